@@ -4,7 +4,17 @@
 //! make a matrix, XGBoost and the compiled scorer make predictions, evaluation judges, the registry publishes, and
 //! telemetry tells.
 
-pub mod error;
+pub mod settings;
+
 pub mod storage;
+
+pub mod table;
+
+pub mod features;
+
+pub mod registry;
+
+pub mod error;
+pub mod panics;
 
 pub use error::{Error, Result};
