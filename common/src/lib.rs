@@ -5,6 +5,7 @@
 //! telemetry tells.
 
 pub mod error;
+pub mod run;
 pub mod storage;
 
 pub use error::{Error, Result};
