@@ -12,7 +12,17 @@ pub mod table;
 
 pub mod features;
 
+pub mod xgboost;
+
+pub mod scoring;
+
+pub mod evaluation;
+
 pub mod registry;
+
+pub mod telemetry;
+
+pub mod run;
 
 pub mod error;
 pub mod panics;
