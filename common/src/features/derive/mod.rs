@@ -94,6 +94,11 @@ impl Expression {
         Ok(())
     }
 
+    /// The error of an expression that reads the derived feature `other`.
+    pub(in crate::features) fn reads_derived(&self, other: &str) -> ExpressionError {
+        Problem::Derived(other.to_owned()).of(&self.name)
+    }
+
     /// Whether the expression names the column.
     #[must_use]
     pub fn reads(&self, column: &str) -> bool {
