@@ -1,10 +1,12 @@
 //! Settings that both programs have.
 
+use std::num::NonZeroUsize;
+
 use clap::Args;
 
 use super::env;
 use super::values::{ByteSize, Positive};
-use crate::run::id::RunId;
+use crate::run::{Explicit, RunId};
 use crate::storage::Location;
 use crate::telemetry::LogFormat;
 
@@ -42,4 +44,15 @@ pub struct ModelStoreArgs {
     /// Name of the models
     #[arg(long, env = env::MODEL_NAME, hide_env_values = true, default_value = "engagement", value_parser = super::model_name)]
     pub model_name: String,
+}
+
+impl SharedArgs {
+    /// The limits that were asked for.
+    #[must_use]
+    pub fn explicit_limits(&self) -> Explicit {
+        Explicit {
+            threads: self.threads.and_then(|threads| NonZeroUsize::new(threads.0)),
+            memory_bytes: self.memory.map(|memory| memory.0),
+        }
+    }
 }

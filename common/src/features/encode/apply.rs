@@ -353,6 +353,23 @@ fn parsed_booleans(cells: &StringChunked, bad: &mut BadRows) -> Vec<Option<bool>
     cells.iter().enumerate().map(parse).collect()
 }
 
+/// The texts that an expression yields for the rows of a table; none where it yields numbers.
+///
+/// # Errors
+/// [`Error::Data`] where an input column is missing or does not fit.
+pub fn evaluate_text(
+    expression: &Expression,
+    inputs: &BTreeMap<String, ColumnKind>,
+    source: &dyn ColumnSource,
+) -> Result<Vec<Option<String>>> {
+    let columns = ExpressionColumns::load(inputs, source, &mut BadRows::none(source.rows()))?;
+    let derived = expression.evaluate(&columns, source.rows());
+    match derived.map_err(|error| Error::Data(error.to_string()))? {
+        Derived::Text(texts) => Ok(texts.into_iter().map(|text| text.map(str::to_owned)).collect()),
+        Derived::Number(_) => Ok(vec![None; source.rows()]),
+    }
+}
+
 /// The type that a column of this kind has in an expression.
 #[must_use]
 pub(crate) fn value_type(kind: ColumnKind) -> ValueType {
