@@ -17,6 +17,7 @@ mod log;
 mod model;
 pub mod params;
 mod trial;
+mod ubjson;
 
 pub use booster::{Booster, Evaluation, PredictionKind};
 pub use columns::{Batch, Column, Values};

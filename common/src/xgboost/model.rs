@@ -8,6 +8,7 @@ use xgboost_lib_sys as sys;
 
 use super::booster::{Booster, c_round};
 use super::error::{XgboostError, c_string, check, copy_string, copy_values};
+use super::ubjson::is_whole;
 
 /// What a feature is scored by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +44,13 @@ impl Booster {
         String::from_utf8(bytes).map_err(|_| XgboostError::Shape("XGBoost's JSON is not UTF-8".to_owned()))
     }
 
-    /// A model from the bytes of [`Booster::save`] (UBJSON or JSON). XGBoost's loader is C++ that trusts its input:
-    /// verify a hash of the bytes first.
+    /// A model from the bytes of [`Booster::save`] (UBJSON or JSON). Bytes that are broken as such are refused before
+    /// XGBoost sees them, but its loader trusts what they say, tree by tree: verify a hash of the bytes first.
     ///
     /// # Errors
-    /// [`XgboostError::Library`] when the bytes are no model.
+    /// [`XgboostError::Shape`] or [`XgboostError::Library`] when the bytes are no model.
     pub fn load(bytes: &[u8]) -> Result<Self, XgboostError> {
+        check_whole(bytes, "model")?;
         let mut booster = Self::create(&[])?;
         // SAFETY: a live booster and a buffer of that length, read during the call.
         let return_code = unsafe {
@@ -61,12 +63,12 @@ impl Booster {
 
     /// Model and training state, for a checkpoint between two rounds.
     ///
-    /// Training that goes on from [`Booster::unserialize`], with the same matrices and the next round's number, gives
-    /// the same bytes as training that was never interrupted, under two conditions. `seed_per_iteration` is on: the
-    /// snapshot holds no state of the random generator, which otherwise starts again. And the number of threads, which
-    /// the snapshot holds, is not changed. The margins need no care: an undisturbed run adds each tree's leaves to its
-    /// margins as it goes, a resumed one sums all trees anew, in the same `f32` order from the base score on, which is
-    /// stored to the last bit. The tests compare the bytes for each tree method, sampling and dropout.
+    /// Training that goes on from [`Booster::unserialize`], with the same rows in matrices built anew, the next round's
+    /// number and the same threads, gives the same bytes as training that was never interrupted, unless
+    /// [`Params::resumes_exactly`](super::Params::resumes_exactly) says otherwise. The snapshot holds parameters (threads
+    /// too), metrics, base score to the last bit and the state of the random generator. Margins need no care: an
+    /// undisturbed run adds each tree's leaves to its margins as it goes, a resumed one sums all trees anew, in the same
+    /// `f32` order from the base score on. The tests compare bytes for each tree method, sampling, dropout and objective.
     ///
     /// # Errors
     /// As [`Booster::save`].
@@ -82,8 +84,9 @@ impl Booster {
     /// A booster from the bytes of [`Booster::serialize`], to train on with. As trusting as [`Booster::load`].
     ///
     /// # Errors
-    /// [`XgboostError::Library`] when the bytes are no snapshot.
+    /// [`XgboostError::Shape`] or [`XgboostError::Library`] when the bytes are no snapshot.
     pub fn unserialize(bytes: &[u8]) -> Result<Self, XgboostError> {
+        check_whole(bytes, "checkpoint")?;
         let mut booster = Self::create(&[])?;
         // SAFETY: a live booster and a buffer of that length, which XGBoost only reads.
         let return_code = unsafe {
@@ -231,6 +234,14 @@ impl Importance {
             Self::TotalCover => "total_cover",
         }
     }
+}
+
+/// Refuses bytes that are cut off or otherwise broken: XGBoost's loader reads beyond the end of such, or ends the process.
+fn check_whole(bytes: &[u8], what: &str) -> Result<(), XgboostError> {
+    if is_whole(bytes) {
+        return Ok(());
+    }
+    Err(XgboostError::Shape(format!("these {} bytes are no {what} of XGBoost, or only part of one", bytes.len())))
 }
 
 /// Copies a buffer that XGBoost owns.

@@ -143,6 +143,18 @@ impl Params {
         matches!(self.get("tree_method"), None | Some("auto" | "hist"))
     }
 
+    /// Whether training that goes on from a checkpoint gives the same bytes as undisturbed training.
+    ///
+    /// Not so with `approx` and a `subsample` below 1: for an objective of constant Hessian XGBoost takes the bins of all
+    /// rounds from the rows sampled in the first round it sees, and a snapshot does not hold them. Such a run has to
+    /// start again at round 0, which does give the same bytes. (For the same reason a plain matrix that one booster
+    /// trained on by `approx` must not serve another.)
+    #[must_use]
+    pub fn resumes_exactly(&self) -> bool {
+        let sampled = self.number("subsample").is_some_and(|share: f64| share < 1.0);
+        !(sampled && self.get("tree_method") == Some("approx"))
+    }
+
     /// What XGBoost is given: these parameters and the ones that the program owns, chosen so that a run can be
     /// repeated and resumed byte for byte.
     #[must_use]
