@@ -5,6 +5,8 @@
 //! telemetry tells.
 
 pub mod error;
+pub mod evaluation;
 pub mod storage;
+pub mod xgboost;
 
 pub use error::{Error, Result};

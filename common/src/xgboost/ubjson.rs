@@ -10,7 +10,9 @@ const MAX_DEPTH: usize = 64;
 
 /// Whether this is one complete object, as UBJSON or as JSON, with nothing behind it.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
-    let Some(inner) = bytes.strip_prefix(b"{") else { return false };
+    let Some(inner) = bytes.strip_prefix(b"{") else {
+        return false;
+    };
     if inner.trim_ascii_start().first() == Some(&b'"') {
         return serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
     }
@@ -142,7 +144,9 @@ mod tests {
             bytes.push(b'L');
             bytes.extend(value.to_be_bytes());
         };
-        let values: [&[u8]; 9] = [b"Z", b"T", b"F", b"C!", b"i1", b"I12", b"l1234", b"[i1i2]", b"{}"];
+        let values: [&[u8]; 9] = [
+            b"Z", b"T", b"F", b"C!", b"i1", b"I12", b"l1234", b"[i1i2]", b"{}",
+        ];
         for value in values {
             long(&mut bytes, 3);
             bytes.extend(b"key");
