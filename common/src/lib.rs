@@ -14,7 +14,6 @@ pub mod features;
 
 pub mod xgboost;
 
-
 pub mod evaluation;
 
 pub mod registry;

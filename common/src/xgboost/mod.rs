@@ -17,6 +17,7 @@ mod log;
 mod model;
 pub mod params;
 mod trial;
+mod ubjson;
 
 pub use booster::{Booster, Evaluation, PredictionKind};
 pub use columns::{Batch, Column, Values};
@@ -54,7 +55,9 @@ fn accept(found: (u32, u32, u32)) -> Result<(), XgboostError> {
     if found.0 == major && found.1 == minor && found.2 >= patch {
         return Ok(());
     }
-    Err(XgboostError::Version { found: format!("{}.{}.{}", found.0, found.1, found.2) })
+    Err(XgboostError::Version {
+        found: format!("{}.{}.{}", found.0, found.1, found.2),
+    })
 }
 
 #[cfg(test)]

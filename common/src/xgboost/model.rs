@@ -8,6 +8,7 @@ use xgboost_lib_sys as sys;
 
 use super::booster::{Booster, c_round};
 use super::error::{XgboostError, c_string, check, copy_string, copy_values};
+use super::ubjson::is_whole;
 
 /// What a feature is scored by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,19 +41,25 @@ impl Booster {
     /// As [`Booster::save`].
     pub fn save_json(&mut self) -> Result<String, XgboostError> {
         let bytes = self.save_as(c"{\"format\":\"json\"}")?;
-        String::from_utf8(bytes).map_err(|_| XgboostError::Shape("XGBoost's JSON is not UTF-8".to_owned()))
+        String::from_utf8(bytes)
+            .map_err(|_| XgboostError::Shape("XGBoost's JSON is not UTF-8".to_owned()))
     }
 
-    /// A model from the bytes of [`Booster::save`] (UBJSON or JSON). XGBoost's loader is C++ that trusts its input:
-    /// verify a hash of the bytes first.
+    /// A model from the bytes of [`Booster::save`] (UBJSON or JSON). Bytes that are broken as such are refused before
+    /// XGBoost sees them, but its loader trusts what they say, tree by tree: verify a hash of the bytes first.
     ///
     /// # Errors
-    /// [`XgboostError::Library`] when the bytes are no model.
+    /// [`XgboostError::Shape`] or [`XgboostError::Library`] when the bytes are no model.
     pub fn load(bytes: &[u8]) -> Result<Self, XgboostError> {
+        check_whole(bytes, "model")?;
         let mut booster = Self::create(&[])?;
         // SAFETY: a live booster and a buffer of that length, read during the call.
         let return_code = unsafe {
-            sys::XGBoosterLoadModelFromBuffer(booster.as_ptr(), bytes.as_ptr().cast(), bytes.len() as u64)
+            sys::XGBoosterLoadModelFromBuffer(
+                booster.as_ptr(),
+                bytes.as_ptr().cast(),
+                bytes.len() as u64,
+            )
         };
         check("load the model", return_code)?;
         booster.configure()?;
@@ -61,20 +68,21 @@ impl Booster {
 
     /// Model and training state, for a checkpoint between two rounds.
     ///
-    /// Training that goes on from [`Booster::unserialize`], with the same matrices and the next round's number, gives
-    /// the same bytes as training that was never interrupted, under two conditions. `seed_per_iteration` is on: the
-    /// snapshot holds no state of the random generator, which otherwise starts again. And the number of threads, which
-    /// the snapshot holds, is not changed. The margins need no care: an undisturbed run adds each tree's leaves to its
-    /// margins as it goes, a resumed one sums all trees anew, in the same `f32` order from the base score on, which is
-    /// stored to the last bit. The tests compare the bytes for each tree method, sampling and dropout.
+    /// Training that goes on from [`Booster::unserialize`], with the same rows in matrices built anew, the next round's
+    /// number and the same threads, gives the same bytes as training that was never interrupted, unless
+    /// [`Params::resumes_exactly`](super::Params::resumes_exactly) says otherwise. The snapshot holds parameters (threads
+    /// too), metrics, base score to the last bit and the state of the random generator. Margins need no care: an
+    /// undisturbed run adds each tree's leaves to its margins as it goes, a resumed one sums all trees anew, in the same
+    /// `f32` order from the base score on. The tests compare bytes for each tree method, sampling, dropout and objective.
     ///
     /// # Errors
     /// As [`Booster::save`].
     pub fn serialize(&mut self) -> Result<Vec<u8>, XgboostError> {
         let (mut length, mut bytes) = (0, std::ptr::null());
         // SAFETY: a live booster and valid places for the results.
-        let return_code =
-            unsafe { sys::XGBoosterSerializeToBuffer(self.as_ptr(), &raw mut length, &raw mut bytes) };
+        let return_code = unsafe {
+            sys::XGBoosterSerializeToBuffer(self.as_ptr(), &raw mut length, &raw mut bytes)
+        };
         check("serialize the booster", return_code)?;
         Ok(copy_bytes(bytes, length))
     }
@@ -82,12 +90,17 @@ impl Booster {
     /// A booster from the bytes of [`Booster::serialize`], to train on with. As trusting as [`Booster::load`].
     ///
     /// # Errors
-    /// [`XgboostError::Library`] when the bytes are no snapshot.
+    /// [`XgboostError::Shape`] or [`XgboostError::Library`] when the bytes are no snapshot.
     pub fn unserialize(bytes: &[u8]) -> Result<Self, XgboostError> {
+        check_whole(bytes, "checkpoint")?;
         let mut booster = Self::create(&[])?;
         // SAFETY: a live booster and a buffer of that length, which XGBoost only reads.
         let return_code = unsafe {
-            sys::XGBoosterUnserializeFromBuffer(booster.as_ptr(), bytes.as_ptr().cast(), bytes.len() as u64)
+            sys::XGBoosterUnserializeFromBuffer(
+                booster.as_ptr(),
+                bytes.as_ptr().cast(),
+                bytes.len() as u64,
+            )
         };
         check("read the checkpoint", return_code)?;
         booster.configure()?;
@@ -102,12 +115,15 @@ impl Booster {
         let all = self.rounds()?;
         if rounds.is_empty() || rounds.end > all {
             let Range { start, end } = rounds;
-            return Err(XgboostError::Shape(format!("no rounds {start}..{end} in a model of {all}")));
+            return Err(XgboostError::Shape(format!(
+                "no rounds {start}..{end} in a model of {all}"
+            )));
         }
         let (begin, end) = (c_round(rounds.start)?, c_round(rounds.end)?);
         let mut handle = std::ptr::null_mut();
         // SAFETY: a live booster and a valid place for a handle.
-        let return_code = unsafe { sys::XGBoosterSlice(self.as_ptr(), begin, end, 1, &raw mut handle) };
+        let return_code =
+            unsafe { sys::XGBoosterSlice(self.as_ptr(), begin, end, 1, &raw mut handle) };
         check("slice the model", return_code)?;
         Self::owning(handle)
     }
@@ -159,9 +175,13 @@ impl Booster {
     ///
     /// # Errors
     /// [`XgboostError::Library`], for a booster that was never trained, say.
-    pub fn feature_scores(&mut self, importance: Importance) -> Result<Vec<(String, f32)>, XgboostError> {
+    pub fn feature_scores(
+        &mut self,
+        importance: Importance,
+    ) -> Result<Vec<(String, f32)>, XgboostError> {
         let config = c_string(&format!(r#"{{"importance_type":"{}"}}"#, importance.name()))?;
-        let (mut names, mut scores, mut shape) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
+        let (mut names, mut scores, mut shape) =
+            (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
         let (mut length, mut dimensions) = (0, 0);
         // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
         let return_code = unsafe {
@@ -178,7 +198,10 @@ impl Booster {
         check("score the features", return_code)?;
         // For trees there are as many scores as features.
         let scores = copy_values(scores, usize::try_from(length).unwrap_or(0));
-        Ok(copy_strings(names, length).into_iter().zip(scores).collect())
+        Ok(copy_strings(names, length)
+            .into_iter()
+            .zip(scores)
+            .collect())
     }
 
     /// A text that travels in the model under this key.
@@ -189,8 +212,9 @@ impl Booster {
         let key = c_string(key)?;
         let (mut text, mut found) = (std::ptr::null(), 0);
         // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
-        let return_code =
-            unsafe { sys::XGBoosterGetAttr(self.as_ptr(), key.as_ptr(), &raw mut text, &raw mut found) };
+        let return_code = unsafe {
+            sys::XGBoosterGetAttr(self.as_ptr(), key.as_ptr(), &raw mut text, &raw mut found)
+        };
         check("read an attribute", return_code)?;
         Ok((found != 0).then(|| copy_string(text)))
     }
@@ -202,7 +226,9 @@ impl Booster {
     pub fn set_attribute(&mut self, key: &str, value: Option<&str>) -> Result<(), XgboostError> {
         let key = c_string(key)?;
         let value = value.map(c_string).transpose()?;
-        let text = value.as_ref().map_or(std::ptr::null(), |value| value.as_ptr());
+        let text = value
+            .as_ref()
+            .map_or(std::ptr::null(), |value| value.as_ptr());
         // SAFETY: a live booster, NUL-terminated texts or, to remove, a null pointer; XGBoost copies them.
         let return_code = unsafe { sys::XGBoosterSetAttr(self.as_ptr(), key.as_ptr(), text) };
         check("set an attribute", return_code)
@@ -213,7 +239,12 @@ impl Booster {
         let (mut length, mut bytes) = (0, std::ptr::null());
         // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
         let return_code = unsafe {
-            sys::XGBoosterSaveModelToBuffer(self.as_ptr(), config.as_ptr(), &raw mut length, &raw mut bytes)
+            sys::XGBoosterSaveModelToBuffer(
+                self.as_ptr(),
+                config.as_ptr(),
+                &raw mut length,
+                &raw mut bytes,
+            )
         };
         check("save the model", return_code)?;
         Ok(copy_bytes(bytes, length))
@@ -231,6 +262,17 @@ impl Importance {
             Self::TotalCover => "total_cover",
         }
     }
+}
+
+/// Refuses bytes that are cut off or otherwise broken: XGBoost's loader reads beyond the end of such, or ends the process.
+fn check_whole(bytes: &[u8], what: &str) -> Result<(), XgboostError> {
+    if is_whole(bytes) {
+        return Ok(());
+    }
+    Err(XgboostError::Shape(format!(
+        "these {} bytes are no {what} of XGBoost, or only part of one",
+        bytes.len()
+    )))
 }
 
 /// Copies a buffer that XGBoost owns.
