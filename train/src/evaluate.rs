@@ -2,10 +2,11 @@
 
 use common::Result;
 use common::features::clip::final_prediction;
-use common::evaluation::{Metrics, metrics};
+use common::evaluation::{Gate, Scores};
 use common::xgboost::{Booster, Column};
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
+use crate::fit::columns;
 use crate::read::Rows;
 
 /// Predictions of the held-out rows and how good they are.
@@ -14,19 +15,23 @@ pub struct Evaluation {
     /// One prediction per held-out row, as `predict` would write it.
     pub predictions: Vec<f64>,
     /// R², RMSE and MAE against the targets.
-    pub metrics: Metrics,
+    pub scores: Scores,
 }
 
 /// Predicts the held-out rows as `predict` will, and compares with their targets.
 ///
 /// # Errors
 /// [`common::Error::Data`] where no R² can be computed: no rows, a constant target.
-pub fn evaluate(booster: &Booster, matrix: &Array2<f32>, rows: &Rows, clip: Option<(f64, f64)>) -> Result<Evaluation> {
+pub fn evaluate(
+    gate: &Gate,
+    booster: &Booster,
+    matrix: &Array2<f32>,
+    rows: &Rows,
+    clip: Option<(f64, f64)>,
+) -> Result<Evaluation> {
     let predictions = predict(booster, matrix, clip)?;
-    let weights: Option<Vec<f64>> =
-        rows.weights.as_ref().map(|weights| weights.iter().map(|&weight| f64::from(weight)).collect());
-    let metrics = metrics(&rows.target, &predictions, weights.as_deref())?;
-    Ok(Evaluation { predictions, metrics })
+    let scores = gate.measure(&rows.target, &predictions, rows.weights.as_deref())?;
+    Ok(Evaluation { predictions, scores })
 }
 
 /// The predictions of some rows, in double precision, clipped where the model clips.
@@ -37,8 +42,7 @@ pub fn predict(booster: &Booster, matrix: &Array2<f32>, clip: Option<(f64, f64)>
     if matrix.nrows() == 0 {
         return Ok(Vec::new());
     }
-    let owned: Vec<Vec<f32>> = matrix.axis_iter(Axis(1)).map(|column| column.to_vec()).collect();
-    let columns: Vec<Column<'_>> = owned.iter().map(|column| Column::from(column.as_slice())).collect();
+    let columns: Vec<Column<'_>> = columns(matrix).into_iter().map(Column::from).collect();
     let predictions = booster.predict_columns(&columns, 0..0)?;
     Ok(predictions.into_iter().map(|value| final_prediction(value, clip)).collect())
 }

@@ -9,7 +9,7 @@ use common::run::{RunId, Shutdown};
 use common::telemetry::{Progress, Telemetry, Unit};
 use common::xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions};
 use common::{Error, Result};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 
 use crate::read::{Rows, is_held_out};
 use crate::settings::Settings;
@@ -72,7 +72,7 @@ pub fn parameters(settings: &Settings, spec: &Spec, features: &[Feature]) -> Res
     if !spec.monotone.is_empty() {
         let sign = |feature: &Feature| spec.monotone.get(&feature.name).map_or(0, |monotone| monotone.sign());
         let signs: Vec<i8> = features.iter().map(sign).collect();
-        params.set("monotone_constraints", &common::xgboost::monotone_constraints(&signs))?;
+        params.set("monotone_constraints", &common::xgboost::params::monotone_constraints(&signs))?;
     }
     Ok(params)
 }
@@ -100,7 +100,7 @@ pub fn fit(context: &FitContext<'_>, params: Params, features: &[Feature], matri
         None => choose_rounds(context, &params, &features, matrix, rows)?,
     };
     let labels = labels(rows);
-    let training = build_matrix(context, &params, &features, matrix.view(), &labels, rows.weights.as_deref(), None)?;
+    let training = build_matrix(context, &params, &features, &columns(matrix), &labels, rows.weights.as_deref(), None)?;
     let mut booster = new_booster(context, &params, &[&training])?;
     let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(rounds)));
     boost(context, &mut booster, &training, rounds, &progress)?;
@@ -134,12 +134,15 @@ fn choose_rounds(
         return Ok((FALLBACK_ROUNDS, Vec::new(), None));
     }
     let part = |places: &[usize], reference: Option<&DMatrix>| {
-        let cells = matrix.select(Axis(0), places);
-        let cells = cells.view();
+        let cells: Vec<Vec<f32>> = columns(matrix)
+            .into_iter()
+            .map(|column| places.iter().map(|&place| column[place]).collect())
+            .collect();
+        let cells: Vec<&[f32]> = cells.iter().map(Vec::as_slice).collect();
         let labels: Vec<f32> = places.iter().map(|&place| rows.target[place] as f32).collect();
         let weights: Option<Vec<f32>> =
             rows.weights.as_ref().map(|weights| places.iter().map(|&place| weights[place]).collect());
-        build_matrix(context, params, features, cells, &labels, weights.as_deref(), reference)
+        build_matrix(context, params, features, &cells, &labels, weights.as_deref(), reference)
     };
     let training = part(&training, None)?;
     let validation = part(&validation, Some(&training))?;
@@ -200,19 +203,12 @@ fn build_matrix(
     context: &FitContext<'_>,
     params: &Params,
     features: &[MatrixFeature],
-    cells: ArrayView2<'_, f32>,
+    columns: &[&[f32]],
     labels: &[f32],
     weights: Option<&[f32]>,
     reference: Option<&DMatrix>,
 ) -> Result<DMatrix> {
-    let owned: Vec<Vec<f32>>;
-    let columns: Vec<Column<'_>> = match contiguous_columns(cells) {
-        Some(columns) => columns.into_iter().map(Column::from).collect(),
-        None => {
-            owned = cells.axis_iter(Axis(1)).map(|column| column.to_vec()).collect();
-            owned.iter().map(|column| Column::from(column.as_slice())).collect()
-        }
-    };
+    let columns = columns.iter().map(|column| Column::from(*column)).collect();
     let batch = Batch { columns, labels: Some(labels), weights };
     if params.wants_quantile_matrix() {
         let options = QuantileOptions { max_bin: params.max_bin(), threads: context.threads, reference };
@@ -221,10 +217,10 @@ fn build_matrix(
     DMatrix::plain(features, &batch, context.threads).map_err(Error::from)
 }
 
-/// The columns of a matrix that is laid out column by column.
+/// The columns of a matrix that is laid out column by column; every matrix of ours is.
 #[must_use]
-pub fn contiguous_columns(cells: ArrayView2<'_, f32>) -> Option<Vec<&[f32]>> {
-    cells.axis_iter(Axis(1)).map(|column| column.to_slice()).collect()
+pub fn columns(matrix: &Array2<f32>) -> Vec<&[f32]> {
+    matrix.axis_iter(Axis(1)).map(|column| column.to_slice().unwrap_or_default()).collect()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use serde_json::json;
 
 use crate::evaluate::Evaluation;
 use crate::features::Features;
-use crate::fit::{FitContext, Fitted};
+use crate::fit::FitContext;
 use crate::gate::Verdict;
 use crate::publish::{ModelFiles, RunFolder, TrainPlan};
 use crate::read::TrainingData;
@@ -136,14 +136,14 @@ async fn train(
     summary.set("rounds", fitted.rounds);
 
     let clip = clip_bounds(&spec, &data);
-    let evaluation = evaluate::evaluate(&fitted.booster, &features.test, &data.test, clip)?;
-    let verdict = gate::judge(settings, &evaluation, &data)?;
-    summary.set("r2", evaluation.metrics.r2).set("rmse", evaluation.metrics.rmse).set("mae", evaluation.metrics.mae);
+    let evaluation = evaluate::evaluate(&gate::gate(settings), &fitted.booster, &features.test, &data.test, clip)?;
+    let judgement = gate::judge(settings, folder.models(), &data, &evaluation, threads).await?;
+    summary.set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse).set("mae", evaluation.scores.mae);
 
     let metadata = report::metadata(settings, context, &spec, &data, &features, &fitted, clip)?;
     let files = ModelFiles {
-        metrics: report::metrics(&plan, &data, &fitted, &evaluation, &verdict, quality)?,
-        report: report::html(&metadata, &data, &fitted, &evaluation, &verdict),
+        metrics: report::metrics(&plan, &data, &fitted, &evaluation, &judgement, quality)?,
+        report: report::html(&metadata, &data, &fitted, &evaluation, &judgement.verdict),
         model: fitted.model,
         metadata: metadata.to_json()?,
     };
@@ -153,7 +153,7 @@ async fn train(
     summary.set("training_seconds", started.elapsed().as_secs_f64());
     summary.set("metadata_sha256", metadata_sha256.as_str()).set("model_sha256", metadata.model_sha256.as_str());
     emit_metrics(context, &evaluation, &data, quality, started.elapsed().as_secs_f64());
-    conclude(folder, &verdict, &evaluation, summary).await
+    conclude(folder, &judgement.verdict, &evaluation, summary).await
 }
 
 /// The gate's word, and what follows from it.
@@ -168,7 +168,7 @@ async fn conclude(folder: &RunFolder, verdict: &Verdict, evaluation: &Evaluation
     summary.set("gate", "passed");
     let outcome = summary.succeeded();
     folder.write_result(&outcome).await?;
-    tracing::info!(r2 = evaluation.metrics.r2, "the gate passed; publishing {}", folder.run());
+    tracing::info!(r2 = evaluation.scores.r2, "the gate passed; publishing {}", folder.run());
     publish_pointers(folder, &outcome).await?;
     Ok(outcome)
 }
@@ -303,7 +303,7 @@ fn emit_metrics(context: &Context, evaluation: &Evaluation, data: &TrainingData,
     let utilization = common::run::usage::memory_utilization(peak, context.limits.memory_bytes.value);
     context.telemetry.emit(&[
         (Metric::ModelTrainingTime, seconds),
-        (Metric::ModelAccuracy, evaluation.metrics.r2),
+        (Metric::ModelAccuracy, evaluation.scores.r2),
         (Metric::RecordsProcessed, data.rows_read() as f64),
         (Metric::DataQualityScore, quality),
         (Metric::PeakMemory, peak as f64),

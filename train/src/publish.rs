@@ -48,6 +48,12 @@ impl RunFolder {
         Self { models, run }
     }
 
+    /// The store's models.
+    #[must_use]
+    pub fn models(&self) -> &ModelStore {
+        &self.models
+    }
+
     /// The run.
     #[must_use]
     pub fn run(&self) -> &ModelRun {

@@ -13,7 +13,7 @@ use crate::Context;
 use crate::evaluate::Evaluation;
 use crate::features::Features;
 use crate::fit::Fitted;
-use crate::gate::Verdict;
+use crate::gate::{Judgement, Verdict};
 use crate::publish::TrainPlan;
 use crate::read::TrainingData;
 use crate::settings::Settings;
@@ -76,20 +76,22 @@ pub fn metrics(
     data: &TrainingData,
     fitted: &Fitted,
     evaluation: &Evaluation,
-    verdict: &Verdict,
+    judgement: &Judgement,
     quality: f64,
 ) -> Result<Vec<u8>> {
     let metrics = json!({
         "format_version": FORMAT_VERSION,
-        "r2": evaluation.metrics.r2,
-        "rmse": evaluation.metrics.rmse,
-        "mae": evaluation.metrics.mae,
+        "r2": evaluation.scores.r2,
+        "rmse": evaluation.scores.rmse,
+        "mae": evaluation.scores.mae,
         "rows_read": data.rows_read(),
         "rows_train": data.train.len(),
         "rows_test": data.test.len(),
         "rows_dropped": data.dropped,
         "data_quality_score": quality,
-        "gate": verdict,
+        "gate": judgement.verdict,
+        "r2_interval": judgement.interval,
+        "slices": slices_json(judgement),
         "rounds": fitted.rounds,
         "learning_curve": { "metric": fitted.metric, "values": fitted.learning_curve },
         "trials": [],
@@ -97,6 +99,17 @@ pub fn metrics(
         "threads": plan.threads,
     });
     serde_json::to_vec_pretty(&metrics).map_err(|error| common::Error::Defect(format!("metrics.json: {error}")))
+}
+
+fn slices_json(judgement: &Judgement) -> serde_json::Value {
+    let slice = |slice: &common::evaluation::Slice| match &slice.scores {
+        Ok(scores) => json!({"value": slice.value, "rows": slice.rows, "r2": scores.r2, "rmse": scores.rmse, "mae": scores.mae}),
+        Err(error) => json!({"value": slice.value, "rows": slice.rows, "r2": null, "reason": error.to_string()}),
+    };
+    let column = |column: &common::evaluation::SliceColumn| {
+        (column.column.clone(), column.slices.iter().map(slice).collect::<serde_json::Value>())
+    };
+    judgement.slices.iter().map(column).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// `report.html`: the same for people, in one file.
@@ -107,11 +120,11 @@ pub fn html(metadata: &Metadata, data: &TrainingData, fitted: &Fitted, evaluatio
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
     page.push_str(&format!("<title>{}</title><style>{STYLE}</style></head><body>", escaped(&title)));
     let word = if verdict.passed { "passed" } else { "rejected" };
-    page.push_str(&format!("<h1>{}</h1><p class=\"{word}\">The gate: <b>{word}</b>. {}</p>", escaped(&title), escaped(&verdict.to_string())));
+    page.push_str(&format!("<h1>{}</h1><p class=\"{word}\">The gate: <b>{word}</b>. {}</p>", escaped(&title), escaped(&verdict.text())));
     let figures = [
-        ("R² on held-out rows", format!("{:.4}", evaluation.metrics.r2)),
-        ("RMSE", format!("{:.4}", evaluation.metrics.rmse)),
-        ("MAE", format!("{:.4}", evaluation.metrics.mae)),
+        ("R² on held-out rows", format!("{:.4}", evaluation.scores.r2)),
+        ("RMSE", format!("{:.4}", evaluation.scores.rmse)),
+        ("MAE", format!("{:.4}", evaluation.scores.mae)),
         ("Rows trained on", data.train.len().to_string()),
         ("Rows held out", data.test.len().to_string()),
         ("Rows left out", data.dropped.total().to_string()),

@@ -3,10 +3,6 @@
 //! Invariant: nothing outside this module names the AWS SDK. Every object but a pointer is written once under a key of
 //! its own, so a crash leaves garbage, never damage; pointers move by [`Store::put_if`].
 
-mod location;
-
-pub use location::{DataObjects, Location, open_data};
-
 use std::fmt::Debug;
 use std::ops::Range;
 
