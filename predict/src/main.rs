@@ -1,1 +1,51 @@
-fn main() {}
+//! `predict`: parse, set up, run, exit with the outcome's code.
+
+use std::process::ExitCode;
+
+use common::run::{Limits, RunId, Shutdown};
+use common::settings::{Parsed, parse};
+use common::telemetry::{Config, Program, Telemetry};
+use common::Error;
+use predict::settings::{Arguments, Command, Settings};
+use predict::{Context, prepare};
+
+fn main() -> ExitCode {
+    match parse::<Arguments>(std::env::args_os()) {
+        Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
+        Ok(Parsed::Run(arguments)) => match (arguments.command, arguments.settings) {
+            (Some(Command::Prepare(settings)), _) => start(*settings, true),
+            (None, Some(settings)) => start(settings, false),
+            (None, None) => common::telemetry::refuse(Program::Predict, &nothing_asked()),
+        },
+        Err(error) => common::telemetry::refuse(Program::Predict, &error),
+    }
+}
+
+fn nothing_asked() -> Error {
+    Error::Setting("--input (INPUT_DATA), --output (OUTPUT) and --models (MODELS) are required (see --help)".to_owned())
+}
+
+fn start(settings: Settings, only_prepare: bool) -> ExitCode {
+    let run_id = settings.shared.run_id.clone().unwrap_or_else(RunId::generate);
+    let telemetry = Telemetry::start(Config {
+        program: Program::Predict,
+        environment: settings.shared.environment.clone(),
+        model_name: settings.store.model_name.clone(),
+        run_id: run_id.clone(),
+        log_format: settings.shared.log_format,
+    });
+    let shutdown = Shutdown::install();
+    let limits = Limits::detect(settings.shared.explicit_limits());
+    let (limits, shutdown) = match (limits, shutdown) {
+        (Ok(limits), Ok(shutdown)) => (limits, shutdown),
+        (Err(error), _) | (_, Err(error)) => return telemetry.fail(&error),
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %limits, "predict starts");
+    common::run::runtime::block_on(&limits, telemetry, async |telemetry| {
+        let context = Context { run_id, limits, shutdown, telemetry };
+        match only_prepare {
+            true => prepare::run(settings, context).await,
+            false => predict::run(settings, context).await,
+        }
+    })
+}

@@ -1,0 +1,98 @@
+//! `predict prepare`: would a run work? Model, schema, sizes and a sample of the input, without scoring.
+
+use std::sync::Arc;
+
+use common::features::encode::BadRows;
+use common::features::quality::data_quality_score;
+use common::registry::{ModelStore, load, resolve};
+use common::run::now_rfc3339;
+use common::table::{ColumnSource, Dataset};
+use common::telemetry::{Outcome, Summary, Telemetry};
+use common::{Error, Result};
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+
+use crate::Context;
+use crate::load::Model;
+use crate::manifest::RunRecords;
+use crate::read;
+use crate::settings::Settings;
+
+/// Rows of the input that are looked at.
+const SAMPLE_ROWS: usize = 10_000;
+
+/// Checks a coming run and writes `prepare.json`. Where no model exists yet that is said, and is no failure.
+pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
+    let mut summary = Summary::new(&context.run_id);
+    let outcome = match prepare(&settings, &context, &mut summary).await {
+        Ok(()) => summary.succeeded(),
+        Err(error) => summary.failed(&error),
+    };
+    (outcome, context.telemetry)
+}
+
+async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
+    summary.set("prepare", true);
+    let records = RunRecords { store: settings.output.open().await?, run_id: context.run_id.clone() };
+    let checked = check(settings, context, summary).await;
+    let error = checked.as_ref().err();
+    let report = json!({
+        "format_version": common::registry::FORMAT_VERSION,
+        "run_id": context.run_id,
+        "prepared_at": now_rfc3339(),
+        "model": summary.get("model").cloned().unwrap_or(Value::Null),
+        "rows": summary.get("rows"),
+        "objects": summary.get("objects"),
+        "bytes": summary.get("bytes"),
+        "sample": summary.get("sample"),
+        "memory": summary.get("memory"),
+        "ready": error.is_none() && summary.get("model").is_some_and(|model| !model.is_null()),
+        "exit_code": error.map_or(0, Error::exit_code),
+        "error_message": error.map(ToString::to_string),
+    });
+    let json = serde_json::to_vec_pretty(&report).map_err(|error| Error::Defect(error.to_string()))?;
+    let written = records.put("prepare.json", json).await;
+    checked.and(written)
+}
+
+async fn check(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
+    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
+    let model = match resolve(&models, &settings.model_version).await? {
+        Some(run) => Some(Model::load(&models, load::load_run(&models, run).await?.run, context.limits.threads.value).await?),
+        None => None,
+    };
+    summary.set("model", model.as_ref().map(|model| model.run.to_string()));
+    if model.is_none() {
+        tracing::warn!("no model is published as \"{}\" yet", settings.model_version);
+    }
+    let dataset = Arc::new(Dataset::open(&settings.input).await?);
+    summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());
+    summary.set("bytes", dataset.objects.iter().map(|object| object.meta.size).sum::<u64>());
+    if let Some(model) = &model {
+        crate::check_input(settings, &dataset, model)?;
+        summary.set("sample", sample(&dataset, model).await?);
+    }
+    Ok(())
+}
+
+/// What the first rows are like.
+async fn sample(dataset: &Arc<Dataset>, model: &Model) -> Result<Value> {
+    let mut columns = model.encoder.input_columns();
+    columns.push(model.metadata.id.clone());
+    let mut batches = read::batches(dataset, &columns, &model.metadata.id, SAMPLE_ROWS, |_| false);
+    let Some(batch) = batches.try_next().await? else {
+        return Err(Error::Data(format!("{} has a header but no rows: there is nothing to score", dataset.location)));
+    };
+    let rows = batch.columns.rows();
+    let mut bad = BadRows::none(rows);
+    batch.malformed.iter().for_each(|&row| bad.mark(row));
+    let mut tallies = model.new_tallies();
+    let mut values = Vec::new();
+    for (index, tally) in tallies.iter_mut().enumerate() {
+        model.encoder.encode(index, &batch.columns, &mut values, tally, &mut bad)?;
+    }
+    let accepted = (0..rows).filter(|&row| !bad.is_bad(row)).count() as u64;
+    let of_columns = model.metadata.features.iter().zip(&tallies).filter(|(feature, _)| feature.sql.is_none());
+    let quality = data_quality_score(accepted, rows as u64, of_columns.map(|(_, tally)| tally), true);
+    Ok(json!({ "rows": rows, "unreadable_rows": rows as u64 - accepted, "data_quality_score": quality }))
+}

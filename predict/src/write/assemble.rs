@@ -1,0 +1,205 @@
+//! Scored batches, in input order, into parts: each row is predicted or rejected with a reason.
+
+use common::features::quality::FeatureTally;
+use common::{Error, Result};
+use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series};
+
+use super::ids::SeenIds;
+use super::parts::RejectCounts;
+use crate::score::{Scores, ScoredBatch};
+
+/// Why a row is not predicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    NullId,
+    DuplicateId,
+    BadValue,
+}
+
+impl Reason {
+    fn name(self) -> &'static str {
+        match self {
+            Self::NullId => "null_id",
+            Self::DuplicateId => "duplicate_id",
+            Self::BadValue => "bad_value",
+        }
+    }
+}
+
+/// A part whose rows are all there.
+#[derive(Debug)]
+pub struct FinishedPart {
+    /// Its number.
+    pub index: u64,
+    /// Input rows.
+    pub rows_read: u64,
+    /// The predicted rows, without the model's version yet.
+    pub predicted: DataFrame,
+    /// The rejected rows.
+    pub rejected: DataFrame,
+    /// Rejected rows by reason.
+    pub reasons: RejectCounts,
+    /// What the cells of each feature were like.
+    pub tallies: Vec<FeatureTally>,
+}
+
+/// Collects batches until a part is full.
+#[derive(Debug)]
+pub struct Assembler {
+    /// Ids that were scored; none where repeated ids are allowed.
+    seen: Option<SeenIds>,
+    /// Names of the objects, for the rejected rows.
+    sources: Vec<String>,
+    new_tallies: Vec<FeatureTally>,
+    current: Option<OpenPart>,
+}
+
+#[derive(Debug)]
+struct OpenPart {
+    index: u64,
+    rows_read: u64,
+    predicted: Vec<DataFrame>,
+    rejected: RejectedRows,
+    reasons: RejectCounts,
+    tallies: Vec<FeatureTally>,
+}
+
+#[derive(Debug, Default)]
+struct RejectedRows {
+    ids: Vec<Option<String>>,
+    reasons: Vec<&'static str>,
+    sources: Vec<String>,
+    rows: Vec<i64>,
+}
+
+impl Assembler {
+    /// Nothing collected yet. Ids are compared unless `allow_duplicates`; `sources` are the objects' names.
+    #[must_use]
+    pub fn new(allow_duplicates: bool, sources: Vec<String>, new_tallies: Vec<FeatureTally>) -> Self {
+        let seen = (!allow_duplicates).then(SeenIds::default);
+        Self { seen, sources, new_tallies, current: None }
+    }
+
+    /// Takes in the next batch of the input; gives the part that ended before it, if one did.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] where columns do not fit together.
+    pub fn push(&mut self, batch: ScoredBatch) -> Result<Option<FinishedPart>> {
+        let Some(scores) = &batch.scores else {
+            self.remember(&batch);
+            return self.end_part_before(batch.part);
+        };
+        let finished = self.end_part_before(batch.part)?;
+        let verdicts = self.judge(&batch, scores);
+        let tallies = &self.new_tallies;
+        let part = self.current.get_or_insert_with(|| OpenPart::new(batch.part, tallies.clone()));
+        let source = self.sources.get(batch.object).map_or("", String::as_str);
+        part.add(&batch, scores, &verdicts, source)?;
+        Ok(finished)
+    }
+
+    /// The last part, if it has rows.
+    ///
+    /// # Errors
+    /// As [`Assembler::push`].
+    pub fn end(&mut self) -> Result<Option<FinishedPart>> {
+        self.current.take().map(OpenPart::finish).transpose()
+    }
+
+    fn end_part_before(&mut self, part: u64) -> Result<Option<FinishedPart>> {
+        match &self.current {
+            Some(open) if open.index != part => self.end(),
+            _ => Ok(None),
+        }
+    }
+
+    /// The rows of a part that an earlier attempt finished: their ids count as scored.
+    fn remember(&mut self, batch: &ScoredBatch) {
+        let Some(seen) = &mut self.seen else { return };
+        for key in (0..batch.keys.len()).filter_map(|row| batch.keys.get(row)) {
+            seen.insert(key);
+        }
+    }
+
+    /// Why each row is rejected, in input order: of an id the first row that can be scored is.
+    fn judge(&mut self, batch: &ScoredBatch, scores: &Scores) -> Vec<Option<Reason>> {
+        let judge_row = |row: usize| {
+            let Some(key) = batch.keys.get(row) else { return Some(Reason::NullId) };
+            if scores.bad.is_bad(row) {
+                return Some(Reason::BadValue);
+            }
+            let is_new = self.seen.as_mut().is_none_or(|seen| seen.insert(key));
+            (!is_new).then_some(Reason::DuplicateId)
+        };
+        (0..batch.keys.len()).map(judge_row).collect()
+    }
+}
+
+impl OpenPart {
+    fn new(index: u64, tallies: Vec<FeatureTally>) -> Self {
+        Self {
+            index,
+            rows_read: 0,
+            predicted: Vec::new(),
+            rejected: RejectedRows::default(),
+            reasons: RejectCounts::default(),
+            tallies,
+        }
+    }
+
+    fn add(&mut self, batch: &ScoredBatch, scores: &Scores, verdicts: &[Option<Reason>], source: &str) -> Result<()> {
+        self.rows_read += verdicts.len() as u64;
+        for (tally, more) in self.tallies.iter_mut().zip(&scores.tallies) {
+            tally.add(more);
+        }
+        let mut columns = vec![batch.ids.clone().into_column()];
+        columns.push(Series::new("prediction".into(), &scores.predictions).into_column());
+        columns.extend(scores.carried.iter().cloned().map(IntoColumn::into_column));
+        let mut frame = DataFrame::new(verdicts.len(), columns).map_err(|error| Error::Defect(error.to_string()))?;
+        if verdicts.iter().any(Option::is_some) {
+            let kept: Vec<bool> = verdicts.iter().map(Option::is_none).collect();
+            let mask = BooleanChunked::from_slice("kept".into(), &kept);
+            frame = frame.filter(&mask).map_err(|error| Error::Defect(error.to_string()))?;
+            self.reject(batch, verdicts, source)?;
+        }
+        self.predicted.push(frame);
+        Ok(())
+    }
+
+    fn reject(&mut self, batch: &ScoredBatch, verdicts: &[Option<Reason>], source: &str) -> Result<()> {
+        let ids = common::table::ids::ids_as_text(&batch.ids)?;
+        for (row, reason) in verdicts.iter().enumerate() {
+            let Some(reason) = reason else { continue };
+            self.reasons.count(*reason == Reason::NullId, *reason == Reason::DuplicateId);
+            self.rejected.ids.push(ids.get(row).map(str::to_owned));
+            self.rejected.reasons.push(reason.name());
+            self.rejected.sources.push(source.to_owned());
+            self.rejected.rows.push((batch.first_row + row as u64) as i64);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<FinishedPart> {
+        let defect = |error: polars::prelude::PolarsError| Error::Defect(error.to_string());
+        let mut frames = self.predicted.into_iter();
+        let mut predicted = frames.next().unwrap_or_default();
+        for frame in frames {
+            predicted.vstack_mut(&frame).map_err(defect)?;
+        }
+        let columns = vec![
+            Series::new("id".into(), self.rejected.ids).into_column(),
+            Series::new("reason".into(), self.rejected.reasons).into_column(),
+            Series::new("source".into(), self.rejected.sources).into_column(),
+            Series::new("row".into(), self.rejected.rows).into_column(),
+        ];
+        let height = columns[0].len();
+        Ok(FinishedPart {
+            index: self.index,
+            rows_read: self.rows_read,
+            predicted,
+            rejected: DataFrame::new(height, columns).map_err(defect)?,
+            reasons: self.reasons,
+            tallies: self.tallies,
+        })
+    }
+}

@@ -1,0 +1,8 @@
+//! Step 4: predictions and rejected rows into parts, in input order.
+
+mod assemble;
+pub mod ids;
+mod parts;
+
+pub use assemble::{Assembler, FinishedPart};
+pub use parts::{PartFile, PartRecord, PartWriter, RejectCounts};

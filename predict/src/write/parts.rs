@@ -1,0 +1,199 @@
+//! Parts in the output: written whole, recorded one by one, so that a run that continues keeps what it has.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::features::quality::FeatureTally;
+use common::registry::sha256_hex;
+use common::run::RunId;
+use common::storage::{Store, StoreError};
+use common::table::write::{to_csv, to_parquet};
+use common::{Error, Result};
+use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
+use serde::{Deserialize, Serialize};
+
+use super::assemble::FinishedPart;
+use crate::settings::OutputFormat;
+
+/// Rejected rows by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectCounts {
+    /// The id is null.
+    pub null_id: u64,
+    /// The id came before.
+    pub duplicate_id: u64,
+    /// A cell does not parse as its feature's type.
+    pub bad_value: u64,
+}
+
+impl RejectCounts {
+    pub(super) fn count(&mut self, is_null: bool, is_duplicate: bool) {
+        match (is_null, is_duplicate) {
+            (true, _) => self.null_id += 1,
+            (false, true) => self.duplicate_id += 1,
+            (false, false) => self.bad_value += 1,
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.null_id + self.duplicate_id + self.bad_value
+    }
+
+    /// Adds the counts of another part.
+    pub fn add(&mut self, other: &Self) {
+        self.null_id += other.null_id;
+        self.duplicate_id += other.duplicate_id;
+        self.bad_value += other.bad_value;
+    }
+}
+
+/// A written file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartFile {
+    /// Its path, relative to the output.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: String,
+}
+
+/// What became of one part's input rows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// Its number.
+    pub index: u64,
+    /// Input rows.
+    pub rows_read: u64,
+    /// The predictions; none where every row was rejected.
+    pub predictions: Option<PartFile>,
+    /// The rejected rows; none where there are none.
+    pub rejected: Option<PartFile>,
+    /// Rejected rows by reason.
+    pub reasons: RejectCounts,
+    /// What the cells of each feature were like.
+    pub tallies: Vec<FeatureTally>,
+}
+
+/// Writes the parts of one run.
+#[derive(Debug, Clone)]
+pub struct PartWriter {
+    /// The output.
+    pub store: Arc<dyn Store>,
+    /// The run.
+    pub run_id: RunId,
+    /// How predictions are written.
+    pub format: OutputFormat,
+    /// Label of the model.
+    pub model_version: String,
+}
+
+impl PartWriter {
+    /// Encodes and uploads a part, then records it.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn write(&self, part: FinishedPart) -> Result<PartRecord> {
+        let index = part.index;
+        let (rows_read, reasons, tallies) = (part.rows_read, part.reasons, part.tallies);
+        let (version, format) = (self.model_version.clone(), self.format);
+        let encode = move || encode(part.predicted, part.rejected, &version, format);
+        let encoded = tokio::task::spawn_blocking(encode).await.map_err(|error| Error::Defect(error.to_string()))??;
+        let predictions_key =
+            format!("predictions/run_id={}/part-{index:05}.{}", self.run_id, self.format.extension());
+        let rejected_key = format!("rejected/run_id={}/part-{index:05}.parquet", self.run_id);
+        let predictions = self.put(predictions_key, encoded.predictions).await?;
+        let rejected = self.put(rejected_key, encoded.rejected).await?;
+        let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies };
+        let json = serde_json::to_vec(&record).map_err(|error| Error::Defect(error.to_string()))?;
+        self.store.put(&record_key(&self.run_id, index), json.into()).await?;
+        Ok(record)
+    }
+
+    async fn put(&self, path: String, file: Option<(Bytes, u64)>) -> Result<Option<PartFile>> {
+        let Some((bytes, rows)) = file else { return Ok(None) };
+        let file = PartFile { rows, bytes: bytes.len() as u64, sha256: sha256_hex(&bytes), path };
+        self.store.put(&file.path, bytes).await?;
+        Ok(Some(file))
+    }
+
+    /// The parts that an earlier attempt of this run finished and that still stand.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn finished_parts(&self) -> Result<Vec<PartRecord>> {
+        let mut records = Vec::new();
+        for object in self.store.list(&records_prefix(&self.run_id)).await? {
+            let (bytes, _) = self.store.get(&object.key).await?;
+            let Ok(record) = serde_json::from_slice::<PartRecord>(&bytes) else { continue };
+            if self.stands(record.predictions.as_ref()).await? && self.stands(record.rejected.as_ref()).await? {
+                records.push(record);
+            }
+        }
+        records.sort_by_key(|record| record.index);
+        Ok(records)
+    }
+
+    async fn stands(&self, file: Option<&PartFile>) -> Result<bool> {
+        let Some(file) = file else { return Ok(true) };
+        Ok(self.store.head(&file.path).await?.is_some_and(|object| object.size == file.bytes))
+    }
+
+    /// Whether the run was under way: it has records of its parts.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn is_under_way(&self) -> Result<bool> {
+        Ok(!self.store.list(&records_prefix(&self.run_id)).await?.is_empty())
+    }
+
+    /// Removes the records: the manifest says it all now.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn forget(&self) -> Result<()> {
+        for object in self.store.list(&records_prefix(&self.run_id)).await? {
+            match self.store.delete(&object.key).await {
+                Ok(()) | Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn records_prefix(run_id: &RunId) -> String {
+    format!("runs/{run_id}/_parts")
+}
+
+fn record_key(run_id: &RunId, index: u64) -> String {
+    format!("{}/part-{index:05}.json", records_prefix(run_id))
+}
+
+struct EncodedPart {
+    predictions: Option<(Bytes, u64)>,
+    rejected: Option<(Bytes, u64)>,
+}
+
+fn encode(mut predicted: DataFrame, mut rejected: DataFrame, version: &str, format: OutputFormat) -> Result<EncodedPart> {
+    let rows = predicted.height();
+    let predictions = if rows == 0 {
+        None
+    } else {
+        let versions = Series::new("model_version".into(), vec![version; rows]).into_column();
+        predicted.insert_column(2, versions).map_err(|error| Error::Defect(error.to_string()))?;
+        predicted.rechunk_mut_par();
+        let bytes = match format {
+            OutputFormat::Parquet => to_parquet(&mut predicted)?,
+            OutputFormat::Csv => to_csv(&predicted)?,
+        };
+        Some((bytes, rows as u64))
+    };
+    let rejected_rows = rejected.height() as u64;
+    let rejected = if rejected_rows == 0 { None } else { Some((to_parquet(&mut rejected)?, rejected_rows)) };
+    Ok(EncodedPart { predictions, rejected })
+}
