@@ -133,37 +133,40 @@ where
 {
     check_lengths(targets.len(), predictions.len(), weights)?;
     same_length("slice values", values.len(), targets.len())?;
-    let mut groups: BTreeMap<&str, (Vec<f64>, Vec<f64>, Vec<f32>)> = BTreeMap::new();
-    let weight_of = |row: usize| {
-        weights
-            .and_then(|weights| weights.get(row))
-            .copied()
-            .unwrap_or(1.0)
-    };
-    for (row, ((target, prediction), value)) in
-        targets.iter().zip(predictions).zip(values).enumerate()
-    {
-        let (group_targets, group_predictions, group_weights) =
-            groups.entry(value.as_ref()).or_default();
-        group_targets.push((*target).into());
-        group_predictions.push((*prediction).into());
-        group_weights.push(weight_of(row));
+    let mut groups: BTreeMap<&str, Group> = BTreeMap::new();
+    let rows = targets.iter().zip(predictions).zip(values);
+    for (row, ((target, prediction), value)) in rows.enumerate() {
+        let weight = weights.and_then(|weights| weights.get(row)).copied();
+        let group = groups.entry(value.as_ref()).or_default();
+        group.targets.push((*target).into());
+        group.predictions.push((*prediction).into());
+        group.weights.extend(weight);
     }
-    let score =
-        |(value, (targets, predictions, weights)): (&str, (Vec<f64>, Vec<f64>, Vec<f32>))| Slice {
-            value: value.to_owned(),
-            rows: targets.len(),
-            scores: scores(&targets, &predictions, weights_if_any(&weights)),
-        };
-    Ok(groups.into_iter().map(score).collect())
+    Ok(groups
+        .into_iter()
+        .map(|(value, group)| group.scored(value))
+        .collect())
 }
 
-/// Weights of a group; all ones are the same as none.
-fn weights_if_any(weights: &[f32]) -> Option<&[f32]> {
-    weights
-        .iter()
-        .any(|weight| weight.to_bits() != 1.0_f32.to_bits())
-        .then_some(weights)
+/// Rows that share a value; weights only if there are any.
+#[derive(Default)]
+struct Group {
+    targets: Vec<f64>,
+    predictions: Vec<f64>,
+    weights: Vec<f32>,
+}
+
+impl Group {
+    /// The slice of this value.
+    fn scored(&self, value: &str) -> Slice {
+        let weights = (!self.weights.is_empty()).then_some(self.weights.as_slice());
+        let scores = scores(&self.targets, &self.predictions, weights);
+        Slice {
+            value: value.to_owned(),
+            rows: self.targets.len(),
+            scores,
+        }
+    }
 }
 
 /// One row with a weight, in units of [`Rows::scale`].

@@ -64,4 +64,7 @@ fn accept(found: (u32, u32, u32)) -> Result<(), XgboostError> {
 mod tests;
 
 #[cfg(test)]
+mod matrix_tests;
+
+#[cfg(test)]
 mod resume_tests;
