@@ -134,14 +134,14 @@ fn batches_in_memory_and_on_disk_train_like_the_whole() {
     let table = Table::new(3000, 7);
     let features = Table::features(true);
     let folder = tempfile::tempdir().unwrap();
-    let whole = DMatrix::quantile(&features, &table.batch(), &options(2)).unwrap();
+    let whole = DMatrix::quantile(&features, &table.batch(), &options(1)).unwrap();
     let parts =
-        DMatrix::quantile_from(&features, &mut Batches::of(&table, 700), &options(2)).unwrap();
+        DMatrix::quantile_from(&features, &mut Batches::of(&table, 700), &options(1)).unwrap();
     let prefix = folder.path().join("cache \"quoted\"");
     let on_disk = DMatrix::external(
         &features,
         &mut Batches::of(&table, 700),
-        &options(2),
+        &options(1),
         &prefix,
     )
     .unwrap();

@@ -110,7 +110,7 @@ pub(super) fn params(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     if all.get("tree_method") != Some("exact") {
         all.set("max_bin", "64").unwrap();
     }
-    all.for_booster(2, 7)
+    all.for_booster(1, 7)
 }
 
 pub(super) fn trained(params: &[(String, String)], matrix: &DMatrix, rounds: u32) -> Booster {
@@ -147,13 +147,13 @@ fn the_library_is_the_one_expected_and_others_are_refused() {
 fn trains_evaluates_and_predicts_the_same_in_place_and_by_matrix() {
     let (train, valid) = (Table::new(2000, 1), Table::new(500, 2));
     let features = Table::features(true);
-    let matrix = DMatrix::quantile(&features, &train.batch(), &options(2)).unwrap();
+    let matrix = DMatrix::quantile(&features, &train.batch(), &options(1)).unwrap();
     let against = QuantileOptions {
         reference: Some(&matrix),
-        ..options(2)
+        ..options(1)
     };
     let holdout = DMatrix::quantile(&features, &valid.batch(), &against).unwrap();
-    let plain = DMatrix::plain(&features, &valid.batch(), 2).unwrap();
+    let plain = DMatrix::plain(&features, &valid.batch(), 1).unwrap();
     assert_eq!((matrix.rows(), holdout.rows()), (2000, 500));
 
     let mut booster = trained(&params(&[("eta", "0.2")]), &matrix, 30);
@@ -194,7 +194,7 @@ fn trains_evaluates_and_predicts_the_same_in_place_and_by_matrix() {
 #[test]
 fn contributions_sum_to_the_margin() {
     let table = Table::new(300, 3);
-    let matrix = DMatrix::plain(&Table::features(true), &table.batch(), 2).unwrap();
+    let matrix = DMatrix::plain(&Table::features(true), &table.batch(), 1).unwrap();
     let booster = trained(&params(&[]), &matrix, 8);
     let margins = booster
         .predict_matrix(&matrix, PredictionKind::Margin, 0..0)
@@ -212,7 +212,7 @@ fn contributions_sum_to_the_margin() {
 fn a_model_keeps_its_names_attributes_and_predictions_through_bytes() {
     let table = Table::new(400, 4);
     let features = Table::features(true);
-    let matrix = DMatrix::quantile(&features, &table.batch(), &options(2)).unwrap();
+    let matrix = DMatrix::quantile(&features, &table.batch(), &options(1)).unwrap();
     let mut booster = trained(&params(&[]), &matrix, 6);
     booster.set_attribute("run", Some("a ü b")).unwrap();
     booster.set_attribute("gone", Some("x")).unwrap();
@@ -251,7 +251,7 @@ fn a_model_keeps_its_names_attributes_and_predictions_through_bytes() {
 #[test]
 fn importance_names_the_features_that_matter() {
     let table = Table::new(1000, 5);
-    let matrix = DMatrix::quantile(&Table::features(true), &table.batch(), &options(2)).unwrap();
+    let matrix = DMatrix::quantile(&Table::features(true), &table.batch(), &options(1)).unwrap();
     let mut booster = trained(&params(&[("max_depth", "2")]), &matrix, 3);
     for importance in [
         Importance::Gain,
@@ -274,7 +274,7 @@ fn importance_names_the_features_that_matter() {
 #[test]
 fn one_booster_predicts_on_many_threads_at_once() {
     let table = Table::new(700, 6);
-    let matrix = DMatrix::quantile(&Table::features(true), &table.batch(), &options(2)).unwrap();
+    let matrix = DMatrix::quantile(&Table::features(true), &table.batch(), &options(1)).unwrap();
     let mut booster = trained(&params(&[]), &matrix, 10);
     let mut booster = Booster::load(&booster.save().unwrap()).unwrap();
     booster.set_threads(1).unwrap();

@@ -1,7 +1,7 @@
 //! XGBoost's parameters as a user gives them, validated before training.
 //!
 //! XGBoost only warns about a name it does not know and looks at values when training starts. Here a name is one of the
-//! table in [`table`], its value has the table's type and range, and nothing is given twice. What remains (values that
+//! table in `table.rs`, its value has the table's type and range, and nothing is given twice. What remains (values that
 //! only XGBoost can judge, parameters that the chosen objective does not use) comes to light in
 //! [`dry_run`](super::dry_run).
 
