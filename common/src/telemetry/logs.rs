@@ -1,0 +1,157 @@
+//! The log on standard error: what is logged, and how a line gets there.
+
+use std::env;
+use std::io::{self, Write};
+use std::str::FromStr;
+
+use indicatif::MultiProgress;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::format::Lines;
+
+/// Our crates tell what they do, the others only what is wrong.
+const DEFAULT_FILTER: &str = "warn,common=info,train=info,predict=info";
+
+const OUR_CRATES: [&str; 3] = ["common", "train", "predict"];
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// One line of text.
+    Text,
+}
+
+/// A log format that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a log format; use json or text")]
+pub struct UnknownLogFormat(String);
+
+impl FromStr for LogFormat {
+    type Err = UnknownLogFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLogFormat> {
+        match text {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            other => Err(UnknownLogFormat(other.to_owned())),
+        }
+    }
+}
+
+/// Makes the log of the process. A second log of one process is refused by `tracing`, and the first one goes on.
+pub(super) fn start(lines: Lines, bars: Option<MultiProgress>) {
+    let asked = env::var("RUST_LOG").ok();
+    let (filter, complaint) = filter(asked.as_deref());
+    let output = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .event_format(lines)
+        .with_writer(StandardError { bars });
+    let log = tracing_subscriber::registry()
+        .with(output)
+        .with(filter)
+        .with(filter_fn(is_fit_to_log));
+    if tracing::subscriber::set_global_default(log).is_err() {
+        tracing::debug!("the log had been started before");
+    }
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
+    }
+}
+
+/// The filter, and what to complain about in the value of `RUST_LOG`.
+fn filter(asked: Option<&str>) -> (EnvFilter, Option<String>) {
+    let Some(asked) = asked.filter(|text| !text.trim().is_empty()) else {
+        return (EnvFilter::new(DEFAULT_FILTER), None);
+    };
+    match EnvFilter::builder().parse(asked) {
+        Ok(filter) => (filter, None),
+        Err(error) => {
+            let complaint = format!(
+                "RUST_LOG is ignored, {asked:?} cannot be read: {error}; use one such as info,common=debug"
+            );
+            (EnvFilter::new(DEFAULT_FILTER), Some(complaint))
+        }
+    }
+}
+
+/// What other crates log at `trace` holds whole requests, headers and session tokens included.
+fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
+    let crate_name = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::DEBUG || OUR_CRATES.contains(&crate_name)
+}
+
+/// Writes a line in one piece, with progress bars out of its way.
+struct StandardError {
+    bars: Option<MultiProgress>,
+}
+
+impl<'writer> MakeWriter<'writer> for StandardError {
+    type Writer = &'writer Self;
+
+    fn make_writer(&'writer self) -> &'writer Self {
+        self
+    }
+}
+
+impl Write for &StandardError {
+    /// A log that nobody takes (a full disk, a closed pipe) does not stop the run.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let write_line = || io::stderr().lock().write_all(line);
+        let _ = match &self.bars {
+            Some(bars) => bars.suspend(write_line),
+            None => write_line(),
+        };
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_read_by_name() {
+        assert_eq!("json".parse(), Ok(LogFormat::Json));
+        assert_eq!("text".parse(), Ok(LogFormat::Text));
+        let message = "yaml".parse::<LogFormat>().unwrap_err().to_string();
+        assert_eq!(message, "\"yaml\" is not a log format; use json or text");
+    }
+
+    #[test]
+    fn rust_log_is_obeyed() {
+        let (filter, complaint) = filter(Some("debug,hyper=off"));
+        assert_eq!(
+            (filter.to_string().as_str(), complaint),
+            ("hyper=off,debug", None)
+        );
+    }
+
+    #[test]
+    fn without_rust_log_ours_is_info() {
+        for asked in [None, Some(""), Some("  ")] {
+            let (filter, complaint) = filter(asked);
+            assert_eq!(complaint, None);
+            assert!(filter.to_string().contains("predict=info"), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_rust_log_is_a_complaint() {
+        let (filter, complaint) = filter(Some("common=loud\n"));
+        assert!(filter.to_string().contains("common=info"), "{filter}");
+        let complaint = complaint.unwrap();
+        assert!(
+            complaint.starts_with("RUST_LOG is ignored, \"common=loud\\n\" cannot be read"),
+            "{complaint}"
+        );
+    }
+}
