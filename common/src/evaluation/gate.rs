@@ -80,12 +80,7 @@ impl Gate {
     /// # Errors
     /// [`Error::Data`]: fewer rows than asked for, a target without variance, values that are not finite. Predictions
     /// that are not finite, or lengths that differ, are [`Error::Defect`].
-    pub fn measure<T, P>(
-        &self,
-        targets: &[T],
-        predictions: &[P],
-        weights: Option<&[f32]>,
-    ) -> Result<Scores>
+    pub fn measure<T, P>(&self, targets: &[T], predictions: &[P], weights: Option<&[f32]>) -> Result<Scores>
     where
         T: Copy + Into<f64>,
         P: Copy + Into<f64>,
@@ -105,35 +100,18 @@ impl Gate {
         let rows = self.check_rows(evidence.scores.rows);
         let r2 = self.check_r2(evidence);
         let drop = self.max_r2_drop.map(|most| check_drop(most, evidence));
-        let slices = self
-            .min_slice_r2
-            .map(|least| check_slices(least, evidence.slices));
-        let checks: Vec<Check> = [Some(rows), Some(r2), drop, slices]
-            .into_iter()
-            .flatten()
-            .collect();
-        Verdict {
-            passed: checks.iter().all(|check| check.passed),
-            checks,
-        }
+        let slices = self.min_slice_r2.map(|least| check_slices(least, evidence.slices));
+        let checks: Vec<Check> = [Some(rows), Some(r2), drop, slices].into_iter().flatten().collect();
+        Verdict { passed: checks.iter().all(|check| check.passed), checks }
     }
 
     /// Enough rows: told although [`Gate::measure`] lets no fewer through.
     fn check_rows(&self, rows: usize) -> Check {
         let passed = rows >= self.min_test_rows;
-        let detail = format!(
-            "{rows} held-out rows, at least {} asked for",
-            self.min_test_rows
-        );
+        let detail = format!("{rows} held-out rows, at least {} asked for", self.min_test_rows);
         #[expect(clippy::cast_precision_loss, reason = "row counts stay far below 2^53")]
         let (value, threshold) = (Some(rows as f64), self.min_test_rows as f64);
-        Check {
-            name: "min_test_rows",
-            passed,
-            value,
-            threshold,
-            detail,
-        }
+        Check { name: "min_test_rows", passed, value, threshold, detail }
     }
 
     /// R² against the least that is asked for.
@@ -142,25 +120,11 @@ impl Gate {
         let passed = value >= threshold;
         let (found, asked) = figures(value, threshold);
         let sure = evidence.interval.map(|interval| {
-            format!(
-                " ({:.0} % interval {:.4} to {:.4})",
-                interval.level * 100.0,
-                interval.low,
-                interval.high
-            )
+            format!(" ({:.0} % interval {:.4} to {:.4})", interval.level * 100.0, interval.low, interval.high)
         });
         let relation = if passed { "reaches" } else { "is below" };
-        let detail = format!(
-            "R² {found}{} {relation} the minimum {asked}",
-            sure.unwrap_or_default()
-        );
-        Check {
-            name: "min_r2",
-            passed,
-            value: Some(value),
-            threshold,
-            detail,
-        }
+        let detail = format!("R² {found}{} {relation} the minimum {asked}", sure.unwrap_or_default());
+        Check { name: "min_r2", passed, value: Some(value), threshold, detail }
     }
 }
 
@@ -169,13 +133,7 @@ fn check_drop(threshold: f64, evidence: &Evidence<'_>) -> Check {
     let name = "max_r2_drop";
     let Some(previous) = evidence.previous else {
         let detail = "there is no current model to compare with".to_owned();
-        return Check {
-            name,
-            passed: true,
-            value: None,
-            threshold,
-            detail,
-        };
+        return Check { name, passed: true, value: None, threshold, detail };
     };
     let drop = previous.r2 - evidence.scores.r2;
     // A current model without a finite R² on these rows cannot be dropped below.
@@ -185,23 +143,12 @@ fn check_drop(threshold: f64, evidence: &Evidence<'_>) -> Check {
         "R² {:.4} against {:.4} of the current model {}: a drop of {found}, at most {asked} allowed",
         evidence.scores.r2, previous.r2, previous.model
     );
-    Check {
-        name,
-        passed,
-        value: Some(drop),
-        threshold,
-        detail,
-    }
+    Check { name, passed, value: Some(drop), threshold, detail }
 }
 
 /// The worst slice against the least that is asked of each. Slices that have no R² are named, and do not fail.
 fn check_slices(threshold: f64, columns: &[SliceColumn]) -> Check {
-    let all = columns.iter().flat_map(|column| {
-        column
-            .slices
-            .iter()
-            .map(move |slice| (column.column.as_str(), slice))
-    });
+    let all = columns.iter().flat_map(|column| column.slices.iter().map(move |slice| (column.column.as_str(), slice)));
     let (mut scored, mut unscored) = (Vec::new(), 0_usize);
     for (column, slice) in all {
         match &slice.scores {
@@ -212,43 +159,20 @@ fn check_slices(threshold: f64, columns: &[SliceColumn]) -> Check {
     scored.sort_by(|a, b| a.2.total_cmp(&b.2));
     let worst = scored.first().map(|(.., r2)| *r2);
     let failed = scored.iter().filter(|(.., r2)| *r2 < threshold).count();
-    let detail = slice_detail(
-        threshold,
-        scored.first().copied(),
-        (failed, scored.len(), unscored),
-    );
-    Check {
-        name: "min_slice_r2",
-        passed: failed == 0,
-        value: worst,
-        threshold,
-        detail,
-    }
+    let detail = slice_detail(threshold, scored.first().copied(), (failed, scored.len(), unscored));
+    Check { name: "min_slice_r2", passed: failed == 0, value: worst, threshold, detail }
 }
 
 /// The worst slice and the counts in words.
-fn slice_detail(
-    threshold: f64,
-    worst: Option<(&str, &Slice, f64)>,
-    counts: (usize, usize, usize),
-) -> String {
+fn slice_detail(threshold: f64, worst: Option<(&str, &Slice, f64)>, counts: (usize, usize, usize)) -> String {
     let (failed, scored, unscored) = counts;
-    let without = if unscored == 0 {
-        String::new()
-    } else {
-        format!(", {unscored} more have no R²")
-    };
+    let without = if unscored == 0 { String::new() } else { format!(", {unscored} more have no R²") };
     let Some((column, slice, r2)) = worst else {
         return format!("no slice has an R²{without}");
     };
     let (found, asked) = figures(r2, threshold);
-    let named = format!(
-        "{column}={:?} with R² {found} on {} rows",
-        slice.value, slice.rows
-    );
-    format!(
-        "{failed} of {scored} slices are below the minimum {asked}, the worst is {named}{without}"
-    )
+    let named = format!("{column}={:?} with R² {found} on {} rows", slice.value, slice.rows);
+    format!("{failed} of {scored} slices are below the minimum {asked}, the worst is {named}{without}")
 }
 
 /// Two numbers with four decimals, or with all they have where four would make them look the same.
@@ -263,15 +187,10 @@ fn figures(value: f64, threshold: f64) -> (String, String) {
 /// Held-out rows that no R² can be computed on.
 fn degenerate(error: &MetricError) -> Error {
     match error {
-        MetricError::NotFinite {
-            what: "prediction", ..
-        }
-        | MetricError::Lengths { .. } => {
+        MetricError::NotFinite { what: "prediction", .. } | MetricError::Lengths { .. } => {
             Error::Defect(format!("the model cannot be judged: {error}"))
         }
-        _ => Error::Data(format!(
-            "no R² can be computed on the held-out rows: {error}: hold out other rows"
-        )),
+        _ => Error::Data(format!("no R² can be computed on the held-out rows: {error}: hold out other rows")),
     }
 }
 
@@ -279,10 +198,7 @@ impl Verdict {
     /// The verdict in one line: every failed check with its figures, or that all passed.
     #[must_use]
     pub fn text(&self) -> String {
-        let failed: Vec<String> = self
-            .failed()
-            .map(|check| format!("{} ({})", check.detail, check.name))
-            .collect();
+        let failed: Vec<String> = self.failed().map(|check| format!("{} ({})", check.detail, check.name)).collect();
         if failed.is_empty() {
             return format!("all {} checks of the gate passed", self.checks.len());
         }
@@ -302,10 +218,7 @@ impl Verdict {
         if self.passed {
             return Ok(());
         }
-        Err(Error::Gate(format!(
-            "the model did not pass the gate and was not published: {}",
-            self.text()
-        )))
+        Err(Error::Gate(format!("the model did not pass the gate and was not published: {}", self.text())))
     }
 }
 

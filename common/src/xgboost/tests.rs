@@ -11,9 +11,7 @@ pub(super) struct Table {
 
 /// The next number of a linear congruential generator, in [0, 1) (Knuth, MMIX constants).
 fn next(state: &mut u64) -> f32 {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     let bits = u16::try_from(*state >> 48).unwrap();
     f32::from(bits) / 65536.0
 }
@@ -27,63 +25,29 @@ impl Table {
             let mut row: Vec<f32> = (0..4).map(|_| next(&mut state)).collect();
             let code = (next(&mut state) * 6.0).floor();
             let noise = next(&mut state) * 0.1;
-            labels.push(
-                0.1 + (row[0] * 3.0).sin().abs() * 0.4
-                    + row[1] * row[2] * 0.3
-                    + code * 0.02
-                    + noise,
-            );
+            labels.push(0.1 + (row[0] * 3.0).sin().abs() * 0.4 + row[1] * row[2] * 0.3 + code * 0.02 + noise);
             if next(&mut state) < 0.1 {
                 row[1] = f32::NAN;
             }
-            numbers
-                .iter_mut()
-                .zip(&row)
-                .for_each(|(column, value)| column.push(*value));
+            numbers.iter_mut().zip(&row).for_each(|(column, value)| column.push(*value));
             codes.push(code);
             weights.push(0.5 + next(&mut state));
         }
-        Self {
-            numbers,
-            codes,
-            labels,
-            weights,
-        }
+        Self { numbers, codes, labels, weights }
     }
 
     pub(super) fn features(categorical: bool) -> Vec<Feature> {
-        let number = |index| Feature {
-            name: format!("number {index} ä"),
-            kind: FeatureKind::Number,
-        };
-        let kind = if categorical {
-            FeatureKind::Category
-        } else {
-            FeatureKind::Number
-        };
-        (0..4)
-            .map(number)
-            .chain([Feature {
-                name: "code".to_owned(),
-                kind,
-            }])
-            .collect()
+        let number = |index| Feature { name: format!("number {index} ä"), kind: FeatureKind::Number };
+        let kind = if categorical { FeatureKind::Category } else { FeatureKind::Number };
+        (0..4).map(number).chain([Feature { name: "code".to_owned(), kind }]).collect()
     }
 
     pub(super) fn columns(&self) -> Vec<Column<'_>> {
-        self.numbers
-            .iter()
-            .chain([&self.codes])
-            .map(|values| values.as_slice().into())
-            .collect()
+        self.numbers.iter().chain([&self.codes]).map(|values| values.as_slice().into()).collect()
     }
 
     pub(super) fn batch(&self) -> Batch<'_> {
-        Batch {
-            columns: self.columns(),
-            labels: Some(&self.labels),
-            weights: Some(&self.weights),
-        }
+        Batch { columns: self.columns(), labels: Some(&self.labels), weights: Some(&self.weights) }
     }
 
     pub(super) fn rows(&self, from: usize, to: usize) -> Self {
@@ -98,11 +62,7 @@ impl Table {
 }
 
 pub(super) fn options(threads: usize) -> QuantileOptions<'static> {
-    QuantileOptions {
-        max_bin: 64,
-        threads,
-        reference: None,
-    }
+    QuantileOptions { max_bin: 64, threads, reference: None }
 }
 
 pub(super) fn params(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -121,10 +81,7 @@ pub(super) fn trained(params: &[(String, String)], matrix: &DMatrix, rounds: u32
 
 pub(super) fn rmse(predictions: &[f32], table: &Table) -> f64 {
     let terms = predictions.iter().zip(&table.labels).zip(&table.weights);
-    let weighted: f64 = terms
-        .clone()
-        .map(|((p, y), w)| f64::from(*w) * (f64::from(*p) - f64::from(*y)).powi(2))
-        .sum();
+    let weighted: f64 = terms.clone().map(|((p, y), w)| f64::from(*w) * (f64::from(*p) - f64::from(*y)).powi(2)).sum();
     let weights: f64 = terms.map(|(_, w)| f64::from(*w)).sum();
     (weighted / weights).sqrt()
 }
@@ -136,10 +93,7 @@ fn the_library_is_the_one_expected_and_others_are_refused() {
     assert!(accept((3, 4, 2)).is_ok());
     for other in [(3, 4, 0), (3, 3, 9), (3, 5, 0), (4, 0, 0), (2, 1, 4)] {
         let text = accept(other).unwrap_err().to_string();
-        assert!(
-            text.contains(&format!("XGBoost {}.{}.{}", other.0, other.1, other.2)),
-            "{text}"
-        );
+        assert!(text.contains(&format!("XGBoost {}.{}.{}", other.0, other.1, other.2)), "{text}");
     }
 }
 
@@ -148,45 +102,26 @@ fn trains_evaluates_and_predicts_the_same_in_place_and_by_matrix() {
     let (train, valid) = (Table::new(2000, 1), Table::new(500, 2));
     let features = Table::features(true);
     let matrix = DMatrix::quantile(&features, &train.batch(), &options(1)).unwrap();
-    let against = QuantileOptions {
-        reference: Some(&matrix),
-        ..options(1)
-    };
+    let against = QuantileOptions { reference: Some(&matrix), ..options(1) };
     let holdout = DMatrix::quantile(&features, &valid.batch(), &against).unwrap();
     let plain = DMatrix::plain(&features, &valid.batch(), 1).unwrap();
     assert_eq!((matrix.rows(), holdout.rows()), (2000, 500));
 
     let mut booster = trained(&params(&[("eta", "0.2")]), &matrix, 30);
-    let report = booster
-        .evaluate(29, &[(&matrix, "train"), (&holdout, "valid")])
-        .unwrap();
-    let names: Vec<_> = report
-        .iter()
-        .map(|one| (one.matrix.as_str(), one.metric.as_str()))
-        .collect();
+    let report = booster.evaluate(29, &[(&matrix, "train"), (&holdout, "valid")]).unwrap();
+    let names: Vec<_> = report.iter().map(|one| (one.matrix.as_str(), one.metric.as_str())).collect();
     assert_eq!(names, [("train", "rmse"), ("valid", "rmse")]);
 
     let in_place = booster.predict_columns(&valid.columns(), 0..0).unwrap();
-    let by_bins = booster
-        .predict_matrix(&holdout, PredictionKind::Value, 0..0)
-        .unwrap();
-    let by_values = booster
-        .predict_matrix(&plain, PredictionKind::Value, 0..0)
-        .unwrap();
+    let by_bins = booster.predict_matrix(&holdout, PredictionKind::Value, 0..0).unwrap();
+    let by_values = booster.predict_matrix(&plain, PredictionKind::Value, 0..0).unwrap();
     assert_eq!(in_place, by_values);
     assert_eq!(in_place, by_bins);
     assert!((rmse(&in_place, &valid) - report[1].value).abs() < 1e-6);
-    assert!(
-        report[0].value < 0.05 && report[1].value < 0.07,
-        "{report:?}"
-    );
+    assert!(report[0].value < 0.05 && report[1].value < 0.07, "{report:?}");
 
     let some = booster.predict_columns(&valid.columns(), 0..10).unwrap();
-    let sliced = booster
-        .slice(0..10)
-        .unwrap()
-        .predict_columns(&valid.columns(), 0..0)
-        .unwrap();
+    let sliced = booster.slice(0..10).unwrap().predict_columns(&valid.columns(), 0..0).unwrap();
     assert_eq!(some, sliced);
     assert_ne!(some, in_place);
 }
@@ -196,12 +131,8 @@ fn contributions_sum_to_the_margin() {
     let table = Table::new(300, 3);
     let matrix = DMatrix::plain(&Table::features(true), &table.batch(), 1).unwrap();
     let booster = trained(&params(&[]), &matrix, 8);
-    let margins = booster
-        .predict_matrix(&matrix, PredictionKind::Margin, 0..0)
-        .unwrap();
-    let shap = booster
-        .predict_matrix(&matrix, PredictionKind::Contributions, 0..0)
-        .unwrap();
+    let margins = booster.predict_matrix(&matrix, PredictionKind::Margin, 0..0).unwrap();
+    let shap = booster.predict_matrix(&matrix, PredictionKind::Contributions, 0..0).unwrap();
     assert_eq!(shap.len(), 300 * 6);
     for (row, margin) in shap.chunks_exact(6).zip(&margins) {
         assert!((row.iter().sum::<f32>() - margin).abs() < 1e-4);
@@ -219,32 +150,16 @@ fn a_model_keeps_its_names_attributes_and_predictions_through_bytes() {
     booster.set_attribute("gone", None).unwrap();
     let bytes = booster.save().unwrap();
     let json = booster.save_json().unwrap();
-    assert!(
-        json.starts_with('{') && json.contains("\"feature_types\":[\"q\""),
-        "{}",
-        &json[..80]
-    );
-    for mut loaded in [
-        Booster::load(&bytes).unwrap(),
-        Booster::load(json.as_bytes()).unwrap(),
-    ] {
+    assert!(json.starts_with('{') && json.contains("\"feature_types\":[\"q\""), "{}", &json[..80]);
+    for mut loaded in [Booster::load(&bytes).unwrap(), Booster::load(json.as_bytes()).unwrap()] {
         assert_eq!(loaded.save().unwrap(), bytes);
-        assert_eq!(
-            (loaded.rounds().unwrap(), loaded.feature_count().unwrap()),
-            (6, 5)
-        );
-        let names: Vec<String> = features
-            .iter()
-            .map(|feature| feature.name.clone())
-            .collect();
+        assert_eq!((loaded.rounds().unwrap(), loaded.feature_count().unwrap()), (6, 5));
+        let names: Vec<String> = features.iter().map(|feature| feature.name.clone()).collect();
         assert_eq!(loaded.feature_names().unwrap(), names);
         assert_eq!(loaded.attribute("run").unwrap().as_deref(), Some("a ü b"));
         assert_eq!(loaded.attribute("gone").unwrap(), None);
         let columns = table.columns();
-        assert_eq!(
-            loaded.predict_columns(&columns, 0..0).unwrap(),
-            booster.predict_columns(&columns, 0..0).unwrap()
-        );
+        assert_eq!(loaded.predict_columns(&columns, 0..0).unwrap(), booster.predict_columns(&columns, 0..0).unwrap());
     }
 }
 
@@ -253,20 +168,11 @@ fn importance_names_the_features_that_matter() {
     let table = Table::new(1000, 5);
     let matrix = DMatrix::quantile(&Table::features(true), &table.batch(), &options(1)).unwrap();
     let mut booster = trained(&params(&[("max_depth", "2")]), &matrix, 3);
-    for importance in [
-        Importance::Gain,
-        Importance::TotalGain,
-        Importance::Weight,
-        Importance::Cover,
-        Importance::TotalCover,
-    ] {
+    for importance in
+        [Importance::Gain, Importance::TotalGain, Importance::Weight, Importance::Cover, Importance::TotalCover]
+    {
         let scores = booster.feature_scores(importance).unwrap();
-        assert!(
-            scores
-                .iter()
-                .all(|(name, score)| name != "number 3 ä" && *score > 0.0),
-            "{scores:?}"
-        );
+        assert!(scores.iter().all(|(name, score)| name != "number 3 ä" && *score > 0.0), "{scores:?}");
         assert!(scores.iter().any(|(name, _)| name == "number 0 ä"));
     }
 }
@@ -298,30 +204,16 @@ fn what_xgboost_refuses_is_an_error_of_one_line() {
     let table = Table::new(50, 11);
     let features = Table::features(false);
     let matrix = DMatrix::quantile(&features, &table.batch(), &options(1)).unwrap();
-    let mut booster =
-        Booster::new(&[("max_depth".to_owned(), "deep".to_owned())], &[&matrix]).unwrap();
+    let mut booster = Booster::new(&[("max_depth".to_owned(), "deep".to_owned())], &[&matrix]).unwrap();
     let text = booster.update(0, &matrix).unwrap_err().to_string();
-    assert!(
-        text.starts_with("XGBoost could not train a round: ") && text.contains("max_depth"),
-        "{text}"
-    );
-    assert!(
-        !text.contains('\n') && !text.contains("Stack trace") && !text.contains(".cc:"),
-        "{text}"
-    );
+    assert!(text.starts_with("XGBoost could not train a round: ") && text.contains("max_depth"), "{text}");
+    assert!(!text.contains('\n') && !text.contains("Stack trace") && !text.contains(".cc:"), "{text}");
 
     let mut booster = trained(&params(&[]), &matrix, 2);
-    assert!(
-        booster
-            .predict_columns(&table.columns()[..3], 0..0)
-            .is_err()
-    );
+    assert!(booster.predict_columns(&table.columns()[..3], 0..0).is_err());
     assert!(booster.predict_columns(&table.columns(), 0..9).is_err());
     assert!(booster.predict_columns(&[], 0..0).unwrap().is_empty());
-    assert_eq!(
-        booster.slice(0..3).unwrap_err().to_string(),
-        "no rounds 0..3 in a model of 2"
-    );
+    assert_eq!(booster.slice(0..3).unwrap_err().to_string(), "no rounds 0..3 in a model of 2");
     assert!(booster.slice(1..1).is_err());
     assert!(Booster::new(&[], &[]).is_err());
     let other = DMatrix::quantile(&Table::features(true), &table.batch(), &options(1)).unwrap();
@@ -330,16 +222,7 @@ fn what_xgboost_refuses_is_an_error_of_one_line() {
 
 #[test]
 fn bytes_that_are_no_model_are_refused_without_harm() {
-    for bytes in [
-        b"".as_slice(),
-        b"{",
-        b"   ",
-        b"nonsense",
-        b"{}",
-        b"{ }",
-        b"{\"learner\":1}",
-        b"{L\x05abcde}",
-    ] {
+    for bytes in [b"".as_slice(), b"{", b"   ", b"nonsense", b"{}", b"{ }", b"{\"learner\":1}", b"{L\x05abcde}"] {
         assert!(Booster::load(bytes).is_err(), "{bytes:?}");
         assert!(Booster::unserialize(bytes).is_err(), "{bytes:?}");
     }
@@ -348,26 +231,12 @@ fn bytes_that_are_no_model_are_refused_without_harm() {
     let mut booster = trained(&params(&[]), &matrix, 2);
     let (model, snapshot) = (booster.save().unwrap(), booster.serialize().unwrap());
     for length in 0..model.len() {
-        assert!(
-            Booster::load(&model[..length]).is_err(),
-            "{length} of {}",
-            model.len()
-        );
+        assert!(Booster::load(&model[..length]).is_err(), "{length} of {}", model.len());
     }
     for length in (0..snapshot.len()).step_by(13) {
-        assert!(
-            Booster::unserialize(&snapshot[..length]).is_err(),
-            "{length} of {}",
-            snapshot.len()
-        );
+        assert!(Booster::unserialize(&snapshot[..length]).is_err(), "{length} of {}", snapshot.len());
     }
     // Whole as bytes, and still no model of XGBoost's: its own words.
-    assert!(matches!(
-        Booster::load(br#"{"learner":1}"#),
-        Err(XgboostError::Library { .. })
-    ));
-    assert!(matches!(
-        Booster::unserialize(&model),
-        Err(XgboostError::Library { .. })
-    ));
+    assert!(matches!(Booster::load(br#"{"learner":1}"#), Err(XgboostError::Library { .. })));
+    assert!(matches!(Booster::unserialize(&model), Err(XgboostError::Library { .. })));
 }
