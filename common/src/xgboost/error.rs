@@ -34,8 +34,9 @@ pub enum XgboostError {
     Source(Error),
 }
 
-/// What a program ends with: a source's error as it was, lack of memory or disk as such, all else as a defect, since
-/// settings are tried by [`dry_run`](super::dry_run) and data is checked before XGBoost sees it.
+/// What a program ends with: a source's error as it was, lack of memory or disk as such, targets and weights that the
+/// objective is not defined for as wrong data, all else as a defect, since settings are tried by
+/// [`dry_run`](super::dry_run) and columns are checked before XGBoost sees them.
 impl From<XgboostError> for Error {
     fn from(error: XgboostError) -> Self {
         match error {
@@ -43,6 +44,9 @@ impl From<XgboostError> for Error {
             XgboostError::Library { ref message, .. } if is_out_of_resources(message) => {
                 Self::Resources(format!("{error}: give the task more memory or disk"))
             }
+            XgboostError::Library { message, .. } if is_about_labels(&message) => Self::Data(format!(
+                "the training rows do not suit the objective: {message}: correct them or choose another objective"
+            )),
             XgboostError::Library { .. } | XgboostError::Version { .. } | XgboostError::Shape(_) => {
                 Self::Defect(error.to_string())
             }
@@ -55,6 +59,12 @@ fn is_out_of_resources(message: &str) -> bool {
     ["bad_alloc", "Cannot allocate memory", "No space left", "Disk quota exceeded"]
         .iter()
         .any(|sign| message.contains(sign))
+}
+
+/// Whether XGBoost's message tells of targets or weights outside what an objective takes. A base score that was given has
+/// passed the dry run; one that is refused later was estimated from the targets.
+fn is_about_labels(message: &str) -> bool {
+    ["label must", "base_score must", "Weights must"].iter().any(|sign| message.contains(sign))
 }
 
 /// Turns a return code into a result, with the message of this thread's last error.

@@ -240,3 +240,22 @@ fn bytes_that_are_no_model_are_refused_without_harm() {
     assert!(matches!(Booster::load(br#"{"learner":1}"#), Err(XgboostError::Library { .. })));
     assert!(matches!(Booster::unserialize(&model), Err(XgboostError::Library { .. })));
 }
+
+#[test]
+fn targets_and_weights_that_an_objective_does_not_take_are_wrong_data() {
+    let feature = [Feature { name: "x".to_owned(), kind: FeatureKind::Number }];
+    let values = [1.0_f32, 2.0, 3.0, 4.0];
+    let refused = |objective: &str, labels: &[f32], weights: Option<&[f32]>| {
+        let batch = Batch { columns: vec![values.as_slice().into()], labels: Some(labels), weights };
+        let trained = DMatrix::quantile(&feature, &batch, &options(1))
+            .and_then(|matrix| Booster::new(&params(&[("objective", objective)]), &[&matrix])?.update(0, &matrix));
+        crate::Error::from(trained.expect_err(objective))
+    };
+    let negative = [1.0, -2.0, 3.0, 4.0];
+    for objective in ["reg:logistic", "reg:gamma", "reg:tweedie", "count:poisson", "reg:squaredlogerror"] {
+        let error = refused(objective, &negative, None);
+        assert_eq!(error.exit_code(), 4, "{objective}: {error}");
+    }
+    let error = refused("reg:squarederror", &values, Some(&negative));
+    assert_eq!(error.exit_code(), 4, "{error}");
+}
