@@ -43,19 +43,13 @@ where
     let rows = Rows::new(targets, predictions, weights)?;
     let mut random = SplitMix { state: seed };
     let groups = deal(&rows.terms, &mut random);
-    let mut values: Vec<f64> = (0..RESAMPLES)
-        .filter_map(|_| resampled_r2(&groups, &mut random))
-        .collect();
+    let mut values: Vec<f64> = (0..RESAMPLES).filter_map(|_| resampled_r2(&groups, &mut random)).collect();
     if values.len() < RESAMPLES * 9 / 10 {
         return Ok(None);
     }
     values.sort_by(f64::total_cmp);
     let tail = (1.0 - level.clamp(0.0, 1.0)) / 2.0;
-    Ok(Some(Interval {
-        low: quantile(&values, tail),
-        high: quantile(&values, 1.0 - tail),
-        level,
-    }))
+    Ok(Some(Interval { low: quantile(&values, tail), high: quantile(&values, 1.0 - tail), level }))
 }
 
 /// Sums over some rows: weight, weighted deviation, its square, squared error.
@@ -63,17 +57,8 @@ type Sums = [f64; 4];
 
 /// The sums of one row.
 fn sums(term: &Term) -> Sums {
-    let Term {
-        weight,
-        deviation,
-        error,
-    } = *term;
-    [
-        weight,
-        weight * deviation,
-        weight * deviation * deviation,
-        weight * error * error,
-    ]
+    let Term { weight, deviation, error } = *term;
+    [weight, weight * deviation, weight * deviation * deviation, weight * error * error]
 }
 
 /// The rows themselves, or random groups of them.
@@ -84,10 +69,7 @@ fn deal(terms: &[Term], random: &mut SplitMix) -> Vec<Sums> {
     let mut groups = vec![[0.0; 4]; MAX_GROUPS];
     for term in terms {
         if let Some(group) = groups.get_mut(random.below(MAX_GROUPS)) {
-            group
-                .iter_mut()
-                .zip(sums(term))
-                .for_each(|(total, value)| *total += value);
+            group.iter_mut().zip(sums(term)).for_each(|(total, value)| *total += value);
         }
     }
     groups
@@ -95,12 +77,7 @@ fn deal(terms: &[Term], random: &mut SplitMix) -> Vec<Sums> {
 
 /// R² of as many groups as there are, drawn with replacement; none if they have no variance.
 fn resampled_r2(groups: &[Sums], random: &mut SplitMix) -> Option<f64> {
-    let drawn = (0..groups.len()).map(|_| {
-        groups
-            .get(random.below(groups.len()))
-            .copied()
-            .unwrap_or_default()
-    });
+    let drawn = (0..groups.len()).map(|_| groups.get(random.below(groups.len())).copied().unwrap_or_default());
     let [weight, deviation, squares, residuals] = sum(drawn);
     let variance = squares - deviation * deviation / weight;
     // A resample of one row over and over leaves rounding errors, not a variance.
@@ -113,11 +90,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     #[expect(clippy::cast_precision_loss, reason = "a thousand values")]
     let position = share * last as f64;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "between 0 and a thousand"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and a thousand")]
     let below = position.floor() as usize;
     let at = |index: usize| sorted.get(index.min(last)).copied().unwrap_or(f64::NAN);
     at(below) + (at(below + 1) - at(below)) * (position - position.floor())
@@ -166,14 +139,7 @@ mod tests {
         // First outputs of the reference implementation for seed 1234567.
         let mut random = SplitMix { state: 1_234_567 };
         let found: Vec<u64> = (0..3).map(|_| random.next()).collect();
-        assert_eq!(
-            found,
-            [
-                6_457_827_717_110_365_317,
-                3_203_168_211_198_807_973,
-                9_817_491_932_198_370_423
-            ]
-        );
+        assert_eq!(found, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
     #[test]
@@ -181,9 +147,7 @@ mod tests {
         let width = |count: usize| {
             let (targets, predictions) = rows(count, 1);
             let r2 = scores(&targets, &predictions, None).unwrap().r2;
-            let interval = r2_interval(&targets, &predictions, None, 0.95, 7)
-                .unwrap()
-                .unwrap();
+            let interval = r2_interval(&targets, &predictions, None, 0.95, 7).unwrap().unwrap();
             assert!(interval.low < r2 && r2 < interval.high, "{r2} {interval:?}");
             interval.high - interval.low
         };
@@ -197,9 +161,7 @@ mod tests {
         // True R² of `rows`: 1 − (0.6²/12)/(1/12) = 0.64.
         let covered = (0..300).filter(|seed| {
             let (targets, predictions) = rows(400, seed + 100);
-            let interval = r2_interval(&targets, &predictions, None, 0.9, *seed)
-                .unwrap()
-                .unwrap();
+            let interval = r2_interval(&targets, &predictions, None, 0.9, *seed).unwrap().unwrap();
             interval.low <= 0.64 && 0.64 <= interval.high
         });
         // 90 % of 300 is 270, give or take 3.5 standard deviations of 5.2.
@@ -210,15 +172,11 @@ mod tests {
     #[test]
     fn groups_give_the_interval_that_rows_give() {
         let (targets, predictions) = rows(MAX_GROUPS * 3, 5);
-        let grouped = r2_interval(&targets, &predictions, None, 0.95, 3)
-            .unwrap()
-            .unwrap();
+        let grouped = r2_interval(&targets, &predictions, None, 0.95, 3).unwrap().unwrap();
         let terms = Rows::new(&targets, &predictions, None).unwrap().terms;
         let singles: Vec<Sums> = terms.iter().map(sums).collect();
         let mut random = SplitMix { state: 3 };
-        let mut values: Vec<f64> = (0..RESAMPLES)
-            .filter_map(|_| resampled_r2(&singles, &mut random))
-            .collect();
+        let mut values: Vec<f64> = (0..RESAMPLES).filter_map(|_| resampled_r2(&singles, &mut random)).collect();
         values.sort_by(f64::total_cmp);
         let (low, high) = (quantile(&values, 0.025), quantile(&values, 0.975));
         let ratio = (grouped.high - grouped.low) / (high - low);
@@ -228,41 +186,21 @@ mod tests {
     #[test]
     fn sorted_rows_do_not_change_it_much_and_a_seed_repeats_it() {
         let (targets, predictions) = rows(50_000, 9);
-        let mut pairs: Vec<_> = targets
-            .iter()
-            .copied()
-            .zip(predictions.iter().copied())
-            .collect();
+        let mut pairs: Vec<_> = targets.iter().copied().zip(predictions.iter().copied()).collect();
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (sorted_targets, sorted_predictions): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-        let once = r2_interval(&targets, &predictions, None, 0.95, 1)
-            .unwrap()
-            .unwrap();
-        let sorted = r2_interval(&sorted_targets, &sorted_predictions, None, 0.95, 1)
-            .unwrap()
-            .unwrap();
+        let once = r2_interval(&targets, &predictions, None, 0.95, 1).unwrap().unwrap();
+        let sorted = r2_interval(&sorted_targets, &sorted_predictions, None, 0.95, 1).unwrap().unwrap();
         let ratio = (sorted.high - sorted.low) / (once.high - once.low);
         assert!((0.85..1.15).contains(&ratio), "{once:?} {sorted:?}");
-        assert_eq!(
-            r2_interval(&targets, &predictions, None, 0.95, 1).unwrap(),
-            Some(once)
-        );
-        assert_ne!(
-            r2_interval(&targets, &predictions, None, 0.95, 2).unwrap(),
-            Some(once)
-        );
+        assert_eq!(r2_interval(&targets, &predictions, None, 0.95, 1).unwrap(), Some(once));
+        assert_ne!(r2_interval(&targets, &predictions, None, 0.95, 2).unwrap(), Some(once));
     }
 
     #[test]
     fn too_few_rows_have_no_interval_and_no_rows_are_an_error() {
-        assert_eq!(
-            r2_interval(&[1.0, 2.0], &[1.0, 2.5], None, 0.95, 1).unwrap(),
-            None
-        );
-        assert_eq!(
-            r2_interval::<f64, f64>(&[], &[], None, 0.95, 1),
-            Err(MetricError::NoRows)
-        );
+        assert_eq!(r2_interval(&[1.0, 2.0], &[1.0, 2.5], None, 0.95, 1).unwrap(), None);
+        assert_eq!(r2_interval::<f64, f64>(&[], &[], None, 0.95, 1), Err(MetricError::NoRows));
         assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
     }
 }

@@ -70,11 +70,7 @@ pub enum MetricError {
 ///
 /// # Errors
 /// [`MetricError`] for rows on which no score is defined.
-pub fn scores<T, P>(
-    targets: &[T],
-    predictions: &[P],
-    weights: Option<&[f32]>,
-) -> Result<Scores, MetricError>
+pub fn scores<T, P>(targets: &[T], predictions: &[P], weights: Option<&[f32]>) -> Result<Scores, MetricError>
 where
     T: Copy + Into<f64>,
     P: Copy + Into<f64>,
@@ -97,12 +93,7 @@ where
     if !(r2.is_finite() && rmse.is_finite() && mae.is_finite()) {
         return Err(MetricError::Overflow);
     }
-    Ok(Scores {
-        r2,
-        rmse,
-        mae,
-        rows: targets.len(),
-    })
+    Ok(Scores { r2, rmse, mae, rows: targets.len() })
 }
 
 /// The scores of the rows that share a value of some column.
@@ -133,37 +124,33 @@ where
 {
     check_lengths(targets.len(), predictions.len(), weights)?;
     same_length("slice values", values.len(), targets.len())?;
-    let mut groups: BTreeMap<&str, (Vec<f64>, Vec<f64>, Vec<f32>)> = BTreeMap::new();
-    let weight_of = |row: usize| {
-        weights
-            .and_then(|weights| weights.get(row))
-            .copied()
-            .unwrap_or(1.0)
-    };
-    for (row, ((target, prediction), value)) in
-        targets.iter().zip(predictions).zip(values).enumerate()
-    {
-        let (group_targets, group_predictions, group_weights) =
-            groups.entry(value.as_ref()).or_default();
-        group_targets.push((*target).into());
-        group_predictions.push((*prediction).into());
-        group_weights.push(weight_of(row));
+    let mut groups: BTreeMap<&str, Group> = BTreeMap::new();
+    let rows = targets.iter().zip(predictions).zip(values);
+    for (row, ((target, prediction), value)) in rows.enumerate() {
+        let weight = weights.and_then(|weights| weights.get(row)).copied();
+        let group = groups.entry(value.as_ref()).or_default();
+        group.targets.push((*target).into());
+        group.predictions.push((*prediction).into());
+        group.weights.extend(weight);
     }
-    let score =
-        |(value, (targets, predictions, weights)): (&str, (Vec<f64>, Vec<f64>, Vec<f32>))| Slice {
-            value: value.to_owned(),
-            rows: targets.len(),
-            scores: scores(&targets, &predictions, weights_if_any(&weights)),
-        };
-    Ok(groups.into_iter().map(score).collect())
+    Ok(groups.into_iter().map(|(value, group)| group.scored(value)).collect())
 }
 
-/// Weights of a group; all ones are the same as none.
-fn weights_if_any(weights: &[f32]) -> Option<&[f32]> {
-    weights
-        .iter()
-        .any(|weight| weight.to_bits() != 1.0_f32.to_bits())
-        .then_some(weights)
+/// Rows that share a value; weights only if there are any.
+#[derive(Default)]
+struct Group {
+    targets: Vec<f64>,
+    predictions: Vec<f64>,
+    weights: Vec<f32>,
+}
+
+impl Group {
+    /// The slice of this value.
+    fn scored(&self, value: &str) -> Slice {
+        let weights = (!self.weights.is_empty()).then_some(self.weights.as_slice());
+        let scores = scores(&self.targets, &self.predictions, weights);
+        Slice { value: value.to_owned(), rows: self.targets.len(), scores }
+    }
 }
 
 /// One row with a weight, in units of [`Rows::scale`].
@@ -185,11 +172,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Checks and scales.
-    pub(super) fn new<T, P>(
-        targets: &[T],
-        predictions: &[P],
-        weights: Option<&[f32]>,
-    ) -> Result<Self, MetricError>
+    pub(super) fn new<T, P>(targets: &[T], predictions: &[P], weights: Option<&[f32]>) -> Result<Self, MetricError>
     where
         T: Copy + Into<f64>,
         P: Copy + Into<f64>,
@@ -197,13 +180,8 @@ impl Rows {
         check_lengths(targets.len(), predictions.len(), weights)?;
         let mut rows = Vec::with_capacity(targets.len());
         for (row, (target, prediction)) in targets.iter().zip(predictions).enumerate() {
-            let weight = weights
-                .and_then(|weights| weights.get(row))
-                .map_or(1.0, |weight| f64::from(*weight));
-            let (target, prediction) = (
-                finite("target", row, *target)?,
-                finite("prediction", row, *prediction)?,
-            );
+            let weight = weights.and_then(|weights| weights.get(row)).map_or(1.0, |weight| f64::from(*weight));
+            let (target, prediction) = (finite("target", row, *target)?, finite("prediction", row, *prediction)?);
             if !(weight >= 0.0 && weight.is_finite()) {
                 return Err(MetricError::Weight { row, value: weight });
             }
@@ -221,9 +199,7 @@ impl Rows {
         if rows.iter().all(|(_, target, _)| target == first) {
             return Err(MetricError::Constant { value: *first });
         }
-        let heaviest = rows
-            .iter()
-            .fold(0.0_f64, |most, (weight, ..)| most.max(*weight));
+        let heaviest = rows.iter().fold(0.0_f64, |most, (weight, ..)| most.max(*weight));
         // Shares of the heaviest row, and the mean relative to the first target, halved against overflow.
         let [weights, drift] = sum(rows.iter().map(|(weight, target, _)| {
             let share = weight / heaviest;
@@ -236,54 +212,27 @@ impl Rows {
             error: target / 2.0 - prediction / 2.0,
         });
         let terms: Vec<Term> = halves.collect();
-        let largest = terms.iter().fold(0.0_f64, |most, term| {
-            most.max(term.deviation.abs()).max(term.error.abs())
-        });
-        let scale = |term: Term| Term {
-            deviation: term.deviation / largest,
-            error: term.error / largest,
-            ..term
-        };
-        Ok(Self {
-            terms: terms.into_iter().map(scale).collect(),
-            scale: largest * 2.0,
-        })
+        let largest = terms.iter().fold(0.0_f64, |most, term| most.max(term.deviation.abs()).max(term.error.abs()));
+        let scale = |term: Term| Term { deviation: term.deviation / largest, error: term.error / largest, ..term };
+        Ok(Self { terms: terms.into_iter().map(scale).collect(), scale: largest * 2.0 })
     }
 }
 
 /// A number that is neither NaN nor infinite.
 fn finite(what: &'static str, row: usize, value: impl Into<f64>) -> Result<f64, MetricError> {
     let value = value.into();
-    if value.is_finite() {
-        Ok(value)
-    } else {
-        Err(MetricError::NotFinite { what, row, value })
-    }
+    if value.is_finite() { Ok(value) } else { Err(MetricError::NotFinite { what, row, value }) }
 }
 
 /// Whether there is one prediction and one weight per target.
-fn check_lengths(
-    targets: usize,
-    predictions: usize,
-    weights: Option<&[f32]>,
-) -> Result<(), MetricError> {
+fn check_lengths(targets: usize, predictions: usize, weights: Option<&[f32]>) -> Result<(), MetricError> {
     same_length("predictions", predictions, targets)?;
-    weights.map_or(Ok(()), |weights| {
-        same_length("weights", weights.len(), targets)
-    })
+    weights.map_or(Ok(()), |weights| same_length("weights", weights.len(), targets))
 }
 
 /// Whether there are as many as there are targets.
 fn same_length(what: &'static str, found: usize, expected: usize) -> Result<(), MetricError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(MetricError::Lengths {
-            what,
-            found,
-            expected,
-        })
-    }
+    if found == expected { Ok(()) } else { Err(MetricError::Lengths { what, found, expected }) }
 }
 
 /// Column sums with Neumaier's compensation (A. Neumaier, ZAMM 54, 1974): the error does not grow with the rows.
@@ -293,11 +242,7 @@ pub(super) fn sum<const N: usize>(rows: impl Iterator<Item = [f64; N]>) -> [f64;
     for row in rows {
         for ((total, lost), value) in totals.iter_mut().zip(&mut lost).zip(row) {
             let next = *total + value;
-            *lost += if total.abs() >= value.abs() {
-                (*total - next) + value
-            } else {
-                (value - next) + *total
-            };
+            *lost += if total.abs() >= value.abs() { (*total - next) + value } else { (value - next) + *total };
             *total = next;
         }
     }
@@ -318,11 +263,7 @@ mod tests {
     fn agrees_with_values_worked_out_by_hand() {
         // The example of scikit-learn's r2_score: 0.948608137…
         let found = scores(&[3.0, -0.5, 2.0, 7.0], &[2.5, 0.0, 2.0, 8.0], None).unwrap();
-        assert!(
-            near(found.r2, 1.0 - 1.5 / 29.1875)
-                && near(found.rmse, 0.375_f64.sqrt())
-                && near(found.mae, 0.5)
-        );
+        assert!(near(found.r2, 1.0 - 1.5 / 29.1875) && near(found.rmse, 0.375_f64.sqrt()) && near(found.mae, 0.5));
         assert_eq!(found.rows, 4);
         let mean = scores(&[1.0, 2.0, 3.0], &[2.0, 2.0, 2.0], None).unwrap();
         assert!(near(mean.r2, 0.0) && near(mean.mae, 2.0 / 3.0));
@@ -334,34 +275,17 @@ mod tests {
 
     #[test]
     fn a_whole_weight_is_as_many_rows_and_zero_is_none() {
-        let weighted = scores(
-            &[1.0, 2.0, 4.0, 99.0],
-            &[1.5, 2.0, 3.0, 0.0],
-            Some(&[3.0, 1.0, 2.0, 0.0]),
-        )
-        .unwrap();
-        let repeated = scores(
-            &[1.0, 1.0, 1.0, 2.0, 4.0, 4.0],
-            &[1.5, 1.5, 1.5, 2.0, 3.0, 3.0],
-            None,
-        )
-        .unwrap();
+        let weighted = scores(&[1.0, 2.0, 4.0, 99.0], &[1.5, 2.0, 3.0, 0.0], Some(&[3.0, 1.0, 2.0, 0.0])).unwrap();
+        let repeated = scores(&[1.0, 1.0, 1.0, 2.0, 4.0, 4.0], &[1.5, 1.5, 1.5, 2.0, 3.0, 3.0], None).unwrap();
         assert!(
-            near(weighted.r2, repeated.r2)
-                && near(weighted.rmse, repeated.rmse)
-                && near(weighted.mae, repeated.mae)
+            near(weighted.r2, repeated.r2) && near(weighted.rmse, repeated.rmse) && near(weighted.mae, repeated.mae)
         );
     }
 
     #[test]
     fn offsets_and_extreme_sizes_do_not_spoil_it() {
         let plain = scores(&[1.0, 2.0, 4.0], &[1.5, 2.0, 3.0], None).unwrap();
-        let far = scores(
-            &[1e9 + 1.0, 1e9 + 2.0, 1e9 + 4.0],
-            &[1e9 + 1.5, 1e9 + 2.0, 1e9 + 3.0],
-            None,
-        )
-        .unwrap();
+        let far = scores(&[1e9 + 1.0, 1e9 + 2.0, 1e9 + 4.0], &[1e9 + 1.5, 1e9 + 2.0, 1e9 + 3.0], None).unwrap();
         let huge = scores(&[1e300, 2e300, 4e300], &[1.5e300, 2e300, 3e300], None).unwrap();
         let tiny = scores(&[1e-300, 2e-300, 4e-300], &[1.5e-300, 2e-300, 3e-300], None).unwrap();
         for other in [far, huge, tiny] {
@@ -372,71 +296,31 @@ mod tests {
 
     #[test]
     fn what_has_no_score_says_why() {
-        let text = |targets: &[f64], predictions: &[f64]| {
-            scores(targets, predictions, None).unwrap_err().to_string()
-        };
+        let text = |targets: &[f64], predictions: &[f64]| scores(targets, predictions, None).unwrap_err().to_string();
         assert_eq!(text(&[], &[]), "there are no rows with a weight");
         assert_eq!(text(&[1.0], &[1.0, 2.0]), "2 predictions for 1 targets");
-        assert_eq!(
-            text(&[0.1; 7], &[0.5; 7]),
-            "the target is 0.1 in every row, so R² is not defined"
-        );
-        assert_eq!(
-            text(&[1.0, f64::NAN], &[1.0, 2.0]),
-            "the target of row 1 is NaN"
-        );
-        assert_eq!(
-            text(&[1.0, 2.0], &[f64::INFINITY, 2.0]),
-            "the prediction of row 0 is inf"
-        );
-        assert_eq!(
-            text(&[0.0, 1e-300], &[1e300, 0.0]),
-            "predictions are so far from the target that R² overflows"
-        );
-        let weighted =
-            |weights: &[f32]| scores(&[1.0, 2.0], &[1.0, 2.0], Some(weights)).unwrap_err();
+        assert_eq!(text(&[0.1; 7], &[0.5; 7]), "the target is 0.1 in every row, so R² is not defined");
+        assert_eq!(text(&[1.0, f64::NAN], &[1.0, 2.0]), "the target of row 1 is NaN");
+        assert_eq!(text(&[1.0, 2.0], &[f64::INFINITY, 2.0]), "the prediction of row 0 is inf");
+        assert_eq!(text(&[0.0, 1e-300], &[1e300, 0.0]), "predictions are so far from the target that R² overflows");
+        let weighted = |weights: &[f32]| scores(&[1.0, 2.0], &[1.0, 2.0], Some(weights)).unwrap_err();
         assert_eq!(weighted(&[0.0, 0.0]), MetricError::NoRows);
         assert_eq!(weighted(&[1.0, 0.0]), MetricError::Constant { value: 1.0 });
-        assert!(matches!(
-            weighted(&[1.0, -1.0]),
-            MetricError::Weight { row: 1, .. }
-        ));
-        assert!(matches!(
-            weighted(&[1.0]),
-            MetricError::Lengths {
-                what: "weights",
-                ..
-            }
-        ));
+        assert!(matches!(weighted(&[1.0, -1.0]), MetricError::Weight { row: 1, .. }));
+        assert!(matches!(weighted(&[1.0]), MetricError::Lengths { what: "weights", .. }));
     }
 
     #[test]
     fn slices_are_scored_apart() {
         let (targets, predictions) = ([1.0, 2.0, 5.0, 7.0, 3.0], [1.0, 2.0, 6.0, 6.0, 3.0]);
-        let slices =
-            scores_by_slice(&targets, &predictions, None, &["b", "b", "a", "a", "c"]).unwrap();
-        let values: Vec<_> = slices
-            .iter()
-            .map(|slice| (slice.value.as_str(), slice.rows))
-            .collect();
+        let slices = scores_by_slice(&targets, &predictions, None, &["b", "b", "a", "a", "c"]).unwrap();
+        let values: Vec<_> = slices.iter().map(|slice| (slice.value.as_str(), slice.rows)).collect();
         assert_eq!(values, [("a", 2), ("b", 2), ("c", 1)]);
-        assert!(
-            near(slices[0].scores.as_ref().unwrap().r2, 0.0)
-                && near(slices[1].scores.as_ref().unwrap().r2, 1.0)
-        );
+        assert!(near(slices[0].scores.as_ref().unwrap().r2, 0.0) && near(slices[1].scores.as_ref().unwrap().r2, 1.0));
         assert_eq!(slices[2].scores, Err(MetricError::Constant { value: 3.0 }));
         assert!(scores_by_slice(&targets, &predictions, None, &["a"]).is_err());
-        let weighted = scores_by_slice(
-            &targets,
-            &predictions,
-            Some(&[1.0, 1.0, 3.0, 1.0, 1.0]),
-            &["x"; 5],
-        )
-        .unwrap();
-        assert_eq!(
-            weighted[0].scores,
-            scores(&targets, &predictions, Some(&[1.0, 1.0, 3.0, 1.0, 1.0]))
-        );
+        let weighted = scores_by_slice(&targets, &predictions, Some(&[1.0, 1.0, 3.0, 1.0, 1.0]), &["x"; 5]).unwrap();
+        assert_eq!(weighted[0].scores, scores(&targets, &predictions, Some(&[1.0, 1.0, 3.0, 1.0, 1.0])));
     }
 
     proptest! {

@@ -75,8 +75,7 @@ impl Booster {
         listen();
         let round = c_round(round)?;
         // SAFETY: two live handles; `&mut self` keeps everybody else out of the booster.
-        let return_code =
-            unsafe { sys::XGBoosterUpdateOneIter(self.as_ptr(), round, matrix.as_ptr()) };
+        let return_code = unsafe { sys::XGBoosterUpdateOneIter(self.as_ptr(), round, matrix.as_ptr()) };
         check("train a round", return_code)
     }
 
@@ -84,18 +83,11 @@ impl Booster {
     ///
     /// # Errors
     /// [`XgboostError::Library`] for what XGBoost refuses; [`XgboostError::Shape`] if its report cannot be read.
-    pub fn evaluate(
-        &mut self,
-        round: u32,
-        matrices: &[(&DMatrix, &str)],
-    ) -> Result<Vec<Evaluation>, XgboostError> {
+    pub fn evaluate(&mut self, round: u32, matrices: &[(&DMatrix, &str)]) -> Result<Vec<Evaluation>, XgboostError> {
         listen();
         let round = c_round(round)?;
         let mut handles: Vec<_> = matrices.iter().map(|(matrix, _)| matrix.as_ptr()).collect();
-        let names: Vec<CString> = matrices
-            .iter()
-            .map(|(_, name)| c_string(name))
-            .collect::<Result<_, _>>()?;
+        let names: Vec<CString> = matrices.iter().map(|(_, name)| c_string(name)).collect::<Result<_, _>>()?;
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         let mut report = std::ptr::null();
         // SAFETY: live handles and as many NUL-terminated names as the length says; a valid place for the result.
@@ -131,11 +123,7 @@ impl Booster {
     /// # Errors
     /// [`XgboostError::Shape`] when the columns do not fit each other; [`XgboostError::Library`] when there are not as
     /// many as the model has features or the rounds do not exist.
-    pub fn predict_columns(
-        &self,
-        columns: &[Column<'_>],
-        rounds: Range<u32>,
-    ) -> Result<Vec<f32>, XgboostError> {
+    pub fn predict_columns(&self, columns: &[Column<'_>], rounds: Range<u32>) -> Result<Vec<f32>, XgboostError> {
         if checked_rows(columns)? == 0 {
             return Ok(Vec::new());
         }
@@ -194,9 +182,7 @@ impl Booster {
         let handles: Vec<_> = matrices.iter().map(|matrix| matrix.as_ptr()).collect();
         let mut handle = std::ptr::null_mut();
         // SAFETY: as many live handles as the length says (XGBoost keeps weak references); a valid place for the result.
-        let return_code = unsafe {
-            sys::XGBoosterCreate(handles.as_ptr(), handles.len() as u64, &raw mut handle)
-        };
+        let return_code = unsafe { sys::XGBoosterCreate(handles.as_ptr(), handles.len() as u64, &raw mut handle) };
         check("create a booster", return_code)?;
         Self::owning(handle)
     }
@@ -221,8 +207,7 @@ impl Booster {
     fn set_param(&mut self, name: &str, value: &str) -> Result<(), XgboostError> {
         let (name, value) = (c_string(name)?, c_string(value)?);
         // SAFETY: a live booster and two NUL-terminated texts, which XGBoost copies.
-        let return_code =
-            unsafe { sys::XGBoosterSetParam(self.as_ptr(), name.as_ptr(), value.as_ptr()) };
+        let return_code = unsafe { sys::XGBoosterSetParam(self.as_ptr(), name.as_ptr(), value.as_ptr()) };
         check("set a parameter", return_code)
     }
 
@@ -265,11 +250,7 @@ struct Output {
 
 impl Default for Output {
     fn default() -> Self {
-        Self {
-            shape: std::ptr::null(),
-            dimensions: 0,
-            values: std::ptr::null(),
-        }
+        Self { shape: std::ptr::null(), dimensions: 0, values: std::ptr::null() }
     }
 }
 
@@ -285,25 +266,17 @@ impl Output {
 /// The features that all matrices share.
 fn common_features<'a>(matrices: &[&'a DMatrix]) -> Result<&'a [Feature], XgboostError> {
     let Some((first, rest)) = matrices.split_first() else {
-        return Err(XgboostError::Shape(
-            "a booster needs a matrix to take its features from".to_owned(),
-        ));
+        return Err(XgboostError::Shape("a booster needs a matrix to take its features from".to_owned()));
     };
-    if rest
-        .iter()
-        .any(|matrix| matrix.features() != first.features())
-    {
-        return Err(XgboostError::Shape(
-            "the matrices of a booster have different features".to_owned(),
-        ));
+    if rest.iter().any(|matrix| matrix.features() != first.features()) {
+        return Err(XgboostError::Shape("the matrices of a booster have different features".to_owned()));
     }
     Ok(first.features())
 }
 
 /// A number of rounds as C has it.
 pub(super) fn c_round(round: u32) -> Result<i32, XgboostError> {
-    i32::try_from(round)
-        .map_err(|_| XgboostError::Shape(format!("round {round} is beyond XGBoost's range")))
+    i32::try_from(round).map_err(|_| XgboostError::Shape(format!("round {round} is beyond XGBoost's range")))
 }
 
 /// XGBoost's configuration of a prediction.
@@ -321,8 +294,7 @@ fn predict_config(kind: PredictionKind, rounds: &Range<u32>) -> Result<CString, 
 
 /// Reads `[3]\ttrain-rmse:0.5\tvalid-rmse:0.6`. The names come from the caller, since a metric may hold a hyphen too.
 fn parse_report(report: &str, names: &[&str]) -> Result<Vec<Evaluation>, XgboostError> {
-    let unreadable =
-        || XgboostError::Shape(format!("XGBoost's evaluation {report:?} cannot be read"));
+    let unreadable = || XgboostError::Shape(format!("XGBoost's evaluation {report:?} cannot be read"));
     let entries: Vec<&str> = report.split('\t').skip(1).collect();
     if names.is_empty() || !entries.len().is_multiple_of(names.len()) {
         return Err(unreadable());
@@ -330,22 +302,11 @@ fn parse_report(report: &str, names: &[&str]) -> Result<Vec<Evaluation>, Xgboost
     let metrics = entries.len() / names.len();
     let parse = |(index, entry): (usize, &&str)| {
         let matrix = names.get(index.checked_div(metrics)?)?;
-        let (metric, value) = entry
-            .strip_prefix(matrix)?
-            .strip_prefix('-')?
-            .rsplit_once(':')?;
+        let (metric, value) = entry.strip_prefix(matrix)?.strip_prefix('-')?.rsplit_once(':')?;
         let value = value.trim().parse().ok()?;
-        Some(Evaluation {
-            matrix: (*matrix).to_owned(),
-            metric: metric.to_owned(),
-            value,
-        })
+        Some(Evaluation { matrix: (*matrix).to_owned(), metric: metric.to_owned(), value })
     };
-    entries
-        .iter()
-        .enumerate()
-        .map(|entry| parse(entry).ok_or_else(unreadable))
-        .collect()
+    entries.iter().enumerate().map(|entry| parse(entry).ok_or_else(unreadable)).collect()
 }
 
 #[cfg(test)]
@@ -356,19 +317,9 @@ mod tests {
     fn reports_are_read_with_hyphens_in_names_and_metrics() {
         let report = "[3]\ta-b-poisson-nloglik:1.5\ta-b-rmse:nan\tc-poisson-nloglik:-2\tc-rmse:inf";
         let read = parse_report(report, &["a-b", "c"]).unwrap();
-        let texts: Vec<String> = read
-            .iter()
-            .map(|one| format!("{} {} {}", one.matrix, one.metric, one.value))
-            .collect();
-        assert_eq!(
-            texts,
-            [
-                "a-b poisson-nloglik 1.5",
-                "a-b rmse NaN",
-                "c poisson-nloglik -2",
-                "c rmse inf"
-            ]
-        );
+        let texts: Vec<String> =
+            read.iter().map(|one| format!("{} {} {}", one.matrix, one.metric, one.value)).collect();
+        assert_eq!(texts, ["a-b poisson-nloglik 1.5", "a-b rmse NaN", "c poisson-nloglik -2", "c rmse inf"]);
         assert!(parse_report("[0]\tx-rmse:oops", &["x"]).is_err());
         assert!(parse_report("[0]\ty-rmse:1", &["x"]).is_err());
         assert!(parse_report("[0]\tx-rmse:1", &["x", "y"]).is_err());

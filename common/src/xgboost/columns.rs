@@ -102,22 +102,15 @@ impl Batch<'_> {
     /// [`XgboostError::Shape`] names the column, the labels or the weights that do not fit.
     pub(super) fn checked_rows(&self, features: usize) -> Result<usize, XgboostError> {
         if self.columns.len() != features {
-            return Err(XgboostError::Shape(format!(
-                "{} columns for {features} features",
-                self.columns.len()
-            )));
+            return Err(XgboostError::Shape(format!("{} columns for {features} features", self.columns.len())));
         }
         let rows = checked_rows(&self.columns)?;
         let attached = [("labels", self.labels), ("weights", self.weights)];
-        let misfit = attached.iter().find_map(|(name, values)| {
-            values
-                .filter(|values| values.len() != rows)
-                .map(|values| (name, values.len()))
-        });
+        let misfit = attached
+            .iter()
+            .find_map(|(name, values)| values.filter(|values| values.len() != rows).map(|values| (name, values.len())));
         match misfit {
-            Some((name, length)) => Err(XgboostError::Shape(format!(
-                "{length} {name} for {rows} rows"
-            ))),
+            Some((name, length)) => Err(XgboostError::Shape(format!("{length} {name} for {rows} rows"))),
             None => Ok(rows),
         }
     }
@@ -129,14 +122,9 @@ pub(super) fn checked_rows(columns: &[Column<'_>]) -> Result<usize, XgboostError
     for (index, column) in columns.iter().enumerate() {
         let length = column.values.len();
         if length != rows {
-            return Err(XgboostError::Shape(format!(
-                "column {index} has {length} rows, column 0 has {rows}"
-            )));
+            return Err(XgboostError::Shape(format!("column {index} has {length} rows, column 0 has {rows}")));
         }
-        if column
-            .validity
-            .is_some_and(|bitmap| bitmap.len() < rows.div_ceil(8))
-        {
+        if column.validity.is_some_and(|bitmap| bitmap.len() < rows.div_ceil(8)) {
             return Err(XgboostError::Shape(format!(
                 "the validity bitmap of column {index} is shorter than {rows} bits"
             )));
@@ -170,10 +158,8 @@ pub(super) fn vector_json(values: &[f32]) -> String {
 fn push_interface(json: &mut String, column: Column<'_>) {
     let (address, kind, length) = column.values.describe();
     // Writing to a String cannot fail.
-    let _ = write!(
-        json,
-        r#"{{"data":[{address},true],"typestr":"{kind}","version":3,"strides":null,"shape":[{length}]"#
-    );
+    let _ =
+        write!(json, r#"{{"data":[{address},true],"typestr":"{kind}","version":3,"strides":null,"shape":[{length}]"#);
     if let Some(bitmap) = column.validity {
         let mask = bitmap.as_ptr().expose_provenance();
         let _ = write!(

@@ -9,9 +9,7 @@ use xgboost_lib_sys as sys;
 
 use super::columns::{Batch, columnar_json};
 use super::error::{XgboostError, c_string, check};
-use super::feed::{
-    Feed, Proxy, next_callback, no_handle, no_rows, reset_callback, set_features, set_row_info,
-};
+use super::feed::{Feed, Proxy, next_callback, no_handle, no_rows, reset_callback, set_features, set_row_info};
 use super::log::listen;
 use crate::Result;
 
@@ -80,11 +78,7 @@ impl DMatrix {
     /// # Errors
     /// [`XgboostError::Shape`] when columns, labels, weights and features do not fit each other or there is no row;
     /// [`XgboostError::Library`] for what XGBoost refuses (infinite values, say).
-    pub fn plain(
-        features: &[Feature],
-        batch: &Batch<'_>,
-        threads: usize,
-    ) -> Result<Self, XgboostError> {
+    pub fn plain(features: &[Feature], batch: &Batch<'_>, threads: usize) -> Result<Self, XgboostError> {
         listen();
         if batch.checked_rows(features.len())? == 0 {
             return Err(no_rows());
@@ -94,9 +88,8 @@ impl DMatrix {
         let mut handle = std::ptr::null_mut();
         // SAFETY: two NUL-terminated texts and a valid place for a handle; the columns stand for the time of the call,
         // which copies them.
-        let return_code = unsafe {
-            sys::XGDMatrixCreateFromColumnar(columns.as_ptr(), config.as_ptr(), &raw mut handle)
-        };
+        let return_code =
+            unsafe { sys::XGDMatrixCreateFromColumnar(columns.as_ptr(), config.as_ptr(), &raw mut handle) };
         check("build the matrix", return_code)?;
         let handle = NonNull::new(handle).ok_or_else(|| no_handle("build the matrix"))?;
         let mut matrix = Self::owning(handle, features);
@@ -115,14 +108,7 @@ impl DMatrix {
         batch: &Batch<'_>,
         options: &QuantileOptions<'_>,
     ) -> Result<Self, XgboostError> {
-        Self::quantile_from(
-            features,
-            &mut Whole {
-                batch,
-                given: false,
-            },
-            options,
-        )
+        Self::quantile_from(features, &mut Whole { batch, given: false }, options)
     }
 
     /// A quantile matrix from batches, so that the columns need not be in memory at once.
@@ -134,18 +120,8 @@ impl DMatrix {
         source: &mut dyn BatchSource,
         options: &QuantileOptions<'_>,
     ) -> Result<Self, XgboostError> {
-        let config = format!(
-            r#"{{"missing":NaN,"nthread":{},"max_bin":{}}}"#,
-            options.threads, options.max_bin
-        );
-        build(
-            sys::XGQuantileDMatrixCreateFromCallback,
-            "build the quantile matrix",
-            features,
-            source,
-            options,
-            &config,
-        )
+        let config = format!(r#"{{"missing":NaN,"nthread":{},"max_bin":{}}}"#, options.threads, options.max_bin);
+        build(sys::XGQuantileDMatrixCreateFromCallback, "build the quantile matrix", features, source, options, &config)
     }
 
     /// A quantile matrix whose bins lie in files `<cache>-….page`, removed with the matrix: for rows that do not fit
@@ -159,23 +135,14 @@ impl DMatrix {
         options: &QuantileOptions<'_>,
         cache: &Path,
     ) -> Result<Self, XgboostError> {
-        let prefix = cache
-            .to_str()
-            .ok_or_else(|| XgboostError::Shape(format!("{} is not UTF-8", cache.display())))?;
+        let prefix = cache.to_str().ok_or_else(|| XgboostError::Shape(format!("{} is not UTF-8", cache.display())))?;
         let prefix = serde_json::Value::from(prefix);
         let config = format!(
             r#"{{"missing":NaN,"nthread":{},"max_bin":{},"cache_prefix":{prefix},"on_host":false}}"#,
             options.threads, options.max_bin
         );
         let create = sys::XGExtMemQuantileDMatrixCreateFromCallback;
-        build(
-            create,
-            "build the external-memory matrix",
-            features,
-            source,
-            options,
-            &config,
-        )
+        build(create, "build the external-memory matrix", features, source, options, &config)
     }
 
     /// Rows.
@@ -192,12 +159,7 @@ impl DMatrix {
 
     /// Takes over a handle that XGBoost has just made.
     fn owning(handle: NonNull<c_void>, features: &[Feature]) -> Self {
-        Self {
-            handle,
-            features: features.to_vec(),
-            rows: 0,
-            proxy: None,
-        }
+        Self { handle, features: features.to_vec(), rows: 0, proxy: None }
     }
 
     /// Asks XGBoost for the number of rows.
@@ -258,9 +220,7 @@ fn build(
 ) -> Result<DMatrix, XgboostError> {
     listen();
     let config = c_string(config)?;
-    let reference = options
-        .reference
-        .map_or(std::ptr::null_mut(), DMatrix::as_ptr);
+    let reference = options.reference.map_or(std::ptr::null_mut(), DMatrix::as_ptr);
     let proxy = Proxy::new()?;
     let mut feed = Feed::new(source, features, &proxy);
     let mut handle = std::ptr::null_mut();

@@ -34,8 +34,9 @@ pub enum XgboostError {
     Source(Error),
 }
 
-/// What a program ends with: a source's error as it was, lack of memory or disk as such, all else as a defect, since
-/// settings are tried by [`dry_run`](super::dry_run) and data is checked before XGBoost sees it.
+/// What a program ends with: a source's error as it was, lack of memory or disk as such, targets and weights that the
+/// objective is not defined for as wrong data, all else as a defect, since settings are tried by
+/// [`dry_run`](super::dry_run) and columns are checked before XGBoost sees them.
 impl From<XgboostError> for Error {
     fn from(error: XgboostError) -> Self {
         match error {
@@ -43,23 +44,27 @@ impl From<XgboostError> for Error {
             XgboostError::Library { ref message, .. } if is_out_of_resources(message) => {
                 Self::Resources(format!("{error}: give the task more memory or disk"))
             }
-            XgboostError::Library { .. }
-            | XgboostError::Version { .. }
-            | XgboostError::Shape(_) => Self::Defect(error.to_string()),
+            XgboostError::Library { message, .. } if is_about_labels(&message) => Self::Data(format!(
+                "the training rows do not suit the objective: {message}: correct them or choose another objective"
+            )),
+            XgboostError::Library { .. } | XgboostError::Version { .. } | XgboostError::Shape(_) => {
+                Self::Defect(error.to_string())
+            }
         }
     }
 }
 
 /// Whether XGBoost's message tells of exhausted memory or disk.
 fn is_out_of_resources(message: &str) -> bool {
-    [
-        "bad_alloc",
-        "Cannot allocate memory",
-        "No space left",
-        "Disk quota exceeded",
-    ]
-    .iter()
-    .any(|sign| message.contains(sign))
+    ["bad_alloc", "Cannot allocate memory", "No space left", "Disk quota exceeded"]
+        .iter()
+        .any(|sign| message.contains(sign))
+}
+
+/// Whether XGBoost's message tells of targets or weights outside what an objective takes. A base score that was given has
+/// passed the dry run; one that is refused later was estimated from the targets.
+fn is_about_labels(message: &str) -> bool {
+    ["label must", "base_score must", "Weights must"].iter().any(|sign| message.contains(sign))
 }
 
 /// Turns a return code into a result, with the message of this thread's last error.
@@ -67,10 +72,7 @@ pub(super) fn check(doing: &'static str, return_code: c_int) -> Result<(), Xgboo
     if return_code == 0 {
         return Ok(());
     }
-    Err(XgboostError::Library {
-        doing,
-        message: last_error(),
-    })
+    Err(XgboostError::Library { doing, message: last_error() })
 }
 
 /// This thread's last message, cleaned.
@@ -103,8 +105,7 @@ pub(super) fn copy_values<T: Copy>(values: *const T, length: usize) -> Vec<T> {
 
 /// A Rust text as a C string.
 pub(super) fn c_string(text: &str) -> Result<CString, XgboostError> {
-    CString::new(text)
-        .map_err(|_| XgboostError::Shape(format!("{text:?} holds a NUL character: rename it")))
+    CString::new(text).map_err(|_| XgboostError::Shape(format!("{text:?} holds a NUL character: rename it")))
 }
 
 /// XGBoost's message without time, source file and stack trace, on one line.
@@ -117,13 +118,8 @@ pub(super) fn one_line(message: &str) -> String {
 
 /// Cuts `[18:04:33] /a/b.cc:12: ` and `[18:04:33] WARNING: /a/b.cc:12: ` from the front.
 fn strip_origin(text: &str) -> &str {
-    let untimed = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("] "))
-        .map_or(text, |(_, rest)| rest);
-    let plain = ["WARNING: ", "INFO: ", "DEBUG: "]
-        .iter()
-        .fold(untimed, |rest, level| rest.trim_start_matches(level));
+    let untimed = text.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(text, |(_, rest)| rest);
+    let plain = ["WARNING: ", "INFO: ", "DEBUG: "].iter().fold(untimed, |rest, level| rest.trim_start_matches(level));
     match plain.split_once(": ") {
         Some((origin, rest)) if is_origin(origin) => rest,
         _ => plain,
@@ -133,9 +129,7 @@ fn strip_origin(text: &str) -> &str {
 /// Whether this is `path/file.cc:123`.
 fn is_origin(text: &str) -> bool {
     let line = text.rsplit_once(':').map(|(_, line)| line);
-    text.contains(['/', '.'])
-        && !text.contains(' ')
-        && line.is_some_and(|line| line.parse::<u32>().is_ok())
+    text.contains(['/', '.']) && !text.contains(' ') && line.is_some_and(|line| line.parse::<u32>().is_ok())
 }
 
 /// The version of the loaded library.
@@ -143,11 +137,7 @@ pub(super) fn library_version() -> (u32, u32, u32) {
     let (mut major, mut minor, mut patch): (c_int, c_int, c_int) = (0, 0, 0);
     // SAFETY: three valid pointers to integers, written before the call returns.
     unsafe { sys::XGBoostVersion(&raw mut major, &raw mut minor, &raw mut patch) };
-    (
-        major.unsigned_abs(),
-        minor.unsigned_abs(),
-        patch.unsigned_abs(),
-    )
+    (major.unsigned_abs(), minor.unsigned_abs(), patch.unsigned_abs())
 }
 
 #[cfg(test)]
@@ -157,10 +147,7 @@ mod tests {
     #[test]
     fn messages_become_one_line_without_origin_and_stack() {
         let raw = "[18:04:33] /workspace/src/learner.cc:741: Check failed: a > b (0 vs. 0) : 0 feature\n  is supplied.\nStack trace:\n  [bt] (0) lib(+0x2)\n";
-        assert_eq!(
-            one_line(raw),
-            "Check failed: a > b (0 vs. 0) : 0 feature is supplied."
-        );
+        assert_eq!(one_line(raw), "Check failed: a > b (0 vs. 0) : 0 feature is supplied.");
         let warning = "[18:04:33] WARNING: /workspace/src/learner.cc:790: \nParameters: { \"x\" } are not used.\n";
         assert_eq!(one_line(warning), "Parameters: { \"x\" } are not used.");
         assert_eq!(one_line("no: origin here"), "no: origin here");
@@ -173,18 +160,11 @@ mod tests {
     #[test]
     fn exhaustion_is_told_from_defects() {
         let error = |message: &str| {
-            Error::from(XgboostError::Library {
-                doing: "build the matrix",
-                message: message.to_owned(),
-            })
-            .exit_code()
+            Error::from(XgboostError::Library { doing: "build the matrix", message: message.to_owned() }).exit_code()
         };
         assert_eq!(error("std::bad_alloc"), 8);
         assert_eq!(error("write failed: No space left on device"), 8);
         assert_eq!(error("Check failed"), 70);
-        assert_eq!(
-            Error::from(XgboostError::Source(Error::Data("bad".into()))).exit_code(),
-            4
-        );
+        assert_eq!(Error::from(XgboostError::Source(Error::Data("bad".into()))).exit_code(), 4);
     }
 }

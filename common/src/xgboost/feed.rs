@@ -47,10 +47,7 @@ impl Drop for Proxy {
 
 /// XGBoost reported success and gave nothing.
 pub(super) fn no_handle(doing: &'static str) -> XgboostError {
-    XgboostError::Library {
-        doing,
-        message: "it returned no handle".to_owned(),
-    }
+    XgboostError::Library { doing, message: "it returned no handle".to_owned() }
 }
 
 /// XGBoost would only warn about an empty matrix, and train on it.
@@ -75,26 +72,12 @@ pub(super) struct Feed<'a> {
 
 impl<'a> Feed<'a> {
     /// A feed of `source` through `proxy`.
-    pub(super) fn new(
-        source: &'a mut dyn BatchSource,
-        features: &'a [Feature],
-        proxy: &'a Proxy,
-    ) -> Self {
-        Self {
-            source,
-            features,
-            proxy,
-            failure: None,
-            is_empty: true,
-        }
+    pub(super) fn new(source: &'a mut dyn BatchSource, features: &'a [Feature], proxy: &'a Proxy) -> Self {
+        Self { source, features, proxy, failure: None, is_empty: true }
     }
 
     /// The outcome of a construction: the feed's own failure goes before XGBoost's, which it caused.
-    pub(super) fn outcome(
-        &mut self,
-        doing: &'static str,
-        return_code: c_int,
-    ) -> Result<(), XgboostError> {
+    pub(super) fn outcome(&mut self, doing: &'static str, return_code: c_int) -> Result<(), XgboostError> {
         let checked = check(doing, return_code);
         match self.failure.take() {
             Some(Failure::Panic(payload)) => resume_unwind(payload),
@@ -162,8 +145,7 @@ pub(super) extern "C" fn next_callback(feed: *mut c_void) -> c_int {
 fn set_batch(proxy: &Proxy, batch: &Batch<'_>) -> Result<(), XgboostError> {
     let columns = c_string(&columnar_json(&batch.columns))?;
     // SAFETY: a live proxy and a NUL-terminated text; the memory it names stands until the next batch is asked for.
-    let return_code =
-        unsafe { sys::XGProxyDMatrixSetDataColumnar(proxy.as_ptr(), columns.as_ptr()) };
+    let return_code = unsafe { sys::XGProxyDMatrixSetDataColumnar(proxy.as_ptr(), columns.as_ptr()) };
     check("read the columns", return_code)?;
     set_row_info(proxy.as_ptr(), batch)
 }
@@ -174,8 +156,7 @@ pub(super) fn set_row_info(matrix: *mut c_void, batch: &Batch<'_>) -> Result<(),
         let Some(values) = values else { continue };
         let json = c_string(&vector_json(values))?;
         // SAFETY: a live matrix, two NUL-terminated texts; the values stand for the time of the call, which copies them.
-        let return_code =
-            unsafe { sys::XGDMatrixSetInfoFromInterface(matrix, field.as_ptr(), json.as_ptr()) };
+        let return_code = unsafe { sys::XGDMatrixSetInfoFromInterface(matrix, field.as_ptr(), json.as_ptr()) };
         check("set labels and weights", return_code)?;
     }
     Ok(())
@@ -188,12 +169,7 @@ pub(super) fn set_features(matrix: *mut c_void, features: &[Feature]) -> Result<
         let mut pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
         // SAFETY: a live matrix, as many NUL-terminated texts as the length says; XGBoost copies them.
         let return_code = unsafe {
-            sys::XGDMatrixSetStrFeatureInfo(
-                matrix,
-                field.as_ptr(),
-                pointers.as_mut_ptr(),
-                pointers.len() as u64,
-            )
+            sys::XGDMatrixSetStrFeatureInfo(matrix, field.as_ptr(), pointers.as_mut_ptr(), pointers.len() as u64)
         };
         check("set the feature names and types", return_code)?;
     }
@@ -201,16 +177,8 @@ pub(super) fn set_features(matrix: *mut c_void, features: &[Feature]) -> Result<
 }
 
 /// Names and XGBoost's type letters as C strings.
-pub(super) fn feature_texts(
-    features: &[Feature],
-) -> Result<(Vec<CString>, Vec<CString>), XgboostError> {
-    let names = features
-        .iter()
-        .map(|feature| c_string(&feature.name))
-        .collect::<Result<_, _>>()?;
-    let types = features
-        .iter()
-        .map(|feature| c_string(feature.kind.letter()))
-        .collect::<Result<_, _>>()?;
+pub(super) fn feature_texts(features: &[Feature]) -> Result<(Vec<CString>, Vec<CString>), XgboostError> {
+    let names = features.iter().map(|feature| c_string(&feature.name)).collect::<Result<_, _>>()?;
+    let types = features.iter().map(|feature| c_string(feature.kind.letter())).collect::<Result<_, _>>()?;
     Ok((names, types))
 }

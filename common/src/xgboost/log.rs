@@ -46,8 +46,7 @@ extern "C" fn forward(message: *const c_char) {
 /// Records or logs one message: warnings as such, all else at debug level.
 fn tell(text: &str) {
     let line = one_line(text);
-    let recorded = RECORDING
-        .with_borrow_mut(|recording| recording.as_mut().map(|lines| lines.push(line.clone())));
+    let recorded = RECORDING.with_borrow_mut(|recording| recording.as_mut().map(|lines| lines.push(line.clone())));
     if recorded.is_some() {
         return;
     }

@@ -55,13 +55,14 @@ fn accept(found: (u32, u32, u32)) -> Result<(), XgboostError> {
     if found.0 == major && found.1 == minor && found.2 >= patch {
         return Ok(());
     }
-    Err(XgboostError::Version {
-        found: format!("{}.{}.{}", found.0, found.1, found.2),
-    })
+    Err(XgboostError::Version { found: format!("{}.{}.{}", found.0, found.1, found.2) })
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod matrix_tests;
 
 #[cfg(test)]
 mod resume_tests;

@@ -41,8 +41,7 @@ impl Booster {
     /// As [`Booster::save`].
     pub fn save_json(&mut self) -> Result<String, XgboostError> {
         let bytes = self.save_as(c"{\"format\":\"json\"}")?;
-        String::from_utf8(bytes)
-            .map_err(|_| XgboostError::Shape("XGBoost's JSON is not UTF-8".to_owned()))
+        String::from_utf8(bytes).map_err(|_| XgboostError::Shape("XGBoost's JSON is not UTF-8".to_owned()))
     }
 
     /// A model from the bytes of [`Booster::save`] (UBJSON or JSON). Bytes that are broken as such are refused before
@@ -54,13 +53,8 @@ impl Booster {
         check_whole(bytes, "model")?;
         let mut booster = Self::create(&[])?;
         // SAFETY: a live booster and a buffer of that length, read during the call.
-        let return_code = unsafe {
-            sys::XGBoosterLoadModelFromBuffer(
-                booster.as_ptr(),
-                bytes.as_ptr().cast(),
-                bytes.len() as u64,
-            )
-        };
+        let return_code =
+            unsafe { sys::XGBoosterLoadModelFromBuffer(booster.as_ptr(), bytes.as_ptr().cast(), bytes.len() as u64) };
         check("load the model", return_code)?;
         booster.configure()?;
         Ok(booster)
@@ -80,9 +74,7 @@ impl Booster {
     pub fn serialize(&mut self) -> Result<Vec<u8>, XgboostError> {
         let (mut length, mut bytes) = (0, std::ptr::null());
         // SAFETY: a live booster and valid places for the results.
-        let return_code = unsafe {
-            sys::XGBoosterSerializeToBuffer(self.as_ptr(), &raw mut length, &raw mut bytes)
-        };
+        let return_code = unsafe { sys::XGBoosterSerializeToBuffer(self.as_ptr(), &raw mut length, &raw mut bytes) };
         check("serialize the booster", return_code)?;
         Ok(copy_bytes(bytes, length))
     }
@@ -95,13 +87,8 @@ impl Booster {
         check_whole(bytes, "checkpoint")?;
         let mut booster = Self::create(&[])?;
         // SAFETY: a live booster and a buffer of that length, which XGBoost only reads.
-        let return_code = unsafe {
-            sys::XGBoosterUnserializeFromBuffer(
-                booster.as_ptr(),
-                bytes.as_ptr().cast(),
-                bytes.len() as u64,
-            )
-        };
+        let return_code =
+            unsafe { sys::XGBoosterUnserializeFromBuffer(booster.as_ptr(), bytes.as_ptr().cast(), bytes.len() as u64) };
         check("read the checkpoint", return_code)?;
         booster.configure()?;
         Ok(booster)
@@ -115,15 +102,12 @@ impl Booster {
         let all = self.rounds()?;
         if rounds.is_empty() || rounds.end > all {
             let Range { start, end } = rounds;
-            return Err(XgboostError::Shape(format!(
-                "no rounds {start}..{end} in a model of {all}"
-            )));
+            return Err(XgboostError::Shape(format!("no rounds {start}..{end} in a model of {all}")));
         }
         let (begin, end) = (c_round(rounds.start)?, c_round(rounds.end)?);
         let mut handle = std::ptr::null_mut();
         // SAFETY: a live booster and a valid place for a handle.
-        let return_code =
-            unsafe { sys::XGBoosterSlice(self.as_ptr(), begin, end, 1, &raw mut handle) };
+        let return_code = unsafe { sys::XGBoosterSlice(self.as_ptr(), begin, end, 1, &raw mut handle) };
         check("slice the model", return_code)?;
         Self::owning(handle)
     }
@@ -160,12 +144,7 @@ impl Booster {
         let (mut length, mut names) = (0, std::ptr::null_mut());
         // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
         let return_code = unsafe {
-            sys::XGBoosterGetStrFeatureInfo(
-                self.as_ptr(),
-                c"feature_name".as_ptr(),
-                &raw mut length,
-                &raw mut names,
-            )
+            sys::XGBoosterGetStrFeatureInfo(self.as_ptr(), c"feature_name".as_ptr(), &raw mut length, &raw mut names)
         };
         check("read the feature names", return_code)?;
         Ok(copy_strings(names, length))
@@ -175,13 +154,9 @@ impl Booster {
     ///
     /// # Errors
     /// [`XgboostError::Library`], for a booster that was never trained, say.
-    pub fn feature_scores(
-        &mut self,
-        importance: Importance,
-    ) -> Result<Vec<(String, f32)>, XgboostError> {
+    pub fn feature_scores(&mut self, importance: Importance) -> Result<Vec<(String, f32)>, XgboostError> {
         let config = c_string(&format!(r#"{{"importance_type":"{}"}}"#, importance.name()))?;
-        let (mut names, mut scores, mut shape) =
-            (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
+        let (mut names, mut scores, mut shape) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
         let (mut length, mut dimensions) = (0, 0);
         // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
         let return_code = unsafe {
@@ -198,10 +173,7 @@ impl Booster {
         check("score the features", return_code)?;
         // For trees there are as many scores as features.
         let scores = copy_values(scores, usize::try_from(length).unwrap_or(0));
-        Ok(copy_strings(names, length)
-            .into_iter()
-            .zip(scores)
-            .collect())
+        Ok(copy_strings(names, length).into_iter().zip(scores).collect())
     }
 
     /// A text that travels in the model under this key.
@@ -212,9 +184,7 @@ impl Booster {
         let key = c_string(key)?;
         let (mut text, mut found) = (std::ptr::null(), 0);
         // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
-        let return_code = unsafe {
-            sys::XGBoosterGetAttr(self.as_ptr(), key.as_ptr(), &raw mut text, &raw mut found)
-        };
+        let return_code = unsafe { sys::XGBoosterGetAttr(self.as_ptr(), key.as_ptr(), &raw mut text, &raw mut found) };
         check("read an attribute", return_code)?;
         Ok((found != 0).then(|| copy_string(text)))
     }
@@ -226,9 +196,7 @@ impl Booster {
     pub fn set_attribute(&mut self, key: &str, value: Option<&str>) -> Result<(), XgboostError> {
         let key = c_string(key)?;
         let value = value.map(c_string).transpose()?;
-        let text = value
-            .as_ref()
-            .map_or(std::ptr::null(), |value| value.as_ptr());
+        let text = value.as_ref().map_or(std::ptr::null(), |value| value.as_ptr());
         // SAFETY: a live booster, NUL-terminated texts or, to remove, a null pointer; XGBoost copies them.
         let return_code = unsafe { sys::XGBoosterSetAttr(self.as_ptr(), key.as_ptr(), text) };
         check("set an attribute", return_code)
@@ -238,14 +206,8 @@ impl Booster {
     fn save_as(&mut self, config: &CStr) -> Result<Vec<u8>, XgboostError> {
         let (mut length, mut bytes) = (0, std::ptr::null());
         // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
-        let return_code = unsafe {
-            sys::XGBoosterSaveModelToBuffer(
-                self.as_ptr(),
-                config.as_ptr(),
-                &raw mut length,
-                &raw mut bytes,
-            )
-        };
+        let return_code =
+            unsafe { sys::XGBoosterSaveModelToBuffer(self.as_ptr(), config.as_ptr(), &raw mut length, &raw mut bytes) };
         check("save the model", return_code)?;
         Ok(copy_bytes(bytes, length))
     }
@@ -269,10 +231,7 @@ fn check_whole(bytes: &[u8], what: &str) -> Result<(), XgboostError> {
     if is_whole(bytes) {
         return Ok(());
     }
-    Err(XgboostError::Shape(format!(
-        "these {} bytes are no {what} of XGBoost, or only part of one",
-        bytes.len()
-    )))
+    Err(XgboostError::Shape(format!("these {} bytes are no {what} of XGBoost, or only part of one", bytes.len())))
 }
 
 /// Copies a buffer that XGBoost owns.

@@ -19,15 +19,10 @@ pub fn dry_run(params: &Params, features: &[Feature]) -> Result<(), ParamError> 
     params.check(features)?;
     let (outcome, messages) = record(|| train(params, features));
     outcome.map_err(|error| ParamError::Refused(reason(error)))?;
-    messages
-        .iter()
-        .find_map(|message| unused(message))
-        .map_or(Ok(()), |names| {
-            let objective = params.objective();
-            Err(ParamError::Contradiction(format!(
-                "XGBoost does not use {names} with objective {objective:?}: remove it"
-            )))
-        })
+    messages.iter().find_map(|message| unused(message)).map_or(Ok(()), |names| {
+        let objective = params.objective();
+        Err(ParamError::Contradiction(format!("XGBoost does not use {names} with objective {objective:?}: remove it")))
+    })
 }
 
 /// The training and the evaluation.
@@ -52,37 +47,19 @@ struct Rows {
 impl Rows {
     /// Values and codes that differ from column to column; labels inside (0, 1), where every objective is defined.
     fn for_features(features: &[Feature]) -> Self {
-        let labels = (0..ROWS)
-            .map(|row| (f32::from(row) + 0.5) / f32::from(ROWS))
-            .collect();
-        let columns = features
-            .iter()
-            .zip((1..=7).cycle())
-            .map(|(feature, step)| column(feature.kind, step))
-            .collect();
+        let labels = (0..ROWS).map(|row| (f32::from(row) + 0.5) / f32::from(ROWS)).collect();
+        let columns = features.iter().zip((1..=7).cycle()).map(|(feature, step)| column(feature.kind, step)).collect();
         Self { columns, labels }
     }
 
     /// The matrix that the tree method wants.
     fn matrix(&self, params: &Params, features: &[Feature]) -> Result<DMatrix, XgboostError> {
-        let columns = self
-            .columns
-            .iter()
-            .map(|values| Column::from(values.as_slice()))
-            .collect();
-        let batch = Batch {
-            columns,
-            labels: Some(&self.labels),
-            weights: None,
-        };
+        let columns = self.columns.iter().map(|values| Column::from(values.as_slice())).collect();
+        let batch = Batch { columns, labels: Some(&self.labels), weights: None };
         if !params.wants_quantile_matrix() {
             return DMatrix::plain(features, &batch, 1);
         }
-        let options = QuantileOptions {
-            max_bin: params.max_bin(),
-            threads: 1,
-            reference: None,
-        };
+        let options = QuantileOptions { max_bin: params.max_bin(), threads: 1, reference: None };
         DMatrix::quantile(features, &batch, &options)
     }
 }
@@ -93,9 +70,7 @@ fn column(kind: FeatureKind, step: u8) -> Vec<f32> {
         FeatureKind::Number => ROWS + 1,
         FeatureKind::Category => 3,
     };
-    (0..ROWS)
-        .map(|row| f32::from(row.wrapping_mul(step) % modulus))
-        .collect()
+    (0..ROWS).map(|row| f32::from(row.wrapping_mul(step) % modulus)).collect()
 }
 
 /// XGBoost's words without ours around them.
@@ -108,8 +83,6 @@ fn reason(error: XgboostError) -> String {
 
 /// The names in `Parameters: { "a", "b" } are not used.`
 fn unused(message: &str) -> Option<&str> {
-    let names = message
-        .strip_prefix("Parameters: {")?
-        .strip_suffix("} are not used.")?;
+    let names = message.strip_prefix("Parameters: {")?.strip_suffix("} are not used.")?;
     Some(names.trim())
 }

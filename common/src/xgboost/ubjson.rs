@@ -144,9 +144,7 @@ mod tests {
             bytes.push(b'L');
             bytes.extend(value.to_be_bytes());
         };
-        let values: [&[u8]; 9] = [
-            b"Z", b"T", b"F", b"C!", b"i1", b"I12", b"l1234", b"[i1i2]", b"{}",
-        ];
+        let values: [&[u8]; 9] = [b"Z", b"T", b"F", b"C!", b"i1", b"I12", b"l1234", b"[i1i2]", b"{}"];
         for value in values {
             long(&mut bytes, 3);
             bytes.extend(b"key");

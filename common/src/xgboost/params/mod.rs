@@ -1,7 +1,7 @@
 //! XGBoost's parameters as a user gives them, validated before training.
 //!
 //! XGBoost only warns about a name it does not know and looks at values when training starts. Here a name is one of the
-//! table in [`table`], its value has the table's type and range, and nothing is given twice. What remains (values that
+//! table in `table.rs`, its value has the table's type and range, and nothing is given twice. What remains (values that
 //! only XGBoost can judge, parameters that the chosen objective does not use) comes to light in
 //! [`dry_run`](super::dry_run).
 
@@ -76,19 +76,14 @@ impl Params {
     ///
     /// # Errors
     /// [`ParamError`] for the first that is unknown, owned by the program, of a wrong value or given twice.
-    pub fn parse<N: AsRef<str>, V: AsRef<str>>(
-        pairs: impl IntoIterator<Item = (N, V)>,
-    ) -> Result<Self, ParamError> {
+    pub fn parse<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, ParamError> {
         let mut values = BTreeMap::new();
         let mut given: BTreeMap<&'static str, String> = BTreeMap::new();
         for (name, value) in pairs {
             let (name, value) = (name.as_ref().trim(), value.as_ref().trim());
             let main_name = validate(name, value)?;
             if let Some(first) = given.insert(main_name, name.to_owned()) {
-                return Err(ParamError::Twice {
-                    first,
-                    second: name.to_owned(),
-                });
+                return Err(ParamError::Twice { first, second: name.to_owned() });
             }
             values.insert(main_name, value.to_owned());
         }
@@ -121,9 +116,7 @@ impl Params {
 
     /// Names and values, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
+        self.values.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
     /// Whether nothing was given.
@@ -158,9 +151,7 @@ impl Params {
     /// trained on by `approx` must not serve another.)
     #[must_use]
     pub fn resumes_exactly(&self) -> bool {
-        let sampled = self
-            .number("subsample")
-            .is_some_and(|share: f64| share < 1.0);
+        let sampled = self.number("subsample").is_some_and(|share: f64| share < 1.0);
         !(sampled && self.get("tree_method") == Some("approx"))
     }
 
@@ -174,12 +165,8 @@ impl Params {
             ("seed", seed.to_string()),
             ("seed_per_iteration", "true".to_owned()),
         ];
-        let given = self
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        given
-            .chain(owned.map(|(name, value)| (name.to_owned(), value)))
-            .collect()
+        let given = self.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        given.chain(owned.map(|(name, value)| (name.to_owned(), value))).collect()
     }
 
     /// Finds what contradicts itself, or the features, in a way that XGBoost passes over or tells late.
@@ -196,31 +183,20 @@ impl Params {
         let exact = self.get("tree_method") == Some("exact");
         let depth_is_free = self.number("max_depth") == Some(0_u32);
         let leaves_are_free = self.number("max_leaves").unwrap_or(0_u32) == 0;
-        let fewer_nodes = self
-            .number("colsample_bynode")
-            .is_some_and(|share: f64| share < 1.0);
+        let fewer_nodes = self.number("colsample_bynode").is_some_and(|share: f64| share < 1.0);
         let by_gradient = self.get("sampling_method") == Some("gradient_based");
         let rules = [
             (
                 depth_is_free && (leaves_are_free || exact),
                 "\"max_depth\" 0 needs \"max_leaves\" above 0 and a \"tree_method\" other than \"exact\"",
             ),
-            (
-                exact && !leaves_are_free,
-                "\"tree_method\" \"exact\" does not obey \"max_leaves\"",
-            ),
+            (exact && !leaves_are_free, "\"tree_method\" \"exact\" does not obey \"max_leaves\""),
             (
                 exact && self.get("grow_policy") == Some("lossguide"),
                 "\"tree_method\" \"exact\" does not obey \"grow_policy\"",
             ),
-            (
-                exact && self.get("max_bin").is_some(),
-                "\"tree_method\" \"exact\" does not obey \"max_bin\"",
-            ),
-            (
-                exact && fewer_nodes,
-                "\"tree_method\" \"exact\" cannot sample columns by node",
-            ),
+            (exact && self.get("max_bin").is_some(), "\"tree_method\" \"exact\" does not obey \"max_bin\""),
+            (exact && fewer_nodes, "\"tree_method\" \"exact\" cannot sample columns by node"),
             (
                 by_gradient && !self.wants_quantile_matrix(),
                 "\"sampling_method\" \"gradient_based\" needs \"tree_method\" \"hist\"",
@@ -234,27 +210,17 @@ impl Params {
                 "\"objective\" \"reg:expectileerror\" needs \"expectile_alpha\"",
             ),
         ];
-        rules
-            .iter()
-            .find(|(broken, _)| *broken)
-            .map(|(_, text)| (*text).to_owned())
+        rules.iter().find(|(broken, _)| *broken).map(|(_, text)| (*text).to_owned())
     }
 
     /// Parameters that name features which do not exist.
     fn misfit(&self, features: &[Feature]) -> Option<String> {
         let count = features.len();
-        let signs = self
-            .get("monotone_constraints")
-            .and_then(table::parse_monotone);
+        let signs = self.get("monotone_constraints").and_then(table::parse_monotone);
         if let Some(signs) = signs.filter(|signs| signs.len() != count) {
-            return Some(format!(
-                "\"monotone_constraints\" has {} signs for {count} features",
-                signs.len()
-            ));
+            return Some(format!("\"monotone_constraints\" has {} signs for {count} features", signs.len()));
         }
-        let groups = self
-            .get("interaction_constraints")
-            .and_then(table::parse_interactions)?;
+        let groups = self.get("interaction_constraints").and_then(table::parse_interactions)?;
         let beyond = groups.into_iter().flatten().find(|index| *index >= count)?;
         Some(format!(
             "\"interaction_constraints\" names feature {beyond}, the last of {count} is {}",
@@ -274,26 +240,16 @@ impl Params {
 /// [`ParamError`]: unknown, owned by the program, or a value that is not of the parameter's type or range.
 pub fn validate(name: &str, value: &str) -> Result<&'static str, ParamError> {
     if let Some(instead) = table::owner(name) {
-        return Err(ParamError::Owned {
-            name: name.to_owned(),
-            instead,
-        });
+        return Err(ParamError::Owned { name: name.to_owned(), instead });
     }
     let Some(known) = table::find(name) else {
-        return Err(ParamError::Unknown {
-            name: name.to_owned(),
-            nearest: nearest_name(name),
-        });
+        return Err(ParamError::Unknown { name: name.to_owned(), nearest: nearest_name(name) });
     };
     if known.kind.accepts(value) {
         return Ok(known.name);
     }
     let expected = known.kind.to_string();
-    Err(ParamError::Value {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        expected,
-    })
+    Err(ParamError::Value { name: name.to_owned(), value: value.to_owned(), expected })
 }
 
 /// `monotone_constraints` for signs in feature order: 1 rising, -1 falling, 0 free.
@@ -307,9 +263,7 @@ pub fn monotone_constraints(signs: &[i8]) -> String {
 fn nearest_name(name: &str) -> Option<&'static str> {
     let lower = name.to_lowercase().replace(['-', '.'], "_");
     let distance = |known: &str| edit_distance(&lower, known);
-    names()
-        .min_by_key(|known| distance(known))
-        .filter(|known| distance(known) <= known.len().max(3) / 3)
+    names().min_by_key(|known| distance(known)).filter(|known| distance(known) <= known.len().max(3) / 3)
 }
 
 /// Levenshtein distance in bytes: insertions, deletions and replacements that make `from` into `to`.

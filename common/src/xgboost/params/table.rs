@@ -16,12 +16,7 @@ pub(super) struct Known {
 /// Type and range of a value.
 pub(super) enum Kind {
     /// A finite number from `low` to `high`, the ends included or not.
-    Number {
-        low: f64,
-        high: f64,
-        with_low: bool,
-        with_high: bool,
-    },
+    Number { low: f64, high: f64, with_low: bool, with_high: bool },
     /// A whole number of 32 bits, from `low` on.
     Whole { low: i32 },
     /// `true`, `false`, `1` or `0`.
@@ -65,59 +60,22 @@ const METRICS: &[&str] = &[
     "gamma-deviance",
 ];
 
-const FROM_0: Kind = Kind::Number {
-    low: 0.0,
-    high: f64::INFINITY,
-    with_low: true,
-    with_high: false,
-};
-const SHARE: Kind = Kind::Number {
-    low: 0.0,
-    high: 1.0,
-    with_low: true,
-    with_high: true,
-};
-const SHARE_ABOVE_0: Kind = Kind::Number {
-    low: 0.0,
-    high: 1.0,
-    with_low: false,
-    with_high: true,
-};
-const INSIDE_0_AND_1: Kind = Kind::Number {
-    low: 0.0,
-    high: 1.0,
-    with_low: false,
-    with_high: false,
-};
-const INSIDE_1_AND_2: Kind = Kind::Number {
-    low: 1.0,
-    high: 2.0,
-    with_low: false,
-    with_high: false,
-};
-const ANY_NUMBER: Kind = Kind::Number {
-    low: f64::NEG_INFINITY,
-    high: f64::INFINITY,
-    with_low: false,
-    with_high: false,
-};
+const FROM_0: Kind = Kind::Number { low: 0.0, high: f64::INFINITY, with_low: true, with_high: false };
+const SHARE: Kind = Kind::Number { low: 0.0, high: 1.0, with_low: true, with_high: true };
+const SHARE_ABOVE_0: Kind = Kind::Number { low: 0.0, high: 1.0, with_low: false, with_high: true };
+const INSIDE_0_AND_1: Kind = Kind::Number { low: 0.0, high: 1.0, with_low: false, with_high: false };
+const INSIDE_1_AND_2: Kind = Kind::Number { low: 1.0, high: 2.0, with_low: false, with_high: false };
+const ANY_NUMBER: Kind =
+    Kind::Number { low: f64::NEG_INFINITY, high: f64::INFINITY, with_low: false, with_high: false };
 
 /// A parameter without aliases.
 const fn known(name: &'static str, kind: Kind) -> Known {
-    Known {
-        name,
-        aliases: &[],
-        kind,
-    }
+    Known { name, aliases: &[], kind }
 }
 
 /// A parameter with an alias.
 const fn aliased(name: &'static str, aliases: &'static [&'static str], kind: Kind) -> Known {
-    Known {
-        name,
-        aliases,
-        kind,
-    }
+    Known { name, aliases, kind }
 }
 
 static TABLE: &[Known] = &[
@@ -132,15 +90,7 @@ static TABLE: &[Known] = &[
     known("expectile_alpha", INSIDE_0_AND_1),
     aliased("gamma", &["min_split_loss"], FROM_0),
     known("grow_policy", Kind::OneOf(&["depthwise", "lossguide"])),
-    known(
-        "huber_slope",
-        Kind::Number {
-            low: 0.0,
-            high: f64::INFINITY,
-            with_low: false,
-            with_high: false,
-        },
-    ),
+    known("huber_slope", Kind::Number { low: 0.0, high: f64::INFINITY, with_low: false, with_high: false }),
     known("interaction_constraints", Kind::Interactions),
     aliased("lambda", &["reg_lambda"], FROM_0),
     known("max_bin", Kind::Whole { low: 2 }),
@@ -159,17 +109,11 @@ static TABLE: &[Known] = &[
     known("quantile_alpha", INSIDE_0_AND_1),
     known("rate_drop", SHARE),
     known("sample_type", Kind::OneOf(&["uniform", "weighted"])),
-    known(
-        "sampling_method",
-        Kind::OneOf(&["uniform", "gradient_based"]),
-    ),
+    known("sampling_method", Kind::OneOf(&["uniform", "gradient_based"])),
     known("scale_pos_weight", FROM_0),
     known("skip_drop", SHARE),
     known("subsample", SHARE_ABOVE_0),
-    known(
-        "tree_method",
-        Kind::OneOf(&["auto", "hist", "approx", "exact"]),
-    ),
+    known("tree_method", Kind::OneOf(&["auto", "hist", "approx", "exact"])),
     known("tweedie_variance_power", INSIDE_1_AND_2),
 ];
 
@@ -192,10 +136,7 @@ static OWNED: &[(&str, &str)] = &[
     ("n_jobs", THREADS),
     ("seed", SEED),
     ("random_state", SEED),
-    (
-        "seed_per_iteration",
-        "it is always on, so that a run can be resumed",
-    ),
+    ("seed_per_iteration", "it is always on, so that a run can be resumed"),
     ("num_boost_round", ROUNDS),
     ("num_round", ROUNDS),
     ("n_estimators", ROUNDS),
@@ -236,38 +177,25 @@ static OWNED: &[(&str, &str)] = &[
 
 /// The parameter of this name or alias.
 pub(super) fn find(name: &str) -> Option<&'static Known> {
-    TABLE
-        .iter()
-        .find(|known| known.name == name || known.aliases.contains(&name))
+    TABLE.iter().find(|known| known.name == name || known.aliases.contains(&name))
 }
 
 /// What to do in place of setting this parameter, if the program owns it.
 pub(super) fn owner(name: &str) -> Option<&'static str> {
-    OWNED
-        .iter()
-        .find(|(owned, _)| *owned == name)
-        .map(|(_, instead)| *instead)
+    OWNED.iter().find(|(owned, _)| *owned == name).map(|(_, instead)| *instead)
 }
 
 /// All names that can be set, aliases included.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TABLE
-        .iter()
-        .flat_map(|known| std::iter::once(known.name).chain(known.aliases.iter().copied()))
+    TABLE.iter().flat_map(|known| std::iter::once(known.name).chain(known.aliases.iter().copied()))
 }
 
 impl Kind {
     /// Whether XGBoost would take this text for such a value.
     pub(super) fn accepts(&self, text: &str) -> bool {
         match self {
-            Self::Number {
-                low,
-                high,
-                with_low,
-                with_high,
-            } => parse_number(text).is_some_and(|value| {
-                (value > *low || *with_low && value == *low)
-                    && (value < *high || *with_high && value == *high)
+            Self::Number { low, high, with_low, with_high } => parse_number(text).is_some_and(|value| {
+                (value > *low || *with_low && value == *low) && (value < *high || *with_high && value == *high)
             }),
             Self::Whole { low } => parse_whole(text).is_some_and(|value| value >= *low),
             Self::Flag => ["true", "false", "1", "0"].contains(&text),
@@ -282,21 +210,13 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number {
-                low,
-                high,
-                with_low,
-                with_high,
-            } => write_range(to, (*low, *with_low), (*high, *with_high)),
+            Self::Number { low, high, with_low, with_high } => write_range(to, (*low, *with_low), (*high, *with_high)),
             Self::Whole { low } => write!(to, "a whole number from {low} on"),
             Self::Flag => write!(to, "true or false"),
             Self::OneOf(words) => write!(to, "one of {}", words.join(", ")),
             Self::Metric => write!(to, "one of {}, tweedie-nloglik@POWER", METRICS.join(", ")),
             Self::Monotone => write!(to, "one of 1, 0, -1 per feature, such as (1,0,-1)"),
-            Self::Interactions => write!(
-                to,
-                "groups of feature numbers from 0, such as [[0,1],[2,3]]"
-            ),
+            Self::Interactions => write!(to, "groups of feature numbers from 0, such as [[0,1],[2,3]]"),
         }
     }
 }
@@ -319,9 +239,7 @@ fn write_range(
 
 /// A finite decimal number that fits XGBoost's `f32`.
 fn parse_number(text: &str) -> Option<f64> {
-    let plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     let value: f32 = text.parse().ok().filter(|_| plain)?;
     // The f64 of the text, so that 0.99999999999 is below 1 as written; XGBoost's f32 has to be in range as well.
     value.is_finite().then(|| text.parse().ok()).flatten()
@@ -344,13 +262,8 @@ fn is_metric(text: &str) -> bool {
 /// `(1,0,-1)` as signs. XGBoost would also take other numbers, by their sign, and a single one without brackets.
 pub(super) fn parse_monotone(text: &str) -> Option<Vec<i8>> {
     let inner = text.strip_prefix('(')?.strip_suffix(')')?;
-    let signs = inner
-        .trim_end_matches(',')
-        .split(',')
-        .map(|sign| sign.trim().parse().ok());
-    signs
-        .map(|sign| sign.filter(|sign| (-1..=1).contains(sign)))
-        .collect()
+    let signs = inner.trim_end_matches(',').split(',').map(|sign| sign.trim().parse().ok());
+    signs.map(|sign| sign.filter(|sign| (-1..=1).contains(sign))).collect()
 }
 
 /// `[[0,1],[2,3]]` as groups of feature numbers.

@@ -4,12 +4,7 @@ use super::super::{FeatureKind, dry_run};
 use super::*;
 
 fn features(count: usize) -> Vec<Feature> {
-    (0..count)
-        .map(|index| Feature {
-            name: format!("f{index}"),
-            kind: FeatureKind::Number,
-        })
-        .collect()
+    (0..count).map(|index| Feature { name: format!("f{index}"), kind: FeatureKind::Number }).collect()
 }
 
 fn parse(pairs: &[(&str, &str)]) -> Result<Params, ParamError> {
@@ -24,36 +19,19 @@ struct Use {
     with: &'static [(&'static str, &'static str)],
 }
 
-const fn one(
-    name: &'static str,
-    good: &'static [&'static str],
-    bad: &'static [&'static str],
-) -> Use {
-    Use {
-        name,
-        good,
-        bad,
-        with: &[],
-    }
+const fn one(name: &'static str, good: &'static [&'static str], bad: &'static [&'static str]) -> Use {
+    Use { name, good, bad, with: &[] }
 }
 
 const USES: &[Use] = &[
-    one(
-        "base_score",
-        &["0.5", "1e-2", "-3", "0"],
-        &["half", "nan", "inf", "1e39", "[0.5]", ""],
-    ),
+    one("base_score", &["0.5", "1e-2", "-3", "0"], &["half", "nan", "inf", "1e39", "[0.5]", ""]),
     one("booster", &["gbtree", "dart"], &["gblinear", "GBTree", ""]),
     one("alpha", &["0", "2.5"], &["-1", "x"]),
     one("reg_alpha", &["0.1"], &["-0.1"]),
     one("colsample_bylevel", &["0.1", "1"], &["0", "1.01", "-1"]),
     one("colsample_bynode", &["0.1", "1"], &["0", "1.01"]),
     one("colsample_bytree", &["0.1", "1"], &["0", "1.01"]),
-    one(
-        "eta",
-        &["0.3", "1", "0", "1e-3", ".5"],
-        &["-0.1", "1.5", "0,3", "0x1", "NaN"],
-    ),
+    one("eta", &["0.3", "1", "0", "1e-3", ".5"], &["-0.1", "1.5", "0,3", "0x1", "NaN"]),
     one("learning_rate", &["0.3"], &["fast"]),
     one(
         "eval_metric",
@@ -69,14 +47,7 @@ const USES: &[Use] = &[
             "gamma-deviance",
             "tweedie-nloglik@1.5",
         ],
-        &[
-            "auc",
-            "r2",
-            "rmse@2",
-            "tweedie-nloglik@2",
-            "tweedie-nloglik",
-            "error",
-        ],
+        &["auc", "r2", "rmse@2", "tweedie-nloglik@2", "tweedie-nloglik", "error"],
     ),
     Use {
         name: "expectile_alpha",
@@ -87,12 +58,7 @@ const USES: &[Use] = &[
     one("gamma", &["0", "5"], &["-1"]),
     one("min_split_loss", &["0.5"], &["-1"]),
     one("grow_policy", &["depthwise", "lossguide"], &["leafwise"]),
-    Use {
-        name: "huber_slope",
-        good: &["0.5", "2"],
-        bad: &["0", "-1"],
-        with: &[("objective", "reg:pseudohubererror")],
-    },
+    Use { name: "huber_slope", good: &["0.5", "2"], bad: &["0", "-1"], with: &[("objective", "reg:pseudohubererror")] },
     one(
         "interaction_constraints",
         &["[[0,1],[2]]", "[[0, 1]]", "[]"],
@@ -100,11 +66,7 @@ const USES: &[Use] = &[
     ),
     one("lambda", &["0", "10"], &["-1"]),
     one("reg_lambda", &["1"], &["-1"]),
-    one(
-        "max_bin",
-        &["2", "512"],
-        &["1", "256.0", "many", "3000000000"],
-    ),
+    one("max_bin", &["2", "512"], &["1", "256.0", "many", "3000000000"]),
     one("max_cached_hist_node", &["1", "100"], &["0"]),
     one("max_cat_threshold", &["1", "64"], &["0"]),
     one("max_cat_to_onehot", &["1", "8"], &["0"]),
@@ -112,17 +74,8 @@ const USES: &[Use] = &[
     one("max_depth", &["1", "6", "12"], &["-1", "6.5", "+6", "six"]),
     one("max_leaves", &["0", "31"], &["-1"]),
     one("min_child_weight", &["0", "5.5"], &["-1"]),
-    one(
-        "monotone_constraints",
-        &["(1,0,-1)", "( 1, 0, -1 )"],
-        &["1,0,-1", "(2,0,0)", "(a)", "(1,,0)", "()"],
-    ),
-    Use {
-        name: "normalize_type",
-        good: &["tree", "forest"],
-        bad: &["wood"],
-        with: &[("rate_drop", "0.1")],
-    },
+    one("monotone_constraints", &["(1,0,-1)", "( 1, 0, -1 )"], &["1,0,-1", "(2,0,0)", "(a)", "(1,,0)", "()"]),
+    Use { name: "normalize_type", good: &["tree", "forest"], bad: &["wood"], with: &[("rate_drop", "0.1")] },
     one("num_parallel_tree", &["1", "3"], &["0"]),
     one(
         "objective",
@@ -136,14 +89,7 @@ const USES: &[Use] = &[
             "reg:tweedie",
             "count:poisson",
         ],
-        &[
-            "reg:linear",
-            "binary:logistic",
-            "rank:ndcg",
-            "survival:cox",
-            "multi:softmax",
-            "squarederror",
-        ],
+        &["reg:linear", "binary:logistic", "rank:ndcg", "survival:cox", "multi:softmax", "squarederror"],
     ),
     one("one_drop", &["true", "false", "1", "0"], &["yes", "2"]),
     Use {
@@ -153,12 +99,7 @@ const USES: &[Use] = &[
         with: &[("objective", "reg:quantileerror")],
     },
     one("rate_drop", &["0", "0.5", "1"], &["1.1"]),
-    Use {
-        name: "sample_type",
-        good: &["uniform", "weighted"],
-        bad: &["none"],
-        with: &[("rate_drop", "0.1")],
-    },
+    Use { name: "sample_type", good: &["uniform", "weighted"], bad: &["none"], with: &[("rate_drop", "0.1")] },
     Use {
         name: "sampling_method",
         good: &["uniform", "gradient_based"],
@@ -168,11 +109,7 @@ const USES: &[Use] = &[
     one("scale_pos_weight", &["1", "3.5"], &["-1"]),
     one("skip_drop", &["0", "0.5", "1"], &["-0.1"]),
     one("subsample", &["0.1", "1"], &["0", "1.1"]),
-    one(
-        "tree_method",
-        &["auto", "hist", "approx", "exact"],
-        &["gpu_hist", "fast"],
-    ),
+    one("tree_method", &["auto", "hist", "approx", "exact"], &["gpu_hist", "fast"]),
     Use {
         name: "tweedie_variance_power",
         good: &["1.1", "1.9"],
@@ -206,15 +143,8 @@ fn the_table_refuses_what_is_outside_and_says_what_would_be_right() {
         for value in one.bad {
             let error = validate(one.name, value).unwrap_err();
             let text = error.to_string();
-            assert!(
-                matches!(error, ParamError::Value { .. }),
-                "{} {value}: {text}",
-                one.name
-            );
-            assert!(
-                text.contains(one.name) && text.contains("it must be") && !text.contains('\n'),
-                "{text}"
-            );
+            assert!(matches!(error, ParamError::Value { .. }), "{} {value}: {text}", one.name);
+            assert!(text.contains(one.name) && text.contains("it must be") && !text.contains('\n'), "{text}");
         }
     }
 }
@@ -234,14 +164,8 @@ fn messages_read_well() {
         text("max_dept", "6"),
         "XGBoost has no parameter \"max_dept\" for regression with trees: did you mean \"max_depth\"?"
     );
-    assert_eq!(
-        text("wibble", "6"),
-        "XGBoost has no parameter \"wibble\" for regression with trees"
-    );
-    assert_eq!(
-        text("nthread", "6"),
-        "the parameter \"nthread\" cannot be set: set --threads"
-    );
+    assert_eq!(text("wibble", "6"), "XGBoost has no parameter \"wibble\" for regression with trees");
+    assert_eq!(text("nthread", "6"), "the parameter \"nthread\" cannot be set: set --threads");
 }
 
 #[test]
@@ -257,14 +181,7 @@ fn near_misses_are_named() {
         assert_eq!(nearest_name(typed), Some(meant));
     }
     assert_eq!(nearest_name("customer_id"), None);
-    assert_eq!(
-        (
-            edit_distance("kitten", "sitting"),
-            edit_distance("", "abc"),
-            edit_distance("abc", "")
-        ),
-        (3, 3, 3)
-    );
+    assert_eq!((edit_distance("kitten", "sitting"), edit_distance("", "abc"), edit_distance("abc", "")), (3, 3, 3));
 }
 
 #[test]
@@ -286,41 +203,22 @@ fn what_the_program_owns_is_refused() {
         "n_estimators",
         "disable_default_eval_metric",
     ] {
-        assert!(
-            matches!(validate(name, "1"), Err(ParamError::Owned { .. })),
-            "{name}"
-        );
+        assert!(matches!(validate(name, "1"), Err(ParamError::Owned { .. })), "{name}");
         assert!(!names().any(|known| known == name));
     }
-    assert_eq!(
-        Error::from(validate("seed", "1").unwrap_err()).exit_code(),
-        2
-    );
+    assert_eq!(Error::from(validate("seed", "1").unwrap_err()).exit_code(), 2);
 }
 
 #[test]
 fn aliases_are_one_parameter() {
     let twice = parse(&[("eta", "0.1"), ("learning_rate", "0.2")]).unwrap_err();
-    assert_eq!(
-        twice.to_string(),
-        "the parameters \"eta\" and \"learning_rate\" are the same: give one of them, once"
-    );
-    assert!(matches!(
-        parse(&[("gamma", "1"), ("gamma", "1")]),
-        Err(ParamError::Twice { .. })
-    ));
+    assert_eq!(twice.to_string(), "the parameters \"eta\" and \"learning_rate\" are the same: give one of them, once");
+    assert!(matches!(parse(&[("gamma", "1"), ("gamma", "1")]), Err(ParamError::Twice { .. })));
     let spec = parse(&[("learning_rate", "0.1"), ("max_depth", " 4 ")]).unwrap();
     let merged = spec.merged(parse(&[("eta", "0.2")]).unwrap());
+    assert_eq!(merged.iter().collect::<Vec<_>>(), [("eta", "0.2"), ("max_depth", "4")]);
     assert_eq!(
-        merged.iter().collect::<Vec<_>>(),
-        [("eta", "0.2"), ("max_depth", "4")]
-    );
-    assert_eq!(
-        (
-            merged.get("learning_rate"),
-            merged.get("eta"),
-            merged.get("lambda")
-        ),
+        (merged.get("learning_rate"), merged.get("eta"), merged.get("lambda")),
         (Some("0.2"), Some("0.2"), None)
     );
 }
@@ -329,19 +227,11 @@ fn aliases_are_one_parameter() {
 fn contradictions_are_found_before_training() {
     let cases: &[&[(&str, &str)]] = &[
         &[("max_depth", "0")],
-        &[
-            ("max_depth", "0"),
-            ("max_leaves", "8"),
-            ("tree_method", "exact"),
-        ],
+        &[("max_depth", "0"), ("max_leaves", "8"), ("tree_method", "exact")],
         &[("tree_method", "exact"), ("colsample_bynode", "0.5")],
         &[("tree_method", "exact"), ("grow_policy", "lossguide")],
         &[("tree_method", "exact"), ("max_bin", "64")],
-        &[
-            ("tree_method", "approx"),
-            ("sampling_method", "gradient_based"),
-            ("subsample", "0.5"),
-        ],
+        &[("tree_method", "approx"), ("sampling_method", "gradient_based"), ("subsample", "0.5")],
         &[("objective", "reg:quantileerror")],
         &[("objective", "reg:expectileerror")],
         &[("monotone_constraints", "(1,0)")],
@@ -350,10 +240,7 @@ fn contradictions_are_found_before_training() {
     ];
     for case in cases {
         let error = parse(case).unwrap().check(&features(3)).unwrap_err();
-        assert!(
-            matches!(&error, ParamError::Contradiction(text) if text.contains('"')),
-            "{case:?}: {error}"
-        );
+        assert!(matches!(&error, ParamError::Contradiction(text) if text.contains('"')), "{case:?}: {error}");
     }
     let fine = parse(&[
         ("max_depth", "0"),
@@ -366,43 +253,20 @@ fn contradictions_are_found_before_training() {
 
 #[test]
 fn what_only_xgboost_can_judge_ends_in_the_dry_run() {
-    let told = |pairs: &[(&str, &str)], features: &[Feature]| match dry_run(
-        &parse(pairs).unwrap(),
-        features,
-    ) {
+    let told = |pairs: &[(&str, &str)], features: &[Feature]| match dry_run(&parse(pairs).unwrap(), features) {
         Ok(()) => panic!("{pairs:?} are taken"),
         Err(error) => error,
     };
     let mut categorical = features(2);
     categorical[1].kind = FeatureKind::Category;
     let exact = told(&[("tree_method", "exact")], &categorical);
-    assert!(
-        matches!(&exact, ParamError::Refused(text) if text.contains("categorical")),
-        "{exact}"
-    );
-    let logistic = told(
-        &[("objective", "reg:logistic"), ("base_score", "2")],
-        &features(2),
-    );
+    assert!(matches!(&exact, ParamError::Refused(text) if text.contains("categorical")), "{exact}");
+    let logistic = told(&[("objective", "reg:logistic"), ("base_score", "2")], &features(2));
     assert!(matches!(&logistic, ParamError::Refused(_)), "{logistic}");
-    let unused = told(
-        &[("huber_slope", "2"), ("tweedie_variance_power", "1.5")],
-        &features(2),
-    )
-    .to_string();
-    assert!(
-        unused.contains("\"huber_slope\"") && unused.contains("\"tweedie_variance_power\""),
-        "{unused}"
-    );
-    let gamma = told(
-        &[("objective", "reg:gamma"), ("base_score", "-1")],
-        &features(2),
-    )
-    .to_string();
-    assert!(
-        gamma.starts_with("XGBoost refuses") && !gamma.contains('\n'),
-        "{gamma}"
-    );
+    let unused = told(&[("huber_slope", "2"), ("tweedie_variance_power", "1.5")], &features(2)).to_string();
+    assert!(unused.contains("\"huber_slope\"") && unused.contains("\"tweedie_variance_power\""), "{unused}");
+    let gamma = told(&[("objective", "reg:gamma"), ("base_score", "-1")], &features(2)).to_string();
+    assert!(gamma.starts_with("XGBoost refuses") && !gamma.contains('\n'), "{gamma}");
     dry_run(&Params::default(), &categorical).unwrap();
 }
 
@@ -411,19 +275,8 @@ fn the_booster_gets_the_owned_parameters_too() {
     let given = parse(&[("max_depth", "4"), ("max_bin", "64")]).unwrap();
     assert_eq!((given.max_bin(), Params::default().max_bin()), (64, 256));
     let all = given.for_booster(3, 42);
-    let text: Vec<String> = all
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    assert_eq!(
-        text.join(" "),
-        "max_bin=64 max_depth=4 device=cpu nthread=3 seed=42 seed_per_iteration=true"
-    );
+    let text: Vec<String> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(text.join(" "), "max_bin=64 max_depth=4 device=cpu nthread=3 seed=42 seed_per_iteration=true");
     assert_eq!(monotone_constraints(&[1, 0, -1]), "(1,0,-1)");
-    assert!(
-        given.wants_quantile_matrix()
-            && !parse(&[("tree_method", "approx")])
-                .unwrap()
-                .wants_quantile_matrix()
-    );
+    assert!(given.wants_quantile_matrix() && !parse(&[("tree_method", "approx")]).unwrap().wants_quantile_matrix());
 }
