@@ -7,5 +7,6 @@
 pub mod error;
 pub mod run;
 pub mod storage;
+pub mod telemetry;
 
 pub use error::{Error, Result};

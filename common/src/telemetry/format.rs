@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::logs::LogFormat;
 
@@ -73,11 +73,7 @@ where
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     let mut names = Vec::new();
-    for span in context
-        .event_scope()
-        .into_iter()
-        .flat_map(|scope| scope.from_root())
-    {
+    for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
         let extensions = span.extensions();
         let fields = extensions
             .get::<FormattedFields<N>>()
@@ -159,7 +155,7 @@ fn coloured(level: &Level) -> String {
 pub(super) fn without_control_characters(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
             clean.extend(character.escape_default());
         } else {
             clean.push(character);

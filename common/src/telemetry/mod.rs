@@ -9,6 +9,7 @@ mod logs;
 mod panics;
 mod progress;
 mod result;
+mod table;
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -173,7 +174,7 @@ impl Telemetry {
             tracing::error!(error_type, exit_code, "{}", failure.message);
         }
         if self.audience.result_table {
-            write_stdout(&outcome.table(self.config.program.name()));
+            write_stdout(&table::render(outcome, self.config.program.name()));
         } else {
             write_stdout(&format!("{}\n", outcome.json()));
         }
