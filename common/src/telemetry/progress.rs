@@ -28,16 +28,14 @@ impl Unit {
             Self::Bytes => {
                 "{prefix:10} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left"
             }
-            Self::Items(_) => {
-                "{prefix:10} {wide_bar} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left"
-            }
+            Self::Items(_) => "{prefix:10} {wide_bar} {human_pos}/{human_len} {msg}, {eta} left",
         }
     }
 
     fn counter_template(self) -> &'static str {
         match self {
             Self::Bytes => "{prefix:10} {bytes}, {bytes_per_sec}, {elapsed}",
-            Self::Items(_) => "{prefix:10} {human_pos} {msg}, {per_sec}, {elapsed}",
+            Self::Items(_) => "{prefix:10} {human_pos} {msg}, {elapsed}",
         }
     }
 
