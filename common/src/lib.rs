@@ -4,9 +4,26 @@
 //! make a matrix, XGBoost and the compiled scorer make predictions, evaluation judges, the registry publishes, and
 //! telemetry tells.
 
-pub mod error;
-pub mod run;
+pub mod settings;
+
 pub mod storage;
 pub mod telemetry;
+
+pub mod table;
+
+pub mod features;
+
+pub mod xgboost;
+
+pub mod evaluation;
+
+pub mod registry;
+
+pub mod telemetry;
+
+pub mod run;
+
+pub mod error;
+pub mod panics;
 
 pub use error::{Error, Result};

@@ -1,1 +1,42 @@
-fn main() {}
+//! `train`: parse, set up, run, exit with the outcome's code.
+
+use std::process::ExitCode;
+
+use common::run::{Limits, RunId, Shutdown};
+use common::settings::{Parsed, parse};
+use common::telemetry::{Config, Program, Telemetry};
+use train::settings::{Arguments, Command, Settings};
+use train::{Context, models};
+
+fn main() -> ExitCode {
+    match parse::<Arguments>(std::env::args_os()) {
+        Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
+        Ok(Parsed::Run(arguments)) => match (arguments.command, arguments.settings) {
+            (Some(Command::Models(arguments)), _) => models::main(arguments),
+            (None, Some(settings)) => train(settings),
+            (None, None) => common::telemetry::refuse(Program::Train, &models::nothing_asked()),
+        },
+        Err(error) => common::telemetry::refuse(Program::Train, &error),
+    }
+}
+
+fn train(settings: Settings) -> ExitCode {
+    let run_id = settings.shared.run_id.clone().unwrap_or_else(RunId::generate);
+    let telemetry = Telemetry::start(Config {
+        program: Program::Train,
+        environment: settings.shared.environment.clone(),
+        model_name: settings.store.model_name.clone(),
+        run_id: run_id.clone(),
+        log_format: settings.shared.log_format,
+    });
+    let shutdown = Shutdown::install();
+    let limits = Limits::detect(settings.shared.explicit_limits());
+    let (limits, shutdown) = match (limits, shutdown) {
+        (Ok(limits), Ok(shutdown)) => (limits, shutdown),
+        (Err(error), _) | (_, Err(error)) => return telemetry.fail(&error),
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %limits, "train starts");
+    common::run::runtime::block_on(&limits, telemetry, |telemetry| {
+        train::run(settings, Context { run_id, limits, shutdown, telemetry })
+    })
+}

@@ -3,11 +3,22 @@
 //! Invariant: nothing outside this module names the AWS SDK. Every object but a pointer is written once under a key of
 //! its own, so a crash leaves garbage, never damage; pointers move by [`Store::put_if`].
 
+mod location;
+
+mod local;
+mod s3;
+
+#[cfg(test)]
+mod contract;
+
 use std::fmt::Debug;
 use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+pub use location::{DataObjects, Location, open_data};
+pub use s3::S3Options;
 
 /// What identifies the content of an object: an S3 ETag, or `size-mtime_ns` of a local file. Opaque: only compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -74,13 +85,23 @@ pub trait Store: Send + Sync + Debug {
     async fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError>;
 
     /// The bytes of `range` of the object, which must still be `version` ([`StoreError::Conflict`] otherwise).
-    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError>;
+    async fn get_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        version: &Version,
+    ) -> Result<Bytes, StoreError>;
 
     /// Writes the object whole: a reader sees all of it or nothing. Multipart where it is large.
     async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError>;
 
     /// Writes the object if `condition` holds, atomically; [`StoreError::Conflict`] where it does not.
-    async fn put_if(&self, key: &str, content: Bytes, condition: &Condition) -> Result<Version, StoreError>;
+    async fn put_if(
+        &self,
+        key: &str,
+        content: Bytes,
+        condition: &Condition,
+    ) -> Result<Version, StoreError>;
 
     /// The object's size and version, or `None` where there is no such object.
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError>;
@@ -90,4 +111,12 @@ pub trait Store: Send + Sync + Debug {
 
     /// Removes the object; no error where there is none.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
+}
+
+/// The error of a range that the object does not have.
+fn beyond_end(location: &str, range: &Range<u64>, size: u64) -> StoreError {
+    StoreError::NotFound(format!(
+        "{location} has {size} bytes; bytes {}..{} are not in it",
+        range.start, range.end
+    ))
 }

@@ -3,6 +3,7 @@
 //! No other module writes to standard output. A reader that goes away (a broken pipe) changes neither the run nor its
 //! exit code.
 
+mod early;
 mod emf;
 mod format;
 mod logs;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use chrono::Utc;
 use indicatif::MultiProgress;
 
+pub use early::{print_help, refuse};
 pub use emf::Metric;
 pub use logs::{LogFormat, UnknownLogFormat};
 pub use panics::defect;
@@ -105,7 +107,7 @@ impl Audience {
 }
 
 /// The telemetry of one run, from its start to its last line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Telemetry {
     config: Config,
     audience: Audience,

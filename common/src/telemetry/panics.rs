@@ -14,6 +14,9 @@ pub(super) fn log_panics() {
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
+    if crate::panics::is_expected() {
+        return;
+    }
     let message = payload_text(panic.payload());
     let location = panic.location().map(ToString::to_string);
     let backtrace = wants_backtrace().then(|| Backtrace::force_capture().to_string());

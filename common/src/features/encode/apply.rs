@@ -1,0 +1,382 @@
+//! Columns into the matrix, one feature at a time, the same way in training and in scoring.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use polars::prelude::{PlHashMap, Series, StringChunked};
+
+use super::values::{as_f32, as_levels, as_numbers, level_of_number};
+use super::{Feature, Kind};
+use crate::features::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
+use crate::features::quality::FeatureTally;
+use crate::features::spec::Range;
+use crate::table::cells::{parse_as, parse_boolean};
+use crate::table::{ColumnKind, ColumnSource, TableSchema};
+use crate::{Error, Result};
+
+/// Rows of a batch with a cell that does not parse as its feature's type (CSV): such a row is rejected.
+#[derive(Debug, Default, Clone)]
+pub struct BadRows {
+    flags: Vec<bool>,
+}
+
+impl BadRows {
+    /// No bad row among `rows`.
+    #[must_use]
+    pub fn none(rows: usize) -> Self {
+        Self { flags: vec![false; rows] }
+    }
+
+    /// Marks a row, counted within the batch.
+    pub fn mark(&mut self, row: usize) {
+        if let Some(flag) = self.flags.get_mut(row) {
+            *flag = true;
+        }
+    }
+
+    /// Whether the row was marked.
+    #[must_use]
+    pub fn is_bad(&self, row: usize) -> bool {
+        self.flags.get(row).copied().unwrap_or(false)
+    }
+}
+
+/// The features of a model, ready to encode: expressions parsed, levels indexed.
+#[derive(Debug)]
+pub struct Encoder {
+    features: Vec<BoundFeature>,
+}
+
+#[derive(Debug)]
+struct BoundFeature {
+    feature: Feature,
+    range: Range,
+    expression: Option<Expression>,
+    /// The number that stands for each level.
+    level_numbers: PlHashMap<String, Level>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    index: u32,
+    number: f32,
+}
+
+impl Encoder {
+    /// Prepares the features of a model. `ranges` are the spec's valid values, by feature or column.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where an expression does not parse or levels and values do not match.
+    pub fn bind(features: &[Feature], ranges: &BTreeMap<String, Range>) -> Result<Self> {
+        let features = features.iter().map(|feature| BoundFeature::new(feature, ranges)).collect::<Result<_>>()?;
+        Ok(Self { features })
+    }
+
+    /// Number of features, which is the number of columns of the matrix.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.features.len()
+    }
+
+    /// Whether there are no features.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.features.is_empty()
+    }
+
+    /// The feature at a place of the matrix.
+    #[must_use]
+    pub fn feature(&self, index: usize) -> &Feature {
+        &self.features[index].feature
+    }
+
+    /// The input columns that the features need, each once.
+    #[must_use]
+    pub fn input_columns(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in self.features.iter().flat_map(|bound| bound.feature.input_columns()) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
+    /// Checks that a table has every column the features need, of the type they were learnt from. `untyped_text` is CSV,
+    /// whose cells are checked one by one as they are parsed.
+    ///
+    /// # Errors
+    /// [`Error::Data`] that names the column.
+    pub fn check_schema(&self, schema: &TableSchema, untyped_text: bool, location: &str) -> Result<()> {
+        for (name, learnt) in self.features.iter().flat_map(|bound| bound.feature.input_columns()) {
+            let given = schema.require(name, location)?;
+            if !untyped_text && !learnt.accepts(given.kind) {
+                return Err(Error::Data(format!(
+                    "{location}: column \"{name}\" has {} ({}), but the model was trained on {}",
+                    given.kind.describe(),
+                    given.dtype,
+                    learnt.describe()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes one feature of a batch: `source.rows()` numbers, NaN where missing, replace what `out` holds.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a column is missing, damaged or of a type that does not fit.
+    pub fn encode(
+        &self,
+        index: usize,
+        source: &dyn ColumnSource,
+        out: &mut Vec<f32>,
+        tally: &mut FeatureTally,
+        bad: &mut BadRows,
+    ) -> Result<()> {
+        out.clear();
+        out.reserve(source.rows());
+        let bound = &self.features[index];
+        match &bound.expression {
+            Some(expression) => bound.encode_expression(expression, source, out, tally, bad),
+            None => bound.encode_column(source, out, tally, bad),
+        }
+    }
+}
+
+impl BoundFeature {
+    fn new(feature: &Feature, ranges: &BTreeMap<String, Range>) -> Result<Self> {
+        let damaged = |problem: String| Error::Model(format!("feature \"{}\" of the model: {problem}", feature.name));
+        let expression = match &feature.sql {
+            Some(sql) => {
+                Some(Expression::parse(&feature.name, sql, None).map_err(|error| damaged(error.to_string()))?)
+            }
+            None => None,
+        };
+        let level_numbers = level_numbers(&feature.kind).map_err(damaged)?;
+        let range = ranges.get(&feature.name).or_else(|| ranges.get(feature.source_column()?));
+        let range = range.cloned().unwrap_or_default();
+        Ok(Self { feature: feature.clone(), range, expression, level_numbers })
+    }
+
+    fn encode_column(
+        &self,
+        source: &dyn ColumnSource,
+        out: &mut Vec<f32>,
+        tally: &mut FeatureTally,
+        bad: &mut BadRows,
+    ) -> Result<()> {
+        let column = source.column(self.feature.source_column().unwrap_or_default())?;
+        let kind = self.feature.source_kind;
+        if self.feature.levels().is_some() {
+            let levels = column_levels(&column, kind, source.is_untyped_text(), bad)?;
+            self.push_levels(levels.iter(), out, tally);
+        } else {
+            let numbers = column_numbers(&column, kind, source.is_untyped_text(), bad)?;
+            self.push_numbers(&numbers, out, tally);
+        }
+        Ok(())
+    }
+
+    fn encode_expression(
+        &self,
+        expression: &Expression,
+        source: &dyn ColumnSource,
+        out: &mut Vec<f32>,
+        tally: &mut FeatureTally,
+        bad: &mut BadRows,
+    ) -> Result<()> {
+        let columns = ExpressionColumns::load(&self.feature.inputs, source, bad)?;
+        let derived = expression.evaluate(&columns, source.rows());
+        match derived.map_err(|error| Error::Data(error.to_string()))? {
+            Derived::Number(numbers) => self.push_numbers(&numbers, out, tally),
+            Derived::Text(levels) => self.push_levels(levels.into_iter(), out, tally),
+        }
+        Ok(())
+    }
+
+    fn push_numbers(&self, numbers: &[f64], out: &mut Vec<f32>, tally: &mut FeatureTally) {
+        let as_of = match self.feature.kind {
+            Kind::Date { as_of } => as_of,
+            _ => None,
+        };
+        for &number in numbers {
+            let value = as_of.map_or(number, |as_of| as_of - number);
+            let narrow = as_f32(value);
+            tally.count_number(value, narrow, &self.range);
+            out.push(narrow);
+        }
+    }
+
+    fn push_levels<'a>(
+        &self,
+        levels: impl Iterator<Item = Option<&'a str>>,
+        out: &mut Vec<f32>,
+        tally: &mut FeatureTally,
+    ) {
+        let absent = match self.feature.kind {
+            Kind::Encoded { default, .. } => default,
+            _ => f32::NAN,
+        };
+        for level in levels {
+            let known = level.and_then(|level| self.level_numbers.get(level));
+            tally.count_level(level.is_some(), known.map(|level| level.index));
+            out.push(known.map_or(absent, |level| level.number));
+        }
+    }
+}
+
+fn level_numbers(kind: &Kind) -> Result<PlHashMap<String, Level>, String> {
+    let (levels, values): (&[String], Option<&[f32]>) = match kind {
+        Kind::Category { levels } => (levels, None),
+        Kind::Encoded { levels, values, .. } if levels.len() == values.len() => (levels, Some(values)),
+        Kind::Encoded { levels, values, .. } => {
+            return Err(format!("{} levels have {} values", levels.len(), values.len()));
+        }
+        Kind::Number | Kind::Date { .. } | Kind::Derived => (&[], None),
+    };
+    let number = |index: usize| values.map_or(index as f32, |values| values[index]);
+    let entry = |(index, level): (usize, &String)| (level.clone(), Level { index: index as u32, number: number(index) });
+    Ok(levels.iter().enumerate().map(entry).collect())
+}
+
+/// A column as numbers; text cells of CSV are parsed as the kind that training saw.
+fn column_numbers(column: &Series, kind: ColumnKind, is_text: bool, bad: &mut BadRows) -> Result<Vec<f64>> {
+    if !is_text {
+        return as_numbers(column);
+    }
+    let parse = |(row, cell): (usize, Option<&str>)| {
+        let Some(cell) = cell else { return f64::NAN };
+        parse_as(kind, cell).unwrap_or_else(|| {
+            bad.mark(row);
+            f64::NAN
+        })
+    };
+    Ok(text_cells(column)?.iter().enumerate().map(parse).collect())
+}
+
+/// A column as levels; a category that was numeric in training is brought to the same text out of CSV.
+fn column_levels<'a>(
+    column: &'a Series,
+    kind: ColumnKind,
+    is_text: bool,
+    bad: &mut BadRows,
+) -> Result<Cow<'a, StringChunked>> {
+    if !is_text || !kind.is_number() {
+        return as_levels(column);
+    }
+    let numbers = column_numbers(column, kind, true, bad)?;
+    let level = |number: f64| match kind {
+        ColumnKind::Boolean => number.is_finite().then(|| (number != 0.0).to_string()),
+        _ => level_of_number(number),
+    };
+    Ok(Cow::Owned(numbers.into_iter().map(level).collect()))
+}
+
+fn text_cells(column: &Series) -> Result<&StringChunked> {
+    column.str().map_err(|error| Error::Defect(format!("a CSV column that is not text: {error}")))
+}
+
+/// The input columns of one expression, loaded and typed.
+struct ExpressionColumns {
+    columns: Vec<(String, ExpressionColumn)>,
+}
+
+enum ExpressionColumn {
+    Number(Vec<f64>),
+    Date(Vec<f64>),
+    Boolean(Vec<Option<bool>>),
+    Text(TextCells),
+}
+
+struct TextCells(StringChunked);
+
+impl TextColumn for TextCells {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self, row: usize) -> Option<&str> {
+        self.0.get(row)
+    }
+}
+
+impl ExpressionColumns {
+    fn load(inputs: &BTreeMap<String, ColumnKind>, source: &dyn ColumnSource, bad: &mut BadRows) -> Result<Self> {
+        let mut columns = Vec::with_capacity(inputs.len());
+        for (name, kind) in inputs {
+            let column = source.column(name)?;
+            columns.push((name.clone(), expression_column(&column, *kind, source.is_untyped_text(), bad)?));
+        }
+        Ok(Self { columns })
+    }
+}
+
+impl Columns for ExpressionColumns {
+    fn get(&self, name: &str) -> Option<Values<'_>> {
+        let (_, column) = self.columns.iter().find(|(column, _)| column == name)?;
+        Some(match column {
+            ExpressionColumn::Number(numbers) => Values::Number(Cow::Borrowed(numbers)),
+            ExpressionColumn::Date(days) => Values::Date(Cow::Borrowed(days)),
+            ExpressionColumn::Boolean(values) => Values::Boolean(Cow::Borrowed(values)),
+            ExpressionColumn::Text(cells) => Values::Text(cells),
+        })
+    }
+}
+
+fn expression_column(
+    column: &Series,
+    kind: ColumnKind,
+    is_text: bool,
+    bad: &mut BadRows,
+) -> Result<ExpressionColumn> {
+    Ok(match value_type(kind) {
+        ValueType::Number => ExpressionColumn::Number(column_numbers(column, kind, is_text, bad)?),
+        ValueType::Date => ExpressionColumn::Date(column_numbers(column, kind, is_text, bad)?),
+        ValueType::Text => ExpressionColumn::Text(TextCells(as_levels(column)?.into_owned())),
+        ValueType::Boolean if is_text => ExpressionColumn::Boolean(parsed_booleans(text_cells(column)?, bad)),
+        ValueType::Boolean => {
+            let truth = |number: f64| number.is_finite().then_some(number != 0.0);
+            ExpressionColumn::Boolean(as_numbers(column)?.into_iter().map(truth).collect())
+        }
+    })
+}
+
+fn parsed_booleans(cells: &StringChunked, bad: &mut BadRows) -> Vec<Option<bool>> {
+    let parse = |(row, cell): (usize, Option<&str>)| {
+        let parsed = cell.and_then(parse_boolean);
+        if cell.is_some() && parsed.is_none() {
+            bad.mark(row);
+        }
+        parsed
+    };
+    cells.iter().enumerate().map(parse).collect()
+}
+
+/// The texts that an expression yields for the rows of a table; none where it yields numbers.
+///
+/// # Errors
+/// [`Error::Data`] where an input column is missing or does not fit.
+pub fn evaluate_text(
+    expression: &Expression,
+    inputs: &BTreeMap<String, ColumnKind>,
+    source: &dyn ColumnSource,
+) -> Result<Vec<Option<String>>> {
+    let columns = ExpressionColumns::load(inputs, source, &mut BadRows::none(source.rows()))?;
+    let derived = expression.evaluate(&columns, source.rows());
+    match derived.map_err(|error| Error::Data(error.to_string()))? {
+        Derived::Text(texts) => Ok(texts.into_iter().map(|text| text.map(str::to_owned)).collect()),
+        Derived::Number(_) => Ok(vec![None; source.rows()]),
+    }
+}
+
+/// The type that a column of this kind has in an expression.
+#[must_use]
+pub(crate) fn value_type(kind: ColumnKind) -> ValueType {
+    match kind {
+        ColumnKind::Boolean => ValueType::Boolean,
+        ColumnKind::Text => ValueType::Text,
+        ColumnKind::Date => ValueType::Date,
+        ColumnKind::Integer | ColumnKind::Float | ColumnKind::Null | ColumnKind::Unsupported => ValueType::Number,
+    }
+}

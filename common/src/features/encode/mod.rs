@@ -1,0 +1,11 @@
+//! From columns to the matrix: learnt once from the training rows, carried in the model, applied everywhere.
+
+mod apply;
+mod feature;
+mod learn;
+pub mod values;
+
+pub use apply::{BadRows, Encoder, evaluate_text};
+pub(crate) use apply::value_type;
+pub use feature::{Feature, Kind};
+pub use learn::{Learnt, learn_category, learn_number, levels_by_frequency};

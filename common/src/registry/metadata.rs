@@ -1,0 +1,132 @@
+//! `metadata.json`: all that scoring needs besides the trees, and all that anyone needs to rebuild it in Python.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::features::encode::Feature;
+use crate::features::golden::GoldenRows;
+use crate::features::quality::Statistics;
+use crate::features::spec::Spec;
+use crate::table::ColumnKind;
+use crate::{Error, Result};
+
+/// The layout that this program writes and understands.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What a model is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Layout of this file; a program refuses one that it does not know.
+    pub format_version: u32,
+    /// Name of the models that this is one of.
+    pub model_name: String,
+    /// Label it was trained under.
+    pub model_version: String,
+    /// Run that trained it.
+    pub run_id: String,
+    /// When, RFC 3339 in UTC.
+    pub created_at: String,
+    /// The features in matrix order.
+    pub features: Vec<Feature>,
+    /// Column that identifies a row.
+    pub id: String,
+    /// What the id column held in training.
+    pub id_type: ColumnKind,
+    /// Column that is predicted.
+    pub target: String,
+    /// The feature spec, as given.
+    pub spec: Spec,
+    /// XGBoost's parameters, as used.
+    pub params: BTreeMap<String, String>,
+    /// Boosting rounds of the model.
+    pub rounds: u32,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Bounds that predictions are held inside, where the spec says `clip = true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<(f64, f64)>,
+    /// Statistics of the features over the training rows, in matrix order.
+    pub statistics: Vec<Statistics>,
+    /// What was trained on.
+    pub data: DataFingerprint,
+    /// SHA-256 of `model.ubj`.
+    pub model_sha256: String,
+    /// The XGBoost that trained it.
+    pub xgboost_version: String,
+    /// The program that trained it.
+    pub program_version: String,
+    /// Rows that every load scores again.
+    pub golden: GoldenRows,
+}
+
+/// What identifies the data of a training run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFingerprint {
+    /// Where the training rows lay.
+    pub train_data: String,
+    /// Where the held-out rows lay, if they were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_data: Option<String>,
+    /// SHA-256 over the names, sizes and versions of all objects.
+    pub objects_sha256: String,
+    /// How many objects.
+    pub objects: usize,
+    /// Rows trained on.
+    pub rows_train: u64,
+    /// Rows held out.
+    pub rows_test: u64,
+}
+
+/// The one field that is read before anything else is believed.
+#[derive(Deserialize)]
+struct FormatVersion {
+    format_version: u32,
+}
+
+impl Metadata {
+    /// Reads `metadata.json`. `location` is where it lies, for messages.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the format is unknown or the content damaged.
+    pub fn from_json(bytes: &[u8], location: &str) -> Result<Self> {
+        check_format_version(bytes, location)?;
+        let metadata: Self = serde_json::from_slice(bytes).map_err(|error| damaged(location, &error))?;
+        if metadata.features.len() != metadata.statistics.len() {
+            return Err(Error::Model(format!("{location} is damaged: features and statistics differ in number")));
+        }
+        let width = metadata.features.len();
+        let golden = &metadata.golden;
+        if golden.rows.iter().any(|row| row.len() != width) || golden.rows.len() != golden.predictions.len() {
+            return Err(Error::Model(format!("{location} is damaged: its golden rows do not fit its features")));
+        }
+        Ok(metadata)
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] where it cannot be written as JSON.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|error| Error::Defect(format!("metadata.json: {error}")))
+    }
+}
+
+/// Refuses a file of a layout that this program does not know.
+///
+/// # Errors
+/// [`Error::Model`] that says to use a newer program.
+pub fn check_format_version(bytes: &[u8], location: &str) -> Result<()> {
+    let found: FormatVersion = serde_json::from_slice(bytes).map_err(|error| damaged(location, &error))?;
+    if found.format_version == FORMAT_VERSION {
+        return Ok(());
+    }
+    Err(Error::Model(format!(
+        "{location} has format_version {}, but this program knows {FORMAT_VERSION}: use the program that wrote it, or a newer one",
+        found.format_version
+    )))
+}
+
+fn damaged(location: &str, error: &serde_json::Error) -> Error {
+    Error::Model(format!("{location} is damaged: {error}; promote another model or train again"))
+}

@@ -1,0 +1,10 @@
+//! Settings: flags over environment variables over defaults, the same way in both programs.
+
+pub mod env;
+mod parse;
+mod shared;
+mod values;
+
+pub use parse::{Parsed, parse};
+pub use shared::{ModelStoreArgs, SharedArgs};
+pub use values::{ByteSize, Fraction, Positive, boolish, finite, model_name};

@@ -1,0 +1,268 @@
+//! `.incoming/`, the folder of a local store where files are written before they get their name, and where its lock lies.
+//!
+//! Nothing here is ever an object. Both kinds of file are held by an advisory lock (`flock`), which the kernel gives up
+//! with the process that held it: a killed writer leaves a file that the next one may remove, and blocks nobody.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+/// The folder's name; keys below it are refused.
+pub(super) const FOLDER: &str = ".incoming";
+const LOCK: &str = "lock";
+/// Somebody else may remove the empty folder, or an abandoned file, between two of our steps; then both are tried again.
+const ATTEMPTS: usize = 10_000;
+
+/// The folder, which exists only while something lies in it.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    folder: PathBuf,
+}
+
+impl Incoming {
+    pub(super) fn below(root: &Path) -> Self {
+        Self {
+            folder: root.join(FOLDER),
+        }
+    }
+
+    /// Writes `content` to a new file and makes it durable; it becomes visible with [`Staged::rename`].
+    pub(super) fn stage(&self, content: &[u8]) -> io::Result<Staged> {
+        let mut staged = self.create()?;
+        staged.file.write_all(content)?;
+        staged.set_modified(SystemTime::now())?;
+        Ok(staged)
+    }
+
+    fn create(&self) -> io::Result<Staged> {
+        for _ in 0..ATTEMPTS {
+            create_folders(&self.folder)?;
+            let path = self.folder.join(unused_name());
+            let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => file,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            // A sweep of another process may have taken the file for abandoned before it was locked.
+            if file.try_lock().is_ok() && is_at(&file, &path) {
+                return Ok(Staged { file, path });
+            }
+        }
+        Err(contended(&self.folder))
+    }
+
+    /// Waits until this process alone may change what lies under a name in the store.
+    pub(super) fn lock(&self) -> io::Result<Lock> {
+        let path = self.folder.join(LOCK);
+        for _ in 0..ATTEMPTS {
+            create_folders(&self.folder)?;
+            let file = match OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+            {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            file.lock()?;
+            // The one who held it before has removed it: the lock is now another file.
+            if is_at(&file, &path) {
+                return Ok(Lock { _file: file, path });
+            }
+        }
+        Err(contended(&self.folder))
+    }
+
+    /// Removes what killed writers left. Never fails: what cannot be removed is in nobody's way.
+    pub(super) fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            remove_if_abandoned(&path);
+        }
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+fn remove_if_abandoned(path: &Path) {
+    if path.file_name().is_some_and(|name| name == LOCK) {
+        return;
+    }
+    let Ok(file) = File::open(path) else { return };
+    if file.try_lock().is_ok() {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// A file that is written and durable, and has no name in the store yet. Removed when dropped.
+#[derive(Debug)]
+pub(super) struct Staged {
+    file: File,
+    path: PathBuf,
+}
+
+impl Staged {
+    pub(super) fn metadata(&self) -> io::Result<fs::Metadata> {
+        self.file.metadata()
+    }
+
+    pub(super) fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.file.set_modified(time)?;
+        self.file.sync_all()
+    }
+
+    pub(super) fn rename(self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        remove_folder_of(&self.path);
+    }
+}
+
+/// The right to change names in the store, until dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+    path: PathBuf,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        remove_folder_of(&self.path);
+    }
+}
+
+fn remove_folder_of(path: &Path) {
+    if let Some(folder) = path.parent() {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+/// Creates `folder` and what is missing above it, each entry durable.
+pub(super) fn create_folders(folder: &Path) -> io::Result<()> {
+    for _ in 0..ATTEMPTS {
+        match fs::create_dir(folder) {
+            Ok(()) => return folder.parent().map_or(Ok(()), sync_folder),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => match folder.parent() {
+                Some(parent) => create_folders(parent)?,
+                None => return Err(error),
+            },
+            // A file has the name, or the folder went away between the two looks.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.exists() => {
+                return Err(io::Error::new(ErrorKind::NotADirectory, error));
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(contended(folder))
+}
+
+/// Makes the names in `folder` durable. A folder that is gone by now needs none.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder) {
+        Ok(opened) => opened.sync_all(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // A folder that may be written but not read: the names are as durable as the system makes them.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(named)) => held.ino() == named.ino() && held.dev() == named.dev(),
+        _ => false,
+    }
+}
+
+fn unused_name() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let nanos = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_nanos());
+    format!("{}-{count}-{nanos}", std::process::id())
+}
+
+fn contended(folder: &Path) -> io::Error {
+    io::Error::new(
+        ErrorKind::ResourceBusy,
+        format!("{} kept being removed by others", folder.display()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_file_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let incoming = Incoming::below(root.path());
+        drop(incoming.stage(b"half").unwrap());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_sweep_removes_what_nobody_holds_and_keeps_what_somebody_does() {
+        let root = tempfile::tempdir().unwrap();
+        let incoming = Incoming::below(root.path());
+        let held = incoming.stage(b"in use").unwrap();
+        let abandoned = root.path().join(FOLDER).join("1-0-0");
+        fs::write(&abandoned, b"of a killed writer").unwrap();
+        incoming.sweep();
+        assert!(!abandoned.exists());
+        let target = root.path().join("object");
+        held.rename(&target).unwrap();
+        assert_eq!(fs::read(target).unwrap(), b"in use");
+        assert!(!root.path().join(FOLDER).exists());
+    }
+
+    #[test]
+    fn a_lock_file_of_a_killed_holder_blocks_nobody() {
+        let root = tempfile::tempdir().unwrap();
+        let incoming = Incoming::below(root.path());
+        fs::create_dir(root.path().join(FOLDER)).unwrap();
+        fs::write(root.path().join(FOLDER).join(LOCK), b"").unwrap();
+        drop(incoming.lock().unwrap());
+        assert!(!root.path().join(FOLDER).exists());
+    }
+
+    #[test]
+    fn the_lock_is_held_by_one_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let shared = root.path().join("count");
+        fs::write(&shared, "0").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let _lock = Incoming::below(root.path()).lock().unwrap();
+                        let count: u32 = fs::read_to_string(&shared).unwrap().parse().unwrap();
+                        fs::write(&shared, (count + 1).to_string()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_to_string(&shared).unwrap(), "400");
+    }
+}

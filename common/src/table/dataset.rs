@@ -1,0 +1,153 @@
+//! An opened location of data: which objects it has, their columns and their rows.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::parquet::ParquetFile;
+use super::{TableSchema, csv};
+use crate::storage::{Location, ObjectMeta, Store, open_data};
+use crate::{Error, Result};
+
+/// Footers and headers read at once when a location is opened.
+const CONCURRENT_OPENS: usize = 16;
+
+/// How an object is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated text with a header row.
+    Csv,
+    /// The same, gzip-compressed.
+    CsvGz,
+}
+
+/// One object of a dataset.
+#[derive(Debug)]
+pub struct DataObject {
+    /// Key, size and version in the dataset's store.
+    pub meta: ObjectMeta,
+    /// How it is written.
+    pub format: Format,
+    /// Footer and row groups, for Parquet.
+    pub parquet: Option<ParquetFile>,
+}
+
+/// A location of data, opened: objects in the order of their keys, all of the same columns.
+#[derive(Debug)]
+pub struct Dataset {
+    /// Where it lies, for messages.
+    pub location: String,
+    /// The store that holds the objects.
+    pub store: Arc<dyn Store>,
+    /// The objects, sorted by key.
+    pub objects: Vec<DataObject>,
+    /// Their columns. Every column of CSV is text.
+    pub schema: TableSchema,
+}
+
+impl Dataset {
+    /// Lists the objects, reads every footer (or CSV header) and checks that the columns agree.
+    ///
+    /// # Errors
+    /// [`Error::Access`] where the place does not exist or is not open to us, [`Error::Data`] where it is empty, an
+    /// object is unreadable or the columns differ between objects, [`Error::Storage`] where storage fails.
+    pub async fn open(location: &Location) -> Result<Self> {
+        let data = open_data(location).await?;
+        let store = data.store;
+        let opened: Vec<(DataObject, TableSchema)> = futures::stream::iter(data.objects)
+            .map(|meta| open_object(Arc::clone(&store), meta))
+            .buffered(CONCURRENT_OPENS)
+            .try_collect()
+            .await?;
+        let mut objects = Vec::with_capacity(opened.len());
+        let mut merged: Option<TableSchema> = None;
+        let mut first = String::new();
+        for (object, schema) in opened {
+            let name = object_name(store.as_ref(), &object.meta.key);
+            match &mut merged {
+                None => (merged, first) = (Some(schema), name),
+                Some(merged) => merged.merge(&schema, &first, &name)?,
+            }
+            objects.push(object);
+        }
+        let dataset = Self {
+            location: location.to_string(),
+            store,
+            objects,
+            schema: merged.unwrap_or_default(),
+        };
+        dataset.refuse_mixed_formats()?;
+        Ok(dataset)
+    }
+
+    /// Whether the objects are CSV, so that every column is text that stands for typed values.
+    #[must_use]
+    pub fn is_csv(&self) -> bool {
+        self.objects.first().is_some_and(|object| object.format != Format::Parquet)
+    }
+
+    /// Rows of all objects; `None` for CSV, which has to be read to know.
+    #[must_use]
+    pub fn row_count(&self) -> Option<u64> {
+        self.objects.iter().map(|object| object.parquet.as_ref().map(ParquetFile::rows)).sum()
+    }
+
+    /// An object's full name, for messages.
+    #[must_use]
+    pub fn object_name(&self, object: usize) -> String {
+        let key = self.objects.get(object).map_or("", |object| object.meta.key.as_str());
+        object_name(self.store.as_ref(), key)
+    }
+
+    fn refuse_mixed_formats(&self) -> Result<()> {
+        let is_parquet = |object: &DataObject| object.format == Format::Parquet;
+        let parquet = self.objects.iter().position(is_parquet);
+        let csv = self.objects.iter().position(|object| !is_parquet(object));
+        match (parquet, csv) {
+            (Some(parquet), Some(csv)) => Err(Error::Data(format!(
+                "{} has both Parquet ({}) and CSV ({}): give a location with one of them",
+                self.location, self.objects[parquet].meta.key, self.objects[csv].meta.key
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn object_name(store: &dyn Store, key: &str) -> String {
+    format!("{}/{key}", store.root().trim_end_matches('/'))
+}
+
+async fn open_object(store: Arc<dyn Store>, meta: ObjectMeta) -> Result<(DataObject, TableSchema)> {
+    let name = object_name(store.as_ref(), &meta.key);
+    if meta.size == 0 {
+        return Err(Error::Data(format!("{name} is empty (0 bytes): remove it or write it again")));
+    }
+    let format = match format_by_extension(&meta.key) {
+        Some(format) => format,
+        None => format_by_content(store.as_ref(), &meta).await?,
+    };
+    if format == Format::Parquet {
+        let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name).await?;
+        return Ok((DataObject { meta, format, parquet: Some(file) }, schema));
+    }
+    let schema = csv::read_header(store, &meta, format, &name).await?;
+    Ok((DataObject { meta, format, parquet: None }, schema))
+}
+
+fn format_by_extension(key: &str) -> Option<Format> {
+    let key = key.to_ascii_lowercase();
+    let by_ending = [(".parquet", Format::Parquet), (".csv", Format::Csv), (".csv.gz", Format::CsvGz)];
+    by_ending.into_iter().find(|(ending, _)| key.ends_with(ending)).map(|(_, format)| format)
+}
+
+/// `PAR1` is Parquet, as Athena's UNLOAD writes it without an extension; the gzip magic is compressed CSV; else CSV.
+async fn format_by_content(store: &dyn Store, meta: &ObjectMeta) -> Result<Format> {
+    let magic = store.get_range(&meta.key, 0..meta.size.min(4), &meta.version).await?;
+    Ok(match magic.as_ref() {
+        b"PAR1" => Format::Parquet,
+        [0x1f, 0x8b, ..] => Format::CsvGz,
+        _ => Format::Csv,
+    })
+}

@@ -1,0 +1,222 @@
+//! Whole columns of a dataset, as training needs them.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use polars::prelude::{DataType, Series};
+use tokio::runtime::Handle;
+
+use super::cells::{infer_kind, typed_column};
+use super::csv::CsvReader;
+use super::{ColumnKind, ColumnSchema, ColumnSource, Dataset, Format, TableSchema};
+use crate::{Error, Result};
+
+/// A dataset whose columns can be read whole: Parquet on demand, CSV once and kept, since its types show only then.
+#[derive(Debug)]
+pub struct LoadableTable {
+    dataset: Dataset,
+    /// Typed columns of CSV; empty for Parquet.
+    in_memory: Vec<Series>,
+    schema: TableSchema,
+    rows: usize,
+}
+
+impl LoadableTable {
+    /// Opens a dataset for loading. Types of CSV columns are inferred from all cells, unless `types` (the schema of the
+    /// training rows, when the test rows are opened) says what they must be, or `keep_text` names the column.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; [`Error::Data`] where a row of CSV is malformed or a cell does not fit `types`.
+    pub async fn open(dataset: Dataset, keep_text: &[String], types: Option<&TableSchema>) -> Result<Self> {
+        if !dataset.is_csv() {
+            let rows = dataset.row_count().unwrap_or_default() as usize;
+            let schema = dataset.schema.clone();
+            return Ok(Self { dataset, in_memory: Vec::new(), schema, rows });
+        }
+        let cells = read_all_cells(&dataset).await?;
+        let rows = cells.first().map_or(0, |column| column.len());
+        let mut in_memory = Vec::with_capacity(cells.len());
+        for column in cells {
+            in_memory.push(typed(&column, keep_text, types, &dataset.location)?);
+        }
+        let schema = TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?;
+        Ok(Self { dataset, in_memory, schema, rows })
+    }
+
+    /// Rows of the table.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Its columns with their types; those of CSV as inferred.
+    #[must_use]
+    pub fn schema(&self) -> &TableSchema {
+        &self.schema
+    }
+
+    /// The objects behind it.
+    #[must_use]
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// The named columns, whole, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a column is missing or damaged; storage errors as they are.
+    pub async fn columns(&self, names: &[String], threads: usize) -> Result<Vec<Series>> {
+        if self.dataset.is_csv() {
+            return names.iter().map(|name| self.in_memory_column(name)).collect();
+        }
+        let mut groups = Vec::new();
+        for (index, object) in self.dataset.objects.iter().enumerate() {
+            let count = object.parquet.as_ref().map_or(0, |file| file.row_group_rows().count());
+            groups.extend((0..count).map(|group| (index, group)));
+        }
+        let pieces: Vec<Vec<Series>> = futures::stream::iter(groups)
+            .map(|(object, group)| self.row_group_columns(object, group, names))
+            .buffered(threads + 1)
+            .try_collect()
+            .await?;
+        let mut columns = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            let chunks = pieces.iter().map(|piece| &piece[index]);
+            columns.push(concatenated(name, chunks, self.schema.require(name, &self.dataset.location)?)?);
+        }
+        Ok(columns)
+    }
+
+    async fn row_group_columns(&self, object: usize, group: usize, names: &[String]) -> Result<Vec<Series>> {
+        let object = &self.dataset.objects[object];
+        let Some(file) = &object.parquet else { return Ok(Vec::new()) };
+        let group = file.fetch(self.dataset.store.as_ref(), &object.meta, group, names).await?;
+        let names = names.to_vec();
+        let decode = move || names.iter().map(|name| group.column(name)).collect::<Result<Vec<_>>>();
+        tokio::task::spawn_blocking(decode).await.map_err(|error| Error::Defect(error.to_string()))?
+    }
+
+    fn in_memory_column(&self, name: &str) -> Result<Series> {
+        let found = self.in_memory.iter().find(|column| column.name().as_str() == name);
+        found.cloned().ok_or_else(|| {
+            Error::Data(format!("{}: column \"{name}\" is missing", self.dataset.location))
+        })
+    }
+}
+
+fn column_schema(column: &Series) -> ColumnSchema {
+    let kind = if column.null_count() == column.len() { ColumnKind::Null } else { ColumnKind::of(column.dtype()) };
+    ColumnSchema { name: column.name().to_string(), kind, dtype: column.dtype().clone() }
+}
+
+/// The pieces as one column. Pieces differ in type where an object has only nulls, or integers where others have floats.
+fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, schema: &ColumnSchema) -> Result<Series> {
+    let mut whole = Series::new_empty(name.into(), &common_type(schema));
+    for piece in pieces {
+        let failed = |error: polars::prelude::PolarsError| Error::Data(format!("column \"{name}\": {error}"));
+        let piece = if piece.dtype() == whole.dtype() { piece.clone() } else { piece.cast(whole.dtype()).map_err(failed)? };
+        whole.append(&piece).map_err(failed)?;
+    }
+    Ok(whole)
+}
+
+fn common_type(schema: &ColumnSchema) -> DataType {
+    match (schema.kind, &schema.dtype) {
+        (ColumnKind::Text, _) => DataType::String,
+        (ColumnKind::Float, _) => DataType::Float64,
+        (ColumnKind::Integer, DataType::UInt64) => DataType::UInt64,
+        (ColumnKind::Integer, _) => DataType::Int64,
+        (_, dtype) => dtype.clone(),
+    }
+}
+
+async fn read_all_cells(dataset: &Dataset) -> Result<Vec<Series>> {
+    let names: Vec<String> = dataset.schema.columns().iter().map(|column| column.name.clone()).collect();
+    let mut columns: Vec<Series> = names.iter().map(|name| super::csv::empty_column(name)).collect();
+    for (index, object) in dataset.objects.iter().enumerate() {
+        let (store, meta, format) = (Arc::clone(&dataset.store), object.meta.clone(), object.format);
+        let (object_name, names, runtime) = (dataset.object_name(index), names.clone(), Handle::current());
+        let read = move || read_object_cells(store, meta, format, &object_name, &names, runtime);
+        let pieces = tokio::task::spawn_blocking(read).await.map_err(|error| Error::Defect(error.to_string()))??;
+        for piece in pieces {
+            for (column, cells) in columns.iter_mut().zip(piece) {
+                column.append(&cells).map_err(|error| Error::Defect(error.to_string()))?;
+            }
+        }
+    }
+    Ok(columns)
+}
+
+fn read_object_cells(
+    store: Arc<dyn crate::storage::Store>,
+    meta: crate::storage::ObjectMeta,
+    format: Format,
+    object_name: &str,
+    names: &[String],
+    runtime: Handle,
+) -> Result<Vec<Vec<Series>>> {
+    let mut reader = CsvReader::open(store, meta, format, object_name, runtime)?;
+    let mut pieces = Vec::new();
+    while let Some(batch) = reader.next_batch(names, 1 << 17)? {
+        if let Some(row) = batch.malformed.first() {
+            return Err(Error::Data(format!(
+                "{object_name}: data row {} has another number of fields than the header, or is not UTF-8: mend it",
+                batch.first_row + *row as u64 + 1
+            )));
+        }
+        pieces.push(names.iter().map(|name| batch.columns.column(name)).collect::<Result<_>>()?);
+    }
+    Ok(pieces)
+}
+
+/// One CSV column with the type that its cells, or the training rows, give it.
+fn typed(column: &Series, keep_text: &[String], types: Option<&TableSchema>, location: &str) -> Result<Series> {
+    let cells = column.str().map_err(|error| Error::Defect(error.to_string()))?;
+    let name = column.name().as_str();
+    if keep_text.iter().any(|kept| kept == name) {
+        return Ok(column.clone());
+    }
+    let Some(required) = types.and_then(|schema| schema.get(name)) else {
+        let kind = infer_kind(cells);
+        warn_of_almost_numbers(cells, kind, location);
+        return Ok(typed_column(cells, kind));
+    };
+    let kind = match (required.kind, infer_kind(cells)) {
+        (ColumnKind::Integer, ColumnKind::Float) => ColumnKind::Float,
+        (required, _) => required,
+    };
+    let column = typed_column(cells, kind);
+    if column.null_count() == cells.null_count() {
+        return Ok(column);
+    }
+    let is_misfit = |(cell, value): &(Option<&str>, bool)| cell.is_some() && *value;
+    let nulls = column.is_null();
+    let mut cells_and_nulls = cells.iter().zip(nulls.iter().map(|null| null.unwrap_or(true)));
+    let misfit = cells_and_nulls.position(|pair| is_misfit(&pair)).unwrap_or_default();
+    Err(Error::Data(format!(
+        "{location}: column \"{name}\", data row {}: \"{}\" does not fit the training rows, which have {} there",
+        misfit + 1,
+        cells.get(misfit).unwrap_or_default(),
+        required.kind.describe()
+    )))
+}
+
+/// A few stray words make a column of numbers text, and a model much worse: say so.
+fn warn_of_almost_numbers(cells: &polars::prelude::StringChunked, kind: ColumnKind, location: &str) {
+    if kind != ColumnKind::Text {
+        return;
+    }
+    let present = cells.len() - cells.null_count();
+    let not_numbers = || cells.iter().flatten().filter(|cell| super::cells::parse_number(cell).is_none());
+    let strays = not_numbers().count();
+    if strays * 20 > present {
+        return;
+    }
+    tracing::warn!(
+        column = cells.name().as_str(),
+        "{location}: column \"{}\" is text because of {strays} of {present} cells, such as \"{}\"; the others are \
+         numbers. Leave those cells empty to have a column of numbers",
+        cells.name(),
+        not_numbers().next().unwrap_or_default(),
+    );
+}

@@ -1,0 +1,182 @@
+//! What the columns of a table are called and what they hold.
+
+use polars::prelude::DataType;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// What a column holds, as far as features are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnKind {
+    /// Whole numbers.
+    Integer,
+    /// Floating-point numbers and decimals.
+    Float,
+    /// True and false.
+    Boolean,
+    /// Strings, dictionary-encoded or not.
+    Text,
+    /// Dates, timestamps, times of day: a number of days.
+    Date,
+    /// Nothing but nulls: fits every other kind.
+    Null,
+    /// Lists, structs, binary: cannot be a feature.
+    Unsupported,
+}
+
+impl ColumnKind {
+    /// The kind of a polars type.
+    #[must_use]
+    pub fn of(dtype: &DataType) -> Self {
+        match dtype {
+            DataType::Boolean => Self::Boolean,
+            DataType::Float32 | DataType::Float64 | DataType::Decimal(..) => Self::Float,
+            dtype if dtype.is_integer() => Self::Integer,
+            DataType::String | DataType::Categorical(..) | DataType::Enum(..) => Self::Text,
+            DataType::Date | DataType::Datetime(..) | DataType::Time | DataType::Duration(_) => Self::Date,
+            DataType::Null => Self::Null,
+            _ => Self::Unsupported,
+        }
+    }
+
+    /// Whether values are numbers as they stand (booleans count as 0 and 1).
+    #[must_use]
+    pub fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Float | Self::Boolean)
+    }
+
+    /// The kind that holds the values of both, if there is one.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (left, right) if left == right => Some(left),
+            (Self::Null, kind) | (kind, Self::Null) => Some(kind),
+            (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Some(Self::Float),
+            _ => None,
+        }
+    }
+
+    /// Whether a column of kind `given` can stand where this kind was learnt in training.
+    #[must_use]
+    pub fn accepts(self, given: Self) -> bool {
+        given == self || given == Self::Null || self == Self::Null || (self.is_number() && given.is_number())
+    }
+
+    /// The kind as people call it.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Integer => "whole numbers",
+            Self::Float => "numbers",
+            Self::Boolean => "true/false",
+            Self::Text => "text",
+            Self::Date => "dates or times",
+            Self::Null => "only nulls",
+            Self::Unsupported => "a type that cannot be a feature",
+        }
+    }
+}
+
+/// One column of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnSchema {
+    /// Its name, as in the data.
+    pub name: String,
+    /// What it holds.
+    pub kind: ColumnKind,
+    /// Its type as the data states it; strings for CSV.
+    pub dtype: DataType,
+}
+
+/// The columns of a table, in the order of its first object.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TableSchema {
+    columns: Vec<ColumnSchema>,
+}
+
+impl TableSchema {
+    /// A schema of these columns.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where two columns have one name; `object` says where.
+    pub fn new(columns: Vec<ColumnSchema>, object: &str) -> Result<Self> {
+        let mut seen = std::collections::HashSet::new();
+        match columns.iter().find(|column| !seen.insert(column.name.as_str())) {
+            Some(twice) => Err(Error::Data(format!(
+                "{object}: two columns are called \"{}\"; rename one of them",
+                twice.name
+            ))),
+            None => Ok(Self { columns }),
+        }
+    }
+
+    /// Every column, in order.
+    #[must_use]
+    pub fn columns(&self) -> &[ColumnSchema] {
+        &self.columns
+    }
+
+    /// The column called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&ColumnSchema> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The column called `name`, or an error that lists what there is.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there is no such column.
+    pub fn require(&self, name: &str, location: &str) -> Result<&ColumnSchema> {
+        self.get(name).ok_or_else(|| {
+            Error::Data(format!(
+                "{location}: column \"{name}\" is missing; the columns are {}",
+                self.names_shortened()
+            ))
+        })
+    }
+
+    /// Takes in the columns of a further object, which must be the same ones, in any order.
+    ///
+    /// # Errors
+    /// [`Error::Data`] that names the object and the column that differs.
+    pub fn merge(&mut self, other: &Self, first: &str, object: &str) -> Result<()> {
+        if let Some(extra) = other.columns.iter().find(|column| self.get(&column.name).is_none()) {
+            return Err(different(object, first, &format!("has a column \"{}\" that is not in", extra.name)));
+        }
+        for column in &mut self.columns {
+            let Some(theirs) = other.get(&column.name) else {
+                return Err(different(object, first, &format!("lacks the column \"{}\" of", column.name)));
+            };
+            let Some(kind) = column.kind.merge(theirs.kind) else {
+                let problem = format!(
+                    "has {} in column \"{}\", not {} as in",
+                    theirs.kind.describe(),
+                    column.name,
+                    column.kind.describe()
+                );
+                return Err(different(object, first, &problem));
+            };
+            if column.kind != kind {
+                column.dtype = theirs.dtype.clone();
+            }
+            column.kind = kind;
+        }
+        Ok(())
+    }
+
+    /// The names, at most twenty of them, for a message.
+    fn names_shortened(&self) -> String {
+        let mut names: Vec<&str> = self.columns.iter().take(20).map(|column| column.name.as_str()).collect();
+        if self.columns.len() > names.len() {
+            names.push("…");
+        }
+        names.join(", ")
+    }
+}
+
+fn different(object: &str, first: &str, problem: &str) -> Error {
+    Error::Data(format!(
+        "{object} {problem} {first}: all objects of a location must have the same columns"
+    ))
+}

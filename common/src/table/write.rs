@@ -1,0 +1,62 @@
+//! Tables out: Parquet and CSV, the same bytes for the same rows.
+
+use bytes::Bytes;
+use polars::prelude::{DataFrame, DataType, ParquetCompression, ParquetWriter, Series};
+
+use crate::{Error, Result};
+
+/// Rows of a row group. Fixed, so that a part's bytes depend on its rows alone.
+const ROW_GROUP_ROWS: usize = 1 << 18;
+
+/// The rows as a Parquet file, Snappy-compressed (which Athena, Spark, pandas and polars all read).
+///
+/// # Errors
+/// [`Error::Defect`] where polars refuses the frame.
+pub fn to_parquet(frame: &mut DataFrame) -> Result<Bytes> {
+    let mut buffer = Vec::with_capacity(frame.height() * 16 + 4096);
+    ParquetWriter::new(&mut buffer)
+        .with_compression(ParquetCompression::Snappy)
+        .with_row_group_size(Some(ROW_GROUP_ROWS))
+        .set_parallel(false)
+        .finish(frame)
+        .map_err(|error| Error::Defect(format!("writing Parquet: {error}")))?;
+    Ok(Bytes::from(buffer))
+}
+
+/// The rows as CSV with a header row; a missing value is an empty field, an empty text `""`.
+///
+/// # Errors
+/// [`Error::Defect`] where a column cannot be written as text.
+pub fn to_csv(frame: &DataFrame) -> Result<Bytes> {
+    let defect = |error: String| Error::Defect(format!("writing CSV: {error}"));
+    let mut columns = Vec::with_capacity(frame.width());
+    for column in frame.columns() {
+        columns.push(cells_of(column.as_materialized_series()).map_err(|error| defect(error.to_string()))?);
+    }
+    let mut writer = csv::WriterBuilder::new().from_writer(Vec::with_capacity(frame.height() * 32));
+    let names: Vec<&str> = frame.get_column_names().into_iter().map(polars::prelude::PlSmallStr::as_str).collect();
+    writer.write_record(&names).map_err(|error| defect(error.to_string()))?;
+    let mut record = Vec::with_capacity(columns.len());
+    for row in 0..frame.height() {
+        record.clear();
+        for column in &columns {
+            let cells = column.str().map_err(|error| defect(error.to_string()))?;
+            record.push(cells.get(row).unwrap_or_default().to_owned());
+        }
+        writer.write_record(&record).map_err(|error| defect(error.to_string()))?;
+    }
+    writer.into_inner().map(Bytes::from).map_err(|error| defect(error.to_string()))
+}
+
+/// Cells that read back as the same values: floats with every digit that matters.
+fn cells_of(column: &Series) -> polars::prelude::PolarsResult<Series> {
+    match column.dtype() {
+        DataType::Float64 => {
+            let values = column.f64()?;
+            let cells = values.iter().map(|value| value.map(|value| value.to_string()));
+            let cells: polars::prelude::StringChunked = cells.collect();
+            Ok(polars::prelude::IntoSeries::into_series(cells))
+        }
+        _ => column.cast(&DataType::String),
+    }
+}

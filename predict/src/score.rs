@@ -1,0 +1,105 @@
+//! Step 3: a batch of input rows into predictions. Pure computing: any number of batches may be scored at once.
+
+use common::features::clip::final_prediction;
+use common::features::encode::BadRows;
+use common::features::quality::FeatureTally;
+use common::table::ColumnSource;
+use common::xgboost::Column;
+use common::{Error, Result};
+use polars::prelude::Series;
+
+use crate::load::Model;
+use crate::read::InputBatch;
+use crate::write::ids::IdKeys;
+
+/// The rows of a batch with their predictions.
+#[derive(Debug)]
+pub struct ScoredBatch {
+    /// The part that they go to.
+    pub part: u64,
+    /// Which object they come from.
+    pub object: usize,
+    /// 0-based number of the first row within the object.
+    pub first_row: u64,
+    /// Their ids as they came.
+    pub ids: Series,
+    /// Their ids for comparison.
+    pub keys: IdKeys,
+    /// Their predictions and all else; none where only the ids were read.
+    pub scores: Option<Scores>,
+}
+
+/// What scoring a batch gives besides ids.
+#[derive(Debug)]
+pub struct Scores {
+    /// One prediction per row.
+    pub predictions: Vec<f64>,
+    /// Rows that cannot be scored.
+    pub bad: BadRows,
+    /// What the cells of each feature were like.
+    pub tallies: Vec<FeatureTally>,
+    /// Input columns to carry over.
+    pub carried: Vec<Series>,
+}
+
+/// What scoring needs to know.
+#[derive(Debug)]
+pub struct Scorer {
+    /// The model.
+    pub model: Model,
+    /// Name of the id column.
+    pub id: String,
+    /// Columns carried over to the predictions.
+    pub carry: Vec<String>,
+}
+
+impl Scorer {
+    /// Input columns that scoring reads, each once.
+    #[must_use]
+    pub fn input_columns(&self) -> Vec<String> {
+        let mut names = vec![self.id.clone()];
+        for name in self.model.encoder.input_columns().into_iter().chain(self.carry.iter().cloned()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Scores a batch, or only reads its ids.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a column cannot be decoded or is of the wrong type.
+    pub fn score(&self, batch: &InputBatch, ids_only: bool) -> Result<ScoredBatch> {
+        let ids = batch.columns.column(&self.id)?;
+        let keys = IdKeys::of(&ids)?;
+        let scores = if ids_only { None } else { Some(self.scores(batch)?) };
+        Ok(ScoredBatch { part: batch.part, object: batch.object, first_row: batch.first_row, ids, keys, scores })
+    }
+
+    fn scores(&self, batch: &InputBatch) -> Result<Scores> {
+        let columns = &batch.columns;
+        let mut bad = BadRows::none(columns.rows());
+        batch.malformed.iter().for_each(|&row| bad.mark(row));
+        let mut tallies = self.model.new_tallies();
+        let mut matrix = Vec::with_capacity(self.model.encoder.len());
+        for (index, tally) in tallies.iter_mut().enumerate() {
+            let mut values = Vec::new();
+            self.model.encoder.encode(index, columns, &mut values, tally, &mut bad)?;
+            matrix.push(values);
+        }
+        let predictions = self.predict(&matrix)?;
+        let carried = self.carry.iter().map(|name| columns.column(name)).collect::<Result<_>>()?;
+        Ok(Scores { predictions, bad, tallies, carried })
+    }
+
+    fn predict(&self, matrix: &[Vec<f32>]) -> Result<Vec<f64>> {
+        let columns: Vec<Column<'_>> = matrix.iter().map(|column| Column::from(column.as_slice())).collect();
+        let outputs = self.model.booster.predict_columns(&columns, 0..0)?;
+        if let Some(output) = outputs.iter().find(|output| !output.is_finite()) {
+            return Err(Error::Model(format!("the model predicts {output}, which is no finite number: train it again")));
+        }
+        let clip = self.model.metadata.clip;
+        Ok(outputs.into_iter().map(|output| final_prediction(output, clip)).collect())
+    }
+}

@@ -1,0 +1,106 @@
+//! What a run of `predict` was asked to do.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::registry::Selector;
+use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, env, finite};
+use common::storage::Location;
+
+/// Scores every row of a table with a published model.
+#[derive(Debug, Parser)]
+#[command(name = "predict", version, about, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Every flag is also an environment variable, named beside it; a flag wins. Exit codes: 0 complete, \
+    2 a setting is wrong, 4 the data is wrong, 5 storage failed (try again), 6 the model cannot be used, 8 memory or \
+    disk, 143 stopped (run again with the same run id).")]
+pub struct Arguments {
+    /// Check a coming run instead of scoring
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// What to score
+    #[command(flatten)]
+    pub settings: Option<Settings>,
+}
+
+/// What `predict` does besides predicting.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check model, schema, sizes and a sample of a coming run, without scoring
+    Prepare(Box<Settings>),
+}
+
+/// The settings of a prediction run.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// The rows to score: s3://bucket/prefix, file:///path or a path; Parquet or CSV, one object or a folder
+    #[arg(long, env = env::INPUT_DATA, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
+    pub input: Location,
+
+    /// Where predictions and run records go
+    #[arg(long, env = env::OUTPUT, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
+    pub output: Location,
+
+    /// Where models lie and under which name
+    #[command(flatten)]
+    pub store: ModelStoreArgs,
+
+    /// The model: latest, a label, or label/run_id
+    #[arg(long, env = env::MODEL_VERSION, hide_env_values = true, default_value = "latest")]
+    pub model_version: Selector,
+
+    /// Rows per batch in memory
+    #[arg(long, env = env::BATCH_ROWS, hide_env_values = true, default_value = "65536", help_heading = "Scoring")]
+    pub batch_rows: Positive,
+
+    /// What to do with repeated ids
+    #[arg(long, env = env::DUPLICATES, hide_env_values = true, value_enum, default_value_t = Duplicates::Reject, help_heading = "Scoring")]
+    pub duplicates: Duplicates,
+
+    /// Most rows that may be rejected, as a share; more and the run fails
+    #[arg(long, env = env::MAX_REJECT_FRACTION, hide_env_values = true, default_value = "0.01", help_heading = "Scoring")]
+    pub max_reject_fraction: Fraction,
+
+    /// Highest drift (population stability index) of a feature that is tolerated [default: off]
+    #[arg(long, env = env::MAX_DRIFT, hide_env_values = true, value_parser = finite, help_heading = "Scoring")]
+    pub max_drift: Option<f64>,
+
+    /// Input columns carried over to the predictions, separated by commas
+    #[arg(long, env = env::COLUMNS, hide_env_values = true, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
+    pub columns: Vec<String>,
+
+    /// Format of the predictions
+    #[arg(long, env = env::FORMAT, hide_env_values = true, value_enum, default_value_t = OutputFormat::Parquet, help_heading = "Output")]
+    pub format: OutputFormat,
+
+    /// The run itself
+    #[command(flatten)]
+    pub shared: SharedArgs,
+}
+
+/// What happens to rows whose id came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Duplicates {
+    /// The first row of an id is scored, the others are rejected
+    Reject,
+    /// Every row is scored; ids are not compared
+    Allow,
+}
+
+/// How predictions are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Apache Parquet
+    Parquet,
+    /// Comma-separated text
+    Csv,
+}
+
+impl OutputFormat {
+    /// The ending of a part's name.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+        }
+    }
+}

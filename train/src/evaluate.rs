@@ -1,0 +1,48 @@
+//! Step 4: what the model is worth on the held-out rows.
+
+use common::Result;
+use common::features::clip::final_prediction;
+use common::evaluation::{Gate, Scores};
+use common::xgboost::{Booster, Column};
+use ndarray::Array2;
+
+use crate::fit::columns;
+use crate::read::Rows;
+
+/// Predictions of the held-out rows and how good they are.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// One prediction per held-out row, as `predict` would write it.
+    pub predictions: Vec<f64>,
+    /// R², RMSE and MAE against the targets.
+    pub scores: Scores,
+}
+
+/// Predicts the held-out rows as `predict` will, and compares with their targets.
+///
+/// # Errors
+/// [`common::Error::Data`] where no R² can be computed: no rows, a constant target.
+pub fn evaluate(
+    gate: &Gate,
+    booster: &Booster,
+    matrix: &Array2<f32>,
+    rows: &Rows,
+    clip: Option<(f64, f64)>,
+) -> Result<Evaluation> {
+    let predictions = predict(booster, matrix, clip)?;
+    let scores = gate.measure(&rows.target, &predictions, rows.weights.as_deref())?;
+    Ok(Evaluation { predictions, scores })
+}
+
+/// The predictions of some rows, in double precision, clipped where the model clips.
+///
+/// # Errors
+/// What XGBoost refuses.
+pub fn predict(booster: &Booster, matrix: &Array2<f32>, clip: Option<(f64, f64)>) -> Result<Vec<f64>> {
+    if matrix.nrows() == 0 {
+        return Ok(Vec::new());
+    }
+    let columns: Vec<Column<'_>> = columns(matrix).into_iter().map(Column::from).collect();
+    let predictions = booster.predict_columns(&columns, 0..0)?;
+    Ok(predictions.into_iter().map(|value| final_prediction(value, clip)).collect())
+}

@@ -1,0 +1,143 @@
+//! `train models …`: what lies in a store, and where its pointers stand.
+
+use std::process::ExitCode;
+
+use common::registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
+use common::run::{Limits, RunId};
+use common::telemetry::{Config, Program, Summary, Telemetry};
+use common::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::settings::{ModelsAction, ModelsArguments};
+
+/// Reads or moves the pointers of a store; what was found is the result.
+#[must_use]
+pub fn main(arguments: ModelsArguments) -> ExitCode {
+    let run_id = RunId::generate();
+    let telemetry = Telemetry::start(Config {
+        program: Program::Train,
+        environment: String::new(),
+        model_name: arguments.store.model_name.clone(),
+        run_id: run_id.clone(),
+        log_format: None,
+    });
+    let limits = match Limits::detect(common::run::Explicit::default()) {
+        Ok(limits) => limits,
+        Err(error) => return telemetry.fail(&error),
+    };
+    common::run::runtime::block_on(&limits, telemetry, async |telemetry| {
+        let mut summary = Summary::new(&run_id);
+        summary.set("model_name", arguments.store.model_name.as_str());
+        let outcome = match act(&arguments, &mut summary).await {
+            Ok(()) => summary.succeeded(),
+            Err(error) => summary.failed(&error),
+        };
+        (outcome, telemetry)
+    })
+}
+
+/// The error of a command line that asks for nothing.
+#[must_use]
+pub fn nothing_asked() -> Error {
+    Error::Setting("--train-data (TRAIN_DATA), --models (MODELS) and --model-version (MODEL_VERSION) are required (see --help)".to_owned())
+}
+
+async fn act(arguments: &ModelsArguments, summary: &mut Summary) -> Result<()> {
+    let store = arguments.store.models.open().await?;
+    let models = ModelStore::new(store, &arguments.store.model_name);
+    match &arguments.action {
+        ModelsAction::List => list(&models, summary).await,
+        ModelsAction::Show { model } => show(&models, model, summary).await,
+        ModelsAction::Promote { model } => promote(&models, model, summary).await,
+        ModelsAction::Prune { keep } => prune(&models, *keep, summary).await,
+    }
+}
+
+/// One run as a listing shows it.
+struct ListedRun {
+    run: ModelRun,
+    result: Value,
+}
+
+/// Every run that ended, newest first: run ids of our making sort by time.
+async fn runs(models: &ModelStore) -> Result<Vec<ListedRun>> {
+    let mut runs = Vec::new();
+    let prefix = format!("{}/", models.name());
+    for object in models.store().list(models.name()).await? {
+        let path = object.key.strip_prefix(&prefix).and_then(|path| path.strip_suffix("/result.json"));
+        let Some(Ok(run)) = path.map(ModelRun::from_path) else { continue };
+        let (bytes, _) = models.store().get(&object.key).await?;
+        let result = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        runs.push(ListedRun { run, result });
+    }
+    runs.sort_by(|left, right| right.run.run_id.cmp(&left.run.run_id));
+    Ok(runs)
+}
+
+async fn list(models: &ModelStore, summary: &mut Summary) -> Result<()> {
+    let latest = Pointer::read(models, &models.latest_key()).await?;
+    summary.set("latest", latest.map(|(pointer, _)| pointer.path));
+    let line = |listed: &ListedRun| {
+        json!({
+            "model": listed.run.to_string(),
+            "gate": listed.result.get("gate"),
+            "r2": listed.result.get("r2"),
+            "rows_train": listed.result.get("rows_train"),
+        })
+    };
+    let runs = runs(models).await?;
+    summary.set("models", runs.iter().map(line).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn show(models: &ModelStore, selector: &Selector, summary: &mut Summary) -> Result<()> {
+    let LoadedModel { run, metadata, r2, .. } = load(models, selector).await?;
+    summary.set("model", run.to_string());
+    summary.set("location", models.location_of(&models.key(&run.path())));
+    summary.set("r2", r2).set("rounds", metadata.rounds);
+    summary.set("created_at", metadata.created_at).set("target", metadata.target).set("id", metadata.id);
+    summary.set("rows_train", metadata.data.rows_train).set("train_data", metadata.data.train_data);
+    summary.set("params", json!(metadata.params));
+    let names: Vec<String> = metadata.features.into_iter().map(|feature| feature.name).collect();
+    summary.set("features", names);
+    Ok(())
+}
+
+/// Points the model's label and `latest` at it: the same two moves as a publication, and the way back to an older model.
+async fn promote(models: &ModelStore, selector: &Selector, summary: &mut Summary) -> Result<()> {
+    let model = load(models, selector).await?;
+    let pointer = Pointer::to(&model.run, model.r2, &model.metadata.model_sha256, Some(&model.metadata_sha256));
+    let before = Pointer::read(models, &models.latest_key()).await?;
+    pointer.publish(models, &models.label_key(&model.run.version)).await?;
+    pointer.publish(models, &models.latest_key()).await?;
+    summary.set("latest", model.run.to_string());
+    summary.set("previous", before.map(|(pointer, _)| pointer.path));
+    Ok(())
+}
+
+async fn prune(models: &ModelStore, keep: usize, summary: &mut Summary) -> Result<()> {
+    let runs = runs(models).await?;
+    let mut named = vec![resolve(models, &Selector::Latest).await?];
+    for listed in &runs {
+        named.push(resolve(models, &Selector::Label(listed.run.version.clone())).await?);
+    }
+    let mut deleted = Vec::new();
+    for listed in runs.iter().skip(keep) {
+        if named.iter().flatten().any(|run| *run == listed.run) {
+            continue;
+        }
+        delete_run(models, &listed.run).await?;
+        deleted.push(listed.run.to_string());
+    }
+    summary.set("deleted", deleted);
+    Ok(())
+}
+
+/// The result goes first: without it the run counts as incomplete, so nobody loads what is half deleted.
+async fn delete_run(models: &ModelStore, run: &ModelRun) -> Result<()> {
+    models.store().delete(&models.run_key(run, "result.json")).await?;
+    for object in models.store().list(&models.key(&run.path())).await? {
+        models.store().delete(&object.key).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Step 6: the run's folder is written whole, then the pointers move, as one transaction: until the last write the
+//! store's readers see the model before this one.
+
+use bytes::Bytes;
+use common::registry::{ModelRun, ModelStore, Pointer};
+use common::storage::StoreError;
+use common::telemetry::Outcome;
+use common::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A run's folder in the model store.
+#[derive(Debug)]
+pub struct RunFolder {
+    models: ModelStore,
+    run: ModelRun,
+}
+
+/// What a run was asked to do with which input; a repeated run id must be asked the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainPlan {
+    /// Layout of this file.
+    pub format_version: u32,
+    /// Every setting that bears on the result.
+    pub settings: serde_json::Value,
+    /// SHA-256 over names, sizes and versions of the input's objects.
+    pub objects_sha256: String,
+    /// Threads that XGBoost sums with: another number would give other last bits.
+    pub threads: usize,
+}
+
+/// Everything that a run's folder holds besides the result.
+#[derive(Debug)]
+pub struct ModelFiles {
+    /// `model.ubj`
+    pub model: Vec<u8>,
+    /// `metadata.json`
+    pub metadata: Vec<u8>,
+    /// `metrics.json`
+    pub metrics: Vec<u8>,
+    /// `report.html`
+    pub report: String,
+}
+
+impl RunFolder {
+    /// The folder of `run`.
+    #[must_use]
+    pub fn new(models: ModelStore, run: ModelRun) -> Self {
+        Self { models, run }
+    }
+
+    /// The store's models.
+    #[must_use]
+    pub fn models(&self) -> &ModelStore {
+        &self.models
+    }
+
+    /// The run.
+    #[must_use]
+    pub fn run(&self) -> &ModelRun {
+        &self.run
+    }
+
+    /// Where the folder lies.
+    #[must_use]
+    pub fn location(&self) -> String {
+        self.models.location_of(&self.models.key(&self.run.path()))
+    }
+
+    /// The result of this run id, if it ran to its end before: it passed the gate or was rejected by it.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn finished(&self) -> Result<Option<Outcome>> {
+        let Some(bytes) = self.get("result.json").await? else { return Ok(None) };
+        let outcome = Outcome::from_json(&bytes)?;
+        Ok(outcome.get("gate").is_some_and(serde_json::Value::is_string).then_some(outcome))
+    }
+
+    /// The plan that this run id began with, if it began before.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn plan(&self) -> Result<Option<TrainPlan>> {
+        let Some(bytes) = self.get("_checkpoint/plan.json").await? else { return Ok(None) };
+        let damaged = |error| Error::Model(format!("{}/_checkpoint/plan.json is damaged: {error}", self.location()));
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    }
+
+    /// Writes down the plan, before any work is done on it.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn begin(&self, plan: &TrainPlan) -> Result<()> {
+        self.put_json("_checkpoint/plan.json", plan).await
+    }
+
+    /// Writes the files of the model. Nothing points to them yet.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn write_files(&self, files: &ModelFiles) -> Result<()> {
+        self.put("model.ubj", Bytes::copy_from_slice(&files.model)).await?;
+        self.put("metadata.json", Bytes::copy_from_slice(&files.metadata)).await?;
+        self.put("metrics.json", Bytes::copy_from_slice(&files.metrics)).await?;
+        self.put("report.html", Bytes::copy_from_slice(files.report.as_bytes())).await
+    }
+
+    /// Writes the result: with it the folder is complete.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn write_result(&self, outcome: &Outcome) -> Result<()> {
+        self.put("result.json", Bytes::from(format!("{}\n", outcome.json()))).await
+    }
+
+    /// Moves the label's pointer, then `latest`, to this run.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn move_pointers(&self, pointer: &Pointer) -> Result<()> {
+        pointer.publish(&self.models, &self.models.label_key(&self.run.version)).await?;
+        pointer.publish(&self.models, &self.models.latest_key()).await
+    }
+
+    /// Whether the run is still under way: its pointers may not have moved.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn is_under_way(&self) -> Result<bool> {
+        let key = self.models.run_key(&self.run, "_checkpoint/plan.json");
+        Ok(self.models.store().head(&key).await?.is_some())
+    }
+
+    /// Removes what was kept for a resume. The run is over.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn end(&self) -> Result<()> {
+        let prefix = self.models.run_key(&self.run, "_checkpoint");
+        let mut objects = self.models.store().list(&prefix).await?;
+        // The plan last: while it stands, a repeated run id knows that there is something to finish.
+        objects.sort_by_key(|object| object.key.ends_with("/plan.json"));
+        for object in objects {
+            self.models.store().delete(&object.key).await?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a file of the folder, if it is there.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn get(&self, file: &str) -> Result<Option<Bytes>> {
+        match self.models.store().get(&self.models.run_key(&self.run, file)).await {
+            Ok((bytes, _)) => Ok(Some(bytes)),
+            Err(StoreError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn put(&self, file: &str, content: Bytes) -> Result<()> {
+        self.models.store().put(&self.models.run_key(&self.run, file), content).await?;
+        Ok(())
+    }
+
+    async fn put_json(&self, file: &str, content: &impl Serialize) -> Result<()> {
+        let json = serde_json::to_vec_pretty(content).map_err(|error| Error::Defect(format!("{file}: {error}")))?;
+        self.put(file, json.into()).await
+    }
+}

@@ -1,0 +1,328 @@
+//! Step 1: the rows to train on and the rows held out, with their targets.
+
+use std::collections::HashSet;
+
+use common::features::encode::values::as_numbers;
+use common::features::spec::Spec;
+use common::run::Limits;
+use common::storage::Location;
+use common::table::ids::ids_as_text;
+use common::table::{ColumnKind, Dataset, LoadableTable, TableSchema};
+use common::{Error, Result};
+use polars::prelude::{Series, StringChunked};
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::settings::Settings;
+
+/// The tables of a run and which of their rows train and which judge.
+#[derive(Debug)]
+pub struct TrainingData {
+    /// One table, or two where the held-out rows were given apart.
+    pub tables: Vec<LoadableTable>,
+    /// Rows to fit on.
+    pub train: Rows,
+    /// Rows held out.
+    pub test: Rows,
+    /// Rows that neither trains nor judges, and why.
+    pub dropped: Dropped,
+    /// Name of the id column.
+    pub id: String,
+    /// What it holds.
+    pub id_type: ColumnKind,
+    /// Name of the target column.
+    pub target: String,
+    /// SHA-256 over names, sizes and versions of all objects.
+    pub objects_sha256: String,
+}
+
+/// Some rows of one table.
+#[derive(Debug, Default, Clone)]
+pub struct Rows {
+    /// Which of the tables.
+    pub table: usize,
+    /// Their places in it, ascending.
+    pub places: Vec<u32>,
+    /// Their ids as text.
+    pub ids: Vec<String>,
+    /// Their targets, finite.
+    pub target: Vec<f64>,
+    /// Their weights, where the spec names a weight column.
+    pub weights: Option<Vec<f32>>,
+}
+
+/// Rows left out, by reason.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Dropped {
+    /// The target is null or not finite.
+    pub bad_target: u64,
+    /// The id is null.
+    pub null_id: u64,
+    /// The id came before.
+    pub duplicate_id: u64,
+    /// The weight is missing, negative or not finite.
+    pub bad_weight: u64,
+}
+
+impl Dropped {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.bad_target + self.null_id + self.duplicate_id + self.bad_weight
+    }
+}
+
+impl TrainingData {
+    /// Rows of all tables, dropped ones included.
+    #[must_use]
+    pub fn rows_read(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows() as u64).sum()
+    }
+
+    /// The columns of the training rows.
+    #[must_use]
+    pub fn schema(&self) -> &TableSchema {
+        self.tables[self.train.table].schema()
+    }
+}
+
+/// Opens the data, drops rows that cannot be used and splits the rest.
+///
+/// # Errors
+/// [`Error::Setting`] where id or target are not named, [`Error::Data`] where columns or rows are unusable.
+pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits) -> Result<TrainingData> {
+    let (id, target) = (named(spec.id.as_ref(), "--id (ID_COLUMN)")?, named(spec.target.as_ref(), "--target (TARGET_COLUMN)")?);
+    let keep_text = text_columns(spec, &id);
+    let train_table = open(&settings.train_data, &keep_text, None).await?;
+    let mut tables = vec![train_table];
+    if let Some(location) = &settings.test_data {
+        let test_table = open(location, &keep_text, Some(tables[0].schema())).await?;
+        check_same_columns(&tables[0], &test_table, spec, &target)?;
+        tables.push(test_table);
+    }
+    let threads = limits.threads.value;
+    let mut dropped = Dropped::default();
+    let roles = Roles { id: &id, target: &target, weight: spec.weight.as_deref() };
+    let usable = usable_rows(&tables[0], 0, &roles, threads, &mut dropped).await?;
+    let (train, test) = match tables.get(1) {
+        Some(test_table) => (usable, usable_rows(test_table, 1, &roles, threads, &mut dropped).await?),
+        None => split(usable, settings.test_fraction.0, u64::from(settings.seed)),
+    };
+    if train.places.is_empty() {
+        return Err(nothing_left(&settings.train_data, &tables[0], &dropped, &target, &id));
+    }
+    let id_type = tables[0].schema().require(&id, &settings.train_data.to_string())?.kind;
+    let objects_sha256 = fingerprint(&tables);
+    Ok(TrainingData { tables, train, test, dropped, id, id_type, target, objects_sha256 })
+}
+
+fn named(column: Option<&String>, setting: &str) -> Result<String> {
+    column.cloned().ok_or_else(|| {
+        Error::Setting(format!("{setting} is not set, and the feature spec does not name it either: give the column's name"))
+    })
+}
+
+/// CSV columns that must not be read as numbers: ids, and what the spec treats as categories.
+fn text_columns(spec: &Spec, id: &str) -> Vec<String> {
+    std::iter::once(id.to_owned()).chain(spec.categorical.iter().cloned()).collect()
+}
+
+async fn open(location: &Location, keep_text: &[String], types: Option<&TableSchema>) -> Result<LoadableTable> {
+    let dataset = Dataset::open(location).await?;
+    let table = LoadableTable::open(dataset, keep_text, types).await?;
+    if table.rows() == 0 {
+        return Err(Error::Data(format!("{location} has columns but no rows: there is nothing to train on")));
+    }
+    if u32::try_from(table.rows()).is_err() {
+        return Err(Error::Data(format!("{location} has {} rows; more than 4,294,967,295 cannot be trained on", table.rows())));
+    }
+    Ok(table)
+}
+
+/// The held-out rows need every column that a feature could be made from, of a kind that fits.
+fn check_same_columns(train: &LoadableTable, test: &LoadableTable, spec: &Spec, target: &str) -> Result<()> {
+    let location = &test.dataset().location;
+    let is_needed = |name: &str| name == target || !spec.exclude.iter().any(|excluded| excluded == name);
+    for column in train.schema().columns().iter().filter(|column| is_needed(&column.name)) {
+        let given = test.schema().require(&column.name, location)?;
+        if !column.kind.accepts(given.kind) {
+            return Err(Error::Data(format!(
+                "{location}: column \"{}\" has {}, but the training rows have {} there",
+                column.name,
+                given.kind.describe(),
+                column.kind.describe()
+            )));
+        }
+    }
+    Ok(())
+}
+
+struct Roles<'a> {
+    id: &'a str,
+    target: &'a str,
+    weight: Option<&'a str>,
+}
+
+async fn usable_rows(
+    table: &LoadableTable,
+    index: usize,
+    roles: &Roles<'_>,
+    threads: usize,
+    dropped: &mut Dropped,
+) -> Result<Rows> {
+    let location = &table.dataset().location;
+    let mut names = vec![roles.id.to_owned(), roles.target.to_owned()];
+    names.extend(roles.weight.map(str::to_owned));
+    for name in &names {
+        table.schema().require(name, location)?;
+    }
+    let columns = table.columns(&names, threads).await?;
+    let ids = ids_as_text(&columns[0])?;
+    let target = target_values(&columns[1], location)?;
+    let weights = columns.get(2).map(|column| weight_values(column, location)).transpose()?;
+    Ok(keep_usable(index, &ids, &target, weights.as_deref(), dropped))
+}
+
+fn target_values(column: &Series, location: &str) -> Result<Vec<f64>> {
+    let kind = ColumnKind::of(column.dtype());
+    if !kind.is_number() && kind != ColumnKind::Null {
+        return Err(Error::Data(format!(
+            "{location}: the target \"{}\" has {} ({}), but only numbers can be predicted",
+            column.name(),
+            kind.describe(),
+            column.dtype()
+        )));
+    }
+    as_numbers(column)
+}
+
+fn weight_values(column: &Series, location: &str) -> Result<Vec<f64>> {
+    as_numbers(column).map_err(|error| Error::Data(format!("{location}: the weight: {error}")))
+}
+
+fn keep_usable(
+    table: usize,
+    ids: &StringChunked,
+    target: &[f64],
+    weights: Option<&[f64]>,
+    dropped: &mut Dropped,
+) -> Rows {
+    let mut seen: HashSet<&str> = HashSet::with_capacity(ids.len());
+    let mut rows = Rows { table, weights: weights.map(|_| Vec::new()), ..Rows::default() };
+    for (place, id) in ids.iter().enumerate() {
+        let Some(id) = id else {
+            dropped.null_id += 1;
+            continue;
+        };
+        if !seen.insert(id) {
+            dropped.duplicate_id += 1;
+            continue;
+        }
+        if !target[place].is_finite() || !(target[place] as f32).is_finite() {
+            dropped.bad_target += 1;
+            continue;
+        }
+        let weight = weights.map_or(1.0, |weights| weights[place]);
+        if !(weight >= 0.0 && (weight as f32).is_finite()) {
+            dropped.bad_weight += 1;
+            continue;
+        }
+        rows.push(place, id, target[place], weight as f32);
+    }
+    rows
+}
+
+impl Rows {
+    fn push(&mut self, place: usize, id: &str, target: f64, weight: f32) {
+        self.places.push(place as u32);
+        self.ids.push(id.to_owned());
+        self.target.push(target);
+        if let Some(weights) = &mut self.weights {
+            weights.push(weight);
+        }
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The rows for which `belongs` holds, and the others.
+    #[must_use]
+    pub fn partition(self, belongs: impl Fn(&str) -> bool) -> (Self, Self) {
+        let empty = || Self { table: self.table, weights: self.weights.as_ref().map(|_| Vec::new()), ..Self::default() };
+        let (mut inside, mut outside) = (empty(), empty());
+        for (index, id) in self.ids.iter().enumerate() {
+            let side = if belongs(id) { &mut inside } else { &mut outside };
+            let weight = self.weights.as_ref().map_or(1.0, |weights| weights[index]);
+            side.push(self.places[index] as usize, id, self.target[index], weight);
+        }
+        (inside, outside)
+    }
+}
+
+/// Holds rows out by a hash of their id: the same rows whatever their order, and whatever rows come along.
+fn split(rows: Rows, test_fraction: f64, seed: u64) -> (Rows, Rows) {
+    let (test, train) = rows.partition(|id| is_held_out(id, seed, test_fraction));
+    (train, test)
+}
+
+/// Whether `xxh3_64(id, seed) / 2^64 < fraction`.
+#[must_use]
+pub fn is_held_out(id: &str, seed: u64, fraction: f64) -> bool {
+    let share = xxh3_64_with_seed(id.as_bytes(), seed) as f64 / 2_f64.powi(64);
+    share < fraction
+}
+
+fn nothing_left(location: &Location, table: &LoadableTable, dropped: &Dropped, target: &str, id: &str) -> Error {
+    Error::Data(format!(
+        "{location}: none of its {} rows can be trained on: {} have no finite target \"{target}\", {} no id \"{id}\", {} \
+         repeat an id, the others are held out",
+        table.rows(),
+        dropped.bad_target,
+        dropped.null_id,
+        dropped.duplicate_id
+    ))
+}
+
+fn fingerprint(tables: &[LoadableTable]) -> String {
+    let mut digest = Sha256::new();
+    for table in tables {
+        for object in &table.dataset().objects {
+            digest.update(format!("{}\0{}\0{}\n", object.meta.key, object.meta.size, object.meta.version.0));
+        }
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_without_a_usable_target_or_id_are_dropped_and_counted() {
+        let ids: StringChunked = [Some("a"), None, Some("a"), Some("b"), Some("c")].into_iter().collect();
+        let mut dropped = Dropped::default();
+        let target = [1.0, 2.0, 3.0, f64::NAN, 5.0];
+        let rows = keep_usable(0, &ids, &target, None, &mut dropped);
+        assert_eq!(rows.ids, ["a", "c"]);
+        assert_eq!(dropped, Dropped { bad_target: 1, null_id: 1, duplicate_id: 1, bad_weight: 0 });
+    }
+
+    #[test]
+    fn the_split_follows_the_contracts_formula() {
+        let expected = xxh3_64_with_seed(b"7", 42) as f64 / 18_446_744_073_709_551_616.0 < 0.2;
+        assert_eq!(is_held_out("7", 42, 0.2), expected);
+        let held_out = (0..10_000).filter(|id| is_held_out(&id.to_string(), 42, 0.2)).count();
+        assert!((1_800..2_200).contains(&held_out), "{held_out}");
+        assert!(!is_held_out("7", 42, 0.0));
+        assert!(is_held_out("7", 42, 1.0));
+    }
+}

@@ -1,0 +1,163 @@
+//! What a run of `train` was asked to do.
+
+use clap::{Args, Parser, Subcommand};
+use common::registry::Selector;
+use common::run::id::ModelVersion;
+use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, env, finite};
+use common::storage::Location;
+
+/// Fits a gated regression model on a table and publishes it.
+#[derive(Debug, Parser)]
+#[command(name = "train", version, about, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Every flag is also an environment variable, named beside it; a flag wins. Exit codes: 0 published, \
+    2 a setting is wrong, 3 the gate did not pass, 4 the data is wrong, 5 storage failed (try again), 6 model, 8 memory \
+    or disk, 143 stopped (run again with the same run id).")]
+pub struct Arguments {
+    /// Look at or move the pointers of a store instead of training
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// What to train
+    #[command(flatten)]
+    pub settings: Option<Settings>,
+}
+
+/// What `train` does besides training.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List, show, promote and prune the models of a store
+    Models(ModelsArguments),
+}
+
+/// `train models …`
+#[derive(Debug, Args)]
+pub struct ModelsArguments {
+    /// What to do
+    #[command(subcommand)]
+    pub action: ModelsAction,
+    /// Which store
+    #[command(flatten)]
+    pub store: ModelStoreArgs,
+}
+
+/// What to do with a store of models.
+#[derive(Debug, Subcommand)]
+pub enum ModelsAction {
+    /// List every run, newest first, and where the pointers stand
+    List,
+    /// Show one model: latest, a label or label/run_id
+    Show {
+        /// Which one
+        #[arg(default_value = "latest")]
+        model: Selector,
+    },
+    /// Make a model that passed its gate the latest one; also the way back to an older one
+    Promote {
+        /// A label, or label/run_id
+        model: Selector,
+    },
+    /// Delete all runs but the newest ones; a model that a pointer names is never deleted
+    Prune {
+        /// How many runs stay
+        #[arg(long)]
+        keep: usize,
+    },
+}
+
+/// The settings of a training run.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// The training rows: s3://bucket/prefix, file:///path or a path; Parquet or CSV, one object or a folder
+    #[arg(long, env = env::TRAIN_DATA, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
+    pub train_data: Location,
+
+    /// The held-out rows; without it rows are held out of the training data
+    #[arg(long, env = env::TEST_DATA, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
+    pub test_data: Option<Location>,
+
+    /// Share of rows held out where there is no test data, by a hash of the id
+    #[arg(long, env = env::TEST_FRACTION, hide_env_values = true, default_value = "0.2", help_heading = "Data")]
+    pub test_fraction: Fraction,
+
+    /// The feature spec (TOML); without it features are inferred from the columns
+    #[arg(long, env = env::FEATURES, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
+    pub features: Option<Location>,
+
+    /// Column that identifies a row [default: from the spec]
+    #[arg(long, env = env::ID_COLUMN, hide_env_values = true, value_name = "COLUMN", help_heading = "Data")]
+    pub id: Option<String>,
+
+    /// Column to predict [default: from the spec]
+    #[arg(long, env = env::TARGET_COLUMN, hide_env_values = true, value_name = "COLUMN", help_heading = "Data")]
+    pub target: Option<String>,
+
+    /// Where models lie and under which name
+    #[command(flatten)]
+    pub store: ModelStoreArgs,
+
+    /// Label of what is trained, such as v1.2.0; may be used again, every run keeps its own folder
+    #[arg(long, env = env::MODEL_VERSION, hide_env_values = true)]
+    pub model_version: ModelVersion,
+
+    /// Least R² on the held-out rows
+    #[arg(long, env = env::MIN_R2, hide_env_values = true, default_value = "0.75", value_parser = finite, help_heading = "Gate", allow_negative_numbers = true)]
+    pub min_r2: f64,
+
+    /// Most that R² may fall below the current latest model's, on the same rows [default: off]
+    #[arg(long, env = env::MAX_R2_DROP, hide_env_values = true, value_parser = finite, help_heading = "Gate")]
+    pub max_r2_drop: Option<f64>,
+
+    /// Column whose every value gets an R² of its own (repeats)
+    #[arg(long, env = env::SLICE, hide_env_values = true, value_delimiter = ',', value_name = "COLUMN", help_heading = "Gate")]
+    pub slice: Vec<String>,
+
+    /// Least R² of every slice [default: off]
+    #[arg(long, env = env::MIN_SLICE_R2, hide_env_values = true, value_parser = finite, help_heading = "Gate", allow_negative_numbers = true)]
+    pub min_slice_r2: Option<f64>,
+
+    /// Least number of held-out rows
+    #[arg(long, env = env::MIN_TEST_ROWS, hide_env_values = true, default_value = "2", help_heading = "Gate")]
+    pub min_test_rows: Positive,
+
+    /// Leaks and quality warnings end the run (exit 4)
+    #[arg(long, env = env::STRICT, hide_env_values = true, value_parser = boolish(), num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", help_heading = "Gate")]
+    pub strict: bool,
+
+    /// An XGBoost parameter under XGBoost's name (repeats; the variable separates with ;)
+    #[arg(long, env = env::XGB_PARAMS, hide_env_values = true, value_delimiter = ';', value_name = "KEY=VALUE", value_parser = parameter, help_heading = "Model")]
+    pub param: Vec<(String, String)>,
+
+    /// Boosting rounds, exactly [default: chosen by early stopping]
+    #[arg(long, env = env::ROUNDS, hide_env_values = true, help_heading = "Model")]
+    pub rounds: Option<Positive>,
+
+    /// Trials of a parameter search [default: off]
+    #[arg(long, env = env::TUNE, hide_env_values = true, help_heading = "Model")]
+    pub tune: Option<usize>,
+
+    /// Seconds that choosing defaults or searching may take
+    #[arg(long, env = env::TIME_BUDGET, hide_env_values = true, default_value = "60", help_heading = "Model")]
+    pub time_budget: u64,
+
+    /// Seed of everything random
+    #[arg(long, env = env::SEED, hide_env_values = true, default_value = "42", help_heading = "Model")]
+    pub seed: u32,
+
+    /// Read, validate and plan, train nothing
+    #[arg(long, env = env::CHECK, hide_env_values = true, value_parser = boolish(), num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
+    pub check: bool,
+
+    /// The run itself
+    #[command(flatten)]
+    pub shared: SharedArgs,
+}
+
+/// `key=value`, with or without blanks around it.
+fn parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("must be KEY=VALUE, such as max_depth=6".to_owned()),
+    }
+}
