@@ -116,17 +116,10 @@ fn parse_task(json: &[u8], container_id: &str) -> Result<Task, EcsError> {
     let document: TaskDocument = serde_json::from_slice(json)?;
     let is_ours = |container: &&ContainerDocument| container.id.as_deref() == Some(container_id);
     // A container's CPU is left out: it is a share for times of contention, not a limit.
-    let container_memory = document
-        .containers
-        .iter()
-        .find(is_ours)
-        .and_then(|container| container.limits.memory_mib);
+    let container_memory = document.containers.iter().find(is_ours).and_then(|container| container.limits.memory_mib);
     Ok(Task {
         arn: document.arn.filter(|arn| !arn.is_empty()),
-        cpus: document
-            .limits
-            .cpus
-            .filter(|cpus| *cpus > 0.0 && cpus.is_finite()),
+        cpus: document.limits.cpus.filter(|cpus| *cpus > 0.0 && cpus.is_finite()),
         memory_bytes: document.limits.memory_mib.and_then(mib_to_bytes),
         container_memory_bytes: container_memory.and_then(mib_to_bytes),
     })
@@ -158,21 +151,14 @@ mod tests {
         "LaunchType": "FARGATE"
     }"#;
 
-    const ARN: &str =
-        "arn:aws:ecs:us-west-2:111122223333:task/ml-cluster/e9028f8d5d8e4f258373e7b93ce9a3c3";
+    const ARN: &str = "arn:aws:ecs:us-west-2:111122223333:task/ml-cluster/e9028f8d5d8e4f258373e7b93ce9a3c3";
 
     /// A server that gives each connection the next answer, and the requests it read.
     fn serve(answers: Vec<Vec<u8>>) -> (String, thread::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let uri = format!(
-            "http://{}/v4/e9028f8d5d8e4f258373e7b93ce9a3c3-2495160603",
-            listener.local_addr().unwrap()
-        );
+        let uri = format!("http://{}/v4/e9028f8d5d8e4f258373e7b93ce9a3c3-2495160603", listener.local_addr().unwrap());
         let server = thread::spawn(move || {
-            answers
-                .iter()
-                .map(|answer| answer_once(&listener.accept().unwrap().0, answer))
-                .collect()
+            answers.iter().map(|answer| answer_once(&listener.accept().unwrap().0, answer)).collect()
         });
         (uri, server)
     }
@@ -202,7 +188,8 @@ mod tests {
         assert_eq!(fetch(&uri).unwrap(), expected_task());
         let request = server.join().unwrap().remove(0);
         assert!(
-            request.starts_with("GET /v4/e9028f8d5d8e4f258373e7b93ce9a3c3-2495160603/task HTTP/1.1\r\nHost: 127.0.0.1:"),
+            request
+                .starts_with("GET /v4/e9028f8d5d8e4f258373e7b93ce9a3c3-2495160603/task HTTP/1.1\r\nHost: 127.0.0.1:"),
             "{request}"
         );
     }
@@ -210,11 +197,7 @@ mod tests {
     #[test]
     fn chunked_answers_and_answers_that_end_with_the_connection_are_read() {
         let until_close = format!("HTTP/1.0 200 OK\r\n\r\n{FARGATE_TASK}").into_bytes();
-        for answer in [
-            chunked(FARGATE_TASK, 7),
-            chunked(FARGATE_TASK, 100_000),
-            until_close,
-        ] {
+        for answer in [chunked(FARGATE_TASK, 7), chunked(FARGATE_TASK, 100_000), until_close] {
             let (uri, server) = serve(vec![answer]);
             assert_eq!(fetch(&uri).unwrap(), expected_task());
             server.join().unwrap();
@@ -255,25 +238,14 @@ mod tests {
         let (uri, _server) = serve(vec![with_length("<html>"); 3]);
         assert!(matches!(fetch(&uri), Err(EcsError::Json(_))));
         let (uri, _server) = serve(vec![b"SSH-2.0-OpenSSH\r\n".to_vec(); 3]);
-        assert!(matches!(
-            fetch(&uri),
-            Err(EcsError::Http(HttpError::Protocol))
-        ));
+        assert!(matches!(fetch(&uri), Err(EcsError::Http(HttpError::Protocol))));
     }
 
     #[test]
     fn limits_that_are_missing_or_zero_are_none() {
-        let task = parse_task(
-            br#"{"TaskARN": "arn:x", "Containers": [{"DockerId": "a", "Limits": {"Memory": 0}}]}"#,
-            "a",
-        );
-        assert_eq!(
-            task.unwrap(),
-            Task {
-                arn: Some("arn:x".to_owned()),
-                ..Task::default()
-            }
-        );
+        let task =
+            parse_task(br#"{"TaskARN": "arn:x", "Containers": [{"DockerId": "a", "Limits": {"Memory": 0}}]}"#, "a");
+        assert_eq!(task.unwrap(), Task { arn: Some("arn:x".to_owned()), ..Task::default() });
         assert_eq!(parse_task(b"{}", "").unwrap(), Task::default());
     }
 }

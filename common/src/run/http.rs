@@ -43,15 +43,8 @@ impl Endpoint {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
             _ => (authority, 80),
         };
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        Some(Self {
-            host,
-            port,
-            path: path.trim_end_matches('/').to_owned(),
-        })
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(Self { host, port, path: path.trim_end_matches('/').to_owned() })
     }
 
     /// The last part of the path.
@@ -86,11 +79,7 @@ impl Endpoint {
 /// The time left, never zero: a socket takes a timeout of zero for none.
 fn remaining(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err(io::ErrorKind::TimedOut.into())
-    } else {
-        Ok(left)
-    }
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// A timeout of a socket reads as a resource that is temporarily unavailable.
@@ -129,8 +118,7 @@ fn parse_response(response: &[u8], is_closed: bool) -> Result<Option<Vec<u8>>, H
     if status_line.split(' ').nth(1) != Some("200") {
         return Err(HttpError::Status(status_line.chars().take(80).collect()));
     }
-    if header(&head, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
-    {
+    if header(&head, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
         return parse_chunks(body);
     }
     match header(&head, "content-length") {
@@ -143,11 +131,8 @@ fn parse_response(response: &[u8], is_closed: bool) -> Result<Option<Vec<u8>>, H
 }
 
 fn header<'head>(head: &'head str, name: &str) -> Option<&'head str> {
-    let (_, value) = head
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_once(':'))
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    let (_, value) =
+        head.lines().skip(1).filter_map(|line| line.split_once(':')).find(|(key, _)| key.eq_ignore_ascii_case(name))?;
     Some(value.trim())
 }
 
@@ -156,17 +141,13 @@ fn parse_chunks(mut rest: &[u8]) -> Result<Option<Vec<u8>>, HttpError> {
     let mut body = Vec::new();
     while let Some(line_length) = rest.windows(2).position(|window| window == b"\r\n") {
         let (line, after) = rest.split_at(line_length);
-        let size = std::str::from_utf8(line)
-            .ok()
-            .and_then(|line| line.split(';').next())
-            .unwrap_or_default();
+        let size = std::str::from_utf8(line).ok().and_then(|line| line.split(';').next()).unwrap_or_default();
         let size = usize::from_str_radix(size.trim(), 16).map_err(|_| HttpError::Protocol)?;
         if size == 0 {
             return Ok(Some(body));
         }
         let end = size.checked_add(2).ok_or(HttpError::Protocol)?;
-        let (Some(chunk), Some(next)) = (after.get(2..end), after.get(end.saturating_add(2)..))
-        else {
+        let (Some(chunk), Some(next)) = (after.get(2..end), after.get(end.saturating_add(2)..)) else {
             return Ok(None);
         };
         body.extend_from_slice(chunk);
@@ -184,11 +165,8 @@ pub(super) mod tests {
 
     /// An answer that says how long it is.
     pub(in crate::run) fn with_length(body: &str) -> Vec<u8> {
-        format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .into()
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+            .into()
     }
 
     /// An answer in chunks of `size` bytes.
@@ -209,14 +187,9 @@ pub(super) mod tests {
         endless.resize(MAX_RESPONSE_BYTES + 100_000, b' ');
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = thread::spawn(move || {
-            listener
-                .accept()
-                .map(|(mut stream, _)| stream.write_all(&endless))
-        });
+        let server = thread::spawn(move || listener.accept().map(|(mut stream, _)| stream.write_all(&endless)));
         let mut stream = TcpStream::connect(address).unwrap();
-        let error =
-            read_response(&mut stream, Instant::now() + Duration::from_secs(30)).unwrap_err();
+        let error = read_response(&mut stream, Instant::now() + Duration::from_secs(30)).unwrap_err();
         assert!(matches!(error, HttpError::Protocol), "{error}");
         drop(stream);
         let _ = server.join().unwrap();
@@ -224,36 +197,14 @@ pub(super) mod tests {
 
     #[test]
     fn addresses_are_taken_apart() {
-        let endpoint = |host: &str, port, path: &str| Endpoint {
-            host: host.to_owned(),
-            port,
-            path: path.to_owned(),
-        };
-        assert_eq!(
-            Endpoint::parse("http://169.254.170.2/v4/ab-1"),
-            Some(endpoint("169.254.170.2", 80, "/v4/ab-1"))
-        );
-        assert_eq!(
-            Endpoint::parse("http://localhost:8080/v4/"),
-            Some(endpoint("localhost", 8080, "/v4"))
-        );
-        assert_eq!(
-            Endpoint::parse("http://[fd00:ec2::254]/v4"),
-            Some(endpoint("fd00:ec2::254", 80, "/v4"))
-        );
-        assert_eq!(
-            Endpoint::parse("http://[::1]:81"),
-            Some(endpoint("::1", 81, ""))
-        );
-        for wrong in [
-            "",
-            "https://x/",
-            "http://",
-            "http:///v4",
-            "http://x:port/",
-            "http://x/a b",
-            "http://x/\r\nEvil: 1",
-        ] {
+        let endpoint = |host: &str, port, path: &str| Endpoint { host: host.to_owned(), port, path: path.to_owned() };
+        assert_eq!(Endpoint::parse("http://169.254.170.2/v4/ab-1"), Some(endpoint("169.254.170.2", 80, "/v4/ab-1")));
+        assert_eq!(Endpoint::parse("http://localhost:8080/v4/"), Some(endpoint("localhost", 8080, "/v4")));
+        assert_eq!(Endpoint::parse("http://[fd00:ec2::254]/v4"), Some(endpoint("fd00:ec2::254", 80, "/v4")));
+        assert_eq!(Endpoint::parse("http://[::1]:81"), Some(endpoint("::1", 81, "")));
+        for wrong in
+            ["", "https://x/", "http://", "http:///v4", "http://x:port/", "http://x/a b", "http://x/\r\nEvil: 1"]
+        {
             assert_eq!(Endpoint::parse(wrong), None, "{wrong:?}");
         }
     }

@@ -17,13 +17,7 @@ const SHORT_TEXT_BYTES: usize = 256;
 const LONG_MESSAGE_BYTES: usize = 4 * 1024;
 
 /// What says how the run ended is never dropped.
-const KEPT: [&str; 5] = [
-    "event",
-    "exit_code",
-    "error_type",
-    "error_message",
-    "run_id",
-];
+const KEPT: [&str; 5] = ["event", "exit_code", "error_type", "error_message", "run_id"];
 
 /// The fields of a result as they become known. The order in which they are set is their importance: where the object
 /// would be too long, the last are dropped first.
@@ -65,10 +59,7 @@ impl Summary {
         let mut cause = Map::new();
         cause.insert("exit_code".to_owned(), error.exit_code().into());
         cause.insert("error_type".to_owned(), error.kind().into());
-        cause.insert(
-            "error_message".to_owned(),
-            without_control_characters(&error.to_string()).into(),
-        );
+        cause.insert("error_message".to_owned(), without_control_characters(&error.to_string()).into());
         Outcome::of("failure", cause, &self.fields)
     }
 }
@@ -105,16 +96,9 @@ impl Outcome {
     /// # Errors
     /// [`Error::Data`] when `json` is no result.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let no_result = |reason: String| {
-            Error::Data(format!(
-                "result.json of the run is damaged: {reason}; remove it"
-            ))
-        };
-        let text = std::str::from_utf8(json)
-            .map_err(|error| no_result(error.to_string()))?
-            .trim_end();
-        let fields: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| no_result(error.to_string()))?;
+        let no_result = |reason: String| Error::Data(format!("result.json of the run is damaged: {reason}; remove it"));
+        let text = std::str::from_utf8(json).map_err(|error| no_result(error.to_string()))?.trim_end();
+        let fields: Map<String, Value> = serde_json::from_str(text).map_err(|error| no_result(error.to_string()))?;
         let exit_code = fields.get("exit_code").and_then(Value::as_u64);
         let is_known = match fields.get("event").and_then(Value::as_str) {
             Some("result") => true,
@@ -122,14 +106,9 @@ impl Outcome {
             _ => false,
         };
         if !is_known {
-            return Err(no_result(
-                "neither a result nor a failure with its exit code".to_owned(),
-            ));
+            return Err(no_result("neither a result nor a failure with its exit code".to_owned()));
         }
-        Ok(Self {
-            fields,
-            json: text.to_owned(),
-        })
+        Ok(Self { fields, json: text.to_owned() })
     }
 
     /// The object on one line, without the line's end: the bytes of `result.json`.
@@ -141,16 +120,8 @@ impl Outcome {
     /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let code = self
-            .fields
-            .get("exit_code")
-            .and_then(Value::as_u64)
-            .unwrap_or(0);
-        if self.is_failure() {
-            u8::try_from(code).unwrap_or(u8::MAX)
-        } else {
-            0
-        }
+        let code = self.fields.get("exit_code").and_then(Value::as_u64).unwrap_or(0);
+        if self.is_failure() { u8::try_from(code).unwrap_or(u8::MAX) } else { 0 }
     }
 
     /// A field of the object.
@@ -164,17 +135,11 @@ impl Outcome {
     }
 
     fn text(&self, name: &str) -> &str {
-        self.fields
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
     pub(super) fn failure(&self) -> Option<Failure<'_>> {
-        self.is_failure().then(|| Failure {
-            error_type: self.text("error_type"),
-            message: self.text("error_message"),
-        })
+        self.is_failure().then(|| Failure { error_type: self.text("error_type"), message: self.text("error_message") })
     }
 
     pub(super) fn fields(&self) -> &Map<String, Value> {
@@ -188,23 +153,14 @@ fn fit(mut fields: Map<String, Value>, limit: usize) -> (Map<String, Value>, Str
     if json.len() <= limit {
         return (fields, json);
     }
-    let message = fields
-        .get("error_message")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+    let message = fields.get("error_message").and_then(Value::as_str).unwrap_or_default().to_owned();
     if fields.contains_key("error_message") {
         fields.insert("error_message".to_owned(), "".into());
     }
     fields.values_mut().for_each(shorten_texts);
     let room = LONG_MESSAGE_BYTES.min(text_bytes(&message));
     while to_json(&fields).len() + room > limit {
-        let Some(least) = fields
-            .keys()
-            .rev()
-            .find(|name| !KEPT.contains(&name.as_str()))
-            .cloned()
-        else {
+        let Some(least) = fields.keys().rev().find(|name| !KEPT.contains(&name.as_str())).cloned() else {
             break;
         };
         fields.shift_remove(&least);
@@ -264,11 +220,7 @@ mod tests {
 
     fn summary() -> Summary {
         let mut summary = Summary::new(&"run-7".parse().unwrap());
-        summary
-            .set("model_version", "v1.2.0")
-            .set("r2", 0.9312)
-            .set("rmse", f64::NAN)
-            .set("rows_train", 24_000u64);
+        summary.set("model_version", "v1.2.0").set("r2", 0.9312).set("rmse", f64::NAN).set("rows_train", 24_000u64);
         summary
     }
 
@@ -301,11 +253,7 @@ mod tests {
     #[test]
     fn numbers_that_are_not_finite_are_null() {
         let mut summary = summary();
-        summary
-            .set("a", f64::INFINITY)
-            .set("b", f32::NAN)
-            .set("c", vec![1.0, f64::NEG_INFINITY])
-            .set("d", None::<u64>);
+        summary.set("a", f64::INFINITY).set("b", f32::NAN).set("c", vec![1.0, f64::NEG_INFINITY]).set("d", None::<u64>);
         let fields = parse(&summary.succeeded());
         assert!(fields["a"].is_null() && fields["b"].is_null() && fields["d"].is_null());
         assert_eq!(fields["c"], serde_json::json!([1.0, null]));
@@ -317,37 +265,23 @@ mod tests {
         let fields = parse(&outcome);
         let message = fields["error_message"].as_str().unwrap();
         assert!(message.starts_with("ä\"ä") && message.ends_with('…'));
-        assert!(
-            outcome.json().len() > MAX_BYTES - 8,
-            "{}",
-            outcome.json().len()
-        );
+        assert!(outcome.json().len() > MAX_BYTES - 8, "{}", outcome.json().len());
         assert_eq!(fields["rows_train"], 24_000);
     }
 
     #[test]
     fn a_message_is_one_line() {
-        let fields =
-            parse(&summary().failed(&Error::Data("part 3:\n\tgarbage\u{2028}".to_owned())));
+        let fields = parse(&summary().failed(&Error::Data("part 3:\n\tgarbage\u{2028}".to_owned())));
         assert_eq!(fields["error_message"], "part 3:\\n\\tgarbage\\u{2028}");
     }
 
     #[test]
     fn long_texts_are_shortened_before_fields_are_dropped() {
         let mut summary = summary();
-        summary
-            .set(
-                "output_location",
-                "s3://bucket/".to_owned() + &"x".repeat(10_000),
-            )
-            .set("last", 1);
+        summary.set("output_location", "s3://bucket/".to_owned() + &"x".repeat(10_000)).set("last", 1);
         let fields = parse(&summary.succeeded());
         let location = fields["output_location"].as_str().unwrap();
-        assert!(
-            location.len() <= SHORT_TEXT_BYTES
-                && location.starts_with("s3://bucket/x")
-                && location.ends_with('…')
-        );
+        assert!(location.len() <= SHORT_TEXT_BYTES && location.starts_with("s3://bucket/x") && location.ends_with('…'));
         assert_eq!(fields["last"], 1);
     }
 
@@ -372,34 +306,18 @@ mod tests {
 
     #[test]
     fn an_outcome_is_read_back_as_it_was() {
-        for outcome in [
-            summary().succeeded(),
-            summary().failed(&Error::Model("damaged".to_owned())),
-        ] {
+        for outcome in [summary().succeeded(), summary().failed(&Error::Model("damaged".to_owned()))] {
             let read = Outcome::from_json(format!("{}\n", outcome.json()).as_bytes()).unwrap();
-            assert_eq!(
-                (read.json(), read.exit_code()),
-                (outcome.json(), outcome.exit_code())
-            );
+            assert_eq!((read.json(), read.exit_code()), (outcome.json(), outcome.exit_code()));
         }
     }
 
     #[test]
     fn what_is_no_outcome_is_refused() {
-        let texts = [
-            "",
-            "[]",
-            "{}",
-            r#"{"event":"failure"}"#,
-            r#"{"event":"failure","exit_code":0}"#,
-            r#"{"event":"resu"#,
-        ];
+        let texts =
+            ["", "[]", "{}", r#"{"event":"failure"}"#, r#"{"event":"failure","exit_code":0}"#, r#"{"event":"resu"#];
         for text in texts {
-            assert_eq!(
-                Outcome::from_json(text.as_bytes()).unwrap_err().exit_code(),
-                4,
-                "{text}"
-            );
+            assert_eq!(Outcome::from_json(text.as_bytes()).unwrap_err().exit_code(), 4, "{text}");
         }
         assert!(Outcome::from_json(b"\xff").is_err());
     }

@@ -14,18 +14,10 @@ const IN_HEADING: [&str; 3] = ["event", "exit_code", "error_type"];
 /// The lines of the table, their ends included.
 pub(super) fn render(outcome: &Outcome, program: &str) -> String {
     let rows: Vec<(String, String)> = outcome.fields().iter().filter_map(row).collect();
-    let width = rows
-        .iter()
-        .map(|(name, _)| name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut table = match outcome.failure() {
         None => format!("\n{program}: done\n"),
-        Some(failure) => format!(
-            "\n{program}: failed ({}, exit code {})\n",
-            failure.error_type,
-            outcome.exit_code()
-        ),
+        Some(failure) => format!("\n{program}: failed ({}, exit code {})\n", failure.error_type, outcome.exit_code()),
     };
     for (name, value) in rows {
         table.push_str(&format!("  {name:width$}  {value}\n"));
@@ -37,11 +29,7 @@ fn row((name, value): (&String, &Value)) -> Option<(String, String)> {
     if IN_HEADING.contains(&name.as_str()) {
         return None;
     }
-    let name = if name == "error_message" {
-        "error".to_owned()
-    } else {
-        name.replace('_', " ")
-    };
+    let name = if name == "error_message" { "error".to_owned() } else { name.replace('_', " ") };
     Some((without_control_characters(&name), cell(value)))
 }
 
@@ -94,22 +82,14 @@ mod tests {
 
     fn summary() -> Summary {
         let mut summary = Summary::new(&"run-7".parse().unwrap());
-        summary
-            .set("model_version", "v1.2.0")
-            .set("r2", 0.9312)
-            .set("rmse", f64::NAN)
-            .set("rows_train", 24_000u64);
+        summary.set("model_version", "v1.2.0").set("r2", 0.9312).set("rmse", f64::NAN).set("rows_train", 24_000u64);
         summary
     }
 
     #[test]
     fn people_get_a_table() {
         let mut summary = summary();
-        summary
-            .set("tiny", 1.5e-7)
-            .set("debt", -1_234_567)
-            .set("parts", vec![1, 2])
-            .set("city", "a\u{1b}[31m\nb");
+        summary.set("tiny", 1.5e-7).set("debt", -1_234_567).set("parts", vec![1, 2]).set("city", "a\u{1b}[31m\nb");
         assert_eq!(
             render(&summary.succeeded(), "train"),
             "\ntrain: done\n  \
@@ -123,15 +103,8 @@ mod tests {
                parts          [1,2]\n  \
                city           a\\u{1b}[31m\\nb\n"
         );
-        let failed = render(
-            &summary.failed(&Error::Gate("r2 is 0.61".to_owned())),
-            "train",
-        );
-        assert!(
-            failed
-                .starts_with("\ntrain: failed (gate, exit code 3)\n  error          r2 is 0.61\n"),
-            "{failed}"
-        );
+        let failed = render(&summary.failed(&Error::Gate("r2 is 0.61".to_owned())), "train");
+        assert!(failed.starts_with("\ntrain: failed (gate, exit code 3)\n  error          r2 is 0.61\n"), "{failed}");
     }
 
     #[test]
@@ -139,9 +112,6 @@ mod tests {
         let mut summary = summary();
         summary.set("psi", vec![1; 1000]);
         let table = render(&summary.succeeded(), "predict");
-        assert!(
-            table.lines().all(|line| line.chars().count() < 130),
-            "{table}"
-        );
+        assert!(table.lines().all(|line| line.chars().count() < 130), "{table}");
     }
 }
