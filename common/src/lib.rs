@@ -7,7 +7,6 @@
 pub mod settings;
 
 pub mod storage;
-pub mod telemetry;
 
 pub mod table;
 
