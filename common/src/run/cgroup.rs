@@ -25,18 +25,11 @@ pub(crate) fn detect_in(root: &Path) -> CgroupLimits {
     let mounts = parse_mounts(&read(&root.join("proc/self/mountinfo")));
     let mut limits = CgroupLimits::default();
     for mount in &mounts {
-        let Some(membership) = memberships
-            .iter()
-            .find(|membership| membership.is_in(mount))
-        else {
+        let Some(membership) = memberships.iter().find(|membership| membership.is_in(mount)) else {
             continue;
         };
         for folder in folders(root, mount, &membership.path) {
-            limits = limits.least(if mount.is_v2 {
-                read_v2(&folder)
-            } else {
-                read_v1(&folder)
-            });
+            limits = limits.least(if mount.is_v2 { read_v2(&folder) } else { read_v1(&folder) });
         }
     }
     limits
@@ -73,9 +66,7 @@ impl Membership {
         if mount.is_v2 {
             return self.controllers.is_empty();
         }
-        self.controllers
-            .iter()
-            .any(|controller| mount.options.contains(controller))
+        self.controllers.iter().any(|controller| mount.options.contains(controller))
     }
 }
 
@@ -85,16 +76,8 @@ fn parse_memberships(text: &str) -> Vec<Membership> {
 
 fn parse_membership(line: &str) -> Option<Membership> {
     let mut fields = line.splitn(3, ':').skip(1);
-    let controllers = fields
-        .next()?
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect();
-    Some(Membership {
-        controllers,
-        path: PathBuf::from(fields.next()?),
-    })
+    let controllers = fields.next()?.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    Some(Membership { controllers, path: PathBuf::from(fields.next()?) })
 }
 
 /// One control-group line of `/proc/self/mountinfo`. `root` is the group that the mount shows at its top.
@@ -120,12 +103,7 @@ fn parse_mount(line: &str) -> Option<Mount> {
     };
     let options = filesystem.nth(1)?.split(',').map(str::to_owned).collect();
     let mut mount = mount.split(' ').skip(3);
-    Some(Mount {
-        is_v2,
-        options,
-        root: PathBuf::from(mount.next()?),
-        folder: PathBuf::from(mount.next()?),
-    })
+    Some(Mount { is_v2, options, root: PathBuf::from(mount.next()?), folder: PathBuf::from(mount.next()?) })
 }
 
 /// The folders of a group and its ancestors, as far as the mount shows them. A container that sees the host's path but
@@ -133,10 +111,7 @@ fn parse_mount(line: &str) -> Option<Mount> {
 fn folders(root: &Path, mount: &Mount, group: &Path) -> Vec<PathBuf> {
     let top = root.join(mount.folder.strip_prefix("/").unwrap_or(&mount.folder));
     let below = group.strip_prefix(&mount.root).unwrap_or(Path::new(""));
-    if below
-        .components()
-        .any(|component| component == Component::ParentDir)
-    {
+    if below.components().any(|component| component == Component::ParentDir) {
         return vec![top];
     }
     below.ancestors().map(|path| top.join(path)).collect()
@@ -154,15 +129,10 @@ fn read_v2(folder: &Path) -> CgroupLimits {
 fn read_v1(folder: &Path) -> CgroupLimits {
     let own = parse_bytes(&read(&folder.join("memory.limit_in_bytes")));
     let statistics = read(&folder.join("memory.stat"));
-    let inherited = statistics
-        .lines()
-        .find_map(|line| line.strip_prefix("hierarchical_memory_limit "))
-        .and_then(parse_bytes);
-    let quota = format!(
-        "{} {}",
-        read(&folder.join("cpu.cfs_quota_us")).trim(),
-        read(&folder.join("cpu.cfs_period_us")).trim()
-    );
+    let inherited =
+        statistics.lines().find_map(|line| line.strip_prefix("hierarchical_memory_limit ")).and_then(parse_bytes);
+    let quota =
+        format!("{} {}", read(&folder.join("cpu.cfs_quota_us")).trim(), read(&folder.join("cpu.cfs_period_us")).trim());
     CgroupLimits {
         memory_bytes: least(own, inherited),
         quota_cpus: parse_cpu_max(&quota),
@@ -172,10 +142,7 @@ fn read_v1(folder: &Path) -> CgroupLimits {
 
 /// `max`, or a number of bytes.
 fn parse_bytes(text: &str) -> Option<u64> {
-    text.trim()
-        .parse()
-        .ok()
-        .filter(|bytes| (1..UNLIMITED_BYTES).contains(bytes))
+    text.trim().parse().ok().filter(|bytes| (1..UNLIMITED_BYTES).contains(bytes))
 }
 
 /// `QUOTA PERIOD` in microseconds; a quota of `max` or -1 is none.
@@ -188,10 +155,7 @@ fn parse_cpu_max(text: &str) -> Option<usize> {
 
 /// How many CPUs a list such as `0-3,7` names.
 fn parse_cpu_list(text: &str) -> Option<usize> {
-    text.trim()
-        .split(',')
-        .map(parse_cpu_range)
-        .try_fold(0usize, |total, count| total.checked_add(count?))
+    text.trim().split(',').map(parse_cpu_range).try_fold(0usize, |total, count| total.checked_add(count?))
 }
 
 fn parse_cpu_range(range: &str) -> Option<usize> {
@@ -205,8 +169,7 @@ mod tests {
     use super::*;
     use tempfile::TempDir;
 
-    const V2_MOUNT: &str =
-        "31 23 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+    const V2_MOUNT: &str = "31 23 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
 
     fn machine(files: &[(&str, &str)]) -> TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -232,11 +195,7 @@ mod tests {
             ("sys/fs/cgroup/cpu.max", "150000 100000\n"),
             ("sys/fs/cgroup/cpuset.cpus.effective", "0-3,6\n"),
         ]);
-        let expected = CgroupLimits {
-            memory_bytes: Some(536_870_912),
-            quota_cpus: Some(2),
-            cpuset_cpus: Some(5),
-        };
+        let expected = CgroupLimits { memory_bytes: Some(536_870_912), quota_cpus: Some(2), cpuset_cpus: Some(5) };
         assert_eq!(detect_in(root.path()), expected);
     }
 
@@ -247,29 +206,13 @@ mod tests {
             ("proc/self/mountinfo", V2_MOUNT),
             ("sys/fs/cgroup/user.slice/memory.max", "4000000000\n"),
             ("sys/fs/cgroup/user.slice/cpu.max", "max 100000\n"),
-            (
-                "sys/fs/cgroup/user.slice/run-1.scope/memory.max",
-                "1000000000\n",
-            ),
-            (
-                "sys/fs/cgroup/user.slice/run-1.scope/cpu.max",
-                "400000 100000\n",
-            ),
-            (
-                "sys/fs/cgroup/user.slice/run-1.scope/payload/memory.max",
-                "max\n",
-            ),
-            (
-                "sys/fs/cgroup/user.slice/run-1.scope/payload/cpu.max",
-                "max 100000\n",
-            ),
+            ("sys/fs/cgroup/user.slice/run-1.scope/memory.max", "1000000000\n"),
+            ("sys/fs/cgroup/user.slice/run-1.scope/cpu.max", "400000 100000\n"),
+            ("sys/fs/cgroup/user.slice/run-1.scope/payload/memory.max", "max\n"),
+            ("sys/fs/cgroup/user.slice/run-1.scope/payload/cpu.max", "max 100000\n"),
             ("sys/fs/cgroup/other/memory.max", "1\n"),
         ]);
-        let expected = CgroupLimits {
-            memory_bytes: Some(1_000_000_000),
-            quota_cpus: Some(4),
-            cpuset_cpus: None,
-        };
+        let expected = CgroupLimits { memory_bytes: Some(1_000_000_000), quota_cpus: Some(4), cpuset_cpus: None };
         assert_eq!(detect_in(root.path()), expected);
     }
 
@@ -286,23 +229,13 @@ mod tests {
                  31 23 0:27 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n\
                  32 23 0:28 /docker/abc /sys/fs/cgroup/cpuset ro - cgroup cgroup rw,cpuset\n",
             ),
-            (
-                "sys/fs/cgroup/memory/memory.limit_in_bytes",
-                "9223372036854771712\n",
-            ),
-            (
-                "sys/fs/cgroup/memory/memory.stat",
-                "cache 1\nhierarchical_memory_limit 2147483648\ntotal_rss 5\n",
-            ),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("sys/fs/cgroup/memory/memory.stat", "cache 1\nhierarchical_memory_limit 2147483648\ntotal_rss 5\n"),
             ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "50000\n"),
             ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
             ("sys/fs/cgroup/cpuset/cpuset.cpus", "1\n"),
         ]);
-        let expected = CgroupLimits {
-            memory_bytes: Some(2_147_483_648),
-            quota_cpus: Some(1),
-            cpuset_cpus: Some(1),
-        };
+        let expected = CgroupLimits { memory_bytes: Some(2_147_483_648), quota_cpus: Some(1), cpuset_cpus: Some(1) };
         assert_eq!(detect_in(root.path()), expected);
     }
 
@@ -316,14 +249,8 @@ mod tests {
                  41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
                  42 31 0:39 / /tmp rw - tmpfs tmpfs rw\n",
             ),
-            (
-                "sys/fs/cgroup/memory/jobs/memory.limit_in_bytes",
-                "3000000\n",
-            ),
-            (
-                "sys/fs/cgroup/memory/jobs/7/memory.limit_in_bytes",
-                "5000000\n",
-            ),
+            ("sys/fs/cgroup/memory/jobs/memory.limit_in_bytes", "3000000\n"),
+            ("sys/fs/cgroup/memory/jobs/7/memory.limit_in_bytes", "5000000\n"),
             ("sys/fs/cgroup/unified/memory.max", "4000000\n"),
         ]);
         assert_eq!(detect_in(root.path()).memory_bytes, Some(3_000_000));
@@ -347,15 +274,7 @@ mod tests {
         assert_eq!(parse_cpu_max("25000 100000\n"), Some(1));
         assert_eq!(parse_cpu_max("200000 100000"), Some(2));
         assert_eq!(parse_cpu_max("200001 100000"), Some(3));
-        for none in [
-            "max 100000",
-            "-1 100000",
-            "0 100000",
-            "1 0",
-            "",
-            "100000",
-            " ",
-        ] {
+        for none in ["max 100000", "-1 100000", "0 100000", "1 0", "", "100000", " "] {
             assert_eq!(parse_cpu_max(none), None, "{none:?}");
         }
     }
@@ -364,16 +283,7 @@ mod tests {
     fn lists_of_cpus_are_counted() {
         assert_eq!(parse_cpu_list("0\n"), Some(1));
         assert_eq!(parse_cpu_list("0-1,4,8-11"), Some(7));
-        for wrong in [
-            "",
-            "\n",
-            "3-1",
-            "a",
-            "0-",
-            "0,,1",
-            "0-18446744073709551615",
-            "0-18446744073709551616",
-        ] {
+        for wrong in ["", "\n", "3-1", "a", "0-", "0,,1", "0-18446744073709551615", "0-18446744073709551616"] {
             assert_eq!(parse_cpu_list(wrong), None, "{wrong:?}");
         }
     }

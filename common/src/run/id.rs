@@ -21,9 +21,7 @@ const RESERVED: [&str; 2] = ["latest", "latest.json"];
 
 /// A text that is no run id or no model version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{quoted:?} is not a {what}: {reason}; use 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit"
-)]
+#[error("{quoted:?} is not a {what}: {reason}; use 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit")]
 pub struct InvalidId {
     what: &'static str,
     quoted: String,
@@ -159,19 +157,8 @@ mod tests {
 
     #[test]
     fn usual_names_are_accepted() {
-        for name in [
-            "v1.2.0",
-            "1",
-            "Latest",
-            "LATEST",
-            "2026-11-23_a",
-            "latest-1",
-            &"a".repeat(128),
-        ] {
-            assert_eq!(
-                name.parse::<ModelVersion>().map(String::from),
-                Ok(name.to_owned())
-            );
+        for name in ["v1.2.0", "1", "Latest", "LATEST", "2026-11-23_a", "latest-1", &"a".repeat(128)] {
+            assert_eq!(name.parse::<ModelVersion>().map(String::from), Ok(name.to_owned()));
             assert!(name.parse::<RunId>().is_ok(), "{name}");
         }
     }
@@ -205,20 +192,13 @@ mod tests {
         let error: Error = "../\n../etc".parse::<ModelVersion>().unwrap_err().into();
         assert_eq!(error.exit_code(), 2);
         let message = error.to_string();
-        assert!(
-            message.starts_with("\"../\\n../etc\" is not a model version: "),
-            "{message}"
-        );
+        assert!(message.starts_with("\"../\\n../etc\" is not a model version: "), "{message}");
         assert!(!message.contains('\n'));
     }
 
     #[test]
     fn an_error_does_not_repeat_a_text_without_end() {
-        let message = "ü"
-            .repeat(100_000)
-            .parse::<RunId>()
-            .unwrap_err()
-            .to_string();
+        let message = "ü".repeat(100_000).parse::<RunId>().unwrap_err().to_string();
         assert!(message.len() < 400, "{}", message.len());
     }
 
@@ -231,23 +211,15 @@ mod tests {
 
     #[test]
     fn a_generated_id_shows_its_time() {
-        let time = DateTime::parse_from_rfc3339("2026-11-23T17:50:15.042Z")
-            .unwrap()
-            .to_utc();
-        assert_eq!(
-            RunId::at(time, 0x9f8).as_str(),
-            "20261123T175015.042Z-000009f8"
-        );
+        let time = DateTime::parse_from_rfc3339("2026-11-23T17:50:15.042Z").unwrap().to_utc();
+        assert_eq!(RunId::at(time, 0x9f8).as_str(), "20261123T175015.042Z-000009f8");
     }
 
     #[test]
     fn generated_ids_are_valid_and_differ() {
         let ids: HashSet<RunId> = (0..1000).map(|_| RunId::generate()).collect();
         assert_eq!(ids.len(), 1000);
-        assert!(
-            ids.iter()
-                .all(|id| id.as_str().parse::<RunId>().as_ref() == Ok(id))
-        );
+        assert!(ids.iter().all(|id| id.as_str().parse::<RunId>().as_ref() == Ok(id)));
     }
 
     proptest! {

@@ -81,38 +81,24 @@ impl Limits {
     ///
     /// # Errors
     /// As [`Limits::detect`].
-    pub fn detect_in(
-        root: &Path,
-        machine_threads: usize,
-        task: Option<&Task>,
-        explicit: Explicit,
-    ) -> Result<Self> {
+    pub fn detect_in(root: &Path, machine_threads: usize, task: Option<&Task>, explicit: Explicit) -> Result<Self> {
         let cgroup = cgroup::detect_in(root);
         let threads = [
             Some((machine_threads, Source::Machine)),
             cgroup.cpuset_cpus.map(|cpus| (cpus, Source::Cgroup)),
             cgroup.quota_cpus.map(|cpus| (cpus, Source::Cgroup)),
-            task.and_then(|task| task.cpus)
-                .map(|cpus| (cpus.ceil() as usize, Source::Task)),
+            task.and_then(|task| task.cpus).map(|cpus| (cpus.ceil() as usize, Source::Task)),
         ];
         let memory = [
             parse_total_memory(&read(root, "proc/meminfo")).map(|bytes| (bytes, Source::Machine)),
             cgroup.memory_bytes.map(|bytes| (bytes, Source::Cgroup)),
-            task.and_then(|task| task.memory_bytes)
-                .map(|bytes| (bytes, Source::Task)),
-            task.and_then(|task| task.container_memory_bytes)
-                .map(|bytes| (bytes, Source::Container)),
+            task.and_then(|task| task.memory_bytes).map(|bytes| (bytes, Source::Task)),
+            task.and_then(|task| task.container_memory_bytes).map(|bytes| (bytes, Source::Container)),
         ];
         let threads = choose(explicit.threads.map(NonZeroUsize::get), threads);
         let memory_bytes = choose(explicit.memory_bytes, memory);
         Ok(Self {
-            threads: threads.map_or(
-                Limit {
-                    value: 1,
-                    source: Source::Machine,
-                },
-                |limit| limit.at_least(1),
-            ),
+            threads: threads.map_or(Limit { value: 1, source: Source::Machine }, |limit| limit.at_least(1)),
             memory_bytes: memory_bytes.ok_or_else(unknown_memory)?,
         })
     }
@@ -120,10 +106,7 @@ impl Limits {
 
 impl<T: Ord> Limit<T> {
     fn at_least(self, minimum: T) -> Self {
-        Self {
-            value: self.value.max(minimum),
-            ..self
-        }
+        Self { value: self.value.max(minimum), ..self }
     }
 }
 
@@ -131,29 +114,16 @@ impl fmt::Display for Limits {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = self.memory_bytes.value >> 20;
         let (threads, memory) = (self.threads, self.memory_bytes.source);
-        write!(
-            formatter,
-            "{} threads ({}), {mib} MiB of memory ({memory})",
-            threads.value, threads.source
-        )
+        write!(formatter, "{} threads ({}), {mib} MiB of memory ({memory})", threads.value, threads.source)
     }
 }
 
 /// The setting, else the least of what was found.
-fn choose<T: Ord + Copy, const N: usize>(
-    explicit: Option<T>,
-    found: [Option<(T, Source)>; N],
-) -> Option<Limit<T>> {
+fn choose<T: Ord + Copy, const N: usize>(explicit: Option<T>, found: [Option<(T, Source)>; N]) -> Option<Limit<T>> {
     if let Some(value) = explicit {
-        return Some(Limit {
-            value,
-            source: Source::Setting,
-        });
+        return Some(Limit { value, source: Source::Setting });
     }
-    let (value, source) = found
-        .into_iter()
-        .flatten()
-        .min_by_key(|(value, _)| *value)?;
+    let (value, source) = found.into_iter().flatten().min_by_key(|(value, _)| *value)?;
     Some(Limit { value, source })
 }
 
@@ -196,10 +166,7 @@ mod tests {
         };
         write("proc/meminfo", MEMINFO);
         write("proc/self/cgroup", "0::/\n");
-        write(
-            "proc/self/mountinfo",
-            "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
-        );
+        write("proc/self/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
         write("sys/fs/cgroup/memory.max", memory_max);
         write("sys/fs/cgroup/cpu.max", cpu_max);
         write("sys/fs/cgroup/cpuset.cpus.effective", cpuset);
@@ -224,10 +191,7 @@ mod tests {
         let root = machine("max", "max 100000", "0-7");
         let limits = Limits::detect_in(root.path(), 8, None, Explicit::default()).unwrap();
         assert_eq!(limits.threads, limit(8, Source::Machine));
-        assert_eq!(
-            limits.memory_bytes,
-            limit(16_384_000 * 1024, Source::Machine)
-        );
+        assert_eq!(limits.memory_bytes, limit(16_384_000 * 1024, Source::Machine));
     }
 
     #[test]
@@ -236,10 +200,7 @@ mod tests {
         let limits = Limits::detect_in(root.path(), 8, None, Explicit::default()).unwrap();
         assert_eq!(limits.threads, limit(3, Source::Cgroup));
         assert_eq!(limits.memory_bytes, limit(1 << 30, Source::Cgroup));
-        assert_eq!(
-            limits.to_string(),
-            "3 threads (cgroup), 1024 MiB of memory (cgroup)"
-        );
+        assert_eq!(limits.to_string(), "3 threads (cgroup), 1024 MiB of memory (cgroup)");
 
         let root = machine("max", "max 100000", "2,5");
         let limits = Limits::detect_in(root.path(), 8, None, Explicit::default()).unwrap();
@@ -249,23 +210,11 @@ mod tests {
     #[test]
     fn a_fargate_task_binds_though_its_control_group_shows_nothing() {
         let root = machine("max", "max 100000", "0-3");
-        let limits = Limits::detect_in(
-            root.path(),
-            4,
-            Some(&task(0.25, 512, None)),
-            Explicit::default(),
-        )
-        .unwrap();
+        let limits = Limits::detect_in(root.path(), 4, Some(&task(0.25, 512, None)), Explicit::default()).unwrap();
         assert_eq!(limits.threads, limit(1, Source::Task));
         assert_eq!(limits.memory_bytes, limit(512 << 20, Source::Task));
 
-        let limits = Limits::detect_in(
-            root.path(),
-            4,
-            Some(&task(2.0, 4096, Some(384))),
-            Explicit::default(),
-        )
-        .unwrap();
+        let limits = Limits::detect_in(root.path(), 4, Some(&task(2.0, 4096, Some(384))), Explicit::default()).unwrap();
         assert_eq!(limits.threads, limit(2, Source::Task));
         assert_eq!(limits.memory_bytes, limit(384 << 20, Source::Container));
     }
@@ -273,13 +222,7 @@ mod tests {
     #[test]
     fn a_large_task_does_not_raise_smaller_limits() {
         let root = machine("1073741824", "100000 100000", "0-3");
-        let limits = Limits::detect_in(
-            root.path(),
-            4,
-            Some(&task(16.0, 65_536, None)),
-            Explicit::default(),
-        )
-        .unwrap();
+        let limits = Limits::detect_in(root.path(), 4, Some(&task(16.0, 65_536, None)), Explicit::default()).unwrap();
         assert_eq!(limits.threads, limit(1, Source::Cgroup));
         assert_eq!(limits.memory_bytes, limit(1 << 30, Source::Cgroup));
     }
@@ -287,12 +230,8 @@ mod tests {
     #[test]
     fn settings_win() {
         let root = machine("1073741824", "100000 100000", "0");
-        let explicit = Explicit {
-            threads: NonZeroUsize::new(12),
-            memory_bytes: Some(5 << 30),
-        };
-        let limits =
-            Limits::detect_in(root.path(), 4, Some(&task(1.0, 512, None)), explicit).unwrap();
+        let explicit = Explicit { threads: NonZeroUsize::new(12), memory_bytes: Some(5 << 30) };
+        let limits = Limits::detect_in(root.path(), 4, Some(&task(1.0, 512, None)), explicit).unwrap();
         assert_eq!(limits.threads, limit(12, Source::Setting));
         assert_eq!(limits.memory_bytes, limit(5 << 30, Source::Setting));
     }
@@ -302,23 +241,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = Limits::detect_in(root.path(), 0, None, Explicit::default()).unwrap_err();
         assert_eq!(error.exit_code(), 8);
-        let explicit = Explicit {
-            memory_bytes: Some(1),
-            ..Explicit::default()
-        };
+        let explicit = Explicit { memory_bytes: Some(1), ..Explicit::default() };
         let limits = Limits::detect_in(root.path(), 0, None, explicit).unwrap();
         assert_eq!(limits.threads, limit(1, Source::Machine));
     }
 
     #[test]
     fn this_machine_has_limits() {
-        let limits =
-            Limits::detect_in(Path::new("/"), machine_threads(), None, Explicit::default())
-                .unwrap();
-        assert!(
-            limits.threads.value
-                <= std::fs::read_dir("/sys/bus/cpu/devices").map_or(4096, Iterator::count)
-        );
+        let limits = Limits::detect_in(Path::new("/"), machine_threads(), None, Explicit::default()).unwrap();
+        assert!(limits.threads.value <= std::fs::read_dir("/sys/bus/cpu/devices").map_or(4096, Iterator::count));
         assert!(limits.memory_bytes.value > 100 << 20, "{limits}");
     }
 }

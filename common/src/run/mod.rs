@@ -2,12 +2,14 @@
 
 mod cgroup;
 pub mod ecs;
+mod http;
 pub mod id;
 pub mod limits;
 pub mod runtime;
 pub mod shutdown;
 pub mod usage;
 
+pub use http::HttpError;
 pub use id::{InvalidId, ModelVersion, RunId};
 pub use limits::{Explicit, Limits};
 pub use shutdown::Shutdown;

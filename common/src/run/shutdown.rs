@@ -65,16 +65,13 @@ impl Shutdown {
     /// # Errors
     /// [`Error::Defect`] when the operating system refuses a signal handler or a thread.
     pub fn install() -> Result<Self> {
-        let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| {
-            Error::Defect(format!("signal handlers cannot be installed: {error}"))
-        })?;
+        let signals = Signals::new([SIGTERM, SIGINT])
+            .map_err(|error| Error::Defect(format!("signal handlers cannot be installed: {error}")))?;
         let (trigger, shutdown) = Self::manual();
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || obey(signals, &trigger))
-            .map_err(|error| {
-                Error::Defect(format!("the thread for signals cannot be started: {error}"))
-            })?;
+            .map_err(|error| Error::Defect(format!("the thread for signals cannot be started: {error}")))?;
         Ok(shutdown)
     }
 
@@ -119,9 +116,7 @@ impl Shutdown {
 }
 
 fn stopped(signal: StopSignal, run_id: &RunId) -> Error {
-    Error::Stopped(format!(
-        "stopped by {signal}; run again with --run-id {run_id} (RUN_ID={run_id}) to continue"
-    ))
+    Error::Stopped(format!("stopped by {signal}; run again with --run-id {run_id} (RUN_ID={run_id}) to continue"))
 }
 
 /// Passes the first signal on and ends the process on a later one.
@@ -145,22 +140,13 @@ fn is_second_request(first: Option<Instant>, now: Instant) -> bool {
 }
 
 fn announce(number: i32, trigger: &Trigger) {
-    let signal = if number == SIGINT {
-        StopSignal::Interrupt
-    } else {
-        StopSignal::Terminate
-    };
+    let signal = if number == SIGINT { StopSignal::Interrupt } else { StopSignal::Terminate };
     trigger.stop(signal);
     // On a thread of its own: standard error may block, and the next signal must still be obeyed.
     let log = move || {
-        tracing::warn!(
-            "{signal}: stopping where the run can be continued; a second one ends it at once"
-        );
+        tracing::warn!("{signal}: stopping where the run can be continued; a second one ends it at once");
     };
-    if let Err(error) = thread::Builder::new()
-        .name("signal-log".to_owned())
-        .spawn(log)
-    {
+    if let Err(error) = thread::Builder::new().name("signal-log".to_owned()).spawn(log) {
         tracing::debug!(%error, "no thread to log the signal");
     }
 }
@@ -190,10 +176,7 @@ mod tests {
         assert!(shutdown.is_requested() && clone.is_requested());
         let error = clone.check(&run_id()).unwrap_err();
         assert_eq!(error.exit_code(), 143);
-        assert_eq!(
-            error.to_string(),
-            "stopped by SIGTERM; run again with --run-id run-7 (RUN_ID=run-7) to continue"
-        );
+        assert_eq!(error.to_string(), "stopped by SIGTERM; run again with --run-id run-7 (RUN_ID=run-7) to continue");
     }
 
     #[tokio::test]
@@ -212,10 +195,7 @@ mod tests {
     fn without_anyone_to_ask_waiting_never_ends() {
         let shutdown = Shutdown::never();
         let waiting = pin!(shutdown.requested());
-        assert_eq!(
-            waiting.poll(&mut Context::from_waker(Waker::noop())),
-            Poll::Pending
-        );
+        assert_eq!(waiting.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
         assert!(!shutdown.is_requested());
     }
 
@@ -223,10 +203,7 @@ mod tests {
     fn echoes_of_one_request_are_not_a_second_one() {
         let first = Instant::now();
         assert!(!is_second_request(None, first));
-        assert!(!is_second_request(
-            Some(first),
-            first + Duration::from_millis(10)
-        ));
+        assert!(!is_second_request(Some(first), first + Duration::from_millis(10)));
         assert!(is_second_request(Some(first), first + SAME_REQUEST));
     }
 }

@@ -23,10 +23,7 @@ pub fn peak_memory() -> Option<u64> {
 }
 
 fn peak_memory_in(root: &Path) -> Option<u64> {
-    parse_kibibytes(
-        &fs::read_to_string(root.join("proc/self/status")).ok()?,
-        "VmHWM:",
-    )
+    parse_kibibytes(&fs::read_to_string(root.join("proc/self/status")).ok()?, "VmHWM:")
 }
 
 /// The number of a line `NAME  NUMBER kB`, in bytes. `/proc` means 1024 bytes by kB.
@@ -49,17 +46,11 @@ pub fn memory_utilization(peak_bytes: u64, limit_bytes: u64) -> Option<f64> {
 pub fn free_disk(folder: &Path) -> Result<u64, DiskError> {
     let mut candidate = folder;
     loop {
-        match (
-            rustix::fs::statvfs(existing_or_here(candidate)),
-            candidate.parent(),
-        ) {
+        match (rustix::fs::statvfs(existing_or_here(candidate)), candidate.parent()) {
             (Ok(disk), _) => return Ok(disk.f_bavail.saturating_mul(disk.f_frsize)),
             (Err(rustix::io::Errno::NOENT), Some(parent)) => candidate = parent,
             (Err(error), _) => {
-                return Err(DiskError {
-                    folder: folder.to_owned(),
-                    source: error.into(),
-                });
+                return Err(DiskError { folder: folder.to_owned(), source: error.into() });
             }
         }
     }
@@ -67,11 +58,7 @@ pub fn free_disk(folder: &Path) -> Result<u64, DiskError> {
 
 /// The parent of a relative path's first part is written as an empty path.
 fn existing_or_here(path: &Path) -> &Path {
-    if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    }
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
 #[cfg(test)]
@@ -97,14 +84,7 @@ mod tests {
 
     #[test]
     fn damaged_lines_are_no_number() {
-        for text in [
-            "",
-            "VmHWM:",
-            "VmHWM: many kB",
-            "VmHWM: 5",
-            "VmHWM: -1 kB",
-            "VmHWM: 18446744073709551615 kB",
-        ] {
+        for text in ["", "VmHWM:", "VmHWM: many kB", "VmHWM: 5", "VmHWM: -1 kB", "VmHWM: 18446744073709551615 kB"] {
             assert_eq!(parse_kibibytes(text, "VmHWM:"), None, "{text:?}");
         }
     }
@@ -128,9 +108,7 @@ mod tests {
     #[test]
     fn a_file_in_the_way_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let message = free_disk(&file.path().join("below"))
-            .unwrap_err()
-            .to_string();
+        let message = free_disk(&file.path().join("below")).unwrap_err().to_string();
         assert!(message.contains(file.path().to_str().unwrap()), "{message}");
     }
 }

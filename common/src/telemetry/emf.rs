@@ -71,17 +71,12 @@ impl Metric {
 
 /// One line without its end, `None` when no value is finite. `timestamp` in milliseconds since 1970-01-01 UTC.
 pub(super) fn line(config: &Config, metrics: &[(Metric, f64)], timestamp: i64) -> Option<String> {
-    let finite: Vec<_> = metrics
-        .iter()
-        .filter(|(_, value)| value.is_finite())
-        .collect();
+    let finite: Vec<_> = metrics.iter().filter(|(_, value)| value.is_finite()).collect();
     if finite.is_empty() {
         return None;
     }
-    let definitions: Vec<Value> = finite
-        .iter()
-        .map(|(metric, _)| json!({"Name": metric.name(), "Unit": metric.unit()}))
-        .collect();
+    let definitions: Vec<Value> =
+        finite.iter().map(|(metric, _)| json!({"Name": metric.name(), "Unit": metric.unit()})).collect();
     let mut line = Map::new();
     let mut set = |key: &str, value: Value| line.insert(key.to_owned(), value);
     set("_aws", header(&definitions, timestamp));
@@ -109,18 +104,9 @@ fn header(definitions: &[Value], timestamp: i64) -> Value {
 /// A dimension that CloudWatch accepts: ASCII without control characters, not empty, not starting with a colon.
 fn dimension(text: &str) -> Value {
     let allowed = |character: char| {
-        if matches!(character, ' '..='~') {
-            character
-        } else {
-            '_'
-        }
+        if matches!(character, ' '..='~') { character } else { '_' }
     };
-    let value: String = text
-        .trim()
-        .chars()
-        .take(MAX_DIMENSION_LENGTH)
-        .map(allowed)
-        .collect();
+    let value: String = text.trim().chars().take(MAX_DIMENSION_LENGTH).map(allowed).collect();
     match value.strip_prefix(':') {
         Some(rest) => format!("_{rest}").into(),
         None if value.is_empty() => "_".into(),
@@ -131,11 +117,7 @@ fn dimension(text: &str) -> Value {
 /// Counts are written as people write them, without a fraction.
 fn number(value: f64) -> Value {
     const EXACT: f64 = (1u64 << 53) as f64;
-    if value.fract() == 0.0 && value.abs() < EXACT {
-        (value as i64).into()
-    } else {
-        value.into()
-    }
+    if value.fract() == 0.0 && value.abs() < EXACT { (value as i64).into() } else { value.into() }
 }
 
 #[cfg(test)]
@@ -155,11 +137,7 @@ mod tests {
 
     #[test]
     fn a_line_is_as_the_specification_says() {
-        let metrics = [
-            (Metric::ModelTrainingTime, 12.5),
-            (Metric::ModelAccuracy, 0.875),
-            (Metric::PeakMemory, 3e9),
-        ];
+        let metrics = [(Metric::ModelTrainingTime, 12.5), (Metric::ModelAccuracy, 0.875), (Metric::PeakMemory, 3e9)];
         assert_eq!(
             line(&config(), &metrics, 1_795_456_215_123).unwrap(),
             concat!(
@@ -175,10 +153,8 @@ mod tests {
 
     #[test]
     fn every_metric_has_the_unit_of_the_contract() {
-        let units: Vec<String> = Metric::ALL
-            .iter()
-            .map(|metric| format!("{}:{}", metric.name(), metric.unit()))
-            .collect();
+        let units: Vec<String> =
+            Metric::ALL.iter().map(|metric| format!("{}:{}", metric.name(), metric.unit())).collect();
         let expected = "ModelTrainingTime:Seconds ModelAccuracy:None RecordsProcessed:Count PredictionCount:Count \
                         DataQualityScore:None PeakMemory:Bytes MemoryUtilization:Percent";
         assert_eq!(units.join(" "), expected);
@@ -199,10 +175,7 @@ mod tests {
 
     #[test]
     fn values_that_are_not_finite_are_left_out() {
-        let metrics = [
-            (Metric::ModelAccuracy, f64::NAN),
-            (Metric::RecordsProcessed, 3.0),
-        ];
+        let metrics = [(Metric::ModelAccuracy, f64::NAN), (Metric::RecordsProcessed, 3.0)];
         let line = line(&config(), &metrics, 0).unwrap();
         assert!(!line.contains("ModelAccuracy"), "{line}");
         assert!(line.contains(r#""RecordsProcessed":3}"#), "{line}");
@@ -210,10 +183,7 @@ mod tests {
 
     #[test]
     fn without_a_finite_value_there_is_no_line() {
-        assert_eq!(
-            line(&config(), &[(Metric::ModelAccuracy, f64::INFINITY)], 0),
-            None
-        );
+        assert_eq!(line(&config(), &[(Metric::ModelAccuracy, f64::INFINITY)], 0), None);
         assert_eq!(line(&config(), &[], 0), None);
     }
 

@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::logs::LogFormat;
 
@@ -27,24 +27,11 @@ where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
     N: for<'writer> FormatFields<'writer> + 'static,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let line = self.line(event, spans(context));
         match self.format {
-            LogFormat::Json => writeln!(
-                writer,
-                "{}",
-                serde_json::to_string(&line).map_err(|_| fmt::Error)?
-            ),
-            LogFormat::Text => writeln!(
-                writer,
-                "{}",
-                line.text(event.metadata().level(), self.is_coloured)
-            ),
+            LogFormat::Json => writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?),
+            LogFormat::Text => writeln!(writer, "{}", line.text(event.metadata().level(), self.is_coloured)),
         }
     }
 }
@@ -73,20 +60,10 @@ where
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     let mut names = Vec::new();
-    for span in context
-        .event_scope()
-        .into_iter()
-        .flat_map(|scope| scope.from_root())
-    {
+    for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
         let extensions = span.extensions();
-        let fields = extensions
-            .get::<FormattedFields<N>>()
-            .map_or("", |fields| fields.fields.as_str());
-        names.push(if fields.is_empty() {
-            span.name().to_owned()
-        } else {
-            format!("{}{{{fields}}}", span.name())
-        });
+        let fields = extensions.get::<FormattedFields<N>>().map_or("", |fields| fields.fields.as_str());
+        names.push(if fields.is_empty() { span.name().to_owned() } else { format!("{}{{{fields}}}", span.name()) });
     }
     names.join(":")
 }
@@ -109,11 +86,7 @@ struct Line<'event> {
 
 impl Line<'_> {
     fn text(&self, level: &Level, is_coloured: bool) -> String {
-        let level = if is_coloured {
-            coloured(level)
-        } else {
-            format!("{level:5}")
-        };
+        let level = if is_coloured { coloured(level) } else { format!("{level:5}") };
         let mut rest = format!("{}: {}", self.target, self.message);
         for (name, value) in &self.fields {
             append_field(&mut rest, name, value);
@@ -125,19 +98,13 @@ impl Line<'_> {
         if let Some(task_arn) = self.task_arn {
             append_field(&mut rest, "task_arn", &task_arn.into());
         }
-        format!(
-            "{} {level} {}",
-            self.timestamp,
-            without_control_characters(&rest)
-        )
+        format!("{} {level} {}", self.timestamp, without_control_characters(&rest))
     }
 }
 
 /// ` name=value`, in quotes where a reader could not tell where the value ends.
 fn append_field(line: &mut String, name: &str, value: &Value) {
-    let text = value
-        .as_str()
-        .filter(|text| !text.is_empty() && !text.contains([' ', '"', '=']));
+    let text = value.as_str().filter(|text| !text.is_empty() && !text.contains([' ', '"', '=']));
     let _ = match text {
         Some(plain) => write!(line, " {name}={plain}"),
         None => write!(line, " {name}={value}"),
@@ -159,7 +126,7 @@ fn coloured(level: &Level) -> String {
 pub(super) fn without_control_characters(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
             clean.extend(character.escape_default());
         } else {
             clean.push(character);
@@ -242,29 +209,18 @@ mod tests {
     }
 
     fn lines(format: LogFormat, task_arn: Option<&str>, is_coloured: bool) -> Lines {
-        Lines {
-            format,
-            run_id: "run-7".to_owned(),
-            task_arn: task_arn.map(str::to_owned),
-            is_coloured,
-        }
+        Lines { format, run_id: "run-7".to_owned(), task_arn: task_arn.map(str::to_owned), is_coloured }
     }
 
     /// What `log` writes, one line per event.
     fn written(lines: Lines, log: impl FnOnce()) -> Vec<String> {
         let captured = Captured::default();
         let writer = captured.clone();
-        let layer = tracing_subscriber::fmt::layer()
-            .with_ansi(false)
-            .event_format(lines)
-            .with_writer(move || writer.clone());
+        let layer =
+            tracing_subscriber::fmt::layer().with_ansi(false).event_format(lines).with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = captured.0.lock().unwrap().clone();
-        String::from_utf8(bytes)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -288,20 +244,14 @@ mod tests {
 
     #[test]
     fn json_leaves_out_what_there_is_none_of() {
-        let line = written(
-            lines(LogFormat::Json, None, false),
-            || tracing::warn!(target: "x", "careful"),
-        )
-        .remove(0);
-        assert!(
-            line.ends_with(r#""level":"WARN","target":"x","run_id":"run-7","message":"careful"}"#),
-            "{line}"
-        );
+        let line = written(lines(LogFormat::Json, None, false), || tracing::warn!(target: "x", "careful")).remove(0);
+        assert!(line.ends_with(r#""level":"WARN","target":"x","run_id":"run-7","message":"careful"}"#), "{line}");
     }
 
     #[test]
     fn text_names_the_run_and_the_task() {
-        let log = || tracing::info!(target: "predict::score", rows = 5, column = "first name", error = %"a=b", "scored");
+        let log =
+            || tracing::info!(target: "predict::score", rows = 5, column = "first name", error = %"a=b", "scored");
         let line = written(lines(LogFormat::Text, Some("arn:aws:ecs:x"), false), log).remove(0);
         let (_, rest) = line.split_once(' ').unwrap();
         assert_eq!(
@@ -334,9 +284,6 @@ mod tests {
             tracing::warn!(target: "x", error, column = Some("a"), row = None::<u64>, "odd");
         };
         let line = written(lines(LogFormat::Json, None, false), log).remove(0);
-        assert!(
-            line.ends_with(r#""fields":{"error":"disk full","column":"a"}}"#),
-            "{line}"
-        );
+        assert!(line.ends_with(r#""fields":{"error":"disk full","column":"a"}}"#), "{line}");
     }
 }

@@ -47,14 +47,9 @@ impl FromStr for LogFormat {
 pub(super) fn start(lines: Lines, bars: Option<MultiProgress>) {
     let asked = env::var("RUST_LOG").ok();
     let (filter, complaint) = filter(asked.as_deref());
-    let output = tracing_subscriber::fmt::layer()
-        .with_ansi(false)
-        .event_format(lines)
-        .with_writer(StandardError { bars });
-    let log = tracing_subscriber::registry()
-        .with(output)
-        .with(filter)
-        .with(filter_fn(is_fit_to_log));
+    let output =
+        tracing_subscriber::fmt::layer().with_ansi(false).event_format(lines).with_writer(StandardError { bars });
+    let log = tracing_subscriber::registry().with(output).with(filter).with(filter_fn(is_fit_to_log));
     if tracing::subscriber::set_global_default(log).is_err() {
         tracing::debug!("the log had been started before");
     }
@@ -71,9 +66,8 @@ fn filter(asked: Option<&str>) -> (EnvFilter, Option<String>) {
     match EnvFilter::builder().parse(asked) {
         Ok(filter) => (filter, None),
         Err(error) => {
-            let complaint = format!(
-                "RUST_LOG is ignored, {asked:?} cannot be read: {error}; use one such as info,common=debug"
-            );
+            let complaint =
+                format!("RUST_LOG is ignored, {asked:?} cannot be read: {error}; use one such as info,common=debug");
             (EnvFilter::new(DEFAULT_FILTER), Some(complaint))
         }
     }
@@ -129,10 +123,7 @@ mod tests {
     #[test]
     fn rust_log_is_obeyed() {
         let (filter, complaint) = filter(Some("debug,hyper=off"));
-        assert_eq!(
-            (filter.to_string().as_str(), complaint),
-            ("hyper=off,debug", None)
-        );
+        assert_eq!((filter.to_string().as_str(), complaint), ("hyper=off,debug", None));
     }
 
     #[test]
@@ -149,9 +140,6 @@ mod tests {
         let (filter, complaint) = filter(Some("common=loud\n"));
         assert!(filter.to_string().contains("common=info"), "{filter}");
         let complaint = complaint.unwrap();
-        assert!(
-            complaint.starts_with("RUST_LOG is ignored, \"common=loud\\n\" cannot be read"),
-            "{complaint}"
-        );
+        assert!(complaint.starts_with("RUST_LOG is ignored, \"common=loud\\n\" cannot be read"), "{complaint}");
     }
 }

@@ -10,6 +10,7 @@ mod logs;
 mod panics;
 mod progress;
 mod result;
+mod table;
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -73,17 +74,8 @@ struct Audience {
 
 impl Audience {
     /// People read terminals, unless they ask for JSON; everything else is read by machines.
-    fn choose(
-        asked: Option<LogFormat>,
-        stderr_is_terminal: bool,
-        stdout_is_terminal: bool,
-        is_dumb: bool,
-    ) -> Self {
-        let usual = if stderr_is_terminal {
-            LogFormat::Text
-        } else {
-            LogFormat::Json
-        };
+    fn choose(asked: Option<LogFormat>, stderr_is_terminal: bool, stdout_is_terminal: bool, is_dumb: bool) -> Self {
+        let usual = if stderr_is_terminal { LogFormat::Text } else { LogFormat::Json };
         let logs = asked.unwrap_or(usual);
         Self {
             logs,
@@ -94,14 +86,8 @@ impl Audience {
     }
 
     fn detect(asked: Option<LogFormat>) -> Self {
-        let is_dumb =
-            env::var_os("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb");
-        Self::choose(
-            asked,
-            io::stderr().is_terminal(),
-            io::stdout().is_terminal(),
-            is_dumb,
-        )
+        let is_dumb = env::var_os("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb");
+        Self::choose(asked, io::stderr().is_terminal(), io::stdout().is_terminal(), is_dumb)
     }
 }
 
@@ -132,11 +118,7 @@ impl Telemetry {
         if let Err(error) = task {
             tracing::warn!("{error}; log lines do not name the task");
         }
-        Self {
-            config,
-            audience,
-            bars,
-        }
+        Self { config, audience, bars }
     }
 
     /// The run that this is the telemetry of.
@@ -175,7 +157,7 @@ impl Telemetry {
             tracing::error!(error_type, exit_code, "{}", failure.message);
         }
         if self.audience.result_table {
-            write_stdout(&outcome.table(self.config.program.name()));
+            write_stdout(&table::render(outcome, self.config.program.name()));
         } else {
             write_stdout(&format!("{}\n", outcome.json()));
         }
@@ -186,10 +168,7 @@ impl Telemetry {
 /// Writes whole lines. An error (a broken pipe, a full disk) is only logged: the run's result stands in its store.
 fn write_stdout(lines: &str) {
     let mut stdout = io::stdout().lock();
-    if let Err(error) = stdout
-        .write_all(lines.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    if let Err(error) = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()) {
         tracing::debug!(%error, "standard output cannot be written");
     }
 }

@@ -30,18 +30,12 @@ fn wants_backtrace() -> bool {
 /// The error that a caught panic (`catch_unwind`, a task's or thread's `join`) is; where it happened is in the log.
 #[must_use]
 pub fn defect(payload: &(dyn Any + Send)) -> Error {
-    Error::Defect(format!(
-        "{}; please report it with the log",
-        payload_text(payload)
-    ))
+    Error::Defect(format!("{}; please report it with the log", payload_text(payload)))
 }
 
 /// What `panic!` was given, on one line.
 fn payload_text(payload: &(dyn Any + Send)) -> String {
-    let text = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or(payload.downcast_ref::<String>().map(String::as_str));
+    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
     without_control_characters(text.unwrap_or("a panic without a message"))
 }
 
@@ -57,19 +51,12 @@ mod tests {
     fn a_caught_panic_is_a_defect_on_one_line() {
         let error = caught(|| panic!("row {}\nis odd", 3));
         assert_eq!(error.exit_code(), 70);
-        assert_eq!(
-            error.to_string(),
-            "defect in this program: row 3\\nis odd; please report it with the log"
-        );
+        assert_eq!(error.to_string(), "defect in this program: row 3\\nis odd; please report it with the log");
     }
 
     #[test]
     fn every_payload_has_a_text() {
         assert!(caught(|| panic!("plain")).to_string().contains(": plain;"));
-        assert!(
-            caught(|| panic::panic_any(7))
-                .to_string()
-                .contains("a panic without a message")
-        );
+        assert!(caught(|| panic::panic_any(7)).to_string().contains("a panic without a message"));
     }
 }

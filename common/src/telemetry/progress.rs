@@ -25,19 +25,15 @@ pub enum Unit {
 impl Unit {
     fn bar_template(self) -> &'static str {
         match self {
-            Self::Bytes => {
-                "{prefix:10} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left"
-            }
-            Self::Items(_) => {
-                "{prefix:10} {wide_bar} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left"
-            }
+            Self::Bytes => "{prefix:10} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
+            Self::Items(_) => "{prefix:10} {wide_bar} {human_pos}/{human_len} {msg}, {eta} left",
         }
     }
 
     fn counter_template(self) -> &'static str {
         match self {
             Self::Bytes => "{prefix:10} {bytes}, {bytes_per_sec}, {elapsed}",
-            Self::Items(_) => "{prefix:10} {human_pos} {msg}, {per_sec}, {elapsed}",
+            Self::Items(_) => "{prefix:10} {human_pos} {msg}, {elapsed}",
         }
     }
 
@@ -68,35 +64,17 @@ struct Shared {
 }
 
 impl Progress {
-    pub(super) fn start(
-        step: &'static str,
-        unit: Unit,
-        total: Option<u64>,
-        bars: Option<&MultiProgress>,
-    ) -> Self {
+    pub(super) fn start(step: &'static str, unit: Unit, total: Option<u64>, bars: Option<&MultiProgress>) -> Self {
         let started = Instant::now();
         let bar = bars.map(|bars| bars.add(bar(step, unit, total)));
         let (position, pace) = (AtomicU64::new(0), Mutex::new(Pace::start(started)));
-        Self {
-            shared: Arc::new(Shared {
-                step,
-                unit,
-                total,
-                started,
-                position,
-                bar,
-                pace,
-            }),
-        }
+        Self { shared: Arc::new(Shared { step, unit, total, started, position, bar, pace }) }
     }
 
     /// Counts `more` units as done.
     pub fn advance(&self, more: u64) {
         let shared = &self.shared;
-        let position = shared
-            .position
-            .fetch_add(more, Ordering::Relaxed)
-            .saturating_add(more);
+        let position = shared.position.fetch_add(more, Ordering::Relaxed).saturating_add(more);
         match &shared.bar {
             Some(bar) => bar.inc(more),
             None => shared.log_now_and_then(position),
@@ -116,13 +94,7 @@ impl Progress {
             bar.finish_and_clear();
         }
         let seconds = shared.started.elapsed().as_secs_f64();
-        tracing::info!(
-            seconds = rounded(seconds),
-            "{}: {} {} done",
-            shared.step,
-            self.position(),
-            shared.unit.name()
-        );
+        tracing::info!(seconds = rounded(seconds), "{}: {} {} done", shared.step, self.position(), shared.unit.name());
     }
 }
 
@@ -134,16 +106,7 @@ impl Shared {
         };
         if pace.is_due(Instant::now(), position, self.total) {
             let seconds = rounded(self.started.elapsed().as_secs_f64());
-            tracing::info!(
-                seconds,
-                "{}: {}",
-                self.step,
-                Share {
-                    position,
-                    total: self.total,
-                    unit: self.unit
-                }
-            );
+            tracing::info!(seconds, "{}: {}", self.step, Share { position, total: self.total, unit: self.unit });
         }
     }
 }
@@ -185,21 +148,12 @@ struct Pace {
 
 impl Pace {
     fn start(now: Instant) -> Self {
-        Self {
-            last: now,
-            tenths: 0,
-        }
+        Self { last: now, tenths: 0 }
     }
 
     fn is_due(&mut self, now: Instant, position: u64, total: Option<u64>) -> bool {
-        let tenths = total.map_or(0, |total| {
-            u128::from(position) * 10 / u128::from(total.max(1))
-        });
-        let pause = if tenths > self.tenths {
-            SHORTEST_PAUSE
-        } else {
-            USUAL_PAUSE
-        };
+        let tenths = total.map_or(0, |total| u128::from(position) * 10 / u128::from(total.max(1)));
+        let pause = if tenths > self.tenths { SHORTEST_PAUSE } else { USUAL_PAUSE };
         let is_finished = total.is_some_and(|total| position >= total);
         if is_finished || now.duration_since(self.last) < pause {
             return false;
@@ -275,13 +229,7 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::start(start);
         let logged: Vec<u64> = (0..=60)
-            .filter(|second| {
-                pace.is_due(
-                    start + Duration::from_secs(*second),
-                    *second,
-                    Some(1_000_000),
-                )
-            })
+            .filter(|second| pace.is_due(start + Duration::from_secs(*second), *second, Some(1_000_000)))
             .collect();
         assert_eq!(logged, [10, 20, 30, 40, 50, 60]);
         let mut pace = Pace::start(start);
@@ -298,20 +246,10 @@ mod tests {
 
     #[test]
     fn shares_are_readable() {
-        let share = |position, total| {
-            Share {
-                position,
-                total,
-                unit: Unit::Items("rounds"),
-            }
-            .to_string()
-        };
+        let share = |position, total| Share { position, total, unit: Unit::Items("rounds") }.to_string();
         assert_eq!(share(30, Some(200)), "30 of 200 rounds (15 %)");
         assert_eq!(share(30, None), "30 rounds");
         assert_eq!(share(0, Some(0)), "0 rounds");
-        assert_eq!(
-            share(u64::MAX, Some(u64::MAX)),
-            "18446744073709551615 of 18446744073709551615 rounds (100 %)"
-        );
+        assert_eq!(share(u64::MAX, Some(u64::MAX)), "18446744073709551615 of 18446744073709551615 rounds (100 %)");
     }
 }

@@ -13,17 +13,11 @@ const MAX_BYTES: usize = 8 * 1024;
 /// Where an object is too long, texts other than the error's message are cut to this many bytes of JSON first.
 const SHORT_TEXT_BYTES: usize = 256;
 
-/// Then the message is cut to this, and only once every other field is gone to less.
+/// Then fields are dropped until this much of the error's message has room.
 const LONG_MESSAGE_BYTES: usize = 4 * 1024;
 
 /// What says how the run ended is never dropped.
-const KEPT: [&str; 5] = [
-    "event",
-    "exit_code",
-    "error_type",
-    "error_message",
-    "run_id",
-];
+const KEPT: [&str; 5] = ["event", "exit_code", "error_type", "error_message", "run_id"];
 
 /// The fields of a result as they become known. The order in which they are set is their importance: where the object
 /// would be too long, the last are dropped first.
@@ -65,7 +59,7 @@ impl Summary {
         let mut cause = Map::new();
         cause.insert("exit_code".to_owned(), error.exit_code().into());
         cause.insert("error_type".to_owned(), error.kind().into());
-        cause.insert("error_message".to_owned(), error.to_string().into());
+        cause.insert("error_message".to_owned(), without_control_characters(&error.to_string()).into());
         Outcome::of("failure", cause, &self.fields)
     }
 }
@@ -102,16 +96,9 @@ impl Outcome {
     /// # Errors
     /// [`Error::Data`] when `json` is no result.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let no_result = |reason: String| {
-            Error::Data(format!(
-                "result.json of the run is damaged: {reason}; remove it"
-            ))
-        };
-        let text = std::str::from_utf8(json)
-            .map_err(|error| no_result(error.to_string()))?
-            .trim_end();
-        let fields: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| no_result(error.to_string()))?;
+        let no_result = |reason: String| Error::Data(format!("result.json of the run is damaged: {reason}; remove it"));
+        let text = std::str::from_utf8(json).map_err(|error| no_result(error.to_string()))?.trim_end();
+        let fields: Map<String, Value> = serde_json::from_str(text).map_err(|error| no_result(error.to_string()))?;
         let exit_code = fields.get("exit_code").and_then(Value::as_u64);
         let is_known = match fields.get("event").and_then(Value::as_str) {
             Some("result") => true,
@@ -119,14 +106,9 @@ impl Outcome {
             _ => false,
         };
         if !is_known {
-            return Err(no_result(
-                "neither a result nor a failure with its exit code".to_owned(),
-            ));
+            return Err(no_result("neither a result nor a failure with its exit code".to_owned()));
         }
-        Ok(Self {
-            fields,
-            json: text.to_owned(),
-        })
+        Ok(Self { fields, json: text.to_owned() })
     }
 
     /// The object on one line, without the line's end: the bytes of `result.json`.
@@ -138,16 +120,8 @@ impl Outcome {
     /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let code = self
-            .fields
-            .get("exit_code")
-            .and_then(Value::as_u64)
-            .unwrap_or(0);
-        if self.is_failure() {
-            u8::try_from(code).unwrap_or(u8::MAX)
-        } else {
-            0
-        }
+        let code = self.fields.get("exit_code").and_then(Value::as_u64).unwrap_or(0);
+        if self.is_failure() { u8::try_from(code).unwrap_or(u8::MAX) } else { 0 }
     }
 
     /// A field of the object.
@@ -161,141 +135,60 @@ impl Outcome {
     }
 
     fn text(&self, name: &str) -> &str {
-        self.fields
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
     pub(super) fn failure(&self) -> Option<Failure<'_>> {
-        self.is_failure().then(|| Failure {
-            error_type: self.text("error_type"),
-            message: self.text("error_message"),
-        })
+        self.is_failure().then(|| Failure { error_type: self.text("error_type"), message: self.text("error_message") })
     }
 
-    /// The same for people: a heading and a table of two columns.
-    pub(super) fn table(&self, program: &str) -> String {
-        let rows: Vec<(String, String)> = self.fields.iter().filter_map(row).collect();
-        let width = rows
-            .iter()
-            .map(|(name, _)| name.chars().count())
-            .max()
-            .unwrap_or(0);
-        let mut table = match self.failure() {
-            None => format!("\n{program}: done\n"),
-            Some(failure) => format!(
-                "\n{program}: failed ({}, exit code {})\n",
-                failure.error_type,
-                self.exit_code()
-            ),
-        };
-        for (name, value) in rows {
-            table.push_str(&format!("  {name:width$}  {value}\n"));
-        }
-        table
+    pub(super) fn fields(&self) -> &Map<String, Value> {
+        &self.fields
     }
 }
 
-/// A field as people read it; the heading tells the rest.
-fn row((name, value): (&String, &Value)) -> Option<(String, String)> {
-    if ["event", "exit_code", "error_type"].contains(&name.as_str()) {
-        return None;
-    }
-    let name = if name == "error_message" {
-        "error".to_owned()
-    } else {
-        name.replace('_', " ")
-    };
-    Some((without_control_characters(&name), cell(value)))
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => without_control_characters(text),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => with_thousands(whole),
-            (None, Some(real)) => readable(real),
-            (None, None) => number.to_string(),
-        },
-        other => shortened(&other.to_string(), SHORT_TEXT_BYTES),
-    }
-}
-
-fn with_thousands(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::from(if number < 0 { "-" } else { "" });
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Four decimals are more than a reader compares; magnitudes that they cannot show are written in powers of ten.
-fn readable(number: f64) -> String {
-    let magnitude = number.abs();
-    if magnitude != 0.0 && !(1e-3..1e9).contains(&magnitude) {
-        return format!("{number:.4e}");
-    }
-    format!("{number:.4}")
-}
-
-/// Shortens texts, then drops the least important fields, then cuts the message, until the object fits.
+/// Shortens texts, then drops the least important fields until there is room for the message, then cuts the message.
 fn fit(mut fields: Map<String, Value>, limit: usize) -> (Map<String, Value>, String) {
-    if let Some(json) = json_within(&fields, limit) {
+    let json = to_json(&fields);
+    if json.len() <= limit {
         return (fields, json);
     }
-    for (name, value) in &mut fields {
-        shorten_texts(
-            value,
-            if name == "error_message" {
-                LONG_MESSAGE_BYTES
-            } else {
-                SHORT_TEXT_BYTES
-            },
-        );
+    let message = fields.get("error_message").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if fields.contains_key("error_message") {
+        fields.insert("error_message".to_owned(), "".into());
     }
-    loop {
-        if let Some(json) = json_within(&fields, limit) {
-            return (fields, json);
-        }
-        let Some(least) = fields
-            .keys()
-            .rev()
-            .find(|name| !KEPT.contains(&name.as_str()))
-            .cloned()
-        else {
+    fields.values_mut().for_each(shorten_texts);
+    let room = LONG_MESSAGE_BYTES.min(text_bytes(&message));
+    while to_json(&fields).len() + room > limit {
+        let Some(least) = fields.keys().rev().find(|name| !KEPT.contains(&name.as_str())).cloned() else {
             break;
         };
         fields.shift_remove(&least);
     }
-    let json = Value::Object(fields.clone()).to_string();
+    let room = limit.saturating_sub(to_json(&fields).len());
+    if let Some(text) = fields.get_mut("error_message") {
+        *text = shortened(&message, room).into();
+    }
+    let json = to_json(&fields);
     (fields, json)
 }
 
-fn json_within(fields: &Map<String, Value>, limit: usize) -> Option<String> {
-    let json = serde_json::to_string(fields).ok()?;
-    (json.len() <= limit).then_some(json)
+fn to_json(fields: &Map<String, Value>) -> String {
+    Value::Object(fields.clone()).to_string()
 }
 
-fn shorten_texts(value: &mut Value, limit: usize) {
+fn shorten_texts(value: &mut Value) {
     match value {
-        Value::String(text) => *text = shortened(text, limit),
-        Value::Array(items) => items.iter_mut().for_each(|item| shorten_texts(item, limit)),
-        Value::Object(fields) => fields
-            .values_mut()
-            .for_each(|field| shorten_texts(field, limit)),
+        Value::String(text) => *text = shortened(text, SHORT_TEXT_BYTES),
+        Value::Array(items) => items.iter_mut().for_each(shorten_texts),
+        Value::Object(fields) => fields.values_mut().for_each(shorten_texts),
         _ => {}
     }
 }
 
 /// The start of a text that takes at most `limit` bytes inside JSON's quotes, an ellipsis where it was cut.
 fn shortened(text: &str, limit: usize) -> String {
-    if text.chars().map(json_bytes).sum::<usize>() <= limit {
+    if text_bytes(text) <= limit {
         return text.to_owned();
     }
     let budget = limit.saturating_sub(json_bytes('…'));
@@ -305,6 +198,10 @@ fn shortened(text: &str, limit: usize) -> String {
         used <= budget
     };
     text.chars().take_while(is_within).chain(['…']).collect()
+}
+
+fn text_bytes(text: &str) -> usize {
+    text.chars().map(json_bytes).sum()
 }
 
 /// The bytes that a character takes in a JSON text as serde_json writes it.
@@ -323,11 +220,7 @@ mod tests {
 
     fn summary() -> Summary {
         let mut summary = Summary::new(&"run-7".parse().unwrap());
-        summary
-            .set("model_version", "v1.2.0")
-            .set("r2", 0.9312)
-            .set("rmse", f64::NAN)
-            .set("rows_train", 24_000u64);
+        summary.set("model_version", "v1.2.0").set("r2", 0.9312).set("rmse", f64::NAN).set("rows_train", 24_000u64);
         summary
     }
 
@@ -360,11 +253,7 @@ mod tests {
     #[test]
     fn numbers_that_are_not_finite_are_null() {
         let mut summary = summary();
-        summary
-            .set("a", f64::INFINITY)
-            .set("b", f32::NAN)
-            .set("c", vec![1.0, f64::NEG_INFINITY])
-            .set("d", None::<u64>);
+        summary.set("a", f64::INFINITY).set("b", f32::NAN).set("c", vec![1.0, f64::NEG_INFINITY]).set("d", None::<u64>);
         let fields = parse(&summary.succeeded());
         assert!(fields["a"].is_null() && fields["b"].is_null() && fields["d"].is_null());
         assert_eq!(fields["c"], serde_json::json!([1.0, null]));
@@ -372,30 +261,27 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_and_every_field_stays() {
-        let outcome = summary().failed(&Error::Data("ä\u{1}".repeat(20_000)));
+        let outcome = summary().failed(&Error::Data("ä\"".repeat(20_000)));
         let fields = parse(&outcome);
         let message = fields["error_message"].as_str().unwrap();
-        assert!(message.starts_with("ä\u{1}ä") && message.ends_with('…'));
-        assert!(outcome.json().len() > LONG_MESSAGE_BYTES);
+        assert!(message.starts_with("ä\"ä") && message.ends_with('…'));
+        assert!(outcome.json().len() > MAX_BYTES - 8, "{}", outcome.json().len());
         assert_eq!(fields["rows_train"], 24_000);
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        let fields = parse(&summary().failed(&Error::Data("part 3:\n\tgarbage\u{2028}".to_owned())));
+        assert_eq!(fields["error_message"], "part 3:\\n\\tgarbage\\u{2028}");
     }
 
     #[test]
     fn long_texts_are_shortened_before_fields_are_dropped() {
         let mut summary = summary();
-        summary
-            .set(
-                "output_location",
-                "s3://bucket/".to_owned() + &"x".repeat(10_000),
-            )
-            .set("last", 1);
+        summary.set("output_location", "s3://bucket/".to_owned() + &"x".repeat(10_000)).set("last", 1);
         let fields = parse(&summary.succeeded());
         let location = fields["output_location"].as_str().unwrap();
-        assert!(
-            location.len() <= SHORT_TEXT_BYTES
-                && location.starts_with("s3://bucket/x")
-                && location.ends_with('…')
-        );
+        assert!(location.len() <= SHORT_TEXT_BYTES && location.starts_with("s3://bucket/x") && location.ends_with('…'));
         assert_eq!(fields["last"], 1);
     }
 
@@ -420,67 +306,20 @@ mod tests {
 
     #[test]
     fn an_outcome_is_read_back_as_it_was() {
-        for outcome in [
-            summary().succeeded(),
-            summary().failed(&Error::Model("damaged".to_owned())),
-        ] {
+        for outcome in [summary().succeeded(), summary().failed(&Error::Model("damaged".to_owned()))] {
             let read = Outcome::from_json(format!("{}\n", outcome.json()).as_bytes()).unwrap();
-            assert_eq!(
-                (read.json(), read.exit_code()),
-                (outcome.json(), outcome.exit_code())
-            );
+            assert_eq!((read.json(), read.exit_code()), (outcome.json(), outcome.exit_code()));
         }
     }
 
     #[test]
     fn what_is_no_outcome_is_refused() {
-        let texts = [
-            "",
-            "[]",
-            "{}",
-            r#"{"event":"failure"}"#,
-            r#"{"event":"failure","exit_code":0}"#,
-            r#"{"event":"resu"#,
-        ];
+        let texts =
+            ["", "[]", "{}", r#"{"event":"failure"}"#, r#"{"event":"failure","exit_code":0}"#, r#"{"event":"resu"#];
         for text in texts {
-            assert_eq!(
-                Outcome::from_json(text.as_bytes()).unwrap_err().exit_code(),
-                4,
-                "{text}"
-            );
+            assert_eq!(Outcome::from_json(text.as_bytes()).unwrap_err().exit_code(), 4, "{text}");
         }
         assert!(Outcome::from_json(b"\xff").is_err());
-    }
-
-    #[test]
-    fn people_get_a_table() {
-        let mut summary = summary();
-        summary
-            .set("tiny", 1.5e-7)
-            .set("debt", -1_234_567)
-            .set("parts", vec![1, 2])
-            .set("city", "a\u{1b}[31m\nb");
-        assert_eq!(
-            summary.succeeded().table("train"),
-            "\ntrain: done\n  \
-               run id         run-7\n  \
-               model version  v1.2.0\n  \
-               r2             0.9312\n  \
-               rmse           -\n  \
-               rows train     24,000\n  \
-               tiny           1.5000e-7\n  \
-               debt           -1,234,567\n  \
-               parts          [1,2]\n  \
-               city           a\\u{1b}[31m\\nb\n"
-        );
-        let failed = summary
-            .failed(&Error::Gate("r2 is 0.61".to_owned()))
-            .table("train");
-        assert!(
-            failed
-                .starts_with("\ntrain: failed (gate, exit code 3)\n  error          r2 is 0.61\n"),
-            "{failed}"
-        );
     }
 
     proptest! {
