@@ -5,8 +5,11 @@
 //! time of a name never repeats or goes back, even when the clock does.
 
 mod incoming;
+mod listing;
 
-use std::ffi::OsStr;
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
@@ -20,6 +23,7 @@ use bytes::Bytes;
 
 use super::{Condition, ObjectMeta, Store, StoreError, Version};
 use incoming::{Incoming, Staged};
+use listing::list_folder;
 
 /// How often a file is read again that was changed in place while it was read.
 const READ_ATTEMPTS: usize = 3;
@@ -229,16 +233,7 @@ impl Folder {
         } else {
             self.path_of(prefix)?
         };
-        let mut listing = Listing {
-            root: &self.root,
-            objects: Vec::new(),
-            above: Vec::new(),
-        };
-        listing.folder(&start, prefix)?;
-        listing
-            .objects
-            .sort_by(|left, right| left.key.cmp(&right.key));
-        Ok(listing.objects)
+        list_folder(&self.root, &start, prefix)
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -327,66 +322,6 @@ fn publish(staged: Staged, current: Option<&Metadata>, path: &Path) -> io::Resul
     Ok(version)
 }
 
-/// Walks folders, following symbolic links, but never into a folder that it is in.
-struct Listing<'folder> {
-    root: &'folder Path,
-    objects: Vec<ObjectMeta>,
-    above: Vec<(u64, u64)>,
-}
-
-impl Listing<'_> {
-    fn folder(&mut self, folder: &Path, key: &str) -> Result<(), StoreError> {
-        let failed = |error: io::Error| translate("cannot list", folder, &error);
-        let entries = match fs::read_dir(folder) {
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Ok(());
-            }
-            other => other.map_err(failed)?,
-        };
-        let metadata = fs::metadata(folder).map_err(failed)?;
-        let identity = (metadata.dev(), metadata.ino());
-        if self.above.contains(&identity) {
-            return Ok(());
-        }
-        self.above.push(identity);
-        for entry in entries {
-            self.entry(&entry.map_err(failed)?.path(), key)?;
-        }
-        self.above.pop();
-        Ok(())
-    }
-
-    fn entry(&mut self, path: &Path, folder_key: &str) -> Result<(), StoreError> {
-        let Some(name) = path.file_name().and_then(OsStr::to_str) else {
-            return Err(StoreError::Denied(format!(
-                "{}: the name is not UTF-8; rename it",
-                path.display()
-            )));
-        };
-        if name == incoming::FOLDER && path.parent() == Some(self.root) {
-            return Ok(());
-        }
-        let key = if folder_key.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{folder_key}/{name}")
-        };
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => self.folder(path, &key),
-            Ok(metadata) if metadata.is_file() => {
-                self.objects.push(object(key, &metadata));
-                Ok(())
-            }
-            Ok(_) => Ok(()),
-            // Removed since the folder was read, or a link to nothing.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(translate("cannot read", path, &error)),
-        }
-    }
-}
-
 fn object(key: String, metadata: &Metadata) -> ObjectMeta {
     ObjectMeta {
         key,
@@ -422,211 +357,5 @@ pub(super) fn translate(what: &str, path: &Path, error: &io::Error) -> StoreErro
         | ErrorKind::DirectoryNotEmpty
         | ErrorKind::InvalidFilename => StoreError::Denied(text),
         _ => StoreError::Unavailable(text),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::contract;
-
-    fn store_in(folder: &tempfile::TempDir) -> LocalStore {
-        LocalStore::new(folder.path().to_owned())
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn keeps_the_contract() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().to_owned();
-        contract::check(&move |name| {
-            let store: Arc<dyn Store> = Arc::new(LocalStore::new(root.join("suite").join(name)));
-            Box::pin(async move { store })
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn no_key_leaves_the_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("secret"), "x").unwrap();
-        let store = LocalStore::new(folder.path().join("root"));
-        store.put("inside", "x".into()).await.unwrap();
-        for key in [
-            "../secret",
-            "a/../../secret",
-            "/etc/passwd",
-            "a//b",
-            "./inside",
-            "a/.",
-            "..",
-            "a\0b",
-            ".incoming/x",
-        ] {
-            assert!(
-                matches!(store.get(key).await, Err(StoreError::Denied(_))),
-                "{key}"
-            );
-            assert!(
-                matches!(store.put(key, "y".into()).await, Err(StoreError::Denied(_))),
-                "{key}"
-            );
-            assert!(
-                matches!(store.head(key).await, Err(StoreError::Denied(_))),
-                "{key}"
-            );
-            assert!(
-                matches!(store.delete(key).await, Err(StoreError::Denied(_))),
-                "{key}"
-            );
-        }
-        assert!(matches!(store.list("..").await, Err(StoreError::Denied(_))));
-        assert_eq!(std::fs::read(folder.path().join("secret")).unwrap(), b"x");
-    }
-
-    #[tokio::test]
-    async fn writing_leaves_the_objects_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_in(&folder);
-        store.put("a/b", "x".into()).await.unwrap();
-        store
-            .put_if("a/c", "x".into(), &Condition::Absent)
-            .await
-            .unwrap();
-        store
-            .put_if("a/c", "y".into(), &Condition::Absent)
-            .await
-            .unwrap_err();
-        let names = |path: &Path| {
-            let mut names: Vec<_> = fs::read_dir(path)
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name())
-                .collect();
-            names.sort();
-            names
-        };
-        assert_eq!(names(folder.path()), ["a"]);
-        assert_eq!(names(&folder.path().join("a")), ["b", "c"]);
-        store.delete("a/b").await.unwrap();
-        store.delete("a/c").await.unwrap();
-        assert_eq!(names(folder.path()), [""; 0]);
-    }
-
-    #[tokio::test]
-    async fn what_a_killed_writer_left_is_never_an_object_and_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join(".incoming")).unwrap();
-        fs::write(folder.path().join(".incoming/1-0-0"), "half").unwrap();
-        let store = store_in(&folder);
-        assert_eq!(store.list("").await.unwrap(), []);
-        store.put("key", "x".into()).await.unwrap();
-        assert!(!folder.path().join(".incoming").exists());
-    }
-
-    #[tokio::test]
-    async fn a_version_does_not_come_back_when_the_clock_does() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_in(&folder);
-        store.put("key", "a".into()).await.unwrap();
-        let file = File::options()
-            .write(true)
-            .open(folder.path().join("key"))
-            .unwrap();
-        let future = std::time::SystemTime::now() + Duration::from_secs(3600);
-        file.set_modified(future).unwrap();
-        store.put("key", "b".into()).await.unwrap();
-        let modified = fs::metadata(folder.path().join("key"))
-            .unwrap()
-            .modified()
-            .unwrap();
-        assert_eq!(modified, future + Duration::from_nanos(1));
-    }
-
-    #[tokio::test]
-    async fn a_file_that_changes_in_place_is_a_conflict() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_in(&folder);
-        let version = store.put("key", "0123456789".into()).await.unwrap();
-        let file = File::options()
-            .write(true)
-            .open(folder.path().join("key"))
-            .unwrap();
-        file.set_len(5).unwrap();
-        let read = store.get_range("key", 0..10, &version).await;
-        assert!(matches!(read, Err(StoreError::Conflict(_))), "{read:?}");
-        let written = store
-            .put_if("key", "x".into(), &Condition::Unchanged(version))
-            .await;
-        assert!(
-            matches!(written, Err(StoreError::Conflict(_))),
-            "{written:?}"
-        );
-    }
-
-    #[tokio::test]
-    async fn links_are_followed_and_loops_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let elsewhere = tempfile::tempdir().unwrap();
-        fs::write(elsewhere.path().join("file"), "x").unwrap();
-        let link = |to: &Path, name: &str| {
-            std::os::unix::fs::symlink(to, folder.path().join(name)).unwrap()
-        };
-        link(elsewhere.path(), "linked");
-        link(folder.path(), "loop");
-        link(&folder.path().join("nothing"), "broken");
-        let listed: Vec<_> = store_in(&folder)
-            .list("")
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|object| object.key)
-            .collect();
-        assert_eq!(listed, ["linked/file"]);
-    }
-
-    #[tokio::test]
-    async fn a_file_where_a_folder_is_needed_is_denied() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_in(&folder);
-        store.put("a", "x".into()).await.unwrap();
-        let written = store.put("a/b", "x".into()).await;
-        assert!(
-            matches!(&written, Err(StoreError::Denied(text)) if text.contains("a/b")),
-            "{written:?}"
-        );
-        store.put("folder/b", "x".into()).await.unwrap();
-        assert!(matches!(
-            store.put("folder", "x".into()).await,
-            Err(StoreError::Denied(_))
-        ));
-        assert_eq!(store.list("").await.unwrap().len(), 2);
-    }
-
-    #[test]
-    fn errors_of_the_system_are_told_apart() {
-        let translated = |code: i32| {
-            translate(
-                "cannot write",
-                Path::new("/x"),
-                &io::Error::from_raw_os_error(code),
-            )
-        };
-        for full in [libc::ENOSPC, libc::EDQUOT] {
-            assert!(matches!(translated(full), StoreError::Full(_)));
-        }
-        for denied in [
-            libc::EACCES,
-            libc::EPERM,
-            libc::EROFS,
-            libc::ENOTDIR,
-            libc::EISDIR,
-            libc::ENAMETOOLONG,
-        ] {
-            assert!(
-                matches!(translated(denied), StoreError::Denied(_)),
-                "{denied}"
-            );
-        }
-        assert!(matches!(translated(libc::ENOENT), StoreError::NotFound(_)));
-        assert!(matches!(translated(libc::EIO), StoreError::Unavailable(_)));
     }
 }

@@ -267,10 +267,7 @@ fn object_name(key: &str) -> Option<(&str, &str)> {
 }
 
 fn visible(objects: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
-    objects
-        .into_iter()
-        .filter(|object| is_visible(object))
-        .collect()
+    objects.into_iter().filter(is_visible).collect()
 }
 
 /// Whether an object of a folder is data: not hidden, and not the empty object that marks a folder in S3.
