@@ -5,8 +5,11 @@
 //! time of a name never repeats or goes back, even when the clock does.
 
 mod incoming;
+mod listing;
 
-use std::ffi::OsStr;
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
@@ -20,6 +23,7 @@ use bytes::Bytes;
 
 use super::{Condition, ObjectMeta, Store, StoreError, Version};
 use incoming::{Incoming, Staged};
+use listing::list_folder;
 
 /// How often a file is read again that was changed in place while it was read.
 const READ_ATTEMPTS: usize = 3;
@@ -229,16 +233,7 @@ impl Folder {
         } else {
             self.path_of(prefix)?
         };
-        let mut listing = Listing {
-            root: &self.root,
-            objects: Vec::new(),
-            above: Vec::new(),
-        };
-        listing.folder(&start, prefix)?;
-        listing
-            .objects
-            .sort_by(|left, right| left.key.cmp(&right.key));
-        Ok(listing.objects)
+        list_folder(&self.root, &start, prefix)
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -325,66 +320,6 @@ fn publish(staged: Staged, current: Option<&Metadata>, path: &Path) -> io::Resul
     }
     staged.rename(path)?;
     Ok(version)
-}
-
-/// Walks folders, following symbolic links, but never into a folder that it is in.
-struct Listing<'folder> {
-    root: &'folder Path,
-    objects: Vec<ObjectMeta>,
-    above: Vec<(u64, u64)>,
-}
-
-impl Listing<'_> {
-    fn folder(&mut self, folder: &Path, key: &str) -> Result<(), StoreError> {
-        let failed = |error: io::Error| translate("cannot list", folder, &error);
-        let entries = match fs::read_dir(folder) {
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Ok(());
-            }
-            other => other.map_err(failed)?,
-        };
-        let metadata = fs::metadata(folder).map_err(failed)?;
-        let identity = (metadata.dev(), metadata.ino());
-        if self.above.contains(&identity) {
-            return Ok(());
-        }
-        self.above.push(identity);
-        for entry in entries {
-            self.entry(&entry.map_err(failed)?.path(), key)?;
-        }
-        self.above.pop();
-        Ok(())
-    }
-
-    fn entry(&mut self, path: &Path, folder_key: &str) -> Result<(), StoreError> {
-        let Some(name) = path.file_name().and_then(OsStr::to_str) else {
-            return Err(StoreError::Denied(format!(
-                "{}: the name is not UTF-8; rename it",
-                path.display()
-            )));
-        };
-        if name == incoming::FOLDER && path.parent() == Some(self.root) {
-            return Ok(());
-        }
-        let key = if folder_key.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{folder_key}/{name}")
-        };
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => self.folder(path, &key),
-            Ok(metadata) if metadata.is_file() => {
-                self.objects.push(object(key, &metadata));
-                Ok(())
-            }
-            Ok(_) => Ok(()),
-            // Removed since the folder was read, or a link to nothing.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(translate("cannot read", path, &error)),
-        }
-    }
 }
 
 fn object(key: String, metadata: &Metadata) -> ObjectMeta {

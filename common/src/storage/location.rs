@@ -275,10 +275,7 @@ fn object_name(key: &str) -> Option<(&str, &str)> {
 }
 
 fn visible(objects: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
-    objects
-        .into_iter()
-        .filter(|object| is_visible(object))
-        .collect()
+    objects.into_iter().filter(is_visible).collect()
 }
 
 /// Whether an object of a folder is data: not hidden, and not the empty object that marks a folder in S3.
@@ -289,4 +286,116 @@ fn is_visible(object: &ObjectMeta) -> bool {
             .key
             .split('/')
             .any(|segment| segment.starts_with(['_', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> String {
+        Location::parse(text).unwrap().to_string()
+    }
+
+    #[test]
+    fn locations_are_read_as_the_contract_says() {
+        let here = std::env::current_dir().unwrap().display().to_string();
+        for (text, shown) in [
+            ("s3://bucket", "s3://bucket"),
+            ("s3://bucket/", "s3://bucket"),
+            ("s3://bucket/a/b/", "s3://bucket/a/b"),
+            ("s3://bucket/a b+c%20d=é", "s3://bucket/a b+c%20d=é"),
+            ("/data/in/", "/data/in"),
+            ("file:///data/in", "/data/in"),
+            (
+                "file:///data/with%20space%2Band%zz",
+                "/data/with space+and%zz",
+            ),
+            ("file://localhost/data", "/data"),
+            ("/data/100%25 of+it", "/data/100%25 of+it"),
+        ] {
+            assert_eq!(parsed(text), shown, "{text}");
+        }
+        assert_eq!(parsed("data"), format!("{here}/data"));
+        assert_eq!(parsed("./a/../b"), format!("{here}/a/../b"));
+    }
+
+    #[test]
+    fn what_is_no_location_is_a_setting() {
+        let wrong = [
+            "",
+            "s3://",
+            "s3:///key",
+            "s3://a b/key",
+            "gs://bucket/x",
+            "https://host/x",
+            "file://host/x",
+            "file://",
+            "a\0b",
+        ];
+        for text in wrong {
+            let parsed = Location::parse(text);
+            assert!(
+                matches!(parsed, Err(Error::Setting(_))),
+                "{text}: {parsed:?}"
+            );
+        }
+    }
+
+    async fn keys(location: &str) -> Result<Vec<String>> {
+        let found = open_data(&Location::parse(location).unwrap()).await?;
+        Ok(found.objects.into_iter().map(|object| object.key).collect())
+    }
+
+    #[tokio::test]
+    async fn data_is_one_file_or_all_below_a_folder_that_nothing_hides() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().display().to_string();
+        let files = [
+            "z.csv",
+            "a/b c+é%20=.parquet",
+            "_SUCCESS",
+            ".hidden/x.csv",
+            "_tmp/x.csv",
+            "a/_x.csv",
+            "Z.csv",
+        ];
+        for file in files {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        assert_eq!(
+            keys(&root).await.unwrap(),
+            ["Z.csv", "a/b c+é%20=.parquet", "z.csv"]
+        );
+        assert_eq!(
+            keys(&format!("{root}/_SUCCESS")).await.unwrap(),
+            ["_SUCCESS"]
+        );
+        assert_eq!(keys(&format!("{root}/_tmp")).await.unwrap(), ["x.csv"]);
+        let missing = keys(&format!("{root}/nothing")).await;
+        assert!(
+            matches!(&missing, Err(Error::Access(text)) if text.contains("/nothing")),
+            "{missing:?}"
+        );
+        std::fs::create_dir(folder.path().join("empty")).unwrap();
+        let empty = keys(&format!("{root}/empty")).await;
+        assert!(
+            matches!(&empty, Err(Error::Data(text)) if text.contains("/empty")),
+            "{empty:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_store_of_a_missing_folder_is_empty_and_one_of_a_file_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("deep/missing");
+        let store = Location::Local(missing.clone()).open().await.unwrap();
+        assert_eq!(store.list("").await.unwrap(), []);
+        assert!(!missing.exists());
+        store.put("key", "x".into()).await.unwrap();
+        assert!(missing.join("key").is_file());
+        let opened = Location::Local(missing.join("key")).open().await;
+        assert!(matches!(opened, Err(Error::Access(_))), "{opened:?}");
+    }
 }

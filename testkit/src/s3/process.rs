@@ -143,7 +143,8 @@ fn options(folder: &Path, ports: &[u16; 8]) -> Vec<String> {
         "-master.electionTimeout=1s".to_owned(),
         "-master.heartbeatInterval=100ms".to_owned(),
         "-master.volumeSizeLimitMB=1024".to_owned(),
-        "-volume.max=0".to_owned(),
+        // Every bucket takes seven, whatever little they hold.
+        "-volume.max=10000".to_owned(),
         format!("-volume.port={volume}"),
         format!("-volume.port.grpc={volume_grpc}"),
         "-filer".to_owned(),

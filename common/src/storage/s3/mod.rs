@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
 
@@ -129,7 +130,7 @@ impl S3Store {
         self.client
             .config()
             .retry_config()
-            .map_or(3, |retries| retries.max_attempts())
+            .map_or(3, RetryConfig::max_attempts)
             .max(1)
     }
 

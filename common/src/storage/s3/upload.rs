@@ -46,7 +46,7 @@ pub(super) async fn put_if(
     for attempt in 1.. {
         match put_at_once(store, key, &content, Some(condition)).await {
             Err(failure) if failure.kind == Kind::InProgress && attempt < IN_PROGRESS_ATTEMPTS => {
-                back_off(attempt).await
+                back_off(attempt).await;
             }
             // If-Match on a key that is gone.
             Err(failure) if failure.kind == Kind::NotFound => {
