@@ -9,7 +9,7 @@ use super::values::{Derived, ValueType, Values};
 use super::vector::{Vector, and, arithmetic, finite, map_numbers, or, zip_numbers};
 
 /// Rows evaluated at a time: the intermediate results of a block stay in the processor's cache.
-const BLOCK_ROWS: usize = 2048;
+pub(super) const BLOCK_ROWS: usize = 2048;
 
 /// Evaluates `root`, whose columns were checked to be of type and have `rows` rows, and which is of type `result`.
 pub(super) fn evaluate<'a>(
