@@ -5,6 +5,7 @@
 //! telemetry tells.
 
 pub mod error;
+pub mod features;
 pub mod storage;
 
 pub use error::{Error, Result};

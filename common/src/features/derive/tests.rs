@@ -50,7 +50,9 @@ impl Batch {
             };
             (name.clone(), column)
         });
-        Self { columns: columns.collect() }
+        Self {
+            columns: columns.collect(),
+        }
     }
 }
 
@@ -63,10 +65,14 @@ enum Cell {
 
 fn cells(derived: &Derived<'_>) -> Vec<Cell> {
     match derived {
-        Derived::Number(values) => {
-            values.iter().map(|value| Cell::Number((!value.is_nan()).then_some(*value))).collect()
-        }
-        Derived::Text(values) => values.iter().map(|value| Cell::Text(value.map(str::to_owned))).collect(),
+        Derived::Number(values) => values
+            .iter()
+            .map(|value| Cell::Number((!value.is_nan()).then_some(*value)))
+            .collect(),
+        Derived::Text(values) => values
+            .iter()
+            .map(|value| Cell::Text(value.map(str::to_owned)))
+            .collect(),
     }
 }
 

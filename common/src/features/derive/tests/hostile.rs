@@ -9,15 +9,28 @@ fn long_sums_are_fine() {
     let sql = vec!["a"; 2000].join(" + ");
     let batch = Batch::default().with("a", Column::Number(vec![1.0, 2.0]));
     let expression = parse(&sql).unwrap();
-    assert_eq!(expression.evaluate(&batch, 2).unwrap(), Derived::Number(vec![2000.0, 4000.0]));
+    assert_eq!(
+        expression.evaluate(&batch, 2).unwrap(),
+        Derived::Number(vec![2000.0, 4000.0])
+    );
 }
 
 #[test]
 fn what_is_too_large_is_refused() {
     let too_long = vec!["a"; 3000].join(" + ");
-    assert!(parse(&too_long).unwrap_err().to_string().contains("words and signs"));
+    assert!(
+        parse(&too_long)
+            .unwrap_err()
+            .to_string()
+            .contains("words and signs")
+    );
     let too_many_bytes = " ".repeat(70_000);
-    assert!(parse(&too_many_bytes).unwrap_err().to_string().contains("bytes"));
+    assert!(
+        parse(&too_many_bytes)
+            .unwrap_err()
+            .to_string()
+            .contains("bytes")
+    );
 }
 
 #[test]
@@ -57,10 +70,75 @@ fn deep_nesting_is_refused_without_exhausting_the_stack() {
 }
 
 const WORDS: &[&str] = &[
-    "a", "b", "\"c d\"", "1", "2.5", "'x'", "+", "-", "*", "/", "(", ")", ",", "=", "<>", "<", ">=", "AND", "OR", "NOT", "IS", "NULL",
-    "BETWEEN", "IN", "CASE", "WHEN", "THEN", "ELSE", "END", "COALESCE", "NULLIF", "ABS", "FLOOR", "EXTRACT", "YEAR", "FROM", "DATE",
-    "TIMESTAMP", "'2024-01-01'", "DATE_DIFF", "'day'", "TRUE", "SELECT", "OVER", "INTERVAL", "CAST", "AS", "INT", "::", "[", "]", ".",
-    "LIKE", "ARRAY", "STRUCT", "{", "}", ";", "--", "?", "@", "$1", "||", "EXISTS", "ROW", "POSITION", "TRIM", "OVERLAY", "MATCH",
+    "a",
+    "b",
+    "\"c d\"",
+    "1",
+    "2.5",
+    "'x'",
+    "+",
+    "-",
+    "*",
+    "/",
+    "(",
+    ")",
+    ",",
+    "=",
+    "<>",
+    "<",
+    ">=",
+    "AND",
+    "OR",
+    "NOT",
+    "IS",
+    "NULL",
+    "BETWEEN",
+    "IN",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "COALESCE",
+    "NULLIF",
+    "ABS",
+    "FLOOR",
+    "EXTRACT",
+    "YEAR",
+    "FROM",
+    "DATE",
+    "TIMESTAMP",
+    "'2024-01-01'",
+    "DATE_DIFF",
+    "'day'",
+    "TRUE",
+    "SELECT",
+    "OVER",
+    "INTERVAL",
+    "CAST",
+    "AS",
+    "INT",
+    "::",
+    "[",
+    "]",
+    ".",
+    "LIKE",
+    "ARRAY",
+    "STRUCT",
+    "{",
+    "}",
+    ";",
+    "--",
+    "?",
+    "@",
+    "$1",
+    "||",
+    "EXISTS",
+    "ROW",
+    "POSITION",
+    "TRIM",
+    "OVERLAY",
+    "MATCH",
 ];
 
 proptest! {
