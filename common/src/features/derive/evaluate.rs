@@ -42,7 +42,7 @@ fn append<'a>(derived: &mut Derived<'a>, vector: Vector<'_, 'a>, rows: usize) {
         Derived::Number(numbers) => match vector {
             Vector::Number(values) | Vector::Date(values) => numbers.extend(values.iter().copied()),
             Vector::Boolean(values) => {
-                numbers.extend(values.iter().map(|value| value.map_or(f64::NAN, f64::from)))
+                numbers.extend(values.iter().map(|value| value.map_or(f64::NAN, f64::from)));
             }
             Vector::Text(_) | Vector::Null => numbers.extend(std::iter::repeat_n(f64::NAN, rows)),
         },
