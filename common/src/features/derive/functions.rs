@@ -1,6 +1,8 @@
 //! The functions of the subset, and what to say of all others.
 
-use sqlparser::ast::{Expr, Function as SqlFunction, FunctionArg, FunctionArgExpr, FunctionArguments};
+use sqlparser::ast::{
+    Expr, Function as SqlFunction, FunctionArg, FunctionArgExpr, FunctionArguments,
+};
 
 use super::calendar::{DatePart, DateUnit};
 use super::error::Problem;
@@ -8,18 +10,75 @@ use super::node::{Function, Literal, Node, Unary};
 use super::parse::Converter;
 
 const AGGREGATES: &[&str] = &[
-    "ANY_VALUE", "APPROX_DISTINCT", "APPROX_PERCENTILE", "ARBITRARY", "ARRAY_AGG", "AVG", "BOOL_AND", "BOOL_OR", "CORR", "COUNT",
-    "COUNT_IF", "FIRST", "LAST", "LISTAGG", "MAX", "MAX_BY", "MEAN", "MEDIAN", "MIN", "MIN_BY", "MODE", "QUANTILE", "STDDEV",
-    "STDDEV_POP", "STDDEV_SAMP", "STRING_AGG", "SUM", "VARIANCE", "VAR_POP", "VAR_SAMP",
+    "ANY_VALUE",
+    "APPROX_DISTINCT",
+    "APPROX_PERCENTILE",
+    "ARBITRARY",
+    "ARRAY_AGG",
+    "AVG",
+    "BOOL_AND",
+    "BOOL_OR",
+    "CORR",
+    "COUNT",
+    "COUNT_IF",
+    "FIRST",
+    "LAST",
+    "LISTAGG",
+    "MAX",
+    "MAX_BY",
+    "MEAN",
+    "MEDIAN",
+    "MIN",
+    "MIN_BY",
+    "MODE",
+    "QUANTILE",
+    "STDDEV",
+    "STDDEV_POP",
+    "STDDEV_SAMP",
+    "STRING_AGG",
+    "SUM",
+    "VARIANCE",
+    "VAR_POP",
+    "VAR_SAMP",
 ];
 const WINDOWS: &[&str] = &[
-    "CUME_DIST", "DENSE_RANK", "FIRST_VALUE", "LAG", "LAST_VALUE", "LEAD", "NTH_VALUE", "NTILE", "PERCENT_RANK", "RANK",
+    "CUME_DIST",
+    "DENSE_RANK",
+    "FIRST_VALUE",
+    "LAG",
+    "LAST_VALUE",
+    "LEAD",
+    "NTH_VALUE",
+    "NTILE",
+    "PERCENT_RANK",
+    "RANK",
     "ROW_NUMBER",
 ];
-const RANDOM: &[&str] = &["GEN_RANDOM_UUID", "NEWID", "RAND", "RANDN", "RANDOM", "SETSEED", "SHUFFLE", "UUID"];
+const RANDOM: &[&str] = &[
+    "GEN_RANDOM_UUID",
+    "NEWID",
+    "RAND",
+    "RANDN",
+    "RANDOM",
+    "SETSEED",
+    "SHUFFLE",
+    "UUID",
+];
 const CLOCKS: &[&str] = &[
-    "CLOCK_TIMESTAMP", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "CURRENT_TIMEZONE", "GETDATE", "LOCALTIME",
-    "LOCALTIMESTAMP", "NOW", "SYSDATE", "TODAY", "TRANSACTION_TIMESTAMP", "UNIX_TIMESTAMP", "UTC_TIMESTAMP",
+    "CLOCK_TIMESTAMP",
+    "CURRENT_DATE",
+    "CURRENT_TIME",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_TIMEZONE",
+    "GETDATE",
+    "LOCALTIME",
+    "LOCALTIMESTAMP",
+    "NOW",
+    "SYSDATE",
+    "TODAY",
+    "TRANSACTION_TIMESTAMP",
+    "UNIX_TIMESTAMP",
+    "UTC_TIMESTAMP",
 ];
 
 const FUNCTIONS: &str = "the functions are COALESCE, NULLIF, LEAST, GREATEST, ABS, LN, EXP, SQRT, POWER, FLOOR, CEIL, ROUND, \
@@ -40,7 +99,9 @@ pub(super) fn convert(converter: &mut Converter, function: SqlFunction) -> Resul
         || function.uses_odbc_syntax
         || function.parameters != FunctionArguments::None;
     if function_has_more {
-        return Err(Problem::Unsupported(format!("{name} takes arguments in parentheses and nothing else")));
+        return Err(Problem::Unsupported(format!(
+            "{name} takes arguments in parentheses and nothing else"
+        )));
     }
     let arguments = plain_arguments(&name, function.args)?;
     if let Some(part) = DatePart::named(&name) {
@@ -70,14 +131,23 @@ fn call(converter: &mut Converter, name: &str, arguments: Vec<Expr>) -> Result<N
         _ => return Err(unknown(name)),
     };
     if !allowed.contains(&arguments.len()) {
-        let wanted = if *allowed.start() == 1 && *allowed.end() > 1 { "at least 1".to_owned() } else { allowed.start().to_string() };
+        let wanted = if *allowed.start() == 1 && *allowed.end() > 1 {
+            "at least 1".to_owned()
+        } else {
+            allowed.start().to_string()
+        };
         return Err(wrong_count(name, &wanted, arguments.len()));
     }
-    let arguments = arguments.into_iter().map(|argument| converter.convert(argument));
+    let arguments = arguments
+        .into_iter()
+        .map(|argument| converter.convert(argument));
     Ok(Node::Call(function, arguments.collect::<Result<_, _>>()?))
 }
 
-fn date_difference(converter: &mut Converter, [unit, earlier, later]: [Expr; 3]) -> Result<Node, Problem> {
+fn date_difference(
+    converter: &mut Converter,
+    [unit, earlier, later]: [Expr; 3],
+) -> Result<Node, Problem> {
     let unit = match converter.convert(unit)? {
         Node::Literal(Literal::Text(name)) => DateUnit::named(&name.to_lowercase()),
         _ => None,
@@ -87,33 +157,48 @@ fn date_difference(converter: &mut Converter, [unit, earlier, later]: [Expr; 3])
             "DATE_DIFF takes a unit first: 'millisecond', 'second', 'minute', 'hour', 'day', 'week', 'month', 'quarter' or 'year'",
         )
     })?;
-    Ok(Node::DateDifference(unit, converter.boxed(earlier)?, converter.boxed(later)?))
+    Ok(Node::DateDifference(
+        unit,
+        converter.boxed(earlier)?,
+        converter.boxed(later)?,
+    ))
 }
 
 /// The arguments of `f(a, b)`, without what aggregates may have there.
 fn plain_arguments(name: &str, arguments: FunctionArguments) -> Result<Vec<Expr>, Problem> {
     let list = match arguments {
         FunctionArguments::None => return Ok(Vec::new()),
-        FunctionArguments::Subquery(_) => return Err(Problem::Unsupported(format!("{name} of a subquery is not supported"))),
+        FunctionArguments::Subquery(_) => {
+            return Err(Problem::Unsupported(format!(
+                "{name} of a subquery is not supported"
+            )));
+        }
         FunctionArguments::List(list) => list,
     };
     if list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
-        return Err(Problem::Unsupported(format!("{name} takes plain values only")));
+        return Err(Problem::Unsupported(format!(
+            "{name} takes plain values only"
+        )));
     }
     let plain = list.args.into_iter().map(|argument| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Ok(expression),
-        other => Err(Problem::Unsupported(format!("{name} takes plain values, not `{other}`"))),
+        other => Err(Problem::Unsupported(format!(
+            "{name} takes plain values, not `{other}`"
+        ))),
     });
     plain.collect()
 }
 
 fn exactly<const COUNT: usize>(name: &str, arguments: Vec<Expr>) -> Result<[Expr; COUNT], Problem> {
-    <[Expr; COUNT]>::try_from(arguments).map_err(|given| wrong_count(name, &COUNT.to_string(), given.len()))
+    <[Expr; COUNT]>::try_from(arguments)
+        .map_err(|given| wrong_count(name, &COUNT.to_string(), given.len()))
 }
 
 fn wrong_count(name: &str, wanted: &str, given: usize) -> Problem {
     let plural = if wanted.ends_with('1') { "" } else { "s" };
-    Problem::Unsupported(format!("{name} takes {wanted} argument{plural}, not {given}"))
+    Problem::Unsupported(format!(
+        "{name} takes {wanted} argument{plural}, not {given}"
+    ))
 }
 
 /// What a feature must not use, whatever its arguments are.
@@ -122,7 +207,9 @@ fn forbidden(name: &str) -> Option<Problem> {
         return Some(not_row_by_row(name, "an aggregate"));
     }
     if RANDOM.contains(&name) {
-        return Some(Problem::Unsupported(format!("{name} is random: a derived feature must be the same whenever it is computed")));
+        return Some(Problem::Unsupported(format!(
+            "{name} is random: a derived feature must be the same whenever it is computed"
+        )));
     }
     CLOCKS.contains(&name).then(|| {
         Problem::Unsupported(format!(
@@ -132,7 +219,9 @@ fn forbidden(name: &str) -> Option<Problem> {
 }
 
 fn not_row_by_row(name: &str, what: &str) -> Problem {
-    Problem::Unsupported(format!("{name} is {what}: a derived feature is computed row by row, from columns of the same row"))
+    Problem::Unsupported(format!(
+        "{name} is {what}: a derived feature is computed row by row, from columns of the same row"
+    ))
 }
 
 fn unknown(name: &str) -> Problem {
@@ -141,11 +230,15 @@ fn unknown(name: &str) -> Problem {
         "IFNULL" | "NVL" | "ISNULL" => "; use COALESCE",
         "IF" | "IIF" | "DECODE" => "; use CASE WHEN … THEN … ELSE … END",
         "DATEDIFF" | "DATE_SUB" | "TIMESTAMPDIFF" => "; use DATE_DIFF('day', earlier, later)",
-        "DATE" | "TO_DATE" | "DATE_PARSE" | "FROM_UNIXTIME" | "FROM_ISO8601_DATE" => "; dates come as date columns or as DATE 'yyyy-mm-dd'",
+        "DATE" | "TO_DATE" | "DATE_PARSE" | "FROM_UNIXTIME" | "FROM_ISO8601_DATE" => {
+            "; dates come as date columns or as DATE 'yyyy-mm-dd'"
+        }
         "DATE_PART" => "; use EXTRACT(YEAR FROM d) or YEAR(d)",
         _ => "",
     };
-    Problem::Unsupported(format!("the function {name} is not supported{hint}; {FUNCTIONS}"))
+    Problem::Unsupported(format!(
+        "the function {name} is not supported{hint}; {FUNCTIONS}"
+    ))
 }
 
 pub(super) fn unknown_part(name: &str) -> Problem {

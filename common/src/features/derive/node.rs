@@ -11,10 +11,25 @@ pub(super) enum Node {
     Negate(Box<Node>),
     Not(Box<Node>),
     /// `first op a op b …`, applied from left to right. Long sums are one node, not a deep tree.
-    Chain { first: Box<Node>, rest: Vec<(Operator, Node)> },
-    IsNull { operand: Box<Node>, negated: bool },
-    Between { operand: Box<Node>, low: Box<Node>, high: Box<Node>, negated: bool },
-    In { operand: Box<Node>, list: Vec<Node>, negated: bool },
+    Chain {
+        first: Box<Node>,
+        rest: Vec<(Operator, Node)>,
+    },
+    IsNull {
+        operand: Box<Node>,
+        negated: bool,
+    },
+    Between {
+        operand: Box<Node>,
+        low: Box<Node>,
+        high: Box<Node>,
+        negated: bool,
+    },
+    In {
+        operand: Box<Node>,
+        list: Vec<Node>,
+        negated: bool,
+    },
     Case(Case),
     Call(Function, Vec<Node>),
     Part(DatePart, Box<Node>),

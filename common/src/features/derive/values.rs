@@ -47,7 +47,10 @@ impl<S: AsRef<str> + Sync> TextColumn for Vec<Option<S>> {
     }
 
     fn get(&self, row: usize) -> Option<&str> {
-        self.as_slice().get(row).and_then(Option::as_ref).map(AsRef::as_ref)
+        self.as_slice()
+            .get(row)
+            .and_then(Option::as_ref)
+            .map(AsRef::as_ref)
     }
 }
 

@@ -56,7 +56,9 @@ impl<'f, 'a> Vector<'f, 'a> {
     /// Which rows are missing.
     pub(super) fn missing(&self, rows: usize) -> Vec<bool> {
         match self {
-            Self::Number(values) | Self::Date(values) => values.iter().map(|value| value.is_nan()).collect(),
+            Self::Number(values) | Self::Date(values) => {
+                values.iter().map(|value| value.is_nan()).collect()
+            }
             Self::Boolean(values) => values.iter().map(Option::is_none).collect(),
             Self::Text(values) => values.iter().map(Option::is_none).collect(),
             Self::Null => vec![true; rows],
@@ -66,8 +68,12 @@ impl<'f, 'a> Vector<'f, 'a> {
     fn pair(self, other: Self, rows: usize) -> Result<Pair<'f, 'a>, Problem> {
         Ok(match (self, other) {
             (Self::Null, Self::Null) => Pair::Null,
-            (Self::Number(left), right) => Pair::Float(left, right.into_numbers(rows)?, Self::Number),
-            (left, Self::Number(right)) => Pair::Float(left.into_numbers(rows)?, right, Self::Number),
+            (Self::Number(left), right) => {
+                Pair::Float(left, right.into_numbers(rows)?, Self::Number)
+            }
+            (left, Self::Number(right)) => {
+                Pair::Float(left.into_numbers(rows)?, right, Self::Number)
+            }
             (Self::Date(left), right) => Pair::Float(left, right.into_dates(rows)?, Self::Date),
             (left, Self::Date(right)) => Pair::Float(left.into_dates(rows)?, right, Self::Date),
             (Self::Boolean(left), right) => Pair::Boolean(left, right.into_booleans(rows)?),
@@ -79,14 +85,24 @@ impl<'f, 'a> Vector<'f, 'a> {
     }
 
     /// `self comparison other`; missing where either is.
-    pub(super) fn compare(self, comparison: Comparison, other: Self, rows: usize) -> Result<Vec<Option<bool>>, Problem> {
+    pub(super) fn compare(
+        self,
+        comparison: Comparison,
+        other: Self,
+        rows: usize,
+    ) -> Result<Vec<Option<bool>>, Problem> {
         Ok(match self.pair(other, rows)? {
             Pair::Null => vec![None; rows],
-            Pair::Float(left, right, _) => {
-                zip(&left, &right, |left, right| left.partial_cmp(&right).map(|order| comparison.holds(order)))
-            }
-            Pair::Boolean(left, right) => zip(&left, &right, |left, right| compare_present(comparison, left, right)),
-            Pair::Text(left, right) => zip(&left, &right, |left, right| compare_present(comparison, left, right)),
+            Pair::Float(left, right, _) => zip(&left, &right, |left, right| {
+                left.partial_cmp(&right)
+                    .map(|order| comparison.holds(order))
+            }),
+            Pair::Boolean(left, right) => zip(&left, &right, |left, right| {
+                compare_present(comparison, left, right)
+            }),
+            Pair::Text(left, right) => zip(&left, &right, |left, right| {
+                compare_present(comparison, left, right)
+            }),
         })
     }
 
@@ -106,13 +122,20 @@ fn unchecked() -> Problem {
     Problem::Type("operands are of types that do not go together".to_owned())
 }
 
-fn compare_present<T: Ord>(comparison: Comparison, left: Option<T>, right: Option<T>) -> Option<bool> {
+fn compare_present<T: Ord>(
+    comparison: Comparison,
+    left: Option<T>,
+    right: Option<T>,
+) -> Option<bool> {
     let order: Ordering = left?.cmp(&right?);
     Some(comparison.holds(order))
 }
 
 fn zip<T: Copy, R>(left: &[T], right: &[T], combine: impl Fn(T, T) -> R) -> Vec<R> {
-    left.iter().zip(right).map(|(left, right)| combine(*left, *right)).collect()
+    left.iter()
+        .zip(right)
+        .map(|(left, right)| combine(*left, *right))
+        .collect()
 }
 
 fn pick<T: Copy>(mask: &[Option<bool>], yes: &[T], no: &[T], missing: T) -> Vec<T> {
@@ -132,7 +155,10 @@ pub(super) fn finite(value: f64) -> f64 {
 }
 
 /// Applies `function` to every number; a result that is not finite is missing.
-pub(super) fn map_numbers(numbers: Cow<'_, [f64]>, function: impl Fn(f64) -> f64) -> Cow<'static, [f64]> {
+pub(super) fn map_numbers(
+    numbers: Cow<'_, [f64]>,
+    function: impl Fn(f64) -> f64,
+) -> Cow<'static, [f64]> {
     let mut values = numbers.into_owned();
     for value in &mut values {
         *value = finite(function(*value));
@@ -141,7 +167,11 @@ pub(super) fn map_numbers(numbers: Cow<'_, [f64]>, function: impl Fn(f64) -> f64
 }
 
 /// Applies `function` to every pair of numbers; a result that is not finite is missing.
-pub(super) fn zip_numbers(left: Cow<'_, [f64]>, right: &[f64], function: impl Fn(f64, f64) -> f64) -> Cow<'static, [f64]> {
+pub(super) fn zip_numbers(
+    left: Cow<'_, [f64]>,
+    right: &[f64],
+    function: impl Fn(f64, f64) -> f64,
+) -> Cow<'static, [f64]> {
     let mut values = left.into_owned();
     for (value, right) in values.iter_mut().zip(right) {
         *value = finite(function(*value, *right));
@@ -150,7 +180,11 @@ pub(super) fn zip_numbers(left: Cow<'_, [f64]>, right: &[f64], function: impl Fn
 }
 
 /// `left operator right`, in 64-bit floats.
-pub(super) fn arithmetic(operator: Arithmetic, left: Cow<'_, [f64]>, right: &[f64]) -> Cow<'static, [f64]> {
+pub(super) fn arithmetic(
+    operator: Arithmetic,
+    left: Cow<'_, [f64]>,
+    right: &[f64],
+) -> Cow<'static, [f64]> {
     match operator {
         Arithmetic::Add => zip_numbers(left, right, |left, right| left + right),
         Arithmetic::Subtract => zip_numbers(left, right, |left, right| left - right),
