@@ -103,7 +103,7 @@ async fn predict(
         finish_again(settings, records, &outcome, &model_run).await?;
         return Ok(outcome);
     }
-    let model = Model::load(&models, model_run, context.limits.threads.value).await?;
+    let model = Model::load(&models, model_run).await?;
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 

@@ -28,13 +28,14 @@ impl Model {
     /// # Errors
     /// [`Error::Model`] where it is missing, rejected, damaged or predicts its golden rows otherwise here than where it
     /// was trained.
-    pub async fn load(models: &ModelStore, run: ModelRun, threads: usize) -> Result<Self> {
+    pub async fn load(models: &ModelStore, run: ModelRun) -> Result<Self> {
         let LoadedModel { run, metadata, model, .. } = load_run(models, run).await?;
         let location = models.location_of(&models.key(&run.path()));
         common::xgboost::check_version()?;
         let mut booster = Booster::load(&model)
             .map_err(|error| Error::Model(format!("{location}/model.ubj cannot be loaded: {error}")))?;
-        booster.set_threads(threads)?;
+        // Batches are scored side by side, each on one thread.
+        booster.set_threads(1)?;
         check_golden_rows(&booster, &metadata, &location)?;
         let encoder = Encoder::bind(&metadata.features, &metadata.spec.ranges)?;
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();

@@ -5,24 +5,18 @@ use std::process::ExitCode;
 use common::run::{Limits, RunId, Shutdown};
 use common::settings::{Parsed, parse};
 use common::telemetry::{Config, Program, Telemetry};
-use common::Error;
-use predict::settings::{Arguments, Command, Settings};
+use predict::settings::{Arguments, Settings};
 use predict::{Context, prepare};
 
 fn main() -> ExitCode {
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
-        Ok(Parsed::Run(arguments)) => match (arguments.command, arguments.settings) {
-            (Some(Command::Prepare(settings)), _) => start(*settings, true),
-            (None, Some(settings)) => start(settings, false),
-            (None, None) => common::telemetry::refuse(Program::Predict, &nothing_asked()),
+        Ok(Parsed::Run(arguments)) => match *arguments {
+            Arguments::Prepare(settings) => start(*settings, true),
+            Arguments::Predict(settings) => start(*settings, false),
         },
         Err(error) => common::telemetry::refuse(Program::Predict, &error),
     }
-}
-
-fn nothing_asked() -> Error {
-    Error::Setting("--input (INPUT_DATA), --output (OUTPUT) and --models (MODELS) are required (see --help)".to_owned())
 }
 
 fn start(settings: Settings, only_prepare: bool) -> ExitCode {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use common::features::encode::BadRows;
 use common::features::quality::data_quality_score;
-use common::registry::{ModelStore, load, resolve};
+use common::registry::{ModelStore, resolve};
 use common::run::now_rfc3339;
 use common::table::{ColumnSource, Dataset};
 use common::telemetry::{Outcome, Summary, Telemetry};
@@ -34,7 +34,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
 async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
     summary.set("prepare", true);
     let records = RunRecords { store: settings.output.open().await?, run_id: context.run_id.clone() };
-    let checked = check(settings, context, summary).await;
+    let checked = check(settings, summary).await;
     let error = checked.as_ref().err();
     let report = json!({
         "format_version": common::registry::FORMAT_VERSION,
@@ -55,10 +55,10 @@ async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) 
     checked.and(written)
 }
 
-async fn check(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
+async fn check(settings: &Settings, summary: &mut Summary) -> Result<()> {
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
     let model = match resolve(&models, &settings.model_version).await? {
-        Some(run) => Some(Model::load(&models, load::load_run(&models, run).await?.run, context.limits.threads.value).await?),
+        Some(run) => Some(Model::load(&models, run).await?),
         None => None,
     };
     summary.set("model", model.as_ref().map(|model| model.run.to_string()));

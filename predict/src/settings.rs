@@ -1,31 +1,52 @@
 //! What a run of `predict` was asked to do.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, ValueEnum};
 use common::registry::Selector;
 use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, env, finite};
 use common::storage::Location;
 
-/// Scores every row of a table with a published model.
-#[derive(Debug, Parser)]
-#[command(name = "predict", version, about, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
-#[command(after_help = "Every flag is also an environment variable, named beside it; a flag wins. Exit codes: 0 complete, \
-    2 a setting is wrong, 4 the data is wrong, 5 storage failed (try again), 6 the model cannot be used, 8 memory or \
-    disk, 143 stopped (run again with the same run id).")]
-pub struct Arguments {
-    /// Check a coming run instead of scoring
-    #[command(subcommand)]
-    pub command: Option<Command>,
-
-    /// What to score
-    #[command(flatten)]
-    pub settings: Option<Settings>,
+/// What `predict` was asked to do.
+#[derive(Debug)]
+pub enum Arguments {
+    /// Score the input.
+    Predict(Box<Settings>),
+    /// Check a coming run without scoring.
+    Prepare(Box<Settings>),
 }
 
-/// What `predict` does besides predicting.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Check model, schema, sizes and a sample of a coming run, without scoring
-    Prepare(Box<Settings>),
+impl CommandFactory for Arguments {
+    fn command() -> Command {
+        let prepare = Command::new("prepare").about("Check model, schema, sizes and a sample of a coming run, without scoring");
+        let predict = Command::new("predict")
+            .version(env!("CARGO_PKG_VERSION"))
+            .about("Scores every row of a table with a published model.")
+            .after_help(
+                "Every flag is also an environment variable, named beside it; a flag wins. Exit codes: 0 complete, 2 a \
+                 setting is wrong, 4 the data is wrong, 5 storage failed (try again), 6 the model cannot be used, 8 \
+                 memory or disk, 143 stopped (run again with the same run id).",
+            )
+            .subcommand_negates_reqs(true);
+        Settings::augment_args(predict).subcommand(Settings::augment_args(prepare))
+    }
+
+    fn command_for_update() -> Command {
+        Self::command()
+    }
+}
+
+impl FromArgMatches for Arguments {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let settings = |matches: &ArgMatches| Settings::from_arg_matches(matches).map(Box::new);
+        match matches.subcommand() {
+            Some(("prepare", prepare)) => settings(prepare).map(Self::Prepare),
+            _ => settings(matches).map(Self::Predict),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// The settings of a prediction run.

@@ -5,16 +5,15 @@ use std::process::ExitCode;
 use common::run::{Limits, RunId, Shutdown};
 use common::settings::{Parsed, parse};
 use common::telemetry::{Config, Program, Telemetry};
-use train::settings::{Arguments, Command, Settings};
+use train::settings::{Arguments, Settings};
 use train::{Context, models};
 
 fn main() -> ExitCode {
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
-        Ok(Parsed::Run(arguments)) => match (arguments.command, arguments.settings) {
-            (Some(Command::Models(arguments)), _) => models::main(arguments),
-            (None, Some(settings)) => train(settings),
-            (None, None) => common::telemetry::refuse(Program::Train, &models::nothing_asked()),
+        Ok(Parsed::Run(arguments)) => match *arguments {
+            Arguments::Models(arguments) => models::main(arguments),
+            Arguments::Train(settings) => train(*settings),
         },
         Err(error) => common::telemetry::refuse(Program::Train, &error),
     }

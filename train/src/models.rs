@@ -36,12 +36,6 @@ pub fn main(arguments: ModelsArguments) -> ExitCode {
     })
 }
 
-/// The error of a command line that asks for nothing.
-#[must_use]
-pub fn nothing_asked() -> Error {
-    Error::Setting("--train-data (TRAIN_DATA), --models (MODELS) and --model-version (MODEL_VERSION) are required (see --help)".to_owned())
-}
-
 async fn act(arguments: &ModelsArguments, summary: &mut Summary) -> Result<()> {
     let store = arguments.store.models.open().await?;
     let models = ModelStore::new(store, &arguments.store.model_name);

@@ -1,32 +1,52 @@
 //! What a run of `train` was asked to do.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
 use common::registry::Selector;
 use common::run::id::ModelVersion;
 use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, env, finite};
 use common::storage::Location;
 
-/// Fits a gated regression model on a table and publishes it.
-#[derive(Debug, Parser)]
-#[command(name = "train", version, about, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
-#[command(after_help = "Every flag is also an environment variable, named beside it; a flag wins. Exit codes: 0 published, \
-    2 a setting is wrong, 3 the gate did not pass, 4 the data is wrong, 5 storage failed (try again), 6 model, 8 memory \
-    or disk, 143 stopped (run again with the same run id).")]
-pub struct Arguments {
-    /// Look at or move the pointers of a store instead of training
-    #[command(subcommand)]
-    pub command: Option<Command>,
-
-    /// What to train
-    #[command(flatten)]
-    pub settings: Option<Settings>,
+/// What `train` was asked to do.
+#[derive(Debug)]
+pub enum Arguments {
+    /// Train a model.
+    Train(Box<Settings>),
+    /// Look at or move the pointers of a store.
+    Models(ModelsArguments),
 }
 
-/// What `train` does besides training.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// List, show, promote and prune the models of a store
-    Models(ModelsArguments),
+impl CommandFactory for Arguments {
+    fn command() -> Command {
+        let models = Command::new("models").about("List, show, promote and prune the models of a store");
+        let train = Command::new("train")
+            .version(env!("CARGO_PKG_VERSION"))
+            .about("Fits a gated regression model on a table and publishes it.")
+            .after_help(
+                "Every flag is also an environment variable, named beside it; a flag wins. Exit codes: 0 published, 2 a \
+                 setting is wrong, 3 the gate did not pass, 4 the data is wrong, 5 storage failed (try again), 6 model, \
+                 8 memory or disk, 143 stopped (run again with the same run id).",
+            )
+            .subcommand_negates_reqs(true);
+        Settings::augment_args(train).subcommand(ModelsArguments::augment_args(models))
+    }
+
+    fn command_for_update() -> Command {
+        Self::command()
+    }
+}
+
+impl FromArgMatches for Arguments {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some(("models", models)) => ModelsArguments::from_arg_matches(models).map(Self::Models),
+            _ => Settings::from_arg_matches(matches).map(|settings| Self::Train(Box::new(settings))),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// `train models …`
