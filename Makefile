@@ -1,0 +1,39 @@
+# `make run` and `make test` do everything, set-up included, on a Debian 12 or Ubuntu 24.04 machine with Rust.
+
+# Outside the clone, so that every clone and every CI run finds it warm.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
+PROGRAMS = $(CARGO_TARGET_DIR)/release
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests build run lint test audit clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+setup: ## Install what building needs (or name the command that does)
+	@scripts/setup
+
+setup-tests: setup
+	@scripts/setup tests
+
+build: setup ## Build train and predict
+	cargo build --release --locked -p train -p predict
+
+run: build ## Train on the sample, pass the gate, score 30,000 customers
+	@scripts/run-sample $(PROGRAMS)
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --document-private-items
+
+test: setup-tests lint ## Run every check and every test, a real S3 server included
+	cargo build --release --locked -p train -p predict
+	cargo test --release --locked --workspace
+
+audit: setup ## Check licences, bans and sources of all dependencies
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --locked check licenses bans sources
+
+clean: ## Remove what `make run` wrote
+	rm -rf run
