@@ -10,11 +10,7 @@ fn main() {
     let folder = library_folder();
     let library = folder.join("libxgboost.so");
     println!("cargo:rerun-if-changed={}", library.display());
-    assert!(
-        library.exists(),
-        "XGBoost is not at {}: run `make setup` first, or set XGBOOST_LIB_DIR",
-        folder.display()
-    );
+    assert!(library.exists(), "XGBoost is not at {}: run `make setup` first, or set XGBOOST_LIB_DIR", folder.display());
     println!("cargo:rustc-link-search=native={}", folder.display());
     // For this crate's own test programs; `train` and `predict` add theirs from DEP_ENGAGEMENT_XGBOOST_LIB.
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", folder.display());
@@ -26,9 +22,7 @@ fn library_folder() -> PathBuf {
     if let Some(folder) = std::env::var_os("XGBOOST_LIB_DIR") {
         return folder.into();
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"),
-        PathBuf::from,
-    );
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"), PathBuf::from);
     cache.join("engagement-ml/xgboost-3.4.1/xgboost/lib")
 }

@@ -153,7 +153,10 @@ fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Result<
     let metadata = &model.metadata;
     let id = schema.require(&metadata.id, location)?;
     if !dataset.is_csv() && id.kind == common::table::ColumnKind::Unsupported {
-        return Err(Error::Data(format!("{location}: the id column \"{}\" has the type {}, which cannot be an id", id.name, id.dtype)));
+        return Err(Error::Data(format!(
+            "{location}: the id column \"{}\" has the type {}, which cannot be an id",
+            id.name, id.dtype
+        )));
     }
     model.encoder.check_schema(schema, dataset.is_csv(), location)?;
     let mut names = vec![metadata.id.as_str(), "prediction", "model_version"];
@@ -202,13 +205,14 @@ async fn score_parts(
         tracing::info!(parts = finished.len(), "continuing: these parts are finished already");
     }
     let is_finished: Arc<std::collections::BTreeSet<u64>> = Arc::new(finished.keys().copied().collect());
-    let ids_only = { let is_finished = Arc::clone(&is_finished); move |part: u64| is_finished.contains(&part) };
+    let ids_only = {
+        let is_finished = Arc::clone(&is_finished);
+        move |part: u64| is_finished.contains(&part)
+    };
     let batches = read::batches(dataset, &scorer.input_columns(), &scorer.id, settings.batch_rows.0, ids_only);
     let in_flight = context.limits.threads.value + 1;
-    let mut scored = batches
-        .map_ok(|batch| score_batch(Arc::clone(scorer), batch, &is_finished))
-        .try_buffered(in_flight)
-        .boxed();
+    let mut scored =
+        batches.map_ok(|batch| score_batch(Arc::clone(scorer), batch, &is_finished)).try_buffered(in_flight).boxed();
     let progress = context.telemetry.progress("scoring", Unit::Items("rows"), dataset.row_count());
     let sources = dataset.objects.iter().map(|object| object.meta.key.clone()).collect();
     let allow = settings.duplicates == Duplicates::Allow;
@@ -379,7 +383,11 @@ fn refuse_other_input(plan: &Plan, dataset: &Dataset, records: &RunRecords) -> R
     if plan.input == now {
         return Ok(());
     }
-    let changed = plan.input.iter().find(|object| !now.contains(object)).or(now.iter().find(|object| !plan.input.contains(object)));
+    let changed = plan
+        .input
+        .iter()
+        .find(|object| !now.contains(object))
+        .or(now.iter().find(|object| !plan.input.contains(object)));
     Err(Error::Data(format!(
         "the input changed since run {} began: {}/{} is not what it was ({}); start a run with another run id",
         plan.run_id,

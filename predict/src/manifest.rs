@@ -247,14 +247,15 @@ impl Totals {
         let share = |count: u64, rows: u64| if rows == 0 { 0.0 } else { count as f64 / rows as f64 };
         let metadata = &model.metadata;
         let triples = metadata.features.iter().zip(&metadata.statistics).zip(&self.tallies);
-        let report = |((feature, statistics), tally): ((&common::features::encode::Feature, _), &FeatureTally)| FeatureReport {
-            name: feature.name.clone(),
-            missing: share(tally.missing, tally.rows),
-            infinite: share(tally.infinite, tally.rows),
-            unseen: share(tally.unseen, tally.rows),
-            out_of_range: share(tally.out_of_range, tally.rows),
-            psi: tally.drift(statistics),
-        };
+        let report =
+            |((feature, statistics), tally): ((&common::features::encode::Feature, _), &FeatureTally)| FeatureReport {
+                name: feature.name.clone(),
+                missing: share(tally.missing, tally.rows),
+                infinite: share(tally.infinite, tally.rows),
+                unseen: share(tally.unseen, tally.rows),
+                out_of_range: share(tally.out_of_range, tally.rows),
+                psi: tally.drift(statistics),
+            };
         triples.map(report).collect()
     }
 }

@@ -152,7 +152,11 @@ async fn fetch(dataset: &Dataset, unit: RowGroupUnit, columns: &[String]) -> Res
     Ok(unit.batches.into_iter().map(batch).collect())
 }
 
-fn csv_batches(dataset: Arc<Dataset>, columns: Vec<String>, batch_rows: usize) -> BoxStream<'static, Result<InputBatch>> {
+fn csv_batches(
+    dataset: Arc<Dataset>,
+    columns: Vec<String>,
+    batch_rows: usize,
+) -> BoxStream<'static, Result<InputBatch>> {
     let (sender, receiver) = mpsc::channel(FETCH_AHEAD);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
@@ -161,7 +165,8 @@ fn csv_batches(dataset: Arc<Dataset>, columns: Vec<String>, batch_rows: usize) -
             let _ = sender.blocking_send(Err(error));
         }
     });
-    futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|batch| (batch, receiver)) }).boxed()
+    futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|batch| (batch, receiver)) })
+        .boxed()
 }
 
 fn read_csv(

@@ -97,7 +97,9 @@ impl Scorer {
         let columns: Vec<Column<'_>> = matrix.iter().map(|column| Column::from(column.as_slice())).collect();
         let outputs = self.model.booster.predict_columns(&columns, 0..0)?;
         if let Some(output) = outputs.iter().find(|output| !output.is_finite()) {
-            return Err(Error::Model(format!("the model predicts {output}, which is no finite number: train it again")));
+            return Err(Error::Model(format!(
+                "the model predicts {output}, which is no finite number: train it again"
+            )));
         }
         let clip = self.model.metadata.clip;
         Ok(outputs.into_iter().map(|output| final_prediction(output, clip)).collect())

@@ -16,7 +16,8 @@ pub enum Arguments {
 
 impl CommandFactory for Arguments {
     fn command() -> Command {
-        let prepare = Command::new("prepare").about("Check model, schema, sizes and a sample of a coming run, without scoring");
+        let prepare =
+            Command::new("prepare").about("Check model, schema, sizes and a sample of a coming run, without scoring");
         let predict = Command::new("predict")
             .version(env!("CARGO_PKG_VERSION"))
             .about("Scores every row of a table with a published model.")

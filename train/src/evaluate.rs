@@ -1,8 +1,8 @@
 //! Step 4: what the model is worth on the held-out rows.
 
 use common::Result;
-use common::features::clip::final_prediction;
 use common::evaluation::{Gate, Scores};
+use common::features::clip::final_prediction;
 use common::xgboost::{Booster, Column};
 use ndarray::Array2;
 

@@ -103,7 +103,8 @@ fn learn_one(
     let mut category_statistics = None;
     if planned.is_category {
         let levels = category_levels(planned, &tables[train.table])?;
-        let learnt = learn_category(train.places.iter().map(|&place| levels[place as usize].as_deref()), spec.max_levels);
+        let learnt =
+            learn_category(train.places.iter().map(|&place| levels[place as usize].as_deref()), spec.max_levels);
         feature.kind = Kind::Category { levels: learnt.levels };
         category_statistics = Some(learnt.statistics);
     }
@@ -115,9 +116,8 @@ fn learn_one(
         encoder.encode(0, table, &mut values, &mut tally, &mut BadRows::none(table.rows()))?;
         by_table.push(values);
     }
-    let gather = |rows: &Rows| -> Vec<f32> {
-        rows.places.iter().map(|&place| by_table[rows.table][place as usize]).collect()
-    };
+    let gather =
+        |rows: &Rows| -> Vec<f32> { rows.places.iter().map(|&place| by_table[rows.table][place as usize]).collect() };
     let (train, test) = (gather(train), gather(test));
     let statistics = category_statistics.unwrap_or_else(|| learn_number(&train));
     Ok(EncodedFeature { feature, statistics, train, test, tally })
@@ -144,8 +144,6 @@ fn category_levels(planned: &PlannedFeature, table: &MemoryColumns) -> Result<Ve
             let levels = as_levels(&column)?;
             Ok(levels.iter().map(|level| level.map(str::to_owned)).collect())
         }
-        Source::Expression(expression, inputs) => {
-            common::features::encode::evaluate_text(expression, inputs, table)
-        }
+        Source::Expression(expression, inputs) => common::features::encode::evaluate_text(expression, inputs, table),
     }
 }

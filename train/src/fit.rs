@@ -7,7 +7,9 @@ use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
 use common::run::{RunId, Shutdown};
 use common::telemetry::{Progress, Telemetry, Unit};
-use common::xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions};
+use common::xgboost::{
+    Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions,
+};
 use common::{Error, Result};
 use ndarray::{Array2, Axis};
 
@@ -92,7 +94,13 @@ pub fn matrix_features(features: &[Feature]) -> Vec<MatrixFeature> {
 ///
 /// # Errors
 /// [`Error::Setting`] for parameters that XGBoost refuses, [`Error::Stopped`] when the run was asked to stop.
-pub fn fit(context: &FitContext<'_>, params: Params, features: &[Feature], matrix: &Array2<f32>, rows: &Rows) -> Result<Fitted> {
+pub fn fit(
+    context: &FitContext<'_>,
+    params: Params,
+    features: &[Feature],
+    matrix: &Array2<f32>,
+    rows: &Rows,
+) -> Result<Fitted> {
     let features = matrix_features(features);
     common::xgboost::dry_run(&params, &features)?;
     let (rounds, learning_curve, metric) = match context.settings.rounds {
@@ -109,7 +117,13 @@ pub fn fit(context: &FitContext<'_>, params: Params, features: &[Feature], matri
     Ok(Fitted { booster, model, params, rounds, learning_curve, metric })
 }
 
-fn boost(context: &FitContext<'_>, booster: &mut Booster, training: &DMatrix, rounds: u32, progress: &Progress) -> Result<()> {
+fn boost(
+    context: &FitContext<'_>,
+    booster: &mut Booster,
+    training: &DMatrix,
+    rounds: u32,
+    progress: &Progress,
+) -> Result<()> {
     for round in 0..rounds {
         context.shutdown.check(context.run_id)?;
         booster.update(round, training)?;
@@ -134,10 +148,8 @@ fn choose_rounds(
         return Ok((FALLBACK_ROUNDS, Vec::new(), None));
     }
     let part = |places: &[usize], reference: Option<&DMatrix>| {
-        let cells: Vec<Vec<f32>> = columns(matrix)
-            .into_iter()
-            .map(|column| places.iter().map(|&place| column[place]).collect())
-            .collect();
+        let cells: Vec<Vec<f32>> =
+            columns(matrix).into_iter().map(|column| places.iter().map(|&place| column[place]).collect()).collect();
         let cells: Vec<&[f32]> = cells.iter().map(Vec::as_slice).collect();
         let labels: Vec<f32> = places.iter().map(|&place| rows.target[place] as f32).collect();
         let weights: Option<Vec<f32>> =

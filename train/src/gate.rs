@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use common::evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
 pub use common::evaluation::Verdict;
+use common::evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
 use common::features::encode::values::as_levels;
 use common::features::encode::{BadRows, Encoder};
 use common::features::quality::FeatureTally;

@@ -119,7 +119,8 @@ async fn train(
         summary.set("check", true).set("features", features.features.len());
         return Ok(summary.succeeded());
     }
-    let plan = TrainPlan { format_version: 1, settings: identity, objects_sha256: data.objects_sha256.clone(), threads };
+    let plan =
+        TrainPlan { format_version: 1, settings: identity, objects_sha256: data.objects_sha256.clone(), threads };
     folder.begin(&plan).await?;
 
     let fit_context = FitContext {
@@ -157,7 +158,12 @@ async fn train(
 }
 
 /// The gate's word, and what follows from it.
-async fn conclude(folder: &RunFolder, verdict: &Verdict, evaluation: &Evaluation, summary: &mut Summary) -> Result<Outcome> {
+async fn conclude(
+    folder: &RunFolder,
+    verdict: &Verdict,
+    evaluation: &Evaluation,
+    summary: &mut Summary,
+) -> Result<Outcome> {
     if !verdict.passed {
         summary.set("gate", "failed");
         let outcome = summary.failed(&Error::Gate(gate::rejection(verdict, &folder.location())));
@@ -205,8 +211,9 @@ async fn read_spec(settings: &Settings) -> Result<Spec> {
         None => Spec::default(),
         Some(location) => {
             let bytes = read_object(location).await?;
-            let text = String::from_utf8(bytes)
-                .map_err(|_| Error::Setting(format!("{location} is not UTF-8 text: --features (FEATURES) must name a TOML file")))?;
+            let text = String::from_utf8(bytes).map_err(|_| {
+                Error::Setting(format!("{location} is not UTF-8 text: --features (FEATURES) must name a TOML file"))
+            })?;
             Spec::parse(&text, &location.to_string())?
         }
     };
@@ -291,9 +298,11 @@ fn clip_bounds(spec: &Spec, data: &TrainingData) -> Option<(f64, f64)> {
     if !spec.clip {
         return None;
     }
-    let seen = data.train.target.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &target| {
-        (low.min(target), high.max(target))
-    });
+    let seen = data
+        .train
+        .target
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &target| (low.min(target), high.max(target)));
     let range = spec.ranges.get(&data.target).copied().unwrap_or_default();
     Some((range.min.unwrap_or(seen.0), range.max.unwrap_or(seen.1)))
 }
@@ -310,4 +319,3 @@ fn emit_metrics(context: &Context, evaluation: &Evaluation, data: &TrainingData,
         (Metric::MemoryUtilization, utilization.unwrap_or(f64::NAN)),
     ]);
 }
-

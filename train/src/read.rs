@@ -91,7 +91,8 @@ impl TrainingData {
 /// # Errors
 /// [`Error::Setting`] where id or target are not named, [`Error::Data`] where columns or rows are unusable.
 pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits) -> Result<TrainingData> {
-    let (id, target) = (named(spec.id.as_ref(), "--id (ID_COLUMN)")?, named(spec.target.as_ref(), "--target (TARGET_COLUMN)")?);
+    let (id, target) =
+        (named(spec.id.as_ref(), "--id (ID_COLUMN)")?, named(spec.target.as_ref(), "--target (TARGET_COLUMN)")?);
     let keep_text = text_columns(spec, &id);
     let train_table = open(&settings.train_data, &keep_text, None).await?;
     let mut tables = vec![train_table];
@@ -118,7 +119,9 @@ pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits) -> Result<T
 
 fn named(column: Option<&String>, setting: &str) -> Result<String> {
     column.cloned().ok_or_else(|| {
-        Error::Setting(format!("{setting} is not set, and the feature spec does not name it either: give the column's name"))
+        Error::Setting(format!(
+            "{setting} is not set, and the feature spec does not name it either: give the column's name"
+        ))
     })
 }
 
@@ -134,7 +137,10 @@ async fn open(location: &Location, keep_text: &[String], types: Option<&TableSch
         return Err(Error::Data(format!("{location} has columns but no rows: there is nothing to train on")));
     }
     if u32::try_from(table.rows()).is_err() {
-        return Err(Error::Data(format!("{location} has {} rows; more than 4,294,967,295 cannot be trained on", table.rows())));
+        return Err(Error::Data(format!(
+            "{location} has {} rows; more than 4,294,967,295 cannot be trained on",
+            table.rows()
+        )));
     }
     Ok(table)
 }
@@ -257,7 +263,8 @@ impl Rows {
     /// The rows for which `belongs` holds, and the others.
     #[must_use]
     pub fn partition(self, belongs: impl Fn(&str) -> bool) -> (Self, Self) {
-        let empty = || Self { table: self.table, weights: self.weights.as_ref().map(|_| Vec::new()), ..Self::default() };
+        let empty =
+            || Self { table: self.table, weights: self.weights.as_ref().map(|_| Vec::new()), ..Self::default() };
         let (mut inside, mut outside) = (empty(), empty());
         for (index, id) in self.ids.iter().enumerate() {
             let side = if belongs(id) { &mut inside } else { &mut outside };

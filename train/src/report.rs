@@ -103,7 +103,9 @@ pub fn metrics(
 
 fn slices_json(judgement: &Judgement) -> serde_json::Value {
     let slice = |slice: &common::evaluation::Slice| match &slice.scores {
-        Ok(scores) => json!({"value": slice.value, "rows": slice.rows, "r2": scores.r2, "rmse": scores.rmse, "mae": scores.mae}),
+        Ok(scores) => {
+            json!({"value": slice.value, "rows": slice.rows, "r2": scores.r2, "rmse": scores.rmse, "mae": scores.mae})
+        }
         Err(error) => json!({"value": slice.value, "rows": slice.rows, "r2": null, "reason": error.to_string()}),
     };
     let column = |column: &common::evaluation::SliceColumn| {
@@ -114,13 +116,23 @@ fn slices_json(judgement: &Judgement) -> serde_json::Value {
 
 /// `report.html`: the same for people, in one file.
 #[must_use]
-pub fn html(metadata: &Metadata, data: &TrainingData, fitted: &Fitted, evaluation: &Evaluation, verdict: &Verdict) -> String {
+pub fn html(
+    metadata: &Metadata,
+    data: &TrainingData,
+    fitted: &Fitted,
+    evaluation: &Evaluation,
+    verdict: &Verdict,
+) -> String {
     let title = format!("{} {}/{}", metadata.model_name, metadata.model_version, metadata.run_id);
     let mut page = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
     page.push_str(&format!("<title>{}</title><style>{STYLE}</style></head><body>", escaped(&title)));
     let word = if verdict.passed { "passed" } else { "rejected" };
-    page.push_str(&format!("<h1>{}</h1><p class=\"{word}\">The gate: <b>{word}</b>. {}</p>", escaped(&title), escaped(&verdict.text())));
+    page.push_str(&format!(
+        "<h1>{}</h1><p class=\"{word}\">The gate: <b>{word}</b>. {}</p>",
+        escaped(&title),
+        escaped(&verdict.text())
+    ));
     let figures = [
         ("R² on held-out rows", format!("{:.4}", evaluation.scores.r2)),
         ("RMSE", format!("{:.4}", evaluation.scores.rmse)),
@@ -142,7 +154,10 @@ pub fn html(metadata: &Metadata, data: &TrainingData, fitted: &Fitted, evaluatio
     });
     page.push_str(&table(&["feature", "kind", "missing"], features));
     page.push_str("<h2>Parameters</h2>");
-    page.push_str(&table(&["parameter", "value"], metadata.params.iter().map(|(name, value)| vec![name.clone(), value.clone()])));
+    page.push_str(&table(
+        &["parameter", "value"],
+        metadata.params.iter().map(|(name, value)| vec![name.clone(), value.clone()]),
+    ));
     page.push_str("</body></html>\n");
     page
 }

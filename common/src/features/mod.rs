@@ -11,5 +11,5 @@ pub mod encode;
 
 pub mod quality;
 
-pub mod golden;
 pub mod clip;
+pub mod golden;

@@ -64,12 +64,7 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
     Ok(features)
 }
 
-fn plan_column(
-    spec: &Spec,
-    column: &ColumnSchema,
-    location: &str,
-    features: &mut Vec<PlannedFeature>,
-) -> Result<()> {
+fn plan_column(spec: &Spec, column: &ColumnSchema, location: &str, features: &mut Vec<PlannedFeature>) -> Result<()> {
     if column.kind == ColumnKind::Unsupported {
         return Err(Error::Data(format!(
             "{location}: column \"{}\" has the type {}, which cannot be a feature: add it to `exclude` in the feature spec",
@@ -96,7 +91,8 @@ fn plan_column(
 fn plan_expression(expression: &Expression, schema: &TableSchema, location: &str) -> Result<PlannedFeature> {
     let kind_of = |name: &str| schema.get(name).map(|column| column.kind);
     let bound = expression.bind(&|name| kind_of(name).map(value_type));
-    let yields = bound.map_err(|error| Error::Setting(format!("feature spec, with the columns of {location}: {error}")))?;
+    let yields =
+        bound.map_err(|error| Error::Setting(format!("feature spec, with the columns of {location}: {error}")))?;
     let inputs = expression.columns().iter().filter_map(|name| Some((name.clone(), kind_of(name)?))).collect();
     Ok(PlannedFeature {
         name: expression.name().to_owned(),
@@ -115,10 +111,13 @@ fn check_names(spec: &Spec, features: &[PlannedFeature]) -> Result<()> {
             twice.name
         )));
     }
-    let named = [("categorical", spec.categorical.iter().collect::<Vec<_>>()), ("monotone", spec.monotone.keys().collect())];
+    let named =
+        [("categorical", spec.categorical.iter().collect::<Vec<_>>()), ("monotone", spec.monotone.keys().collect())];
     for (key, columns) in named {
         if let Some(unknown) = columns.into_iter().find(|column| !names.contains(column.as_str())) {
-            return Err(Error::Setting(format!("feature spec: {key} names \"{unknown}\", which is no feature of this table")));
+            return Err(Error::Setting(format!(
+                "feature spec: {key} names \"{unknown}\", which is no feature of this table"
+            )));
         }
     }
     Ok(())

@@ -49,10 +49,7 @@ pub struct Spec {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub monotone: BTreeMap<String, Monotone>,
     /// XGBoost's parameters under XGBoost's names, as the text that XGBoost parses.
-    #[serde(
-        with = "values::parameters",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(with = "values::parameters", skip_serializing_if = "BTreeMap::is_empty")]
     pub model: BTreeMap<String, String>,
     /// How a category column is encoded; columns not named are [`ColumnEncoding::Auto`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -87,8 +84,7 @@ impl Spec {
     /// the wrong type, an expression outside the subset, keys that contradict each other.
     pub fn parse(text: &str, location: &str) -> Result<Self, Error> {
         let spec = document::read(text).map_err(|problem| problem.at(location))?;
-        spec.check()
-            .map_err(|problem| Error::Setting(format!("{location}: {problem}")))?;
+        spec.check().map_err(|problem| Error::Setting(format!("{location}: {problem}")))?;
         Ok(spec)
     }
 
@@ -99,8 +95,7 @@ impl Spec {
     pub fn with_columns(mut self, id: Option<&str>, target: Option<&str>) -> Result<Self, Error> {
         self.id = id.map(str::to_owned).or(self.id);
         self.target = target.map(str::to_owned).or(self.target);
-        self.check()
-            .map_err(|problem| Error::Setting(format!("feature spec: {problem}")))?;
+        self.check().map_err(|problem| Error::Setting(format!("feature spec: {problem}")))?;
         Ok(self)
     }
 
@@ -119,48 +114,25 @@ impl Spec {
 
     /// The columns that are no features, with the key that makes them so.
     fn roles(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let single = [
-            ("id", &self.id),
-            ("target", &self.target),
-            ("weight", &self.weight),
-        ];
-        let single = single
-            .into_iter()
-            .filter_map(|(key, column)| column.as_deref().map(|column| (key, column)));
-        single.chain(
-            self.exclude
-                .iter()
-                .map(|column| ("exclude", column.as_str())),
-        )
+        let single = [("id", &self.id), ("target", &self.target), ("weight", &self.weight)];
+        let single = single.into_iter().filter_map(|(key, column)| column.as_deref().map(|column| (key, column)));
+        single.chain(self.exclude.iter().map(|column| ("exclude", column.as_str())))
     }
 
     /// The key that keeps `column` from being a feature.
     fn role_of(&self, column: &str) -> Option<&'static str> {
-        self.roles()
-            .find(|(_, name)| *name == column)
-            .map(|(key, _)| key)
+        self.roles().find(|(_, name)| *name == column).map(|(key, _)| key)
     }
 
     fn check_roles(&self) -> Result<(), String> {
-        let single = [
-            ("id", &self.id),
-            ("target", &self.target),
-            ("weight", &self.weight),
-        ];
+        let single = [("id", &self.id), ("target", &self.target), ("weight", &self.weight)];
         for (place, (key, column)) in single.iter().enumerate() {
             let Some(column) = column else { continue };
             if column.is_empty() {
-                return Err(format!(
-                    "{key} is empty: give the name of a column or leave the key out"
-                ));
+                return Err(format!("{key} is empty: give the name of a column or leave the key out"));
             }
-            if let Some((other, _)) = single[..place]
-                .iter()
-                .find(|(_, name)| name.as_ref() == Some(column))
-            {
-                return Err(format!(
-                    "{key} and {other} are both `{column}`: they must be different columns"
-                ));
+            if let Some((other, _)) = single[..place].iter().find(|(_, name)| name.as_ref() == Some(column)) {
+                return Err(format!("{key} and {other} are both `{column}`: they must be different columns"));
             }
         }
         let target = self.target.as_ref();
@@ -169,14 +141,11 @@ impl Spec {
                 "exclude names the target `{target}`: the target is never a feature, so leave it out of exclude"
             ));
         }
-        for (list, columns) in [
-            ("categorical", self.categorical.iter().collect()),
-            ("encoding", self.encoding.keys().collect::<Vec<_>>()),
-        ] {
+        for (list, columns) in
+            [("categorical", self.categorical.iter().collect()), ("encoding", self.encoding.keys().collect::<Vec<_>>())]
+        {
             if let Some(target) = target.filter(|target| columns.contains(target)) {
-                return Err(format!(
-                    "{list} names the target `{target}`, which must be a number"
-                ));
+                return Err(format!("{list} names the target `{target}`, which must be a number"));
             }
         }
         Ok(())
@@ -186,18 +155,11 @@ impl Spec {
         for expression in &self.derived {
             let name = expression.name();
             if let Some(target) = &self.target {
-                expression
-                    .forbid_target(target)
-                    .map_err(|error| error.to_string())?;
+                expression.forbid_target(target).map_err(|error| error.to_string())?;
             }
-            let key = self
-                .roles()
-                .find(|(key, column)| *key != "exclude" && *column == name)
-                .map(|(key, _)| key);
+            let key = self.roles().find(|(key, column)| *key != "exclude" && *column == name).map(|(key, _)| key);
             if let Some(key) = key {
-                return Err(format!(
-                    "derived feature `{name}` has the name of the {key} column: choose another name"
-                ));
+                return Err(format!("derived feature `{name}` has the name of the {key} column: choose another name"));
             }
             self.check_independent(expression)?;
         }
@@ -206,21 +168,14 @@ impl Spec {
 
     /// A derived feature reads input columns only, so the order of features and columns never matters.
     fn check_independent(&self, expression: &Expression) -> Result<(), String> {
-        let other = self
-            .derived
-            .iter()
-            .find(|other| expression.reads(other.name()));
-        other.map_or(Ok(()), |other| {
-            Err(expression.reads_derived(other.name()).to_string())
-        })
+        let other = self.derived.iter().find(|other| expression.reads(other.name()));
+        other.map_or(Ok(()), |other| Err(expression.reads_derived(other.name()).to_string()))
     }
 
     fn check_monotone(&self) -> Result<(), String> {
         for column in self.monotone.keys() {
             if let Some(key) = self.role_of(column).filter(|_| !self.is_derived(column)) {
-                return Err(format!(
-                    "monotone names `{column}`, which is no feature: {key} has it too"
-                ));
+                return Err(format!("monotone names `{column}`, which is no feature: {key} has it too"));
             }
             if self.categorical.contains(column) {
                 return Err(format!(
@@ -232,9 +187,7 @@ impl Spec {
     }
 
     fn is_derived(&self, name: &str) -> bool {
-        self.derived
-            .iter()
-            .any(|expression| expression.name() == name)
+        self.derived.iter().any(|expression| expression.name() == name)
     }
 }
 

@@ -35,9 +35,9 @@ impl ModelRun {
     /// # Errors
     /// [`Error::Model`] where the path is not `label/run_id`.
     pub fn from_path(path: &str) -> Result<Self> {
-        let parsed = path.split_once('/').and_then(|(version, run_id)| {
-            Some(Self { version: version.parse().ok()?, run_id: run_id.parse().ok()? })
-        });
+        let parsed = path
+            .split_once('/')
+            .and_then(|(version, run_id)| Some(Self { version: version.parse().ok()?, run_id: run_id.parse().ok()? }));
         parsed.ok_or_else(|| Error::Model(format!("the pointer names \"{path}\", which is not a model's folder")))
     }
 }
@@ -66,9 +66,7 @@ impl std::str::FromStr for Selector {
         match text.split_once('/') {
             None if text == "latest" => Ok(Self::Latest),
             None => Ok(Self::Label(text.parse()?)),
-            Some((version, run_id)) => {
-                Ok(Self::Run(ModelRun { version: version.parse()?, run_id: run_id.parse()? }))
-            }
+            Some((version, run_id)) => Ok(Self::Run(ModelRun { version: version.parse()?, run_id: run_id.parse()? })),
         }
     }
 }

@@ -105,7 +105,9 @@ async fn read_result(models: &ModelStore, run: &ModelRun) -> Result<RunResult> {
         serde_json::from_slice(&bytes).map_err(|error| Error::Model(format!("{location} is damaged: {error}")))?;
     match result.gate.as_deref() {
         Some("passed") => Ok(result),
-        Some(_) => Err(Error::Model(format!("model {run} was rejected by its gate and is never used to predict: {location}"))),
+        Some(_) => {
+            Err(Error::Model(format!("model {run} was rejected by its gate and is never used to predict: {location}")))
+        }
         None => Err(Error::Model(format!(
             "there is no complete model {run}: its training failed ({})",
             result.error_message.unwrap_or_default()
@@ -116,9 +118,10 @@ async fn read_result(models: &ModelStore, run: &ModelRun) -> Result<RunResult> {
 async fn get(models: &ModelStore, key: &str) -> Result<Bytes> {
     match models.store().get(key).await {
         Ok((bytes, _)) => Ok(bytes),
-        Err(StoreError::NotFound(_)) => {
-            Err(Error::Model(format!("{} is missing from its model: promote another model or train again", models.location_of(key))))
-        }
+        Err(StoreError::NotFound(_)) => Err(Error::Model(format!(
+            "{} is missing from its model: promote another model or train again",
+            models.location_of(key)
+        ))),
         Err(error) => Err(error.into()),
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use polars::prelude::{
-    Int64Chunked, IntoSeries, NewChunkedArray, Series, StringChunked, TimeUnit, Float64Chunked, BooleanChunked,
+    BooleanChunked, Float64Chunked, Int64Chunked, IntoSeries, NewChunkedArray, Series, StringChunked, TimeUnit,
 };
 
 use super::ColumnKind;
@@ -101,7 +101,6 @@ impl Candidates {
 }
 
 /// The cells as a column of `kind`; a cell that does not fit is null.
-#[must_use]
 pub fn typed_column(cells: &StringChunked, kind: ColumnKind) -> Series {
     let name = cells.name().clone();
     match kind {

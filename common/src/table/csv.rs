@@ -145,7 +145,6 @@ fn unreadable(name: &str, error: &csv::Error) -> Error {
 }
 
 /// An empty text column, for tables without rows.
-#[must_use]
 pub fn empty_column(name: &str) -> Series {
     Series::new(name.into(), Vec::<String>::new())
 }

@@ -72,12 +72,7 @@ impl Dataset {
             }
             objects.push(object);
         }
-        let dataset = Self {
-            location: location.to_string(),
-            store,
-            objects,
-            schema: merged.unwrap_or_default(),
-        };
+        let dataset = Self { location: location.to_string(), store, objects, schema: merged.unwrap_or_default() };
         dataset.refuse_mixed_formats()?;
         Ok(dataset)
     }

@@ -98,9 +98,7 @@ impl LoadableTable {
 
     fn in_memory_column(&self, name: &str) -> Result<Series> {
         let found = self.in_memory.iter().find(|column| column.name().as_str() == name);
-        found.cloned().ok_or_else(|| {
-            Error::Data(format!("{}: column \"{name}\" is missing", self.dataset.location))
-        })
+        found.cloned().ok_or_else(|| Error::Data(format!("{}: column \"{name}\" is missing", self.dataset.location)))
     }
 }
 
@@ -114,7 +112,8 @@ fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, schema
     let mut whole = Series::new_empty(name.into(), &common_type(schema));
     for piece in pieces {
         let failed = |error: polars::prelude::PolarsError| Error::Data(format!("column \"{name}\": {error}"));
-        let piece = if piece.dtype() == whole.dtype() { piece.clone() } else { piece.cast(whole.dtype()).map_err(failed)? };
+        let piece =
+            if piece.dtype() == whole.dtype() { piece.clone() } else { piece.cast(whole.dtype()).map_err(failed)? };
         whole.append(&piece).map_err(failed)?;
     }
     Ok(whole)

@@ -15,7 +15,8 @@ use polars::prelude::{ArrowField, DataType, Series};
 use polars_arrow::datatypes::ArrowSchema;
 use polars_buffer::Buffer;
 use polars_parquet::read::{
-    BasicDecompressor, ColumnChunkMetadata, FileMetadata, Filter, PageReader, column_iter_to_arrays, infer_schema,
+    BasicDecompressor, ColumnChunkMetadata, FileMetadata, Filter, PageReader, RowGroupMetadata, column_iter_to_arrays,
+    infer_schema,
 };
 
 use super::{ColumnKind, ColumnSchema, ColumnSource, TableSchema};
@@ -60,10 +61,7 @@ impl ParquetFile {
             Ok((metadata, schema))
         })?;
         check_ranges(&metadata, meta.size, name)?;
-        let columns = schema
-            .iter_values()
-            .map(|field| column_schema(field, &metadata))
-            .collect();
+        let columns = schema.iter_values().map(|field| column_schema(field, &metadata)).collect();
         let table = TableSchema::new(columns, name)?;
         let footer = Arc::new(Footer { metadata, schema });
         Ok((Self { name: name.into(), footer }, table))
@@ -77,7 +75,7 @@ impl ParquetFile {
 
     /// Rows of each row group, in order.
     pub fn row_group_rows(&self) -> impl Iterator<Item = usize> + '_ {
-        self.footer.metadata.row_groups.iter().map(|group| group.num_rows())
+        self.footer.metadata.row_groups.iter().map(RowGroupMetadata::num_rows)
     }
 
     /// Compressed and uncompressed bytes of the named columns of a row group.
@@ -134,10 +132,7 @@ impl ParquetFile {
             .ok_or_else(|| Error::Data(format!("{}: column \"{name}\" is missing", self.name)))?;
         match (chunks.next(), chunks.next()) {
             (Some(chunk), None) => Ok(chunk),
-            _ => Err(Error::Data(format!(
-                "{}: column \"{name}\" is nested and cannot be read: exclude it",
-                self.name
-            ))),
+            _ => Err(Error::Data(format!("{}: column \"{name}\" is nested and cannot be read: exclude it", self.name))),
         }
     }
 }
@@ -309,7 +304,6 @@ fn slice_of(blocks: &[(u64, Bytes)], range: &Range<u64>, name: &str) -> Result<B
     let to = (range.end - start) as usize;
     Ok(Buffer::from_owner(bytes.slice(from..to)))
 }
-
 
 #[cfg(test)]
 mod tests {

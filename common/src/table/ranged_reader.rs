@@ -26,8 +26,7 @@ pub(crate) struct RangedReader {
 
 impl RangedReader {
     pub(crate) fn new(store: Arc<dyn Store>, meta: ObjectMeta, runtime: Handle) -> Self {
-        let mut reader =
-            Self { store, meta, runtime, current: Bytes::new(), next_start: 0, next: None };
+        let mut reader = Self { store, meta, runtime, current: Bytes::new(), next_start: 0, next: None };
         reader.request_next();
         reader
     }

@@ -103,10 +103,9 @@ impl TableSchema {
     pub fn new(columns: Vec<ColumnSchema>, object: &str) -> Result<Self> {
         let mut seen = std::collections::HashSet::new();
         match columns.iter().find(|column| !seen.insert(column.name.as_str())) {
-            Some(twice) => Err(Error::Data(format!(
-                "{object}: two columns are called \"{}\"; rename one of them",
-                twice.name
-            ))),
+            Some(twice) => {
+                Err(Error::Data(format!("{object}: two columns are called \"{}\"; rename one of them", twice.name)))
+            }
             None => Ok(Self { columns }),
         }
     }
@@ -129,10 +128,7 @@ impl TableSchema {
     /// [`Error::Data`] where there is no such column.
     pub fn require(&self, name: &str, location: &str) -> Result<&ColumnSchema> {
         self.get(name).ok_or_else(|| {
-            Error::Data(format!(
-                "{location}: column \"{name}\" is missing; the columns are {}",
-                self.names_shortened()
-            ))
+            Error::Data(format!("{location}: column \"{name}\" is missing; the columns are {}", self.names_shortened()))
         })
     }
 
@@ -176,7 +172,5 @@ impl TableSchema {
 }
 
 fn different(object: &str, first: &str, problem: &str) -> Error {
-    Error::Data(format!(
-        "{object} {problem} {first}: all objects of a location must have the same columns"
-    ))
+    Error::Data(format!("{object} {problem} {first}: all objects of a location must have the same columns"))
 }

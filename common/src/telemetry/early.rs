@@ -17,7 +17,8 @@ pub fn print_help(text: &str) -> ExitCode {
 /// Ends a program whose settings are wrong: the failure object on standard output, one line on standard error.
 #[must_use]
 pub fn refuse(program: Program, error: &Error) -> ExitCode {
-    let log_format = std::env::var(crate::settings::env::LOG_FORMAT).ok().and_then(|format| format.parse::<LogFormat>().ok());
+    let log_format =
+        std::env::var(crate::settings::env::LOG_FORMAT).ok().and_then(|format| format.parse::<LogFormat>().ok());
     let config = Config {
         program,
         environment: String::new(),

@@ -6,7 +6,7 @@ use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunk
 
 use super::ids::SeenIds;
 use super::parts::RejectCounts;
-use crate::score::{Scores, ScoredBatch};
+use crate::score::{ScoredBatch, Scores};
 
 /// Why a row is not predicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -103,8 +103,7 @@ impl PartWriter {
         let (version, format) = (self.model_version.clone(), self.format);
         let encode = move || encode(part.predicted, part.rejected, &version, format);
         let encoded = tokio::task::spawn_blocking(encode).await.map_err(|error| Error::Defect(error.to_string()))??;
-        let predictions_key =
-            format!("predictions/run_id={}/part-{index:05}.{}", self.run_id, self.format.extension());
+        let predictions_key = format!("predictions/run_id={}/part-{index:05}.{}", self.run_id, self.format.extension());
         let rejected_key = format!("rejected/run_id={}/part-{index:05}.parquet", self.run_id);
         let predictions = self.put(predictions_key, encoded.predictions).await?;
         let rejected = self.put(rejected_key, encoded.rejected).await?;
@@ -179,7 +178,12 @@ struct EncodedPart {
     rejected: Option<(Bytes, u64)>,
 }
 
-fn encode(mut predicted: DataFrame, mut rejected: DataFrame, version: &str, format: OutputFormat) -> Result<EncodedPart> {
+fn encode(
+    mut predicted: DataFrame,
+    mut rejected: DataFrame,
+    version: &str,
+    format: OutputFormat,
+) -> Result<EncodedPart> {
     let rows = predicted.height();
     let predictions = if rows == 0 {
         None

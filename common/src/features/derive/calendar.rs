@@ -22,9 +22,7 @@ fn microseconds(days: f64) -> Option<i64> {
 }
 
 fn date_time(days: f64) -> Option<NaiveDateTime> {
-    microseconds(days)
-        .and_then(DateTime::from_timestamp_micros)
-        .map(|instant| instant.naive_utc())
+    microseconds(days).and_then(DateTime::from_timestamp_micros).map(|instant| instant.naive_utc())
 }
 
 /// `later - earlier` in days; NaN where either is missing.
@@ -59,17 +57,11 @@ pub fn parse_timestamp(text: &str) -> Option<f64> {
         return None;
     }
     let text = text.replacen(['T', 't'], " ", 1);
-    if let Ok(instant) = DateTime::parse_from_str(
-        &text.replacen(['Z', 'z'], "+00:00", 1),
-        "%Y-%m-%d %H:%M:%S%.f%:z",
-    ) {
+    if let Ok(instant) = DateTime::parse_from_str(&text.replacen(['Z', 'z'], "+00:00", 1), "%Y-%m-%d %H:%M:%S%.f%:z") {
         return Some(days_of(instant.naive_utc()));
     }
     let formats = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
-    formats
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok())
-        .map(days_of)
+    formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok()).map(days_of)
 }
 
 fn days_of(instant: NaiveDateTime) -> f64 {
@@ -158,16 +150,13 @@ impl DateUnit {
 
     /// Complete units from `earlier` to `later`, negative where they are the other way round; NaN where either is missing.
     pub(super) fn between(self, earlier: f64, later: f64) -> f64 {
-        self.count(earlier, later)
-            .map_or(f64::NAN, |count| count as f64)
+        self.count(earlier, later).map_or(f64::NAN, |count| count as f64)
     }
 
     fn count(self, earlier: f64, later: f64) -> Option<i64> {
         match self {
             Self::Fixed(length) => Some((microseconds(later)? - microseconds(earlier)?) / length),
-            Self::Months(months) => {
-                Some(complete_months(date_time(earlier)?, date_time(later)?) / months)
-            }
+            Self::Months(months) => Some(complete_months(date_time(earlier)?, date_time(later)?) / months),
         }
     }
 }
@@ -178,8 +167,7 @@ fn complete_months(from: NaiveDateTime, to: NaiveDateTime) -> i64 {
     if to < from {
         return -complete_months(to, from);
     }
-    let months = (i64::from(to.year()) - i64::from(from.year())) * 12 + i64::from(to.month())
-        - i64::from(from.month());
+    let months = (i64::from(to.year()) - i64::from(from.year())) * 12 + i64::from(to.month()) - i64::from(from.month());
     let day_in_last_month = from.day().min(days_in_month(to.date()));
     let incomplete = (day_in_last_month, from.time()) > (to.day(), to.time());
     months - i64::from(incomplete)
@@ -204,33 +192,19 @@ mod tests {
         assert_eq!(at("2000-01-01 06:00"), 10_957.25);
         assert_eq!(at("2024-02-29T00:00:00Z"), 19_782.0);
         assert_eq!(at("2024-02-29T02:00:00+02:00"), 19_782.0);
-        for wrong in [
-            "",
-            "2024",
-            "24-1-5",
-            "24-01-05 10:00",
-            "2023-02-29",
-            "29.02.2024",
-            "2024-02-29x",
-            "2024-01-01 25:00:00",
-        ] {
+        for wrong in
+            ["", "2024", "24-1-5", "24-01-05 10:00", "2023-02-29", "29.02.2024", "2024-02-29x", "2024-01-01 25:00:00"]
+        {
             assert_eq!(parse_timestamp(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_microsecond_survives_the_way_through_days() {
-        for text in [
-            "2024-05-06 07:08:09.123456",
-            "1821-01-01 23:59:59.999999",
-            "2149-01-01 00:00:00.000001",
-        ] {
+        for text in ["2024-05-06 07:08:09.123456", "1821-01-01 23:59:59.999999", "2149-01-01 00:00:00.000001"] {
             let days = at(text);
             assert_eq!(days_from_microseconds(microseconds(days).unwrap()), days);
-            assert!(
-                date_time(days).unwrap().to_string().ends_with(&text[11..]),
-                "{text}"
-            );
+            assert!(date_time(days).unwrap().to_string().ends_with(&text[11..]), "{text}");
         }
     }
 
@@ -263,37 +237,16 @@ mod tests {
         assert_eq!(month.between(at("2024-01-31"), at("2024-02-29")), 1.0);
         assert_eq!(month.between(at("2024-01-31"), at("2024-02-28")), 0.0);
         assert_eq!(month.between(at("2024-02-29"), at("2024-01-31")), -1.0);
-        assert_eq!(
-            month.between(at("2024-01-15 12:00"), at("2024-02-15 11:59")),
-            0.0
-        );
-        assert_eq!(
-            DateUnit::named("year")
-                .unwrap()
-                .between(at("2000-02-29"), at("2024-02-28")),
-            23.0
-        );
-        assert_eq!(
-            DateUnit::named("day")
-                .unwrap()
-                .between(at("2024-01-01 23:00"), at("2024-01-02 22:00")),
-            0.0
-        );
-        assert_eq!(
-            DateUnit::named("hour")
-                .unwrap()
-                .between(at("2024-01-02"), at("2024-01-01 22:30")),
-            -1.0
-        );
+        assert_eq!(month.between(at("2024-01-15 12:00"), at("2024-02-15 11:59")), 0.0);
+        assert_eq!(DateUnit::named("year").unwrap().between(at("2000-02-29"), at("2024-02-28")), 23.0);
+        assert_eq!(DateUnit::named("day").unwrap().between(at("2024-01-01 23:00"), at("2024-01-02 22:00")), 0.0);
+        assert_eq!(DateUnit::named("hour").unwrap().between(at("2024-01-02"), at("2024-01-01 22:30")), -1.0);
         assert!(month.between(f64::NAN, 0.0).is_nan());
     }
 
     #[test]
     fn differences_in_days_are_exact() {
-        assert_eq!(
-            days_between(at("2024-05-06 08:00"), at("2024-05-06 07:00")),
-            1.0 / 24.0
-        );
+        assert_eq!(days_between(at("2024-05-06 08:00"), at("2024-05-06 07:00")), 1.0 / 24.0);
         assert_eq!(days_between(at("2024-03-01"), at("2024-02-01")), 29.0);
         assert!(days_between(f64::NAN, 0.0).is_nan());
     }

@@ -29,12 +29,10 @@ impl Checker<'_> {
                 self.infer(operand)?;
                 Ok(Some(ValueType::Boolean))
             }
-            Node::Between {
-                operand, low, high, ..
-            } => self.all_comparable([operand, low, high].map(|boxed| &**boxed), "BETWEEN"),
-            Node::In { operand, list, .. } => {
-                self.all_comparable(std::iter::once(&**operand).chain(list), "IN")
+            Node::Between { operand, low, high, .. } => {
+                self.all_comparable([operand, low, high].map(|boxed| &**boxed), "BETWEEN")
             }
+            Node::In { operand, list, .. } => self.all_comparable(std::iter::once(&**operand).chain(list), "IN"),
             Node::Case(case) => self.case(case),
             Node::Call(function, arguments) => self.call(*function, arguments),
             Node::Part(_, date) => {
@@ -72,11 +70,7 @@ impl Checker<'_> {
     }
 
     /// The one type that all of `operands` have.
-    fn common<'n>(
-        &self,
-        operands: impl IntoIterator<Item = &'n Node>,
-        what: &str,
-    ) -> Result<Inferred, Problem> {
+    fn common<'n>(&self, operands: impl IntoIterator<Item = &'n Node>, what: &str) -> Result<Inferred, Problem> {
         let mut common = None;
         for operand in operands {
             common = unify(common, self.infer(operand)?, what)?;
@@ -97,10 +91,7 @@ impl Checker<'_> {
             }
         }
         let results = case.branches.iter().map(|(_, result)| result);
-        self.common(
-            results.chain(case.otherwise.as_deref()),
-            "the results of CASE",
-        )
+        self.common(results.chain(case.otherwise.as_deref()), "the results of CASE")
     }
 
     fn call(&self, function: Function, arguments: &[Node]) -> Result<Inferred, Problem> {
@@ -110,16 +101,10 @@ impl Checker<'_> {
             Function::Greatest => self.common(arguments, "GREATEST"),
             Function::NullIf => {
                 self.common(arguments, "NULLIF")?;
-                arguments
-                    .first()
-                    .map_or(Ok(None), |first| self.infer(first))
+                arguments.first().map_or(Ok(None), |first| self.infer(first))
             }
             Function::Power | Function::Unary(_) => {
-                let name = if function == Function::Power {
-                    "POWER"
-                } else {
-                    "a function of numbers"
-                };
+                let name = if function == Function::Power { "POWER" } else { "a function of numbers" };
                 for argument in arguments {
                     self.only(argument, ValueType::Number, name)?;
                 }
@@ -163,10 +148,9 @@ fn binary(operator: Operator, left: Inferred, right: Inferred) -> Result<Inferre
 
 fn require(found: Inferred, wanted: ValueType, what: &str) -> Result<Inferred, Problem> {
     match found {
-        Some(found) if found != wanted => Err(Problem::Type(format!(
-            "{what} takes a {wanted}, not a {found}{}",
-            hint(wanted, found)
-        ))),
+        Some(found) if found != wanted => {
+            Err(Problem::Type(format!("{what} takes a {wanted}, not a {found}{}", hint(wanted, found))))
+        }
         _ => Ok(Some(wanted)),
     }
 }

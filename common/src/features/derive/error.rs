@@ -24,14 +24,10 @@ pub enum Problem {
     #[error("{0}")]
     TooLarge(String),
     /// The expression reads the target, which is not known when customers are scored.
-    #[error(
-        "uses the target `{0}`, which is what is to be predicted: a derived feature may use input columns only"
-    )]
+    #[error("uses the target `{0}`, which is what is to be predicted: a derived feature may use input columns only")]
     Target(String),
     /// The expression reads another derived feature.
-    #[error(
-        "uses the derived feature `{0}`: derived features may use input columns only, so write its expression out"
-    )]
+    #[error("uses the derived feature `{0}`: derived features may use input columns only, so write its expression out")]
     Derived(String),
     /// The input has no such column.
     #[error("column `{column}` is not in the input{hint}")]
@@ -59,10 +55,7 @@ pub enum Problem {
 impl Problem {
     /// Gives the problem the name of the feature it is found in.
     pub(super) fn of(self, feature: &str) -> ExpressionError {
-        ExpressionError {
-            feature: feature.to_owned(),
-            problem: self,
-        }
+        ExpressionError { feature: feature.to_owned(), problem: self }
     }
 
     pub(super) fn unsupported(what: impl Into<String>) -> Self {

@@ -23,11 +23,7 @@ pub(super) fn evaluate<'a>(
         _ => Derived::Number(Vec::with_capacity(rows)),
     };
     for start in (0..rows).step_by(BLOCK_ROWS) {
-        let block = Block {
-            columns,
-            start,
-            rows: BLOCK_ROWS.min(rows - start),
-        };
+        let block = Block { columns, start, rows: BLOCK_ROWS.min(rows - start) };
         append(&mut derived, block.evaluate(root)?, block.rows);
     }
     Ok(derived)
@@ -59,50 +55,23 @@ struct Block<'f, 'a> {
 impl<'f, 'a> Block<'f, 'a> {
     fn evaluate(&self, node: &'a Node) -> Result<Vector<'f, 'a>, Problem> {
         match node {
-            Node::Column(place) => Ok(self
-                .columns
-                .get(*place)
-                .map_or(Vector::Null, |values| self.slice(values))),
+            Node::Column(place) => Ok(self.columns.get(*place).map_or(Vector::Null, |values| self.slice(values))),
             Node::Literal(literal) => Ok(self.repeat(literal)),
-            Node::Negate(operand) => Ok(Vector::Number(map_numbers(
-                self.numbers(operand)?,
-                |value| -value,
-            ))),
-            Node::Not(operand) => Ok(booleans(
-                self.booleans(operand)?
-                    .iter()
-                    .map(|value| value.map(|value| !value)),
-            )),
+            Node::Negate(operand) => Ok(Vector::Number(map_numbers(self.numbers(operand)?, |value| -value))),
+            Node::Not(operand) => Ok(booleans(self.booleans(operand)?.iter().map(|value| value.map(|value| !value)))),
             Node::Chain { first, rest } => self.chain(first, rest),
             Node::IsNull { operand, negated } => {
                 let missing = self.evaluate(operand)?.missing(self.rows);
-                Ok(booleans(
-                    missing.into_iter().map(|missing| Some(missing != *negated)),
-                ))
+                Ok(booleans(missing.into_iter().map(|missing| Some(missing != *negated))))
             }
-            Node::Between {
-                operand,
-                low,
-                high,
-                negated,
-            } => self.between(operand, low, high, *negated),
-            Node::In {
-                operand,
-                list,
-                negated,
-            } => self.in_list(operand, list, *negated),
+            Node::Between { operand, low, high, negated } => self.between(operand, low, high, *negated),
+            Node::In { operand, list, negated } => self.in_list(operand, list, *negated),
             Node::Case(case) => self.case(case),
             Node::Call(function, arguments) => self.call(*function, arguments),
-            Node::Part(part, date) => Ok(Vector::Number(map_numbers(self.dates(date)?, |days| {
-                part.of(days)
-            }))),
+            Node::Part(part, date) => Ok(Vector::Number(map_numbers(self.dates(date)?, |days| part.of(days)))),
             Node::DateDifference(unit, earlier, later) => {
                 let [earlier, later] = [self.dates(earlier)?, self.dates(later)?];
-                Ok(Vector::Number(zip_numbers(
-                    earlier,
-                    &later,
-                    |earlier, later| unit.between(earlier, later),
-                )))
+                Ok(Vector::Number(zip_numbers(earlier, &later, |earlier, later| unit.between(earlier, later))))
             }
         }
     }
@@ -142,11 +111,7 @@ impl<'f, 'a> Block<'f, 'a> {
         }
     }
 
-    fn chain(
-        &self,
-        first: &'a Node,
-        rest: &'a [(Operator, Node)],
-    ) -> Result<Vector<'f, 'a>, Problem> {
+    fn chain(&self, first: &'a Node, rest: &'a [(Operator, Node)]) -> Result<Vector<'f, 'a>, Problem> {
         let mut left = self.evaluate(first)?;
         for (operator, right) in rest {
             left = self.binary(*operator, left, self.evaluate(right)?)?;
@@ -166,15 +131,10 @@ impl<'f, 'a> Block<'f, 'a> {
                 Ok(Vector::Number(zip_numbers(later, &earlier, days_between)))
             }
             Operator::Arithmetic(operator) => {
-                let [left, right] = [
-                    left.into_numbers(self.rows)?,
-                    right.into_numbers(self.rows)?,
-                ];
+                let [left, right] = [left.into_numbers(self.rows)?, right.into_numbers(self.rows)?];
                 Ok(Vector::Number(arithmetic(operator, left, &right)))
             }
-            Operator::Compare(comparison) => {
-                Ok(booleans(left.compare(comparison, right, self.rows)?))
-            }
+            Operator::Compare(comparison) => Ok(booleans(left.compare(comparison, right, self.rows)?)),
             Operator::And => self.logical(left, right, and),
             Operator::Or => self.logical(left, right, or),
         }
@@ -186,15 +146,8 @@ impl<'f, 'a> Block<'f, 'a> {
         right: Vector<'f, 'a>,
         combine: fn(Option<bool>, Option<bool>) -> Option<bool>,
     ) -> Result<Vector<'f, 'a>, Problem> {
-        let [left, right] = [
-            left.into_booleans(self.rows)?,
-            right.into_booleans(self.rows)?,
-        ];
-        Ok(booleans(
-            left.iter()
-                .zip(right.iter())
-                .map(|(left, right)| combine(*left, *right)),
-        ))
+        let [left, right] = [left.into_booleans(self.rows)?, right.into_booleans(self.rows)?];
+        Ok(booleans(left.iter().zip(right.iter()).map(|(left, right)| combine(*left, *right))))
     }
 
     /// `low <= operand AND operand <= high`.
@@ -206,64 +159,35 @@ impl<'f, 'a> Block<'f, 'a> {
         negated: bool,
     ) -> Result<Vector<'f, 'a>, Problem> {
         let operand = self.evaluate(operand)?;
-        let above =
-            operand
-                .clone()
-                .compare(Comparison::GreaterOrEqual, self.evaluate(low)?, self.rows)?;
+        let above = operand.clone().compare(Comparison::GreaterOrEqual, self.evaluate(low)?, self.rows)?;
         let below = operand.compare(Comparison::LessOrEqual, self.evaluate(high)?, self.rows)?;
-        Ok(booleans(above.into_iter().zip(below).map(
-            |(above, below)| negate_if(negated, and(above, below)),
-        )))
+        Ok(booleans(above.into_iter().zip(below).map(|(above, below)| negate_if(negated, and(above, below)))))
     }
 
     /// `operand = a OR operand = b OR …`.
-    fn in_list(
-        &self,
-        operand: &'a Node,
-        list: &'a [Node],
-        negated: bool,
-    ) -> Result<Vector<'f, 'a>, Problem> {
+    fn in_list(&self, operand: &'a Node, list: &'a [Node], negated: bool) -> Result<Vector<'f, 'a>, Problem> {
         let operand = self.evaluate(operand)?;
         let mut found = vec![Some(false); self.rows];
         for item in list {
-            let equal =
-                operand
-                    .clone()
-                    .compare(Comparison::Equal, self.evaluate(item)?, self.rows)?;
+            let equal = operand.clone().compare(Comparison::Equal, self.evaluate(item)?, self.rows)?;
             for (found, equal) in found.iter_mut().zip(equal) {
                 *found = or(*found, equal);
             }
         }
-        Ok(booleans(
-            found.into_iter().map(|found| negate_if(negated, found)),
-        ))
+        Ok(booleans(found.into_iter().map(|found| negate_if(negated, found))))
     }
 
     /// All branches are computed for all rows, which no value can make fail; then the first that applies is taken.
     fn case(&self, case: &'a Case) -> Result<Vector<'f, 'a>, Problem> {
-        let operand = case
-            .operand
-            .as_deref()
-            .map(|operand| self.evaluate(operand))
-            .transpose()?;
-        let mut result = case
-            .otherwise
-            .as_deref()
-            .map_or(Ok(Vector::Null), |otherwise| self.evaluate(otherwise))?;
+        let operand = case.operand.as_deref().map(|operand| self.evaluate(operand)).transpose()?;
+        let mut result = case.otherwise.as_deref().map_or(Ok(Vector::Null), |otherwise| self.evaluate(otherwise))?;
         for (condition, value) in case.branches.iter().rev() {
             let condition = self.evaluate(condition)?;
             let holds = match &operand {
-                Some(operand) => Cow::Owned(operand.clone().compare(
-                    Comparison::Equal,
-                    condition,
-                    self.rows,
-                )?),
+                Some(operand) => Cow::Owned(operand.clone().compare(Comparison::Equal, condition, self.rows)?),
                 None => condition.into_booleans(self.rows)?,
             };
-            let taken: Vec<_> = holds
-                .iter()
-                .map(|holds| Some(*holds == Some(true)))
-                .collect();
+            let taken: Vec<_> = holds.iter().map(|holds| Some(*holds == Some(true))).collect();
             result = self.evaluate(value)?.choose(&taken, result)?;
         }
         Ok(result)
@@ -271,21 +195,20 @@ impl<'f, 'a> Block<'f, 'a> {
 
     fn call(&self, function: Function, arguments: &'a [Node]) -> Result<Vector<'f, 'a>, Problem> {
         match (function, arguments) {
-            (Function::Unary(unary), [operand]) => Ok(Vector::Number(map_numbers(
-                self.numbers(operand)?,
-                |value| unary.apply(value),
-            ))),
+            (Function::Unary(unary), [operand]) => {
+                Ok(Vector::Number(map_numbers(self.numbers(operand)?, |value| unary.apply(value))))
+            }
             (Function::Power, [base, exponent]) => {
                 let [base, exponent] = [self.numbers(base)?, self.numbers(exponent)?];
                 Ok(Vector::Number(zip_numbers(base, &exponent, power)))
             }
             (Function::NullIf, [value, unwanted]) => self.null_if(value, unwanted),
-            (Function::Least, _) => self.fold(arguments, |left, right| {
-                self.extreme(Comparison::LessOrEqual, left, right)
-            }),
-            (Function::Greatest, _) => self.fold(arguments, |left, right| {
-                self.extreme(Comparison::GreaterOrEqual, left, right)
-            }),
+            (Function::Least, _) => {
+                self.fold(arguments, |left, right| self.extreme(Comparison::LessOrEqual, left, right))
+            }
+            (Function::Greatest, _) => {
+                self.fold(arguments, |left, right| self.extreme(Comparison::GreaterOrEqual, left, right))
+            }
             _ => self.fold(arguments, |left, right| self.coalesce(left, right)),
         }
     }
@@ -298,34 +221,18 @@ impl<'f, 'a> Block<'f, 'a> {
         let Some((first, rest)) = arguments.split_first() else {
             return Ok(Vector::Null);
         };
-        rest.iter().try_fold(self.evaluate(first)?, |left, right| {
-            combine(left, self.evaluate(right)?)
-        })
+        rest.iter().try_fold(self.evaluate(first)?, |left, right| combine(left, self.evaluate(right)?))
     }
 
     fn null_if(&self, value: &'a Node, unwanted: &'a Node) -> Result<Vector<'f, 'a>, Problem> {
         let value = self.evaluate(value)?;
-        let equal =
-            value
-                .clone()
-                .compare(Comparison::Equal, self.evaluate(unwanted)?, self.rows)?;
-        let keep: Vec<_> = equal
-            .into_iter()
-            .map(|equal| Some(equal != Some(true)))
-            .collect();
+        let equal = value.clone().compare(Comparison::Equal, self.evaluate(unwanted)?, self.rows)?;
+        let keep: Vec<_> = equal.into_iter().map(|equal| Some(equal != Some(true))).collect();
         value.choose(&keep, Vector::Null)
     }
 
-    fn coalesce(
-        &self,
-        left: Vector<'f, 'a>,
-        right: Vector<'f, 'a>,
-    ) -> Result<Vector<'f, 'a>, Problem> {
-        let present: Vec<_> = left
-            .missing(self.rows)
-            .into_iter()
-            .map(|missing| Some(!missing))
-            .collect();
+    fn coalesce(&self, left: Vector<'f, 'a>, right: Vector<'f, 'a>) -> Result<Vector<'f, 'a>, Problem> {
+        let present: Vec<_> = left.missing(self.rows).into_iter().map(|missing| Some(!missing)).collect();
         left.choose(&present, right)
     }
 
@@ -358,9 +265,5 @@ fn without_infinite(values: &[f64]) -> Cow<'_, [f64]> {
 
 /// Missing where either is missing, also in `POWER(NULL, 0)` and `POWER(1, NULL)`, which IEEE 754 calls 1.
 fn power(base: f64, exponent: f64) -> f64 {
-    if base.is_nan() || exponent.is_nan() {
-        f64::NAN
-    } else {
-        base.powf(exponent)
-    }
+    if base.is_nan() || exponent.is_nan() { f64::NAN } else { base.powf(exponent) }
 }

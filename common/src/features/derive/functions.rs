@@ -1,8 +1,6 @@
 //! The functions of the subset, and what to say of all others.
 
-use sqlparser::ast::{
-    Expr, Function as SqlFunction, FunctionArg, FunctionArgExpr, FunctionArguments,
-};
+use sqlparser::ast::{Expr, Function as SqlFunction, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::calendar::{DatePart, DateUnit};
 use super::error::Problem;
@@ -54,16 +52,7 @@ const WINDOWS: &[&str] = &[
     "RANK",
     "ROW_NUMBER",
 ];
-const RANDOM: &[&str] = &[
-    "GEN_RANDOM_UUID",
-    "NEWID",
-    "RAND",
-    "RANDN",
-    "RANDOM",
-    "SETSEED",
-    "SHUFFLE",
-    "UUID",
-];
+const RANDOM: &[&str] = &["GEN_RANDOM_UUID", "NEWID", "RAND", "RANDN", "RANDOM", "SETSEED", "SHUFFLE", "UUID"];
 const CLOCKS: &[&str] = &[
     "CLOCK_TIMESTAMP",
     "CURRENT_DATE",
@@ -99,9 +88,7 @@ pub(super) fn convert(converter: &mut Converter, function: SqlFunction) -> Resul
         || function.uses_odbc_syntax
         || function.parameters != FunctionArguments::None;
     if function_has_more {
-        return Err(Problem::Unsupported(format!(
-            "{name} takes arguments in parentheses and nothing else"
-        )));
+        return Err(Problem::Unsupported(format!("{name} takes arguments in parentheses and nothing else")));
     }
     let arguments = plain_arguments(&name, function.args)?;
     if let Some(part) = DatePart::named(&name) {
@@ -138,16 +125,11 @@ fn call(converter: &mut Converter, name: &str, arguments: Vec<Expr>) -> Result<N
         };
         return Err(wrong_count(name, &wanted, arguments.len()));
     }
-    let arguments = arguments
-        .into_iter()
-        .map(|argument| converter.convert(argument));
+    let arguments = arguments.into_iter().map(|argument| converter.convert(argument));
     Ok(Node::Call(function, arguments.collect::<Result<_, _>>()?))
 }
 
-fn date_difference(
-    converter: &mut Converter,
-    [unit, earlier, later]: [Expr; 3],
-) -> Result<Node, Problem> {
+fn date_difference(converter: &mut Converter, [unit, earlier, later]: [Expr; 3]) -> Result<Node, Problem> {
     let unit = match converter.convert(unit)? {
         Node::Literal(Literal::Text(name)) => DateUnit::named(&name.to_lowercase()),
         _ => None,
@@ -157,11 +139,7 @@ fn date_difference(
             "DATE_DIFF takes a unit first: 'millisecond', 'second', 'minute', 'hour', 'day', 'week', 'month', 'quarter' or 'year'",
         )
     })?;
-    Ok(Node::DateDifference(
-        unit,
-        converter.boxed(earlier)?,
-        converter.boxed(later)?,
-    ))
+    Ok(Node::DateDifference(unit, converter.boxed(earlier)?, converter.boxed(later)?))
 }
 
 /// The arguments of `f(a, b)`, without what aggregates may have there.
@@ -169,36 +147,27 @@ fn plain_arguments(name: &str, arguments: FunctionArguments) -> Result<Vec<Expr>
     let list = match arguments {
         FunctionArguments::None => return Ok(Vec::new()),
         FunctionArguments::Subquery(_) => {
-            return Err(Problem::Unsupported(format!(
-                "{name} of a subquery is not supported"
-            )));
+            return Err(Problem::Unsupported(format!("{name} of a subquery is not supported")));
         }
         FunctionArguments::List(list) => list,
     };
     if list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
-        return Err(Problem::Unsupported(format!(
-            "{name} takes plain values only"
-        )));
+        return Err(Problem::Unsupported(format!("{name} takes plain values only")));
     }
     let plain = list.args.into_iter().map(|argument| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Ok(expression),
-        other => Err(Problem::Unsupported(format!(
-            "{name} takes plain values, not `{other}`"
-        ))),
+        other => Err(Problem::Unsupported(format!("{name} takes plain values, not `{other}`"))),
     });
     plain.collect()
 }
 
 fn exactly<const COUNT: usize>(name: &str, arguments: Vec<Expr>) -> Result<[Expr; COUNT], Problem> {
-    <[Expr; COUNT]>::try_from(arguments)
-        .map_err(|given| wrong_count(name, &COUNT.to_string(), given.len()))
+    <[Expr; COUNT]>::try_from(arguments).map_err(|given| wrong_count(name, &COUNT.to_string(), given.len()))
 }
 
 fn wrong_count(name: &str, wanted: &str, given: usize) -> Problem {
     let plural = if wanted.ends_with('1') { "" } else { "s" };
-    Problem::Unsupported(format!(
-        "{name} takes {wanted} argument{plural}, not {given}"
-    ))
+    Problem::Unsupported(format!("{name} takes {wanted} argument{plural}, not {given}"))
 }
 
 /// What a feature must not use, whatever its arguments are.
@@ -236,9 +205,7 @@ fn unknown(name: &str) -> Problem {
         "DATE_PART" => "; use EXTRACT(YEAR FROM d) or YEAR(d)",
         _ => "",
     };
-    Problem::Unsupported(format!(
-        "the function {name} is not supported{hint}; {FUNCTIONS}"
-    ))
+    Problem::Unsupported(format!("the function {name} is not supported{hint}; {FUNCTIONS}"))
 }
 
 pub(super) fn unknown_part(name: &str) -> Problem {

@@ -58,11 +58,7 @@ impl Expression {
     /// Where the text is not one expression of the subset, or uses `target`.
     pub fn parse(name: &str, sql: &str, target: Option<&str>) -> Result<Self, ExpressionError> {
         let parsed = parse::parse(sql).map_err(|problem| problem.of(name))?;
-        let expression = Self {
-            name: name.to_owned(),
-            sql: sql.to_owned(),
-            parsed,
-        };
+        let expression = Self { name: name.to_owned(), sql: sql.to_owned(), parsed };
         if let Some(target) = target {
             expression.forbid_target(target)?;
         }
@@ -114,18 +110,12 @@ impl Expression {
     ///
     /// # Errors
     /// Where a column is missing, operands are of types that do not go together, or the result is always NULL.
-    pub fn bind(
-        &self,
-        type_of: &dyn Fn(&str) -> Option<ValueType>,
-    ) -> Result<ValueType, ExpressionError> {
+    pub fn bind(&self, type_of: &dyn Fn(&str) -> Option<ValueType>) -> Result<ValueType, ExpressionError> {
         let types = self.parsed.columns.iter().map(|column| {
-            type_of(column).ok_or_else(|| {
-                unknown_column(column, &|name| type_of(name).is_some()).of(&self.name)
-            })
+            type_of(column).ok_or_else(|| unknown_column(column, &|name| type_of(name).is_some()).of(&self.name))
         });
         let types = types.collect::<Result<Vec<_>, _>>()?;
-        let result =
-            check::type_of(&self.parsed.root, &types).map_err(|problem| problem.of(&self.name))?;
+        let result = check::type_of(&self.parsed.root, &types).map_err(|problem| problem.of(&self.name))?;
         result.ok_or_else(|| Problem::Type("is always NULL".to_owned()).of(&self.name))
     }
 
@@ -133,16 +123,8 @@ impl Expression {
     ///
     /// # Errors
     /// As [`bind`](Self::bind), and where a column does not have `rows` rows.
-    pub fn evaluate<'a>(
-        &'a self,
-        columns: &'a dyn Columns,
-        rows: usize,
-    ) -> Result<Derived<'a>, ExpressionError> {
-        let values = self
-            .parsed
-            .columns
-            .iter()
-            .map(|name| self.column(columns, name, rows));
+    pub fn evaluate<'a>(&'a self, columns: &'a dyn Columns, rows: usize) -> Result<Derived<'a>, ExpressionError> {
+        let values = self.parsed.columns.iter().map(|name| self.column(columns, name, rows));
         let values = values.collect::<Result<Vec<_>, _>>()?;
         let types: Vec<_> = values.iter().map(Values::value_type).collect();
         let evaluated = check::type_of(&self.parsed.root, &types)
@@ -150,22 +132,11 @@ impl Expression {
         evaluated.map_err(|problem| problem.of(&self.name))
     }
 
-    fn column<'a>(
-        &self,
-        columns: &'a dyn Columns,
-        name: &str,
-        rows: usize,
-    ) -> Result<Values<'a>, ExpressionError> {
+    fn column<'a>(&self, columns: &'a dyn Columns, name: &str, rows: usize) -> Result<Values<'a>, ExpressionError> {
         let exists = |name: &str| columns.get(name).is_some();
-        let values = columns
-            .get(name)
-            .ok_or_else(|| unknown_column(name, &exists).of(&self.name))?;
+        let values = columns.get(name).ok_or_else(|| unknown_column(name, &exists).of(&self.name))?;
         if values.len() != rows {
-            let problem = Problem::Rows {
-                column: name.to_owned(),
-                found: values.len(),
-                expected: rows,
-            };
+            let problem = Problem::Rows { column: name.to_owned(), found: values.len(), expected: rows };
             return Err(problem.of(&self.name));
         }
         Ok(values)
@@ -175,14 +146,8 @@ impl Expression {
 /// Athena folds names to lower case; here a name must match with its case, so say where only that differs.
 fn unknown_column(column: &str, exists: &dyn Fn(&str) -> bool) -> Problem {
     let other_cases = [column.to_lowercase(), column.to_uppercase()];
-    let found = other_cases
-        .iter()
-        .find(|name| *name != column && exists(name));
-    let hint = found.map_or(String::new(), |name| {
-        format!(", did you mean `{name}`? names are compared with their case")
-    });
-    Problem::UnknownColumn {
-        column: column.to_owned(),
-        hint,
-    }
+    let found = other_cases.iter().find(|name| *name != column && exists(name));
+    let hint =
+        found.map_or(String::new(), |name| format!(", did you mean `{name}`? names are compared with their case"));
+    Problem::UnknownColumn { column: column.to_owned(), hint }
 }

@@ -1,8 +1,7 @@
 //! From SQL text to [`Node`]: the documented subset, and an error that says what to do for everything else.
 
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CeilFloorKind, DataType, Expr, InTarget, TimezoneInfo, TypedString,
-    UnaryOperator, Value,
+    BinaryOperator, CaseWhen, CeilFloorKind, DataType, Expr, InTarget, TimezoneInfo, TypedString, UnaryOperator, Value,
 };
 use sqlparser::dialect::Dialect;
 use sqlparser::parser::{Parser, ParserError};
@@ -55,35 +54,19 @@ pub(super) struct Parsed {
 /// Parses one expression of the subset.
 pub(super) fn parse(sql: &str) -> Result<Parsed, Problem> {
     let expression = parse_sql(sql)?;
-    let mut converter = Converter {
-        columns: Vec::new(),
-        depth: 0,
-    };
+    let mut converter = Converter { columns: Vec::new(), depth: 0 };
     let root = converter.convert(expression)?;
-    Ok(Parsed {
-        root,
-        columns: converter.columns,
-    })
+    Ok(Parsed { root, columns: converter.columns })
 }
 
 fn parse_sql(sql: &str) -> Result<Expr, Problem> {
     if sql.len() > MAX_BYTES {
-        return Err(Problem::TooLarge(format!(
-            "has {} bytes; the most is {MAX_BYTES}",
-            sql.len()
-        )));
+        return Err(Problem::TooLarge(format!("has {} bytes; the most is {MAX_BYTES}", sql.len())));
     }
-    let tokens = Tokenizer::new(&SubsetDialect, sql)
-        .tokenize()
-        .map_err(|error| syntax(error.to_string()))?;
-    let meaningful = tokens
-        .iter()
-        .filter(|token| !matches!(token, Token::Whitespace(_)))
-        .count();
+    let tokens = Tokenizer::new(&SubsetDialect, sql).tokenize().map_err(|error| syntax(error.to_string()))?;
+    let meaningful = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).count();
     if meaningful > MAX_TOKENS {
-        return Err(Problem::TooLarge(format!(
-            "has {meaningful} words and signs; the most is {MAX_TOKENS}"
-        )));
+        return Err(Problem::TooLarge(format!("has {meaningful} words and signs; the most is {MAX_TOKENS}")));
     }
     if tokens.iter().any(is_comment) {
         return Err(Problem::unsupported("comments are not supported"));
@@ -92,9 +75,7 @@ fn parse_sql(sql: &str) -> Result<Expr, Problem> {
     let expression = parser.parse_expr().map_err(parser_problem)?;
     match parser.next_token().token {
         Token::EOF => Ok(expression),
-        rest => Err(syntax(format!(
-            "`{rest}` does not belong after a complete expression"
-        ))),
+        rest => Err(syntax(format!("`{rest}` does not belong after a complete expression"))),
     }
 }
 
@@ -102,10 +83,7 @@ fn is_comment(token: &Token) -> bool {
     let Token::Whitespace(space) = token else {
         return false;
     };
-    matches!(
-        space,
-        Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)
-    )
+    matches!(space, Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_))
 }
 
 fn syntax(detail: String) -> Problem {
@@ -152,43 +130,19 @@ impl Converter {
             binary @ Expr::BinaryOp { .. } => self.chain(binary),
             Expr::IsNull(operand) => self.is_null(*operand, false),
             Expr::IsNotNull(operand) => self.is_null(*operand, true),
-            Expr::Between {
-                expr,
-                negated,
-                low,
-                high,
-            } => {
-                let [operand, low, high] =
-                    [self.boxed(*expr)?, self.boxed(*low)?, self.boxed(*high)?];
-                Ok(Node::Between {
-                    operand,
-                    low,
-                    high,
-                    negated,
-                })
+            Expr::Between { expr, negated, low, high } => {
+                let [operand, low, high] = [self.boxed(*expr)?, self.boxed(*low)?, self.boxed(*high)?];
+                Ok(Node::Between { operand, low, high, negated })
             }
-            Expr::In {
-                expr,
-                target,
-                negated,
-                ..
-            } => self.in_list(*expr, target, negated),
-            Expr::Case {
-                operand,
-                conditions,
-                else_result,
-                ..
-            } => self.case(
-                operand.map(|boxed| *boxed),
-                conditions,
-                else_result.map(|boxed| *boxed),
-            ),
+            Expr::In { expr, target, negated, .. } => self.in_list(*expr, target, negated),
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.case(operand.map(|boxed| *boxed), conditions, else_result.map(|boxed| *boxed))
+            }
             Expr::Floor { expr, field } => self.rounding(Unary::Floor, *expr, &field),
             Expr::Ceil { expr, field } => self.rounding(Unary::Ceil, *expr, &field),
             Expr::Extract { field, expr, .. } => {
                 let name = field.to_string();
-                let part = DatePart::named(&name.to_uppercase())
-                    .ok_or_else(|| functions::unknown_part(&name))?;
+                let part = DatePart::named(&name.to_uppercase()).ok_or_else(|| functions::unknown_part(&name))?;
                 Ok(Node::Part(part, self.boxed(*expr)?))
             }
             Expr::Function(function) => functions::convert(self, function),
@@ -210,9 +164,7 @@ impl Converter {
 
     fn unary(&mut self, operator: UnaryOperator, operand: Expr) -> Result<Node, Problem> {
         match operator {
-            UnaryOperator::Plus => Err(Problem::unsupported(
-                "a leading `+` is not supported: leave it out",
-            )),
+            UnaryOperator::Plus => Err(Problem::unsupported("a leading `+` is not supported: leave it out")),
             UnaryOperator::Minus => Ok(Node::Negate(self.boxed(operand)?)),
             UnaryOperator::Not => Ok(Node::Not(self.boxed(operand)?)),
             other => Err(unsupported_operator(&other.to_string())),
@@ -228,42 +180,24 @@ impl Converter {
             leftmost = *left;
         }
         let first = self.boxed(leftmost)?;
-        let rest = links
-            .into_iter()
-            .rev()
-            .map(|(operator, right)| Ok((operator, self.convert(right)?)));
-        Ok(Node::Chain {
-            first,
-            rest: rest.collect::<Result<_, Problem>>()?,
-        })
+        let rest = links.into_iter().rev().map(|(operator, right)| Ok((operator, self.convert(right)?)));
+        Ok(Node::Chain { first, rest: rest.collect::<Result<_, Problem>>()? })
     }
 
     fn is_null(&mut self, operand: Expr, negated: bool) -> Result<Node, Problem> {
-        Ok(Node::IsNull {
-            operand: self.boxed(operand)?,
-            negated,
-        })
+        Ok(Node::IsNull { operand: self.boxed(operand)?, negated })
     }
 
     fn in_list(&mut self, operand: Expr, target: InTarget, negated: bool) -> Result<Node, Problem> {
         let InTarget::List(list) = target else {
-            return Err(Problem::unsupported(
-                "IN takes a list of values, not a subquery or a table",
-            ));
+            return Err(Problem::unsupported("IN takes a list of values, not a subquery or a table"));
         };
         if list.is_empty() {
             return Err(syntax("IN needs at least one value".to_owned()));
         }
         let operand = self.boxed(operand)?;
-        let list = list
-            .into_iter()
-            .map(|item| self.convert(item))
-            .collect::<Result<_, _>>()?;
-        Ok(Node::In {
-            operand,
-            list,
-            negated,
-        })
+        let list = list.into_iter().map(|item| self.convert(item)).collect::<Result<_, _>>()?;
+        Ok(Node::In { operand, list, negated })
     }
 
     fn case(
@@ -273,38 +207,18 @@ impl Converter {
         otherwise: Option<Expr>,
     ) -> Result<Node, Problem> {
         let operand = operand.map(|operand| self.boxed(operand)).transpose()?;
-        let branches = conditions
-            .into_iter()
-            .map(|when| Ok((self.convert(when.condition)?, self.convert(when.result)?)));
+        let branches =
+            conditions.into_iter().map(|when| Ok((self.convert(when.condition)?, self.convert(when.result)?)));
         let branches = branches.collect::<Result<_, Problem>>()?;
-        let otherwise = otherwise
-            .map(|otherwise| self.boxed(otherwise))
-            .transpose()?;
-        Ok(Node::Case(Case {
-            operand,
-            branches,
-            otherwise,
-        }))
+        let otherwise = otherwise.map(|otherwise| self.boxed(otherwise)).transpose()?;
+        Ok(Node::Case(Case { operand, branches, otherwise }))
     }
 
-    fn rounding(
-        &mut self,
-        function: Unary,
-        operand: Expr,
-        field: &CeilFloorKind,
-    ) -> Result<Node, Problem> {
-        if !matches!(
-            field,
-            CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime)
-        ) {
-            return Err(Problem::unsupported(
-                "FLOOR and CEIL take one number and nothing else",
-            ));
+    fn rounding(&mut self, function: Unary, operand: Expr, field: &CeilFloorKind) -> Result<Node, Problem> {
+        if !matches!(field, CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime)) {
+            return Err(Problem::unsupported("FLOOR and CEIL take one number and nothing else"));
         }
-        Ok(Node::Call(
-            Function::Unary(function),
-            vec![self.convert(operand)?],
-        ))
+        Ok(Node::Call(Function::Unary(function), vec![self.convert(operand)?]))
     }
 }
 
@@ -327,9 +241,7 @@ fn operator(operator: &BinaryOperator) -> Result<Operator, Problem> {
 }
 
 fn unsupported_operator(operator: &str) -> Problem {
-    Problem::Unsupported(format!(
-        "the operator `{operator}` is not supported; {SUBSET}"
-    ))
+    Problem::Unsupported(format!("the operator `{operator}` is not supported; {SUBSET}"))
 }
 
 fn literal(value: Value) -> Result<Literal, Problem> {
@@ -346,34 +258,26 @@ fn literal(value: Value) -> Result<Literal, Problem> {
 
 fn number(digits: &str) -> Result<Literal, Problem> {
     let value = digits.parse::<f64>().ok().filter(|value| value.is_finite());
-    value
-        .map(Literal::Number)
-        .ok_or_else(|| syntax(format!("`{digits}` is not a 64-bit float")))
+    value.map(Literal::Number).ok_or_else(|| syntax(format!("`{digits}` is not a 64-bit float")))
 }
 
 fn date_literal(typed: TypedString) -> Result<Literal, Problem> {
     let text = typed.value.into_string().unwrap_or_default();
     let (days, form) = match typed.data_type {
         DataType::Date => (parse_date(&text), "DATE 'yyyy-mm-dd'"),
-        DataType::Timestamp(None, TimezoneInfo::None) => {
-            (parse_timestamp(&text), "TIMESTAMP 'yyyy-mm-dd hh:mm:ss'")
-        }
+        DataType::Timestamp(None, TimezoneInfo::None) => (parse_timestamp(&text), "TIMESTAMP 'yyyy-mm-dd hh:mm:ss'"),
         other => {
-            return Err(Problem::Unsupported(format!(
-                "a literal of type {other} is not supported; {SUBSET}"
-            )));
+            return Err(Problem::Unsupported(format!("a literal of type {other} is not supported; {SUBSET}")));
         }
     };
-    days.map(Literal::Date)
-        .ok_or_else(|| syntax(format!("'{text}' is not a date: write {form}")))
+    days.map(Literal::Date).ok_or_else(|| syntax(format!("'{text}' is not a date: write {form}")))
 }
 
 /// What an expression outside the subset is called, and what to use instead.
 fn unsupported(expression: &Expr) -> String {
     let what = match expression {
         Expr::Subquery(_) | Expr::Exists { .. } => {
-            return "subqueries are not supported: a derived feature is computed row by row"
-                .to_owned();
+            return "subqueries are not supported: a derived feature is computed row by row".to_owned();
         }
         Expr::Cast { .. } | Expr::Convert { .. } => {
             return "CAST is not supported: numbers are 64-bit floats as they are, and a boolean becomes one by CASE WHEN".to_owned();
@@ -382,20 +286,14 @@ fn unsupported(expression: &Expr) -> String {
             return "names with a dot are not supported: write a column by its plain name, in double quotes if it has a dot".to_owned();
         }
         Expr::Interval(_) => {
-            return "INTERVAL is not supported: the difference of two dates is a number of days"
-                .to_owned();
+            return "INTERVAL is not supported: the difference of two dates is a number of days".to_owned();
         }
-        Expr::Like { .. } | Expr::ILike { .. } | Expr::SimilarTo { .. } | Expr::RLike { .. } => {
-            "LIKE"
-        }
-        Expr::IsTrue(_) | Expr::IsFalse(_) | Expr::IsNotTrue(_) | Expr::IsNotFalse(_) => {
-            "IS TRUE or IS FALSE"
-        }
+        Expr::Like { .. } | Expr::ILike { .. } | Expr::SimilarTo { .. } | Expr::RLike { .. } => "LIKE",
+        Expr::IsTrue(_) | Expr::IsFalse(_) | Expr::IsNotTrue(_) | Expr::IsNotFalse(_) => "IS TRUE or IS FALSE",
         Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => "IS DISTINCT FROM",
-        Expr::Substring { .. }
-        | Expr::Trim { .. }
-        | Expr::Position { .. }
-        | Expr::Overlay { .. } => "a function of text",
+        Expr::Substring { .. } | Expr::Trim { .. } | Expr::Position { .. } | Expr::Overlay { .. } => {
+            "a function of text"
+        }
         Expr::AtTimeZone { .. } => "AT TIME ZONE",
         Expr::Tuple(_) => "a list of values outside IN",
         _ => "this form of expression",

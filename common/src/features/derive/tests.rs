@@ -50,9 +50,7 @@ impl Batch {
             };
             (name.clone(), column)
         });
-        Self {
-            columns: columns.collect(),
-        }
+        Self { columns: columns.collect() }
     }
 }
 
@@ -65,14 +63,10 @@ enum Cell {
 
 fn cells(derived: &Derived<'_>) -> Vec<Cell> {
     match derived {
-        Derived::Number(values) => values
-            .iter()
-            .map(|value| Cell::Number((!value.is_nan()).then_some(*value)))
-            .collect(),
-        Derived::Text(values) => values
-            .iter()
-            .map(|value| Cell::Text(value.map(str::to_owned)))
-            .collect(),
+        Derived::Number(values) => {
+            values.iter().map(|value| Cell::Number((!value.is_nan()).then_some(*value))).collect()
+        }
+        Derived::Text(values) => values.iter().map(|value| Cell::Text(value.map(str::to_owned))).collect(),
     }
 }
 

@@ -47,10 +47,7 @@ impl<S: AsRef<str> + Sync> TextColumn for Vec<Option<S>> {
     }
 
     fn get(&self, row: usize) -> Option<&str> {
-        self.as_slice()
-            .get(row)
-            .and_then(Option::as_ref)
-            .map(AsRef::as_ref)
+        self.as_slice().get(row).and_then(Option::as_ref).map(AsRef::as_ref)
     }
 }
 

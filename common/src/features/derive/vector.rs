@@ -56,9 +56,7 @@ impl<'f, 'a> Vector<'f, 'a> {
     /// Which rows are missing.
     pub(super) fn missing(&self, rows: usize) -> Vec<bool> {
         match self {
-            Self::Number(values) | Self::Date(values) => {
-                values.iter().map(|value| value.is_nan()).collect()
-            }
+            Self::Number(values) | Self::Date(values) => values.iter().map(|value| value.is_nan()).collect(),
             Self::Boolean(values) => values.iter().map(Option::is_none).collect(),
             Self::Text(values) => values.iter().map(Option::is_none).collect(),
             Self::Null => vec![true; rows],
@@ -68,12 +66,8 @@ impl<'f, 'a> Vector<'f, 'a> {
     fn pair(self, other: Self, rows: usize) -> Result<Pair<'f, 'a>, Problem> {
         Ok(match (self, other) {
             (Self::Null, Self::Null) => Pair::Null,
-            (Self::Number(left), right) => {
-                Pair::Float(left, right.into_numbers(rows)?, Self::Number)
-            }
-            (left, Self::Number(right)) => {
-                Pair::Float(left.into_numbers(rows)?, right, Self::Number)
-            }
+            (Self::Number(left), right) => Pair::Float(left, right.into_numbers(rows)?, Self::Number),
+            (left, Self::Number(right)) => Pair::Float(left.into_numbers(rows)?, right, Self::Number),
             (Self::Date(left), right) => Pair::Float(left, right.into_dates(rows)?, Self::Date),
             (left, Self::Date(right)) => Pair::Float(left.into_dates(rows)?, right, Self::Date),
             (Self::Boolean(left), right) => Pair::Boolean(left, right.into_booleans(rows)?),
@@ -93,16 +87,11 @@ impl<'f, 'a> Vector<'f, 'a> {
     ) -> Result<Vec<Option<bool>>, Problem> {
         Ok(match self.pair(other, rows)? {
             Pair::Null => vec![None; rows],
-            Pair::Float(left, right, _) => zip(&left, &right, |left, right| {
-                left.partial_cmp(&right)
-                    .map(|order| comparison.holds(order))
-            }),
-            Pair::Boolean(left, right) => zip(&left, &right, |left, right| {
-                compare_present(comparison, left, right)
-            }),
-            Pair::Text(left, right) => zip(&left, &right, |left, right| {
-                compare_present(comparison, left, right)
-            }),
+            Pair::Float(left, right, _) => {
+                zip(&left, &right, |left, right| left.partial_cmp(&right).map(|order| comparison.holds(order)))
+            }
+            Pair::Boolean(left, right) => zip(&left, &right, |left, right| compare_present(comparison, left, right)),
+            Pair::Text(left, right) => zip(&left, &right, |left, right| compare_present(comparison, left, right)),
         })
     }
 
@@ -122,20 +111,13 @@ fn unchecked() -> Problem {
     Problem::Type("operands are of types that do not go together".to_owned())
 }
 
-fn compare_present<T: Ord>(
-    comparison: Comparison,
-    left: Option<T>,
-    right: Option<T>,
-) -> Option<bool> {
+fn compare_present<T: Ord>(comparison: Comparison, left: Option<T>, right: Option<T>) -> Option<bool> {
     let order: Ordering = left?.cmp(&right?);
     Some(comparison.holds(order))
 }
 
 fn zip<T: Copy, R>(left: &[T], right: &[T], combine: impl Fn(T, T) -> R) -> Vec<R> {
-    left.iter()
-        .zip(right)
-        .map(|(left, right)| combine(*left, *right))
-        .collect()
+    left.iter().zip(right).map(|(left, right)| combine(*left, *right)).collect()
 }
 
 fn pick<T: Copy>(mask: &[Option<bool>], yes: &[T], no: &[T], missing: T) -> Vec<T> {
@@ -155,10 +137,7 @@ pub(super) fn finite(value: f64) -> f64 {
 }
 
 /// Applies `function` to every number; a result that is not finite is missing.
-pub(super) fn map_numbers(
-    numbers: Cow<'_, [f64]>,
-    function: impl Fn(f64) -> f64,
-) -> Cow<'static, [f64]> {
+pub(super) fn map_numbers(numbers: Cow<'_, [f64]>, function: impl Fn(f64) -> f64) -> Cow<'static, [f64]> {
     let mut values = numbers.into_owned();
     for value in &mut values {
         *value = finite(function(*value));
@@ -180,11 +159,7 @@ pub(super) fn zip_numbers(
 }
 
 /// `left operator right`, in 64-bit floats.
-pub(super) fn arithmetic(
-    operator: Arithmetic,
-    left: Cow<'_, [f64]>,
-    right: &[f64],
-) -> Cow<'static, [f64]> {
+pub(super) fn arithmetic(operator: Arithmetic, left: Cow<'_, [f64]>, right: &[f64]) -> Cow<'static, [f64]> {
     match operator {
         Arithmetic::Add => zip_numbers(left, right, |left, right| left + right),
         Arithmetic::Subtract => zip_numbers(left, right, |left, right| left - right),

@@ -148,14 +148,12 @@ impl BoundFeature {
     fn new(feature: &Feature, ranges: &BTreeMap<String, Range>) -> Result<Self> {
         let damaged = |problem: String| Error::Model(format!("feature \"{}\" of the model: {problem}", feature.name));
         let expression = match &feature.sql {
-            Some(sql) => {
-                Some(Expression::parse(&feature.name, sql, None).map_err(|error| damaged(error.to_string()))?)
-            }
+            Some(sql) => Some(Expression::parse(&feature.name, sql, None).map_err(|error| damaged(error.to_string()))?),
             None => None,
         };
         let level_numbers = level_numbers(&feature.kind).map_err(damaged)?;
         let range = ranges.get(&feature.name).or_else(|| ranges.get(feature.source_column()?));
-        let range = range.cloned().unwrap_or_default();
+        let range = range.copied().unwrap_or_default();
         Ok(Self { feature: feature.clone(), range, expression, level_numbers })
     }
 
@@ -236,7 +234,8 @@ fn level_numbers(kind: &Kind) -> Result<PlHashMap<String, Level>, String> {
         Kind::Number | Kind::Date { .. } | Kind::Derived => (&[], None),
     };
     let number = |index: usize| values.map_or(index as f32, |values| values[index]);
-    let entry = |(index, level): (usize, &String)| (level.clone(), Level { index: index as u32, number: number(index) });
+    let entry =
+        |(index, level): (usize, &String)| (level.clone(), Level { index: index as u32, number: number(index) });
     Ok(levels.iter().enumerate().map(entry).collect())
 }
 
@@ -324,12 +323,7 @@ impl Columns for ExpressionColumns {
     }
 }
 
-fn expression_column(
-    column: &Series,
-    kind: ColumnKind,
-    is_text: bool,
-    bad: &mut BadRows,
-) -> Result<ExpressionColumn> {
+fn expression_column(column: &Series, kind: ColumnKind, is_text: bool, bad: &mut BadRows) -> Result<ExpressionColumn> {
     Ok(match value_type(kind) {
         ValueType::Number => ExpressionColumn::Number(column_numbers(column, kind, is_text, bad)?),
         ValueType::Date => ExpressionColumn::Date(column_numbers(column, kind, is_text, bad)?),

@@ -5,7 +5,7 @@ mod feature;
 mod learn;
 pub mod values;
 
-pub use apply::{BadRows, Encoder, evaluate_text};
 pub(crate) use apply::value_type;
+pub use apply::{BadRows, Encoder, evaluate_text};
 pub use feature::{Feature, Kind};
 pub use learn::{Learnt, learn_category, learn_number, levels_by_frequency};

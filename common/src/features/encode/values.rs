@@ -19,10 +19,9 @@ pub fn as_numbers(column: &Series) -> Result<Vec<f64>> {
         DataType::Time => days(units_per_day(TimeUnit::Nanoseconds)),
         DataType::Null => Ok(vec![f64::NAN; column.len()]),
         _ if ColumnKind::of(column.dtype()).is_number() => Ok(scaled(column, 1.0)),
-        other => Err(Error::Data(format!(
-            "column \"{}\" has the type {other}, where numbers are needed",
-            column.name()
-        ))),
+        other => {
+            Err(Error::Data(format!("column \"{}\" has the type {other}, where numbers are needed", column.name())))
+        }
     }
 }
 

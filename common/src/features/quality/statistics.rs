@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn a_constant_and_an_absent_column_have_statistics_too() {
         let constant = Statistics::of_numbers(&[5.0; 4]);
-        assert_eq!((constant.edges.as_slice(), constant.shares.as_slice()), ([5.0].as_slice(), [1.0, 0.0, 0.0].as_slice()));
+        assert_eq!(
+            (constant.edges.as_slice(), constant.shares.as_slice()),
+            ([5.0].as_slice(), [1.0, 0.0, 0.0].as_slice())
+        );
         let absent = Statistics::of_numbers(&[f32::NAN; 2]);
         assert_eq!((absent.missing, absent.min), (1.0, None));
     }

@@ -32,20 +32,13 @@ pub(super) struct DocumentError {
 
 impl DocumentError {
     fn new(text: &str, position: Option<usize>, problem: &str) -> Self {
-        let line = position
-            .and_then(|position| text.get(..position))
-            .map(|before| before.matches('\n').count() + 1);
-        Self {
-            line,
-            problem: one_line(problem),
-        }
+        let line = position.and_then(|position| text.get(..position)).map(|before| before.matches('\n').count() + 1);
+        Self { line, problem: one_line(problem) }
     }
 
     /// The error of the spec at `location`.
     pub(super) fn at(self, location: &str) -> Error {
-        let line = self
-            .line
-            .map_or(String::new(), |line| format!(", line {line}"));
+        let line = self.line.map_or(String::new(), |line| format!(", line {line}"));
         Error::Setting(format!("{location}{line}: {}", self.problem))
     }
 }
@@ -56,12 +49,7 @@ fn one_line(text: &str) -> String {
 
 /// Reads a spec, one key at a time.
 pub(super) fn read(text: &str) -> Result<Spec, DocumentError> {
-    let failed = |error: &toml::de::Error| {
-        (
-            error.span().map(|span| span.start),
-            error.message().to_owned(),
-        )
-    };
+    let failed = |error: &toml::de::Error| (error.span().map(|span| span.start), error.message().to_owned());
     let document = DeTable::parse(text).map_err(|error| {
         let (position, message) = failed(&error);
         DocumentError::new(text, position, &format!("not valid TOML: {message}"))
@@ -77,16 +65,9 @@ pub(super) fn read(text: &str) -> Result<Spec, DocumentError> {
 
 /// `key: message`, in words for people who know TOML but not Rust. The error of an expression names its feature already.
 fn describe(key: Option<&str>, message: &str) -> String {
-    let names = [
-        ("expected i64", "expected an integer"),
-        ("expected f64", "expected a number"),
-        ("a sequence", "a list"),
-    ];
-    let message = names
-        .iter()
-        .fold(message.to_owned(), |message, (rust, plain)| {
-            message.replace(rust, plain)
-        });
+    let names =
+        [("expected i64", "expected an integer"), ("expected f64", "expected a number"), ("a sequence", "a list")];
+    let message = names.iter().fold(message.to_owned(), |message, (rust, plain)| message.replace(rust, plain));
     match key {
         Some(key) if !message.starts_with("derived feature") => format!("{key}: {message}"),
         _ => message,
@@ -94,30 +75,18 @@ fn describe(key: Option<&str>, message: &str) -> String {
 }
 
 fn forbid_unknown(text: &str, document: &DeTable<'_>) -> Result<(), DocumentError> {
-    let unknown = document
-        .keys()
-        .find(|key| !KEYS.contains(&key.get_ref().as_ref()));
+    let unknown = document.keys().find(|key| !KEYS.contains(&key.get_ref().as_ref()));
     let Some(key) = unknown else { return Ok(()) };
     let name = key.get_ref();
-    let advice = nearest(name).map_or_else(
-        || format!("the keys are {}", KEYS.join(", ")),
-        |known| format!("did you mean `{known}`?"),
-    );
-    Err(DocumentError::new(
-        text,
-        Some(key.span().start),
-        &format!("there is no key `{name}`; {advice}"),
-    ))
+    let advice = nearest(name)
+        .map_or_else(|| format!("the keys are {}", KEYS.join(", ")), |known| format!("did you mean `{known}`?"));
+    Err(DocumentError::new(text, Some(key.span().start), &format!("there is no key `{name}`; {advice}")))
 }
 
 /// The key that a misspelt one stands for, if any is close.
 fn nearest(name: &str) -> Option<&'static str> {
-    let distance =
-        |known: &str| strsim::damerau_levenshtein(known, &name.to_lowercase().replace('-', "_"));
-    let (known, distance) = KEYS
-        .iter()
-        .map(|known| (*known, distance(known)))
-        .min_by_key(|(_, distance)| *distance)?;
+    let distance = |known: &str| strsim::damerau_levenshtein(known, &name.to_lowercase().replace('-', "_"));
+    let (known, distance) = KEYS.iter().map(|known| (*known, distance(known))).min_by_key(|(_, distance)| *distance)?;
     (distance <= known.len() / 3 + 1 && distance < known.len()).then_some(known)
 }
 
@@ -126,15 +95,10 @@ fn nearest(name: &str) -> Option<&'static str> {
 fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
     table.iter().find_map(|(key, value)| {
         let name = key.get_ref();
-        if let Some(rest) = value
-            .get_ref()
-            .as_table()
-            .and_then(|inner| key_at(inner, span))
-        {
+        if let Some(rest) = value.get_ref().as_table().and_then(|inner| key_at(inner, span)) {
             return Some(format!("{name}.{rest}"));
         }
-        let holds =
-            key.span().start <= span.start && span.end <= value.span().end.max(key.span().end);
+        let holds = key.span().start <= span.start && span.end <= value.span().end.max(key.span().end);
         holds.then(|| name.to_string())
     })
 }

@@ -23,9 +23,7 @@ impl Range {
     /// Whether a value is valid. NaN, which is missing, is not.
     #[must_use]
     pub fn contains(&self, value: f64) -> bool {
-        !value.is_nan()
-            && self.min.is_none_or(|min| value >= min)
-            && self.max.is_none_or(|max| value <= max)
+        !value.is_nan() && self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
     }
 }
 
@@ -38,20 +36,12 @@ impl<'de> Deserialize<'de> for Range {
             max: Option<f64>,
         }
         let Bounds { min, max } = Bounds::deserialize(deserializer)?;
-        if [min, max]
-            .into_iter()
-            .flatten()
-            .any(|bound| !bound.is_finite())
-        {
-            return Err(de::Error::custom(
-                "min and max must be finite: leave out the one that has no bound",
-            ));
+        if [min, max].into_iter().flatten().any(|bound| !bound.is_finite()) {
+            return Err(de::Error::custom("min and max must be finite: leave out the one that has no bound"));
         }
         match (min, max) {
             (None, None) => Err(de::Error::custom("a range needs min, max or both")),
-            (Some(min), Some(max)) if min > max => Err(de::Error::custom(format!(
-                "min = {min} is above max = {max}"
-            ))),
+            (Some(min), Some(max)) if min > max => Err(de::Error::custom(format!("min = {min} is above max = {max}"))),
             _ => Ok(Self { min, max }),
         }
     }
@@ -92,9 +82,7 @@ impl<'de> Deserialize<'de> for Monotone {
             -1 => Ok(Self::Decreasing),
             0 => Ok(Self::Free),
             1 => Ok(Self::Increasing),
-            other => Err(de::Error::custom(format!(
-                "{other} is no direction: it must be -1, 0 or 1"
-            ))),
+            other => Err(de::Error::custom(format!("{other} is no direction: it must be -1, 0 or 1"))),
         }
     }
 }
@@ -123,10 +111,7 @@ impl AsOf {
     /// Reads `yyyy-mm-dd` or `yyyy-mm-dd hh:mm:ss`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        parse_timestamp(text).map(|days| Self {
-            text: text.to_owned(),
-            days,
-        })
+        parse_timestamp(text).map(|days| Self { text: text.to_owned(), days })
     }
 
     /// Days since 1970-01-01 (UTC).
@@ -151,10 +136,7 @@ impl Serialize for AsOf {
 impl<'de> Deserialize<'de> for AsOf {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(serde::Deserialize)]
-        #[serde(
-            untagged,
-            expecting = "a date such as \"2026-01-31\" or \"2026-01-31 12:00:00\""
-        )]
+        #[serde(untagged, expecting = "a date such as \"2026-01-31\" or \"2026-01-31 12:00:00\"")]
         enum Written {
             Text(String),
             Toml(toml::value::Datetime),
@@ -164,9 +146,7 @@ impl<'de> Deserialize<'de> for AsOf {
             Written::Toml(date) => date.to_string(),
         };
         Self::parse(&text).ok_or_else(|| {
-            de::Error::custom(format!(
-                "`{text}` is not a date: write \"yyyy-mm-dd\" or \"yyyy-mm-dd hh:mm:ss\""
-            ))
+            de::Error::custom(format!("`{text}` is not a date: write \"yyyy-mm-dd\" or \"yyyy-mm-dd hh:mm:ss\""))
         })
     }
 }
@@ -183,8 +163,7 @@ pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usi
 /// `[derived]`: a table from names to expressions whose order is kept.
 pub(super) mod derived {
     use super::{
-        Deserialize, DeserializeSeed, Deserializer, Expression, MapAccess, SerializeMap,
-        Serializer, Visitor, de, fmt,
+        Deserialize, DeserializeSeed, Deserializer, Expression, MapAccess, SerializeMap, Serializer, Visitor, de, fmt,
     };
 
     pub(in crate::features::spec) fn serialize<S: Serializer>(
@@ -218,9 +197,7 @@ pub(super) mod derived {
             while let Some(name) = map.next_key::<String>()? {
                 let expression = map.next_value_seed(Named(&name))?;
                 if name.is_empty() || derived.iter().any(|known| known.name() == name) {
-                    return Err(de::Error::custom(format!(
-                        "derived feature `{name}` needs a name of its own"
-                    )));
+                    return Err(de::Error::custom(format!("derived feature `{name}` needs a name of its own")));
                 }
                 derived.push(expression);
             }
@@ -234,10 +211,7 @@ pub(super) mod derived {
     impl<'de> DeserializeSeed<'de> for Named<'_> {
         type Value = Expression;
 
-        fn deserialize<D: Deserializer<'de>>(
-            self,
-            deserializer: D,
-        ) -> Result<Expression, D::Error> {
+        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Expression, D::Error> {
             let sql = String::deserialize(deserializer)?;
             Expression::parse(self.0, &sql, None).map_err(de::Error::custom)
         }
@@ -259,19 +233,14 @@ pub(super) mod parameters {
         deserializer: D,
     ) -> Result<BTreeMap<String, String>, D::Error> {
         let parameters = BTreeMap::<String, Parameter>::deserialize(deserializer)?;
-        Ok(parameters
-            .into_iter()
-            .map(|(name, Parameter(text))| (name, text))
-            .collect())
+        Ok(parameters.into_iter().map(|(name, Parameter(text))| (name, text)).collect())
     }
 
     struct Parameter(String);
 
     impl<'de> Deserialize<'de> for Parameter {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer
-                .deserialize_any(ParameterVisitor)
-                .map(Parameter)
+            deserializer.deserialize_any(ParameterVisitor).map(Parameter)
         }
     }
 
@@ -281,9 +250,7 @@ pub(super) mod parameters {
         type Value = String;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str(
-                "a number, a boolean or a text (write a list as a text, such as \"[[0,1],[2,3]]\")",
-            )
+            formatter.write_str("a number, a boolean or a text (write a list as a text, such as \"[[0,1],[2,3]]\")")
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
@@ -304,9 +271,7 @@ pub(super) mod parameters {
 
         fn visit_f64<E: de::Error>(self, value: f64) -> Result<String, E> {
             if !value.is_finite() {
-                return Err(E::custom(format!(
-                    "{value} is no value of a parameter: it must be finite"
-                )));
+                return Err(E::custom(format!("{value} is no value of a parameter: it must be finite")));
             }
             Ok(shortest(value))
         }
@@ -316,10 +281,6 @@ pub(super) mod parameters {
     /// (`max_depth = 6.0`) take no point.
     fn shortest(value: f64) -> String {
         let magnitude = value.abs();
-        if magnitude == 0.0 || (1e-5..1e15).contains(&magnitude) {
-            format!("{value}")
-        } else {
-            format!("{value:e}")
-        }
+        if magnitude == 0.0 || (1e-5..1e15).contains(&magnitude) { format!("{value}") } else { format!("{value:e}") }
     }
 }

@@ -18,8 +18,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    Credentials, RequestChecksumCalculation, RuntimeComponents, SharedHttpClient,
-    StalledStreamProtectionConfig,
+    Credentials, RequestChecksumCalculation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -55,11 +54,7 @@ pub(super) async fn connect(options: &S3Options) -> Result<Client> {
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .region(region)
         .force_path_style(has_custom_endpoint)
-        .stalled_stream_protection(
-            StalledStreamProtectionConfig::enabled()
-                .grace_period(STALL_GRACE)
-                .build(),
-        );
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build());
     if is_unset("AWS_REQUEST_CHECKSUM_CALCULATION") {
         config.set_request_checksum_calculation(Some(RequestChecksumCalculation::WhenRequired));
     }
@@ -83,11 +78,7 @@ async fn load(options: &S3Options, http_client: SharedHttpClient) -> SdkConfig {
         .http_client(http_client)
         .region(configured)
         .timeout_config(timeouts(0))
-        .identity_cache(
-            IdentityCache::lazy()
-                .load_timeout(CREDENTIALS_TIMEOUT)
-                .build(),
-        );
+        .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build());
     if let Some(endpoint) = &options.endpoint_url {
         loader = loader.endpoint_url(endpoint);
     }
@@ -99,15 +90,9 @@ async fn load(options: &S3Options, http_client: SharedHttpClient) -> SdkConfig {
 
 /// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, or what the profile says, as the SDK's S3 client itself finds it.
 fn custom_endpoint(shared: &SdkConfig) -> Option<String> {
-    let key = ServiceConfigKey::builder()
-        .service_id("S3")
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build()
-        .ok()?;
-    let for_s3 = shared
-        .service_config()
-        .and_then(|config| config.load_config(key));
+    let key =
+        ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+    let for_s3 = shared.service_config().and_then(|config| config.load_config(key));
     for_s3.or_else(|| shared.endpoint_url().map(str::to_owned))
 }
 
@@ -128,36 +113,25 @@ fn http_client(options: &S3Options) -> Result<SharedHttpClient> {
     if let Some(trusted) = trust::store(options)? {
         tls = tls.with_trust_store(trusted);
     }
-    let tls = tls
-        .build()
-        .map_err(|error| Error::Setting(format!("TLS cannot be set up: {error}")))?;
+    let tls = tls.build().map_err(|error| Error::Setting(format!("TLS cannot be set up: {error}")))?;
     let proxy = https_proxy()?;
-    Ok(
-        Builder::new().build_with_connector_fn(move |settings, components| {
-            let mut connector = Connector::builder()
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .tls_context(tls.clone())
-                .proxy_config(proxy.clone());
-            connector.set_connector_settings(settings.cloned());
-            connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-            connector.build()
-        }),
-    )
+    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(tls.clone())
+            .proxy_config(proxy.clone());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.build()
+    }))
 }
 
 fn https_proxy() -> Result<ProxyConfig> {
-    let Some(url) = ["HTTPS_PROXY", "https_proxy"]
-        .into_iter()
-        .find_map(set_variable)
-    else {
+    let Some(url) = ["HTTPS_PROXY", "https_proxy"].into_iter().find_map(set_variable) else {
         return Ok(ProxyConfig::disabled());
     };
-    let direct = ["NO_PROXY", "no_proxy"]
-        .into_iter()
-        .find_map(set_variable)
-        .unwrap_or_default();
-    let proxy =
-        ProxyConfig::https(url).map_err(|_| Error::Setting("HTTPS_PROXY is no URL".to_owned()))?;
+    let direct = ["NO_PROXY", "no_proxy"].into_iter().find_map(set_variable).unwrap_or_default();
+    let proxy = ProxyConfig::https(url).map_err(|_| Error::Setting("HTTPS_PROXY is no URL".to_owned()))?;
     Ok(proxy.no_proxy(format!("localhost,127.0.0.1,::1,{direct}")))
 }
 

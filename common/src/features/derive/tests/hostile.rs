@@ -9,28 +9,15 @@ fn long_sums_are_fine() {
     let sql = vec!["a"; 2000].join(" + ");
     let batch = Batch::default().with("a", Column::Number(vec![1.0, 2.0]));
     let expression = parse(&sql).unwrap();
-    assert_eq!(
-        expression.evaluate(&batch, 2).unwrap(),
-        Derived::Number(vec![2000.0, 4000.0])
-    );
+    assert_eq!(expression.evaluate(&batch, 2).unwrap(), Derived::Number(vec![2000.0, 4000.0]));
 }
 
 #[test]
 fn what_is_too_large_is_refused() {
     let too_long = vec!["a"; 3000].join(" + ");
-    assert!(
-        parse(&too_long)
-            .unwrap_err()
-            .to_string()
-            .contains("words and signs")
-    );
+    assert!(parse(&too_long).unwrap_err().to_string().contains("words and signs"));
     let too_many_bytes = " ".repeat(70_000);
-    assert!(
-        parse(&too_many_bytes)
-            .unwrap_err()
-            .to_string()
-            .contains("bytes")
-    );
+    assert!(parse(&too_many_bytes).unwrap_err().to_string().contains("bytes"));
 }
 
 #[test]

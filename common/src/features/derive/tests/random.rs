@@ -12,9 +12,7 @@ struct Writer<'b> {
 
 impl Writer<'_> {
     fn choose(&mut self, choices: usize) -> usize {
-        self.bytes
-            .next()
-            .map_or(0, |byte| usize::from(*byte) % choices)
+        self.bytes.next().map_or(0, |byte| usize::from(*byte) % choices)
     }
 
     fn any(&mut self) -> String {
@@ -65,39 +63,22 @@ impl Writer<'_> {
             4 => "3".to_owned(),
             5 | 6 => {
                 let operator = ["+", "-", "*", "/"][self.choose(4)];
-                format!(
-                    "({} {operator} {})",
-                    self.number(deeper),
-                    self.number(deeper)
-                )
+                format!("({} {operator} {})", self.number(deeper), self.number(deeper))
             }
             7 => format!("(- {})", self.number(deeper)),
             8 => {
-                let function =
-                    ["ABS", "LN", "EXP", "SQRT", "FLOOR", "CEIL", "ROUND"][self.choose(7)];
+                let function = ["ABS", "LN", "EXP", "SQRT", "FLOOR", "CEIL", "ROUND"][self.choose(7)];
                 format!("{function}({})", self.number(deeper))
             }
             9 => format!("POWER({}, {})", self.number(deeper), self.number(deeper)),
             10 => format!("({} - {})", self.date(deeper), self.date(deeper)),
             11 => {
                 let unit = ["second", "hour", "day", "week", "month", "year"][self.choose(6)];
-                format!(
-                    "DATE_DIFF('{unit}', {}, {})",
-                    self.date(deeper),
-                    self.date(deeper)
-                )
+                format!("DATE_DIFF('{unit}', {}, {})", self.date(deeper), self.date(deeper))
             }
             12 => {
-                let part = [
-                    "YEAR",
-                    "QUARTER",
-                    "MONTH",
-                    "WEEK",
-                    "DAY",
-                    "DAY_OF_WEEK",
-                    "DAY_OF_YEAR",
-                    "HOUR",
-                ][self.choose(8)];
+                let part =
+                    ["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DAY_OF_WEEK", "DAY_OF_YEAR", "HOUR"][self.choose(8)];
                 format!("{part}({})", self.date(deeper))
             }
             _ => self.generic(0, depth),
@@ -115,11 +96,7 @@ impl Writer<'_> {
             5 => {
                 let kind = self.choose(3);
                 let operator = ["=", "<>", "<", "<=", ">", ">="][self.choose(6)];
-                format!(
-                    "({} {operator} {})",
-                    self.of(kind, deeper),
-                    self.of(kind, deeper)
-                )
+                format!("({} {operator} {})", self.of(kind, deeper), self.of(kind, deeper))
             }
             6 => {
                 let kind = self.choose(3);
@@ -129,21 +106,13 @@ impl Writer<'_> {
             7 => {
                 let kind = self.choose(3);
                 let negated = ["", "NOT "][self.choose(2)];
-                let [value, low, high] = [
-                    self.of(kind, deeper),
-                    self.of(kind, deeper),
-                    self.of(kind, deeper),
-                ];
+                let [value, low, high] = [self.of(kind, deeper), self.of(kind, deeper), self.of(kind, deeper)];
                 format!("({value} {negated}BETWEEN {low} AND {high})")
             }
             _ => {
                 let kind = self.choose(3);
                 let negated = ["", "NOT "][self.choose(2)];
-                let [value, one, two] = [
-                    self.of(kind, deeper),
-                    self.of(kind, deeper),
-                    self.of(kind, deeper),
-                ];
+                let [value, one, two] = [self.of(kind, deeper), self.of(kind, deeper), self.of(kind, deeper)];
                 format!("({value} {negated}IN ({one}, {two}))")
             }
         }
@@ -160,8 +129,7 @@ impl Writer<'_> {
     fn date(&mut self, depth: usize) -> String {
         match self.choose(if depth == 0 { 3 } else { 5 }) {
             0 | 1 => "at".to_owned(),
-            2 => ["DATE '2024-02-29'", "TIMESTAMP '1969-12-31 23:59:59.5'"][self.choose(2)]
-                .to_owned(),
+            2 => ["DATE '2024-02-29'", "TIMESTAMP '1969-12-31 23:59:59.5'"][self.choose(2)].to_owned(),
             _ => self.generic(2, depth),
         }
     }
@@ -181,36 +149,17 @@ fn date() -> impl Strategy<Value = f64> {
 }
 
 fn text() -> impl Strategy<Value = Option<String>> {
-    proptest::option::of(
-        proptest::sample::select(vec!["", "gold", "basic", "ä", "Gold"]).prop_map(str::to_owned),
-    )
+    proptest::option::of(proptest::sample::select(vec!["", "gold", "basic", "ä", "Gold"]).prop_map(str::to_owned))
 }
 
-fn batch(
-    rows: impl Into<proptest::collection::SizeRange>,
-) -> impl Strategy<Value = (Batch, usize)> {
-    let row = (
-        number(),
-        number(),
-        proptest::option::of(any::<bool>()),
-        text(),
-        date(),
-    );
+fn batch(rows: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = (Batch, usize)> {
+    let row = (number(), number(), proptest::option::of(any::<bool>()), text(), date());
     proptest::collection::vec(row, rows).prop_map(|rows| {
         let batch = Batch::default()
             .with("x", Column::Number(rows.iter().map(|row| row.0).collect()))
-            .with(
-                "y z",
-                Column::Number(rows.iter().map(|row| row.1).collect()),
-            )
-            .with(
-                "flag",
-                Column::Boolean(rows.iter().map(|row| row.2).collect()),
-            )
-            .with(
-                "plan",
-                Column::Text(rows.iter().map(|row| row.3.clone()).collect()),
-            )
+            .with("y z", Column::Number(rows.iter().map(|row| row.1).collect()))
+            .with("flag", Column::Boolean(rows.iter().map(|row| row.2).collect()))
+            .with("plan", Column::Text(rows.iter().map(|row| row.3.clone()).collect()))
             .with("at", Column::Date(rows.iter().map(|row| row.4).collect()));
         (batch, rows.len())
     })
@@ -219,9 +168,7 @@ fn batch(
 /// `None` where the expression is one that types forbid, such as one that is always NULL.
 fn evaluate(sql: &str, batch: &Batch, rows: usize) -> Option<Vec<Cell>> {
     let expression = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-    let derived = expression
-        .evaluate(batch, rows)
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let derived = expression.evaluate(batch, rows).unwrap_or_else(|error| panic!("{sql}: {error}"));
     let types = |name: &str| batch.get(name).map(|values| values.value_type());
     expression.bind(&types).ok().map(|_| cells(&derived))
 }
