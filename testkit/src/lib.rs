@@ -1,9 +1,5 @@
 //! Test support.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "for tests only: what is missing here ends the test"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "for tests only: what is missing here ends the test")]
 
 pub mod s3;

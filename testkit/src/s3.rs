@@ -25,15 +25,9 @@ pub struct AccessKey {
 }
 
 /// May do everything.
-pub const ADMIN: AccessKey = AccessKey {
-    id: "AKIATESTKITADMIN",
-    secret: "testkit-secret-of-admin",
-};
+pub const ADMIN: AccessKey = AccessKey { id: "AKIATESTKITADMIN", secret: "testkit-secret-of-admin" };
 /// May read and list, not write.
-pub const READER: AccessKey = AccessKey {
-    id: "AKIATESTKITREADER",
-    secret: "testkit-secret-of-reader",
-};
+pub const READER: AccessKey = AccessKey { id: "AKIATESTKITREADER", secret: "testkit-secret-of-reader" };
 
 /// A running server. It ends, and its folder goes, when this is dropped and when the test process ends in any way.
 #[derive(Debug)]
@@ -50,9 +44,7 @@ impl S3Server {
     pub fn start() -> Self {
         let mut failure = String::new();
         for _ in 0..START_ATTEMPTS {
-            let server = Self {
-                process: Process::spawn(),
-            };
+            let server = Self { process: Process::spawn() };
             match server.wait_until_ready() {
                 Ok(()) => return server,
                 Err(text) => failure = text,
@@ -94,9 +86,7 @@ impl S3Server {
             ("NO_PROXY", "127.0.0.1,localhost"),
             ("no_proxy", "127.0.0.1,localhost"),
         ];
-        pairs
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into()
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
     /// [`S3Server::env_of`] the key that may do everything.
@@ -110,13 +100,8 @@ impl S3Server {
     /// # Panics
     /// Where the server refuses.
     pub fn create_bucket(&self, name: &str) {
-        let answer = self
-            .put(&format!("/{name}"), b"")
-            .unwrap_or_else(|error| panic!("create {name}: {error}"));
-        assert!(
-            matches!(answer.status, 200 | 409),
-            "create {name}: {answer:?}"
-        );
+        let answer = self.put(&format!("/{name}"), b"").unwrap_or_else(|error| panic!("create {name}: {error}"));
+        assert!(matches!(answer.status, 200 | 409), "create {name}: {answer:?}");
     }
 
     fn authority(&self) -> String {
@@ -124,14 +109,7 @@ impl S3Server {
     }
 
     fn put(&self, path: &str, body: &[u8]) -> std::io::Result<request::Answer> {
-        Request {
-            method: "PUT",
-            authority: &self.authority(),
-            path,
-            body,
-            key: ADMIN,
-        }
-        .send()
+        Request { method: "PUT", authority: &self.authority(), path, body, key: ADMIN }.send()
     }
 
     /// Ready is who has stored an object: the parts of the server find each other some time after the port is open.
@@ -139,20 +117,14 @@ impl S3Server {
         let deadline = Instant::now() + START_TIMEOUT;
         let mut last = String::new();
         while Instant::now() < deadline && !self.process.has_failed() {
-            match self
-                .put("/ready-check", b"")
-                .and_then(|_| self.put("/ready-check/object", b"ready"))
-            {
+            match self.put("/ready-check", b"").and_then(|_| self.put("/ready-check/object", b"ready")) {
                 Ok(answer) if answer.status == 200 => return Ok(()),
                 Ok(answer) => last = format!("{answer:?}"),
                 Err(error) => last = error.to_string(),
             }
             thread::sleep(POLL_INTERVAL);
         }
-        Err(format!(
-            "{last}; its log ends with\n{}",
-            self.process.end_of_log()
-        ))
+        Err(format!("{last}; its log ends with\n{}", self.process.end_of_log()))
     }
 }
 
@@ -166,20 +138,8 @@ mod tests {
         server.create_bucket("bucket");
         server.create_bucket("bucket");
         let authority = server.authority();
-        let forged = AccessKey {
-            secret: "wrong",
-            ..ADMIN
-        };
-        let put = |key| {
-            Request {
-                method: "PUT",
-                authority: &authority,
-                path: "/bucket/key",
-                body: b"x",
-                key,
-            }
-            .send()
-        };
+        let forged = AccessKey { secret: "wrong", ..ADMIN };
+        let put = |key| Request { method: "PUT", authority: &authority, path: "/bucket/key", body: b"x", key }.send();
         assert_eq!(put(ADMIN).unwrap().status, 200);
         assert_eq!(put(forged).unwrap().status, 403);
         assert_eq!(put(READER).unwrap().status, 403);

@@ -39,14 +39,7 @@ impl LocalStore {
     pub(crate) fn new(root: PathBuf) -> Self {
         let incoming = Incoming::below(&root);
         let text = root.display().to_string();
-        Self {
-            folder: Arc::new(Folder {
-                root,
-                text,
-                incoming,
-                swept: Once::new(),
-            }),
-        }
+        Self { folder: Arc::new(Folder { root, text, incoming, swept: Once::new() }) }
     }
 
     async fn blocking<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -56,12 +49,7 @@ impl LocalStore {
     {
         let folder = Arc::clone(&self.folder);
         let finished = tokio::task::spawn_blocking(move || work(&folder)).await;
-        finished.unwrap_or_else(|error| {
-            Err(StoreError::Unavailable(format!(
-                "{}: {error}",
-                self.folder.text
-            )))
-        })
+        finished.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("{}: {error}", self.folder.text))))
     }
 }
 
@@ -76,32 +64,19 @@ impl Store for LocalStore {
         self.blocking(move |folder| folder.get(&key)).await
     }
 
-    async fn get_range(
-        &self,
-        key: &str,
-        range: Range<u64>,
-        version: &Version,
-    ) -> Result<Bytes, StoreError> {
+    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
         let (key, version) = (key.to_owned(), version.clone());
-        self.blocking(move |folder| folder.get_range(&key, &range, &version))
-            .await
+        self.blocking(move |folder| folder.get_range(&key, &range, &version)).await
     }
 
     async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError> {
         let key = key.to_owned();
-        self.blocking(move |folder| folder.put(&key, &content, None))
-            .await
+        self.blocking(move |folder| folder.put(&key, &content, None)).await
     }
 
-    async fn put_if(
-        &self,
-        key: &str,
-        content: Bytes,
-        condition: &Condition,
-    ) -> Result<Version, StoreError> {
+    async fn put_if(&self, key: &str, content: Bytes, condition: &Condition) -> Result<Version, StoreError> {
         let (key, condition) = (key.to_owned(), condition.clone());
-        self.blocking(move |folder| folder.put(&key, &content, Some(&condition)))
-            .await
+        self.blocking(move |folder| folder.put(&key, &content, Some(&condition))).await
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
@@ -135,13 +110,8 @@ impl Folder {
         if key.is_empty() || key.contains('\0') {
             return Err(refused("is no file name"));
         }
-        if key
-            .split('/')
-            .any(|segment| matches!(segment, "" | "." | ".."))
-        {
-            return Err(refused(
-                "has an empty, '.' or '..' segment, which a local folder cannot hold",
-            ));
+        if key.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            return Err(refused("has an empty, '.' or '..' segment, which a local folder cannot hold"));
         }
         if key.split('/').next() == Some(incoming::FOLDER) {
             return Err(refused("lies where files are kept while they are written"));
@@ -152,21 +122,14 @@ impl Folder {
     fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError> {
         let path = self.path_of(key)?;
         for _ in 0..READ_ATTEMPTS {
-            if let Some(read) =
-                read_unchanged(&path).map_err(|error| translate("cannot read", &path, &error))?
-            {
+            if let Some(read) = read_unchanged(&path).map_err(|error| translate("cannot read", &path, &error))? {
                 return Ok(read);
             }
         }
         Err(changed(&path))
     }
 
-    fn get_range(
-        &self,
-        key: &str,
-        range: &Range<u64>,
-        version: &Version,
-    ) -> Result<Bytes, StoreError> {
+    fn get_range(&self, key: &str, range: &Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
         let path = self.path_of(key)?;
         let failed = |error: io::Error| translate("cannot read", &path, &error);
         let file = open_file(&path).map_err(failed)?;
@@ -178,8 +141,7 @@ impl Folder {
         if range.start > range.end || range.end > size {
             return Err(super::beyond_end(&path.display().to_string(), range, size));
         }
-        let mut content =
-            vec![0; usize::try_from(range.end - range.start).map_err(|_| changed(&path))?];
+        let mut content = vec![0; usize::try_from(range.end - range.start).map_err(|_| changed(&path))?];
         match file.read_exact_at(&mut content, range.start) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(changed(&path)),
             other => other.map_err(failed)?,
@@ -190,18 +152,11 @@ impl Folder {
         Ok(content.into())
     }
 
-    fn put(
-        &self,
-        key: &str,
-        content: &[u8],
-        condition: Option<&Condition>,
-    ) -> Result<Version, StoreError> {
+    fn put(&self, key: &str, content: &[u8], condition: Option<&Condition>) -> Result<Version, StoreError> {
         let path = self.path_of(key)?;
         self.swept.call_once(|| self.incoming.sweep());
         let failed = |error: io::Error| match translate("cannot write", &path, &error) {
-            StoreError::Full(text) => {
-                StoreError::Full(format!("{text}: {} bytes are needed", content.len()))
-            }
+            StoreError::Full(text) => StoreError::Full(format!("{text}: {} bytes are needed", content.len())),
             StoreError::NotFound(text) => StoreError::Denied(text),
             other => other,
         };
@@ -213,26 +168,19 @@ impl Folder {
         }
         let version = publish(staged, current.as_ref(), &path).map_err(failed)?;
         drop(lock);
-        path.parent()
-            .map_or(Ok(()), incoming::sync_folder)
-            .map_err(failed)?;
+        path.parent().map_or(Ok(()), incoming::sync_folder).map_err(failed)?;
         Ok(version)
     }
 
     fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
         let path = self.path_of(key)?;
-        let found =
-            file_metadata(&path).map_err(|error| translate("cannot read", &path, &error))?;
+        let found = file_metadata(&path).map_err(|error| translate("cannot read", &path, &error))?;
         Ok(found.map(|metadata| object(key.to_owned(), &metadata)))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-        let start = if prefix.is_empty() {
-            self.root.clone()
-        } else {
-            self.path_of(prefix)?
-        };
+        let start = if prefix.is_empty() { self.root.clone() } else { self.path_of(prefix)? };
         list_folder(&self.root, &start, prefix)
     }
 
@@ -272,8 +220,7 @@ fn read_unchanged(path: &Path) -> io::Result<Option<(Bytes, Version)>> {
     let mut content = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
     file.read_to_end(&mut content)?;
     let version = version_of(&before);
-    let unchanged =
-        content.len() as u64 == before.len() && version == version_of(&file.metadata()?);
+    let unchanged = content.len() as u64 == before.len() && version == version_of(&file.metadata()?);
     Ok(unchanged.then(|| (content.into(), version)))
 }
 
@@ -288,9 +235,7 @@ fn open_file(path: &Path) -> io::Result<File> {
 fn file_metadata(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -306,12 +251,9 @@ fn check(condition: &Condition, current: Option<&Metadata>, path: &Path) -> Resu
 /// Gives the file its name; called with the lock held. The version it has then is one that the name never had before.
 fn publish(staged: Staged, current: Option<&Metadata>, path: &Path) -> io::Result<Version> {
     let replaced = current.map(Metadata::modified).transpose()?;
-    if let Some(replaced) = replaced.filter(|replaced| {
-        staged
-            .metadata()
-            .and_then(|m| m.modified())
-            .is_ok_and(|m| m <= *replaced)
-    }) {
+    if let Some(replaced) =
+        replaced.filter(|replaced| staged.metadata().and_then(|m| m.modified()).is_ok_and(|m| m <= *replaced))
+    {
         staged.set_modified(replaced + Duration::from_nanos(1))?;
     }
     let version = version_of(&staged.metadata()?);
@@ -323,11 +265,7 @@ fn publish(staged: Staged, current: Option<&Metadata>, path: &Path) -> io::Resul
 }
 
 fn object(key: String, metadata: &Metadata) -> ObjectMeta {
-    ObjectMeta {
-        key,
-        size: metadata.len(),
-        version: version_of(metadata),
-    }
+    ObjectMeta { key, size: metadata.len(), version: version_of(metadata) }
 }
 
 fn version_of(metadata: &Metadata) -> Version {
@@ -347,9 +285,7 @@ pub(super) fn translate(what: &str, path: &Path, error: &io::Error) -> StoreErro
     let text = format!("{what} {}: {error}", path.display());
     match error.kind() {
         ErrorKind::NotFound => StoreError::NotFound(text),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            StoreError::Full(text)
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full(text),
         ErrorKind::PermissionDenied
         | ErrorKind::ReadOnlyFilesystem
         | ErrorKind::NotADirectory

@@ -44,6 +44,14 @@ pub async fn open_data(location: &Location) -> Result<DataObjects> {
     location.open_data_with(&S3Options::default()).await
 }
 
+impl std::str::FromStr for Location {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
 impl Location {
     /// Reads a location as settings give it. A relative path is taken from the working directory.
     ///
@@ -57,10 +65,9 @@ impl Location {
             return parse_file(text, rest);
         }
         match text.split_once("://") {
-            Some((scheme, _)) if is_scheme(scheme) => Err(wrong(
-                text,
-                &format!("the scheme {scheme}:// is not supported"),
-            )),
+            Some((scheme, _)) if is_scheme(scheme) => {
+                Err(wrong(text, &format!("the scheme {scheme}:// is not supported")))
+            }
             _ => parse_path(text, text),
         }
     }
@@ -82,9 +89,7 @@ impl Location {
     pub async fn open_with(&self, options: &S3Options) -> Result<Arc<dyn Store>> {
         match self {
             Self::Local(path) => open_folder(path),
-            Self::S3 { bucket, prefix } => {
-                Ok(Arc::new(S3Store::connect(bucket, prefix, options).await?))
-            }
+            Self::S3 { bucket, prefix } => Ok(Arc::new(S3Store::connect(bucket, prefix, options).await?)),
         }
     }
 
@@ -99,15 +104,9 @@ impl Location {
         };
         objects.sort_by(|left, right| left.key.cmp(&right.key));
         if objects.is_empty() {
-            return Err(Error::Data(format!(
-                "{self} holds no data: no object, or only ones hidden by '_' or '.'"
-            )));
+            return Err(Error::Data(format!("{self} holds no data: no object, or only ones hidden by '_' or '.'")));
         }
-        Ok(DataObjects {
-            store,
-            objects,
-            location: self.clone(),
-        })
+        Ok(DataObjects { store, objects, location: self.clone() })
     }
 }
 
@@ -128,10 +127,7 @@ fn parse_s3(text: &str, rest: &str) -> Result<Location> {
         return Err(wrong(text, &format!("'{bucket}' is no bucket name")));
     }
     let prefix = prefix.trim_end_matches('/');
-    Ok(Location::S3 {
-        bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-    })
+    Ok(Location::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
 }
 
 /// `file:///path`, `file://localhost/path` and `file:/path`, percent-encoded (RFC 8089).
@@ -141,13 +137,9 @@ fn parse_file(text: &str, rest: &str) -> Result<Location> {
         None => rest,
     };
     if !path.starts_with('/') {
-        return Err(wrong(
-            text,
-            "after file:// comes an absolute path, such as file:///data/input",
-        ));
+        return Err(wrong(text, "after file:// comes an absolute path, such as file:///data/input"));
     }
-    let decoded = String::from_utf8(percent_decoded(path))
-        .map_err(|_| wrong(text, "the path is not UTF-8"))?;
+    let decoded = String::from_utf8(percent_decoded(path)).map_err(|_| wrong(text, "the path is not UTF-8"))?;
     parse_path(text, &decoded)
 }
 
@@ -183,24 +175,19 @@ fn parse_path(text: &str, path: &str) -> Result<Location> {
 
 fn is_scheme(text: &str) -> bool {
     let mut bytes = text.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic())
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
 fn wrong(text: &str, why: &str) -> Error {
-    Error::Setting(format!(
-        "location '{text}': {why}; a location is s3://bucket/prefix, file:///path or a path"
-    ))
+    Error::Setting(format!("location '{text}': {why}; a location is s3://bucket/prefix, file:///path or a path"))
 }
 
 fn open_folder(path: &Path) -> Result<Arc<dyn Store>> {
     match std::fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => Err(Error::Access(format!(
-            "{} is a file; a folder is needed",
-            path.display()
-        ))),
+        Ok(metadata) if !metadata.is_dir() => {
+            Err(Error::Access(format!("{} is a file; a folder is needed", path.display())))
+        }
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(local::translate("cannot open", path, &error).into())
         }
@@ -223,18 +210,12 @@ async fn find_local(path: &Path) -> Result<Found> {
         return Ok((store, visible(listed)));
     }
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::Access(format!(
-            "{} is neither a file nor a folder",
-            path.display()
-        )));
+        return Err(Error::Access(format!("{} is neither a file nor a folder", path.display())));
     };
     let store: Arc<dyn Store> = Arc::new(LocalStore::new(parent.to_owned()));
     match store.head(&name.to_string_lossy()).await? {
         Some(object) => Ok((store, vec![object])),
-        None => Err(Error::Access(format!(
-            "{} is neither a file nor a folder",
-            path.display()
-        ))),
+        None => Err(Error::Access(format!("{} is neither a file nor a folder", path.display()))),
     }
 }
 
@@ -273,11 +254,7 @@ fn visible(objects: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
 /// Whether an object of a folder is data: not hidden, and not the empty object that marks a folder in S3.
 fn is_visible(object: &ObjectMeta) -> bool {
     let is_marker = object.key.ends_with('/') && object.size == 0;
-    !is_marker
-        && !object
-            .key
-            .split('/')
-            .any(|segment| segment.starts_with(['_', '.']))
+    !is_marker && !object.key.split('/').any(|segment| segment.starts_with(['_', '.']))
 }
 
 #[cfg(test)]
@@ -298,10 +275,7 @@ mod tests {
             ("s3://bucket/a b+c%20d=é", "s3://bucket/a b+c%20d=é"),
             ("/data/in/", "/data/in"),
             ("file:///data/in", "/data/in"),
-            (
-                "file:///data/with%20space%2Band%zz",
-                "/data/with space+and%zz",
-            ),
+            ("file:///data/with%20space%2Band%zz", "/data/with space+and%zz"),
             ("file://localhost/data", "/data"),
             ("/data/100%25 of+it", "/data/100%25 of+it"),
         ] {
@@ -326,10 +300,7 @@ mod tests {
         ];
         for text in wrong {
             let parsed = Location::parse(text);
-            assert!(
-                matches!(parsed, Err(Error::Setting(_))),
-                "{text}: {parsed:?}"
-            );
+            assert!(matches!(parsed, Err(Error::Setting(_))), "{text}: {parsed:?}");
         }
     }
 
@@ -342,40 +313,20 @@ mod tests {
     async fn data_is_one_file_or_all_below_a_folder_that_nothing_hides() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().display().to_string();
-        let files = [
-            "z.csv",
-            "a/b c+é%20=.parquet",
-            "_SUCCESS",
-            ".hidden/x.csv",
-            "_tmp/x.csv",
-            "a/_x.csv",
-            "Z.csv",
-        ];
+        let files = ["z.csv", "a/b c+é%20=.parquet", "_SUCCESS", ".hidden/x.csv", "_tmp/x.csv", "a/_x.csv", "Z.csv"];
         for file in files {
             let path = folder.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
         }
-        assert_eq!(
-            keys(&root).await.unwrap(),
-            ["Z.csv", "a/b c+é%20=.parquet", "z.csv"]
-        );
-        assert_eq!(
-            keys(&format!("{root}/_SUCCESS")).await.unwrap(),
-            ["_SUCCESS"]
-        );
+        assert_eq!(keys(&root).await.unwrap(), ["Z.csv", "a/b c+é%20=.parquet", "z.csv"]);
+        assert_eq!(keys(&format!("{root}/_SUCCESS")).await.unwrap(), ["_SUCCESS"]);
         assert_eq!(keys(&format!("{root}/_tmp")).await.unwrap(), ["x.csv"]);
         let missing = keys(&format!("{root}/nothing")).await;
-        assert!(
-            matches!(&missing, Err(Error::Access(text)) if text.contains("/nothing")),
-            "{missing:?}"
-        );
+        assert!(matches!(&missing, Err(Error::Access(text)) if text.contains("/nothing")), "{missing:?}");
         std::fs::create_dir(folder.path().join("empty")).unwrap();
         let empty = keys(&format!("{root}/empty")).await;
-        assert!(
-            matches!(&empty, Err(Error::Data(text)) if text.contains("/empty")),
-            "{empty:?}"
-        );
+        assert!(matches!(&empty, Err(Error::Data(text)) if text.contains("/empty")), "{empty:?}");
     }
 
     #[tokio::test]

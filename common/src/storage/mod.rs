@@ -85,23 +85,13 @@ pub trait Store: Send + Sync + Debug {
     async fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError>;
 
     /// The bytes of `range` of the object, which must still be `version` ([`StoreError::Conflict`] otherwise).
-    async fn get_range(
-        &self,
-        key: &str,
-        range: Range<u64>,
-        version: &Version,
-    ) -> Result<Bytes, StoreError>;
+    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError>;
 
     /// Writes the object whole: a reader sees all of it or nothing. Multipart where it is large.
     async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError>;
 
     /// Writes the object if `condition` holds, atomically; [`StoreError::Conflict`] where it does not.
-    async fn put_if(
-        &self,
-        key: &str,
-        content: Bytes,
-        condition: &Condition,
-    ) -> Result<Version, StoreError>;
+    async fn put_if(&self, key: &str, content: Bytes, condition: &Condition) -> Result<Version, StoreError>;
 
     /// The object's size and version, or `None` where there is no such object.
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError>;
@@ -115,8 +105,5 @@ pub trait Store: Send + Sync + Debug {
 
 /// The error of a range that the object does not have.
 fn beyond_end(location: &str, range: &Range<u64>, size: u64) -> StoreError {
-    StoreError::NotFound(format!(
-        "{location} has {size} bytes; bytes {}..{} are not in it",
-        range.start, range.end
-    ))
+    StoreError::NotFound(format!("{location} has {size} bytes; bytes {}..{} are not in it", range.start, range.end))
 }

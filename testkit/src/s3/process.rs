@@ -29,11 +29,7 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn spawn() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("s3-server-")
-            .tempdir()
-            .expect("a temporary folder")
-            .keep();
+        let folder = tempfile::Builder::new().prefix("s3-server-").tempdir().expect("a temporary folder").keep();
         fs::create_dir(folder.join("data")).expect("a folder for the data");
         fs::write(folder.join("s3.json"), identities()).expect("the server's keys");
         let ports = free_ports();
@@ -54,11 +50,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .expect("a shell");
-        Self {
-            guardian,
-            folder,
-            port: ports[0],
-        }
+        Self { guardian, folder, port: ports[0] }
     }
 
     /// Of S3.
@@ -101,35 +93,19 @@ impl Drop for Process {
 /// The path of the program, installed where it is not yet.
 fn installed() -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/setup-s3-server");
-    let output = Command::new(script)
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("scripts/setup-s3-server");
+    let output = Command::new(script).stderr(Stdio::inherit()).output().expect("scripts/setup-s3-server");
     assert!(output.status.success(), "scripts/setup-s3-server failed");
-    String::from_utf8(output.stdout)
-        .expect("a path")
-        .trim()
-        .to_owned()
+    String::from_utf8(output.stdout).expect("a path").trim().to_owned()
 }
 
 /// Eight ports that nobody uses now. The first is S3's.
 fn free_ports() -> [u16; 8] {
-    let listeners: [TcpListener; 8] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let listeners: [TcpListener; 8] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("a port").port())
 }
 
 fn options(folder: &Path, ports: &[u16; 8]) -> Vec<String> {
-    let [
-        s3,
-        s3_grpc,
-        master,
-        master_grpc,
-        volume,
-        volume_grpc,
-        filer,
-        filer_grpc,
-    ] = ports;
+    let [s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc] = ports;
     let folder = folder.display();
     vec![
         "-logtostderr=true".to_owned(),
@@ -163,9 +139,7 @@ fn options(folder: &Path, ports: &[u16; 8]) -> Vec<String> {
 }
 
 fn sockets(ports: &[u16; 8]) -> String {
-    let names = ports
-        .iter()
-        .map(|port| format!("/tmp/seaweedfs-*-grpc-{port}.sock"));
+    let names = ports.iter().map(|port| format!("/tmp/seaweedfs-*-grpc-{port}.sock"));
     names.collect::<Vec<_>>().join(" ")
 }
 

@@ -40,10 +40,7 @@ impl Request<'_> {
         let mut received = Vec::new();
         connection.read_to_end(&mut received)?;
         let text = String::from_utf8_lossy(&received).into_owned();
-        let status = text
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(format!("no HTTP answer: {text}")))?;
         Ok(Answer { status, text })
     }
@@ -70,19 +67,12 @@ impl Request<'_> {
         );
         let date = &time[..8];
         let scope = format!("{date}/{REGION}/s3/aws4_request");
-        let to_sign = format!(
-            "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
-            hex(&Sha256::digest(canonical))
-        );
+        let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
         let secret = format!("AWS4{}", self.key.secret).into_bytes();
-        let signing_key = [date, REGION, "s3", "aws4_request"]
-            .iter()
-            .fold(secret, |key, text| hmac(&key, text.as_bytes()));
+        let signing_key =
+            [date, REGION, "s3", "aws4_request"].iter().fold(secret, |key, text| hmac(&key, text.as_bytes()));
         let signature = hex(&hmac(&signing_key, to_sign.as_bytes()));
-        format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={headers}, Signature={signature}",
-            self.key.id
-        )
+        format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={headers}, Signature={signature}", self.key.id)
     }
 }
 
@@ -90,15 +80,8 @@ impl Request<'_> {
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0; BLOCK_BYTES];
     block[..key.len()].copy_from_slice(key);
-    let inner = Sha256::new()
-        .chain_update(block.map(|byte| byte ^ 0x36))
-        .chain_update(message)
-        .finalize();
-    Sha256::new()
-        .chain_update(block.map(|byte| byte ^ 0x5c))
-        .chain_update(inner)
-        .finalize()
-        .to_vec()
+    let inner = Sha256::new().chain_update(block.map(|byte| byte ^ 0x36)).chain_update(message).finalize();
+    Sha256::new().chain_update(block.map(|byte| byte ^ 0x5c)).chain_update(inner).finalize().to_vec()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -24,9 +24,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     pub(super) fn below(root: &Path) -> Self {
-        Self {
-            folder: root.join(FOLDER),
-        }
+        Self { folder: root.join(FOLDER) }
     }
 
     /// Writes `content` to a new file and makes it durable; it becomes visible with [`Staged::rename`].
@@ -43,9 +41,7 @@ impl Incoming {
             let path = self.folder.join(unused_name());
             let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => file,
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) =>
-                {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -63,12 +59,7 @@ impl Incoming {
         let path = self.folder.join(LOCK);
         for _ in 0..ATTEMPTS {
             create_folders(&self.folder)?;
-            let file = match OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-            {
+            let file = match OpenOptions::new().write(true).create(true).truncate(false).open(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
@@ -197,17 +188,12 @@ fn is_at(file: &File, path: &Path) -> bool {
 fn unused_name() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let nanos = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_nanos());
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());
     format!("{}-{count}-{nanos}", std::process::id())
 }
 
 fn contended(folder: &Path) -> io::Error {
-    io::Error::new(
-        ErrorKind::ResourceBusy,
-        format!("{} kept being removed by others", folder.display()),
-    )
+    io::Error::new(ErrorKind::ResourceBusy, format!("{} kept being removed by others", folder.display()))
 }
 
 #[cfg(test)]

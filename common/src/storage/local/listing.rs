@@ -10,20 +10,10 @@ use super::{incoming, object, translate};
 use crate::storage::{ObjectMeta, StoreError};
 
 /// Every file below `folder`, which has the key `key` in the store at `root`, by key.
-pub(super) fn list_folder(
-    root: &Path,
-    folder: &Path,
-    key: &str,
-) -> Result<Vec<ObjectMeta>, StoreError> {
-    let mut listing = Listing {
-        root,
-        objects: Vec::new(),
-        above: Vec::new(),
-    };
+pub(super) fn list_folder(root: &Path, folder: &Path, key: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+    let mut listing = Listing { root, objects: Vec::new(), above: Vec::new() };
     listing.folder(folder, key)?;
-    listing
-        .objects
-        .sort_by(|left, right| left.key.cmp(&right.key));
+    listing.objects.sort_by(|left, right| left.key.cmp(&right.key));
     Ok(listing.objects)
 }
 
@@ -38,9 +28,7 @@ impl Listing<'_> {
     fn folder(&mut self, folder: &Path, key: &str) -> Result<(), StoreError> {
         let failed = |error: io::Error| translate("cannot list", folder, &error);
         let entries = match fs::read_dir(folder) {
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(());
             }
             other => other.map_err(failed)?,
@@ -60,19 +48,12 @@ impl Listing<'_> {
 
     fn entry(&mut self, path: &Path, folder_key: &str) -> Result<(), StoreError> {
         let Some(name) = path.file_name().and_then(OsStr::to_str) else {
-            return Err(StoreError::Denied(format!(
-                "{}: the name is not UTF-8; rename it",
-                path.display()
-            )));
+            return Err(StoreError::Denied(format!("{}: the name is not UTF-8; rename it", path.display())));
         };
         if name == incoming::FOLDER && path.parent() == Some(self.root) {
             return Ok(());
         }
-        let key = if folder_key.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{folder_key}/{name}")
-        };
+        let key = if folder_key.is_empty() { name.to_owned() } else { format!("{folder_key}/{name}") };
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.folder(path, &key),
             Ok(metadata) if metadata.is_file() => {

@@ -22,33 +22,11 @@ async fn no_key_leaves_the_folder() {
     std::fs::write(folder.path().join("secret"), "x").unwrap();
     let store = LocalStore::new(folder.path().join("root"));
     store.put("inside", "x".into()).await.unwrap();
-    for key in [
-        "../secret",
-        "a/../../secret",
-        "/etc/passwd",
-        "a//b",
-        "./inside",
-        "a/.",
-        "..",
-        "a\0b",
-        ".incoming/x",
-    ] {
-        assert!(
-            matches!(store.get(key).await, Err(StoreError::Denied(_))),
-            "{key}"
-        );
-        assert!(
-            matches!(store.put(key, "y".into()).await, Err(StoreError::Denied(_))),
-            "{key}"
-        );
-        assert!(
-            matches!(store.head(key).await, Err(StoreError::Denied(_))),
-            "{key}"
-        );
-        assert!(
-            matches!(store.delete(key).await, Err(StoreError::Denied(_))),
-            "{key}"
-        );
+    for key in ["../secret", "a/../../secret", "/etc/passwd", "a//b", "./inside", "a/.", "..", "a\0b", ".incoming/x"] {
+        assert!(matches!(store.get(key).await, Err(StoreError::Denied(_))), "{key}");
+        assert!(matches!(store.put(key, "y".into()).await, Err(StoreError::Denied(_))), "{key}");
+        assert!(matches!(store.head(key).await, Err(StoreError::Denied(_))), "{key}");
+        assert!(matches!(store.delete(key).await, Err(StoreError::Denied(_))), "{key}");
     }
     assert!(matches!(store.list("..").await, Err(StoreError::Denied(_))));
     assert_eq!(std::fs::read(folder.path().join("secret")).unwrap(), b"x");
@@ -59,19 +37,10 @@ async fn writing_leaves_the_objects_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let store = store_in(&folder);
     store.put("a/b", "x".into()).await.unwrap();
-    store
-        .put_if("a/c", "x".into(), &Condition::Absent)
-        .await
-        .unwrap();
-    store
-        .put_if("a/c", "y".into(), &Condition::Absent)
-        .await
-        .unwrap_err();
+    store.put_if("a/c", "x".into(), &Condition::Absent).await.unwrap();
+    store.put_if("a/c", "y".into(), &Condition::Absent).await.unwrap_err();
     let names = |path: &Path| {
-        let mut names: Vec<_> = fs::read_dir(path)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let mut names: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names
     };
@@ -98,17 +67,11 @@ async fn a_version_does_not_come_back_when_the_clock_does() {
     let folder = tempfile::tempdir().unwrap();
     let store = store_in(&folder);
     store.put("key", "a".into()).await.unwrap();
-    let file = File::options()
-        .write(true)
-        .open(folder.path().join("key"))
-        .unwrap();
+    let file = File::options().write(true).open(folder.path().join("key")).unwrap();
     let future = std::time::SystemTime::now() + Duration::from_secs(3600);
     file.set_modified(future).unwrap();
     store.put("key", "b".into()).await.unwrap();
-    let modified = fs::metadata(folder.path().join("key"))
-        .unwrap()
-        .modified()
-        .unwrap();
+    let modified = fs::metadata(folder.path().join("key")).unwrap().modified().unwrap();
     assert_eq!(modified, future + Duration::from_nanos(1));
 }
 
@@ -117,20 +80,12 @@ async fn a_file_that_changes_in_place_is_a_conflict() {
     let folder = tempfile::tempdir().unwrap();
     let store = store_in(&folder);
     let version = store.put("key", "0123456789".into()).await.unwrap();
-    let file = File::options()
-        .write(true)
-        .open(folder.path().join("key"))
-        .unwrap();
+    let file = File::options().write(true).open(folder.path().join("key")).unwrap();
     file.set_len(5).unwrap();
     let read = store.get_range("key", 0..10, &version).await;
     assert!(matches!(read, Err(StoreError::Conflict(_))), "{read:?}");
-    let written = store
-        .put_if("key", "x".into(), &Condition::Unchanged(version))
-        .await;
-    assert!(
-        matches!(written, Err(StoreError::Conflict(_))),
-        "{written:?}"
-    );
+    let written = store.put_if("key", "x".into(), &Condition::Unchanged(version)).await;
+    assert!(matches!(written, Err(StoreError::Conflict(_))), "{written:?}");
 }
 
 #[tokio::test]
@@ -144,13 +99,7 @@ async fn links_are_followed_and_loops_are_not() {
     link(elsewhere.path(), "linked");
     link(folder.path(), "loop");
     link(&folder.path().join("nothing"), "broken");
-    let listed: Vec<_> = store_in(&folder)
-        .list("")
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|object| object.key)
-        .collect();
+    let listed: Vec<_> = store_in(&folder).list("").await.unwrap().into_iter().map(|object| object.key).collect();
     assert_eq!(listed, ["linked/file"]);
 }
 
@@ -171,42 +120,20 @@ async fn a_file_where_a_folder_is_needed_is_denied() {
     let store = store_in(&folder);
     store.put("a", "x".into()).await.unwrap();
     let written = store.put("a/b", "x".into()).await;
-    assert!(
-        matches!(&written, Err(StoreError::Denied(text)) if text.contains("a/b")),
-        "{written:?}"
-    );
+    assert!(matches!(&written, Err(StoreError::Denied(text)) if text.contains("a/b")), "{written:?}");
     store.put("folder/b", "x".into()).await.unwrap();
-    assert!(matches!(
-        store.put("folder", "x".into()).await,
-        Err(StoreError::Denied(_))
-    ));
+    assert!(matches!(store.put("folder", "x".into()).await, Err(StoreError::Denied(_))));
     assert_eq!(store.list("").await.unwrap().len(), 2);
 }
 
 #[test]
 fn errors_of_the_system_are_told_apart() {
-    let translated = |code: i32| {
-        translate(
-            "cannot write",
-            Path::new("/x"),
-            &io::Error::from_raw_os_error(code),
-        )
-    };
+    let translated = |code: i32| translate("cannot write", Path::new("/x"), &io::Error::from_raw_os_error(code));
     for full in [libc::ENOSPC, libc::EDQUOT] {
         assert!(matches!(translated(full), StoreError::Full(_)));
     }
-    for denied in [
-        libc::EACCES,
-        libc::EPERM,
-        libc::EROFS,
-        libc::ENOTDIR,
-        libc::EISDIR,
-        libc::ENAMETOOLONG,
-    ] {
-        assert!(
-            matches!(translated(denied), StoreError::Denied(_)),
-            "{denied}"
-        );
+    for denied in [libc::EACCES, libc::EPERM, libc::EROFS, libc::ENOTDIR, libc::EISDIR, libc::ENAMETOOLONG] {
+        assert!(matches!(translated(denied), StoreError::Denied(_)), "{denied}");
     }
     assert!(matches!(translated(libc::ENOENT), StoreError::NotFound(_)));
     assert!(matches!(translated(libc::EIO), StoreError::Unavailable(_)));

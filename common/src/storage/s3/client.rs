@@ -18,8 +18,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    Credentials, RequestChecksumCalculation, RuntimeComponents, SharedHttpClient,
-    StalledStreamProtectionConfig,
+    Credentials, RequestChecksumCalculation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -46,7 +45,8 @@ const REGION_OF_CUSTOM_ENDPOINTS: &str = "us-east-1";
 pub(super) async fn connect(options: &S3Options) -> Result<Client> {
     let http_client = http_client(options)?;
     let shared = load(options, http_client.clone()).await;
-    let has_custom_endpoint = custom_endpoint(&shared).is_some();
+    let endpoint = custom_endpoint(&shared)?;
+    let has_custom_endpoint = endpoint.is_some();
     let region = match shared.region().cloned() {
         Some(region) => region,
         None if has_custom_endpoint => Region::from_static(REGION_OF_CUSTOM_ENDPOINTS),
@@ -55,11 +55,8 @@ pub(super) async fn connect(options: &S3Options) -> Result<Client> {
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .region(region)
         .force_path_style(has_custom_endpoint)
-        .stalled_stream_protection(
-            StalledStreamProtectionConfig::enabled()
-                .grace_period(STALL_GRACE)
-                .build(),
-        );
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build());
+    config.set_endpoint_url(endpoint);
     if is_unset("AWS_REQUEST_CHECKSUM_CALCULATION") {
         config.set_request_checksum_calculation(Some(RequestChecksumCalculation::WhenRequired));
     }
@@ -83,11 +80,7 @@ async fn load(options: &S3Options, http_client: SharedHttpClient) -> SdkConfig {
         .http_client(http_client)
         .region(configured)
         .timeout_config(timeouts(0))
-        .identity_cache(
-            IdentityCache::lazy()
-                .load_timeout(CREDENTIALS_TIMEOUT)
-                .build(),
-        );
+        .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build());
     if let Some(endpoint) = &options.endpoint_url {
         loader = loader.endpoint_url(endpoint);
     }
@@ -97,18 +90,23 @@ async fn load(options: &S3Options, http_client: SharedHttpClient) -> SdkConfig {
     loader.load().await
 }
 
-/// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, or what the profile says, as the SDK's S3 client itself finds it.
-fn custom_endpoint(shared: &SdkConfig) -> Option<String> {
-    let key = ServiceConfigKey::builder()
-        .service_id("S3")
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build()
-        .ok()?;
-    let for_s3 = shared
-        .service_config()
-        .and_then(|config| config.load_config(key));
-    for_s3.or_else(|| shared.endpoint_url().map(str::to_owned))
+/// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, or what the profile says, as the SDK's S3 client itself finds it, but for
+/// an empty variable, which counts as unset.
+fn custom_endpoint(shared: &SdkConfig) -> Result<Option<String>> {
+    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+    let for_s3 = key.ok().and_then(|key| shared.service_config()?.load_config(key));
+    let for_all = shared.endpoint_url().map(str::to_owned);
+    match for_s3.into_iter().chain(for_all).find(|endpoint| !endpoint.is_empty()) {
+        Some(endpoint) if !is_http_url(&endpoint) => Err(Error::Setting(format!(
+            "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL: '{endpoint}' is no URL such as http://host:9000"
+        ))),
+        endpoint => Ok(endpoint),
+    }
+}
+
+fn is_http_url(text: &str) -> bool {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    host.is_some_and(|host| !host.is_empty() && !host.starts_with('/') && !host.contains(char::is_whitespace))
 }
 
 async fn region_of_instance(http_client: SharedHttpClient) -> Result<Region> {
@@ -128,36 +126,25 @@ fn http_client(options: &S3Options) -> Result<SharedHttpClient> {
     if let Some(trusted) = trust::store(options)? {
         tls = tls.with_trust_store(trusted);
     }
-    let tls = tls
-        .build()
-        .map_err(|error| Error::Setting(format!("TLS cannot be set up: {error}")))?;
+    let tls = tls.build().map_err(|error| Error::Setting(format!("TLS cannot be set up: {error}")))?;
     let proxy = https_proxy()?;
-    Ok(
-        Builder::new().build_with_connector_fn(move |settings, components| {
-            let mut connector = Connector::builder()
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .tls_context(tls.clone())
-                .proxy_config(proxy.clone());
-            connector.set_connector_settings(settings.cloned());
-            connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-            connector.build()
-        }),
-    )
+    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(tls.clone())
+            .proxy_config(proxy.clone());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.build()
+    }))
 }
 
 fn https_proxy() -> Result<ProxyConfig> {
-    let Some(url) = ["HTTPS_PROXY", "https_proxy"]
-        .into_iter()
-        .find_map(set_variable)
-    else {
+    let Some(url) = ["HTTPS_PROXY", "https_proxy"].into_iter().find_map(set_variable) else {
         return Ok(ProxyConfig::disabled());
     };
-    let direct = ["NO_PROXY", "no_proxy"]
-        .into_iter()
-        .find_map(set_variable)
-        .unwrap_or_default();
-    let proxy =
-        ProxyConfig::https(url).map_err(|_| Error::Setting("HTTPS_PROXY is no URL".to_owned()))?;
+    let direct = ["NO_PROXY", "no_proxy"].into_iter().find_map(set_variable).unwrap_or_default();
+    let proxy = ProxyConfig::https(url).map_err(|_| Error::Setting("HTTPS_PROXY is no URL".to_owned()))?;
     Ok(proxy.no_proxy(format!("localhost,127.0.0.1,::1,{direct}")))
 }
 

@@ -17,10 +17,7 @@ enum Broken {
     /// Trying again does not help.
     Final(StoreError),
     /// The body was not the object's. `digest` of what came instead, where all of it came.
-    Body {
-        text: String,
-        digest: Option<String>,
-    },
+    Body { text: String, digest: Option<String> },
 }
 
 /// The whole object.
@@ -60,12 +57,7 @@ pub(super) async fn range(
     Err(gave_up(store, key, "never tried"))
 }
 
-async fn try_again(
-    store: &S3Store,
-    key: &str,
-    attempt: u32,
-    text: String,
-) -> Result<(), StoreError> {
+async fn try_again(store: &S3Store, key: &str, attempt: u32, text: String) -> Result<(), StoreError> {
     if attempt >= store.attempts() {
         return Err(gave_up(store, key, &text));
     }
@@ -76,31 +68,15 @@ async fn try_again(
 
 fn gave_up(store: &S3Store, key: &str, text: &str) -> StoreError {
     let attempts = store.attempts();
-    StoreError::Unavailable(format!(
-        "cannot read {}: {text} (tried {attempts} times)",
-        store.location(key)
-    ))
+    StoreError::Unavailable(format!("cannot read {}: {text} (tried {attempts} times)", store.location(key)))
 }
 
-async fn whole_once(
-    store: &S3Store,
-    key: &str,
-    received_before: Option<&str>,
-) -> Result<(Bytes, Version), Broken> {
-    let request = store
-        .client
-        .get_object()
-        .bucket(&store.bucket)
-        .key(store.prefixed(key));
-    let answer = request
-        .send()
-        .await
-        .map_err(|error| refused(store, key, Failure::of(&error)))?;
+async fn whole_once(store: &S3Store, key: &str, received_before: Option<&str>) -> Result<(Bytes, Version), Broken> {
+    let request = store.client.get_object().bucket(&store.bucket).key(store.prefixed(key));
+    let answer = request.send().await.map_err(|error| refused(store, key, Failure::of(&error)))?;
     let version = version(answer.e_tag());
     let md5 = md5_of(&answer, &version);
-    let length = answer
-        .content_length()
-        .and_then(|length| u64::try_from(length).ok());
+    let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
     let content = body(answer, length).await?;
     let Some(md5) = md5 else {
         return Ok((content, version));
@@ -110,18 +86,10 @@ async fn whole_once(
     if digest == md5 || received_before == Some(&digest) {
         return Ok((content, version));
     }
-    Err(Broken::Body {
-        text: "the bytes received do not have the object's MD5".to_owned(),
-        digest: Some(digest),
-    })
+    Err(Broken::Body { text: "the bytes received do not have the object's MD5".to_owned(), digest: Some(digest) })
 }
 
-async fn range_once(
-    store: &S3Store,
-    key: &str,
-    range: &Range<u64>,
-    expected: &Version,
-) -> Result<Bytes, Broken> {
+async fn range_once(store: &S3Store, key: &str, range: &Range<u64>, expected: &Version) -> Result<Bytes, Broken> {
     let request = store
         .client
         .get_object()
@@ -129,10 +97,7 @@ async fn range_once(
         .key(store.prefixed(key))
         .range(format!("bytes={}-{}", range.start, range.end - 1))
         .if_match(quoted(expected));
-    let answer = request
-        .send()
-        .await
-        .map_err(|error| refused(store, key, Failure::of(&error)))?;
+    let answer = request.send().await.map_err(|error| refused(store, key, Failure::of(&error)))?;
     if version(answer.e_tag()) != *expected {
         return Err(Broken::Final(changed(store, key)));
     }
@@ -141,10 +106,7 @@ async fn range_once(
         return Err(Broken::Final(beyond_end(&store.location(key), range, size)));
     }
     if first != range.start {
-        return Err(broken(format!(
-            "bytes from {first} came instead of {}",
-            range.start
-        )));
+        return Err(broken(format!("bytes from {first} came instead of {}", range.start)));
     }
     body(answer, Some(range.end - range.start)).await
 }
@@ -157,10 +119,7 @@ fn refused(store: &S3Store, key: &str, failure: Failure) -> Broken {
 }
 
 fn changed(store: &S3Store, key: &str) -> StoreError {
-    StoreError::Conflict(format!(
-        "{} was replaced while it was read",
-        store.location(key)
-    ))
+    StoreError::Conflict(format!("{} was replaced while it was read", store.location(key)))
 }
 
 fn broken(text: String) -> Broken {
@@ -175,11 +134,7 @@ fn content_range(answer: &GetObjectOutput) -> Result<(u64, Option<u64>), Broken>
         let (first, _) = first_to_last.split_once('-')?;
         Some((first.parse().ok()?, size.parse().ok()))
     });
-    parsed.ok_or_else(|| {
-        broken(format!(
-            "a range was asked for, and the answer's range is '{header}'"
-        ))
-    })
+    parsed.ok_or_else(|| broken(format!("a range was asked for, and the answer's range is '{header}'")))
 }
 
 /// Reads the body to its end: exactly `length` bytes, if that is known.
@@ -192,11 +147,7 @@ async fn body(answer: GetObjectOutput, length: Option<u64>) -> Result<Bytes, Bro
             Ok(Some(chunk)) => content.extend_from_slice(&chunk),
             Ok(None) => break,
             Err(error) => {
-                return Err(broken(format!(
-                    "the body broke off after {} bytes: {}",
-                    content.len(),
-                    causes(&error)
-                )));
+                return Err(broken(format!("the body broke off after {} bytes: {}", content.len(), causes(&error))));
             }
         }
         if expected.is_some_and(|expected| content.len() > expected) {
@@ -204,10 +155,9 @@ async fn body(answer: GetObjectOutput, length: Option<u64>) -> Result<Bytes, Bro
         }
     }
     match expected {
-        Some(expected) if expected != content.len() => Err(broken(format!(
-            "{} bytes came instead of {expected}",
-            content.len()
-        ))),
+        Some(expected) if expected != content.len() => {
+            Err(broken(format!("{} bytes came instead of {expected}", content.len())))
+        }
         _ => Ok(content.freeze()),
     }
 }
@@ -215,18 +165,12 @@ async fn body(answer: GetObjectOutput, length: Option<u64>) -> Result<Bytes, Bro
 /// The MD5 of the content, in hexadecimal digits, where the ETag is one: not after multipart uploads and not under keys
 /// of KMS or the customer.
 fn md5_of(answer: &GetObjectOutput, version: &Version) -> Option<String> {
-    let is_plain = matches!(
-        answer.server_side_encryption(),
-        None | Some(ServerSideEncryption::Aes256)
-    ) && answer.sse_customer_algorithm().is_none();
-    let looks_like_md5 =
-        version.0.len() == 32 && version.0.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_plain = matches!(answer.server_side_encryption(), None | Some(ServerSideEncryption::Aes256))
+        && answer.sse_customer_algorithm().is_none();
+    let looks_like_md5 = version.0.len() == 32 && version.0.bytes().all(|byte| byte.is_ascii_hexdigit());
     (is_plain && looks_like_md5).then(|| version.0.to_ascii_lowercase())
 }
 
 fn hex_md5(content: &[u8]) -> String {
-    Md5::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -52,28 +52,20 @@ impl Failure {
             return failure;
         }
         match error {
-            SdkError::ServiceError(answer) => of_answer(
-                answer.err().code(),
-                answer.err().message(),
-                answer.raw().status().as_u16(),
-            ),
+            SdkError::ServiceError(answer) => {
+                of_answer(answer.err().code(), answer.err().message(), answer.raw().status().as_u16())
+            }
             SdkError::ConstructionFailure(_) => Self::new(Kind::Denied, causes(error)),
             SdkError::ResponseError(answer) => {
                 let status = answer.raw().status().as_u16();
-                Self::new(
-                    Kind::Unavailable,
-                    format!("unreadable answer (HTTP {status}): {}", causes(error)),
-                )
+                Self::new(Kind::Unavailable, format!("unreadable answer (HTTP {status}): {}", causes(error)))
             }
             _ => of_connection(&causes(error)),
         }
     }
 
     fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self {
-            kind,
-            text: text.into(),
-        }
+        Self { kind, text: text.into() }
     }
 
     /// The store's error; `what` was tried at `location`.
@@ -84,9 +76,7 @@ impl Failure {
             Kind::ConditionFailed => StoreError::Conflict(text),
             Kind::Denied => StoreError::Denied(text),
             Kind::Full => StoreError::Full(text),
-            Kind::InProgress | Kind::Corrupted | Kind::NoUpload | Kind::Unavailable => {
-                StoreError::Unavailable(text)
-            }
+            Kind::InProgress | Kind::Corrupted | Kind::NoUpload | Kind::Unavailable => StoreError::Unavailable(text),
         }
     }
 }
@@ -111,23 +101,13 @@ fn kind_of(code: &str, status: u16) -> Kind {
         ("NoSuchBucket", _) => Kind::Denied,
         ("NoSuchUpload", _) => Kind::NoUpload,
         ("NoSuchKey" | "NotFound" | "NoSuchVersion", _) => Kind::NotFound,
-        (
-            "BadDigest"
-            | "XAmzContentSHA256Mismatch"
-            | "XAmzContentChecksumMismatch"
-            | "IncompleteBody",
-            _,
-        ) => Kind::Corrupted,
-        ("QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" | "XMinioStorageFull", _)
-        | (_, 507) => Kind::Full,
-        (
-            "SlowDown"
-            | "RequestTimeout"
-            | "Throttling"
-            | "ThrottlingException"
-            | "RequestLimitExceeded",
-            _,
-        ) => Kind::Unavailable,
+        ("BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" | "IncompleteBody", _) => {
+            Kind::Corrupted
+        }
+        ("QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::Full,
+        ("SlowDown" | "RequestTimeout" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded", _) => {
+            Kind::Unavailable
+        }
         (_, 404) => Kind::NotFound,
         (_, 409) => Kind::InProgress,
         (_, 412) => Kind::ConditionFailed,
@@ -140,22 +120,11 @@ fn kind_of(code: &str, status: u16) -> Kind {
 fn remedy(code: &str, status: u16) -> Option<&'static str> {
     Some(match (code, status) {
         ("NoSuchBucket", _) => "create the bucket or correct its name",
-        ("InvalidAccessKeyId", _) => {
-            "the access key is not known there: check AWS_ACCESS_KEY_ID or the profile"
-        }
-        ("SignatureDoesNotMatch", _) => {
-            "check AWS_SECRET_ACCESS_KEY, and that no proxy changes the requests"
-        }
-        ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => {
-            "the session is over: get new credentials"
-        }
+        ("InvalidAccessKeyId", _) => "the access key is not known there: check AWS_ACCESS_KEY_ID or the profile",
+        ("SignatureDoesNotMatch", _) => "check AWS_SECRET_ACCESS_KEY, and that no proxy changes the requests",
+        ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => "the session is over: get new credentials",
         ("RequestTimeTooSkewed", _) => "set this machine's clock",
-        (
-            "PermanentRedirect"
-            | "AuthorizationHeaderMalformed"
-            | "IllegalLocationConstraintException",
-            _,
-        )
+        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
         | (_, 301 | 307) => "the bucket is in another region: set AWS_REGION to it",
         ("InvalidObjectState", _) => "the object is archived: restore it first",
         ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => {
@@ -185,20 +154,14 @@ fn of_credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
                 "no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a task role ({text})"
             ),
         ),
-        CredentialsError::InvalidConfiguration(_) => Failure::new(
-            Kind::Denied,
-            format!("credentials are set up wrongly: {text}"),
-        ),
-        _ => Failure::new(
-            Kind::Unavailable,
-            format!("credentials could not be fetched: {text}"),
-        ),
+        CredentialsError::InvalidConfiguration(_) => {
+            Failure::new(Kind::Denied, format!("credentials are set up wrongly: {text}"))
+        }
+        _ => Failure::new(Kind::Unavailable, format!("credentials could not be fetched: {text}")),
     })
 }
 
-fn chain<'error>(
-    error: &'error (dyn Error + 'static),
-) -> impl Iterator<Item = &'error (dyn Error + 'static)> {
+fn chain<'error>(error: &'error (dyn Error + 'static)) -> impl Iterator<Item = &'error (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
@@ -252,14 +215,8 @@ mod tests {
 
     #[test]
     fn a_text_is_one_line_with_code_message_location_and_remedy() {
-        let failure = of_answer(
-            Some("NoSuchBucket"),
-            Some("The specified bucket\n does not exist."),
-            404,
-        );
-        let StoreError::Denied(text) = failure.at("cannot list", "s3://nowhere/x") else {
-            panic!("not denied")
-        };
+        let failure = of_answer(Some("NoSuchBucket"), Some("The specified bucket\n does not exist."), 404);
+        let StoreError::Denied(text) = failure.at("cannot list", "s3://nowhere/x") else { panic!("not denied") };
         assert_eq!(
             text,
             "cannot list s3://nowhere/x: NoSuchBucket (HTTP 404): The specified bucket does not exist; create the bucket or correct its name"

@@ -69,37 +69,21 @@ pub(crate) struct S3Store {
 impl S3Store {
     /// `prefix` has no `/` at its end.
     pub(crate) async fn connect(bucket: &str, prefix: &str, options: &S3Options) -> Result<Self> {
-        let root = if prefix.is_empty() {
-            format!("s3://{bucket}")
-        } else {
-            format!("s3://{bucket}/{prefix}")
-        };
+        let root = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
         let client = client::connect(options).await?;
-        Ok(Self {
-            client,
-            bucket: bucket.to_owned(),
-            prefix: prefix.to_owned(),
-            root,
-        })
+        Ok(Self { client, bucket: bucket.to_owned(), prefix: prefix.to_owned(), root })
     }
 
     fn check_key(&self, key: &str) -> Result<(), StoreError> {
         if key.is_empty() {
-            return Err(StoreError::Denied(format!(
-                "{}: an object has no empty key",
-                self.root
-            )));
+            return Err(StoreError::Denied(format!("{}: an object has no empty key", self.root)));
         }
         Ok(())
     }
 
     /// The key in the bucket.
     fn prefixed(&self, key: &str) -> String {
-        if self.prefix.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}/{key}", self.prefix)
-        }
+        if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) }
     }
 
     /// The object as this store names it; `None` for the empty object that marks the prefix itself as a folder.
@@ -109,15 +93,8 @@ impl S3Store {
             "" => full,
             prefix => full.strip_prefix(prefix)?.strip_prefix('/')?.to_owned(),
         };
-        let size = object
-            .size
-            .and_then(|size| u64::try_from(size).ok())
-            .unwrap_or(0);
-        (!key.is_empty()).then(|| ObjectMeta {
-            key,
-            size,
-            version: version(object.e_tag.as_deref()),
-        })
+        let size = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+        (!key.is_empty()).then(|| ObjectMeta { key, size, version: version(object.e_tag.as_deref()) })
     }
 
     /// For messages.
@@ -127,62 +104,30 @@ impl S3Store {
 
     /// As often as the SDK tries a request (`AWS_MAX_ATTEMPTS`) is tried what the SDK does not try again.
     fn attempts(&self) -> u32 {
-        self.client
-            .config()
-            .retry_config()
-            .map_or(3, RetryConfig::max_attempts)
-            .max(1)
+        self.client.config().retry_config().map_or(3, RetryConfig::max_attempts).max(1)
     }
 
     /// All pages of a listing below `prefix`, which ends in `/` or is empty.
     async fn list_pages(&self, prefix: &str) -> Result<Vec<Object>, Failure> {
-        let request = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(prefix);
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let mut pages = request.into_paginator().send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
-            objects.extend(
-                page.map_err(|error| Failure::of(&error))?
-                    .contents
-                    .unwrap_or_default(),
-            );
+            objects.extend(page.map_err(|error| Failure::of(&error))?.contents.unwrap_or_default());
         }
         Ok(objects)
     }
 
     async fn first_byte(&self, key: &str) -> Result<(), Failure> {
-        let request = self
-            .client
-            .get_object()
-            .bucket(&self.bucket)
-            .key(self.prefixed(key))
-            .range("bytes=0-0");
-        request
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| Failure::of(&error))
+        let request = self.client.get_object().bucket(&self.bucket).key(self.prefixed(key)).range("bytes=0-0");
+        request.send().await.map(drop).map_err(|error| Failure::of(&error))
     }
 
     async fn head_once(&self, key: &str) -> Result<ObjectMeta, Failure> {
-        let request = self
-            .client
-            .head_object()
-            .bucket(&self.bucket)
-            .key(self.prefixed(key));
+        let request = self.client.head_object().bucket(&self.bucket).key(self.prefixed(key));
         let answer = request.send().await.map_err(|error| Failure::of(&error))?;
-        let size = answer
-            .content_length
-            .and_then(|length| u64::try_from(length).ok())
-            .unwrap_or(0);
-        Ok(ObjectMeta {
-            key: key.to_owned(),
-            size,
-            version: version(answer.e_tag.as_deref()),
-        })
+        let size = answer.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
+        Ok(ObjectMeta { key: key.to_owned(), size, version: version(answer.e_tag.as_deref()) })
     }
 }
 
@@ -196,12 +141,7 @@ impl Store for S3Store {
         download::whole(self, key).await
     }
 
-    async fn get_range(
-        &self,
-        key: &str,
-        range: Range<u64>,
-        version: &Version,
-    ) -> Result<Bytes, StoreError> {
+    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
         download::range(self, key, &range, version).await
     }
 
@@ -209,12 +149,7 @@ impl Store for S3Store {
         upload::put(self, key, content).await
     }
 
-    async fn put_if(
-        &self,
-        key: &str,
-        content: Bytes,
-        condition: &Condition,
-    ) -> Result<Version, StoreError> {
+    async fn put_if(&self, key: &str, content: Bytes, condition: &Condition) -> Result<Version, StoreError> {
         upload::put_if(self, key, content, condition).await
     }
 
@@ -232,14 +167,10 @@ impl Store for S3Store {
         };
         match explained {
             Some(failure) if failure.kind == Kind::NotFound => Ok(None),
-            Some(failure) if failure.kind != Kind::BeyondEnd => {
-                Err(failure.at("cannot look at", &self.location(key)))
+            Some(failure) if failure.kind != Kind::BeyondEnd => Err(failure.at("cannot look at", &self.location(key))),
+            _ => {
+                self.head_once(key).await.map(Some).map_err(|failure| failure.at("cannot look at", &self.location(key)))
             }
-            _ => self
-                .head_once(key)
-                .await
-                .map(Some)
-                .map_err(|failure| failure.at("cannot look at", &self.location(key))),
         }
     }
 
@@ -250,28 +181,17 @@ impl Store for S3Store {
             below => format!("{}/", self.prefixed(below)),
         };
         let listed = self.list_pages(&folder).await;
-        let listed = listed.map_err(|failure| {
-            failure.at("cannot list", &format!("s3://{}/{folder}", self.bucket))
-        })?;
-        let mut objects: Vec<_> = listed
-            .into_iter()
-            .filter_map(|object| self.relative(object))
-            .collect();
+        let listed = listed.map_err(|failure| failure.at("cannot list", &format!("s3://{}/{folder}", self.bucket)))?;
+        let mut objects: Vec<_> = listed.into_iter().filter_map(|object| self.relative(object)).collect();
         objects.sort_by(|left, right| left.key.cmp(&right.key));
         Ok(objects)
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.check_key(key)?;
-        let request = self
-            .client
-            .delete_object()
-            .bucket(&self.bucket)
-            .key(self.prefixed(key));
+        let request = self.client.delete_object().bucket(&self.bucket).key(self.prefixed(key));
         match request.send().await.map_err(|error| Failure::of(&error)) {
-            Err(failure) if failure.kind != Kind::NotFound => {
-                Err(failure.at("cannot delete", &self.location(key)))
-            }
+            Err(failure) if failure.kind != Kind::NotFound => Err(failure.at("cannot delete", &self.location(key))),
             _ => Ok(()),
         }
     }

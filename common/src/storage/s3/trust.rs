@@ -19,28 +19,18 @@ const END: &str = "-----END CERTIFICATE-----";
 /// # Errors
 /// [`Error::Setting`] where the file cannot be read or holds no certificate.
 pub(super) fn store(options: &S3Options) -> Result<Option<TrustStore>> {
-    let Some(path) = options
-        .ca_bundle
-        .clone()
-        .or_else(|| set_variable("AWS_CA_BUNDLE"))
-    else {
+    let Some(path) = options.ca_bundle.clone().or_else(|| set_variable("AWS_CA_BUNDLE")) else {
         return Ok(None);
     };
     let text = fs::read(&path).map_err(|error| {
-        Error::Setting(format!(
-            "AWS_CA_BUNDLE: cannot read {path}: {error}; it has to be a PEM file of certificates"
-        ))
+        Error::Setting(format!("AWS_CA_BUNDLE: cannot read {path}: {error}; it has to be a PEM file of certificates"))
     })?;
     let text = String::from_utf8_lossy(&text);
     let mut usable = certificates(&text).filter(|pem| is_usable(pem)).peekable();
     if usable.peek().is_none() {
-        return Err(Error::Setting(format!(
-            "AWS_CA_BUNDLE: {path} holds no certificate in PEM form"
-        )));
+        return Err(Error::Setting(format!("AWS_CA_BUNDLE: {path} holds no certificate in PEM form")));
     }
-    let trusted = usable.fold(TrustStore::empty(), |store, pem| {
-        store.with_pem_certificate(pem)
-    });
+    let trusted = usable.fold(TrustStore::empty(), TrustStore::with_pem_certificate);
     Ok(Some(trusted))
 }
 

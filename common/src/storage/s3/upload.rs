@@ -50,21 +50,14 @@ pub(super) async fn put_if(
             }
             // If-Match on a key that is gone.
             Err(failure) if failure.kind == Kind::NotFound => {
-                return Err(Failure {
-                    kind: Kind::ConditionFailed,
-                    ..failure
-                }
-                .at("cannot write", &store.location(key)));
+                return Err(Failure { kind: Kind::ConditionFailed, ..failure }.at("cannot write", &store.location(key)));
             }
             other => {
                 return other.map_err(|failure| failure.at("cannot write", &store.location(key)));
             }
         }
     }
-    Err(StoreError::Unavailable(format!(
-        "cannot write {}",
-        store.location(key)
-    )))
+    Err(StoreError::Unavailable(format!("cannot write {}", store.location(key))))
 }
 
 /// One PUT, sent again while the service says that it got other bytes.
@@ -77,18 +70,11 @@ async fn put_at_once(
     let sent = Arc::new(AtomicU32::new(0));
     let mut attempt = 1;
     loop {
-        let failure = match send(
-            put_request(store, key, content, condition),
-            content.len(),
-            &sent,
-        )
-        .await
-        {
+        let failure = match send(put_request(store, key, content, condition), content.len(), &sent).await {
             Ok(version) => return Ok(version),
             Err(failure) => failure,
         };
-        let may_be_our_own =
-            failure.kind == Kind::ConditionFailed && sent.load(Ordering::Relaxed) > 1;
+        let may_be_our_own = failure.kind == Kind::ConditionFailed && sent.load(Ordering::Relaxed) > 1;
         if may_be_our_own && let Some(version) = written_before(store, key, content).await {
             return Ok(version);
         }
@@ -100,12 +86,7 @@ async fn put_at_once(
     }
 }
 
-fn put_request(
-    store: &S3Store,
-    key: &str,
-    content: &Bytes,
-    condition: Option<&Condition>,
-) -> PutObjectFluentBuilder {
+fn put_request(store: &S3Store, key: &str, content: &Bytes, condition: Option<&Condition>) -> PutObjectFluentBuilder {
     let request = store
         .client
         .put_object()
@@ -120,16 +101,9 @@ fn put_request(
     }
 }
 
-async fn send(
-    request: PutObjectFluentBuilder,
-    bytes: usize,
-    sent: &Arc<AtomicU32>,
-) -> Result<Version, Failure> {
+async fn send(request: PutObjectFluentBuilder, bytes: usize, sent: &Arc<AtomicU32>) -> Result<Version, Failure> {
     let patient = aws_sdk_s3::Config::builder().timeout_config(client::timeouts(bytes));
-    let request = request
-        .customize()
-        .config_override(patient)
-        .interceptor(CountSent(Arc::clone(sent)));
+    let request = request.customize().config_override(patient).interceptor(CountSent(Arc::clone(sent)));
     let answer = request.send().await.map_err(|error| Failure::of(&error))?;
     Ok(version(answer.e_tag()))
 }
@@ -161,17 +135,9 @@ impl Intercept for CountSent {
 }
 
 async fn put_parts(store: &S3Store, key: &str, content: &Bytes) -> Result<Version, Failure> {
-    let request = store
-        .client
-        .create_multipart_upload()
-        .bucket(&store.bucket)
-        .key(store.prefixed(key));
+    let request = store.client.create_multipart_upload().bucket(&store.bucket).key(store.prefixed(key));
     let created = request.send().await.map_err(|error| Failure::of(&error))?;
-    let upload = Upload {
-        store,
-        key,
-        id: created.upload_id.unwrap_or_default(),
-    };
+    let upload = Upload { store, key, id: created.upload_id.unwrap_or_default() };
     let written = upload.finish(content).await;
     if written.is_err() {
         upload.abort().await;
@@ -194,10 +160,7 @@ impl Upload<'_> {
             let end = content.len().min(start + part_bytes);
             self.part(number, content.slice(start..end))
         });
-        let mut parts: Vec<_> = stream::iter(parts)
-            .buffer_unordered(PARTS_IN_FLIGHT)
-            .try_collect()
-            .await?;
+        let mut parts: Vec<_> = stream::iter(parts).buffer_unordered(PARTS_IN_FLIGHT).try_collect().await?;
         parts.sort_by_key(CompletedPart::part_number);
         self.complete(parts, content).await
     }
@@ -206,9 +169,7 @@ impl Upload<'_> {
         let mut attempt = 1;
         loop {
             match self.part_once(number, &content).await {
-                Err(failure)
-                    if failure.kind == Kind::Corrupted && attempt < self.store.attempts() =>
-                {
+                Err(failure) if failure.kind == Kind::Corrupted && attempt < self.store.attempts() => {
                     back_off(attempt).await;
                     attempt += 1;
                 }
@@ -219,57 +180,29 @@ impl Upload<'_> {
 
     async fn part_once(&self, number: i32, content: &Bytes) -> Result<CompletedPart, Failure> {
         let client = &self.store.client;
-        let request = client
-            .upload_part()
-            .bucket(&self.store.bucket)
-            .key(self.store.prefixed(self.key))
-            .upload_id(&self.id);
-        let request = request
-            .part_number(number)
-            .content_md5(base64_md5(content))
-            .body(content.clone().into());
-        let patient = aws_sdk_s3::Config::builder()
-            .timeout_config(client::timeouts(content.len() * PARTS_IN_FLIGHT));
-        let answer = request
-            .customize()
-            .config_override(patient)
-            .send()
-            .await
-            .map_err(|error| Failure::of(&error))?;
-        Ok(CompletedPart::builder()
-            .part_number(number)
-            .set_e_tag(answer.e_tag)
-            .build())
+        let request =
+            client.upload_part().bucket(&self.store.bucket).key(self.store.prefixed(self.key)).upload_id(&self.id);
+        let request = request.part_number(number).content_md5(base64_md5(content)).body(content.clone().into());
+        let patient = aws_sdk_s3::Config::builder().timeout_config(client::timeouts(content.len() * PARTS_IN_FLIGHT));
+        let answer = request.customize().config_override(patient).send().await.map_err(|error| Failure::of(&error))?;
+        Ok(CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag).build())
     }
 
-    async fn complete(
-        &self,
-        parts: Vec<CompletedPart>,
-        content: &Bytes,
-    ) -> Result<Version, Failure> {
+    async fn complete(&self, parts: Vec<CompletedPart>, content: &Bytes) -> Result<Version, Failure> {
         let client = &self.store.client;
-        let parts = CompletedMultipartUpload::builder()
-            .set_parts(Some(parts))
-            .build();
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = client
             .complete_multipart_upload()
             .bucket(&self.store.bucket)
             .key(self.store.prefixed(self.key))
             .upload_id(&self.id);
         let patient = aws_sdk_s3::Config::builder().timeout_config(client::timeouts(content.len()));
-        let answer = request
-            .multipart_upload(parts)
-            .customize()
-            .config_override(patient)
-            .send()
-            .await;
+        let answer = request.multipart_upload(parts).customize().config_override(patient).send().await;
         match answer.map_err(|error| Failure::of(&error)) {
             Ok(answer) => Ok(version(answer.e_tag())),
             // Completed by an attempt of which the answer was lost?
             Err(failure) if failure.kind == Kind::NoUpload => {
-                written_before(self.store, self.key, content)
-                    .await
-                    .ok_or(failure)
+                written_before(self.store, self.key, content).await.ok_or(failure)
             }
             Err(failure) => Err(failure),
         }
@@ -279,12 +212,8 @@ impl Upload<'_> {
     /// unfinished uploads is what is left.
     async fn abort(&self) {
         let request = self.store.client.abort_multipart_upload();
-        let aborted = request
-            .bucket(&self.store.bucket)
-            .key(self.store.prefixed(self.key))
-            .upload_id(&self.id)
-            .send()
-            .await;
+        let aborted =
+            request.bucket(&self.store.bucket).key(self.store.prefixed(self.key)).upload_id(&self.id).send().await;
         if let Err(error) = aborted {
             let failure = Failure::of(&error);
             tracing::warn!(location = %self.store.location(self.key), upload_id = %self.id, "an unfinished upload stays: {}", failure.text);

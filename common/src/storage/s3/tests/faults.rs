@@ -60,10 +60,7 @@ impl Proxy {
     }
 
     async fn open(&self, location: &str, server: &S3Server) -> Arc<dyn Store> {
-        let options = S3Options {
-            endpoint_url: Some(self.endpoint.clone()),
-            ..options_of(server, ADMIN)
-        };
+        let options = S3Options { endpoint_url: Some(self.endpoint.clone()), ..options_of(server, ADMIN) };
         open(location, &options).await
     }
 }
@@ -72,8 +69,7 @@ fn serve(mut client: TcpStream, upstream: &str, plan: &Plan) -> io::Result<()> {
     while let Some((head, mut body)) = read_message(&mut client, true)? {
         let fault = next_fault(plan, &head);
         if let Some(Fault::Answer(answer)) = fault {
-            client
-                .write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
+            client.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
             continue;
         }
         if matches!(fault, Some(Fault::CorruptRequest)) {
@@ -111,10 +107,7 @@ fn next_fault(plan: &Plan, head: &[u8]) -> Option<Fault> {
 }
 
 /// Head and body of a request or an answer; `None` where the connection has ended.
-fn read_message(
-    connection: &mut TcpStream,
-    has_body: bool,
-) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+fn read_message(connection: &mut TcpStream, has_body: bool) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -124,12 +117,8 @@ fn read_message(
         head.push(byte[0]);
     }
     let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    let length = text
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"));
-    let length = length
-        .filter(|_| has_body)
-        .map_or(0, |length| length.trim().parse().unwrap());
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.filter(|_| has_body).map_or(0, |length| length.trim().parse().unwrap());
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
     Ok(Some((head, body)))
@@ -140,10 +129,7 @@ async fn faulty(bucket: &str) -> (Proxy, Arc<dyn Store>, Arc<dyn Store>) {
     server.create_bucket(bucket);
     let proxy = Proxy::before(&server);
     let location = format!("s3://{bucket}");
-    let (through, direct) = (
-        proxy.open(&location, &server).await,
-        open(&location, &options_of(&server, ADMIN)).await,
-    );
+    let (through, direct) = (proxy.open(&location, &server).await, open(&location, &options_of(&server, ADMIN)).await);
     (proxy, through, direct)
 }
 
@@ -152,25 +138,10 @@ async fn a_body_that_breaks_off_is_read_again() {
     let (proxy, store, direct) = faulty("break-off").await;
     let content = bytes::Bytes::from(vec![7; 300_000]);
     let version = direct.put("key", content.clone()).await.unwrap();
-    proxy.order(&[
-        ("GET", Fault::BreakOff(0)),
-        ("GET", Fault::BreakOff(299_999)),
-    ]);
-    assert_eq!(
-        store.get("key").await.unwrap(),
-        (content.clone(), version.clone())
-    );
-    proxy.order(&[
-        ("GET", Fault::BreakOff(0)),
-        ("GET", Fault::BreakOff(99_999)),
-    ]);
-    assert_eq!(
-        store
-            .get_range("key", 100_000..200_000, &version)
-            .await
-            .unwrap(),
-        content[100_000..200_000]
-    );
+    proxy.order(&[("GET", Fault::BreakOff(0)), ("GET", Fault::BreakOff(299_999))]);
+    assert_eq!(store.get("key").await.unwrap(), (content.clone(), version.clone()));
+    proxy.order(&[("GET", Fault::BreakOff(0)), ("GET", Fault::BreakOff(99_999))]);
+    assert_eq!(store.get_range("key", 100_000..200_000, &version).await.unwrap(), content[100_000..200_000]);
     proxy.assert_all_done();
 }
 
@@ -180,10 +151,7 @@ async fn a_body_that_always_breaks_off_is_unavailable() {
     let version = direct.put("key", "0123456789".into()).await.unwrap();
     proxy.order(&[("GET", Fault::BreakOff(4)); 3]);
     let read = store.get_range("key", 0..10, &version).await;
-    assert!(
-        matches!(&read, Err(StoreError::Unavailable(text)) if text.contains("s3://always/key")),
-        "{read:?}"
-    );
+    assert!(matches!(&read, Err(StoreError::Unavailable(text)) if text.contains("s3://always/key")), "{read:?}");
     proxy.assert_all_done();
 }
 
@@ -205,10 +173,7 @@ async fn a_corrupted_upload_is_sent_again() {
     let large = bytes::Bytes::from(vec![9; super::super::upload::MULTIPART_BYTES + 1]);
     proxy.order(&[("PUT /corrupt-upload/large", Fault::CorruptRequest)]);
     store.put("large", large.clone()).await.unwrap();
-    assert!(
-        direct.get("large").await.unwrap().0 == large,
-        "the content is another"
-    );
+    assert!(direct.get("large").await.unwrap().0 == large, "the content is another");
     proxy.assert_all_done();
 }
 
@@ -216,19 +181,10 @@ async fn a_corrupted_upload_is_sent_again() {
 async fn a_conditional_write_whose_answer_was_lost_is_done() {
     let (proxy, store, direct) = faulty("lost-answer").await;
     proxy.order(&[("PUT", Fault::LoseAnswer)]);
-    let created = store
-        .put_if("key", "first".into(), &Condition::Absent)
-        .await
-        .unwrap();
-    assert_eq!(
-        direct.get("key").await.unwrap(),
-        ("first".into(), created.clone())
-    );
+    let created = store.put_if("key", "first".into(), &Condition::Absent).await.unwrap();
+    assert_eq!(direct.get("key").await.unwrap(), ("first".into(), created.clone()));
     proxy.order(&[("PUT", Fault::LoseAnswer)]);
-    let moved = store
-        .put_if("key", "second".into(), &Condition::Unchanged(created))
-        .await
-        .unwrap();
+    let moved = store.put_if("key", "second".into(), &Condition::Unchanged(created)).await.unwrap();
     assert_eq!(direct.get("key").await.unwrap(), ("second".into(), moved));
     proxy.assert_all_done();
 }
@@ -239,10 +195,7 @@ async fn a_lost_answer_does_not_hide_that_somebody_else_was_first() {
     direct.put("key", "of another".into()).await.unwrap();
     proxy.order(&[("PUT", Fault::LoseAnswer)]);
     let written = store.put_if("key", "mine".into(), &Condition::Absent).await;
-    assert!(
-        matches!(written, Err(StoreError::Conflict(_))),
-        "{written:?}"
-    );
+    assert!(matches!(written, Err(StoreError::Conflict(_))), "{written:?}");
     proxy.assert_all_done();
 }
 
@@ -250,23 +203,12 @@ async fn a_lost_answer_does_not_hide_that_somebody_else_was_first() {
 async fn a_conditional_write_waits_for_another_under_way() {
     let (proxy, store, direct) = faulty("in-progress").await;
     proxy.order(&[("PUT", Fault::Answer("409 Conflict")); 3]);
-    let version = store
-        .put_if("key", "mine".into(), &Condition::Absent)
-        .await
-        .unwrap();
-    assert_eq!(
-        direct.get("key").await.unwrap(),
-        ("mine".into(), version.clone())
-    );
+    let version = store.put_if("key", "mine".into(), &Condition::Absent).await.unwrap();
+    assert_eq!(direct.get("key").await.unwrap(), ("mine".into(), version.clone()));
     // AWS answers so where the object is gone.
     proxy.order(&[("PUT", Fault::Answer("404 Not Found"))]);
-    let written = store
-        .put_if("key", "again".into(), &Condition::Unchanged(version))
-        .await;
-    assert!(
-        matches!(written, Err(StoreError::Conflict(_))),
-        "{written:?}"
-    );
+    let written = store.put_if("key", "again".into(), &Condition::Unchanged(version)).await;
+    assert!(matches!(written, Err(StoreError::Conflict(_))), "{written:?}");
     proxy.assert_all_done();
 }
 
@@ -274,17 +216,11 @@ async fn a_conditional_write_waits_for_another_under_way() {
 async fn a_server_that_slows_down_is_asked_again() {
     let (proxy, store, direct) = faulty("slow-down").await;
     direct.put("key", "content".into()).await.unwrap();
-    proxy.order(&[
-        ("GET", Fault::Answer("503 Slow Down")),
-        ("GET", Fault::Answer("500 Internal Server Error")),
-    ]);
+    proxy.order(&[("GET", Fault::Answer("503 Slow Down")), ("GET", Fault::Answer("500 Internal Server Error"))]);
     assert_eq!(store.get("key").await.unwrap().0, "content");
     proxy.order(&[("GET", Fault::Answer("503 Slow Down")); 3]);
     let read = store.get("key").await;
-    assert!(
-        matches!(&read, Err(StoreError::Unavailable(text)) if text.contains("503")),
-        "{read:?}"
-    );
+    assert!(matches!(&read, Err(StoreError::Unavailable(text)) if text.contains("503")), "{read:?}");
     proxy.assert_all_done();
 }
 
@@ -294,16 +230,10 @@ async fn an_upload_in_parts_that_fails_is_aborted_and_one_whose_completion_is_lo
     let large = bytes::Bytes::from(vec![3; super::super::upload::MULTIPART_BYTES + 1]);
     proxy.order(&[("POST /parts/large?uploadId", Fault::LoseAnswer)]);
     store.put("large", large.clone()).await.unwrap();
-    assert!(
-        direct.get("large").await.unwrap().0 == large,
-        "the content is another"
-    );
+    assert!(direct.get("large").await.unwrap().0 == large, "the content is another");
     proxy.assert_all_done();
 
-    proxy.order(&[
-        ("PUT /parts/denied", Fault::Answer("403 Forbidden")),
-        ("DELETE /parts/denied", Fault::LoseAnswer),
-    ]);
+    proxy.order(&[("PUT /parts/denied", Fault::Answer("403 Forbidden")), ("DELETE /parts/denied", Fault::LoseAnswer)]);
     let written = store.put("denied", large).await;
     assert!(matches!(written, Err(StoreError::Denied(_))), "{written:?}");
     assert_eq!(direct.head("denied").await.unwrap(), None);
