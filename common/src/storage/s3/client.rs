@@ -45,7 +45,8 @@ const REGION_OF_CUSTOM_ENDPOINTS: &str = "us-east-1";
 pub(super) async fn connect(options: &S3Options) -> Result<Client> {
     let http_client = http_client(options)?;
     let shared = load(options, http_client.clone()).await;
-    let has_custom_endpoint = custom_endpoint(&shared).is_some();
+    let endpoint = custom_endpoint(&shared)?;
+    let has_custom_endpoint = endpoint.is_some();
     let region = match shared.region().cloned() {
         Some(region) => region,
         None if has_custom_endpoint => Region::from_static(REGION_OF_CUSTOM_ENDPOINTS),
@@ -55,6 +56,7 @@ pub(super) async fn connect(options: &S3Options) -> Result<Client> {
         .region(region)
         .force_path_style(has_custom_endpoint)
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build());
+    config.set_endpoint_url(endpoint);
     if is_unset("AWS_REQUEST_CHECKSUM_CALCULATION") {
         config.set_request_checksum_calculation(Some(RequestChecksumCalculation::WhenRequired));
     }
@@ -88,12 +90,23 @@ async fn load(options: &S3Options, http_client: SharedHttpClient) -> SdkConfig {
     loader.load().await
 }
 
-/// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, or what the profile says, as the SDK's S3 client itself finds it.
-fn custom_endpoint(shared: &SdkConfig) -> Option<String> {
-    let key =
-        ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
-    let for_s3 = shared.service_config().and_then(|config| config.load_config(key));
-    for_s3.or_else(|| shared.endpoint_url().map(str::to_owned))
+/// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, or what the profile says, as the SDK's S3 client itself finds it, but for
+/// an empty variable, which counts as unset.
+fn custom_endpoint(shared: &SdkConfig) -> Result<Option<String>> {
+    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+    let for_s3 = key.ok().and_then(|key| shared.service_config()?.load_config(key));
+    let for_all = shared.endpoint_url().map(str::to_owned);
+    match for_s3.into_iter().chain(for_all).find(|endpoint| !endpoint.is_empty()) {
+        Some(endpoint) if !is_http_url(&endpoint) => Err(Error::Setting(format!(
+            "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL: '{endpoint}' is no URL such as http://host:9000"
+        ))),
+        endpoint => Ok(endpoint),
+    }
+}
+
+fn is_http_url(text: &str) -> bool {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    host.is_some_and(|host| !host.is_empty() && !host.starts_with('/') && !host.contains(char::is_whitespace))
 }
 
 async fn region_of_instance(http_client: SharedHttpClient) -> Result<Region> {

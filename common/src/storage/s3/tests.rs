@@ -237,6 +237,20 @@ async fn the_environment_is_what_the_sdk_makes_of_it() {
 }
 
 #[tokio::test]
+async fn an_empty_endpoint_is_none_and_a_wrong_one_is_a_setting() {
+    let server = S3Server::shared();
+    server.create_bucket("endpoint");
+    open("s3://endpoint", &options_of(&server, ADMIN)).await.put("key", "content".into()).await.unwrap();
+    let mut variables = server.env();
+    variables.push(variable("AWS_ENDPOINT_URL_S3", ""));
+    variables.push(variable("AWS_ENDPOINT_URL", &server.endpoint()));
+    assert_eq!(read_in_child("s3://endpoint", &variables), "Ok(b\"content\")");
+    variables.push(variable("AWS_ENDPOINT_URL_S3", "nonsense"));
+    let read = read_in_child("s3://endpoint", &variables);
+    assert!(read.starts_with("Err(Setting(") && read.contains("'nonsense'"), "{read}");
+}
+
+#[tokio::test]
 async fn without_credentials_it_ends_in_seconds_and_says_so() {
     let server = S3Server::shared();
     // A metadata service that takes connections and never answers.

@@ -30,7 +30,7 @@ pub(super) fn store(options: &S3Options) -> Result<Option<TrustStore>> {
     if usable.peek().is_none() {
         return Err(Error::Setting(format!("AWS_CA_BUNDLE: {path} holds no certificate in PEM form")));
     }
-    let trusted = usable.fold(TrustStore::empty(), |store, pem| store.with_pem_certificate(pem));
+    let trusted = usable.fold(TrustStore::empty(), TrustStore::with_pem_certificate);
     Ok(Some(trusted))
 }
 
