@@ -393,7 +393,7 @@ fn types_that_do_not_go_together_say_so() {
         ("1 - joined", "`-` takes a number, not a date"),
         ("-plan", "the sign - takes a number"),
         ("NOT a", "NOT takes a boolean, not a number"),
-        ("a AND flag", "AND and OR takes a boolean, not a number"),
+        ("a AND flag", "AND or OR takes a boolean, not a number"),
         (
             "a = 'x'",
             "needs values of one type, not a number and a text",
