@@ -140,8 +140,8 @@ fn binary(operator: Operator, left: Inferred, right: Inferred) -> Result<Inferre
             Ok(Some(ValueType::Boolean))
         }
         Operator::And | Operator::Or => {
-            require(left, ValueType::Boolean, "AND and OR")?;
-            require(right, ValueType::Boolean, "AND and OR")
+            require(left, ValueType::Boolean, "AND or OR")?;
+            require(right, ValueType::Boolean, "AND or OR")
         }
     }
 }
