@@ -222,7 +222,7 @@ async fn score_parts(
     let mut uploads = Uploads { writer, under_way: VecDeque::new(), records: finished.into_values().collect() };
     while let Some(batch) = scored.try_next().await? {
         progress.advance(batch.keys.len() as u64);
-        if let Some(part) = assembler.push(batch)? {
+        if let Some(part) = assembler.push(&batch)? {
             uploads.start(part).await?;
         }
     }

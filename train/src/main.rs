@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {
-            Arguments::Models(arguments) => models::main(arguments),
+            Arguments::Models(arguments) => models::main(&arguments),
             Arguments::Train(settings) => train(*settings),
         },
         Err(error) => common::telemetry::refuse(Program::Train, &error),

@@ -12,7 +12,7 @@ use crate::settings::{ModelsAction, ModelsArguments};
 
 /// Reads or moves the pointers of a store; what was found is the result.
 #[must_use]
-pub fn main(arguments: ModelsArguments) -> ExitCode {
+pub fn main(arguments: &ModelsArguments) -> ExitCode {
     let run_id = RunId::generate();
     let telemetry = Telemetry::start(Config {
         program: Program::Train,
@@ -28,7 +28,7 @@ pub fn main(arguments: ModelsArguments) -> ExitCode {
     common::run::runtime::block_on(&limits, telemetry, async |telemetry| {
         let mut summary = Summary::new(&run_id);
         summary.set("model_name", arguments.model_name.as_str());
-        let outcome = match act(&arguments, &mut summary).await {
+        let outcome = match act(arguments, &mut summary).await {
             Ok(()) => summary.succeeded(),
             Err(error) => summary.failed(&error),
         };

@@ -84,17 +84,17 @@ impl Assembler {
     ///
     /// # Errors
     /// [`Error::Defect`] where columns do not fit together.
-    pub fn push(&mut self, batch: ScoredBatch) -> Result<Option<FinishedPart>> {
+    pub fn push(&mut self, batch: &ScoredBatch) -> Result<Option<FinishedPart>> {
         let Some(scores) = &batch.scores else {
-            self.remember(&batch);
+            self.remember(batch);
             return self.end_part_before(batch.part);
         };
         let finished = self.end_part_before(batch.part)?;
-        let verdicts = self.judge(&batch, scores);
+        let verdicts = self.judge(batch, scores);
         let tallies = &self.new_tallies;
         let part = self.current.get_or_insert_with(|| OpenPart::new(batch.part, tallies.clone()));
         let source = self.sources.get(batch.object).map_or("", String::as_str);
-        part.add(&batch, scores, &verdicts, source)?;
+        part.add(batch, scores, &verdicts, source)?;
         Ok(finished)
     }
 
