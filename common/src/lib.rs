@@ -5,6 +5,7 @@
 //! telemetry tells.
 
 pub mod error;
+pub mod scoring;
 pub mod storage;
 
 pub use error::{Error, Result};
