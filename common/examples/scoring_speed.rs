@@ -61,10 +61,10 @@ fn compare(table: &Table, model: &[u8], ensemble: &Ensemble, threads: usize) {
     let mut predicted = vec![0.0; table.n_rows()];
     let mut best = vec![Duration::MAX; scorers.len() + 2];
     for _ in 0..REPEATS {
-        best[0] = best[0].min(time(|| booster.predict(&columns, &mut expected)));
+        best[0] = best[0].min(time(threads, || booster.predict(&columns, &mut expected)));
         for (scorer, best) in scorers.iter().zip(&mut best[1..]) {
             predicted.fill(f32::NAN);
-            *best = (*best).min(time(|| predict(scorer, &columns, &mut predicted, threads)));
+            *best = (*best).min(time(threads, || predict(scorer, &columns, &mut predicted, threads)));
             let different = expected.iter().zip(&predicted).filter(|(one, other)| one.to_bits() != other.to_bits());
             assert_eq!(different.count(), 0, "rows that differ, {:?}", scorer.instruction_set());
         }
@@ -90,19 +90,22 @@ fn quantising(scorer: &Scorer, columns: &[&[f32]]) {
     let n_blocks = (columns[0].len() / ROWS).max(1);
     let rows = ROWS.min(columns[0].len());
     let mut out = vec![0.0; rows];
-    let quantised = time(|| {
+    let quantised = time(1, || {
         for number in 0..n_blocks {
             for (feature, column) in columns.iter().enumerate() {
                 scorer.quantise(feature, &column[number * ROWS..][..rows], 0, &mut block);
             }
         }
     });
-    let scored = time(|| (0..n_blocks).for_each(|_| scorer.score(&mut block, &mut out)));
+    let scored = time(1, || (0..n_blocks).for_each(|_| scorer.score(&mut block, &mut out)));
     let per_row = |time: Duration| time.as_nanos() as f64 / (n_blocks * rows) as f64;
     println!("             {:.0} ns quantising + {:.0} ns scoring per row and thread", per_row(quantised), per_row(scored));
 }
 
 fn predict(scorer: &Scorer, columns: &[&[f32]], out: &mut [f32], threads: usize) {
+    if threads == 1 {
+        return scorer.predict(columns, out);
+    }
     let part = out.len().div_ceil(threads);
     std::thread::scope(|scope| {
         for (number, out) in out.chunks_mut(part).enumerate() {
@@ -112,8 +115,23 @@ fn predict(scorer: &Scorer, columns: &[&[f32]], out: &mut [f32], threads: usize)
     });
 }
 
-fn time(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
+/// Processor time of this thread where only it works, since it does not count what others do with the machine; else
+/// time on the clock.
+fn time(threads: usize, work: impl FnOnce()) -> Duration {
+    if threads > 1 {
+        let start = Instant::now();
+        work();
+        return start.elapsed();
+    }
+    let start = thread_time();
     work();
-    start.elapsed()
+    thread_time() - start
+}
+
+#[allow(unsafe_code)]
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is valid for the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

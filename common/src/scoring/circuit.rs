@@ -7,6 +7,7 @@
 //! once, so a feature's conditions `code > 0`, `code > 1`, … cost little more than one gate each.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// The row that holds zeros.
 pub(super) const ZEROS: u32 = 0;
@@ -21,6 +22,50 @@ pub(super) struct Gate {
     pub(super) select: u32,
     pub(super) high: u32,
     pub(super) low: u32,
+}
+
+/// One step of computing the conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Gates of one kind, by their number.
+    Gates(GateKind, Range<usize>),
+    /// Category sets of one feature.
+    Lookups(Lookups),
+}
+
+/// Category sets as complete trees: below the feature's upper planes, of which `top` is the row of the highest, stand
+/// `2^depth` functions of the lower ones, whose rows are `functions`, one set after the other. Set `i` is written to
+/// row `first_row + i`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lookups {
+    pub(super) top: u32,
+    pub(super) depth: usize,
+    pub(super) functions: Vec<u32>,
+    pub(super) first_row: u32,
+}
+
+impl Lookups {
+    /// The planes below the upper ones. All functions of 3 planes take 16 KiB, which the first-level cache holds.
+    const LOWER: u32 = 3;
+    /// Sets over fewer planes are cheaper as gates; over more, they are so sparse that gates are cheaper again.
+    const BITS: std::ops::RangeInclusive<u32> = 5..=11;
+
+    /// The functions for sets of codes of `bits` bits, whose planes start at row `plane`; none where gates are cheaper.
+    pub(super) fn new(circuit: &mut Circuit, plane: u32, bits: u32, sets: &[Vec<u32>]) -> Option<Self> {
+        if sets.is_empty() || !Self::BITS.contains(&bits) {
+            return None;
+        }
+        let depth = bits - Self::LOWER;
+        let mut functions = Vec::with_capacity(sets.len() << depth);
+        for mut codes in sets.iter().map(Vec::as_slice) {
+            for base in (0..1 << bits).step_by(1 << Self::LOWER) {
+                let (here, above) = codes.split_at(codes.partition_point(|code| *code < base + (1 << Self::LOWER)));
+                functions.push(circuit.member(plane, Self::LOWER, base, here));
+                codes = above;
+            }
+        }
+        Some(Self { top: plane + bits - 1, depth: depth as usize, functions, first_row: 0 })
+    }
 }
 
 /// How a gate is computed: most have a constant operand and need one instruction.
@@ -103,9 +148,17 @@ impl Circuit {
         self.mux(plane + bits - 1, above, below)
     }
 
+    /// Rows that something else than a gate will write; the first of them.
+    pub(super) fn reserve(&mut self, n_rows: usize) -> u32 {
+        let first = self.first_row + self.gates.len() as u32;
+        let unused = Gate { select: ZEROS, high: ZEROS, low: ZEROS };
+        self.gates.extend(std::iter::repeat_n(unused, n_rows));
+        first
+    }
+
     /// Orders the gates from `from` on by level and kind, so that gates of one kind stand together. Gives the new row
     /// of each of them.
-    pub(super) fn group_by_kind(&mut self, from: usize) -> Vec<u32> {
+    pub(super) fn group_by_kind(&mut self, from: usize) -> Moved {
         let base = self.first_row + from as u32;
         let mut levels: Vec<u32> = Vec::new();
         for gate in &self.gates[from..] {
@@ -128,7 +181,22 @@ impl Circuit {
         self.gates.truncate(from);
         self.gates.extend(reordered);
         self.known.clear();
-        moved
+        Moved { base, rows: moved }
+    }
+}
+
+/// Where rows have moved.
+#[derive(Debug)]
+pub(super) struct Moved {
+    base: u32,
+    rows: Vec<u32>,
+}
+
+impl Moved {
+    pub(super) fn apply(&self, row: &mut u32) {
+        if let Some(index) = row.checked_sub(self.base) {
+            *row = self.rows[index as usize];
+        }
     }
 }
 
@@ -161,8 +229,8 @@ mod tests {
                 }
             }
             let moved = circuit.group_by_kind(0);
-            for (row, codes) in rows {
-                let row = row.checked_sub(circuit.first_row).map_or(row, |index| moved[index as usize]);
+            for (mut row, codes) in rows {
+                moved.apply(&mut row);
                 for code in 0..end {
                     assert_eq!(evaluate(&circuit, bits, code, row), codes.contains(&code), "{codes:?} {code}");
                 }

@@ -8,21 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Unsupported;
-use super::circuit::{Circuit, FIRST_PLANE, Gate, GateKind};
+use super::circuit::{Circuit, FIRST_PLANE, Gate, Lookups, Step};
 use super::ensemble::{Ensemble, Question, Split, Tree};
 use super::objective::Link;
 use super::quantiser::{CategorySet, Classes, Codes, Quantiser, Ranks};
 use super::tree_plan::{TreePlan, TreePlanner};
 
-/// Rows of 64 bytes: what a block may take for its scratch (256 MiB).
-const MAX_ROWS: usize = 1 << 22;
+/// Rows of 64 bytes: what a block may take for its scratch (16 MiB). With more, XGBoost's own traversal is as fast.
+const MAX_ROWS: usize = 1 << 18;
 
 #[derive(Debug)]
 pub(super) struct Program {
     /// By feature; none where no node uses it.
     pub(super) quantisers: Vec<Option<Quantiser>>,
     pub(super) n_planes: usize,
-    pub(super) conditions: Gates,
+    pub(super) conditions: Conditions,
     pub(super) trees: Vec<TreePlan>,
     /// The gates of the trees that are not complete.
     pub(super) tree_gates: Vec<Gate>,
@@ -37,12 +37,12 @@ pub(super) struct Program {
     pub(super) link: Link,
 }
 
-/// The gates of all conditions, and runs of one kind.
+/// How all conditions are computed. Gate `i` writes row `first_row + i`.
 #[derive(Debug)]
-pub(super) struct Gates {
+pub(super) struct Conditions {
     pub(super) first_row: u32,
     pub(super) gates: Vec<Gate>,
-    pub(super) runs: Vec<(GateKind, Range<usize>)>,
+    pub(super) steps: Vec<Step>,
 }
 
 /// What all nodes ask of one feature.
@@ -69,15 +69,13 @@ impl Program {
         let uses = uses(ensemble)?;
         let (quantisers, n_planes) = quantisers(&uses);
         let mut circuit = Circuit::new(FIRST_PLANE + n_planes as u32);
-        let mut runs = Vec::new();
+        let mut steps = Vec::new();
         let mut rows = Vec::new();
         for (feature, quantiser) in uses.iter().zip(&quantisers) {
-            let from = circuit.gates.len();
             rows.push(match (feature, quantiser) {
-                (Some(feature), Some((quantiser, sets))) => feature.rows(&mut circuit, quantiser, sets),
+                (Some(feature), Some((quantiser, sets))) => feature.rows(&mut circuit, &mut steps, quantiser, sets),
                 _ => Rows::default(),
             });
-            extend_runs(&mut runs, &circuit.gates, from);
         }
         let first_tree_row = circuit.first_row + circuit.gates.len() as u32;
         let mut planner = TreePlanner::new(first_tree_row);
@@ -91,7 +89,7 @@ impl Program {
         Ok(Self {
             quantisers: quantisers.into_iter().map(|both| both.map(|(quantiser, _)| quantiser)).collect(),
             n_planes,
-            conditions: Gates { first_row: circuit.first_row, gates: circuit.gates, runs },
+            conditions: Conditions { first_row: circuit.first_row, gates: circuit.gates, steps },
             trees: planner.trees,
             tree_gates: planner.gates,
             operands: planner.operands,
@@ -104,12 +102,14 @@ impl Program {
     }
 }
 
-/// The runs of one kind among the gates from `from` on.
-fn extend_runs(runs: &mut Vec<(GateKind, Range<usize>)>, gates: &[Gate], from: usize) {
-    for run in gates[from..].chunk_by(|one, next| one.kind() == next.kind()) {
-        let start = runs.last().map_or(0, |(_, run)| run.end);
-        runs.push((run[0].kind(), start..start + run.len()));
-    }
+/// The steps of the gates from `from` on: runs of one kind.
+fn gate_steps(gates: &[Gate], mut from: usize) -> Vec<Step> {
+    let runs = gates[from..].chunk_by(|one, next| one.kind() == next.kind());
+    let step = |run: &[Gate]| {
+        from += run.len();
+        Step::Gates(run[0].kind(), from - run.len()..from)
+    };
+    runs.map(step).collect()
 }
 
 fn uses(ensemble: &Ensemble) -> Result<Vec<Option<Uses>>, Unsupported> {
@@ -167,28 +167,37 @@ impl Uses {
     }
 
     /// Builds the circuits of all questions. A bit is one where the row goes right.
-    fn rows(&self, circuit: &mut Circuit, quantiser: &Quantiser, classes_of_set: &[Vec<u32>]) -> Rows {
+    fn rows(&self, circuit: &mut Circuit, steps: &mut Vec<Step>, quantiser: &Quantiser, sets: &[Vec<u32>]) -> Rows {
         let from = circuit.gates.len();
         let plane = FIRST_PLANE + quantiser.plane as u32;
         let bits = quantiser.bits as u32;
-        let mut rows = Rows::default();
+        let mut rows = Rows { thresholds: self.threshold_rows(circuit, plane, bits), ..Rows::default() };
+        let lookups = Lookups::new(circuit, plane, bits, sets);
+        if lookups.is_none() {
+            let members = sets.iter().map(|codes| circuit.member(plane, bits, 0, codes));
+            rows.sets = self.sets.iter().cloned().zip(members).collect();
+        }
+        let moved = circuit.group_by_kind(from);
+        rows.thresholds.values_mut().chain(rows.sets.values_mut()).for_each(|row| moved.apply(row));
+        steps.extend(gate_steps(&circuit.gates, from));
+        if let Some(mut lookups) = lookups {
+            lookups.functions.iter_mut().for_each(|row| moved.apply(row));
+            lookups.first_row = circuit.reserve(sets.len());
+            rows.sets = self.sets.iter().cloned().zip(lookups.first_row..).collect();
+            steps.push(Step::Lookups(lookups));
+        }
+        rows
+    }
+
+    fn threshold_rows(&self, circuit: &mut Circuit, plane: u32, bits: u32) -> BTreeMap<(u32, bool), u32> {
+        let missing_rank = self.missing_rank();
+        let has_own_rank = missing_rank as usize > self.thresholds.len();
+        let mut rows = BTreeMap::new();
         for (rank, (key, directions)) in (1..).zip(&self.thresholds) {
             for missing_right in [false, true].into_iter().filter(|right| directions[usize::from(*right)]) {
                 // Where missing values have a rank of their own, above all, it goes right unless it is cut off.
-                let has_own_rank = self.missing_rank() as usize > self.thresholds.len();
-                let end = if has_own_rank && !missing_right { self.missing_rank() } else { 1 << bits };
-                let row = circuit.interval(plane, bits, rank, end);
-                rows.thresholds.insert((*key, missing_right), row);
-            }
-        }
-        for (set, classes) in self.sets.iter().zip(classes_of_set) {
-            rows.sets.insert(set.clone(), circuit.member(plane, bits, 0, classes));
-        }
-        let base = circuit.first_row + from as u32;
-        let moved = circuit.group_by_kind(from);
-        for row in rows.thresholds.values_mut().chain(rows.sets.values_mut()) {
-            if let Some(index) = row.checked_sub(base) {
-                *row = moved[index as usize];
+                let end = if has_own_rank && !missing_right { missing_rank } else { 1 << bits };
+                rows.insert((*key, missing_right), circuit.interval(plane, bits, rank, end));
             }
         }
         rows

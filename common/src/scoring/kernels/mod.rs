@@ -77,3 +77,48 @@ impl Kernels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planes<Codes>(quantise: Quantise<Codes>, codes: &Codes, bits: usize, values: &[[f32; 64]]) -> Vec<BitRow> {
+        let mut planes = vec![BitRow::ZEROS; bits * values.len().div_ceil(BitRow::WORDS)];
+        quantise(codes, bits, values, 0, &mut PlaneWords { planes: &mut planes, n_planes: bits, plane: 0 });
+        planes
+    }
+
+    /// Values on, beside and far from the integers below `n`, and missing ones.
+    fn values(n: usize) -> Vec<[f32; 64]> {
+        let value = |index: usize| match index % 7 {
+            0 => f32::NAN,
+            1 => f32::NEG_INFINITY,
+            2 => f32::INFINITY,
+            3 => (index * 31 % n) as f32,
+            4 => ((index * 31 % n) as f32).next_up(),
+            5 => ((index * 31 % n) as f32).next_down(),
+            _ => (index * 17 % (n + 9)) as f32 - 4.5,
+        };
+        (0..24).map(|word| std::array::from_fn(|row| value(word * 64 + row))).collect()
+    }
+
+    #[test]
+    fn all_instruction_sets_quantise_alike() {
+        let portable = portable::kernels(InstructionSet::Portable);
+        for kernels in InstructionSet::ALL.into_iter().filter_map(Kernels::of) {
+            for (bits, missing) in (1..=10).flat_map(|bits| [(bits, 0), (bits, (1 << bits) - 1)]) {
+                let n = (1 << bits) - 1;
+                let thresholds: Vec<f32> = (0..n).map(|index| index as f32).collect();
+                let ranks = Ranks::new(&thresholds, bits, missing);
+                let expected = planes(portable.rank, &ranks, bits, &values(n));
+                let ranked = planes(kernels.rank, &ranks, bits, &values(n));
+                assert_eq!(ranked, expected, "{:?}, {bits} bits", kernels.instructions);
+                let of_category = (0..n as u32).map(|category| category.wrapping_mul(31) % (1 << bits)).collect();
+                let classes = Classes { of_category, missing, count: 1 << bits };
+                let expected = planes(portable.classify, &classes, bits, &values(n));
+                let classified = planes(kernels.classify, &classes, bits, &values(n));
+                assert_eq!(classified, expected, "{:?}, {bits} bits", kernels.instructions);
+            }
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! Plain Rust on 64-bit words, which the compiler vectorises as far as the target allows.
 
 use super::super::block::{BitRow, PlaneWords};
-use super::super::circuit::{Gate, GateKind};
-use super::super::program::{Gates, Program};
+use super::super::circuit::{Gate, GateKind, Lookups, Step};
+use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
 use super::{InstructionSet, Kernels, Sums};
@@ -39,7 +39,7 @@ fn mux(select: Bits, high: Bits, low: Bits) -> Bits {
 scoring_kernel!();
 
 fn score(program: &Program, rows: &mut [BitRow], sums: &mut Sums) {
-    run_conditions(&program.conditions, rows);
+    compute_conditions(&program.conditions, rows);
     sums.fill(program.base_margin);
     add_trees(program, rows, sums);
 }

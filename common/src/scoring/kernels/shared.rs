@@ -37,6 +37,22 @@ macro_rules! descend_tree {
     }};
 }
 
+/// Looks up category sets of `$n` functions each.
+macro_rules! look_up {
+    ($n:literal, $lookups:ident, $rows:ident; $($bit:ident)*) => {
+        for (row, functions) in ($lookups.first_row as usize..).zip($lookups.functions.as_chunks::<$n>().0) {
+            for part in 0..PARTS {
+                let plane = |below: usize| load(&$rows[$lookups.top as usize - below], part);
+                let [$($bit),*] = std::array::from_fn(plane);
+                // Places count from the root; the functions are the last level.
+                let at = |place: usize| load(&$rows[functions[place - ($n - 1)] as usize], part);
+                let bits = descend!(at; 0; $($bit)*);
+                store(&mut $rows[row], part, bits);
+            }
+        }
+    };
+}
+
 /// The functions that are the same for every instruction set, over its `Bits` (part of a `BitRow`), of which `PARTS`
 /// make a row, and its `load`, `store`, `and`, `or`, `mux`, and `add_leaves`.
 macro_rules! scoring_kernel {
@@ -52,27 +68,50 @@ macro_rules! scoring_kernel {
         }
 
         $(#[$attribute])*
-        fn run_conditions(conditions: &Gates, rows: &mut [BitRow]) {
-            for (kind, range) in &conditions.runs {
-                let first_row = conditions.first_row as usize + range.start;
-                let gates = &conditions.gates[range.clone()];
-                match kind {
-                    GateKind::And => run(
-                        |rows, part, gate| and(
-                            load(&rows[gate.select as usize], part),
-                            load(&rows[gate.high as usize], part),
-                        ),
-                        gates, first_row, rows,
-                    ),
-                    GateKind::Or => run(
-                        |rows, part, gate| or(
-                            load(&rows[gate.select as usize], part),
-                            load(&rows[gate.low as usize], part),
-                        ),
-                        gates, first_row, rows,
-                    ),
-                    GateKind::Mux => run_any(gates, first_row, rows),
+        fn compute_conditions(conditions: &Conditions, rows: &mut [BitRow]) {
+            for step in &conditions.steps {
+                match step {
+                    Step::Gates(kind, range) => {
+                        let first_row = conditions.first_row as usize + range.start;
+                        run_kind(*kind, &conditions.gates[range.clone()], first_row, rows);
+                    }
+                    Step::Lookups(lookups) => look_up_sets(lookups, rows),
                 }
+            }
+        }
+
+        $(#[$attribute])*
+        fn run_kind(kind: GateKind, gates: &[Gate], first_row: usize, rows: &mut [BitRow]) {
+            match kind {
+                GateKind::And => run(
+                    |rows, part, gate| and(
+                        load(&rows[gate.select as usize], part),
+                        load(&rows[gate.high as usize], part),
+                    ),
+                    gates, first_row, rows,
+                ),
+                GateKind::Or => run(
+                    |rows, part, gate| or(
+                        load(&rows[gate.select as usize], part),
+                        load(&rows[gate.low as usize], part),
+                    ),
+                    gates, first_row, rows,
+                ),
+                GateKind::Mux => run_any(gates, first_row, rows),
+            }
+        }
+
+        $(#[$attribute])*
+        fn look_up_sets(lookups: &Lookups, rows: &mut [BitRow]) {
+            match lookups.depth {
+                1 => look_up!(2, lookups, rows; a),
+                2 => look_up!(4, lookups, rows; a b),
+                3 => look_up!(8, lookups, rows; a b c),
+                4 => look_up!(16, lookups, rows; a b c d),
+                5 => look_up!(32, lookups, rows; a b c d e),
+                6 => look_up!(64, lookups, rows; a b c d e f),
+                7 => look_up!(128, lookups, rows; a b c d e f g),
+                _ => look_up!(256, lookups, rows; a b c d e f g h),
             }
         }
 
