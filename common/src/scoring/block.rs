@@ -45,7 +45,11 @@ impl RankBlock {
 
     /// The planes of one feature.
     pub(super) fn words(&mut self, plane: usize) -> PlaneWords<'_> {
-        PlaneWords { n_planes: self.n_planes, planes: &mut self.planes, plane }
+        PlaneWords {
+            n_planes: self.n_planes,
+            planes: &mut self.planes,
+            plane,
+        }
     }
 }
 

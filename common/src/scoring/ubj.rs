@@ -101,14 +101,28 @@ impl<'a> Reader<'a> {
             b'Z' => Ok(Value::Null),
             b'T' => Ok(Value::Bool(true)),
             b'F' => Ok(Value::Bool(false)),
-            b'd' => self.word().map(|word| Value::Float(f32::from_be_bytes(word).into())),
-            b'D' => self.word().map(|word| Value::Float(f64::from_be_bytes(word))),
+            b'd' => self
+                .word()
+                .map(|word| Value::Float(f32::from_be_bytes(word).into())),
+            b'D' => self
+                .word()
+                .map(|word| Value::Float(f64::from_be_bytes(word))),
             b'S' => self.text().map(Value::Text),
-            b'i' | b'C' => self.word().map(|word| Value::Integer(i8::from_be_bytes(word).into())),
-            b'U' => self.word().map(|word| Value::Integer(u8::from_be_bytes(word).into())),
-            b'I' => self.word().map(|word| Value::Integer(i16::from_be_bytes(word).into())),
-            b'l' => self.word().map(|word| Value::Integer(i32::from_be_bytes(word).into())),
-            b'L' => self.word().map(|word| Value::Integer(i64::from_be_bytes(word))),
+            b'i' | b'C' => self
+                .word()
+                .map(|word| Value::Integer(i8::from_be_bytes(word).into())),
+            b'U' => self
+                .word()
+                .map(|word| Value::Integer(u8::from_be_bytes(word).into())),
+            b'I' => self
+                .word()
+                .map(|word| Value::Integer(i16::from_be_bytes(word).into())),
+            b'l' => self
+                .word()
+                .map(|word| Value::Integer(i32::from_be_bytes(word).into())),
+            b'L' => self
+                .word()
+                .map(|word| Value::Integer(i64::from_be_bytes(word))),
             _ => Err("unknown type of value"),
         }
     }
@@ -163,7 +177,9 @@ impl<'a> Reader<'a> {
         };
         self.expect(b'#')?;
         let count = self.length()?;
-        let size = count.checked_mul(width).ok_or("an array is longer than the file")?;
+        let size = count
+            .checked_mul(width)
+            .ok_or("an array is longer than the file")?;
         let bytes = self.take(size)?;
         Ok(TypedArray { kind, bytes })
     }
@@ -192,7 +208,10 @@ impl<'a> Reader<'a> {
     }
 
     fn peek(&self) -> Parsed<u8> {
-        self.bytes.get(self.at).copied().ok_or("the file ends too early")
+        self.bytes
+            .get(self.at)
+            .copied()
+            .ok_or("the file ends too early")
     }
 
     fn byte(&mut self) -> Parsed<u8> {
@@ -232,7 +251,9 @@ mod tests {
             panic!("not a typed array")
         };
         assert_eq!(array.integers().unwrap().collect::<Vec<_>>(), [1, -1]);
-        assert!(array.floats().is_none() && array.long_integers().is_none() && array.bytes().is_none());
+        assert!(
+            array.floats().is_none() && array.long_integers().is_none() && array.bytes().is_none()
+        );
     }
 
     #[test]

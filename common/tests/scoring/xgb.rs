@@ -9,17 +9,17 @@ use xgboost_lib_sys as sys;
 
 /// A column-major table of `f32`; categories are their codes.
 #[derive(Clone)]
-pub struct Table {
-    pub columns: Vec<Vec<f32>>,
-    pub categorical: Vec<bool>,
+pub(crate) struct Table {
+    pub(crate) columns: Vec<Vec<f32>>,
+    pub(crate) categorical: Vec<bool>,
 }
 
 impl Table {
-    pub fn n_rows(&self) -> usize {
+    pub(crate) fn n_rows(&self) -> usize {
         self.columns[0].len()
     }
 
-    pub fn slices(&self) -> Vec<&[f32]> {
+    pub(crate) fn slices(&self) -> Vec<&[f32]> {
         self.columns.iter().map(Vec::as_slice).collect()
     }
 }
@@ -40,31 +40,42 @@ fn interface(columns: &[&[f32]]) -> CString {
     for (index, column) in columns.iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         let (address, size) = (column.as_ptr() as usize, column.len());
-        let array =
-            format!(r#"{comma}{{"data":[{address},true],"shape":[{size}],"typestr":"<f4","version":3,"strides":null}}"#);
+        let array = format!(
+            r#"{comma}{{"data":[{address},true],"shape":[{size}],"typestr":"<f4","version":3,"strides":null}}"#
+        );
         write!(json, "{array}").unwrap();
     }
     c_string(&(json + "]"))
 }
 
-pub struct Matrix(sys::DMatrixHandle);
+pub(crate) struct Matrix(sys::DMatrixHandle);
 
 impl Matrix {
-    pub fn new(table: &Table, labels: &[f32]) -> Self {
+    pub(crate) fn new(table: &Table, labels: &[f32]) -> Self {
         let mut handle = ptr::null_mut();
         let config = c_string(r#"{"missing":NaN,"nthread":2}"#);
         let columns = interface(&table.slices());
         // SAFETY: both strings and the columns they point to outlive the call, which copies.
-        check(unsafe { sys::XGDMatrixCreateFromColumnar(columns.as_ptr(), config.as_ptr(), &mut handle) });
+        check(unsafe {
+            sys::XGDMatrixCreateFromColumnar(columns.as_ptr(), config.as_ptr(), &mut handle)
+        });
         let label = c_string("label");
         // SAFETY: the pointer and the length are those of `labels`.
-        check(unsafe { sys::XGDMatrixSetFloatInfo(handle, label.as_ptr(), labels.as_ptr(), labels.len() as u64) });
+        check(unsafe {
+            sys::XGDMatrixSetFloatInfo(handle, label.as_ptr(), labels.as_ptr(), labels.len() as u64)
+        });
         let names = [c_string("q"), c_string("c")];
-        let mut types: Vec<_> = table.categorical.iter().map(|is| names[usize::from(*is)].as_ptr()).collect();
+        let mut types: Vec<_> = table
+            .categorical
+            .iter()
+            .map(|is| names[usize::from(*is)].as_ptr())
+            .collect();
         let field = c_string("feature_type");
         let count = types.len() as u64;
         // SAFETY: an array of `count` C strings, which outlive the call.
-        check(unsafe { sys::XGDMatrixSetStrFeatureInfo(handle, field.as_ptr(), types.as_mut_ptr(), count) });
+        check(unsafe {
+            sys::XGDMatrixSetStrFeatureInfo(handle, field.as_ptr(), types.as_mut_ptr(), count)
+        });
         Self(handle)
     }
 }
@@ -76,10 +87,10 @@ impl Drop for Matrix {
     }
 }
 
-pub struct Booster(sys::BoosterHandle);
+pub(crate) struct Booster(sys::BoosterHandle);
 
 impl Booster {
-    pub fn train(matrix: &Matrix, parameters: &[(&str, String)], rounds: i32) -> Self {
+    pub(crate) fn train(matrix: &Matrix, parameters: &[(&str, String)], rounds: i32) -> Self {
         let mut handle = ptr::null_mut();
         let matrices = [matrix.0];
         // SAFETY: one live matrix.
@@ -96,7 +107,7 @@ impl Booster {
         booster
     }
 
-    pub fn load(model: &[u8]) -> Self {
+    pub(crate) fn load(model: &[u8]) -> Self {
         let mut handle = ptr::null_mut();
         // SAFETY: no matrices.
         check(unsafe { sys::XGBoosterCreate(ptr::null(), 0, &mut handle) });
@@ -107,23 +118,25 @@ impl Booster {
         booster
     }
 
-    pub fn set(&self, name: &str, value: &str) {
+    pub(crate) fn set(&self, name: &str, value: &str) {
         let (name, value) = (c_string(name), c_string(value));
         // SAFETY: the handle is live, the strings outlive the call.
         check(unsafe { sys::XGBoosterSetParam(self.0, name.as_ptr(), value.as_ptr()) });
     }
 
-    pub fn model(&self) -> Vec<u8> {
+    pub(crate) fn model(&self) -> Vec<u8> {
         let config = c_string(r#"{"format":"ubj"}"#);
         let (mut size, mut bytes) = (0, ptr::null());
         // SAFETY: the handle is live, the outputs are valid pointers.
-        check(unsafe { sys::XGBoosterSaveModelToBuffer(self.0, config.as_ptr(), &mut size, &mut bytes) });
+        check(unsafe {
+            sys::XGBoosterSaveModelToBuffer(self.0, config.as_ptr(), &mut size, &mut bytes)
+        });
         // SAFETY: XGBoost owns `size` bytes there until the booster's next call.
         unsafe { std::slice::from_raw_parts(bytes.cast(), size as usize) }.to_vec()
     }
 
     /// XGBoost's in-place prediction; `out` gets a copy of what it returns.
-    pub fn predict(&self, columns: &[&[f32]], out: &mut [f32]) {
+    pub(crate) fn predict(&self, columns: &[&[f32]], out: &mut [f32]) {
         let columns = interface(columns);
         let config = c_string(
             r#"{"type":0,"missing":NaN,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}"#,

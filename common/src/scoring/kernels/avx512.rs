@@ -17,7 +17,12 @@ type Bits = __m512i;
 /// The kernels, if this machine can run them.
 pub(super) fn kernels() -> Option<Kernels> {
     let available = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
-    available.then_some(Kernels { instructions: InstructionSet::Avx512, rank, classify, score })
+    available.then_some(Kernels {
+        instructions: InstructionSet::Avx512,
+        rank,
+        classify,
+        score,
+    })
 }
 
 fn rank(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
@@ -25,7 +30,13 @@ fn rank(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &m
     unsafe { rank_words(ranks, bits, values, word, words) }
 }
 
-fn classify(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
+fn classify(
+    classes: &Classes,
+    bits: usize,
+    values: &[[f32; 64]],
+    word: usize,
+    words: &mut PlaneWords<'_>,
+) {
     // SAFETY: reached only through `kernels`, which has found AVX-512 F and BW.
     unsafe { classify_words(classes, bits, values, word, words) }
 }
@@ -128,7 +139,9 @@ fn add_from_registers<const REGISTERS: usize>(bits: &[BitRow], leaves: &[f32], s
     for (word, sums) in sums.as_chunks_mut::<64>().0.iter_mut().enumerate() {
         let numbers = leaf_numbers(bits, word);
         let (sums, _) = sums.as_chunks_mut::<LANES>();
-        let [first, second, third, fourth] = sums else { return };
+        let [first, second, third, fourth] = sums else {
+            return;
+        };
         add_one_register(&table, numbers, first);
         add_one_register(&table, _mm512_srli_epi32::<8>(numbers), second);
         add_one_register(&table, _mm512_srli_epi32::<16>(numbers), third);
@@ -155,7 +168,8 @@ fn add_one_register<const REGISTERS: usize>(
     numbers: __m512i,
     sums: &mut [f32; LANES],
 ) {
-    let pair = |index: usize| _mm512_permutex2var_ps(table[2 * index], numbers, table[2 * index + 1]);
+    let pair =
+        |index: usize| _mm512_permutex2var_ps(table[2 * index], numbers, table[2 * index + 1]);
     let has = |bit: i32| _mm512_test_epi32_mask(numbers, _mm512_set1_epi32(1 << bit));
     let leaves = match REGISTERS {
         1 => _mm512_permutexvar_ps(numbers, table[0]),
@@ -197,7 +211,13 @@ fn bytes(register: __m512i) -> [u8; 64] {
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn rank_words(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
+fn rank_words(
+    ranks: &Ranks,
+    bits: usize,
+    values: &[[f32; 64]],
+    word: usize,
+    words: &mut PlaneWords<'_>,
+) {
     match bits {
         1 => rank_in_registers::<1, 1>(ranks, values, word, words),
         2 => rank_in_registers::<2, 1>(ranks, values, word, words),
@@ -240,7 +260,11 @@ fn rank_in_registers<const BITS: usize, const LAST: usize>(
                 rank = _mm512_add_epi32(rank, rank);
                 rank = _mm512_mask_add_epi32(rank, reached, rank, _mm512_set1_epi32(1));
                 let bit = BITS - 1 - level;
-                let missing = if ranks.missing >> bit & 1 == 1 { is_missing } else { 0 };
+                let missing = if ranks.missing >> bit & 1 == 1 {
+                    is_missing
+                } else {
+                    0
+                };
                 planes[bit] |= u64::from(reached | missing) << (LANES * quarter);
             }
         }
@@ -259,7 +283,8 @@ const fn registers_of(level: usize) -> usize {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn look_up<const LAST: usize>(registers: &[__m512; LAST], level: usize, rank: __m512i) -> __m512 {
-    let pair = |index: usize| _mm512_permutex2var_ps(registers[2 * index], rank, registers[2 * index + 1]);
+    let pair =
+        |index: usize| _mm512_permutex2var_ps(registers[2 * index], rank, registers[2 * index + 1]);
     let has = |bit: u32| _mm512_test_epi32_mask(rank, _mm512_set1_epi32(1 << bit));
     match level {
         0..=4 => _mm512_permutexvar_ps(rank, registers[0]),
@@ -274,7 +299,13 @@ fn look_up<const LAST: usize>(registers: &[__m512; LAST], level: usize, rank: __
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn classify_words(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
+fn classify_words(
+    classes: &Classes,
+    bits: usize,
+    values: &[[f32; 64]],
+    word: usize,
+    words: &mut PlaneWords<'_>,
+) {
     if bits > 8 {
         return portable::classify(classes, bits, values, word, words);
     }
