@@ -18,7 +18,7 @@ use xgb::{Booster, Matrix, Table};
 
 const TRAINING_ROWS: usize = 50_000;
 const NUMERIC_COLUMNS: usize = 62;
-const LEVELS: [usize; 8] = [2, 5, 8, 12, 30, 60, 120, 400];
+const LEVELS: [usize; 8] = [2, 3, 5, 8, 12, 20, 30, 50];
 const REPEATS: usize = 5;
 
 fn main() {

@@ -88,7 +88,7 @@ fn values(
 /// A target that depends on all columns, in `0.0..1.0`: smoothly on numbers, by level on categories.
 pub(crate) fn labels(random: &mut Random, table: &Table) -> Vec<f32> {
     let weights: Vec<f32> = table.columns.iter().map(|_| random.normal()).collect();
-    let label = |row: usize| {
+    let mut label = |row: usize| {
         let mut sum = 0.0;
         for ((column, weight), is_category) in
             table.columns.iter().zip(&weights).zip(&table.categorical)
@@ -96,11 +96,11 @@ pub(crate) fn labels(random: &mut Random, table: &Table) -> Vec<f32> {
             let value = column[row];
             sum += match (value.is_nan(), is_category) {
                 (true, _) => 0.5,
-                (false, true) => 0.5 * weight * (value * 37.0).sin(),
+                (false, true) => 0.2 * weight * (value * 37.0).sin(),
                 (false, false) => weight * value.signum() * value.abs().ln_1p(),
             };
         }
-        1.0 / (1.0 + (-0.3 * sum).exp())
+        1.0 / (1.0 + (-0.2 * sum - random.normal()).exp())
     };
-    (0..table.n_rows()).map(label).collect()
+    (0..table.n_rows()).map(&mut label).collect()
 }
