@@ -22,10 +22,7 @@ const LEVELS: [usize; 8] = [2, 3, 5, 8, 12, 20, 30, 50];
 const REPEATS: usize = 5;
 
 fn main() {
-    let arguments: Vec<usize> = std::env::args()
-        .skip(1)
-        .filter_map(|text| text.parse().ok())
-        .collect();
+    let arguments: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let setting = |place: usize, default: usize| arguments.get(place).copied().unwrap_or(default);
     let (n_rows, n_trees, depth) = (setting(0, 1_000_000), setting(1, 200), setting(2, 6));
     let random = &mut Random(42);
@@ -46,34 +43,19 @@ fn main() {
 
 fn train(random: &mut Random, table: &Table, n_trees: usize, depth: usize) -> Vec<u8> {
     let head = |column: &Vec<f32>| column[..TRAINING_ROWS.min(column.len())].to_vec();
-    let training = Table {
-        columns: table.columns.iter().map(head).collect(),
-        categorical: table.categorical.clone(),
-    };
+    let training = Table { columns: table.columns.iter().map(head).collect(), categorical: table.categorical.clone() };
     let labels = random::labels(random, &training);
-    let parameters = [
-        ("max_depth", depth.to_string()),
-        ("tree_method", "hist".into()),
-        ("nthread", "2".into()),
-    ];
-    Booster::train(
-        &Matrix::new(&training, &labels),
-        &parameters,
-        n_trees as i32,
-    )
-    .model()
+    let parameters = [("max_depth", depth.to_string()), ("tree_method", "hist".into()), ("nthread", "2".into())];
+    Booster::train(&Matrix::new(&training, &labels), &parameters, n_trees as i32).model()
 }
 
 /// Runs XGBoost and all instruction sets in turn, since others use the machine too, and prints the best of each.
 fn compare(table: &Table, model: &[u8], ensemble: &Ensemble, threads: usize) {
     let booster = Booster::load(model);
     booster.set("nthread", &threads.to_string());
-    let available = InstructionSet::ALL
-        .into_iter()
-        .filter(|set| set.is_available());
-    let scorers: Vec<Scorer> = available
-        .map(|set| Scorer::compile_for(ensemble, set).expect("a model that compiles"))
-        .collect();
+    let available = InstructionSet::ALL.into_iter().filter(|set| set.is_available());
+    let scorers: Vec<Scorer> =
+        available.map(|set| Scorer::compile_for(ensemble, set).expect("a model that compiles")).collect();
     let columns = table.slices();
     let mut expected = vec![0.0; table.n_rows()];
     let mut predicted = vec![0.0; table.n_rows()];
@@ -82,30 +64,15 @@ fn compare(table: &Table, model: &[u8], ensemble: &Ensemble, threads: usize) {
         best[0] = best[0].min(time(threads, || booster.predict(&columns, &mut expected)));
         for (scorer, best) in scorers.iter().zip(&mut best[1..]) {
             predicted.fill(f32::NAN);
-            *best = (*best).min(time(threads, || {
-                predict(scorer, &columns, &mut predicted, threads)
-            }));
-            let different = expected
-                .iter()
-                .zip(&predicted)
-                .filter(|(one, other)| one.to_bits() != other.to_bits());
-            assert_eq!(
-                different.count(),
-                0,
-                "rows that differ, {:?}",
-                scorer.instruction_set()
-            );
+            *best = (*best).min(time(threads, || predict(scorer, &columns, &mut predicted, threads)));
+            let different = expected.iter().zip(&predicted).filter(|(one, other)| one.to_bits() != other.to_bits());
+            assert_eq!(different.count(), 0, "rows that differ, {:?}", scorer.instruction_set());
         }
     }
     println!("{threads} thread(s), all bits equal:");
     print_speed("XGBoost", table.n_rows(), best[0], best[0]);
     for (scorer, time) in scorers.iter().zip(&best[1..]) {
-        print_speed(
-            &format!("{:?}", scorer.instruction_set()),
-            table.n_rows(),
-            *time,
-            best[0],
-        );
+        print_speed(&format!("{:?}", scorer.instruction_set()), table.n_rows(), *time, best[0]);
         quantising(scorer, &columns);
     }
 }
@@ -130,9 +97,7 @@ fn quantising(scorer: &Scorer, columns: &[&[f32]]) {
             }
         }
     });
-    let scored = time(1, || {
-        (0..n_blocks).for_each(|_| scorer.score(&mut block, &mut out))
-    });
+    let scored = time(1, || (0..n_blocks).for_each(|_| scorer.score(&mut block, &mut out)));
     let per_row = |time: Duration| time.as_nanos() as f64 / (n_blocks * rows) as f64;
     println!(
         "             {:.0} ns quantising + {:.0} ns scoring per row and thread",
@@ -148,10 +113,7 @@ fn predict(scorer: &Scorer, columns: &[&[f32]], out: &mut [f32], threads: usize)
     let part = out.len().div_ceil(threads);
     std::thread::scope(|scope| {
         for (number, out) in out.chunks_mut(part).enumerate() {
-            let columns: Vec<&[f32]> = columns
-                .iter()
-                .map(|column| &column[number * part..])
-                .collect();
+            let columns: Vec<&[f32]> = columns.iter().map(|column| &column[number * part..]).collect();
             scope.spawn(move || scorer.predict(&columns, out));
         }
     });
@@ -172,10 +134,7 @@ fn time(threads: usize, work: impl FnOnce()) -> Duration {
 
 #[allow(unsafe_code)]
 fn thread_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is valid for the call.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use common::{Error, Result};
 use common::registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
 use common::run::{Limits, RunId};
 use common::telemetry::{Config, Program, Summary, Telemetry};
+use common::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::settings::{ModelsAction, ModelsArguments};

@@ -29,12 +29,7 @@ impl RankBlock {
     pub(super) fn new(n_rows: usize, n_planes: usize, n_scratch: usize) -> Self {
         let mut scratch = vec![BitRow::ZEROS; n_scratch];
         scratch[1] = BitRow::ONES;
-        Self {
-            n_rows,
-            n_planes,
-            planes: vec![BitRow::ZEROS; n_rows.div_ceil(BitRow::ROWS) * n_planes],
-            scratch,
-        }
+        Self { n_rows, n_planes, planes: vec![BitRow::ZEROS; n_rows.div_ceil(BitRow::ROWS) * n_planes], scratch }
     }
 
     /// The number of rows that the block has room for.
@@ -45,11 +40,7 @@ impl RankBlock {
 
     /// The planes of one feature.
     pub(super) fn words(&mut self, plane: usize) -> PlaneWords<'_> {
-        PlaneWords {
-            n_planes: self.n_planes,
-            planes: &mut self.planes,
-            plane,
-        }
+        PlaneWords { n_planes: self.n_planes, planes: &mut self.planes, plane }
     }
 }
 

@@ -51,12 +51,7 @@ impl Lookups {
     const BITS: std::ops::RangeInclusive<u32> = 5..=11;
 
     /// The functions for sets of codes of `bits` bits, whose planes start at row `plane`; none where gates are cheaper.
-    pub(super) fn new(
-        circuit: &mut Circuit,
-        plane: u32,
-        bits: u32,
-        sets: &[Vec<u32>],
-    ) -> Option<Self> {
+    pub(super) fn new(circuit: &mut Circuit, plane: u32, bits: u32, sets: &[Vec<u32>]) -> Option<Self> {
         if sets.is_empty() || !Self::BITS.contains(&bits) {
             return None;
         }
@@ -64,18 +59,12 @@ impl Lookups {
         let mut functions = Vec::with_capacity(sets.len() << depth);
         for mut codes in sets.iter().map(Vec::as_slice) {
             for base in (0..1 << bits).step_by(1 << Self::LOWER) {
-                let (here, above) =
-                    codes.split_at(codes.partition_point(|code| *code < base + (1 << Self::LOWER)));
+                let (here, above) = codes.split_at(codes.partition_point(|code| *code < base + (1 << Self::LOWER)));
                 functions.push(circuit.member(plane, Self::LOWER, base, here));
                 codes = above;
             }
         }
-        Some(Self {
-            top: plane + bits - 1,
-            depth: depth as usize,
-            functions,
-            first_row: 0,
-        })
+        Some(Self { top: plane + bits - 1, depth: depth as usize, functions, first_row: 0 })
     }
 }
 
@@ -110,11 +99,7 @@ pub(super) struct Circuit {
 
 impl Circuit {
     pub(super) fn new(first_row: u32) -> Self {
-        Self {
-            first_row,
-            gates: Vec::new(),
-            known: HashMap::new(),
-        }
+        Self { first_row, gates: Vec::new(), known: HashMap::new() }
     }
 
     /// The row that will hold `select ? high : low`; a new gate only where it takes one.
@@ -144,12 +129,7 @@ impl Circuit {
         }
         let half = 1 << (bits - 1);
         let below = self.interval(plane, bits - 1, low.min(half), high.min(half));
-        let above = self.interval(
-            plane,
-            bits - 1,
-            low.saturating_sub(half),
-            high.saturating_sub(half),
-        );
+        let above = self.interval(plane, bits - 1, low.saturating_sub(half), high.saturating_sub(half));
         self.mux(plane + bits - 1, above, below)
     }
 
@@ -171,11 +151,7 @@ impl Circuit {
     /// Rows that something else than a gate will write; the first of them.
     pub(super) fn reserve(&mut self, n_rows: usize) -> u32 {
         let first = self.first_row + self.gates.len() as u32;
-        let unused = Gate {
-            select: ZEROS,
-            high: ZEROS,
-            low: ZEROS,
-        };
+        let unused = Gate { select: ZEROS, high: ZEROS, low: ZEROS };
         self.gates.extend(std::iter::repeat_n(unused, n_rows));
         first
     }
@@ -186,13 +162,8 @@ impl Circuit {
         let base = self.first_row + from as u32;
         let mut levels: Vec<u32> = Vec::new();
         for gate in &self.gates[from..] {
-            let level = |row: u32| {
-                row.checked_sub(base)
-                    .map_or(0, |index| levels[index as usize])
-            };
-            let level = 1 + level(gate.select)
-                .max(level(gate.high))
-                .max(level(gate.low));
+            let level = |row: u32| row.checked_sub(base).map_or(0, |index| levels[index as usize]);
+            let level = 1 + level(gate.select).max(level(gate.high)).max(level(gate.low));
             levels.push(level);
         }
         let mut order: Vec<usize> = (0..levels.len()).collect();
@@ -201,17 +172,10 @@ impl Circuit {
         for (place, index) in order.iter().enumerate() {
             moved[*index] = base + place as u32;
         }
-        let row = |row: u32| {
-            row.checked_sub(base)
-                .map_or(row, |index| moved[index as usize])
-        };
+        let row = |row: u32| row.checked_sub(base).map_or(row, |index| moved[index as usize]);
         let reordered = order.iter().map(|index| {
             let gate = self.gates[from + index];
-            Gate {
-                select: row(gate.select),
-                high: row(gate.high),
-                low: row(gate.low),
-            }
+            Gate { select: row(gate.select), high: row(gate.high), low: row(gate.low) }
         });
         let reordered: Vec<Gate> = reordered.collect();
         self.gates.truncate(from);
@@ -245,11 +209,7 @@ mod tests {
         let mut values = vec![false, true];
         values.extend((0..bits).map(|bit| code >> bit & 1 == 1));
         for gate in &circuit.gates {
-            let operand = if values[gate.select as usize] {
-                gate.high
-            } else {
-                gate.low
-            };
+            let operand = if values[gate.select as usize] { gate.high } else { gate.low };
             values.push(values[operand as usize]);
         }
         values[row as usize]
@@ -263,13 +223,8 @@ mod tests {
             let mut rows = Vec::new();
             for low in 0..=end {
                 for high in low..=end {
-                    let codes: Vec<u32> = (0..end)
-                        .filter(|code| (code * 7 + low) % (high + 2) < 2)
-                        .collect();
-                    rows.push((
-                        circuit.interval(FIRST_PLANE, bits, low, high),
-                        (low..high).collect(),
-                    ));
+                    let codes: Vec<u32> = (0..end).filter(|code| (code * 7 + low) % (high + 2) < 2).collect();
+                    rows.push((circuit.interval(FIRST_PLANE, bits, low, high), (low..high).collect()));
                     rows.push((circuit.member(FIRST_PLANE, bits, 0, &codes), codes));
                 }
             }
@@ -277,11 +232,7 @@ mod tests {
             for (mut row, codes) in rows {
                 moved.apply(&mut row);
                 for code in 0..end {
-                    assert_eq!(
-                        evaluate(&circuit, bits, code, row),
-                        codes.contains(&code),
-                        "{codes:?} {code}"
-                    );
+                    assert_eq!(evaluate(&circuit, bits, code, row), codes.contains(&code), "{codes:?} {code}");
                 }
             }
         }

@@ -46,9 +46,7 @@ impl<'v, 'a> Object<'v, 'a> {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&'v Value<'a>> {
-        self.members
-            .iter()
-            .find_map(|(member, value)| (*member == name).then_some(value))
+        self.members.iter().find_map(|(member, value)| (*member == name).then_some(value))
     }
 
     pub(super) fn get(&self, name: &str) -> Loaded<&'v Value<'a>> {
@@ -79,8 +77,7 @@ impl<'v, 'a> Object<'v, 'a> {
     /// A number that XGBoost writes as a string of digits.
     pub(super) fn count(&self, name: &str) -> Loaded<usize> {
         let text = self.text(name)?;
-        let digits =
-            (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse() {
             Ok(count) if digits => Ok(count),
             _ => self.wrong(name, "is not a number"),
@@ -137,21 +134,13 @@ pub(super) fn ensemble(bytes: &[u8]) -> Loaded<Ensemble> {
     let groups = groups(&forest, parameters.n_outputs)?;
     let trees = load_tree::trees(forest.array("trees")?, parameters.n_features)?;
     if trees.len() != groups {
-        return damaged(format!(
-            "{} trees, but {groups} entries in tree_info",
-            trees.len()
-        ));
+        return damaged(format!("{} trees, but {groups} entries in tree_info", trees.len()));
     }
     if dart_weights(&forest, trees.len())? {
-        return Err(EnsembleError::Unsupported(
-            "its trees have weights of their own (dart)".into(),
-        ));
+        return Err(EnsembleError::Unsupported("its trees have weights of their own (dart)".into()));
     }
     let [base_score] = parameters.base_scores[..] else {
-        return Err(EnsembleError::Unsupported(format!(
-            "it has {} outputs",
-            parameters.n_outputs
-        )));
+        return Err(EnsembleError::Unsupported(format!("it has {} outputs", parameters.n_outputs)));
     };
     let link = Link::of_objective(objective);
     // XGBoost applies the link only once something is fitted or the user gave the score (`InitModelUserParam`).
@@ -180,11 +169,7 @@ fn check_version(model: &Object<'_, '_>) -> Loaded<()> {
 
 fn check_attributes(learner: &Object<'_, '_>) -> Loaded<()> {
     let attributes = learner.object("attributes")?;
-    match attributes
-        .members
-        .iter()
-        .find(|(_, value)| !matches!(value, Value::Text(_)))
-    {
+    match attributes.members.iter().find(|(_, value)| !matches!(value, Value::Text(_))) {
         Some((name, _)) => attributes.wrong(name, "is not a string"),
         None => Ok(()),
     }
@@ -195,10 +180,7 @@ fn parameters(fields: &Object<'_, '_>) -> Loaded<Parameters> {
     if !(1..=MAX_FEATURES).contains(&n_features) {
         return fields.wrong("num_feature", "is out of range");
     }
-    let n_outputs = fields
-        .count_or("num_target", 1)?
-        .max(fields.count("num_class")?)
-        .max(1);
+    let n_outputs = fields.count_or("num_target", 1)?.max(fields.count("num_class")?).max(1);
     let text = fields.text("base_score")?;
     let Some(base_scores) = base_scores(text) else {
         return fields.wrong("base_score", "is not a list of finite numbers");
@@ -221,9 +203,7 @@ fn base_scores(text: &str) -> Option<Vec<f32>> {
         None => text,
     };
     let number = |item: &str| {
-        let plain = item
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+        let plain = item.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
         let value = item.parse::<f32>().ok()?;
         (plain && value.is_finite()).then_some(value)
     };
@@ -242,11 +222,7 @@ fn feature_types(learner: &Object<'_, '_>, n_features: usize) -> Loaded<Vec<Feat
         "q" | "float" | "int" | "i" => Ok(FeatureType::Numeric),
         _ => learner.wrong("feature_types", "holds an unknown type"),
     };
-    learner
-        .texts("feature_types")?
-        .into_iter()
-        .map(kind)
-        .collect()
+    learner.texts("feature_types")?.into_iter().map(kind).collect()
 }
 
 /// The model inside the booster. (XGBoost 3.4 writes dart as `gbtree` with `weight_drop`; before, it was another layout.)
@@ -289,8 +265,7 @@ fn groups(forest: &Object<'_, '_>, n_outputs: usize) -> Loaded<usize> {
         return forest.wrong("tree_info", "does not name one output per tree");
     }
     let rounds = forest.integers("iteration_indptr")?;
-    let ends_right =
-        rounds.first() == Some(&0) && rounds.last().copied() == i64::try_from(n_trees).ok();
+    let ends_right = rounds.first() == Some(&0) && rounds.last().copied() == i64::try_from(n_trees).ok();
     if !ends_right || !rounds.is_sorted() {
         return forest.wrong("iteration_indptr", "does not count the trees");
     }
@@ -303,9 +278,7 @@ fn dart_weights(fields: &Object<'_, '_>, n_trees: usize) -> Loaded<bool> {
         return Ok(false);
     }
     let weights = fields.array("weight_drop")?;
-    let numbers = weights
-        .iter()
-        .all(|weight| matches!(weight, Value::Float(_)));
+    let numbers = weights.iter().all(|weight| matches!(weight, Value::Float(_)));
     // XGBoost reads a weight for every tree as soon as there is one.
     if !numbers || !(weights.is_empty() || weights.len() == n_trees) {
         return fields.wrong("weight_drop", "does not have one weight per tree");
@@ -322,27 +295,15 @@ mod tests {
         assert_eq!(base_scores("[5E-1]"), Some(vec![0.5]));
         assert_eq!(base_scores("5E-1"), Some(vec![0.5]));
         assert_eq!(base_scores("[1E0,-2.5E0]"), Some(vec![1.0, -2.5]));
-        for wrong in [
-            "", "[]", "[1", "nan", "[inf]", "[1e99]", "[1,]", "1]", "infinity",
-        ] {
+        for wrong in ["", "[]", "[1", "nan", "[inf]", "[1e99]", "[1,]", "1]", "infinity"] {
             assert_eq!(base_scores(wrong), None, "{wrong:?}");
         }
     }
 
     #[test]
     fn not_a_model() {
-        for bytes in [
-            &b""[..],
-            b"{}",
-            b"Z",
-            b"[]",
-            b"PAR1",
-            b"{L\0\0\0\0\0\0\0\x01a",
-        ] {
-            assert!(matches!(
-                Ensemble::from_ubj(bytes),
-                Err(EnsembleError::Damaged(_))
-            ));
+        for bytes in [&b""[..], b"{}", b"Z", b"[]", b"PAR1", b"{L\0\0\0\0\0\0\0\x01a"] {
+            assert!(matches!(Ensemble::from_ubj(bytes), Err(EnsembleError::Damaged(_))));
         }
     }
 }

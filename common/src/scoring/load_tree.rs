@@ -83,20 +83,14 @@ impl Arrays {
         if self.parents[0] != NONE || self.is_deleted(0) {
             return fields.wrong("parents", "does not start with a root");
         }
-        if !self.parents[1..]
-            .iter()
-            .all(|parent| within(*parent, self.n_nodes))
-        {
+        if !self.parents[1..].iter().all(|parent| within(*parent, self.n_nodes)) {
             return fields.wrong("parents", "leaves the tree");
         }
-        let feature_is_sound =
-            |node: usize| self.is_deleted(node) || within(self.features[node], n_features);
+        let feature_is_sound = |node: usize| self.is_deleted(node) || within(self.features[node], n_features);
         if !(0..self.n_nodes).all(feature_is_sound) {
             return fields.wrong("split_indices", "names a feature that does not exist");
         }
-        let n_deleted = (0..self.n_nodes)
-            .filter(|node| self.is_deleted(*node))
-            .count();
+        let n_deleted = (0..self.n_nodes).filter(|node| self.is_deleted(*node)).count();
         if n_deleted != self.n_deleted {
             return fields.wrong("tree_param", "does not count the deleted nodes");
         }
@@ -131,30 +125,16 @@ impl Arrays {
             };
             nodes.push(Node::Split(split));
         }
-        Ok(Tree {
-            nodes,
-            categories: sets.categories,
-            depth,
-        })
+        Ok(Tree { nodes, categories: sets.categories, depth })
     }
 
     fn child(&self, fields: &Object<'_, '_>, parent: Place, child: i32) -> Loaded<Place> {
         let node = usize::try_from(child).unwrap_or(usize::MAX);
         let expected_parent = i32::try_from(parent.node).unwrap_or(NONE);
-        if node >= self.n_nodes
-            || node == 0
-            || self.is_deleted(node)
-            || self.parents[node] != expected_parent
-        {
-            return fields.wrong(
-                "left_children",
-                "or right_children does not lead to a child",
-            );
+        if node >= self.n_nodes || node == 0 || self.is_deleted(node) || self.parents[node] != expected_parent {
+            return fields.wrong("left_children", "or right_children does not lead to a child");
         }
-        Ok(Place {
-            node,
-            depth: parent.depth + 1,
-        })
+        Ok(Place { node, depth: parent.depth + 1 })
     }
 
     fn split(&self, node: usize, left: usize, sets: &mut CategorySets) -> Option<Split> {
@@ -188,10 +168,7 @@ struct CategorySets {
 
 impl CategorySets {
     fn read(fields: &Object<'_, '_>, n_nodes: usize, set_bytes: &mut u64) -> Loaded<Self> {
-        let is_categorical: Vec<bool> = flags(fields, "split_type", n_nodes)?
-            .iter()
-            .map(|kind| *kind == 1)
-            .collect();
+        let is_categorical: Vec<bool> = flags(fields, "split_type", n_nodes)?.iter().map(|kind| *kind == 1).collect();
         let categories = Self::categories(fields)?;
         let nodes = integers_of_any_length(fields, "categories_nodes")?;
         let starts = long_integers(fields, "categories_segments", nodes.len())?;
@@ -204,9 +181,7 @@ impl CategorySets {
         let mut of_node = vec![None; n_nodes];
         for (index, node) in nodes.into_iter().enumerate() {
             let range = range(starts[index], sizes[index], categories.len());
-            let place = usize::try_from(node)
-                .ok()
-                .filter(|node| is_categorical.get(*node) == Some(&true));
+            let place = usize::try_from(node).ok().filter(|node| is_categorical.get(*node) == Some(&true));
             let (Some(range), Some(node)) = (range, place) else {
                 return fields.wrong("categories_nodes", "and its segments do not fit");
             };
@@ -217,11 +192,7 @@ impl CategorySets {
         if *set_bytes > MAX_SET_BYTES {
             return damaged("its category sets take more than 1 GiB");
         }
-        Ok(Self {
-            is_categorical,
-            of_node,
-            categories,
-        })
+        Ok(Self { is_categorical, of_node, categories })
     }
 
     fn categories(fields: &Object<'_, '_>) -> Loaded<Vec<u32>> {
@@ -229,10 +200,7 @@ impl CategorySets {
             Ok(code) if code < MAX_CATEGORY => Ok(code),
             _ => fields.wrong("categories", "holds a code out of range"),
         };
-        integers_of_any_length(fields, "categories")?
-            .into_iter()
-            .map(code)
-            .collect()
+        integers_of_any_length(fields, "categories")?.into_iter().map(code).collect()
     }
 }
 
@@ -250,12 +218,7 @@ fn typed<'a>(fields: &Object<'_, 'a>, name: &str) -> Loaded<TypedArray<'a>> {
     }
 }
 
-fn sized<T>(
-    fields: &Object<'_, '_>,
-    name: &str,
-    values: Option<Vec<T>>,
-    size: usize,
-) -> Loaded<Vec<T>> {
+fn sized<T>(fields: &Object<'_, '_>, name: &str, values: Option<Vec<T>>, size: usize) -> Loaded<Vec<T>> {
     match values {
         Some(values) if values.len() == size => Ok(values),
         Some(_) => fields.wrong(name, "does not have one value per node"),
@@ -264,30 +227,15 @@ fn sized<T>(
 }
 
 fn floats(fields: &Object<'_, '_>, name: &str, size: usize) -> Loaded<Vec<f32>> {
-    sized(
-        fields,
-        name,
-        typed(fields, name)?.floats().map(Iterator::collect),
-        size,
-    )
+    sized(fields, name, typed(fields, name)?.floats().map(Iterator::collect), size)
 }
 
 fn integers(fields: &Object<'_, '_>, name: &str, size: usize) -> Loaded<Vec<i32>> {
-    sized(
-        fields,
-        name,
-        typed(fields, name)?.integers().map(Iterator::collect),
-        size,
-    )
+    sized(fields, name, typed(fields, name)?.integers().map(Iterator::collect), size)
 }
 
 fn long_integers(fields: &Object<'_, '_>, name: &str, size: usize) -> Loaded<Vec<i64>> {
-    sized(
-        fields,
-        name,
-        typed(fields, name)?.long_integers().map(Iterator::collect),
-        size,
-    )
+    sized(fields, name, typed(fields, name)?.long_integers().map(Iterator::collect), size)
 }
 
 fn integers_of_any_length(fields: &Object<'_, '_>, name: &str) -> Loaded<Vec<i32>> {

@@ -49,9 +49,7 @@ impl Link {
     pub fn transform(self, margins: &mut [f32]) {
         match self {
             Self::Identity => {}
-            Self::Logistic => margins
-                .iter_mut()
-                .for_each(|margin| *margin = sigmoid(*margin)),
+            Self::Logistic => margins.iter_mut().for_each(|margin| *margin = sigmoid(*margin)),
             Self::Exponential => margins.iter_mut().for_each(|margin| *margin = margin.exp()),
         }
     }
@@ -70,11 +68,7 @@ fn sigmoid(margin: f32) -> f32 {
     const MAX_EXPONENT: f32 = 88.7;
     /// XGBoost's guard against a division by zero; it rounds away, and stays for the same sum of three.
     const EPSILON: f32 = 1e-16;
-    let exponent = if MAX_EXPONENT < -margin {
-        MAX_EXPONENT
-    } else {
-        -margin
-    };
+    let exponent = if MAX_EXPONENT < -margin { MAX_EXPONENT } else { -margin };
     1.0 / (exponent.exp() + 1.0 + EPSILON)
 }
 
@@ -86,11 +80,7 @@ mod tests {
     fn links_and_their_inverses() {
         assert_eq!(Link::of_objective("reg:squarederror"), Some(Link::Identity));
         assert_eq!(Link::of_objective("survival:aft"), None);
-        for (link, score) in [
-            (Link::Identity, -3.5),
-            (Link::Logistic, 0.25),
-            (Link::Exponential, 7.0),
-        ] {
+        for (link, score) in [(Link::Identity, -3.5), (Link::Logistic, 0.25), (Link::Exponential, 7.0)] {
             let mut values = [link.margin(score)];
             link.transform(&mut values);
             assert!((values[0] - score).abs() < 1e-5, "{link:?}");

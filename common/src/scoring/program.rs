@@ -64,10 +64,7 @@ struct Rows {
 impl Program {
     pub(super) fn new(ensemble: &Ensemble) -> Result<Self, Unsupported> {
         let Some(link) = ensemble.link else {
-            return Err(Unsupported(format!(
-                "the objective {} is not known",
-                ensemble.objective
-            )));
+            return Err(Unsupported(format!("the objective {} is not known", ensemble.objective)));
         };
         let uses = uses(ensemble)?;
         let (quantisers, n_planes) = quantisers(&uses);
@@ -76,9 +73,7 @@ impl Program {
         let mut rows = Vec::new();
         for (feature, quantiser) in uses.iter().zip(&quantisers) {
             rows.push(match (feature, quantiser) {
-                (Some(feature), Some((quantiser, sets))) => {
-                    feature.rows(&mut circuit, &mut steps, quantiser, sets)
-                }
+                (Some(feature), Some((quantiser, sets))) => feature.rows(&mut circuit, &mut steps, quantiser, sets),
                 _ => Rows::default(),
             });
         }
@@ -89,21 +84,12 @@ impl Program {
         }
         let n_rows = first_tree_row as usize + planner.n_rows;
         if n_rows > MAX_ROWS {
-            return Err(Unsupported(format!(
-                "its trees ask {n_rows} different questions"
-            )));
+            return Err(Unsupported(format!("its trees ask {n_rows} different questions")));
         }
         Ok(Self {
-            quantisers: quantisers
-                .into_iter()
-                .map(|both| both.map(|(quantiser, _)| quantiser))
-                .collect(),
+            quantisers: quantisers.into_iter().map(|both| both.map(|(quantiser, _)| quantiser)).collect(),
             n_planes,
-            conditions: Conditions {
-                first_row: circuit.first_row,
-                gates: circuit.gates,
-                steps,
-            },
+            conditions: Conditions { first_row: circuit.first_row, gates: circuit.gates, steps },
             trees: planner.trees,
             tree_gates: planner.gates,
             operands: planner.operands,
@@ -127,22 +113,15 @@ fn gate_steps(gates: &[Gate], mut from: usize) -> Vec<Step> {
 }
 
 fn uses(ensemble: &Ensemble) -> Result<Vec<Option<Uses>>, Unsupported> {
-    let mut uses: Vec<Option<Uses>> = std::iter::repeat_with(|| None)
-        .take(ensemble.n_features)
-        .collect();
+    let mut uses: Vec<Option<Uses>> = std::iter::repeat_with(|| None).take(ensemble.n_features).collect();
     for tree in &ensemble.trees {
         for split in tree.splits() {
             uses[split.feature].get_or_insert_default().add(tree, split);
         }
     }
     for (feature, uses) in uses.iter().enumerate() {
-        if uses
-            .as_ref()
-            .is_some_and(|uses| !uses.thresholds.is_empty() && !uses.sets.is_empty())
-        {
-            return Err(Unsupported(format!(
-                "feature {feature} is split both as a number and as a category"
-            )));
+        if uses.as_ref().is_some_and(|uses| !uses.thresholds.is_empty() && !uses.sets.is_empty()) {
+            return Err(Unsupported(format!("feature {feature} is split both as a number and as a category")));
         }
     }
     Ok(uses)
@@ -165,11 +144,7 @@ impl Uses {
     /// rank of its own, above all.
     fn missing_rank(&self) -> u32 {
         let n_thresholds = self.thresholds.len() as u32;
-        let met = |direction: usize| {
-            self.thresholds
-                .values()
-                .any(|directions| directions[direction])
-        };
+        let met = |direction: usize| self.thresholds.values().any(|directions| directions[direction]);
         match (met(0), met(1)) {
             (true, false) => 0,
             (false, _) => n_thresholds,
@@ -188,49 +163,25 @@ impl Uses {
         let sets: Vec<CategorySet> = self.sets.iter().cloned().collect();
         let (classes, classes_of_set) = Classes::new(&sets);
         let bits = bits_for(classes.count - 1);
-        (
-            Quantiser {
-                plane,
-                bits,
-                codes: Codes::Classes(classes),
-            },
-            classes_of_set,
-        )
+        (Quantiser { plane, bits, codes: Codes::Classes(classes) }, classes_of_set)
     }
 
     /// Builds the circuits of all questions. A bit is one where the row goes right.
-    fn rows(
-        &self,
-        circuit: &mut Circuit,
-        steps: &mut Vec<Step>,
-        quantiser: &Quantiser,
-        sets: &[Vec<u32>],
-    ) -> Rows {
+    fn rows(&self, circuit: &mut Circuit, steps: &mut Vec<Step>, quantiser: &Quantiser, sets: &[Vec<u32>]) -> Rows {
         let from = circuit.gates.len();
         let plane = FIRST_PLANE + quantiser.plane as u32;
         let bits = quantiser.bits as u32;
-        let mut rows = Rows {
-            thresholds: self.threshold_rows(circuit, plane, bits),
-            ..Rows::default()
-        };
+        let mut rows = Rows { thresholds: self.threshold_rows(circuit, plane, bits), ..Rows::default() };
         let lookups = Lookups::new(circuit, plane, bits, sets);
         if lookups.is_none() {
-            let members = sets
-                .iter()
-                .map(|codes| circuit.member(plane, bits, 0, codes));
+            let members = sets.iter().map(|codes| circuit.member(plane, bits, 0, codes));
             rows.sets = self.sets.iter().cloned().zip(members).collect();
         }
         let moved = circuit.group_by_kind(from);
-        rows.thresholds
-            .values_mut()
-            .chain(rows.sets.values_mut())
-            .for_each(|row| moved.apply(row));
+        rows.thresholds.values_mut().chain(rows.sets.values_mut()).for_each(|row| moved.apply(row));
         steps.extend(gate_steps(&circuit.gates, from));
         if let Some(mut lookups) = lookups {
-            lookups
-                .functions
-                .iter_mut()
-                .for_each(|row| moved.apply(row));
+            lookups.functions.iter_mut().for_each(|row| moved.apply(row));
             lookups.first_row = circuit.reserve(sets.len());
             rows.sets = self.sets.iter().cloned().zip(lookups.first_row..).collect();
             steps.push(Step::Lookups(lookups));
@@ -238,30 +189,15 @@ impl Uses {
         rows
     }
 
-    fn threshold_rows(
-        &self,
-        circuit: &mut Circuit,
-        plane: u32,
-        bits: u32,
-    ) -> BTreeMap<(u32, bool), u32> {
+    fn threshold_rows(&self, circuit: &mut Circuit, plane: u32, bits: u32) -> BTreeMap<(u32, bool), u32> {
         let missing_rank = self.missing_rank();
         let has_own_rank = missing_rank as usize > self.thresholds.len();
         let mut rows = BTreeMap::new();
         for (rank, (key, directions)) in (1..).zip(&self.thresholds) {
-            for missing_right in [false, true]
-                .into_iter()
-                .filter(|right| directions[usize::from(*right)])
-            {
+            for missing_right in [false, true].into_iter().filter(|right| directions[usize::from(*right)]) {
                 // Where missing values have a rank of their own, above all, it goes right unless it is cut off.
-                let end = if has_own_rank && !missing_right {
-                    missing_rank
-                } else {
-                    1 << bits
-                };
-                rows.insert(
-                    (*key, missing_right),
-                    circuit.interval(plane, bits, rank, end),
-                );
+                let end = if has_own_rank && !missing_right { missing_rank } else { 1 << bits };
+                rows.insert((*key, missing_right), circuit.interval(plane, bits, rank, end));
             }
         }
         rows
@@ -272,9 +208,7 @@ impl Rows {
     /// The row of the question of `split`.
     fn of(&self, tree: &Tree, split: &Split) -> u32 {
         match &split.question {
-            Question::Below(threshold) => {
-                self.thresholds[&(sort_key(*threshold), !split.default_left)]
-            }
+            Question::Below(threshold) => self.thresholds[&(sort_key(*threshold), !split.default_left)],
             Question::Among(range) => self.sets[&category_set(tree, range, split)],
         }
     }
@@ -299,10 +233,7 @@ fn category_set(tree: &Tree, range: &Range<usize>, split: &Split) -> CategorySet
     let mut categories = tree.categories[range.clone()].to_vec();
     categories.sort_unstable();
     categories.dedup();
-    CategorySet {
-        categories,
-        missing_right: !split.default_left,
-    }
+    CategorySet { categories, missing_right: !split.default_left }
 }
 
 /// The number of bits that `largest` takes, at least one.
@@ -313,25 +244,13 @@ fn bits_for(largest: u32) -> usize {
 /// An integer that sorts as the threshold does. Nothing is below NaN, so it acts as negative infinity; the two zeros
 /// are one threshold.
 fn sort_key(threshold: f32) -> u32 {
-    let threshold = if threshold.is_nan() {
-        f32::NEG_INFINITY
-    } else {
-        threshold + 0.0
-    };
+    let threshold = if threshold.is_nan() { f32::NEG_INFINITY } else { threshold + 0.0 };
     let bits = threshold.to_bits();
-    if bits >> 31 == 1 {
-        !bits
-    } else {
-        bits | 1 << 31
-    }
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 
 fn value_of(sort_key: u32) -> f32 {
-    f32::from_bits(if sort_key >> 31 == 1 {
-        sort_key & !(1 << 31)
-    } else {
-        !sort_key
-    })
+    f32::from_bits(if sort_key >> 31 == 1 { sort_key & !(1 << 31) } else { !sort_key })
 }
 
 #[cfg(test)]
@@ -340,36 +259,15 @@ mod tests {
 
     #[test]
     fn thresholds_sort_as_their_keys() {
-        let values = [
-            f32::NEG_INFINITY,
-            f32::MIN,
-            -1.0,
-            -1e-45,
-            0.0,
-            1e-45,
-            1.0,
-            f32::MAX,
-            f32::INFINITY,
-        ];
-        assert!(
-            values
-                .windows(2)
-                .all(|pair| sort_key(pair[0]) < sort_key(pair[1]))
-        );
-        assert!(
-            values
-                .iter()
-                .all(|value| value_of(sort_key(*value)) == *value)
-        );
+        let values = [f32::NEG_INFINITY, f32::MIN, -1.0, -1e-45, 0.0, 1e-45, 1.0, f32::MAX, f32::INFINITY];
+        assert!(values.windows(2).all(|pair| sort_key(pair[0]) < sort_key(pair[1])));
+        assert!(values.iter().all(|value| value_of(sort_key(*value)) == *value));
         assert_eq!(sort_key(-0.0), sort_key(0.0));
         assert_eq!(sort_key(f32::NAN), sort_key(f32::NEG_INFINITY));
     }
 
     #[test]
     fn codes_get_the_bits_they_need() {
-        assert_eq!(
-            [0, 1, 2, 3, 4, 255, 256].map(bits_for),
-            [1, 1, 2, 2, 3, 8, 9]
-        );
+        assert_eq!([0, 1, 2, 3, 4, 255, 256].map(bits_for), [1, 1, 2, 2, 3, 8, 9]);
     }
 }

@@ -51,11 +51,7 @@ impl Ranks {
 
     /// Where a level starts in `tree`.
     pub(super) const fn level(level: usize) -> usize {
-        if level < 4 {
-            VECTOR * level
-        } else {
-            3 * VECTOR + (1 << level)
-        }
+        if level < 4 { VECTOR * level } else { 3 * VECTOR + (1 << level) }
     }
 }
 
@@ -93,8 +89,7 @@ impl Classes {
         }
         // Ordered by their sets, so that alike classes have alike codes and their sets small circuits. The first one
         // is that of no set at all: of values that are no known category.
-        let mut classes: BTreeMap<&[usize], u32> =
-            BTreeMap::from([(&[][..], 0), (&sets_of_missing[..], 0)]);
+        let mut classes: BTreeMap<&[usize], u32> = BTreeMap::from([(&[][..], 0), (&sets_of_missing[..], 0)]);
         classes.extend(sets_of_category.values().map(|sets| (&sets[..], 0)));
         let mut classes_of_set = vec![Vec::new(); sets.len()];
         for (code, (members, class)) in (0..).zip(&mut classes) {
@@ -103,24 +98,14 @@ impl Classes {
                 classes_of_set[*set].push(code);
             }
         }
-        let n_categories = sets_of_category
-            .keys()
-            .last()
-            .map_or(0, |last| *last as usize + 1);
+        let n_categories = sets_of_category.keys().last().map_or(0, |last| *last as usize + 1);
         let mut of_category = vec![classes[&[][..]]; n_categories + 1];
         for (category, members) in &sets_of_category {
             of_category[*category as usize] = classes[&members[..]];
         }
         let count = classes.len() as u32;
         let missing = classes[&sets_of_missing[..]];
-        (
-            Self {
-                of_category,
-                missing,
-                count,
-            },
-            classes_of_set,
-        )
+        (Self { of_category, missing, count }, classes_of_set)
     }
 
     /// The class of one value, as XGBoost takes it for a category (`common::Decision`): cut to an integer; negative or
@@ -130,11 +115,7 @@ impl Classes {
             return self.missing;
         }
         let other = self.of_category.len() - 1;
-        let known = if value < 0.0 {
-            other
-        } else {
-            other.min(value as usize)
-        };
+        let known = if value < 0.0 { other } else { other.min(value as usize) };
         self.of_category[known]
     }
 }
@@ -145,32 +126,15 @@ mod tests {
 
     #[test]
     fn categories_share_classes_unless_a_set_tells_them_apart() {
-        let set = |categories: &[u32], missing_right| CategorySet {
-            categories: categories.to_vec(),
-            missing_right,
-        };
+        let set = |categories: &[u32], missing_right| CategorySet { categories: categories.to_vec(), missing_right };
         let (classes, of_set) = Classes::new(&[set(&[1, 3, 900], false), set(&[3], true)]);
         let code = |value: f32| classes.code(value);
         assert_eq!(code(1.0), code(900.5));
         assert_ne!(code(1.0), code(3.0));
-        for other in [
-            -1.0,
-            -0.5,
-            0.0,
-            -0.0,
-            2.0,
-            901.0,
-            1e30,
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-        ] {
+        for other in [-1.0, -0.5, 0.0, -0.0, 2.0, 901.0, 1e30, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(code(other), 0, "{other}");
         }
-        assert!(
-            of_set[0].contains(&code(1.0))
-                && of_set[0].contains(&code(3.0))
-                && of_set[0].len() == 2
-        );
+        assert!(of_set[0].contains(&code(1.0)) && of_set[0].contains(&code(3.0)) && of_set[0].len() == 2);
         assert!(of_set[1].contains(&code(f32::NAN)) && of_set[1].contains(&code(3.0)));
         assert!(classes.count == 4 && !of_set[0].contains(&code(f32::NAN)));
     }
@@ -179,30 +143,12 @@ mod tests {
     fn a_search_tree_ranks() {
         let thresholds = [-1.0, 0.0, 2.0, 5.0, 9.0];
         let ranks = Ranks::new(&thresholds, 3, 0);
-        for value in [
-            -2.0,
-            -1.0,
-            -0.0,
-            0.0,
-            1.0,
-            5.0,
-            8.9,
-            9.0,
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-        ] {
+        for value in [-2.0, -1.0, -0.0, 0.0, 1.0, 5.0, 8.9, 9.0, f32::INFINITY, f32::NEG_INFINITY] {
             let mut rank = 0;
             for level in 0..3 {
                 rank = 2 * rank + usize::from(value >= ranks.tree[Ranks::level(level) + rank]);
             }
-            assert_eq!(
-                rank,
-                thresholds
-                    .iter()
-                    .filter(|threshold| value >= **threshold)
-                    .count(),
-                "{value}"
-            );
+            assert_eq!(rank, thresholds.iter().filter(|threshold| value >= **threshold).count(), "{value}");
         }
     }
 }

@@ -41,19 +41,11 @@ impl Scorer {
     ///
     /// # Errors
     /// As [`Scorer::compile`], and where the machine does not have the instruction set.
-    pub fn compile_for(
-        ensemble: &Ensemble,
-        instructions: InstructionSet,
-    ) -> Result<Self, Unsupported> {
+    pub fn compile_for(ensemble: &Ensemble, instructions: InstructionSet) -> Result<Self, Unsupported> {
         let Some(kernels) = Kernels::of(instructions) else {
-            return Err(Unsupported(format!(
-                "this machine does not have {instructions:?}"
-            )));
+            return Err(Unsupported(format!("this machine does not have {instructions:?}")));
         };
-        Ok(Self {
-            program: Program::new(ensemble)?,
-            kernels,
-        })
+        Ok(Self { program: Program::new(ensemble)?, kernels })
     }
 
     /// The instruction set that the scorer uses.
@@ -86,22 +78,13 @@ impl Scorer {
     ///
     /// # Panics
     /// Where the rows lie outside the block, or the block is another scorer's.
-    pub fn quantise(
-        &self,
-        feature: usize,
-        values: &[f32],
-        row_offset: usize,
-        block: &mut RankBlock,
-    ) {
+    pub fn quantise(&self, feature: usize, values: &[f32], row_offset: usize, block: &mut RankBlock) {
         let Some(quantiser) = self.quantiser(feature) else {
             return;
         };
         self.check(block);
         let end = row_offset.checked_add(values.len());
-        assert!(
-            end.is_some_and(|end| end <= block.n_rows),
-            "rows outside the block"
-        );
+        assert!(end.is_some_and(|end| end <= block.n_rows), "rows outside the block");
         let mut words = block.words(quantiser.plane);
         let mut word = row_offset / 64;
         let (head, rest) = values.split_at(values.len().min((64 - row_offset % 64) % 64));
@@ -116,18 +99,10 @@ impl Scorer {
         }
     }
 
-    fn quantise_words(
-        &self,
-        quantiser: &Quantiser,
-        values: &[[f32; 64]],
-        word: usize,
-        words: &mut PlaneWords<'_>,
-    ) {
+    fn quantise_words(&self, quantiser: &Quantiser, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
         match &quantiser.codes {
             Codes::Ranks(ranks) => (self.kernels.rank)(ranks, quantiser.bits, values, word, words),
-            Codes::Classes(classes) => {
-                (self.kernels.classify)(classes, quantiser.bits, values, word, words)
-            }
+            Codes::Classes(classes) => (self.kernels.classify)(classes, quantiser.bits, values, word, words),
         }
     }
 
@@ -143,11 +118,7 @@ impl Scorer {
         let mut whole = [0.0; 64];
         whole[first..first + values.len()].copy_from_slice(values);
         let mut rows = [BitRow::ZEROS; MAX_BITS];
-        let mut part = PlaneWords {
-            planes: &mut rows,
-            n_planes: MAX_BITS,
-            plane: 0,
-        };
+        let mut part = PlaneWords { planes: &mut rows, n_planes: MAX_BITS, plane: 0 };
         self.quantise_words(quantiser, &[whole], 0, &mut part);
         let mask = ((1 << values.len()) - 1) << first;
         for bit in 0..quantiser.bits {
@@ -168,8 +139,7 @@ impl Scorer {
         let mut sums = [0.0; BitRow::ROWS];
         for (chunk, out) in out.chunks_mut(BitRow::ROWS).enumerate() {
             let planes = &block.planes[chunk * program.n_planes..][..program.n_planes];
-            block.scratch[first_condition - program.n_planes..first_condition]
-                .copy_from_slice(planes);
+            block.scratch[first_condition - program.n_planes..first_condition].copy_from_slice(planes);
             (self.kernels.score)(program, &mut block.scratch, &mut sums);
             out.copy_from_slice(&sums[..out.len()]);
         }
@@ -184,11 +154,7 @@ impl Scorer {
         assert_eq!(columns.len(), self.n_features(), "columns and features");
         let mut block = self.new_block(PREDICT_ROWS.min(out.len()));
         for (chunk, out) in out.chunks_mut(PREDICT_ROWS).enumerate() {
-            for (feature, column) in columns
-                .iter()
-                .enumerate()
-                .filter(|(feature, _)| self.uses(*feature))
-            {
+            for (feature, column) in columns.iter().enumerate().filter(|(feature, _)| self.uses(*feature)) {
                 let values = &column[chunk * PREDICT_ROWS..][..out.len()];
                 self.quantise(feature, values, 0, &mut block);
             }
@@ -202,10 +168,6 @@ impl Scorer {
 
     fn check(&self, block: &RankBlock) {
         let sizes = (block.n_planes, block.scratch.len());
-        assert_eq!(
-            sizes,
-            (self.program.n_planes, self.program.n_rows),
-            "a block of another scorer"
-        );
+        assert_eq!(sizes, (self.program.n_planes, self.program.n_rows), "a block of another scorer");
     }
 }

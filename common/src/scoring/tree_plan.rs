@@ -18,18 +18,10 @@ pub(super) enum TreePlan {
     /// A single leaf.
     Constant(f32),
     /// `2^depth - 1` conditions in `operands` from `conditions` on, in heap order, and `2^depth` leaves.
-    Complete {
-        depth: usize,
-        conditions: usize,
-        leaves: usize,
-    },
+    Complete { depth: usize, conditions: usize, leaves: usize },
     /// `gates` of `tree_gates`, after which the rows in `operands` hold the bits of the leaf's number, the lowest
     /// first.
-    Gates {
-        gates: Range<usize>,
-        bits: Range<usize>,
-        leaves: usize,
-    },
+    Gates { gates: Range<usize>, bits: Range<usize>, leaves: usize },
 }
 
 /// Collects the plans of all trees.
@@ -45,38 +37,21 @@ pub(super) struct TreePlanner {
 
 impl TreePlanner {
     pub(super) fn new(first_row: u32) -> Self {
-        Self {
-            first_row,
-            trees: Vec::new(),
-            gates: Vec::new(),
-            operands: Vec::new(),
-            leaves: Vec::new(),
-            n_rows: 0,
-        }
+        Self { first_row, trees: Vec::new(), gates: Vec::new(), operands: Vec::new(), leaves: Vec::new(), n_rows: 0 }
     }
 
     /// Plans one tree; `condition` gives the row of a split's question.
-    pub(super) fn plan(
-        &mut self,
-        tree: &Tree,
-        condition: &dyn Fn(&Split) -> u32,
-    ) -> Result<(), Unsupported> {
+    pub(super) fn plan(&mut self, tree: &Tree, condition: &dyn Fn(&Split) -> u32) -> Result<(), Unsupported> {
         let n_leaves = tree.n_leaves();
         if n_leaves > 1 << MAX_LEAF_BITS {
             return Err(Unsupported(format!("a tree has {n_leaves} leaves")));
         }
-        if tree
-            .nodes
-            .iter()
-            .any(|node| matches!(node, Node::Leaf(value) if !value.is_finite()))
-        {
+        if tree.nodes.iter().any(|node| matches!(node, Node::Leaf(value) if !value.is_finite())) {
             return Err(Unsupported("a leaf is not finite".into()));
         }
         let plan = match tree.nodes[0] {
             Node::Leaf(value) => TreePlan::Constant(value),
-            Node::Split(_) if complete_is_cheaper(tree.depth, n_leaves) => {
-                self.complete(tree, condition)
-            }
+            Node::Split(_) if complete_is_cheaper(tree.depth, n_leaves) => self.complete(tree, condition),
             Node::Split(_) => self.by_gates(tree, condition),
         };
         self.trees.push(plan);
@@ -100,13 +75,8 @@ impl TreePlanner {
             level = below;
         }
         let leaves = self.leaves.len();
-        self.leaves
-            .extend(level.into_iter().map(|node| tree.leaf(node)));
-        TreePlan::Complete {
-            depth: tree.depth,
-            conditions,
-            leaves,
-        }
+        self.leaves.extend(level.into_iter().map(|node| tree.leaf(node)));
+        TreePlan::Complete { depth: tree.depth, conditions, leaves }
     }
 
     fn by_gates(&mut self, tree: &Tree, condition: &dyn Fn(&Split) -> u32) -> TreePlan {
@@ -123,30 +93,19 @@ impl TreePlanner {
         let mut bits = vec![Vec::new(); tree.nodes.len()];
         for node in tree.children_first() {
             bits[node] = match &tree.nodes[node] {
-                Node::Leaf(_) => (0..n_bits)
-                    .map(|bit| [ZEROS, ONES][number[node] >> bit & 1])
-                    .collect(),
+                Node::Leaf(_) => (0..n_bits).map(|bit| [ZEROS, ONES][number[node] >> bit & 1]).collect(),
                 Node::Split(split) => {
-                    let (low, high) = (
-                        std::mem::take(&mut bits[split.left]),
-                        std::mem::take(&mut bits[split.right]),
-                    );
+                    let (low, high) = (std::mem::take(&mut bits[split.left]), std::mem::take(&mut bits[split.right]));
                     let select = condition(split);
                     let pairs = low.into_iter().zip(high);
-                    pairs
-                        .map(|(low, high)| self.gate(first_gate, Gate { select, high, low }))
-                        .collect()
+                    pairs.map(|(low, high)| self.gate(first_gate, Gate { select, high, low })).collect()
                 }
             };
         }
         self.n_rows = self.n_rows.max(self.gates.len() - first_gate);
         let first_bit = self.operands.len();
         self.operands.append(&mut bits[0]);
-        TreePlan::Gates {
-            gates: first_gate..self.gates.len(),
-            bits: first_bit..self.operands.len(),
-            leaves,
-        }
+        TreePlan::Gates { gates: first_gate..self.gates.len(), bits: first_bit..self.operands.len(), leaves }
     }
 
     fn gate(&mut self, first_gate: usize, gate: Gate) -> u32 {
@@ -168,8 +127,7 @@ fn bits_of_leaves(n_leaves: usize) -> usize {
 /// A complete tree takes a step per place, filled or not, and a lookup among all places; gates take some three steps
 /// per leaf, each several times as long since it goes through memory.
 fn complete_is_cheaper(depth: usize, n_leaves: usize) -> bool {
-    let lookup =
-        |bits: usize| [0, 1, 1, 1, 1, 1, 2, 4, 8, 8, 8, 8, 8][bits.min(MAX_LEAF_BITS)] * 100;
+    let lookup = |bits: usize| [0, 1, 1, 1, 1, 1, 2, 4, 8, 8, 8, 8, 8][bits.min(MAX_LEAF_BITS)] * 100;
     if depth > MAX_COMPLETE_DEPTH {
         return false;
     }
@@ -207,11 +165,7 @@ impl Tree {
 
     fn leaves_left_to_right(&self) -> Vec<usize> {
         let is_leaf = |node: &usize| matches!(self.nodes[*node], Node::Leaf(_));
-        self.right_to_left()
-            .into_iter()
-            .rev()
-            .filter(is_leaf)
-            .collect()
+        self.right_to_left().into_iter().rev().filter(is_leaf).collect()
     }
 
     fn children_first(&self) -> impl Iterator<Item = usize> {

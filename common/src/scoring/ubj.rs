@@ -62,11 +62,7 @@ impl<'a> TypedArray<'a> {
 
 /// Reads one document, which must take up all of `bytes`. The error says what is wrong, and at which byte.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>, String> {
-    let mut reader = Reader {
-        bytes,
-        at: 0,
-        values: 0,
-    };
+    let mut reader = Reader { bytes, at: 0, values: 0 };
     let value = reader.value(0).map_err(|what| reader.locate(what))?;
     if reader.at != bytes.len() {
         return Err(reader.locate("there is more after the end"));
@@ -101,28 +97,14 @@ impl<'a> Reader<'a> {
             b'Z' => Ok(Value::Null),
             b'T' => Ok(Value::Bool(true)),
             b'F' => Ok(Value::Bool(false)),
-            b'd' => self
-                .word()
-                .map(|word| Value::Float(f32::from_be_bytes(word).into())),
-            b'D' => self
-                .word()
-                .map(|word| Value::Float(f64::from_be_bytes(word))),
+            b'd' => self.word().map(|word| Value::Float(f32::from_be_bytes(word).into())),
+            b'D' => self.word().map(|word| Value::Float(f64::from_be_bytes(word))),
             b'S' => self.text().map(Value::Text),
-            b'i' | b'C' => self
-                .word()
-                .map(|word| Value::Integer(i8::from_be_bytes(word).into())),
-            b'U' => self
-                .word()
-                .map(|word| Value::Integer(u8::from_be_bytes(word).into())),
-            b'I' => self
-                .word()
-                .map(|word| Value::Integer(i16::from_be_bytes(word).into())),
-            b'l' => self
-                .word()
-                .map(|word| Value::Integer(i32::from_be_bytes(word).into())),
-            b'L' => self
-                .word()
-                .map(|word| Value::Integer(i64::from_be_bytes(word))),
+            b'i' | b'C' => self.word().map(|word| Value::Integer(i8::from_be_bytes(word).into())),
+            b'U' => self.word().map(|word| Value::Integer(u8::from_be_bytes(word).into())),
+            b'I' => self.word().map(|word| Value::Integer(i16::from_be_bytes(word).into())),
+            b'l' => self.word().map(|word| Value::Integer(i32::from_be_bytes(word).into())),
+            b'L' => self.word().map(|word| Value::Integer(i64::from_be_bytes(word))),
             _ => Err("unknown type of value"),
         }
     }
@@ -177,9 +159,7 @@ impl<'a> Reader<'a> {
         };
         self.expect(b'#')?;
         let count = self.length()?;
-        let size = count
-            .checked_mul(width)
-            .ok_or("an array is longer than the file")?;
+        let size = count.checked_mul(width).ok_or("an array is longer than the file")?;
         let bytes = self.take(size)?;
         Ok(TypedArray { kind, bytes })
     }
@@ -208,10 +188,7 @@ impl<'a> Reader<'a> {
     }
 
     fn peek(&self) -> Parsed<u8> {
-        self.bytes
-            .get(self.at)
-            .copied()
-            .ok_or("the file ends too early")
+        self.bytes.get(self.at).copied().ok_or("the file ends too early")
     }
 
     fn byte(&mut self) -> Parsed<u8> {
@@ -219,17 +196,13 @@ impl<'a> Reader<'a> {
     }
 
     fn word<const N: usize>(&mut self) -> Parsed<[u8; N]> {
-        let (word, _) = self.bytes[self.at..]
-            .split_first_chunk()
-            .ok_or("the file ends too early")?;
+        let (word, _) = self.bytes[self.at..].split_first_chunk().ok_or("the file ends too early")?;
         self.at += N;
         Ok(*word)
     }
 
     fn take(&mut self, size: usize) -> Parsed<&'a [u8]> {
-        let taken = self.bytes[self.at..]
-            .get(..size)
-            .ok_or("the file ends too early")?;
+        let taken = self.bytes[self.at..].get(..size).ok_or("the file ends too early")?;
         self.at += size;
         Ok(taken)
     }
@@ -242,18 +215,12 @@ mod tests {
     #[test]
     fn reads_every_kind_of_value() {
         let document = b"{L\0\0\0\0\0\0\0\x01a[#L\0\0\0\0\0\0\0\x03i\xffTZL\0\0\0\0\0\0\0\x01b[$l#L\0\0\0\0\0\0\0\x02\0\0\0\x01\xff\xff\xff\xff}";
-        let Ok(Value::Object(members)) = parse(document) else {
-            panic!("not an object")
-        };
+        let Ok(Value::Object(members)) = parse(document) else { panic!("not an object") };
         let expected = vec![Value::Integer(-1), Value::Bool(true), Value::Null];
         assert_eq!(members[0], ("a", Value::Array(expected)));
-        let Value::Typed(array) = members[1].1 else {
-            panic!("not a typed array")
-        };
+        let Value::Typed(array) = members[1].1 else { panic!("not a typed array") };
         assert_eq!(array.integers().unwrap().collect::<Vec<_>>(), [1, -1]);
-        assert!(
-            array.floats().is_none() && array.long_integers().is_none() && array.bytes().is_none()
-        );
+        assert!(array.floats().is_none() && array.long_integers().is_none() && array.bytes().is_none());
     }
 
     #[test]

@@ -20,30 +20,13 @@ struct Plan {
 
 impl Plan {
     fn new(seed: u64, parameters: &[(&'static str, &str)]) -> Self {
-        let parameters = parameters
-            .iter()
-            .map(|(name, value)| (*name, (*value).into()))
-            .collect();
-        Self {
-            seed,
-            n_rows: 3000,
-            n_numeric: 8,
-            levels: vec![3, 40],
-            missing: 0.2,
-            rounds: 20,
-            parameters,
-        }
+        let parameters = parameters.iter().map(|(name, value)| (*name, (*value).into())).collect();
+        Self { seed, n_rows: 3000, n_numeric: 8, levels: vec![3, 40], missing: 0.2, rounds: 20, parameters }
     }
 
     fn train(&self) -> (Table, Booster) {
         let random = &mut Random(self.seed);
-        let table = random::table(
-            random,
-            self.n_rows,
-            self.n_numeric,
-            &self.levels,
-            self.missing,
-        );
+        let table = random::table(random, self.n_rows, self.n_numeric, &self.levels, self.missing);
         let labels = random::labels(random, &table);
         let mut parameters = self.parameters.clone();
         parameters.push(("nthread", "2".into()));
@@ -69,10 +52,7 @@ fn assert_equal(ensemble: &Ensemble, booster: &Booster, table: &Table) {
     let columns = table.slices();
     let mut expected = vec![0.0; table.n_rows()];
     booster.predict(&columns, &mut expected);
-    for instructions in InstructionSet::ALL
-        .into_iter()
-        .filter(|set| set.is_available())
-    {
+    for instructions in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
         let scorer = Scorer::compile_for(ensemble, instructions).unwrap();
         let mut predicted = vec![f32::NAN; table.n_rows()];
         scorer.predict(&columns, &mut predicted);
@@ -86,10 +66,7 @@ fn assert_equal(ensemble: &Ensemble, booster: &Booster, table: &Table) {
 fn assert_bits(expected: &[f32], predicted: &[f32], instructions: InstructionSet) {
     for (row, (expected, predicted)) in expected.iter().zip(predicted).enumerate() {
         let equal = expected.to_bits() == predicted.to_bits();
-        assert!(
-            equal,
-            "{instructions:?}, row {row}: {predicted} is not {expected}"
-        );
+        assert!(equal, "{instructions:?}, row {row}: {predicted} is not {expected}");
     }
 }
 
@@ -144,19 +121,8 @@ fn adversarial(random: &mut Random, table: &Table, thresholds: &[f32], n_rows: u
         3e9,
         -3e9,
     ];
-    const ODD_CATEGORIES: [f32; 11] = [
-        -1.0,
-        -0.5,
-        -0.0,
-        0.5,
-        1.999,
-        255.0,
-        4095.5,
-        16_777_215.0,
-        16_777_216.0,
-        3e9,
-        f32::NEG_INFINITY,
-    ];
+    const ODD_CATEGORIES: [f32; 11] =
+        [-1.0, -0.5, -0.0, 0.5, 1.999, 255.0, 4095.5, 16_777_215.0, 16_777_216.0, 3e9, f32::NEG_INFINITY];
     let value = |random: &mut Random, column: &[f32], categorical: bool| {
         let threshold = thresholds[random.below(thresholds.len())];
         match random.below(if categorical { 3 } else { 7 }) {
@@ -170,12 +136,8 @@ fn adversarial(random: &mut Random, table: &Table, thresholds: &[f32], n_rows: u
         }
     };
     let columns = table.columns.iter().zip(&table.categorical);
-    let columns =
-        columns.map(|(column, is)| (0..n_rows).map(|_| value(random, column, *is)).collect());
-    Table {
-        columns: columns.collect(),
-        categorical: table.categorical.clone(),
-    }
+    let columns = columns.map(|(column, is)| (0..n_rows).map(|_| value(random, column, *is)).collect());
+    Table { columns: columns.collect(), categorical: table.categorical.clone() }
 }
 
 #[test]
@@ -187,21 +149,14 @@ fn every_tree_method() {
             plan.n_numeric = 10;
         }
         let ensemble = plan.check();
-        assert_eq!(
-            (ensemble.n_trees(), ensemble.n_features()),
-            (20, 10),
-            "{method}"
-        );
+        assert_eq!((ensemble.n_trees(), ensemble.n_features()), (20, 10), "{method}");
     }
 }
 
 #[test]
 fn every_depth_of_trees() {
     for depth in 1..=11 {
-        let mut plan = Plan::new(
-            depth,
-            &[("max_depth", &depth.to_string()), ("min_child_weight", "0")],
-        );
+        let mut plan = Plan::new(depth, &[("max_depth", &depth.to_string()), ("min_child_weight", "0")]);
         plan.rounds = 4;
         let ensemble = plan.check();
         assert_eq!(ensemble.max_depth(), depth as usize);
@@ -211,11 +166,7 @@ fn every_depth_of_trees() {
 #[test]
 fn leaf_wise_trees() {
     for (seed, leaves) in (20..).zip(["2", "31", "100", "700"]) {
-        let parameters = [
-            ("grow_policy", "lossguide"),
-            ("max_leaves", leaves),
-            ("max_depth", "0"),
-        ];
+        let parameters = [("grow_policy", "lossguide"), ("max_leaves", leaves), ("max_depth", "0")];
         let ensemble = Plan::new(seed, &parameters).check();
         assert_eq!(ensemble.max_leaves().to_string(), leaves);
     }
@@ -224,11 +175,7 @@ fn leaf_wise_trees() {
 #[test]
 fn many_levels_one_hot_and_partitions() {
     for (seed, one_hot, threshold) in [(30, "1", "64"), (31, "1000", "64"), (32, "4", "4000")] {
-        let parameters = [
-            ("max_cat_to_onehot", one_hot),
-            ("max_cat_threshold", threshold),
-            ("max_depth", "8"),
-        ];
+        let parameters = [("max_cat_to_onehot", one_hot), ("max_cat_threshold", threshold), ("max_depth", "8")];
         let mut plan = Plan::new(seed, &parameters);
         plan.levels = vec![2, 7, 25, 100, 300, 1500, 5000];
         plan.n_rows = 12_000;
@@ -238,14 +185,7 @@ fn many_levels_one_hot_and_partitions() {
 
 #[test]
 fn more_thresholds_than_a_byte_ranks() {
-    let mut plan = Plan::new(
-        40,
-        &[
-            ("max_bin", "4096"),
-            ("max_depth", "8"),
-            ("min_child_weight", "0"),
-        ],
-    );
+    let mut plan = Plan::new(40, &[("max_bin", "4096"), ("max_depth", "8"), ("min_child_weight", "0")]);
     plan.n_numeric = 2;
     plan.levels.clear();
     plan.n_rows = 20_000;
@@ -265,11 +205,7 @@ fn pruned_trees_and_single_leaves() {
 
 #[test]
 fn no_trees() {
-    for (objective, base) in [
-        ("reg:squarederror", None),
-        ("reg:logistic", None),
-        ("reg:logistic", Some("0.2")),
-    ] {
+    for (objective, base) in [("reg:squarederror", None), ("reg:logistic", None), ("reg:logistic", Some("0.2"))] {
         // Where nothing is fitted, the number of features has to be told.
         let mut parameters = vec![("objective", objective), ("num_feature", "10")];
         parameters.extend(base.map(|base| ("base_score", base)));
@@ -296,12 +232,7 @@ fn every_regression_objective() {
     ];
     for (seed, objective) in (70..).zip(objectives) {
         let alphas = [("quantile_alpha", "0.3"), ("expectile_alpha", "0.3")];
-        let parameters = [
-            ("objective", objective),
-            ("eta", "1.0"),
-            alphas[0],
-            alphas[1],
-        ];
+        let parameters = [("objective", objective), ("eta", "1.0"), alphas[0], alphas[1]];
         let ensemble = Plan::new(seed, &parameters).check();
         assert_eq!(ensemble.objective(), objective);
         Plan::new(seed, &[&parameters[..], &[("base_score", "0.7")]].concat()).check();
@@ -310,15 +241,7 @@ fn every_regression_objective() {
 
 #[test]
 fn parallel_trees_and_sampling() {
-    Plan::new(
-        80,
-        &[
-            ("num_parallel_tree", "3"),
-            ("subsample", "0.5"),
-            ("colsample_bynode", "0.3"),
-        ],
-    )
-    .check();
+    Plan::new(80, &[("num_parallel_tree", "3"), ("subsample", "0.5"), ("colsample_bynode", "0.3")]).check();
 }
 
 #[test]
@@ -330,11 +253,7 @@ fn features_that_are_not_used_need_not_be_given() {
     let used: Vec<usize> = (0..10).filter(|feature| scorer.uses(*feature)).collect();
     assert!((1..=2).contains(&used.len()) && !scorer.uses(10));
     let given = |feature: usize| {
-        if used.contains(&feature) {
-            &table.columns[feature][..]
-        } else {
-            &[]
-        }
+        if used.contains(&feature) { &table.columns[feature][..] } else { &[] }
     };
     let columns: Vec<&[f32]> = (0..10).map(given).collect();
     let (mut expected, mut predicted) = (vec![0.0; table.n_rows()], vec![0.0; table.n_rows()]);
@@ -354,37 +273,17 @@ fn what_is_not_covered_says_so() {
         }
     };
     assert!(unsupported(&[("booster", "dart"), ("rate_drop", "0.5")]).contains("dart"));
-    assert!(
-        unsupported(&[
-            ("objective", "reg:quantileerror"),
-            ("quantile_alpha", "[0.1,0.9]")
-        ])
-        .contains("2 outputs")
-    );
+    assert!(unsupported(&[("objective", "reg:quantileerror"), ("quantile_alpha", "[0.1,0.9]")]).contains("2 outputs"));
     assert!(unsupported(&[("objective", "survival:cox")]).contains("survival:cox"));
-    let leaf_wise = [
-        ("grow_policy", "lossguide"),
-        ("max_leaves", "5000"),
-        ("max_depth", "0"),
-    ];
-    let mut plan = Plan::new(
-        83,
-        &[
-            &leaf_wise[..],
-            &[("min_child_weight", "0"), ("lambda", "0")],
-        ]
-        .concat(),
-    );
+    let leaf_wise = [("grow_policy", "lossguide"), ("max_leaves", "5000"), ("max_depth", "0")];
+    let mut plan = Plan::new(83, &[&leaf_wise[..], &[("min_child_weight", "0"), ("lambda", "0")]].concat());
     (plan.n_rows, plan.rounds) = (20_000, 1);
     let ensemble = Ensemble::from_ubj(&plan.train().1.model()).unwrap();
     assert!(ensemble.max_leaves() > 4096 && Scorer::compile(&ensemble).is_err());
     let mut linear = Plan::new(84, &[("booster", "gblinear")]);
     linear.levels.clear();
     let linear = linear.train().1.model();
-    assert!(matches!(
-        Ensemble::from_ubj(&linear),
-        Err(EnsembleError::Foreign(_))
-    ));
+    assert!(matches!(Ensemble::from_ubj(&linear), Err(EnsembleError::Foreign(_))));
 }
 
 #[test]
@@ -405,23 +304,10 @@ fn threads_share_a_scorer() {
 }
 
 fn plans() -> impl Strategy<Value = Plan> {
-    let shape = (
-        any::<u64>(),
-        50_usize..2500,
-        1_usize..12,
-        prop::collection::vec(2_usize..600, 0..4),
-    );
+    let shape = (any::<u64>(), 50_usize..2500, 1_usize..12, prop::collection::vec(2_usize..600, 0..4));
     let data = (0.0_f32..0.6, 1_i32..15);
-    let tree = (
-        1_u32..10,
-        prop::sample::select(vec!["depthwise", "lossguide"]),
-        2_u32..300,
-    );
-    let bins = (
-        prop::sample::select(vec!["hist", "approx"]),
-        2_u32..700,
-        1_u32..200,
-    );
+    let tree = (1_u32..10, prop::sample::select(vec!["depthwise", "lossguide"]), 2_u32..300);
+    let bins = (prop::sample::select(vec!["hist", "approx"]), 2_u32..700, 1_u32..200);
     (shape, data, tree, bins).prop_map(|(shape, data, tree, bins)| Plan {
         seed: shape.0,
         n_rows: shape.1,

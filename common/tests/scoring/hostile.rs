@@ -16,15 +16,8 @@ fn model(rounds: i32) -> (Table, Vec<u8>) {
 
 /// Where the values of the `nth` array of this name start.
 fn array(model: &[u8], name: &str, nth: usize) -> usize {
-    let start = |start: &usize| {
-        model[*start..].starts_with(name.as_bytes()) && model[start + name.len()] == b'['
-    };
-    (0..model.len() - name.len())
-        .filter(start)
-        .nth(nth)
-        .unwrap()
-        + name.len()
-        + "[$d#L12345678".len()
+    let start = |start: &usize| model[*start..].starts_with(name.as_bytes()) && model[start + name.len()] == b'[';
+    (0..model.len() - name.len()).filter(start).nth(nth).unwrap() + name.len() + "[$d#L12345678".len()
 }
 
 /// The model with one value of a typed array replaced.
@@ -56,19 +49,13 @@ fn indices_that_lead_astray_are_refused() {
         assert!(is_damaged(&with(&model, "parents", 1, wrong)), "{wrong}");
     }
     for wrong in [6, -1, i32::MAX] {
-        assert!(
-            is_damaged(&with(&model, "split_indices", 0, wrong)),
-            "{wrong}"
-        );
+        assert!(is_damaged(&with(&model, "split_indices", 0, wrong)), "{wrong}");
     }
     for wrong in [-1, 1 << 24, i32::MAX] {
         assert!(is_damaged(&with(&model, "categories", 0, wrong)), "{wrong}");
     }
     for wrong in [-1, 1000] {
-        assert!(
-            is_damaged(&with(&model, "categories_nodes", 0, wrong)),
-            "{wrong}"
-        );
+        assert!(is_damaged(&with(&model, "categories_nodes", 0, wrong)), "{wrong}");
     }
 }
 
@@ -90,9 +77,7 @@ fn texts_are_checked() {
     let (_, model) = model(1);
     let replaced = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
-        let at = (0..model.len())
-            .find(|at| model[*at..].starts_with(from.as_bytes()))
-            .unwrap();
+        let at = (0..model.len()).find(|at| model[*at..].starts_with(from.as_bytes())).unwrap();
         let mut changed = model.clone();
         changed[at..at + to.len()].copy_from_slice(to.as_bytes());
         changed
@@ -100,8 +85,7 @@ fn texts_are_checked() {
     assert!(is_damaged(&replaced("base_score", "base_scare")));
     assert!(is_damaged(&replaced("num_class", "num_clash")));
     assert!(is_damaged(&replaced("tree_info", "tree_inf\0")));
-    let foreign =
-        |model: &[u8]| matches!(Ensemble::from_ubj(model), Err(EnsembleError::Foreign(_)));
+    let foreign = |model: &[u8]| matches!(Ensemble::from_ubj(model), Err(EnsembleError::Foreign(_)));
     assert!(foreign(&replaced("gbtree}", "gbforl}")));
 }
 
@@ -120,9 +104,8 @@ fn any_byte_may_be_wrong() {
         for flip in [1, 0x80, 0xff, 1 << random.below(8)] {
             let mut changed = model.clone();
             changed[at] ^= flip;
-            if let Ok(scorer) = Ensemble::from_ubj(&changed)
-                .map_err(drop)
-                .and_then(|it| Scorer::compile(&it).map_err(drop))
+            if let Ok(scorer) =
+                Ensemble::from_ubj(&changed).map_err(drop).and_then(|it| Scorer::compile(&it).map_err(drop))
             {
                 if scorer.n_features() == head.len() {
                     scorer.predict(&head, &mut out);
@@ -136,19 +119,7 @@ fn any_byte_may_be_wrong() {
 #[test]
 fn odd_thresholds_are_scored_alike() {
     let (table, model) = model(3);
-    let values = [
-        f32::NAN,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
-        -0.0,
-        0.0,
-        1e-45,
-        -1e-45,
-        f32::MAX,
-        f32::MIN,
-        1.0,
-        2.0,
-    ];
+    let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, 1e-45, -1e-45, f32::MAX, f32::MIN, 1.0, 2.0];
     let random = &mut Random(9);
     for _ in 0..30 {
         let mut changed = model.clone();
@@ -164,33 +135,21 @@ fn odd_thresholds_are_scored_alike() {
             let directions = array(&model, "default_left", tree);
             (0..7).for_each(|node| changed[directions + node] = random.below(2) as u8);
         }
-        let Ok(ensemble) = Ensemble::from_ubj(&changed) else {
-            panic!("a sound model")
-        };
+        let Ok(ensemble) = Ensemble::from_ubj(&changed) else { panic!("a sound model") };
         let booster = Booster::load(&changed);
         let mut rows = table.clone();
         for cell in rows.columns.iter_mut().flatten() {
-            *cell = if random.chance(0.3) {
-                values[random.below(values.len())]
-            } else {
-                *cell
-            };
+            *cell = if random.chance(0.3) { values[random.below(values.len())] } else { *cell };
         }
         let (mut expected, mut predicted) = (vec![0.0; 2000], vec![0.0; 2000]);
         booster.predict(&rows.slices(), &mut expected);
-        for instructions in InstructionSet::ALL
-            .into_iter()
-            .filter(|set| set.is_available())
-        {
+        for instructions in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
             // A shallow tree's leaf may have become infinite, which is not covered.
             let Ok(scorer) = Scorer::compile_for(&ensemble, instructions) else {
                 continue;
             };
             scorer.predict(&rows.slices(), &mut predicted);
-            let equal = expected
-                .iter()
-                .zip(&predicted)
-                .all(|(one, other)| one.to_bits() == other.to_bits());
+            let equal = expected.iter().zip(&predicted).all(|(one, other)| one.to_bits() == other.to_bits());
             assert!(equal, "{instructions:?}");
         }
     }

@@ -36,13 +36,7 @@ impl Random {
 }
 
 /// A table of `n_numeric` numbers of different distributions and one category for each of `levels`.
-pub(crate) fn table(
-    random: &mut Random,
-    n_rows: usize,
-    n_numeric: usize,
-    levels: &[usize],
-    missing: f32,
-) -> Table {
+pub(crate) fn table(random: &mut Random, n_rows: usize, n_numeric: usize, levels: &[usize], missing: f32) -> Table {
     let mut columns = Vec::new();
     for column in 0..n_numeric {
         let share_missing = if column % 3 == 0 { missing } else { 0.0 };
@@ -56,31 +50,16 @@ pub(crate) fn table(
     }
     for n_levels in levels {
         // Few levels are frequent, many rare.
-        let value =
-            |random: &mut Random| ((random.unit() * random.unit()) * *n_levels as f32).floor();
+        let value = |random: &mut Random| ((random.unit() * random.unit()) * *n_levels as f32).floor();
         columns.push(values(random, n_rows, missing, value));
     }
-    let categorical = (0..columns.len())
-        .map(|column| column >= n_numeric)
-        .collect();
-    Table {
-        columns,
-        categorical,
-    }
+    let categorical = (0..columns.len()).map(|column| column >= n_numeric).collect();
+    Table { columns, categorical }
 }
 
-fn values(
-    random: &mut Random,
-    n: usize,
-    missing: f32,
-    mut value: impl FnMut(&mut Random) -> f32,
-) -> Vec<f32> {
+fn values(random: &mut Random, n: usize, missing: f32, mut value: impl FnMut(&mut Random) -> f32) -> Vec<f32> {
     let mut one = || {
-        if random.chance(missing) {
-            f32::NAN
-        } else {
-            value(random)
-        }
+        if random.chance(missing) { f32::NAN } else { value(random) }
     };
     (0..n).map(|_| one()).collect()
 }
@@ -90,9 +69,7 @@ pub(crate) fn labels(random: &mut Random, table: &Table) -> Vec<f32> {
     let weights: Vec<f32> = table.columns.iter().map(|_| random.normal()).collect();
     let mut label = |row: usize| {
         let mut sum = 0.0;
-        for ((column, weight), is_category) in
-            table.columns.iter().zip(&weights).zip(&table.categorical)
-        {
+        for ((column, weight), is_category) in table.columns.iter().zip(&weights).zip(&table.categorical) {
             let value = column[row];
             sum += match (value.is_nan(), is_category) {
                 (true, _) => 0.5,

@@ -56,26 +56,16 @@ impl Matrix {
         let config = c_string(r#"{"missing":NaN,"nthread":2}"#);
         let columns = interface(&table.slices());
         // SAFETY: both strings and the columns they point to outlive the call, which copies.
-        check(unsafe {
-            sys::XGDMatrixCreateFromColumnar(columns.as_ptr(), config.as_ptr(), &mut handle)
-        });
+        check(unsafe { sys::XGDMatrixCreateFromColumnar(columns.as_ptr(), config.as_ptr(), &mut handle) });
         let label = c_string("label");
         // SAFETY: the pointer and the length are those of `labels`.
-        check(unsafe {
-            sys::XGDMatrixSetFloatInfo(handle, label.as_ptr(), labels.as_ptr(), labels.len() as u64)
-        });
+        check(unsafe { sys::XGDMatrixSetFloatInfo(handle, label.as_ptr(), labels.as_ptr(), labels.len() as u64) });
         let names = [c_string("q"), c_string("c")];
-        let mut types: Vec<_> = table
-            .categorical
-            .iter()
-            .map(|is| names[usize::from(*is)].as_ptr())
-            .collect();
+        let mut types: Vec<_> = table.categorical.iter().map(|is| names[usize::from(*is)].as_ptr()).collect();
         let field = c_string("feature_type");
         let count = types.len() as u64;
         // SAFETY: an array of `count` C strings, which outlive the call.
-        check(unsafe {
-            sys::XGDMatrixSetStrFeatureInfo(handle, field.as_ptr(), types.as_mut_ptr(), count)
-        });
+        check(unsafe { sys::XGDMatrixSetStrFeatureInfo(handle, field.as_ptr(), types.as_mut_ptr(), count) });
         Self(handle)
     }
 }
@@ -128,9 +118,7 @@ impl Booster {
         let config = c_string(r#"{"format":"ubj"}"#);
         let (mut size, mut bytes) = (0, ptr::null());
         // SAFETY: the handle is live, the outputs are valid pointers.
-        check(unsafe {
-            sys::XGBoosterSaveModelToBuffer(self.0, config.as_ptr(), &mut size, &mut bytes)
-        });
+        check(unsafe { sys::XGBoosterSaveModelToBuffer(self.0, config.as_ptr(), &mut size, &mut bytes) });
         // SAFETY: XGBoost owns `size` bytes there until the booster's next call.
         unsafe { std::slice::from_raw_parts(bytes.cast(), size as usize) }.to_vec()
     }

@@ -17,12 +17,7 @@ type Bits = __m256i;
 /// The kernels, if this machine can run them.
 pub(super) fn kernels() -> Option<Kernels> {
     let available = is_x86_feature_detected!("avx2");
-    available.then_some(Kernels {
-        instructions: InstructionSet::Avx2,
-        rank,
-        classify,
-        score,
-    })
+    available.then_some(Kernels { instructions: InstructionSet::Avx2, rank, classify, score })
 }
 
 fn rank(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
@@ -30,13 +25,7 @@ fn rank(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &m
     unsafe { rank_words(ranks, bits, values, word, words) }
 }
 
-fn classify(
-    classes: &Classes,
-    bits: usize,
-    values: &[[f32; 64]],
-    word: usize,
-    words: &mut PlaneWords<'_>,
-) {
+fn classify(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
     // SAFETY: reached only through `kernels`, which has found AVX2.
     unsafe { classify_words(classes, bits, values, word, words) }
 }
@@ -77,10 +66,7 @@ fn or(one: Bits, other: Bits) -> Bits {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn mux(select: Bits, high: Bits, low: Bits) -> Bits {
-    _mm256_or_si256(
-        _mm256_and_si256(select, high),
-        _mm256_andnot_si256(select, low),
-    )
+    _mm256_or_si256(_mm256_and_si256(select, high), _mm256_andnot_si256(select, low))
 }
 
 scoring_kernel!(#[target_feature(enable = "avx2")]);
@@ -175,13 +161,7 @@ fn add_one_register<const REGISTERS: usize>(
 }
 
 #[target_feature(enable = "avx2")]
-fn rank_words(
-    ranks: &Ranks,
-    bits: usize,
-    values: &[[f32; 64]],
-    word: usize,
-    words: &mut PlaneWords<'_>,
-) {
+fn rank_words(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
     match bits {
         1 => rank_by_permuting::<1>(ranks, values, word, words),
         2 => rank_by_permuting::<2>(ranks, values, word, words),
@@ -198,12 +178,7 @@ fn rank_words(
 /// A binary search for 8 values at a time. Each comparison is a bit of the rank.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn rank_by_permuting<const BITS: usize>(
-    ranks: &Ranks,
-    values: &[[f32; 64]],
-    word: usize,
-    words: &mut PlaneWords<'_>,
-) {
+fn rank_by_permuting<const BITS: usize>(ranks: &Ranks, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
     let (tree, _) = ranks.tree.as_chunks::<LANES>();
     for (word, values) in (word..).zip(values) {
         let mut planes = [0_u64; BITS];
@@ -213,11 +188,7 @@ fn rank_by_permuting<const BITS: usize>(
             let reached = search::<BITS>(tree, values);
             for (level, reached) in reached.into_iter().enumerate() {
                 let bit = BITS - 1 - level;
-                let missing = if ranks.missing >> bit & 1 == 1 {
-                    is_missing
-                } else {
-                    0
-                };
+                let missing = if ranks.missing >> bit & 1 == 1 { is_missing } else { 0 };
                 let bits = _mm256_movemask_ps(reached) | missing;
                 planes[bit] |= u64::from(bits as u8) << (LANES * octet);
             }
@@ -229,10 +200,7 @@ fn rank_by_permuting<const BITS: usize>(
 }
 
 /// The outcome of the comparison at each level.
-#[allow(
-    unused_assignments,
-    reason = "nothing looks at the rank after the last level"
-)]
+#[allow(unused_assignments, reason = "nothing looks at the rank after the last level")]
 #[inline]
 #[target_feature(enable = "avx2")]
 fn search<const BITS: usize>(tree: &[[f32; LANES]], values: __m256) -> [__m256; BITS] {
@@ -264,12 +232,8 @@ fn look_up<const LEVEL: usize, const BITS: usize>(
     let registers = &tree[Ranks::level(LEVEL) / LANES..];
     let one = |index: usize| _mm256_permutevar8x32_ps(load_floats(&registers[index]), rank);
     let two = |first: usize, by: usize| _mm256_blendv_ps(one(first), one(first + 1), reached[by]);
-    let four = |first: usize, by: usize| {
-        _mm256_blendv_ps(two(first, by + 1), two(first + 2, by + 1), reached[by])
-    };
-    let eight = |first: usize, by: usize| {
-        _mm256_blendv_ps(four(first, by + 1), four(first + 4, by + 1), reached[by])
-    };
+    let four = |first: usize, by: usize| _mm256_blendv_ps(two(first, by + 1), two(first + 2, by + 1), reached[by]);
+    let eight = |first: usize, by: usize| _mm256_blendv_ps(four(first, by + 1), four(first + 4, by + 1), reached[by]);
     match LEVEL {
         0..=3 => one(0),
         4 => two(0, 0),
@@ -280,12 +244,6 @@ fn look_up<const LEVEL: usize, const BITS: usize>(
 }
 
 #[target_feature(enable = "avx2")]
-fn classify_words(
-    classes: &Classes,
-    bits: usize,
-    values: &[[f32; 64]],
-    word: usize,
-    words: &mut PlaneWords<'_>,
-) {
+fn classify_words(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
     portable::classify(classes, bits, values, word, words);
 }

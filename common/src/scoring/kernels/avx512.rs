@@ -17,12 +17,7 @@ type Bits = __m512i;
 /// The kernels, if this machine can run them.
 pub(super) fn kernels() -> Option<Kernels> {
     let available = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
-    available.then_some(Kernels {
-        instructions: InstructionSet::Avx512,
-        rank,
-        classify,
-        score,
-    })
+    available.then_some(Kernels { instructions: InstructionSet::Avx512, rank, classify, score })
 }
 
 fn rank(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
@@ -30,13 +25,7 @@ fn rank(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &m
     unsafe { rank_words(ranks, bits, values, word, words) }
 }
 
-fn classify(
-    classes: &Classes,
-    bits: usize,
-    values: &[[f32; 64]],
-    word: usize,
-    words: &mut PlaneWords<'_>,
-) {
+fn classify(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
     // SAFETY: reached only through `kernels`, which has found AVX-512 F and BW.
     unsafe { classify_words(classes, bits, values, word, words) }
 }
@@ -163,13 +152,8 @@ fn leaf_numbers(bits: &[BitRow], word: usize) -> __m512i {
 /// Adds the leaves whose numbers are the lowest bytes of the lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn add_one_register<const REGISTERS: usize>(
-    table: &[__m512; REGISTERS],
-    numbers: __m512i,
-    sums: &mut [f32; LANES],
-) {
-    let pair =
-        |index: usize| _mm512_permutex2var_ps(table[2 * index], numbers, table[2 * index + 1]);
+fn add_one_register<const REGISTERS: usize>(table: &[__m512; REGISTERS], numbers: __m512i, sums: &mut [f32; LANES]) {
+    let pair = |index: usize| _mm512_permutex2var_ps(table[2 * index], numbers, table[2 * index + 1]);
     let has = |bit: i32| _mm512_test_epi32_mask(numbers, _mm512_set1_epi32(1 << bit));
     let leaves = match REGISTERS {
         1 => _mm512_permutexvar_ps(numbers, table[0]),
@@ -211,13 +195,7 @@ fn bytes(register: __m512i) -> [u8; 64] {
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn rank_words(
-    ranks: &Ranks,
-    bits: usize,
-    values: &[[f32; 64]],
-    word: usize,
-    words: &mut PlaneWords<'_>,
-) {
+fn rank_words(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
     match bits {
         1 => rank_in_registers::<1, 1>(ranks, values, word, words),
         2 => rank_in_registers::<2, 1>(ranks, values, word, words),
@@ -260,11 +238,7 @@ fn rank_in_registers<const BITS: usize, const LAST: usize>(
                 rank = _mm512_add_epi32(rank, rank);
                 rank = _mm512_mask_add_epi32(rank, reached, rank, _mm512_set1_epi32(1));
                 let bit = BITS - 1 - level;
-                let missing = if ranks.missing >> bit & 1 == 1 {
-                    is_missing
-                } else {
-                    0
-                };
+                let missing = if ranks.missing >> bit & 1 == 1 { is_missing } else { 0 };
                 planes[bit] |= u64::from(reached | missing) << (LANES * quarter);
             }
         }
@@ -283,8 +257,7 @@ const fn registers_of(level: usize) -> usize {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn look_up<const LAST: usize>(registers: &[__m512; LAST], level: usize, rank: __m512i) -> __m512 {
-    let pair =
-        |index: usize| _mm512_permutex2var_ps(registers[2 * index], rank, registers[2 * index + 1]);
+    let pair = |index: usize| _mm512_permutex2var_ps(registers[2 * index], rank, registers[2 * index + 1]);
     let has = |bit: u32| _mm512_test_epi32_mask(rank, _mm512_set1_epi32(1 << bit));
     match level {
         0..=4 => _mm512_permutexvar_ps(rank, registers[0]),
@@ -299,13 +272,7 @@ fn look_up<const LAST: usize>(registers: &[__m512; LAST], level: usize, rank: __
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn classify_words(
-    classes: &Classes,
-    bits: usize,
-    values: &[[f32; 64]],
-    word: usize,
-    words: &mut PlaneWords<'_>,
-) {
+fn classify_words(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
     if bits > 8 {
         return portable::classify(classes, bits, values, word, words);
     }

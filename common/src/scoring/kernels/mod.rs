@@ -82,24 +82,9 @@ impl Kernels {
 mod tests {
     use super::*;
 
-    fn planes<Codes>(
-        quantise: Quantise<Codes>,
-        codes: &Codes,
-        bits: usize,
-        values: &[[f32; 64]],
-    ) -> Vec<BitRow> {
+    fn planes<Codes>(quantise: Quantise<Codes>, codes: &Codes, bits: usize, values: &[[f32; 64]]) -> Vec<BitRow> {
         let mut planes = vec![BitRow::ZEROS; bits * values.len().div_ceil(BitRow::WORDS)];
-        quantise(
-            codes,
-            bits,
-            values,
-            0,
-            &mut PlaneWords {
-                planes: &mut planes,
-                n_planes: bits,
-                plane: 0,
-            },
-        );
+        quantise(codes, bits, values, 0, &mut PlaneWords { planes: &mut planes, n_planes: bits, plane: 0 });
         planes
     }
 
@@ -114,9 +99,7 @@ mod tests {
             5 => ((index * 31 % n) as f32).next_down(),
             _ => (index * 17 % (n + 9)) as f32 - 4.5,
         };
-        (0..24)
-            .map(|word| std::array::from_fn(|row| value(word * 64 + row)))
-            .collect()
+        (0..24).map(|word| std::array::from_fn(|row| value(word * 64 + row))).collect()
     }
 
     #[test]
@@ -130,21 +113,11 @@ mod tests {
                 let expected = planes(portable.rank, &ranks, bits, &values(n));
                 let ranked = planes(kernels.rank, &ranks, bits, &values(n));
                 assert_eq!(ranked, expected, "{:?}, {bits} bits", kernels.instructions);
-                let of_category = (0..n as u32)
-                    .map(|category| category.wrapping_mul(31) % (1 << bits))
-                    .collect();
-                let classes = Classes {
-                    of_category,
-                    missing,
-                    count: 1 << bits,
-                };
+                let of_category = (0..n as u32).map(|category| category.wrapping_mul(31) % (1 << bits)).collect();
+                let classes = Classes { of_category, missing, count: 1 << bits };
                 let expected = planes(portable.classify, &classes, bits, &values(n));
                 let classified = planes(kernels.classify, &classes, bits, &values(n));
-                assert_eq!(
-                    classified, expected,
-                    "{:?}, {bits} bits",
-                    kernels.instructions
-                );
+                assert_eq!(classified, expected, "{:?}, {bits} bits", kernels.instructions);
             }
         }
     }

@@ -13,12 +13,7 @@ const PARTS: usize = BitRow::WORDS / LANES;
 type Bits = [u64; LANES];
 
 pub(super) fn kernels(instructions: InstructionSet) -> Kernels {
-    Kernels {
-        instructions,
-        rank,
-        classify,
-        score,
-    }
+    Kernels { instructions, rank, classify, score }
 }
 
 fn load(row: &BitRow, part: usize) -> Bits {
@@ -88,24 +83,14 @@ fn add_many_leaves(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
 
 /// Transposes a matrix of 8 × 8 bits, a byte per row (Warren, "Hacker's Delight", 7-3).
 fn transpose(mut matrix: u64) -> u64 {
-    for (shift, mask) in [
-        (7, 0x00aa_00aa_00aa_00aa),
-        (14, 0x0000_cccc_0000_cccc),
-        (28, 0x0000_0000_f0f0_f0f0),
-    ] {
+    for (shift, mask) in [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0x0000_0000_f0f0_f0f0)] {
         let swapped = (matrix ^ (matrix >> shift)) & mask;
         matrix ^= swapped ^ (swapped << shift);
     }
     matrix
 }
 
-pub(super) fn rank(
-    ranks: &Ranks,
-    bits: usize,
-    values: &[[f32; 64]],
-    word: usize,
-    words: &mut PlaneWords<'_>,
-) {
+pub(super) fn rank(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
     let mut codes = [0; 64];
     for (word, values) in (word..).zip(values) {
         search(ranks, bits, values, &mut codes);
@@ -126,13 +111,7 @@ fn search(ranks: &Ranks, bits: usize, values: &[f32; 64], codes: &mut [u32; 64])
     }
 }
 
-pub(super) fn classify(
-    classes: &Classes,
-    bits: usize,
-    values: &[[f32; 64]],
-    word: usize,
-    words: &mut PlaneWords<'_>,
-) {
+pub(super) fn classify(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
     for (word, values) in (word..).zip(values) {
         let codes = std::array::from_fn(|row| classes.code(values[row]));
         write_planes(&codes, bits, word, words);
