@@ -1,0 +1,59 @@
+"""The state machine and the task definitions as files, with their placeholders filled in."""
+
+import json
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent.parent
+PROJECT = FOLDER.parent
+STATE_MACHINE = FOLDER / "state-machine.asl.json"
+
+LAMBDAS = ["PreCleanup", "DataPreparation", "CreateQATable", "CreateResultsTable", "UpdateBedrockKB"]
+
+
+def substitutions(bucket: str, topic: str) -> dict:
+    """A value for every placeholder of the state machine; functions are named as in PIPELINE.md, `pre-cleanup` and so on."""
+    values = {
+        "Environment": "prod", "Region": "us-east-1", "Console": "https://us-east-1.console.aws.amazon.com",
+        "Cluster": "ml-cluster", "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1", "AssignPublicIp": "DISABLED",
+        "TrainingTask": "training-task", "InferenceTask": "inference-task",
+        "TrainingMemory": "4096", "InferenceMemory": "4096",
+        "TrainingLogGroup": "$252Fengagement-ml$252Ftrain", "InferenceLogGroup": "$252Fengagement-ml$252Fpredict",
+        "Bucket": bucket, "ModelsPrefix": "models", "OutputPrefix": "scoring", "ModelName": "engagement",
+        "GlueDatabase": "engagement", "GlueTable": "predictions", "Topic": topic,
+    }
+    for name in LAMBDAS:
+        values[f"{name}Function"] = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+        values[f"{name}FunctionName"] = name
+    return values
+
+
+def fill(text: str, values: dict) -> str:
+    """`text` with each `${Name}` replaced, as CloudFormation's DefinitionSubstitutions and Sub do; an unknown name is an error."""
+    return re.sub(r"\$\{([A-Za-z0-9:]+)\}", lambda match: values[match.group(1)], text)
+
+
+def definition(bucket="a-bucket", topic="arn:aws:sns:us-east-1:000000000000:pipeline-notifications") -> dict:
+    """The state machine, ready to create."""
+    return json.loads(fill(STATE_MACHINE.read_text(), substitutions(bucket, topic)))
+
+
+def all_states(machine: dict) -> dict:
+    """Every state by its name, those of the branches included."""
+    found = {}
+    for name, state in machine["States"].items():
+        found[name] = state
+        for branch in state.get("Branches", []):
+            found.update(all_states(branch))
+    return found
+
+
+def hurried(machine: dict) -> dict:
+    """The same machine with every wait and every retry interval at its shortest, for tests."""
+    hurried_machine = json.loads(json.dumps(machine))
+    for state in all_states(hurried_machine).values():
+        for retrier in state.get("Retry", []):
+            retrier.update({"IntervalSeconds": 1, "BackoffRate": 1.0})
+        if "wait" in state.get("Parameters", {}):
+            state["Parameters"]["wait"] = 0
+    return hurried_machine
