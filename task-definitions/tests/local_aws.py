@@ -110,8 +110,8 @@ class Pipeline:
         return self.states.start_execution(stateMachineArn=f"{self.arn}#{test_case}", name=execution_name,
                                            input=json.dumps(execution_input))["executionArn"]
 
-    def outcome(self, execution_arn: str) -> Outcome:
-        """Waits for the end of the execution and reads back what it did and said."""
+    def outcome(self, execution_arn: str, messages: int) -> Outcome:
+        """Waits for the end of the execution and for so many messages; reads back what it did and said."""
         deadline = time.monotonic() + ENDED_WITHIN_SECONDS
         while (execution := self.states.describe_execution(executionArn=execution_arn))["status"] == "RUNNING":
             assert time.monotonic() < deadline, f"{execution_arn} still runs after {ENDED_WITHIN_SECONDS} s"
@@ -126,12 +126,20 @@ class Pipeline:
             if details := event.get("taskScheduledEventDetails"):
                 outcome.requests.setdefault(_state_of(event, events), []).append(json.loads(details["parameters"]))
         self._receive()
+        while len(self.received.get(execution_arn, [])) < messages:
+            assert time.monotonic() < deadline, f"{execution_arn}: no message within {ENDED_WITHIN_SECONDS} s"
+            self._receive(wait_seconds=1)
         outcome.messages = self.received.pop(execution_arn, [])
         return outcome
 
-    def _receive(self) -> None:
-        """Empties the queue into `received`, by execution. SNS delivers before `publish` returns to an ended execution."""
-        while batch := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
+    def late_messages(self) -> dict:
+        """What came beyond the messages that were waited for."""
+        self._receive(wait_seconds=1)
+        return self.received
+
+    def _receive(self, wait_seconds=0) -> None:
+        """Empties the queue into `received`, by execution."""
+        while batch := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds).get("Messages"):
             for message in batch:
                 body = json.loads(message["Body"])
                 self.received.setdefault(body["execution_arn"], []).append(body)

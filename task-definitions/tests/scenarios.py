@@ -96,9 +96,9 @@ LATEST = {"format_version": 1, "model_version": "v1.1.0", "run_id": "before", "r
 GATE_FAILED = {"Training": [exits(TRAIN, 3)]}
 
 
-def _rejected(name: str, policy: str | None, model_exists: bool) -> Scenario:
+def _rejected(name: str, policy: str | None, model_exists: bool, **mocks) -> Scenario:
     wanted = INPUT | ({"on_gate_failure": policy} if policy else {})
-    scenario = Scenario(name, dict(GATE_FAILED), input=wanted, model_exists=model_exists)
+    scenario = Scenario(name, GATE_FAILED | mocks, input=wanted, model_exists=model_exists)
     scenario.objects = {"{training}": rejected_result(scenario.run_id), "{inference}": predict_result(scenario.run_id, "before")}
     return scenario
 
@@ -137,6 +137,7 @@ def _all() -> list:
         Scenario("emulator-spaces", {"Inference": [fails(PREDICT, exit_code=5, spaces=True), fails(PREDICT, exit_code=6, spaces=True)]}, {"{inference}": None}),
         Scenario("lambda-error", {"PreCleanup": [throws("Lambda.ServiceException", "busy")] * 2 + [returns({})],
                                   "DataPreparation": [throws("AthenaError", '{"errorMessage":"query failed"}')] * 3}),
+        Scenario("pre-cleanup-error", {"PreCleanup": [throws("Lambda.ServiceException", "busy")] * 4}),
         Scenario("lambda-recovers", {"DataPreparation": [throws("Lambda.ServiceException", "busy")] * 2 + [returns(LOCATIONS)]}),
         Scenario("knowledge-base-error", {"UpdateBedrockKB": [throws("Lambda.Unknown", "no such knowledge base")]}),
         Scenario("no-locations", {"DataPreparation": [returns({"statusCode": 200})]}),
@@ -154,6 +155,9 @@ def _all() -> list:
         Scenario("results-damaged", objects={"{training}": "{\"event\": \"resu", "{inference}": "[1, 2]"}),
         Scenario("partition-exists", {"AddPartition": [throws("Glue.AlreadyExistsException", "Partition already exists.")]}),
         Scenario("partition-refused", {"FindPredictionsTable": [throws("Glue.EntityNotFoundException", "Table not found.")] * 3}),
+        Scenario("success-cannot-be-told", {"NotifySuccess": [throws("SNS.InternalErrorException", "busy")] * 3}),
+        _rejected("rejection-cannot-be-told", "stop", True, NotifyRejected=[throws("SNS.InternalErrorException", "busy")] * 3),
+        Scenario("failure-cannot-be-told", {"Training": [exits(TRAIN, 70)], "NotifyFailure": [throws("SNS.InternalErrorException", "busy")] * 3}, {"{training}": None}),
         Scenario("input-without-version", input={"environment": "prod"}),
         Scenario("input-of-another-type", input=["v1.2.0"]),
         Scenario("input-unknown-policy", input=INPUT | {"on_gate_failure": "shrug"}),
