@@ -1,6 +1,8 @@
 """One LocalStack for the whole session, all executions at once, and the closing line."""
 
+import collections
 import json
+import sys
 
 import pytest
 
@@ -22,6 +24,8 @@ def _out_of_time(machine: dict) -> dict:
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory):
     """A running LocalStack that knows the answers of every scenario."""
+    if sys.version_info < (3, 12):
+        pytest.skip("the local Step Functions needs Python 3.12 or newer (PYTHON=/path/to/python chooses one)")
     mocks = scenarios.mock_file()
     mocks["StateMachines"][MACHINE] = mocks["StateMachines"]["with-a-model"]
     server = LocalAws(tmp_path_factory.mktemp("localstack"), mocks)
@@ -63,6 +67,7 @@ def pytest_unconfigure(config):
     if reporter is None:
         return
     count = {kind: len(reporter.stats.get(kind, [])) for kind in ("passed", "failed", "error", "skipped")}
-    for report in reporter.stats.get("skipped", []):
-        print(f"skipped: {report.longrepr[2]}")
+    reasons = collections.Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", []))
+    for reason, times in reasons.items():
+        print(f"{times} skipped: {reason}")
     print(f"{count['passed']} passed, {count['failed'] + count['error']} failed")

@@ -1,22 +1,49 @@
-"""Starts LocalStack (Step Functions, S3, SNS, SQS, EventBridge) as `python start_localstack.py`, with three changes.
+"""Starts LocalStack (Step Functions, S3, SNS, SQS, EventBridge) as `python start_localstack.py`, with some changes.
 
 Its mocked integrations cannot throw an error whose name starts with `States.`, but `States.TaskFailed` and
 `States.Timeout` are what `ecs:runTask.sync` throws on AWS: here they can. It describes no execution whose name has other
 characters than letters, digits and `-_.`, and AWS allows more of them. And it parses each path anew at each use and
-each definition anew at each start, which is most of its time: here it parses a text once.
+each definition anew at each start, which is most of its time: here it parses a text once. It needs two
+things of Python 3.13, which Python 3.12 gets here.
 """
 
 import copy
 import functools
+import importlib
 import re
 import runpy
+import sys
+import threading
+import warnings
 
 import jsonpath_ng
 import jsonpath_ng.ext
+import typing_extensions
 
 # Before LocalStack imports them by name. Parsed paths hold no state of an evaluation.
 jsonpath_ng.parse = functools.lru_cache(maxsize=None)(jsonpath_ng.parse)
 jsonpath_ng.ext.parse = functools.lru_cache(maxsize=None)(jsonpath_ng.ext.parse)
+
+
+
+
+def _give_python_3_12_what_3_13_has() -> None:
+    make_lock = threading.Lock
+
+    class LockAsAType:
+        """`threading.Lock` as a type, so that `Lock | None` can be written."""
+
+        def __new__(cls):
+            return make_lock()
+
+    warnings.deprecated = typing_extensions.deprecated
+    threading.Lock = LockAsAType
+    importlib.import_module("localstack.packages.api")
+    threading.Lock = make_lock
+
+
+if sys.version_info < (3, 13):
+    _give_python_3_12_what_3_13_has()
 
 from localstack.services.stepfunctions.asl.component.common.error_name import custom_error_name  # noqa: E402
 from localstack.services.stepfunctions.asl.parse.asl_parser import AmazonStateLanguageParser  # noqa: E402
