@@ -15,6 +15,8 @@ TABLE = {"Table": {"Name": "predictions", "StorageDescriptor": {
     "Columns": [{"Name": "customer_id", "Type": "string"}, {"Name": "prediction", "Type": "double"}],
     "Location": "s3://bucket/scoring/predictions/", "InputFormat": "in", "OutputFormat": "out",
     "SerdeInfo": {"SerializationLibrary": "parquet"}}}}
+# A Cause has at most 32,768 characters; escaped in JSON, each quote counts twice.
+LONG_REASON = 'said "no" ' * 2800
 MALFORMED_TASK = '{"TaskArn":"arn:aws:ecs:us-east-1:000000000000:task/ml-cluster/0a1b", "Containers": [ this is no JSON }'
 
 
@@ -151,6 +153,8 @@ def _all() -> list:
         Scenario("cause-in-plain-text", {"Training": [throws("ECS.TaskFailed", "the task failed, sorry")]}, {"{training}": None}),
         Scenario("cause-empty", {"Inference": [throws("States.TaskFailed", "")]}),
         Scenario("cause-malformed", {"Inference": [throws("States.TaskFailed", MALFORMED_TASK)]}),
+        Scenario("cause-huge", {"Inference": [fails(PREDICT, exit_code=70, stopped_reason=LONG_REASON)]}, {"{inference}": None}),
+        Scenario("cause-huge-and-plain", {"Inference": [throws("States.TaskFailed", LONG_REASON)]}, {"{inference}": None}),
         Scenario("results-missing", objects={"{training}": None, "{inference}": None}),
         Scenario("results-damaged", objects={"{training}": "{\"event\": \"resu", "{inference}": "[1, 2]"}),
         Scenario("partition-exists", {"AddPartition": [throws("Glue.AlreadyExistsException", "Partition already exists.")]}),

@@ -3,8 +3,8 @@
 Its mocked integrations cannot throw an error whose name starts with `States.`, but `States.TaskFailed` and
 `States.Timeout` are what `ecs:runTask.sync` throws on AWS: here they can. It describes no execution whose name has other
 characters than letters, digits and `-_.`, and AWS allows more of them. And it parses each path anew at each use and
-each definition anew at each start, which is most of its time: here it parses a text once. It needs two
-things of Python 3.13, which Python 3.12 gets here.
+each definition anew at each start, which is most of its time: here it parses a text once. It needs two things of Python
+3.13, which Python 3.12 gets here.
 """
 
 import copy
@@ -23,8 +23,6 @@ import typing_extensions
 # Before LocalStack imports them by name. Parsed paths hold no state of an evaluation.
 jsonpath_ng.parse = functools.lru_cache(maxsize=None)(jsonpath_ng.parse)
 jsonpath_ng.ext.parse = functools.lru_cache(maxsize=None)(jsonpath_ng.ext.parse)
-
-
 
 
 def _give_python_3_12_what_3_13_has() -> None:

@@ -157,7 +157,7 @@ def test_a_cause_is_parsed_in_one_guarded_place(states):
 def test_the_root_of_the_data_is_never_replaced(states):
     top = pipeline.definition()["States"]
     replacing = [name for name, state in top.items() if state["Type"] in ("Task", "Pass", "Parallel") and state.get("ResultPath", "$") == "$"]
-    assert replacing == ["InvalidInput", "SetDefaults", "ReadInput"]
+    assert replacing == ["InvalidInput", "SetDefaults", "ReadInput", "HandleError"]
 
 
 def test_training_and_inference_retry_alike(states):
@@ -270,3 +270,64 @@ def test_the_predictions_table_is_partitioned_by_run():
     assert table["PartitionKeys"] == [{"Name": "run_id", "Type": "string"}]
     assert table["StorageDescriptor"]["Location"].endswith("/scoring/predictions/")
     assert [column["Name"] for column in table["StorageDescriptor"]["Columns"]] == ["customer_id", "prediction", "model_version"]
+
+
+def test_the_lifecycle_file_is_the_stack_s():
+    """lifecycle.json, for a bucket that exists already, says what the stack says of a bucket that it makes."""
+    rules = {rule["ID"]: rule for rule in json.loads((FOLDER / "lifecycle.json").read_text())["Rules"]}
+    shape = botocore.session.get_session().get_service_model("s3").operation_model("PutBucketLifecycleConfiguration").input_shape
+    botocore.validate.validate_parameters({"Bucket": "b", "LifecycleConfiguration": {"Rules": list(rules.values())}}, shape)
+    stack = pipeline.stack()["Resources"]["Store"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert set(rules) == {rule["Id"] for rule in stack}
+    for rule in stack:
+        same = rules[rule["Id"]]
+        assert (same["Status"], same["Filter"]["Prefix"]) == (rule["Status"], rule.get("Prefix", ""))
+        assert same.get("Expiration", {}).get("Days") == rule.get("ExpirationInDays")
+        assert same.get("AbortIncompleteMultipartUpload") == rule.get("AbortIncompleteMultipartUpload")
+        tiers = [(step["Days"], step["StorageClass"]) for step in same.get("Transitions", [])]
+        assert tiers == [(step["TransitionInDays"], step["StorageClass"]) for step in rule.get("Transitions", [])]
+
+
+def test_the_athena_ddl_is_the_stack_s_table():
+    sql = (FOLDER / "predictions.sql").read_text()
+    table = pipeline.stack()["Resources"]["PredictionsTable"]["Properties"]["TableInput"]
+    columns = re.search(r"engagement\.predictions \((.*?)\)", sql, re.S)[1].replace("\n", " ").split(",")
+    assert [column.split() for column in columns] == [[column["Name"], column["Type"]] for column in table["StorageDescriptor"]["Columns"]]
+    assert "PARTITIONED BY (run_id string)" in sql and "STORED AS PARQUET" in sql
+    assert "s3://YOUR-BUCKET/scoring/predictions/" in sql
+
+
+def blocks(language: str) -> list:
+    """The blocks of code of one language in docs/deploy.md."""
+    return re.findall(rf"```{language}\n(.*?)```", (pipeline.PROJECT / "docs/deploy.md").read_text(), re.S)
+
+
+def test_the_documented_command_deploys_the_stack():
+    command, = [block for block in blocks("sh") if "cloudformation deploy" in block]
+    given = dict(word.split("=", 1) for word in command.replace("\\\n", " ").split("--parameter-overrides")[1].split())
+    parameters = pipeline.template()["Parameters"]
+    assert set(given) <= set(parameters)
+    assert {name for name, parameter in parameters.items() if "Default" not in parameter} <= set(given)
+    assert "CAPABILITY_IAM" in command and "--s3-bucket" in command
+
+
+def test_the_documented_parameters_have_the_documented_defaults():
+    parameters = pipeline.template()["Parameters"]
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.*?) \|", (pipeline.PROJECT / "docs/deploy.md").read_text(), re.M)
+    checked = 0
+    for names, defaults in rows:
+        names, defaults = re.findall(r"`(\w+)`", names), defaults.split(", ")
+        if names[0] not in parameters:
+            continue
+        for name, default in zip(names, defaults if len(defaults) == len(names) else defaults * len(names), strict=True):
+            assert str(parameters[name]["Default"]) == default.strip("`").replace("–", ""), name
+            checked += 1
+    assert checked >= 15
+
+
+def test_the_documented_input_is_accepted():
+    command, = [block for block in blocks("sh") if "start-execution" in block]
+    assert json.loads(re.search(r"--input '(.*?)'", command)[1]) == {"model_version": "v1.2.0", "environment": "prod", "trigger": "manual"}
+    overrides, = [re.search(r"--overrides '(.*?)'", block, re.S)[1] for block in blocks("sh") if "--overrides" in block]
+    shape = botocore.session.get_session().get_service_model("ecs").operation_model("RunTask").input_shape.members["overrides"]
+    botocore.validate.validate_parameters(json.loads(overrides), shape)
