@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Unsupported;
-use super::circuit::{Circuit, FIRST_PLANE, Gate, Lookups, Step};
+use super::circuit::{Circuit, FIRST_PLANE, Gate, Lookups, Memberships, Step};
 use super::ensemble::{Ensemble, Question, Split, Tree};
 use super::objective::Link;
 use super::quantiser::{CategorySet, Classes, Codes, Quantiser, Ranks};
@@ -22,6 +22,8 @@ pub(super) struct Program {
     /// By feature; none where no node uses it.
     pub(super) quantisers: Vec<Option<Quantiser>>,
     pub(super) n_planes: usize,
+    /// The columns of features that have many classes.
+    pub(super) n_columns: usize,
     pub(super) conditions: Conditions,
     pub(super) trees: Vec<TreePlan>,
     /// The gates of the trees that are not complete.
@@ -70,7 +72,7 @@ impl Program {
             )));
         };
         let uses = uses(ensemble)?;
-        let (quantisers, n_planes) = quantisers(&uses);
+        let (quantisers, n_planes, n_columns) = quantisers(&uses);
         let mut circuit = Circuit::new(FIRST_PLANE + n_planes as u32);
         let mut steps = Vec::new();
         let mut rows = Vec::new();
@@ -99,6 +101,7 @@ impl Program {
                 .map(|both| both.map(|(quantiser, _)| quantiser))
                 .collect(),
             n_planes,
+            n_columns,
             conditions: Conditions {
                 first_row: circuit.first_row,
                 gates: circuit.gates,
@@ -177,7 +180,8 @@ impl Uses {
         }
     }
 
-    fn quantiser(&self, plane: usize) -> (Quantiser, Vec<Vec<u32>>) {
+    /// The quantiser and the classes in each category set, given the number of planes and columns before.
+    fn quantiser(&self, plane: usize, column: usize) -> QuantiserAndSets {
         if self.sets.is_empty() {
             let thresholds: Vec<f32> = self.thresholds.keys().map(|key| value_of(*key)).collect();
             let missing = self.missing_rank();
@@ -188,14 +192,19 @@ impl Uses {
         let sets: Vec<CategorySet> = self.sets.iter().cloned().collect();
         let (classes, classes_of_set) = Classes::new(&sets);
         let bits = bits_for(classes.count - 1);
-        (
-            Quantiser {
+        let quantiser = match bits > Lookups::MAX_BITS as usize {
+            true => Quantiser {
+                plane,
+                bits: 0,
+                codes: Codes::Column(column, classes),
+            },
+            false => Quantiser {
                 plane,
                 bits,
                 codes: Codes::Classes(classes),
             },
-            classes_of_set,
-        )
+        };
+        (quantiser, classes_of_set)
     }
 
     /// Builds the circuits of all questions. A bit is one where the row goes right.
@@ -209,22 +218,53 @@ impl Uses {
         let from = circuit.gates.len();
         let plane = FIRST_PLANE + quantiser.plane as u32;
         let bits = quantiser.bits as u32;
-        let mut rows = Rows {
-            thresholds: self.threshold_rows(circuit, plane, bits),
-            ..Rows::default()
-        };
-        let lookups = Lookups::new(circuit, plane, bits, sets);
-        if lookups.is_none() {
-            let members = sets
-                .iter()
-                .map(|codes| circuit.member(plane, bits, 0, codes));
-            rows.sets = self.sets.iter().cloned().zip(members).collect();
+        match &quantiser.codes {
+            Codes::Ranks(_) => {
+                let mut thresholds = self.threshold_rows(circuit, plane, bits);
+                let moved = circuit.group_by_kind(from);
+                thresholds.values_mut().for_each(|row| moved.apply(row));
+                steps.extend(gate_steps(&circuit.gates, from));
+                Rows {
+                    thresholds,
+                    ..Rows::default()
+                }
+            }
+            Codes::Classes(_) => self.set_rows(circuit, steps, [plane, bits], sets),
+            Codes::Column(column, classes) => {
+                let memberships = Memberships::new(circuit, *column, classes.count, sets);
+                let rows = self
+                    .sets
+                    .iter()
+                    .cloned()
+                    .zip(memberships.first_row..)
+                    .collect();
+                steps.push(Step::Memberships(memberships));
+                Rows {
+                    sets: rows,
+                    ..Rows::default()
+                }
+            }
         }
+    }
+
+    fn set_rows(
+        &self,
+        circuit: &mut Circuit,
+        steps: &mut Vec<Step>,
+        [plane, bits]: [u32; 2],
+        sets: &[Vec<u32>],
+    ) -> Rows {
+        let from = circuit.gates.len();
+        let lookups = Lookups::new(circuit, plane, bits, sets);
+        let mut rows: Vec<u32> = match lookups {
+            Some(_) => Vec::new(),
+            None => sets
+                .iter()
+                .map(|codes| circuit.member(plane, bits, 0, codes))
+                .collect(),
+        };
         let moved = circuit.group_by_kind(from);
-        rows.thresholds
-            .values_mut()
-            .chain(rows.sets.values_mut())
-            .for_each(|row| moved.apply(row));
+        rows.iter_mut().for_each(|row| moved.apply(row));
         steps.extend(gate_steps(&circuit.gates, from));
         if let Some(mut lookups) = lookups {
             lookups
@@ -232,10 +272,13 @@ impl Uses {
                 .iter_mut()
                 .for_each(|row| moved.apply(row));
             lookups.first_row = circuit.reserve(sets.len());
-            rows.sets = self.sets.iter().cloned().zip(lookups.first_row..).collect();
+            rows.extend((lookups.first_row..).take(sets.len()));
             steps.push(Step::Lookups(lookups));
         }
-        rows
+        Rows {
+            sets: self.sets.iter().cloned().zip(rows).collect(),
+            ..Rows::default()
+        }
     }
 
     fn threshold_rows(
@@ -283,16 +326,17 @@ impl Rows {
 /// A feature's quantiser, and the classes in each of its category sets.
 type QuantiserAndSets = (Quantiser, Vec<Vec<u32>>);
 
-/// The quantisers of all features, their planes one after the other, and the number of planes.
-fn quantisers(uses: &[Option<Uses>]) -> (Vec<Option<QuantiserAndSets>>, usize) {
-    let mut n_planes = 0;
+/// The quantisers of all features, and the numbers of planes and columns that they take one after the other.
+fn quantisers(uses: &[Option<Uses>]) -> (Vec<Option<QuantiserAndSets>>, usize, usize) {
+    let (mut n_planes, mut n_columns) = (0, 0);
     let mut place = |uses: &Option<Uses>| {
-        let (quantiser, sets) = uses.as_ref()?.quantiser(n_planes);
+        let (quantiser, sets) = uses.as_ref()?.quantiser(n_planes, n_columns);
         n_planes += quantiser.bits;
+        n_columns += usize::from(matches!(quantiser.codes, Codes::Column(..)));
         Some((quantiser, sets))
     };
     let quantisers = uses.iter().map(&mut place).collect();
-    (quantisers, n_planes)
+    (quantisers, n_planes, n_columns)
 }
 
 fn category_set(tree: &Tree, range: &Range<usize>, split: &Split) -> CategorySet {

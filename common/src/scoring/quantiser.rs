@@ -19,6 +19,8 @@ pub(super) enum Codes {
     Ranks(Ranks),
     /// The class of the category.
     Classes(Classes),
+    /// The class of the category, among so many that it is kept as a number, in a column of its own.
+    Column(usize, Classes),
 }
 
 /// Thresholds as a complete binary search tree: level `l` has `2^l` of them, in order, at [`Ranks::level`]. What a
