@@ -39,7 +39,7 @@ pub(super) enum Step {
 /// bits of these rows: work that does not grow with the number of classes. Set `i` is written to row `first_row + i`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Memberships {
-    /// The column of classes in the block.
+    /// The column of classes in the block, which holds where the words of each row's class start.
     pub(super) column: usize,
     /// The words of one class.
     pub(super) n_words: usize,
@@ -49,6 +49,11 @@ pub(super) struct Memberships {
 }
 
 impl Memberships {
+    /// The words that one class takes, for so many sets.
+    pub(super) fn words_per_class(n_sets: usize) -> usize {
+        n_sets.div_ceil(64)
+    }
+
     /// `sets` are the classes in each set.
     pub(super) fn new(
         circuit: &mut Circuit,
@@ -56,7 +61,7 @@ impl Memberships {
         n_classes: u32,
         sets: &[Vec<u32>],
     ) -> Self {
-        let n_words = sets.len().div_ceil(64);
+        let n_words = Self::words_per_class(sets.len());
         let mut words = vec![0; n_words * n_classes as usize];
         for (set, classes) in sets.iter().enumerate() {
             for class in classes {

@@ -14,6 +14,8 @@ use super::objective::Link;
 use super::quantiser::{CategorySet, Classes, Codes, Quantiser, Ranks};
 use super::tree_plan::{TreePlan, TreePlanner};
 
+/// What a feature's category sets may take as a table of all classes (128 MiB).
+const MAX_MEMBERSHIP_WORDS: usize = 1 << 24;
 /// Rows of 64 bytes: what a block may take for its scratch (16 MiB). With more, XGBoost's own traversal is as fast.
 const MAX_ROWS: usize = 1 << 18;
 
@@ -141,6 +143,14 @@ fn uses(ensemble: &Ensemble) -> Result<Vec<Option<Uses>>, Unsupported> {
     for (feature, uses) in uses.iter().enumerate() {
         if uses
             .as_ref()
+            .is_some_and(|uses| uses.membership_words() > MAX_MEMBERSHIP_WORDS)
+        {
+            return Err(Unsupported(format!(
+                "feature {feature} has too many levels and splits"
+            )));
+        }
+        if uses
+            .as_ref()
             .is_some_and(|uses| !uses.thresholds.is_empty() && !uses.sets.is_empty())
         {
             return Err(Unsupported(format!(
@@ -162,6 +172,18 @@ impl Uses {
                 self.sets.insert(category_set(tree, range, split));
             }
         }
+    }
+
+    /// The most words that the table of memberships may have: no more classes than categories in the sets, and two.
+    fn membership_words(&self) -> usize {
+        let n_categories: usize = self.sets.iter().map(|set| set.categories.len()).sum();
+        let largest = self
+            .sets
+            .iter()
+            .filter_map(|set| set.categories.last())
+            .max();
+        let n_classes = n_categories.min(largest.map_or(0, |largest| *largest as usize + 1)) + 2;
+        n_classes * Memberships::words_per_class(self.sets.len())
     }
 
     /// How a missing value is coded: as the lowest or highest rank where every node sends it the same way, else as a
@@ -193,11 +215,15 @@ impl Uses {
         let (classes, classes_of_set) = Classes::new(&sets);
         let bits = bits_for(classes.count - 1);
         let quantiser = match bits > Lookups::MAX_BITS as usize {
-            true => Quantiser {
-                plane,
-                bits: 0,
-                codes: Codes::Column(column, classes),
-            },
+            true => {
+                let size = Memberships::words_per_class(sets.len()) as u32;
+                let codes = Codes::Column(column, classes.scaled(size));
+                Quantiser {
+                    plane,
+                    bits: 0,
+                    codes,
+                }
+            }
             false => Quantiser {
                 plane,
                 bits,

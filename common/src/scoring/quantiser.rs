@@ -19,7 +19,8 @@ pub(super) enum Codes {
     Ranks(Ranks),
     /// The class of the category.
     Classes(Classes),
-    /// The class of the category, among so many that it is kept as a number, in a column of its own.
+    /// The class of the category, among so many that it is kept as a number, in a column of its own: multiplied by
+    /// the size of what is known about a class.
     Column(usize, Classes),
 }
 
@@ -123,6 +124,13 @@ impl Classes {
             },
             classes_of_set,
         )
+    }
+
+    /// The same with all codes multiplied.
+    pub(super) fn scaled(mut self, factor: u32) -> Self {
+        self.of_category.iter_mut().for_each(|code| *code *= factor);
+        self.missing *= factor;
+        self
     }
 
     /// The class of one value, as XGBoost takes it for a category (`common::Decision`): cut to an integer; negative or

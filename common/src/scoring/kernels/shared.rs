@@ -87,14 +87,15 @@ macro_rules! scoring_kernel {
         $(#[$attribute])*
         fn transpose_memberships(memberships: &Memberships, classes: &[u32], rows: &mut [BitRow]) {
             let rows = &mut rows[memberships.first_row as usize..][..64 * memberships.n_words];
+            let mut squares = [[0; 64]; BitRow::WORDS];
             for (number, rows) in rows.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-                for (word, classes) in classes.as_chunks::<64>().0.iter().enumerate() {
-                    let of_class = |class: u32| memberships.words[class as usize * memberships.n_words + number];
-                    let mut square = classes.map(of_class);
-                    transpose_square(&mut square);
-                    for (row, bits) in rows.iter_mut().zip(square) {
-                        row.0[word] = bits;
-                    }
+                let words = &memberships.words[number..];
+                for (square, classes) in squares.iter_mut().zip(classes.as_chunks::<64>().0) {
+                    *square = classes.map(|class| words[class as usize]);
+                    transpose_square(square);
+                }
+                for (index, row) in rows.iter_mut().enumerate() {
+                    row.0 = std::array::from_fn(|word| squares[word][index]);
                 }
             }
         }
