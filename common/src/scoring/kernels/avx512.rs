@@ -254,8 +254,8 @@ fn rank_in_registers<const BITS: usize, const LAST: usize>(
             let values = load_floats(values);
             let is_missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(values, values);
             let mut rank = _mm512_setzero_si512();
-            for level in 0..BITS {
-                let thresholds = look_up(&levels[level], level, rank);
+            for (level, registers) in levels.iter().enumerate() {
+                let thresholds = look_up(registers, level, rank);
                 let reached = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(values, thresholds);
                 rank = _mm512_add_epi32(rank, rank);
                 rank = _mm512_mask_add_epi32(rank, reached, rank, _mm512_set1_epi32(1));
