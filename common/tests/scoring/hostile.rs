@@ -104,12 +104,12 @@ fn any_byte_may_be_wrong() {
         for flip in [1, 0x80, 0xff, 1 << random.below(8)] {
             let mut changed = model.clone();
             changed[at] ^= flip;
-            if let Ok(scorer) =
-                Ensemble::from_ubj(&changed).map_err(drop).and_then(|it| Scorer::compile(&it).map_err(drop))
-            {
-                if scorer.n_features() == head.len() {
-                    scorer.predict(&head, &mut out);
-                }
+            let Ok(ensemble) = Ensemble::from_ubj(&changed) else {
+                continue;
+            };
+            match Scorer::compile(&ensemble) {
+                Ok(scorer) if scorer.n_features() == head.len() => scorer.predict(&head, &mut out),
+                _ => {}
             }
         }
     }

@@ -25,8 +25,10 @@ impl Table {
 }
 
 fn check(code: i32) {
+    // SAFETY: takes nothing.
+    let text = unsafe { sys::XGBGetLastError() };
     // SAFETY: the error text is a C string that lives until this thread's next call.
-    let text = unsafe { CStr::from_ptr(sys::XGBGetLastError()) };
+    let text = unsafe { CStr::from_ptr(text) };
     assert_eq!(code, 0, "{}", text.to_string_lossy());
 }
 

@@ -31,7 +31,10 @@ impl IdKeys {
     /// [`common::Error::Data`] where the column can be no id.
     pub fn of(ids: &Series) -> Result<Self> {
         let is_whole = ColumnKind::of(ids.dtype()) == ColumnKind::Integer && *ids.dtype() != DataType::UInt64;
-        if is_whole && let Ok(whole) = ids.cast(&DataType::Int64) && let Ok(whole) = whole.i64() {
+        if is_whole
+            && let Ok(whole) = ids.cast(&DataType::Int64)
+            && let Ok(whole) = whole.i64()
+        {
             return Ok(Self::Whole(whole.iter().map(|id| id.map(i64::cast_unsigned)).collect()));
         }
         let text = ids_as_text(ids)?;
