@@ -14,6 +14,8 @@ pub mod features;
 
 pub mod xgboost;
 
+pub mod scoring;
+
 pub mod evaluation;
 
 pub mod registry;

@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use common::registry::{FORMAT_VERSION, ModelRun, ModelStore, resolve};
 use common::run::{Limits, RunId, Shutdown, now_rfc3339};
+use common::storage::Location;
 use common::table::Dataset;
 use common::telemetry::{Metric, Outcome, Summary, Telemetry, Unit};
 use common::{Error, Result};
@@ -31,6 +32,7 @@ use crate::manifest::{Plan, RunRecords, Totals};
 use crate::read::{InputBatch, PART_ROWS};
 use crate::score::{ScoredBatch, Scorer};
 use crate::settings::{Duplicates, Settings};
+use crate::write::ids::SeenIds;
 use crate::write::{Assembler, PartRecord, PartWriter};
 
 /// Parts being encoded and uploaded while the next one is scored.
@@ -84,7 +86,7 @@ fn line(outcome: &Outcome) -> Vec<u8> {
     format!("{}\n", outcome.json()).into_bytes()
 }
 
-/// The flow. `owns_records` becomes true once the run's records are known to be this run's to write.
+/// The flow. `owns_records` becomes true once a failure of this run belongs into its `result.json`.
 async fn predict(
     settings: &Settings,
     context: &Context,
@@ -97,12 +99,14 @@ async fn predict(
     if let Some(plan) = &earlier {
         refuse_other_settings(plan, settings, records)?;
     }
-    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
-    let model_run = model_run(settings, &models, earlier.as_ref()).await?;
-    if let Some(outcome) = records.finished().await? {
-        finish_again(settings, records, &outcome, &model_run).await?;
+    if let (Some(outcome), Some(plan)) = (records.finished().await?, &earlier) {
+        refuse_replaced_input(plan, settings, records).await?;
+        finish_again(settings, records, &outcome, &ModelRun::from_path(&plan.model)?).await?;
         return Ok(outcome);
     }
+    *owns_records = true;
+    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
+    let model_run = model_run(settings, &models, earlier.as_ref()).await?;
     let model = Model::load(&models, model_run).await?;
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
@@ -110,13 +114,12 @@ async fn predict(
     let dataset = Arc::new(Dataset::open(&settings.input).await?);
     check_input(settings, &dataset, &model)?;
     if let Some(plan) = &earlier {
-        refuse_other_input(plan, &dataset, records)?;
+        refuse_other_input(plan, settings, &dataset, records)?;
     }
     let plan = records.begin(new_plan(settings, context, &dataset, &model)).await?;
     if plan.model != model.run.path() {
         return Err(Error::Setting(format!("run {} is under way with another model: start it again", plan.run_id)));
     }
-    *owns_records = true;
 
     let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
     let writer = PartWriter {
@@ -215,8 +218,9 @@ async fn score_parts(
         batches.map_ok(|batch| score_batch(Arc::clone(scorer), batch, &is_finished)).try_buffered(in_flight).boxed();
     let progress = context.telemetry.progress("scoring", Unit::Items("rows"), dataset.row_count());
     let sources = dataset.objects.iter().map(|object| object.meta.key.clone()).collect();
-    let allow = settings.duplicates == Duplicates::Allow;
-    let mut assembler = Assembler::new(allow, sources, scorer.model.new_tallies());
+    let expected_rows = dataset.row_count().and_then(|rows| usize::try_from(rows).ok());
+    let seen = (settings.duplicates == Duplicates::Reject).then(|| SeenIds::expecting(expected_rows.unwrap_or(0)));
+    let mut assembler = Assembler::new(seen, sources, scorer.model.new_tallies());
     let mut uploads = Uploads { writer, under_way: VecDeque::new(), records: finished.into_values().collect() };
     while let Some(batch) = scored.try_next().await? {
         progress.advance(batch.keys.len() as u64);
@@ -378,7 +382,7 @@ fn refuse_other_settings(plan: &Plan, settings: &Settings, records: &RunRecords)
     )))
 }
 
-fn refuse_other_input(plan: &Plan, dataset: &Dataset, records: &RunRecords) -> Result<()> {
+fn refuse_other_input(plan: &Plan, settings: &Settings, dataset: &Dataset, records: &RunRecords) -> Result<()> {
     let now = manifest::input_objects(dataset);
     if plan.input == now {
         return Ok(());
@@ -388,11 +392,26 @@ fn refuse_other_input(plan: &Plan, dataset: &Dataset, records: &RunRecords) -> R
         .iter()
         .find(|object| !now.contains(object))
         .or(now.iter().find(|object| !plan.input.contains(object)));
-    Err(Error::Data(format!(
-        "the input changed since run {} began: {}/{} is not what it was ({}); start a run with another run id",
+    Err(other_input(plan, &settings.input, changed.map_or("", |object| object.key.as_str()), records))
+}
+
+/// A complete run needs its input no more; but where there is another one now, its result is not the one asked for.
+async fn refuse_replaced_input(plan: &Plan, settings: &Settings, records: &RunRecords) -> Result<()> {
+    let Ok(data) = common::storage::open_data(&settings.input).await else { return Ok(()) };
+    let was = |object: &manifest::InputObject| (object.key.clone(), object.size, object.version.clone());
+    let is = |object: &common::storage::ObjectMeta| (object.key.clone(), object.size, object.version.0.clone());
+    let then: std::collections::BTreeSet<_> = plan.input.iter().map(was).collect();
+    let now: std::collections::BTreeSet<_> = data.objects.iter().map(is).collect();
+    match then.symmetric_difference(&now).next() {
+        None => Ok(()),
+        Some((key, ..)) => Err(other_input(plan, &settings.input, key, records)),
+    }
+}
+
+fn other_input(plan: &Plan, input: &Location, key: &str, records: &RunRecords) -> Error {
+    Error::Data(format!(
+        "the input changed since run {} began: {input}/{key} is not what it was ({}); start a run with another run id",
         plan.run_id,
-        dataset.location,
-        changed.map_or("", |object| object.key.as_str()),
         records.location_of(&records.key("plan.json"))
-    )))
+    ))
 }

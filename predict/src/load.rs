@@ -1,10 +1,11 @@
 //! Step 1: the model, verified byte by byte and by its golden rows.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use common::features::encode::Encoder;
 use common::features::quality::{FeatureTally, Statistics};
 use common::registry::{LoadedModel, Metadata, ModelRun, ModelStore, load_run};
+use common::scoring::{Ensemble, EnsembleError, RankBlock, Scorer};
 use common::xgboost::{Booster, Column};
 use common::{Error, Result};
 
@@ -18,7 +19,7 @@ pub struct Model {
     /// Its features, ready to encode.
     pub encoder: Encoder,
     /// Its trees.
-    pub booster: Booster,
+    pub engine: Engine,
     statistics: Vec<Arc<Statistics>>,
 }
 
@@ -31,15 +32,10 @@ impl Model {
     pub async fn load(models: &ModelStore, run: ModelRun) -> Result<Self> {
         let LoadedModel { run, metadata, model, .. } = load_run(models, run).await?;
         let location = models.location_of(&models.key(&run.path()));
-        common::xgboost::check_version()?;
-        let mut booster = Booster::load(&model)
-            .map_err(|error| Error::Model(format!("{location}/model.ubj cannot be loaded: {error}")))?;
-        // Batches are scored side by side, each on one thread.
-        booster.set_threads(1)?;
-        check_golden_rows(&booster, &metadata, &location)?;
+        let engine = Engine::load(&model, &metadata, &location)?;
         let encoder = Encoder::bind(&metadata.features, &metadata.spec.ranges)?;
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();
-        Ok(Self { run, metadata, encoder, booster, statistics })
+        Ok(Self { run, metadata, encoder, engine, statistics })
     }
 
     /// Tallies with nothing counted yet, one per feature.
@@ -49,12 +45,76 @@ impl Model {
     }
 }
 
-fn check_golden_rows(booster: &Booster, metadata: &Metadata, location: &str) -> Result<()> {
-    let columns = metadata.golden.columns();
-    let columns: Vec<Column<'_>> = columns.iter().map(|column| Column::from(column.as_slice())).collect();
-    let predictions = booster
-        .predict_columns(&columns, 0..0)
-        .map_err(|error| Error::Model(format!("{location}: the golden rows cannot be scored: {error}")))?;
+/// What turns encoded rows into predictions, the same bits either way.
+#[derive(Debug)]
+pub enum Engine {
+    /// The compiled trees.
+    Compiled(Compiled),
+    /// XGBoost itself, for models that the compiler does not cover.
+    Xgboost(Booster),
+}
+
+/// Compiled trees, and blocks of memory that batches take turns with.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The trees.
+    pub scorer: Scorer,
+    blocks: Mutex<Vec<RankBlock>>,
+}
+
+impl Compiled {
+    /// A block for at least `rows` rows, used before where there is one.
+    #[must_use]
+    pub fn take_block(&self, rows: usize) -> RankBlock {
+        let free = self.blocks.lock().map(|mut blocks| blocks.pop()).unwrap_or_default();
+        free.filter(|block| block.rows() >= rows).unwrap_or_else(|| self.scorer.new_block(rows))
+    }
+
+    /// Gives a block back.
+    pub fn return_block(&self, block: RankBlock) {
+        if let Ok(mut blocks) = self.blocks.lock() {
+            blocks.push(block);
+        }
+    }
+}
+
+impl Engine {
+    /// Checks the model's bytes, compiles them and has every engine that could be used score the golden rows.
+    fn load(model: &[u8], metadata: &Metadata, location: &str) -> Result<Self> {
+        let ensemble = Ensemble::from_ubj(model);
+        if let Err(EnsembleError::Damaged(problem)) = &ensemble {
+            return Err(Error::Model(format!("{location}/model.ubj is damaged: {problem}; train again")));
+        }
+        common::xgboost::check_version()?;
+        let mut booster = Booster::load(model)
+            .map_err(|error| Error::Model(format!("{location}/model.ubj cannot be loaded: {error}")))?;
+        // Batches are scored side by side, each on one thread.
+        booster.set_threads(1)?;
+        let columns = metadata.golden.columns();
+        let slices: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
+        let golden: Vec<Column<'_>> = slices.iter().map(|column| Column::from(*column)).collect();
+        let by_xgboost = booster
+            .predict_columns(&golden, 0..0)
+            .map_err(|error| Error::Model(format!("{location}: the golden rows cannot be scored: {error}")))?;
+        check_golden_rows(&by_xgboost, metadata, location)?;
+        let compiled = ensemble.map_err(|error| error.to_string());
+        let scorer = match compiled.and_then(|trees| Scorer::compile(&trees).map_err(|error| error.to_string())) {
+            Ok(scorer) if scorer.n_features() == slices.len() => scorer,
+            Ok(_) => return Err(Error::Model(format!("{location}/model.ubj does not fit its metadata; train again"))),
+            Err(reason) => {
+                tracing::warn!("{reason}: scoring with XGBoost itself, which takes several times as long");
+                return Ok(Self::Xgboost(booster));
+            }
+        };
+        let mut by_us = vec![0.0; metadata.golden.rows.len()];
+        scorer.predict(&slices, &mut by_us);
+        check_golden_rows(&by_us, metadata, location)?;
+        tracing::debug!(instructions = ?scorer.instruction_set(), "trees compiled");
+        Ok(Self::Compiled(Compiled { scorer, blocks: Mutex::default() }))
+    }
+}
+
+fn check_golden_rows(predictions: &[f32], metadata: &Metadata, location: &str) -> Result<()> {
     let differs = |(here, there): (&f32, &f32)| here.to_bits() != there.to_bits();
     let Some(row) = predictions.iter().zip(&metadata.golden.predictions).position(differs) else { return Ok(()) };
     Err(Error::Model(format!(

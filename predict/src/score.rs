@@ -4,12 +4,12 @@ use common::features::clip::final_prediction;
 use common::features::encode::BadRows;
 use common::features::quality::FeatureTally;
 use common::table::ColumnSource;
-use common::xgboost::Column;
+use common::xgboost::{Booster, Column};
 use common::{Error, Result};
 use polars::prelude::Series;
 
-use crate::load::Model;
-use crate::read::InputBatch;
+use crate::load::{Compiled, Engine, Model};
+use crate::read::{BatchColumns, InputBatch};
 use crate::write::ids::IdKeys;
 
 /// The rows of a batch with their predictions.
@@ -82,20 +82,54 @@ impl Scorer {
         let mut bad = BadRows::none(columns.rows());
         batch.malformed.iter().for_each(|&row| bad.mark(row));
         let mut tallies = self.model.new_tallies();
-        let mut matrix = Vec::with_capacity(self.model.encoder.len());
-        for (index, tally) in tallies.iter_mut().enumerate() {
-            let mut values = Vec::new();
-            self.model.encoder.encode(index, columns, &mut values, tally, &mut bad)?;
-            matrix.push(values);
-        }
-        let predictions = self.predict(&matrix)?;
+        let outputs = match &self.model.engine {
+            Engine::Compiled(compiled) => self.score_compiled(compiled, columns, &mut tallies, &mut bad)?,
+            Engine::Xgboost(booster) => self.score_by_xgboost(booster, columns, &mut tallies, &mut bad)?,
+        };
+        let predictions = self.finish(outputs)?;
         let carried = self.carry.iter().map(|name| columns.column(name)).collect::<Result<_>>()?;
         Ok(Scores { predictions, bad, tallies, carried })
     }
 
-    fn predict(&self, matrix: &[Vec<f32>]) -> Result<Vec<f64>> {
-        let columns: Vec<Column<'_>> = matrix.iter().map(|column| Column::from(column.as_slice())).collect();
-        let outputs = self.model.booster.predict_columns(&columns, 0..0)?;
+    /// Each column is encoded and quantised while it is in the cache; no matrix of the batch is ever built.
+    fn score_compiled(
+        &self,
+        compiled: &Compiled,
+        columns: &BatchColumns,
+        tallies: &mut [FeatureTally],
+        bad: &mut BadRows,
+    ) -> Result<Vec<f32>> {
+        let rows = columns.rows();
+        let mut block = compiled.take_block(rows);
+        let mut values = Vec::with_capacity(rows);
+        for (index, tally) in tallies.iter_mut().enumerate() {
+            self.model.encoder.encode(index, columns, &mut values, tally, bad)?;
+            compiled.scorer.quantise(index, &values, 0, &mut block);
+        }
+        let mut outputs = vec![0.0; rows];
+        compiled.scorer.score(&mut block, &mut outputs);
+        compiled.return_block(block);
+        Ok(outputs)
+    }
+
+    fn score_by_xgboost(
+        &self,
+        booster: &Booster,
+        columns: &BatchColumns,
+        tallies: &mut [FeatureTally],
+        bad: &mut BadRows,
+    ) -> Result<Vec<f32>> {
+        let mut matrix = Vec::with_capacity(tallies.len());
+        for (index, tally) in tallies.iter_mut().enumerate() {
+            let mut values = Vec::new();
+            self.model.encoder.encode(index, columns, &mut values, tally, bad)?;
+            matrix.push(values);
+        }
+        let matrix: Vec<Column<'_>> = matrix.iter().map(|column| Column::from(column.as_slice())).collect();
+        Ok(booster.predict_columns(&matrix, 0..0)?)
+    }
+
+    fn finish(&self, outputs: Vec<f32>) -> Result<Vec<f64>> {
         if let Some(output) = outputs.iter().find(|output| !output.is_finite()) {
             return Err(Error::Model(format!(
                 "the model predicts {output}, which is no finite number: train it again"

@@ -62,15 +62,23 @@ pub struct FitContext<'a> {
     pub telemetry: &'a Telemetry,
 }
 
-/// The parameters of a run: defaults, under the spec's, under the settings'.
+/// The parameters as far as they do not depend on the data: defaults, under the spec's, under the settings'.
 ///
 /// # Errors
 /// [`Error::Setting`] for a parameter that is unknown, the program's own or of a wrong value.
-pub fn parameters(settings: &Settings, spec: &Spec, features: &[Feature]) -> Result<Params> {
+pub fn given_parameters(settings: &Settings, spec: &Spec) -> Result<Params> {
     let defaults = Params::parse([("eta", "0.1"), ("max_depth", "6"), ("objective", "reg:squarederror")])?;
     let from_spec = Params::parse(spec.model.iter())?;
     let from_settings = Params::parse(settings.param.iter().map(|(name, value)| (name, value)))?;
-    let mut params = defaults.merged(from_spec).merged(from_settings);
+    Ok(defaults.merged(from_spec).merged(from_settings))
+}
+
+/// The parameters of a run.
+///
+/// # Errors
+/// As [`given_parameters`].
+pub fn parameters(settings: &Settings, spec: &Spec, features: &[Feature]) -> Result<Params> {
+    let mut params = given_parameters(settings, spec)?;
     if !spec.monotone.is_empty() {
         let sign = |feature: &Feature| spec.monotone.get(&feature.name).map_or(0, |monotone| monotone.sign());
         let signs: Vec<i8> = features.iter().map(sign).collect();

@@ -63,7 +63,10 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     };
     summary.set("model_location", folder.location());
     let mut owns_folder = false;
-    let trained = train(&settings, &context, &folder, &mut summary, &mut owns_folder).await;
+    let trained = tokio::select! {
+        trained = train(&settings, &context, &folder, &mut summary, &mut owns_folder) => trained,
+        () = context.shutdown.requested() => context.shutdown.check(&context.run_id).map(|()| summary.succeeded()),
+    };
     let outcome = match trained {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -77,7 +80,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     (outcome, context.telemetry)
 }
 
-/// The flow. `owns_folder` becomes true once the run's folder is known to be this run's to write.
+/// The flow. `owns_folder` is true while a failure of this run belongs into the folder's `result.json`.
 async fn train(
     settings: &Settings,
     context: &Context,
@@ -88,6 +91,7 @@ async fn train(
     let started = Instant::now();
     common::xgboost::check_version()?;
     let spec = read_spec(settings).await?;
+    fit::given_parameters(settings, &spec)?;
     let identity = identity(settings, &spec);
     let finished = folder.finished().await?;
     let earlier = folder.plan().await?;
@@ -95,8 +99,9 @@ async fn train(
         refuse_other_settings(plan, &identity, folder)?;
     }
     if let Some(outcome) = finished {
-        return finish_again(folder, outcome, &identity).await;
+        return finish_again(settings, folder, outcome, &identity).await;
     }
+    *owns_folder = !settings.check;
     let threads = earlier.as_ref().map_or(context.limits.threads.value, |plan| plan.threads);
 
     tracing::info!("reading {}", settings.train_data);
@@ -104,7 +109,6 @@ async fn train(
     if let Some(plan) = &earlier {
         refuse_other_input(plan, &data, folder)?;
     }
-    *owns_folder = !settings.check;
     summary.set("rows_train", data.train.len()).set("rows_test", data.test.len());
     summary.set("rows_dropped", json!(data.dropped));
     log_rows(&data);
@@ -154,6 +158,8 @@ async fn train(
     summary.set("training_seconds", started.elapsed().as_secs_f64());
     summary.set("metadata_sha256", metadata_sha256.as_str()).set("model_sha256", metadata.model_sha256.as_str());
     emit_metrics(context, &evaluation, &data, quality, started.elapsed().as_secs_f64());
+    // From here on the result is written with the verdict, and then stands whatever becomes of the pointers.
+    *owns_folder = false;
     conclude(folder, &judgement.verdict, &evaluation, summary).await
 }
 
@@ -188,7 +194,12 @@ async fn publish_pointers(folder: &RunFolder, outcome: &Outcome) -> Result<()> {
 }
 
 /// A run id that is complete ends with what it came to; if it was stopped just before its pointers moved, they move now.
-async fn finish_again(folder: &RunFolder, outcome: Outcome, identity: &serde_json::Value) -> Result<Outcome> {
+async fn finish_again(
+    settings: &Settings,
+    folder: &RunFolder,
+    outcome: Outcome,
+    identity: &serde_json::Value,
+) -> Result<Outcome> {
     if let Some(metrics) = folder.get("metrics.json").await? {
         let metrics: serde_json::Value = serde_json::from_slice(&metrics)
             .map_err(|error| Error::Model(format!("{}/metrics.json is damaged: {error}", folder.location())))?;
@@ -196,6 +207,7 @@ async fn finish_again(folder: &RunFolder, outcome: Outcome, identity: &serde_jso
             return Err(other_settings(folder));
         }
     }
+    refuse_replaced_input(settings, folder).await?;
     if folder.is_under_way().await? {
         if outcome.exit_code() == 0 {
             publish_pointers(folder, &outcome).await?;
@@ -262,14 +274,29 @@ fn other_settings(folder: &RunFolder) -> Error {
 }
 
 fn refuse_other_input(plan: &TrainPlan, data: &TrainingData, folder: &RunFolder) -> Result<()> {
-    if plan.objects_sha256 == data.objects_sha256 {
-        return Ok(());
+    if plan.objects_sha256 == data.objects_sha256 { Ok(()) } else { Err(other_input(folder)) }
+}
+
+/// A complete run needs its input no more; but where there is another one now, its result is not the one asked for.
+async fn refuse_replaced_input(settings: &Settings, folder: &RunFolder) -> Result<()> {
+    let Some(metadata) = folder.get("metadata.json").await? else { return Ok(()) };
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata)
+        .map_err(|error| Error::Model(format!("{}/metadata.json is damaged: {error}", folder.location())))?;
+    let mut objects = Vec::new();
+    for location in std::iter::once(&settings.train_data).chain(&settings.test_data) {
+        let Ok(data) = common::storage::open_data(location).await else { return Ok(()) };
+        objects.extend(data.objects);
     }
-    Err(Error::Data(format!(
+    let is_same = metadata["data"]["objects_sha256"] == read::fingerprint(objects.iter());
+    if is_same { Ok(()) } else { Err(other_input(folder)) }
+}
+
+fn other_input(folder: &RunFolder) -> Error {
+    Error::Data(format!(
         "the input changed since run {} began ({}): start a run with another run id",
         folder.run().run_id,
         folder.location()
-    )))
+    ))
 }
 
 fn log_rows(data: &TrainingData) {

@@ -9,6 +9,7 @@ use train::settings::{Arguments, Settings};
 use train::{Context, models};
 
 fn main() -> ExitCode {
+    common::run::openmp::wait_passively();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {

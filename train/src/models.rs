@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use common::Result;
 use common::registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
 use common::run::{Limits, RunId};
 use common::telemetry::{Config, Program, Summary, Telemetry};
+use common::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::settings::{ModelsAction, ModelsArguments};
@@ -17,7 +17,7 @@ pub fn main(arguments: &ModelsArguments) -> ExitCode {
     let telemetry = Telemetry::start(Config {
         program: Program::Train,
         environment: String::new(),
-        model_name: arguments.store.model_name.clone(),
+        model_name: arguments.model_name.clone(),
         run_id: run_id.clone(),
         log_format: None,
     });
@@ -27,7 +27,7 @@ pub fn main(arguments: &ModelsArguments) -> ExitCode {
     };
     common::run::runtime::block_on(&limits, telemetry, async |telemetry| {
         let mut summary = Summary::new(&run_id);
-        summary.set("model_name", arguments.store.model_name.as_str());
+        summary.set("model_name", arguments.model_name.as_str());
         let outcome = match act(arguments, &mut summary).await {
             Ok(()) => summary.succeeded(),
             Err(error) => summary.failed(&error),
@@ -37,8 +37,10 @@ pub fn main(arguments: &ModelsArguments) -> ExitCode {
 }
 
 async fn act(arguments: &ModelsArguments, summary: &mut Summary) -> Result<()> {
-    let store = arguments.store.models.open().await?;
-    let models = ModelStore::new(store, &arguments.store.model_name);
+    let location = arguments.models.as_ref().ok_or_else(|| {
+        Error::Setting("--models (MODELS) is not set: name the model store, such as s3://bucket/models".to_owned())
+    })?;
+    let models = ModelStore::new(location.open().await?, &arguments.model_name);
     match &arguments.action {
         ModelsAction::List => list(&models, summary).await,
         ModelsAction::Show { model } => show(&models, model, summary).await,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use common::features::encode::values::as_numbers;
 use common::features::spec::Spec;
 use common::run::Limits;
-use common::storage::Location;
+use common::storage::{Location, ObjectMeta};
 use common::table::ids::ids_as_text;
 use common::table::{ColumnKind, Dataset, LoadableTable, TableSchema};
 use common::{Error, Result};
@@ -113,7 +113,8 @@ pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits) -> Result<T
         return Err(nothing_left(&settings.train_data, &tables[0], &dropped, &target, &id));
     }
     let id_type = tables[0].schema().require(&id, &settings.train_data.to_string())?.kind;
-    let objects_sha256 = fingerprint(&tables);
+    let objects_sha256 =
+        fingerprint(tables.iter().flat_map(|table| &table.dataset().objects).map(|object| &object.meta));
     Ok(TrainingData { tables, train, test, dropped, id, id_type, target, objects_sha256 })
 }
 
@@ -299,12 +300,11 @@ fn nothing_left(location: &Location, table: &LoadableTable, dropped: &Dropped, t
     ))
 }
 
-fn fingerprint(tables: &[LoadableTable]) -> String {
+/// SHA-256 over names, sizes and versions of objects.
+pub fn fingerprint<'a>(objects: impl Iterator<Item = &'a ObjectMeta>) -> String {
     let mut digest = Sha256::new();
-    for table in tables {
-        for object in &table.dataset().objects {
-            digest.update(format!("{}\0{}\0{}\n", object.meta.key, object.meta.size, object.meta.version.0));
-        }
+    for object in objects {
+        digest.update(format!("{}\0{}\0{}\n", object.key, object.size, object.version.0));
     }
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

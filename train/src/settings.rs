@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
 use common::registry::Selector;
 use common::run::id::ModelVersion;
-use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, env, finite};
+use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, env, finite, model_name};
 use common::storage::Location;
 
 /// What `train` was asked to do.
@@ -55,9 +55,12 @@ pub struct ModelsArguments {
     /// What to do
     #[command(subcommand)]
     pub action: ModelsAction,
-    /// Which store
-    #[command(flatten)]
-    pub store: ModelStoreArgs,
+    /// The model store: s3://bucket/prefix, file:///path or a path
+    #[arg(long, env = env::MODELS, hide_env_values = true, value_name = "LOCATION", global = true)]
+    pub models: Option<Location>,
+    /// Name of the models
+    #[arg(long, env = env::MODEL_NAME, hide_env_values = true, default_value = "engagement", value_parser = model_name, global = true)]
+    pub model_name: String,
 }
 
 /// What to do with a store of models.

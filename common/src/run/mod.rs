@@ -5,6 +5,7 @@ pub mod ecs;
 mod http;
 pub mod id;
 pub mod limits;
+pub mod openmp;
 pub mod runtime;
 pub mod shutdown;
 pub mod usage;

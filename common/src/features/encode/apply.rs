@@ -171,7 +171,7 @@ impl BoundFeature {
             self.push_levels(levels.iter(), out, tally);
         } else {
             let numbers = column_numbers(&column, kind, source.is_untyped_text(), bad)?;
-            self.push_numbers(&numbers, out, tally);
+            self.push_numbers(numbers, out, tally);
         }
         Ok(())
     }
@@ -187,23 +187,18 @@ impl BoundFeature {
         let columns = ExpressionColumns::load(&self.feature.inputs, source, bad)?;
         let derived = expression.evaluate(&columns, source.rows());
         match derived.map_err(|error| Error::Data(error.to_string()))? {
-            Derived::Number(numbers) => self.push_numbers(&numbers, out, tally),
+            Derived::Number(numbers) => self.push_numbers(numbers, out, tally),
             Derived::Text(levels) => self.push_levels(levels.into_iter(), out, tally),
         }
         Ok(())
     }
 
-    fn push_numbers(&self, numbers: &[f64], out: &mut Vec<f32>, tally: &mut FeatureTally) {
-        let as_of = match self.feature.kind {
-            Kind::Date { as_of } => as_of,
-            _ => None,
-        };
-        for &number in numbers {
-            let value = as_of.map_or(number, |as_of| as_of - number);
-            let narrow = as_f32(value);
-            tally.count_number(value, narrow, &self.range);
-            out.push(narrow);
+    fn push_numbers(&self, mut numbers: Vec<f64>, out: &mut Vec<f32>, tally: &mut FeatureTally) {
+        if let Kind::Date { as_of: Some(as_of) } = self.feature.kind {
+            numbers.iter_mut().for_each(|number| *number = as_of - *number);
         }
+        out.extend(numbers.iter().map(|number| as_f32(*number)));
+        tally.count_numbers(&numbers, out, &self.range);
     }
 
     fn push_levels<'a>(

@@ -7,6 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::{Statistics, population_stability_index};
 use crate::features::spec::Range;
 
+/// Values of 32 bits of which a run stays in the first-level cache.
+const CACHED_VALUES: usize = 4096;
+
+/// How many values a condition holds for, counted so that the compiler uses vector instructions.
+fn count<T>(values: &[T], holds: impl Fn(&T) -> bool) -> u64 {
+    let short_runs = values.chunks(CACHED_VALUES);
+    short_runs.map(|run| u64::from(run.iter().map(|value| u32::from(holds(value))).sum::<u32>())).sum()
+}
+
 /// What the cells of one feature were like. Tallies of batches add up to the tally of the run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FeatureTally {
@@ -34,19 +43,39 @@ impl FeatureTally {
         Self { rows: 0, missing: 0, infinite: 0, out_of_range: 0, unseen: 0, bins, statistics }
     }
 
-    /// Counts a number: as it came, and as the matrix has it (NaN where it is missing or not finite).
-    #[inline]
-    pub fn count_number(&mut self, value: f64, narrow: f32, range: &Range) {
-        self.rows += 1;
-        if value.is_nan() {
-            self.missing += 1;
-        } else if narrow.is_nan() {
-            self.infinite += 1;
-        } else if !range.contains(value) {
-            self.out_of_range += 1;
+    /// Counts numbers: as they came, and as the matrix has them (NaN where missing or not finite).
+    pub fn count_numbers(&mut self, values: &[f64], narrow: &[f32], range: &Range) {
+        let missing = count(values, |value| value.is_nan());
+        let unusable = count(narrow, |value| value.is_nan());
+        self.rows += values.len() as u64;
+        self.missing += missing;
+        self.infinite += unusable - missing;
+        if range.min.is_some() || range.max.is_some() {
+            let (low, high) = (range.min.unwrap_or(f64::NEG_INFINITY), range.max.unwrap_or(f64::INFINITY));
+            let outside =
+                |(value, narrow): (&f64, &f32)| u64::from((*value < low || *value > high) && narrow.is_finite());
+            self.out_of_range += values.iter().zip(narrow).map(outside).sum::<u64>();
         }
-        if let Some(statistics) = &self.statistics {
-            self.bins[statistics.bin_of(narrow)] += 1;
+        self.count_bins(narrow, unusable);
+    }
+
+    /// A bin's count is the difference of how many values lie above its two edges. Counting those, edge by edge over a
+    /// run of values that stays in the first-level cache, takes vector instructions and no branch.
+    fn count_bins(&mut self, values: &[f32], missing: u64) {
+        let Some(statistics) = &self.statistics else { return };
+        let edges = &statistics.edges;
+        let [bins @ .., missing_bin] = self.bins.as_mut_slice() else { return };
+        *missing_bin += missing;
+        let mut above_before = values.len() as u64 - missing;
+        let mut above = vec![0_u64; edges.len()];
+        for run in values.chunks(CACHED_VALUES) {
+            for (edge, above) in edges.iter().zip(&mut above) {
+                *above += count(run, |value| *value > *edge);
+            }
+        }
+        for (bin, above) in bins.iter_mut().zip(above.into_iter().chain([0])) {
+            *bin += above_before - above;
+            above_before = above;
         }
     }
 
@@ -115,11 +144,24 @@ mod tests {
     fn each_fault_is_counted_once_and_lowers_the_share() {
         let mut tally = FeatureTally::new(None);
         let range = Range { min: Some(0.0), max: Some(10.0) };
-        for value in [5.0, f64::NAN, f64::INFINITY, 11.0] {
-            tally.count_number(value, crate::features::encode::values::as_f32(value), &range);
-        }
+        let values = [5.0, f64::NAN, f64::INFINITY, 11.0];
+        tally.count_numbers(&values, &values.map(crate::features::encode::values::as_f32), &range);
         assert_eq!((tally.missing, tally.infinite, tally.out_of_range), (1, 1, 1));
         assert_eq!(tally.good_share(true), 0.25);
+    }
+
+    #[test]
+    fn bins_are_those_of_the_statistics() {
+        let training: Vec<f32> = (0..1000).map(|value| (value % 97) as f32).collect();
+        let statistics = Arc::new(Statistics::of_numbers(&training));
+        let narrow: Vec<f32> =
+            (0..10_000_u16).map(|value| if value % 7 == 0 { f32::NAN } else { f32::from(value % 131) }).collect();
+        let values: Vec<f64> = narrow.iter().map(|value| f64::from(*value)).collect();
+        let mut tally = FeatureTally::new(Some(Arc::clone(&statistics)));
+        tally.count_numbers(&values, &narrow, &Range::default());
+        let mut expected = vec![0_u64; statistics.bins()];
+        narrow.iter().for_each(|value| expected[statistics.bin_of(*value)] += 1);
+        assert_eq!(tally.bins, expected);
     }
 
     #[test]

@@ -1,0 +1,32 @@
+//! The compiled tree ensemble: XGBoost's predictions, every bit the same, many times faster.
+//!
+//! 1. *Codes, not values.* A value matters only by its rank among the thresholds that the model compares it with, a
+//!    category only by the sets that it is in. [`Scorer::quantise`] writes these codes as bit planes, straight from a
+//!    column, 64 rows to a word.
+//! 2. *Each condition once.* What a node asks is a Boolean function of a few planes; all distinct ones are computed
+//!    for 512 rows at a time by a circuit in which they share what they have in common.
+//! 3. *Bit-sliced descent.* The bits of the number of the leaf are chosen among the conditions of a tree's levels, for
+//!    512 rows at a time, without a branch.
+//! 4. *The same sum.* Leaves are added tree by tree in `f32`, from the base margin on, as XGBoost does.
+//!
+//! [`Ensemble::from_ubj`] reads a model and checks it; [`Scorer::compile`] compiles it for the best instruction set of
+//! the machine. Nothing here does I/O.
+
+mod block;
+mod circuit;
+mod ensemble;
+mod kernels;
+mod load;
+mod load_tree;
+mod objective;
+mod program;
+mod quantiser;
+mod scorer;
+mod tree_plan;
+mod ubj;
+
+pub use block::RankBlock;
+pub use ensemble::{Ensemble, EnsembleError, FeatureType};
+pub use kernels::InstructionSet;
+pub use objective::Link;
+pub use scorer::{Scorer, Unsupported};

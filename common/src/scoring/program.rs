@@ -1,0 +1,324 @@
+//! From an ensemble to what the kernels run: quantisers, one circuit for the conditions of all nodes, and per tree how
+//! its leaf is found.
+//!
+//! Rows are numbered through: zeros, ones, the bit planes of all features, the conditions, and what one tree needs for
+//! itself (the same rows for every tree).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::Unsupported;
+use super::circuit::{Circuit, FIRST_PLANE, Gate, Lookups, Memberships, Step};
+use super::ensemble::{Ensemble, Question, Split, Tree};
+use super::objective::Link;
+use super::quantiser::{CategorySet, Classes, Codes, Quantiser, Ranks};
+use super::tree_plan::{TreePlan, TreePlanner};
+
+/// What a feature's category sets may take as a table of all classes (128 MiB).
+const MAX_MEMBERSHIP_WORDS: usize = 1 << 24;
+/// Rows of 64 bytes: what a block may take for its scratch (16 MiB). With more, XGBoost's own traversal is as fast.
+const MAX_ROWS: usize = 1 << 18;
+
+#[derive(Debug)]
+pub(super) struct Program {
+    /// By feature; none where no node uses it.
+    pub(super) quantisers: Vec<Option<Quantiser>>,
+    pub(super) n_planes: usize,
+    /// The columns of features that have many classes.
+    pub(super) n_columns: usize,
+    pub(super) conditions: Conditions,
+    pub(super) trees: Vec<TreePlan>,
+    /// The gates of the trees that are not complete.
+    pub(super) tree_gates: Vec<Gate>,
+    /// Rows of conditions or leaf bits, as the plans of the trees refer to them.
+    pub(super) operands: Vec<u32>,
+    /// Leaf values, as the plans of the trees refer to them.
+    pub(super) leaves: Vec<f32>,
+    /// The first row that belongs to the tree at hand.
+    pub(super) first_tree_row: u32,
+    pub(super) n_rows: usize,
+    pub(super) base_margin: f32,
+    pub(super) link: Link,
+}
+
+/// How all conditions are computed. Gate `i` writes row `first_row + i`.
+#[derive(Debug)]
+pub(super) struct Conditions {
+    pub(super) first_row: u32,
+    pub(super) gates: Vec<Gate>,
+    pub(super) steps: Vec<Step>,
+}
+
+/// What all nodes ask of one feature.
+#[derive(Default)]
+struct Uses {
+    /// Thresholds as keys that sort as their values do, with the default directions (right) met.
+    thresholds: BTreeMap<u32, [bool; 2]>,
+    sets: BTreeSet<CategorySet>,
+}
+
+/// The row of each question of one feature.
+#[derive(Default)]
+struct Rows {
+    /// By the threshold's key and the default direction (right).
+    thresholds: BTreeMap<(u32, bool), u32>,
+    sets: BTreeMap<CategorySet, u32>,
+}
+
+impl Program {
+    pub(super) fn new(ensemble: &Ensemble) -> Result<Self, Unsupported> {
+        let Some(link) = ensemble.link else {
+            return Err(Unsupported(format!("the objective {} is not known", ensemble.objective)));
+        };
+        let uses = uses(ensemble)?;
+        let (quantisers, n_planes, n_columns) = quantisers(&uses);
+        let mut circuit = Circuit::new(FIRST_PLANE + n_planes as u32);
+        let mut steps = Vec::new();
+        let mut rows = Vec::new();
+        for (feature, quantiser) in uses.iter().zip(&quantisers) {
+            rows.push(match (feature, quantiser) {
+                (Some(feature), Some((quantiser, sets))) => feature.rows(&mut circuit, &mut steps, quantiser, sets),
+                _ => Rows::default(),
+            });
+        }
+        let first_tree_row = circuit.first_row + circuit.gates.len() as u32;
+        let mut planner = TreePlanner::new(first_tree_row);
+        for tree in &ensemble.trees {
+            planner.plan(tree, &|split| rows[split.feature].of(tree, split))?;
+        }
+        let n_rows = first_tree_row as usize + planner.n_rows;
+        if n_rows > MAX_ROWS {
+            return Err(Unsupported(format!("its trees ask {n_rows} different questions")));
+        }
+        Ok(Self {
+            quantisers: quantisers.into_iter().map(|both| both.map(|(quantiser, _)| quantiser)).collect(),
+            n_planes,
+            n_columns,
+            conditions: Conditions { first_row: circuit.first_row, gates: circuit.gates, steps },
+            trees: planner.trees,
+            tree_gates: planner.gates,
+            operands: planner.operands,
+            leaves: planner.leaves,
+            first_tree_row,
+            n_rows,
+            base_margin: ensemble.base_margin,
+            link,
+        })
+    }
+}
+
+/// The steps of the gates from `from` on: runs of one kind.
+fn gate_steps(gates: &[Gate], mut from: usize) -> Vec<Step> {
+    let runs = gates[from..].chunk_by(|one, next| one.kind() == next.kind());
+    let step = |run: &[Gate]| {
+        from += run.len();
+        Step::Gates(run[0].kind(), from - run.len()..from)
+    };
+    runs.map(step).collect()
+}
+
+fn uses(ensemble: &Ensemble) -> Result<Vec<Option<Uses>>, Unsupported> {
+    let mut uses: Vec<Option<Uses>> = std::iter::repeat_with(|| None).take(ensemble.n_features).collect();
+    for tree in &ensemble.trees {
+        for split in tree.splits() {
+            uses[split.feature].get_or_insert_default().add(tree, split);
+        }
+    }
+    for (feature, uses) in uses.iter().enumerate() {
+        if uses.as_ref().is_some_and(|uses| uses.membership_words() > MAX_MEMBERSHIP_WORDS) {
+            return Err(Unsupported(format!("feature {feature} has too many levels and splits")));
+        }
+        if uses.as_ref().is_some_and(|uses| !uses.thresholds.is_empty() && !uses.sets.is_empty()) {
+            return Err(Unsupported(format!("feature {feature} is split both as a number and as a category")));
+        }
+    }
+    Ok(uses)
+}
+
+impl Uses {
+    fn add(&mut self, tree: &Tree, split: &Split) {
+        match &split.question {
+            Question::Below(threshold) => {
+                let directions = self.thresholds.entry(sort_key(*threshold)).or_default();
+                directions[usize::from(!split.default_left)] = true;
+            }
+            Question::Among(range) => {
+                self.sets.insert(category_set(tree, range, split));
+            }
+        }
+    }
+
+    /// The most words that the table of memberships may have: no more classes than categories in the sets, and two.
+    fn membership_words(&self) -> usize {
+        let n_categories: usize = self.sets.iter().map(|set| set.categories.len()).sum();
+        let largest = self.sets.iter().filter_map(|set| set.categories.last()).max();
+        let n_classes = n_categories.min(largest.map_or(0, |largest| *largest as usize + 1)) + 2;
+        n_classes * Memberships::words_per_class(self.sets.len())
+    }
+
+    /// How a missing value is coded: as the lowest or highest rank where every node sends it the same way, else as a
+    /// rank of its own, above all.
+    fn missing_rank(&self) -> u32 {
+        let n_thresholds = self.thresholds.len() as u32;
+        let met = |direction: usize| self.thresholds.values().any(|directions| directions[direction]);
+        match (met(0), met(1)) {
+            (true, false) => 0,
+            (false, _) => n_thresholds,
+            (true, true) => n_thresholds + 1,
+        }
+    }
+
+    /// The quantiser and the classes in each category set, given the number of planes and columns before.
+    fn quantiser(&self, plane: usize, column: usize) -> QuantiserAndSets {
+        if self.sets.is_empty() {
+            let thresholds: Vec<f32> = self.thresholds.keys().map(|key| value_of(*key)).collect();
+            let missing = self.missing_rank();
+            let bits = bits_for(missing.max(thresholds.len() as u32));
+            let codes = Codes::Ranks(Ranks::new(&thresholds, bits, missing));
+            return (Quantiser { plane, bits, codes }, Vec::new());
+        }
+        let sets: Vec<CategorySet> = self.sets.iter().cloned().collect();
+        let (classes, classes_of_set) = Classes::new(&sets);
+        let bits = bits_for(classes.count - 1);
+        let quantiser = match bits > Lookups::MAX_BITS as usize {
+            true => {
+                let size = Memberships::words_per_class(sets.len()) as u32;
+                let codes = Codes::Column(column, classes.scaled(size));
+                Quantiser { plane, bits: 0, codes }
+            }
+            false => Quantiser { plane, bits, codes: Codes::Classes(classes) },
+        };
+        (quantiser, classes_of_set)
+    }
+
+    /// Builds the circuits of all questions. A bit is one where the row goes right.
+    fn rows(&self, circuit: &mut Circuit, steps: &mut Vec<Step>, quantiser: &Quantiser, sets: &[Vec<u32>]) -> Rows {
+        let from = circuit.gates.len();
+        let plane = FIRST_PLANE + quantiser.plane as u32;
+        let bits = quantiser.bits as u32;
+        match &quantiser.codes {
+            Codes::Ranks(_) => {
+                let mut thresholds = self.threshold_rows(circuit, plane, bits);
+                let moved = circuit.group_by_kind(from);
+                thresholds.values_mut().for_each(|row| moved.apply(row));
+                steps.extend(gate_steps(&circuit.gates, from));
+                Rows { thresholds, ..Rows::default() }
+            }
+            Codes::Classes(_) => self.set_rows(circuit, steps, [plane, bits], sets),
+            Codes::Column(column, classes) => {
+                let memberships = Memberships::new(circuit, *column, classes.count, sets);
+                let rows = self.sets.iter().cloned().zip(memberships.first_row..).collect();
+                steps.push(Step::Memberships(memberships));
+                Rows { sets: rows, ..Rows::default() }
+            }
+        }
+    }
+
+    fn set_rows(
+        &self,
+        circuit: &mut Circuit,
+        steps: &mut Vec<Step>,
+        [plane, bits]: [u32; 2],
+        sets: &[Vec<u32>],
+    ) -> Rows {
+        let from = circuit.gates.len();
+        let lookups = Lookups::new(circuit, plane, bits, sets);
+        let mut rows: Vec<u32> = match lookups {
+            Some(_) => Vec::new(),
+            None => sets.iter().map(|codes| circuit.member(plane, bits, 0, codes)).collect(),
+        };
+        let moved = circuit.group_by_kind(from);
+        rows.iter_mut().for_each(|row| moved.apply(row));
+        steps.extend(gate_steps(&circuit.gates, from));
+        if let Some(mut lookups) = lookups {
+            lookups.functions.iter_mut().for_each(|row| moved.apply(row));
+            lookups.first_row = circuit.reserve(sets.len());
+            rows.extend((lookups.first_row..).take(sets.len()));
+            steps.push(Step::Lookups(lookups));
+        }
+        Rows { sets: self.sets.iter().cloned().zip(rows).collect(), ..Rows::default() }
+    }
+
+    fn threshold_rows(&self, circuit: &mut Circuit, plane: u32, bits: u32) -> BTreeMap<(u32, bool), u32> {
+        let missing_rank = self.missing_rank();
+        let has_own_rank = missing_rank as usize > self.thresholds.len();
+        let mut rows = BTreeMap::new();
+        for (rank, (key, directions)) in (1..).zip(&self.thresholds) {
+            for missing_right in [false, true].into_iter().filter(|right| directions[usize::from(*right)]) {
+                // Where missing values have a rank of their own, above all, it goes right unless it is cut off.
+                let end = if has_own_rank && !missing_right { missing_rank } else { 1 << bits };
+                rows.insert((*key, missing_right), circuit.interval(plane, bits, rank, end));
+            }
+        }
+        rows
+    }
+}
+
+impl Rows {
+    /// The row of the question of `split`.
+    fn of(&self, tree: &Tree, split: &Split) -> u32 {
+        match &split.question {
+            Question::Below(threshold) => self.thresholds[&(sort_key(*threshold), !split.default_left)],
+            Question::Among(range) => self.sets[&category_set(tree, range, split)],
+        }
+    }
+}
+
+/// A feature's quantiser, and the classes in each of its category sets.
+type QuantiserAndSets = (Quantiser, Vec<Vec<u32>>);
+
+/// The quantisers of all features, and the numbers of planes and columns that they take one after the other.
+fn quantisers(uses: &[Option<Uses>]) -> (Vec<Option<QuantiserAndSets>>, usize, usize) {
+    let (mut n_planes, mut n_columns) = (0, 0);
+    let mut place = |uses: &Option<Uses>| {
+        let (quantiser, sets) = uses.as_ref()?.quantiser(n_planes, n_columns);
+        n_planes += quantiser.bits;
+        n_columns += usize::from(matches!(quantiser.codes, Codes::Column(..)));
+        Some((quantiser, sets))
+    };
+    let quantisers = uses.iter().map(&mut place).collect();
+    (quantisers, n_planes, n_columns)
+}
+
+fn category_set(tree: &Tree, range: &Range<usize>, split: &Split) -> CategorySet {
+    let mut categories = tree.categories[range.clone()].to_vec();
+    categories.sort_unstable();
+    categories.dedup();
+    CategorySet { categories, missing_right: !split.default_left }
+}
+
+/// The number of bits that `largest` takes, at least one.
+fn bits_for(largest: u32) -> usize {
+    (u32::BITS - largest.leading_zeros()).max(1) as usize
+}
+
+/// An integer that sorts as the threshold does. Nothing is below NaN, so it acts as negative infinity; the two zeros
+/// are one threshold.
+fn sort_key(threshold: f32) -> u32 {
+    let threshold = if threshold.is_nan() { f32::NEG_INFINITY } else { threshold + 0.0 };
+    let bits = threshold.to_bits();
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+fn value_of(sort_key: u32) -> f32 {
+    f32::from_bits(if sort_key >> 31 == 1 { sort_key & !(1 << 31) } else { !sort_key })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_sort_as_their_keys() {
+        let values = [f32::NEG_INFINITY, f32::MIN, -1.0, -1e-45, 0.0, 1e-45, 1.0, f32::MAX, f32::INFINITY];
+        assert!(values.windows(2).all(|pair| sort_key(pair[0]) < sort_key(pair[1])));
+        assert!(values.iter().all(|value| value_of(sort_key(*value)) == *value));
+        assert_eq!(sort_key(-0.0), sort_key(0.0));
+        assert_eq!(sort_key(f32::NAN), sort_key(f32::NEG_INFINITY));
+    }
+
+    #[test]
+    fn codes_get_the_bits_they_need() {
+        assert_eq!([0, 1, 2, 3, 4, 255, 256].map(bits_for), [1, 1, 2, 2, 3, 8, 9]);
+    }
+}

@@ -1,0 +1,164 @@
+//! From the values of one feature to codes: the rank of a number among the model's thresholds, the class of a
+//! category among those that no node tells apart.
+
+use std::collections::BTreeMap;
+
+/// How the values of a feature become codes, and where the codes' bits lie.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Quantiser {
+    /// The feature's first bit plane in a block.
+    pub(super) plane: usize,
+    /// The number of its bit planes.
+    pub(super) bits: usize,
+    pub(super) codes: Codes,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Codes {
+    /// The number of thresholds that are not above the value.
+    Ranks(Ranks),
+    /// The class of the category.
+    Classes(Classes),
+    /// The class of the category, among so many that it is kept as a number, in a column of its own: multiplied by
+    /// the size of what is known about a class.
+    Column(usize, Classes),
+}
+
+/// Thresholds as a complete binary search tree: level `l` has `2^l` of them, in order, at [`Ranks::level`]. What a
+/// comparison at level `l` gives is bit `bits - 1 - l` of the rank.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ranks {
+    pub(super) tree: Vec<f32>,
+    /// The code of a missing value.
+    pub(super) missing: u32,
+}
+
+/// Levels of fewer thresholds than a vector has lanes take a whole vector.
+const VECTOR: usize = 16;
+
+impl Ranks {
+    /// `thresholds` are sorted and distinct; `bits` suffice for their number.
+    pub(super) fn new(thresholds: &[f32], bits: usize, missing: u32) -> Self {
+        // No value is at or above NaN, so the places after the last threshold are never passed.
+        let mut tree = vec![f32::NAN; Self::level(bits)];
+        for level in 0..bits {
+            for index in 0..1 << level {
+                let place = ((2 * index + 1) << (bits - 1 - level)) - 1;
+                if let Some(threshold) = thresholds.get(place) {
+                    tree[Self::level(level) + index] = *threshold;
+                }
+            }
+        }
+        Self { tree, missing }
+    }
+
+    /// Where a level starts in `tree`.
+    pub(super) const fn level(level: usize) -> usize {
+        if level < 4 { VECTOR * level } else { 3 * VECTOR + (1 << level) }
+    }
+}
+
+/// The classes of a categorical feature. Categories in the same sets of every node share a class, so a feature of
+/// thousands of levels needs few bits.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Classes {
+    /// By category; the last entry is for any other value.
+    pub(super) of_category: Vec<u32>,
+    /// The code of a missing value.
+    pub(super) missing: u32,
+    /// The number of classes.
+    pub(super) count: u32,
+}
+
+/// What a categorical node asks: a set of categories and whether a missing value goes right with them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CategorySet {
+    pub(super) categories: Vec<u32>,
+    pub(super) missing_right: bool,
+}
+
+impl Classes {
+    /// The classes of the categories in `sets`, and the classes in each set.
+    pub(super) fn new(sets: &[CategorySet]) -> (Self, Vec<Vec<u32>>) {
+        let mut sets_of_category: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        let mut sets_of_missing = Vec::new();
+        for (index, set) in sets.iter().enumerate() {
+            for category in &set.categories {
+                sets_of_category.entry(*category).or_default().push(index);
+            }
+            if set.missing_right {
+                sets_of_missing.push(index);
+            }
+        }
+        // Ordered by their sets, so that alike classes have alike codes and their sets small circuits. The first one
+        // is that of no set at all: of values that are no known category.
+        let mut classes: BTreeMap<&[usize], u32> = BTreeMap::from([(&[][..], 0), (&sets_of_missing[..], 0)]);
+        classes.extend(sets_of_category.values().map(|sets| (&sets[..], 0)));
+        let mut classes_of_set = vec![Vec::new(); sets.len()];
+        for (code, (members, class)) in (0..).zip(&mut classes) {
+            *class = code;
+            for set in *members {
+                classes_of_set[*set].push(code);
+            }
+        }
+        let n_categories = sets_of_category.keys().last().map_or(0, |last| *last as usize + 1);
+        let mut of_category = vec![classes[&[][..]]; n_categories + 1];
+        for (category, members) in &sets_of_category {
+            of_category[*category as usize] = classes[&members[..]];
+        }
+        let count = classes.len() as u32;
+        let missing = classes[&sets_of_missing[..]];
+        (Self { of_category, missing, count }, classes_of_set)
+    }
+
+    /// The same with all codes multiplied.
+    pub(super) fn scaled(mut self, factor: u32) -> Self {
+        self.of_category.iter_mut().for_each(|code| *code *= factor);
+        self.missing *= factor;
+        self
+    }
+
+    /// The class of one value, as XGBoost takes it for a category (`common::Decision`): cut to an integer; negative or
+    /// unknown ones are in no set.
+    pub(super) fn code(&self, value: f32) -> u32 {
+        if value.is_nan() {
+            return self.missing;
+        }
+        let other = self.of_category.len() - 1;
+        let known = if value < 0.0 { other } else { other.min(value as usize) };
+        self.of_category[known]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn categories_share_classes_unless_a_set_tells_them_apart() {
+        let set = |categories: &[u32], missing_right| CategorySet { categories: categories.to_vec(), missing_right };
+        let (classes, of_set) = Classes::new(&[set(&[1, 3, 900], false), set(&[3], true)]);
+        let code = |value: f32| classes.code(value);
+        assert_eq!(code(1.0), code(900.5));
+        assert_ne!(code(1.0), code(3.0));
+        for other in [-1.0, -0.5, 0.0, -0.0, 2.0, 901.0, 1e30, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(code(other), 0, "{other}");
+        }
+        assert!(of_set[0].contains(&code(1.0)) && of_set[0].contains(&code(3.0)) && of_set[0].len() == 2);
+        assert!(of_set[1].contains(&code(f32::NAN)) && of_set[1].contains(&code(3.0)));
+        assert!(classes.count == 4 && !of_set[0].contains(&code(f32::NAN)));
+    }
+
+    #[test]
+    fn a_search_tree_ranks() {
+        let thresholds = [-1.0, 0.0, 2.0, 5.0, 9.0];
+        let ranks = Ranks::new(&thresholds, 3, 0);
+        for value in [-2.0, -1.0, -0.0, 0.0, 1.0, 5.0, 8.9, 9.0, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut rank = 0;
+            for level in 0..3 {
+                rank = 2 * rank + usize::from(value >= ranks.tree[Ranks::level(level) + rank]);
+            }
+            assert_eq!(rank, thresholds.iter().filter(|threshold| value >= **threshold).count(), "{value}");
+        }
+    }
+}
