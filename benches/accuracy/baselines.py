@@ -67,7 +67,7 @@ def measure(name, seed, threads):
     """The scores of a table, from the file where they were measured before."""
     from sklearn.metrics import r2_score
 
-    path = tables.split_folder(name, seed) / f"baselines-{threads}.json"
+    path = tables.split_folder(name, seed) / "baselines.json"
     if path.exists():
         return json.loads(path.read_text())
     (train, train_target), (test, test_target) = tables.load(name, seed)

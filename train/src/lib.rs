@@ -6,6 +6,8 @@ pub mod read;
 
 pub mod features;
 
+pub mod encodings;
+
 pub mod fit;
 
 pub mod evaluate;
@@ -117,7 +119,7 @@ async fn train(
     let features = features::learn_and_encode(&data, &spec, context.limits.threads.value).await?;
     let quality = quality_score(&data, &features);
     summary.set("data_quality_score", quality);
-    let params = fit::parameters(settings, &spec, &features.features)?;
+    let params = fit::with_constraints(fit::given_parameters(settings, &spec)?, &spec, &features.features)?;
     common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?;
     if settings.check {
         summary.set("check", true).set("features", features.features.len());
@@ -135,8 +137,11 @@ async fn train(
         run_id: &context.run_id,
         telemetry: &context.telemetry,
     };
-    let fitted = tokio::task::block_in_place(|| {
-        fit::fit(&fit_context, params, &features.features, &features.train, &data.train)
+    let (features, fitted) = tokio::task::block_in_place(|| {
+        let choice = fit::choose(&fit_context, &features, &data.train)?;
+        let features = encodings::apply(features, &choice.variant, &data.train, u64::from(settings.seed));
+        let fitted = fit::fit(&fit_context, choice, &features.features, &features.train, &data.train)?;
+        Ok::<_, Error>((features, fitted))
     })?;
     summary.set("rounds", fitted.rounds);
 

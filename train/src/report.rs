@@ -94,7 +94,7 @@ pub fn metrics(
         "slices": slices_json(judgement),
         "rounds": fitted.rounds,
         "learning_curve": { "metric": fitted.metric, "values": fitted.learning_curve },
-        "trials": [],
+        "trials": fitted.trials,
         "settings": plan.settings,
         "threads": plan.threads,
     });

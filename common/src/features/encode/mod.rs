@@ -3,6 +3,7 @@
 mod apply;
 mod feature;
 mod learn;
+pub mod target;
 pub mod values;
 
 pub(crate) use apply::value_type;

@@ -1,0 +1,176 @@
+//! Numbers that stand for the levels of a category: the mean of the target, or the place in the levels' order.
+//!
+//! A mean is shrunk towards the mean of all rows, `(sum + m·prior) / (weight + m)` (Micci-Barreca, "A Preprocessing Scheme
+//! for High-Cardinality Categorical Attributes in Classification and Prediction Problems", 2001). For the rows that a model
+//! is fitted to it is *cross-fitted*: the mean that stands in a row is made of the rows of the other folds, so a row's own
+//! target never shows in its features. Everywhere else the mean of all training rows stands.
+
+use std::cmp::Ordering;
+
+/// Rows' worth of prior in every mean.
+pub const SMOOTHING: f64 = 5.0;
+
+/// The rows that means are made of. All slices have the same length.
+#[derive(Debug, Clone, Copy)]
+pub struct TargetRows<'a> {
+    /// The place of each row's level in the list of levels; NaN for anything else.
+    pub codes: &'a [f32],
+    /// The target of each row.
+    pub target: &'a [f64],
+    /// The weight of each row; 1 for all when not given.
+    pub weights: Option<&'a [f32]>,
+}
+
+/// What stands for each level and for anything else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LevelValues {
+    /// One number for each level.
+    pub values: Vec<f32>,
+    /// The number for anything else.
+    pub default: f32,
+}
+
+impl LevelValues {
+    /// The number for a level's place; the default for NaN and for places beyond the levels.
+    #[must_use]
+    pub fn of(&self, code: f32) -> f32 {
+        if code.is_nan() {
+            return self.default;
+        }
+        self.values.get(code as usize).copied().unwrap_or(self.default)
+    }
+}
+
+/// Sums of weights and of weighted targets, over some rows, per level and over all.
+#[derive(Debug, Clone, Default)]
+struct Sums {
+    levels: Vec<(f64, f64)>,
+    all: (f64, f64),
+}
+
+impl Sums {
+    fn new(levels: usize) -> Self {
+        Self { levels: vec![(0.0, 0.0); levels], all: (0.0, 0.0) }
+    }
+
+    fn add(&mut self, code: f32, target: f64, weight: f64) {
+        self.all = (self.all.0 + weight, self.all.1 + weight * target);
+        if let Some(level) = level_of(code).and_then(|place| self.levels.get_mut(place)) {
+            *level = (level.0 + weight, level.1 + weight * target);
+        }
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        let minus = |left: (f64, f64), right: (f64, f64)| (left.0 - right.0, left.1 - right.1);
+        let levels = self.levels.iter().zip(&other.levels).map(|(&left, &right)| minus(left, right)).collect();
+        Self { levels, all: minus(self.all, other.all) }
+    }
+
+    fn values(&self) -> LevelValues {
+        let prior = if self.all.0 > 0.0 { self.all.1 / self.all.0 } else { 0.0 };
+        let mean = |&(weight, sum): &(f64, f64)| ((sum + SMOOTHING * prior) / (weight + SMOOTHING)) as f32;
+        LevelValues { values: self.levels.iter().map(mean).collect(), default: prior as f32 }
+    }
+}
+
+/// The shrunken mean of the target for each of `levels` levels, and the mean of all rows for anything else.
+#[must_use]
+pub fn target_means(rows: &TargetRows<'_>, levels: usize) -> LevelValues {
+    let mut sums = Sums::new(levels);
+    rows.each(|_, code, target, weight| sums.add(code, target, weight));
+    sums.values()
+}
+
+/// The number that stands in each row while a model is fitted: the mean over the rows of the other folds. `folds[row]` is
+/// below `count`, which is at least 2.
+#[must_use]
+pub fn cross_fitted(rows: &TargetRows<'_>, levels: usize, folds: &[u8], count: u8) -> Vec<f32> {
+    let mut of_fold = vec![Sums::new(levels); usize::from(count)];
+    let mut all = Sums::new(levels);
+    rows.each(|row, code, target, weight| {
+        of_fold[usize::from(folds[row])].add(code, target, weight);
+        all.add(code, target, weight);
+    });
+    let others: Vec<LevelValues> = of_fold.iter().map(|fold| all.without(fold).values()).collect();
+    let place = |(row, &code): (usize, &f32)| others[usize::from(folds[row])].of(code);
+    rows.codes.iter().enumerate().map(place).collect()
+}
+
+impl TargetRows<'_> {
+    fn each(&self, mut visit: impl FnMut(usize, f32, f64, f64)) {
+        for (row, (&code, &target)) in self.codes.iter().zip(self.target).enumerate() {
+            visit(row, code, target, self.weights.map_or(1.0, |weights| f64::from(weights[row])));
+        }
+    }
+}
+
+/// The place of a level; none for what has none.
+fn level_of(code: f32) -> Option<usize> {
+    (!code.is_nan()).then_some(code as usize)
+}
+
+/// The place of each level in their order, from 0: by number where all levels are numbers, else by text, which is also the
+/// order of dates written year first. Anything else comes before them, at -1.
+#[must_use]
+pub fn ordinal_values(levels: &[String]) -> LevelValues {
+    let numbers: Option<Vec<f64>> = levels.iter().map(|level| finite(level)).collect();
+    let mut order: Vec<usize> = (0..levels.len()).collect();
+    order.sort_by(|&left, &right| {
+        let by_number = numbers.as_ref().map_or(Ordering::Equal, |numbers| numbers[left].total_cmp(&numbers[right]));
+        by_number.then_with(|| levels[left].cmp(&levels[right]))
+    });
+    let mut values = vec![0.0; levels.len()];
+    order.into_iter().enumerate().for_each(|(rank, level)| values[level] = rank as f32);
+    LevelValues { values, default: -1.0 }
+}
+
+fn finite(level: &str) -> Option<f64> {
+    level.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: f32 = f32::NAN;
+
+    #[test]
+    fn means_are_shrunk_towards_the_mean_of_all_rows() {
+        let rows = TargetRows { codes: &[0.0, 0.0, 1.0, NONE], target: &[1.0, 3.0, 8.0, 4.0], weights: None };
+        let means = target_means(&rows, 2);
+        let shrunk = |sum: f64, count: f64| ((sum + SMOOTHING * 4.0) / (count + SMOOTHING)) as f32;
+        assert_eq!(means, LevelValues { values: vec![shrunk(4.0, 2.0), shrunk(8.0, 1.0)], default: 4.0 });
+        assert_eq!([means.of(NONE), means.of(7.0), means.of(1.0)], [4.0, 4.0, shrunk(8.0, 1.0)]);
+    }
+
+    #[test]
+    fn weights_count_as_rows() {
+        let weighted = TargetRows { codes: &[0.0, 1.0], target: &[1.0, 5.0], weights: Some(&[3.0, 1.0]) };
+        let repeated = TargetRows { codes: &[0.0, 0.0, 0.0, 1.0], target: &[1.0, 1.0, 1.0, 5.0], weights: None };
+        assert_eq!(target_means(&weighted, 2), target_means(&repeated, 2));
+    }
+
+    #[test]
+    fn a_rows_own_target_never_shows_in_its_feature() {
+        let codes = [0.0, 0.0, 1.0, 1.0, 0.0, NONE];
+        let folds = [0, 1, 2, 0, 1, 2];
+        let target = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let before = cross_fitted(&TargetRows { codes: &codes, target: &target, weights: None }, 2, &folds, 3);
+        for row in 0..target.len() {
+            let mut changed = target;
+            changed[row] += 1000.0;
+            let after = cross_fitted(&TargetRows { codes: &codes, target: &changed, weights: None }, 2, &folds, 3);
+            assert!((before[row] - after[row]).abs() < 1e-3, "row {row}: {} became {}", before[row], after[row]);
+            assert!(before.iter().zip(&after).any(|(left, right)| (left - right).abs() > 1.0));
+        }
+    }
+
+    #[test]
+    fn levels_are_ordered_as_numbers_or_as_text() {
+        let levels = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        assert_eq!(ordinal_values(&levels(&["10", "9", "-1.5"])).values, [2.0, 1.0, 0.0]);
+        assert_eq!(ordinal_values(&levels(&["b", "10", "9"])).values, [2.0, 0.0, 1.0]);
+        assert_eq!(ordinal_values(&levels(&["2024-02-01", "2023-12-31"])).values, [1.0, 0.0]);
+        assert_eq!(ordinal_values(&[]).of(NONE), -1.0);
+    }
+}

@@ -1,0 +1,259 @@
+//! Ways to turn category columns into numbers, and the matrices that they give.
+
+use common::features::encode::target::{LevelValues, TargetRows, cross_fitted, ordinal_values, target_means};
+use common::features::encode::{Feature, Kind};
+use common::features::quality::{FeatureTally, Statistics};
+use common::features::spec::{ColumnEncoding, Spec};
+use ndarray::{Array2, ShapeBuilder};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::features::Features;
+use crate::fit::columns;
+use crate::read::Rows;
+
+/// Folds that target means are learnt across.
+const FOLDS: u8 = 10;
+/// Keeps these folds apart from every other use of the ids' hashes.
+const FOLD_SEED_OFFSET: u64 = 0x5eed_0002;
+/// XGBoost's own splits on categories become slow and fit noise where there are more levels than this.
+const MOST_NATIVE_LEVELS: usize = 64;
+
+/// The columns of the matrix that one category gives: one or more of three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    /// The level itself, split on by XGBoost.
+    native: bool,
+    /// The place of the level in the order of levels.
+    ordinal: bool,
+    /// The mean of the target, cross-fitted.
+    target: bool,
+}
+
+impl Encoding {
+    /// XGBoost's own splits.
+    pub const NATIVE: Self = Self { native: true, ordinal: false, target: false };
+    /// The place in the order of levels.
+    pub const ORDINAL: Self = Self { native: false, ordinal: true, target: false };
+    /// The mean of the target.
+    pub const TARGET: Self = Self { native: false, ordinal: false, target: true };
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            native: self.native || other.native,
+            ordinal: self.ordinal || other.ordinal,
+            target: self.target || other.target,
+        }
+    }
+}
+
+/// An encoding for every feature of a table; `None` for those that are no categories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// What it is called in logs and `metrics.json`.
+    pub name: &'static str,
+    /// One for each feature.
+    pub encodings: Vec<Option<Encoding>>,
+}
+
+impl Variant {
+    /// XGBoost's own splits wherever the spec leaves it open.
+    #[must_use]
+    pub fn native(features: &[Feature], spec: &Spec) -> Self {
+        Self::of("native", features, spec, |_| Encoding::NATIVE)
+    }
+
+    fn of(name: &'static str, features: &[Feature], spec: &Spec, open: impl Fn(usize) -> Encoding) -> Self {
+        let encoding = |feature: &Feature| match (&feature.kind, spec.encoding_of(&feature.name)) {
+            (Kind::Category { .. }, _) if spec.monotone.contains_key(&feature.name) => Some(Encoding::NATIVE),
+            (Kind::Category { .. }, ColumnEncoding::Native) => Some(Encoding::NATIVE),
+            (Kind::Category { .. }, ColumnEncoding::Target) => Some(Encoding::TARGET),
+            (Kind::Category { levels }, ColumnEncoding::Auto) => Some(open(levels.len())),
+            _ => None,
+        };
+        Self { name, encodings: features.iter().map(encoding).collect() }
+    }
+
+    /// Every way that is worth a trial, each once. With a single one there is nothing to choose.
+    #[must_use]
+    pub fn candidates(features: &[Feature], spec: &Spec) -> Vec<Self> {
+        const BOTH: Encoding = Encoding::ORDINAL.and(Encoding::TARGET);
+        let split = |few: Encoding, many: Encoding| {
+            move |levels: usize| if levels <= MOST_NATIVE_LEVELS { few } else { many }
+        };
+        let named: [(&'static str, Box<dyn Fn(usize) -> Encoding>); 7] = [
+            ("ordinal", Box::new(|_| Encoding::ORDINAL)),
+            ("ordinal and target", Box::new(|_| BOTH)),
+            ("target", Box::new(|_| Encoding::TARGET)),
+            ("native", Box::new(split(Encoding::NATIVE, Encoding::TARGET))),
+            ("native, ordinal and target", Box::new(split(Encoding::NATIVE.and(BOTH), BOTH))),
+            ("few native, many ordinal and target", Box::new(split(Encoding::NATIVE, BOTH))),
+            ("few native, many ordinal", Box::new(split(Encoding::NATIVE, Encoding::ORDINAL))),
+        ];
+        let mut variants: Vec<Self> = Vec::new();
+        for (name, open) in named {
+            let variant = Self::of(name, features, spec, open);
+            if !variants.iter().any(|known| known.encodings == variant.encodings) {
+                variants.push(variant);
+            }
+        }
+        variants
+    }
+
+    /// Whether the matrix stays as it was learnt.
+    fn changes_nothing(&self) -> bool {
+        self.encodings.iter().flatten().all(|encoding| *encoding == Encoding::NATIVE)
+    }
+
+    /// How many columns the matrix has.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        let columns = |encoding: &Option<Encoding>| {
+            encoding.map_or(1, |of| usize::from(of.native) + usize::from(of.ordinal) + usize::from(of.target))
+        };
+        self.encodings.iter().map(columns).sum()
+    }
+}
+
+/// What belongs to the rows that a model is fitted to. All have the same length.
+#[derive(Debug, Clone, Copy)]
+pub struct FittingRows<'a> {
+    /// Targets.
+    pub target: &'a [f64],
+    /// Weights, where rows have any.
+    pub weights: Option<&'a [f32]>,
+    /// The fold of each row for cross-fitting, see [`folds`].
+    pub folds: &'a [u8],
+}
+
+/// One column of an encoded matrix.
+#[derive(Debug)]
+pub struct EncodedColumn {
+    /// The feature that it was made from.
+    pub source: usize,
+    /// What was put in place of levels; `None`: the column is as it was.
+    pub encoded: Option<LevelValues>,
+    /// What its name gets after the source's.
+    suffix: &'static str,
+    /// Values in the rows to fit on, cross-fitted where they are means of the target.
+    pub fitting: Vec<f32>,
+    /// Values in other rows, as scoring gives them.
+    pub judging: Vec<f32>,
+}
+
+/// The fold of each row, by a hash of its id.
+#[must_use]
+pub fn folds(ids: &[String], seed: u64) -> Vec<u8> {
+    let fold = |id: &String| {
+        (xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(FOLD_SEED_OFFSET)) % u64::from(FOLDS)) as u8
+    };
+    ids.iter().map(fold).collect()
+}
+
+/// Encodes one feature: its columns of the matrix, for the rows to fit on and for others.
+#[must_use]
+pub fn encode(
+    source: usize,
+    feature: &Feature,
+    encoding: Option<Encoding>,
+    rows: &FittingRows<'_>,
+    fitting: &[f32],
+    judging: &[f32],
+) -> Vec<EncodedColumn> {
+    let encoding = encoding.unwrap_or(Encoding::NATIVE);
+    let levels = feature.levels().unwrap_or_default();
+    let mut encoded = Vec::new();
+    if encoding.native {
+        let (fitting, judging) = (fitting.to_vec(), judging.to_vec());
+        encoded.push(EncodedColumn { source, encoded: None, suffix: "", fitting, judging });
+    }
+    let scored = |values: &LevelValues, codes: &[f32]| codes.iter().map(|&code| values.of(code)).collect();
+    if encoding.ordinal {
+        let values = ordinal_values(levels);
+        let (fitting, judging) = (scored(&values, fitting), scored(&values, judging));
+        encoded.push(EncodedColumn { source, encoded: Some(values), suffix: "_ordinal", fitting, judging });
+    }
+    if encoding.target {
+        let means = TargetRows { codes: fitting, target: rows.target, weights: rows.weights };
+        let values = target_means(&means, levels.len());
+        let fitting = cross_fitted(&means, levels.len(), rows.folds, FOLDS);
+        let judging = scored(&values, judging);
+        encoded.push(EncodedColumn { source, encoded: Some(values), suffix: "_target", fitting, judging });
+    }
+    encoded
+}
+
+/// The features of a run with their categories encoded as chosen: matrices of the training and of the held-out rows, and
+/// the numbers for `metadata.json`.
+#[must_use]
+pub fn apply(base: Features, variant: &Variant, rows: &Rows, seed: u64) -> Features {
+    if variant.changes_nothing() {
+        return base;
+    }
+    let folds = folds(&rows.ids, seed);
+    let fitting = FittingRows { target: &rows.target, weights: rows.weights.as_deref(), folds: &folds };
+    let mut applied = Applied::new(base.train.nrows(), base.test.nrows(), variant.width());
+    let (train, test) = (columns(&base.train), columns(&base.test));
+    for (source, feature) in base.features.iter().enumerate() {
+        let encoding = variant.encodings.get(source).copied().flatten();
+        for column in encode(source, feature, encoding, &fitting, train[source], test[source]) {
+            applied.push(feature, column, &base.statistics[source], &base.tallies[source]);
+        }
+    }
+    applied.named_apart(&base.features)
+}
+
+/// Encoded features as they are put together.
+struct Applied {
+    features: Features,
+    suffixes: Vec<&'static str>,
+}
+
+impl Applied {
+    fn new(train_rows: usize, test_rows: usize, width: usize) -> Self {
+        let features = Features {
+            features: Vec::with_capacity(width),
+            statistics: Vec::with_capacity(width),
+            train: Array2::zeros((train_rows, width).f()),
+            test: Array2::zeros((test_rows, width).f()),
+            tallies: Vec::with_capacity(width),
+        };
+        Self { features, suffixes: Vec::with_capacity(width) }
+    }
+
+    fn push(&mut self, from: &Feature, column: EncodedColumn, statistics: &Statistics, tally: &FeatureTally) {
+        let into = &mut self.features;
+        let place = into.features.len();
+        into.train.column_mut(place).iter_mut().zip(&column.fitting).for_each(|(cell, value)| *cell = *value);
+        into.test.column_mut(place).iter_mut().zip(&column.judging).for_each(|(cell, value)| *cell = *value);
+        let mut feature = from.clone();
+        if let (Some(LevelValues { values, default }), Kind::Category { levels }) = (column.encoded, &from.kind) {
+            feature.kind = Kind::Encoded { levels: levels.clone(), values, default };
+        }
+        into.features.push(feature);
+        into.statistics.push(statistics.clone());
+        into.tallies.push(tally.clone());
+        self.suffixes.push(column.suffix);
+    }
+
+    /// The first column of a category keeps its name; the others get names that no feature has.
+    fn named_apart(mut self, base: &[Feature]) -> Features {
+        let mut taken: Vec<String> = base.iter().map(|feature| feature.name.clone()).collect();
+        let mut before: Option<String> = None;
+        for (feature, suffix) in self.features.features.iter_mut().zip(self.suffixes) {
+            let source = feature.name.clone();
+            if before.replace(source.clone()) != Some(source) {
+                continue;
+            }
+            let mut name = format!("{}{suffix}", feature.name);
+            while taken.contains(&name) {
+                name.push('_');
+            }
+            taken.push(name.clone());
+            if feature.sql.is_none() {
+                feature.column = feature.column.take().or_else(|| Some(feature.name.clone()));
+            }
+            feature.name = name;
+        }
+        self.features
+    }
+}

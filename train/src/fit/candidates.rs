@@ -1,0 +1,106 @@
+//! Parameters that a search tries where the user sets none.
+
+use common::xgboost::{ParamError, Params};
+
+/// Learning rate of trials: high, so that few rounds tell sets of parameters apart. The final model learns more slowly.
+pub const TRIAL_ETA: f64 = 0.2;
+
+/// Learning rates of the final model, the slowest first: the first that can be afforded is taken.
+pub const FINAL_ETAS: [f64; 5] = [0.02, 0.03, 0.05, 0.1, 0.2];
+
+/// From trees that follow every detail to heavily regularised ones. The first is the one that encodings are compared with.
+const CANDIDATES: [&[(&str, &str)]; 8] = [
+    &[("max_depth", "6"), ("subsample", "0.8"), ("colsample_bynode", "0.5"), ("min_child_weight", "5")],
+    &[("max_depth", "6")],
+    &[("max_depth", "4"), ("subsample", "0.8"), ("colsample_bynode", "0.5")],
+    &[("max_depth", "6"), ("subsample", "0.8"), ("colsample_bytree", "0.8")],
+    &[
+        ("grow_policy", "lossguide"),
+        ("max_depth", "0"),
+        ("max_leaves", "31"),
+        ("min_child_weight", "20"),
+        ("subsample", "0.8"),
+        ("colsample_bynode", "0.5"),
+    ],
+    &[("max_depth", "8"), ("subsample", "0.8"), ("colsample_bynode", "0.5"), ("min_child_weight", "5")],
+    &[("max_depth", "3"), ("subsample", "0.8"), ("colsample_bynode", "0.5")],
+    &[
+        ("max_depth", "4"),
+        ("subsample", "0.8"),
+        ("colsample_bynode", "0.3"),
+        ("min_child_weight", "10"),
+        ("lambda", "10"),
+    ],
+];
+
+/// Parameters that say what is learnt, not how: setting them leaves the search free.
+const OF_THE_TASK: [&str; 9] = [
+    "objective",
+    "eval_metric",
+    "base_score",
+    "quantile_alpha",
+    "expectile_alpha",
+    "huber_slope",
+    "tweedie_variance_power",
+    "max_bin",
+    "max_cat_to_onehot",
+];
+
+/// Whether the user left it to the program how to learn.
+#[must_use]
+pub fn leaves_learning_open(set_by_user: &Params) -> bool {
+    set_by_user.iter().all(|(name, _)| OF_THE_TASK.contains(&name))
+}
+
+/// The sets of parameters to try, with what the user set about the task.
+///
+/// # Errors
+/// [`ParamError`] where the tables above hold what XGBoost does not know.
+pub fn candidates(set_by_user: &Params) -> Result<Vec<Params>, ParamError> {
+    let candidate = |pairs: &&[(&str, &str)]| {
+        let mut params = Params::parse(pairs.iter().copied())?;
+        params.set("objective", "reg:squarederror")?;
+        params.set("eta", &TRIAL_ETA.to_string())?;
+        Ok(params.merged(set_by_user.clone()))
+    };
+    CANDIDATES.iter().map(candidate).collect()
+}
+
+/// The slowest learning rate with which a model that took `rounds` in a trial is expected to be done in `affordable` rounds.
+#[must_use]
+pub fn final_eta(rounds: u32, affordable: u32) -> f64 {
+    let expected = |eta: f64| 1.3 * f64::from(rounds) * TRIAL_ETA / eta;
+    let fits = |eta: &&f64| expected(**eta) <= f64::from(affordable);
+    FINAL_ETAS.iter().find(fits).copied().unwrap_or(TRIAL_ETA)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xgboost_takes_every_candidate() {
+        for params in candidates(&Params::default()).unwrap() {
+            let feature = common::xgboost::Feature {
+                name: "x".to_owned(),
+                kind: common::xgboost::FeatureKind::Number,
+            };
+            common::xgboost::dry_run(&params, &[feature]).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_the_user_says_of_the_task_stands_in_every_candidate() {
+        let user = Params::parse([("objective", "reg:absoluteerror")]).unwrap();
+        assert!(leaves_learning_open(&user));
+        assert!(candidates(&user).unwrap().iter().all(|params| params.objective() == "reg:absoluteerror"));
+        assert!(!leaves_learning_open(&Params::parse([("max_depth", "6")]).unwrap()));
+    }
+
+    #[test]
+    fn a_model_learns_as_slowly_as_can_be_afforded() {
+        assert_eq!(final_eta(100, 5_000), 0.02);
+        assert_eq!(final_eta(100, 300), 0.1);
+        assert_eq!(final_eta(1_000, 10), TRIAL_ETA);
+    }
+}

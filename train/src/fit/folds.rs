@@ -1,0 +1,219 @@
+//! Inner validation: rows taken from the training rows, by their ids, to judge what is learnt from the others.
+
+use common::Result;
+use common::features::encode::Kind;
+use common::xgboost::{DMatrix, Feature as MatrixFeature, FeatureKind, Params};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{FitContext, build_matrix, columns, constrained};
+use crate::encodings::{EncodedColumn, FittingRows, Variant, encode, folds};
+use crate::features::Features;
+use crate::read::Rows;
+
+/// Keeps the inner split apart from the outer one, which uses the seed itself.
+const INNER_SEED_OFFSET: u64 = 0x5eed_0001;
+/// The same for the choice of a sample.
+const SAMPLE_SEED_OFFSET: u64 = 0x5eed_0003;
+/// A fold judges one row in this many.
+const PARTS: u64 = 5;
+/// Up to as many rows every row judges once; with more, fewer folds tell as much.
+const ROWS_FOR_ALL_FOLDS: usize = 5_000;
+/// Up to as many rows three folds judge, beyond one.
+const ROWS_FOR_THREE_FOLDS: usize = 20_000;
+
+/// Some of the training rows, each in one part.
+#[derive(Debug)]
+pub struct Sample {
+    rows: Vec<usize>,
+    part: Vec<u8>,
+    folds: u8,
+}
+
+impl Sample {
+    /// All rows, or about `most` of them, the same ones for the same ids and seed.
+    #[must_use]
+    pub fn draw(rows: &Rows, most: usize, seed: u64) -> Self {
+        let share = most as f64 / rows.len().max(1) as f64;
+        let chosen = |id: &String| share >= 1.0 || uniform(id, seed.wrapping_add(SAMPLE_SEED_OFFSET)) < share;
+        let places: Vec<usize> = (0..rows.len()).filter(|&row| chosen(&rows.ids[row])).collect();
+        let part =
+            |&row: &usize| (uniform(&rows.ids[row], seed.wrapping_add(INNER_SEED_OFFSET)) * PARTS as f64) as u8;
+        let part = places.iter().map(part).collect();
+        let folds = match places.len() {
+            0..=ROWS_FOR_ALL_FOLDS => PARTS as u8,
+            ..=ROWS_FOR_THREE_FOLDS => 3,
+            _ => 1,
+        };
+        Self { rows: places, part, folds }
+    }
+
+    /// Rows in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Folds that judge.
+    #[must_use]
+    pub fn folds(&self) -> u8 {
+        self.folds
+    }
+
+    /// The rows to learn from and the rows to judge on, of a fold.
+    fn split(&self, fold: u8) -> (Vec<usize>, Vec<usize>) {
+        let (mut learning, mut judging) = (Vec::new(), Vec::new());
+        for (&row, &part) in self.rows.iter().zip(&self.part) {
+            if part == fold { judging.push(row) } else { learning.push(row) }
+        }
+        (learning, judging)
+    }
+}
+
+fn uniform(id: &str, seed: u64) -> f64 {
+    xxh3_64_with_seed(id.as_bytes(), seed) as f64 / 2_f64.powi(64)
+}
+
+/// The two matrices of one fold.
+#[derive(Debug)]
+pub struct Fold {
+    /// Rows to learn from.
+    pub learning: DMatrix,
+    /// Rows to judge on.
+    pub judging: DMatrix,
+    /// How many judge.
+    pub judges: usize,
+}
+
+/// A sample in one encoding, ready for trials.
+#[derive(Debug)]
+pub struct FoldMatrices {
+    /// The folds in which there are rows to learn from and rows to judge on.
+    pub folds: Vec<Fold>,
+    /// For every column of the matrix the sign of its monotone constraint.
+    pub signs: Vec<i8>,
+    /// Columns of the matrix.
+    pub width: usize,
+}
+
+impl FoldMatrices {
+    /// Encodes a sample; what is learnt from targets is learnt in each fold from the rows to learn from alone.
+    ///
+    /// # Errors
+    /// What XGBoost refuses.
+    pub fn build(
+        context: &FitContext<'_>,
+        base: &Features,
+        rows: &Rows,
+        sample: &Sample,
+        variant: &Variant,
+        params: &Params,
+    ) -> Result<Self> {
+        let mut matrices = Self { folds: Vec::new(), signs: Vec::new(), width: variant.width() };
+        for fold in 0..sample.folds {
+            let (learning, judging) = sample.split(fold);
+            if learning.is_empty() || judging.is_empty() {
+                continue;
+            }
+            context.shutdown.check(context.run_id)?;
+            let encoded = encode_rows(base, rows, variant, u64::from(context.settings.seed), &learning, &judging);
+            matrices.signs = encoded.iter().map(|column| constrained(context.spec, base, column)).collect();
+            matrices.folds.push(fold_of(context, base, rows, params, &encoded, &learning, &judging)?);
+        }
+        Ok(matrices)
+    }
+
+    /// Cells that a round of every fold goes through, with what a round costs however few there are.
+    #[must_use]
+    pub fn cells_per_round(&self) -> f64 {
+        const LEAST: f64 = 30_000.0;
+        let of = |fold: &Fold| (fold.learning.rows() * self.width) as f64 + LEAST;
+        self.folds.iter().map(of).sum()
+    }
+}
+
+fn encode_rows(
+    base: &Features,
+    rows: &Rows,
+    variant: &Variant,
+    seed: u64,
+    learning: &[usize],
+    judging: &[usize],
+) -> Vec<EncodedColumn> {
+    let target: Vec<f64> = learning.iter().map(|&row| rows.target[row]).collect();
+    let weights = picked(rows.weights.as_deref(), learning);
+    let all_folds = folds(&rows.ids, seed);
+    let folds: Vec<u8> = learning.iter().map(|&row| all_folds[row]).collect();
+    let fitting = FittingRows { target: &target, weights: weights.as_deref(), folds: &folds };
+    let of = |(source, column): (usize, &[f32])| {
+        let (left, right): (Vec<f32>, Vec<f32>) = (pick(column, learning), pick(column, judging));
+        encode(source, &base.features[source], variant.encodings[source], &fitting, &left, &right)
+    };
+    columns(&base.train).into_iter().enumerate().flat_map(of).collect()
+}
+
+fn fold_of(
+    context: &FitContext<'_>,
+    base: &Features,
+    rows: &Rows,
+    params: &Params,
+    encoded: &[EncodedColumn],
+    learning: &[usize],
+    judging: &[usize],
+) -> Result<Fold> {
+    let feature = |(place, column): (usize, &EncodedColumn)| {
+        let is_category =
+            column.encoded.is_none() && matches!(base.features[column.source].kind, Kind::Category { .. });
+        let kind = if is_category { FeatureKind::Category } else { FeatureKind::Number };
+        MatrixFeature { name: place.to_string(), kind }
+    };
+    let features: Vec<MatrixFeature> = encoded.iter().enumerate().map(feature).collect();
+    let matrix = |cells: Vec<&[f32]>, places: &[usize], reference: Option<&DMatrix>| {
+        let labels: Vec<f32> = places.iter().map(|&row| rows.target[row] as f32).collect();
+        let weights = picked(rows.weights.as_deref(), places);
+        build_matrix(context, params, &features, &cells, &labels, weights.as_deref(), reference)
+    };
+    let learning_cells = encoded.iter().map(|column| column.fitting.as_slice()).collect();
+    let judging_cells = encoded.iter().map(|column| column.judging.as_slice()).collect();
+    let learning = matrix(learning_cells, learning, None)?;
+    let judges = judging.len();
+    let judging = matrix(judging_cells, judging, Some(&learning))?;
+    Ok(Fold { learning, judging, judges })
+}
+
+fn pick(column: &[f32], places: &[usize]) -> Vec<f32> {
+    places.iter().map(|&row| column[row]).collect()
+}
+
+fn picked(column: Option<&[f32]>, places: &[usize]) -> Option<Vec<f32>> {
+    column.map(|column| pick(column, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(count: usize) -> Rows {
+        let ids = (0..count).map(|id| id.to_string()).collect();
+        Rows { ids, places: (0..count as u32).collect(), target: vec![0.0; count], ..Rows::default() }
+    }
+
+    #[test]
+    fn every_row_of_a_small_table_judges_once() {
+        let sample = Sample::draw(&rows(1_000), 10_000, 42);
+        let mut judges: Vec<usize> = (0..sample.folds()).flat_map(|fold| sample.split(fold).1).collect();
+        judges.sort_unstable();
+        assert_eq!(judges, (0..1_000).collect::<Vec<_>>());
+        let (learning, judging) = sample.split(0);
+        assert!(learning.iter().all(|row| !judging.contains(row)));
+    }
+
+    #[test]
+    fn a_sample_has_about_the_size_asked_for_and_is_the_same_each_time() {
+        let rows = rows(50_000);
+        let sample = Sample::draw(&rows, 10_000, 42);
+        assert!((9_500..10_500).contains(&sample.len()), "{}", sample.len());
+        assert_eq!(sample.rows, Sample::draw(&rows, 10_000, 42).rows);
+        assert_eq!(sample.folds(), 3);
+        assert_eq!(Sample::draw(&rows, 50_000, 42).len(), 50_000);
+    }
+}

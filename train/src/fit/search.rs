@@ -1,0 +1,341 @@
+//! How to learn, chosen on the training rows alone: the encoding of categories, parameters, learning rate and rounds.
+//!
+//! Trials run on a sample with a high learning rate, each judged on rows that it did not learn from. The best few race on
+//! all rows if the sample was a part of them; the winner is then trained slowly, with early stopping, to find the rounds.
+//! What a stage may cost is counted in cells gone through, not in seconds, so that the same rows, settings and threads
+//! give the same choice whatever else the machine does; the clock only ends a search that takes far longer than planned.
+
+use std::time::{Duration, Instant};
+
+use common::Result;
+use common::telemetry::{Progress, Unit};
+use common::xgboost::{Params, params::monotone_constraints};
+
+use super::candidates::{candidates, final_eta, leaves_learning_open};
+use super::folds::{FoldMatrices, Sample};
+use super::trial::{End, Limits, Outcome, run};
+use super::{FALLBACK_ROUNDS, FitContext, given_parameters, set_by_user};
+use crate::encodings::Variant;
+use crate::features::Features;
+use crate::read::Rows;
+
+/// Cells (rows × columns) of a sample.
+const SAMPLE_CELLS: usize = 1_000_000;
+/// A sample has at least as many rows, however many columns there are.
+const LEAST_SAMPLE: usize = 5_000;
+/// And at most as many.
+const MOST_SAMPLE: usize = 40_000;
+/// Fewer rows than this are too few to choose anything on.
+const FEWEST_ROWS: usize = 20;
+/// Cells that one thread goes through in a second of training, on a slow machine.
+const CELLS_PER_SECOND: f64 = 40e6;
+/// Shares of the budget: trials on a sample, the race on all rows, and the choice of rounds.
+const SHARES: Shares = Shares { trials: 0.35, race: 0.15, rounds: 0.5 };
+/// Trials that race on all rows.
+const RACERS: usize = 3;
+/// The most rounds that early stopping may choose.
+const MOST_ROUNDS: u32 = 5_000;
+/// Rounds of a trial at most, and those that every trial gets.
+const TRIAL_ROUNDS: (u32, u32) = (25, 400);
+/// Rounds without an improvement that end a trial, and the choice of rounds at a learning rate of 0.1.
+const PATIENCE: (u32, f64) = (20, 50.0);
+/// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
+const MORE_ROUNDS: u32 = 10;
+
+struct Shares {
+    trials: f64,
+    race: f64,
+    rounds: f64,
+}
+
+/// What was chosen.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// How categories are encoded.
+    pub variant: Variant,
+    /// XGBoost's parameters, without constraints that depend on the columns.
+    pub params: Params,
+    /// Boosting rounds.
+    pub rounds: u32,
+    /// The metric of the rows that judge after each round of the winner; empty where rounds were given.
+    pub learning_curve: Vec<f64>,
+    /// What the curve shows, such as `rmse`.
+    pub metric: Option<String>,
+    /// Every trial, in the order they ran.
+    pub trials: Vec<TrialReport>,
+}
+
+/// A trial, for `metrics.json`.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TrialReport {
+    /// What it was for: `encoding`, `parameters`, `race` or `rounds`.
+    pub stage: &'static str,
+    /// Its encoding of categories.
+    pub encoding: &'static str,
+    /// Its parameters.
+    pub params: std::collections::BTreeMap<String, String>,
+    /// Rows that it learnt from or was judged on.
+    pub rows: usize,
+    /// Folds that judged.
+    pub folds: usize,
+    /// The best round.
+    pub rounds: u32,
+    /// The metric after it; null where it was never a number.
+    pub value: Option<f64>,
+    /// XGBoost's name of the metric.
+    pub metric: Option<String>,
+    /// Why it ended.
+    pub end: End,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Chooses what the user left open.
+///
+/// # Errors
+/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<Choice> {
+    let given = given_parameters(context.settings, context.spec)?;
+    let native = Variant::native(&base.features, context.spec);
+    if let Some(rounds) = context.settings.rounds {
+        return Ok(unsearched(native, given, rounds.0 as u32));
+    }
+    if rows.len() < FEWEST_ROWS {
+        return Ok(unsearched(native, given, FALLBACK_ROUNDS));
+    }
+    let user = set_by_user(context.settings, context.spec)?;
+    let is_open = leaves_learning_open(&user);
+    let candidates = if is_open { candidates(&user)? } else { vec![given] };
+    // Constraints that the user wrote down by column numbers hold for one column per feature.
+    let counts_columns =
+        ["monotone_constraints", "interaction_constraints"].iter().any(|name| user.get(name).is_some());
+    let variants =
+        if counts_columns { vec![native] } else { Variant::candidates(&base.features, context.spec) };
+    Search::new(context, base, rows, is_open).choose(variants, candidates)
+}
+
+fn unsearched(variant: Variant, params: Params, rounds: u32) -> Choice {
+    Choice { variant, params, rounds, learning_curve: Vec::new(), metric: None, trials: Vec::new() }
+}
+
+/// One contestant and how it did.
+#[derive(Debug, Clone)]
+struct Contestant {
+    variant: Variant,
+    params: Params,
+    outcome: Outcome,
+}
+
+struct Search<'a> {
+    context: &'a FitContext<'a>,
+    base: &'a Features,
+    rows: &'a Rows,
+    is_open: bool,
+    budget_cells: f64,
+    started: Instant,
+    progress: Progress,
+    trials: Vec<TrialReport>,
+}
+
+impl<'a> Search<'a> {
+    fn new(context: &'a FitContext<'a>, base: &'a Features, rows: &'a Rows, is_open: bool) -> Self {
+        let seconds = context.settings.time_budget;
+        Self {
+            context,
+            base,
+            rows,
+            is_open,
+            budget_cells: seconds as f64 * CELLS_PER_SECOND * context.threads as f64,
+            started: Instant::now(),
+            progress: context.telemetry.progress("choosing", Unit::Items("rounds"), None),
+            trials: Vec::new(),
+        }
+    }
+
+    fn choose(mut self, variants: Vec<Variant>, candidates: Vec<Params>) -> Result<Choice> {
+        let most = (SAMPLE_CELLS / self.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
+        let sample = Sample::draw(self.rows, most, u64::from(self.context.settings.seed));
+        let mut contestants = self.trials_on(&sample, variants, &candidates)?;
+        if sample.len() < self.rows.len() && contestants.len() > 1 {
+            contestants = self.race(contestants)?;
+        }
+        let Some(winner) = contestants.into_iter().next() else {
+            let native = Variant::native(&self.base.features, self.context.spec);
+            let given = given_parameters(self.context.settings, self.context.spec)?;
+            return Ok(unsearched(native, given, FALLBACK_ROUNDS));
+        };
+        self.choose_rounds(winner)
+    }
+
+    /// Encodings with the first candidate, then the other candidates with the best encoding; the best contestant first.
+    fn trials_on(
+        &mut self,
+        sample: &Sample,
+        variants: Vec<Variant>,
+        candidates: &[Params],
+    ) -> Result<Vec<Contestant>> {
+        let Some((first, others)) = candidates.split_first() else { return Ok(Vec::new()) };
+        if variants.len() + others.len() == 1 {
+            let alone = |variant| Contestant { variant, params: first.clone(), outcome: Outcome::untried() };
+            return Ok(variants.into_iter().map(alone).collect());
+        }
+        let planned = (variants.len() + others.len()) as f64;
+        let cells = SHARES.trials * self.budget_cells / planned;
+        let mut ranking: Vec<Contestant> = Vec::new();
+        let mut best: Option<(Variant, FoldMatrices)> = None;
+        for variant in variants {
+            let matrices = self.matrices(sample, &variant, first)?;
+            let stands_first = self.compete("encoding", sample, &variant, first, &matrices, cells, &mut ranking)?;
+            if stands_first || best.is_none() {
+                best = Some((variant, matrices));
+            }
+        }
+        let Some((variant, matrices)) = best else { return Ok(ranking) };
+        for params in others {
+            self.compete("parameters", sample, &variant, params, &matrices, cells, &mut ranking)?;
+        }
+        Ok(ranking)
+    }
+
+    /// The best few again, on all rows; the best of them first.
+    fn race(&mut self, contestants: Vec<Contestant>) -> Result<Vec<Contestant>> {
+        let sample = Sample::draw(self.rows, self.rows.len(), u64::from(self.context.settings.seed));
+        let racers = racers(contestants);
+        let cells = SHARES.race * self.budget_cells / racers.len() as f64;
+        let mut ranking = Vec::new();
+        for racer in racers {
+            let matrices = self.matrices(&sample, &racer.variant, &racer.params)?;
+            self.compete("race", &sample, &racer.variant, &racer.params, &matrices, cells, &mut ranking)?;
+        }
+        Ok(ranking)
+    }
+
+    /// The winner on all rows, at the learning rate of the final model.
+    fn choose_rounds(mut self, winner: Contestant) -> Result<Choice> {
+        let sample = Sample::draw(self.rows, self.rows.len(), u64::from(self.context.settings.seed));
+        let Contestant { variant, mut params, outcome } = winner;
+        let matrices = self.matrices(&sample, &variant, &params)?;
+        let affordable = self.affordable(SHARES.rounds * self.budget_cells, &matrices).clamp(100, MOST_ROUNDS);
+        let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
+        if self.is_open {
+            params.set("eta", &final_eta(outcome.rounds, affordable).to_string())?;
+        }
+        let eta: f64 = params.get("eta").and_then(|eta| eta.parse().ok()).unwrap_or(0.3);
+        let patience = (PATIENCE.1 * (0.1 / eta).max(1.0)) as u32;
+        let rounds = if self.is_open { affordable } else { MOST_ROUNDS };
+        let chosen = self.try_out("rounds", &sample, &variant, &params, &matrices, rounds, patience, None)?;
+        self.progress.finish();
+        if chosen.end == End::Deadline {
+            tracing::warn!(
+                "choosing the model took longer than --time-budget (TIME_BUDGET) {} s and was cut short: another run may \
+                 choose otherwise; raise the budget, or set --rounds (ROUNDS)",
+                self.context.settings.time_budget
+            );
+        }
+        let rounds = if chosen.end == End::Deadline && chosen.value > outcome.value {
+            // The trial got further in its time, at its own learning rate.
+            params.set("eta", &trial_eta)?;
+            outcome.rounds
+        } else {
+            chosen.rounds
+        };
+        let rounds = rounds + rounds / MORE_ROUNDS;
+        Ok(Choice {
+            variant,
+            params,
+            rounds,
+            learning_curve: chosen.curve,
+            metric: chosen.metric,
+            trials: self.trials,
+        })
+    }
+
+    fn matrices(&self, sample: &Sample, variant: &Variant, params: &Params) -> Result<FoldMatrices> {
+        FoldMatrices::build(self.context, self.base, self.rows, sample, variant, params)
+    }
+
+    /// Runs a contestant against the best so far and puts it in its place; whether that is the first.
+    #[allow(clippy::too_many_arguments)]
+    fn compete(
+        &mut self,
+        stage: &'static str,
+        sample: &Sample,
+        variant: &Variant,
+        params: &Params,
+        matrices: &FoldMatrices,
+        cells: f64,
+        ranking: &mut Vec<Contestant>,
+    ) -> Result<bool> {
+        if Instant::now() > self.deadline(stage) && !ranking.is_empty() {
+            return Ok(false);
+        }
+        let rounds = self.affordable(cells, matrices).clamp(TRIAL_ROUNDS.0, TRIAL_ROUNDS.1);
+        let rival = ranking.first().map(|contestant| &contestant.outcome);
+        let outcome = self.try_out(stage, sample, variant, params, matrices, rounds, PATIENCE.0, rival)?;
+        let place = ranking.iter().filter(|other| other.outcome.value <= outcome.value).count();
+        ranking.insert(place, Contestant { variant: variant.clone(), params: params.clone(), outcome });
+        Ok(place == 0)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn try_out(
+        &mut self,
+        stage: &'static str,
+        sample: &Sample,
+        variant: &Variant,
+        params: &Params,
+        matrices: &FoldMatrices,
+        rounds: u32,
+        patience: u32,
+        rival: Option<&Outcome>,
+    ) -> Result<Outcome> {
+        let started = Instant::now();
+        let mut constrained = params.clone();
+        if matrices.signs.iter().any(|sign| *sign != 0) {
+            constrained.set("monotone_constraints", &monotone_constraints(&matrices.signs))?;
+        }
+        let limits = Limits { rounds, patience, rival, deadline: self.deadline(stage) };
+        let outcome = run(self.context, matrices, &constrained, &limits, &self.progress)?;
+        let report = TrialReport {
+            stage,
+            encoding: variant.name,
+            params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            rows: sample.len(),
+            folds: matrices.folds.len(),
+            rounds: outcome.rounds,
+            value: outcome.value.is_finite().then_some(outcome.value),
+            metric: outcome.metric.clone(),
+            end: outcome.end,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        tracing::info!(stage, encoding = variant.name, value = report.value, rounds = report.rounds, "trial");
+        self.trials.push(report);
+        Ok(outcome)
+    }
+
+    /// When the clock ends a stage, with what is left for those after it.
+    fn deadline(&self, stage: &str) -> Instant {
+        let share = match stage {
+            "rounds" => 1.0,
+            "race" => 1.0 - SHARES.rounds,
+            _ => 1.0 - SHARES.rounds - SHARES.race,
+        };
+        self.started + Duration::from_secs(self.context.settings.time_budget).mul_f64(share)
+    }
+
+    fn affordable(&self, cells: f64, matrices: &FoldMatrices) -> u32 {
+        (cells / matrices.cells_per_round().max(1.0)) as u32
+    }
+}
+
+/// The best contestants; one of another encoding than the winner's is among them, since encodings gain differently from
+/// more rows. The loser's encoding runs with the winner's parameters.
+fn racers(contestants: Vec<Contestant>) -> Vec<Contestant> {
+    let Some(winner) = contestants.first().cloned() else { return contestants };
+    let mut racers: Vec<Contestant> =
+        contestants.iter().filter(|one| one.variant == winner.variant).take(RACERS - 1).cloned().collect();
+    if let Some(other) = contestants.into_iter().find(|one| one.variant != winner.variant) {
+        racers.push(Contestant { params: winner.params, ..other });
+    }
+    racers
+}

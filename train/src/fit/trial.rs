@@ -1,0 +1,194 @@
+//! One trial: the folds of a sample are boosted in step until the rows that judge are no longer predicted better.
+
+use std::time::Instant;
+
+use common::Result;
+use common::telemetry::Progress;
+use common::xgboost::{Booster, Params};
+
+use super::folds::{Fold, FoldMatrices};
+use super::{FitContext, new_booster};
+
+/// A rival that predicts this much better at its best is out of reach.
+const OUT_OF_REACH: f64 = 1.01;
+/// The same, early on.
+const FAR_OUT_OF_REACH: f64 = 1.1;
+
+/// When a trial ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// The most rounds.
+    pub rounds: u32,
+    /// Rounds without an improvement.
+    pub patience: u32,
+    /// The best trial so far on the same rows: one that stays far behind it is given up.
+    pub rival: Option<&'a Outcome>,
+    /// When time is up, whatever was planned.
+    pub deadline: Instant,
+}
+
+/// Why a trial ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// No better round came for too long.
+    Converged,
+    /// All planned rounds were done.
+    Rounds,
+    /// A rival is out of reach.
+    Behind,
+    /// The time budget was used up: another run may get further.
+    Deadline,
+}
+
+/// What a trial came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Rounds up to the best one.
+    pub rounds: u32,
+    /// The metric after the best round.
+    pub value: f64,
+    /// The metric after each round.
+    pub curve: Vec<f64>,
+    /// XGBoost's name of the metric.
+    pub metric: Option<String>,
+    /// Why it ended.
+    pub end: End,
+}
+
+impl Outcome {
+    fn new() -> Self {
+        Self { rounds: 1, value: f64::INFINITY, curve: Vec::new(), metric: None, end: End::Rounds }
+    }
+
+    /// Of a contestant that has no rival.
+    pub(super) fn untried() -> Self {
+        Self::new()
+    }
+
+    /// Takes in the metric after a round, and tells whether the trial is over.
+    fn take(&mut self, value: f64, limits: &Limits<'_>) -> Option<End> {
+        self.curve.push(value);
+        let done = self.curve.len() as u32;
+        if value < self.value {
+            (self.rounds, self.value) = (done, value);
+        }
+        if done - self.rounds.min(done) >= limits.patience {
+            return Some(End::Converged);
+        }
+        limits.rival.filter(|rival| self.is_behind(rival)).map(|_| End::Behind)
+    }
+
+    fn is_behind(&self, rival: &Self) -> bool {
+        let done = self.curve.len() as u32;
+        let then = rival.curve.get(self.curve.len() - 1).copied().unwrap_or(rival.value);
+        (done >= rival.rounds && self.value > OUT_OF_REACH * rival.value)
+            || (done >= rival.rounds.div_ceil(3) && self.value > FAR_OUT_OF_REACH * then)
+    }
+}
+
+/// Runs a trial.
+///
+/// # Errors
+/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+pub fn run(
+    context: &FitContext<'_>,
+    matrices: &FoldMatrices,
+    params: &Params,
+    limits: &Limits<'_>,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let booster = |fold: &Fold| new_booster(context, params, &[&fold.learning, &fold.judging]);
+    let mut boosters: Vec<Booster> = matrices.folds.iter().map(booster).collect::<Result<_>>()?;
+    let mut outcome = Outcome::new();
+    for round in 0..limits.rounds {
+        let mut average = Average::default();
+        for (booster, fold) in boosters.iter_mut().zip(&matrices.folds) {
+            context.shutdown.check(context.run_id)?;
+            booster.update(round, &fold.learning)?;
+            let evaluations = booster.evaluate(round, &[(&fold.judging, "judging")])?;
+            if let Some(last) = evaluations.last() {
+                average.add(&last.metric, last.value, fold.judges as f64);
+            }
+        }
+        progress.advance(1);
+        let end = outcome.take(average.value(), limits);
+        outcome.metric = average.metric;
+        if let Some(end) = end.or_else(|| (Instant::now() > limits.deadline).then_some(End::Deadline)) {
+            outcome.end = end;
+            break;
+        }
+    }
+    Ok(outcome)
+}
+
+/// A metric over all folds, each counted by the rows that judge in it.
+#[derive(Debug, Default)]
+struct Average {
+    metric: Option<String>,
+    sum: f64,
+    rows: f64,
+}
+
+impl Average {
+    fn add(&mut self, metric: &str, value: f64, rows: f64) {
+        if self.metric.is_none() {
+            self.metric = Some(metric.to_owned());
+        }
+        let value = if metric == "rmse" { value * value } else { value };
+        (self.sum, self.rows) = (self.sum + rows * value, self.rows + rows);
+    }
+
+    fn value(&self) -> f64 {
+        let mean = self.sum / self.rows;
+        if self.metric.as_deref() == Some("rmse") { mean.sqrt() } else { mean }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn limits(rival: Option<&Outcome>) -> Limits<'_> {
+        Limits { rounds: 5_000, patience: 50, rival, deadline: Instant::now() + Duration::from_secs(3_600) }
+    }
+
+    #[test]
+    fn early_stopping_remembers_the_best_round() {
+        let mut outcome = Outcome::new();
+        assert_eq!(outcome.take(3.0, &limits(None)), None);
+        assert_eq!(outcome.take(2.0, &limits(None)), None);
+        for _ in 0..49 {
+            assert_eq!(outcome.take(2.5, &limits(None)), None);
+        }
+        assert_eq!(outcome.take(2.5, &limits(None)), Some(End::Converged));
+        assert_eq!((outcome.rounds, outcome.value, outcome.curve.len()), (2, 2.0, 52));
+    }
+
+    #[test]
+    fn a_metric_that_is_never_a_number_ends_the_trial() {
+        let mut outcome = Outcome::new();
+        let rounds = (1..5_000).find(|_| outcome.take(f64::NAN, &limits(None)).is_some());
+        assert_eq!(rounds, Some(51));
+    }
+
+    #[test]
+    fn a_trial_far_behind_its_rival_is_given_up() {
+        let rival = Outcome { rounds: 3, value: 1.0, curve: vec![3.0, 2.0, 1.0], ..Outcome::new() };
+        let mut close = Outcome::new();
+        assert_eq!([2.9, 2.0, 1.005].map(|value| close.take(value, &limits(Some(&rival)))), [None; 3]);
+        let mut late = Outcome::new();
+        assert_eq!([3.1, 2.1, 1.02].map(|value| late.take(value, &limits(Some(&rival)))), [None, None, Some(End::Behind)]);
+        assert_eq!(Outcome::new().take(4.0, &limits(Some(&rival))), Some(End::Behind));
+    }
+
+    #[test]
+    fn errors_are_averaged_as_squares_over_all_rows() {
+        let mut average = Average::default();
+        average.add("rmse", 1.0, 3.0);
+        average.add("rmse", 3.0, 1.0);
+        assert_eq!(average.value(), 3.0_f64.sqrt());
+    }
+}
