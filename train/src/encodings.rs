@@ -17,6 +17,9 @@ const FOLDS: u8 = 10;
 const FOLD_SEED_OFFSET: u64 = 0x5eed_0002;
 /// XGBoost's own splits on categories become slow and fit noise where there are more levels than this.
 const MOST_NATIVE_LEVELS: usize = 64;
+/// Where a level has fewer rows than this on average, most levels to be scored are unseen: only a mean, which is close to
+/// that of all rows for a rare level, makes seen and unseen ones alike.
+const LEAST_ROWS_PER_LEVEL: usize = 3;
 
 /// The columns of the matrix that one category gives: one or more of three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,11 @@ impl Variant {
         Self::of("native", features, spec, |_| Encoding::NATIVE)
     }
 
+    /// Whether the levels of a category do little more than number the rows.
+    fn tells_rows_apart(levels: usize, rows: usize) -> bool {
+        levels * LEAST_ROWS_PER_LEVEL > rows
+    }
+
     fn of(name: &'static str, features: &[Feature], spec: &Spec, open: impl Fn(usize) -> Encoding) -> Self {
         let encoding = |feature: &Feature| match (&feature.kind, spec.encoding_of(&feature.name)) {
             (Kind::Category { .. }, _) if spec.monotone.contains_key(&feature.name) => Some(Encoding::NATIVE),
@@ -75,22 +83,26 @@ impl Variant {
 
     /// Every way that is worth a trial, each once. With a single one there is nothing to choose.
     #[must_use]
-    pub fn candidates(features: &[Feature], spec: &Spec) -> Vec<Self> {
+    pub fn candidates(features: &[Feature], spec: &Spec, rows: usize) -> Vec<Self> {
         const BOTH: Encoding = Encoding::ORDINAL.and(Encoding::TARGET);
         let split = |few: Encoding, many: Encoding| {
             move |levels: usize| if levels <= MOST_NATIVE_LEVELS { few } else { many }
         };
-        let named: [(&'static str, Box<dyn Fn(usize) -> Encoding>); 7] = [
+        let named: [(&'static str, Box<dyn Fn(usize) -> Encoding>); 8] = [
             ("ordinal", Box::new(|_| Encoding::ORDINAL)),
             ("ordinal and target", Box::new(|_| BOTH)),
             ("target", Box::new(|_| Encoding::TARGET)),
             ("native", Box::new(split(Encoding::NATIVE, Encoding::TARGET))),
             ("native, ordinal and target", Box::new(split(Encoding::NATIVE.and(BOTH), BOTH))),
             ("few native, many ordinal and target", Box::new(split(Encoding::NATIVE, BOTH))),
+            ("few ordinal, many target", Box::new(split(Encoding::ORDINAL, Encoding::TARGET))),
             ("few native, many ordinal", Box::new(split(Encoding::NATIVE, Encoding::ORDINAL))),
         ];
         let mut variants: Vec<Self> = Vec::new();
         for (name, open) in named {
+            let open = |levels: usize| {
+                if Self::tells_rows_apart(levels, rows) { Encoding::TARGET } else { open(levels) }
+            };
             let variant = Self::of(name, features, spec, open);
             if !variants.iter().any(|known| known.encodings == variant.encodings) {
                 variants.push(variant);
@@ -161,6 +173,7 @@ pub fn encode(
 ) -> Vec<EncodedColumn> {
     let encoding = encoding.unwrap_or(Encoding::NATIVE);
     let levels = feature.levels().unwrap_or_default();
+    let judging = &without_unseen(fitting, judging, levels.len());
     let mut encoded = Vec::new();
     if encoding.native {
         let (fitting, judging) = (fitting.to_vec(), judging.to_vec());
@@ -168,7 +181,7 @@ pub fn encode(
     }
     let scored = |values: &LevelValues, codes: &[f32]| codes.iter().map(|&code| values.of(code)).collect();
     if encoding.ordinal {
-        let values = ordinal_values(levels);
+        let values = ordinal_values(levels, fitting.iter().any(|code| code.is_nan()));
         let (fitting, judging) = (scored(&values, fitting), scored(&values, judging));
         encoded.push(EncodedColumn { source, encoded: Some(values), suffix: "_ordinal", fitting, judging });
     }
@@ -180,6 +193,22 @@ pub fn encode(
         encoded.push(EncodedColumn { source, encoded: Some(values), suffix: "_target", fitting, judging });
     }
     encoded
+}
+
+/// Codes of a category of which none stands for a level that the rows to fit on do not have: levels were learnt from more
+/// rows than those of an inner fold, and what has never been seen must be judged as scoring will see it.
+fn without_unseen(fitting: &[f32], judging: &[f32], levels: usize) -> Vec<f32> {
+    if levels == 0 {
+        return judging.to_vec();
+    }
+    let mut seen = vec![false; levels];
+    for code in fitting.iter().filter(|code| !code.is_nan()) {
+        if let Some(seen) = seen.get_mut(*code as usize) {
+            *seen = true;
+        }
+    }
+    let known = |code: f32| !code.is_nan() && seen.get(code as usize).copied().unwrap_or(false);
+    judging.iter().map(|&code| if known(code) { code } else { f32::NAN }).collect()
 }
 
 /// The features of a run with their categories encoded as chosen: matrices of the training and of the held-out rows, and

@@ -3,17 +3,18 @@
 use common::xgboost::{ParamError, Params};
 
 /// Learning rate of trials: high, so that few rounds tell sets of parameters apart. The final model learns more slowly.
-pub const TRIAL_ETA: f64 = 0.2;
+pub(super) const TRIAL_ETA: f64 = 0.2;
 
 /// Learning rates of the final model, the slowest first: the first that can be afforded is taken.
-pub const FINAL_ETAS: [f64; 5] = [0.02, 0.03, 0.05, 0.1, 0.2];
+pub(super) const FINAL_ETAS: [f64; 5] = [0.02, 0.03, 0.05, 0.1, 0.2];
 
 /// From trees that follow every detail to heavily regularised ones. The first is the one that encodings are compared with.
-const CANDIDATES: [&[(&str, &str)]; 8] = [
+const CANDIDATES: [&[(&str, &str)]; 9] = [
     &[("max_depth", "6"), ("subsample", "0.8"), ("colsample_bynode", "0.5"), ("min_child_weight", "5")],
     &[("max_depth", "6")],
     &[("max_depth", "4"), ("subsample", "0.8"), ("colsample_bynode", "0.5")],
     &[("max_depth", "6"), ("subsample", "0.8"), ("colsample_bytree", "0.8")],
+    &[("max_depth", "4"), ("subsample", "0.8")],
     &[
         ("grow_policy", "lossguide"),
         ("max_depth", "0"),
@@ -48,7 +49,7 @@ const OF_THE_TASK: [&str; 9] = [
 
 /// Whether the user left it to the program how to learn.
 #[must_use]
-pub fn leaves_learning_open(set_by_user: &Params) -> bool {
+pub(super) fn leaves_learning_open(set_by_user: &Params) -> bool {
     set_by_user.iter().all(|(name, _)| OF_THE_TASK.contains(&name))
 }
 
@@ -56,7 +57,7 @@ pub fn leaves_learning_open(set_by_user: &Params) -> bool {
 ///
 /// # Errors
 /// [`ParamError`] where the tables above hold what XGBoost does not know.
-pub fn candidates(set_by_user: &Params) -> Result<Vec<Params>, ParamError> {
+pub(super) fn candidates(set_by_user: &Params) -> Result<Vec<Params>, ParamError> {
     let candidate = |pairs: &&[(&str, &str)]| {
         let mut params = Params::parse(pairs.iter().copied())?;
         params.set("objective", "reg:squarederror")?;
@@ -68,7 +69,7 @@ pub fn candidates(set_by_user: &Params) -> Result<Vec<Params>, ParamError> {
 
 /// The slowest learning rate with which a model that took `rounds` in a trial is expected to be done in `affordable` rounds.
 #[must_use]
-pub fn final_eta(rounds: u32, affordable: u32) -> f64 {
+pub(super) fn final_eta(rounds: u32, affordable: u32) -> f64 {
     let expected = |eta: f64| 1.3 * f64::from(rounds) * TRIAL_ETA / eta;
     let fits = |eta: &&f64| expected(**eta) <= f64::from(affordable);
     FINAL_ETAS.iter().find(fits).copied().unwrap_or(TRIAL_ETA)

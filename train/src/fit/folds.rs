@@ -23,7 +23,7 @@ const ROWS_FOR_THREE_FOLDS: usize = 20_000;
 
 /// Some of the training rows, each in one part.
 #[derive(Debug)]
-pub struct Sample {
+pub(super) struct Sample {
     rows: Vec<usize>,
     part: Vec<u8>,
     folds: u8,
@@ -32,7 +32,7 @@ pub struct Sample {
 impl Sample {
     /// All rows, or about `most` of them, the same ones for the same ids and seed.
     #[must_use]
-    pub fn draw(rows: &Rows, most: usize, seed: u64) -> Self {
+    pub(super) fn draw(rows: &Rows, most: usize, seed: u64) -> Self {
         let share = most as f64 / rows.len().max(1) as f64;
         let chosen = |id: &String| share >= 1.0 || uniform(id, seed.wrapping_add(SAMPLE_SEED_OFFSET)) < share;
         let places: Vec<usize> = (0..rows.len()).filter(|&row| chosen(&rows.ids[row])).collect();
@@ -49,14 +49,14 @@ impl Sample {
 
     /// Rows in it.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Folds that judge.
+    /// The same rows with as many folds, at least one and at most all.
     #[must_use]
-    pub fn folds(&self) -> u8 {
-        self.folds
+    pub(super) fn with_folds(self, folds: u8) -> Self {
+        Self { folds: folds.clamp(1, PARTS as u8), ..self }
     }
 
     /// The rows to learn from and the rows to judge on, of a fold.
@@ -75,24 +75,24 @@ fn uniform(id: &str, seed: u64) -> f64 {
 
 /// The two matrices of one fold.
 #[derive(Debug)]
-pub struct Fold {
+pub(super) struct Fold {
     /// Rows to learn from.
-    pub learning: DMatrix,
+    pub(super) learning: DMatrix,
     /// Rows to judge on.
-    pub judging: DMatrix,
+    pub(super) judging: DMatrix,
     /// How many judge.
-    pub judges: usize,
+    pub(super) judges: usize,
 }
 
 /// A sample in one encoding, ready for trials.
 #[derive(Debug)]
-pub struct FoldMatrices {
+pub(super) struct FoldMatrices {
     /// The folds in which there are rows to learn from and rows to judge on.
-    pub folds: Vec<Fold>,
+    pub(super) folds: Vec<Fold>,
     /// For every column of the matrix the sign of its monotone constraint.
-    pub signs: Vec<i8>,
+    pub(super) signs: Vec<i8>,
     /// Columns of the matrix.
-    pub width: usize,
+    pub(super) width: usize,
 }
 
 impl FoldMatrices {
@@ -100,7 +100,7 @@ impl FoldMatrices {
     ///
     /// # Errors
     /// What XGBoost refuses.
-    pub fn build(
+    pub(super) fn build(
         context: &FitContext<'_>,
         base: &Features,
         rows: &Rows,
@@ -124,7 +124,7 @@ impl FoldMatrices {
 
     /// Cells that a round of every fold goes through, with what a round costs however few there are.
     #[must_use]
-    pub fn cells_per_round(&self) -> f64 {
+    pub(super) fn cells_per_round(&self) -> f64 {
         const LEAST: f64 = 30_000.0;
         let of = |fold: &Fold| (fold.learning.rows() * self.width) as f64 + LEAST;
         self.folds.iter().map(of).sum()
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn every_row_of_a_small_table_judges_once() {
         let sample = Sample::draw(&rows(1_000), 10_000, 42);
-        let mut judges: Vec<usize> = (0..sample.folds()).flat_map(|fold| sample.split(fold).1).collect();
+        let mut judges: Vec<usize> = (0..sample.folds).flat_map(|fold| sample.split(fold).1).collect();
         judges.sort_unstable();
         assert_eq!(judges, (0..1_000).collect::<Vec<_>>());
         let (learning, judging) = sample.split(0);
@@ -213,7 +213,7 @@ mod tests {
         let sample = Sample::draw(&rows, 10_000, 42);
         assert!((9_500..10_500).contains(&sample.len()), "{}", sample.len());
         assert_eq!(sample.rows, Sample::draw(&rows, 10_000, 42).rows);
-        assert_eq!(sample.folds(), 3);
+        assert_eq!(sample.folds, 3);
         assert_eq!(Sample::draw(&rows, 50_000, 42).len(), 50_000);
     }
 }

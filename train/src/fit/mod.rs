@@ -16,6 +16,7 @@ use common::{Error, Result};
 use ndarray::{Array2, Axis};
 
 pub use self::search::{Choice, TrialReport, choose};
+pub use self::trial::End;
 use crate::encodings::EncodedColumn;
 use crate::features::Features;
 use crate::read::Rows;

@@ -28,7 +28,7 @@ const MOST_SAMPLE: usize = 40_000;
 /// Fewer rows than this are too few to choose anything on.
 const FEWEST_ROWS: usize = 20;
 /// Cells that one thread goes through in a second of training, on a slow machine.
-const CELLS_PER_SECOND: f64 = 40e6;
+const CELLS_PER_SECOND: f64 = 60e6;
 /// Shares of the budget: trials on a sample, the race on all rows, and the choice of rounds.
 const SHARES: Shares = Shares { trials: 0.35, race: 0.15, rounds: 0.5 };
 /// Trials that race on all rows.
@@ -38,7 +38,16 @@ const MOST_ROUNDS: u32 = 5_000;
 /// Rounds of a trial at most, and those that every trial gets.
 const TRIAL_ROUNDS: (u32, u32) = (25, 400);
 /// Rounds without an improvement that end a trial, and the choice of rounds at a learning rate of 0.1.
-const PATIENCE: (u32, f64) = (20, 50.0);
+const PATIENCE: (u32, f64) = (25, 50.0);
+/// The choice of rounds is a failure where it ends so much above the trial that won: trials are many, and the best of many
+/// was also lucky.
+const MUCH_WORSE: f64 = 1.03;
+/// A fold is worth its cost where the trials can afford as many rounds.
+const ROUNDS_PER_FOLD: f64 = 150.0;
+/// A trial that was still getting better would have taken about so many times its rounds.
+const UNFINISHED: u32 = 3;
+/// Trees grown on samples gain as much from a low learning rate, which trials do not have: their noise averages out.
+const GAIN_OF_SAMPLING: f64 = 0.995;
 /// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
 const MORE_ROUNDS: u32 = 10;
 
@@ -110,7 +119,7 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     let counts_columns =
         ["monotone_constraints", "interaction_constraints"].iter().any(|name| user.get(name).is_some());
     let variants =
-        if counts_columns { vec![native] } else { Variant::candidates(&base.features, context.spec) };
+        if counts_columns { vec![native] } else { Variant::candidates(&base.features, context.spec, rows.len()) };
     Search::new(context, base, rows, is_open).choose(variants, candidates)
 }
 
@@ -154,17 +163,25 @@ impl<'a> Search<'a> {
 
     fn choose(mut self, variants: Vec<Variant>, candidates: Vec<Params>) -> Result<Choice> {
         let most = (SAMPLE_CELLS / self.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
+        let planned = (variants.len() + candidates.len()).max(2) - 1;
+        let cells = SHARES.trials * self.budget_cells / planned as f64;
         let sample = Sample::draw(self.rows, most, u64::from(self.context.settings.seed));
-        let mut contestants = self.trials_on(&sample, variants, &candidates)?;
-        if sample.len() < self.rows.len() && contestants.len() > 1 {
-            contestants = self.race(contestants)?;
-        }
+        let folds = (cells / self.cells_per_fold(&sample, &variants)) as u8;
+        let sample = sample.with_folds(folds);
+        let mut contestants = self.trials_on(&sample, variants, &candidates, cells)?;
+        let all = if sample.len() < self.rows.len() {
+            let all = Sample::draw(self.rows, self.rows.len(), u64::from(self.context.settings.seed));
+            contestants = self.race(&all, contestants)?;
+            all
+        } else {
+            sample
+        };
         let Some(winner) = contestants.into_iter().next() else {
             let native = Variant::native(&self.base.features, self.context.spec);
             let given = given_parameters(self.context.settings, self.context.spec)?;
             return Ok(unsearched(native, given, FALLBACK_ROUNDS));
         };
-        self.choose_rounds(winner)
+        self.choose_rounds(&all, winner)
     }
 
     /// Encodings with the first candidate, then the other candidates with the best encoding; the best contestant first.
@@ -173,14 +190,13 @@ impl<'a> Search<'a> {
         sample: &Sample,
         variants: Vec<Variant>,
         candidates: &[Params],
+        cells: f64,
     ) -> Result<Vec<Contestant>> {
         let Some((first, others)) = candidates.split_first() else { return Ok(Vec::new()) };
         if variants.len() + others.len() == 1 {
             let alone = |variant| Contestant { variant, params: first.clone(), outcome: Outcome::untried() };
             return Ok(variants.into_iter().map(alone).collect());
         }
-        let planned = (variants.len() + others.len()) as f64;
-        let cells = SHARES.trials * self.budget_cells / planned;
         let mut ranking: Vec<Contestant> = Vec::new();
         let mut best: Option<(Variant, FoldMatrices)> = None;
         for variant in variants {
@@ -198,32 +214,34 @@ impl<'a> Search<'a> {
     }
 
     /// The best few again, on all rows; the best of them first.
-    fn race(&mut self, contestants: Vec<Contestant>) -> Result<Vec<Contestant>> {
-        let sample = Sample::draw(self.rows, self.rows.len(), u64::from(self.context.settings.seed));
+    fn race(&mut self, all: &Sample, contestants: Vec<Contestant>) -> Result<Vec<Contestant>> {
+        if contestants.len() < 2 {
+            return Ok(contestants);
+        }
         let racers = racers(contestants);
         let cells = SHARES.race * self.budget_cells / racers.len() as f64;
         let mut ranking = Vec::new();
         for racer in racers {
-            let matrices = self.matrices(&sample, &racer.variant, &racer.params)?;
-            self.compete("race", &sample, &racer.variant, &racer.params, &matrices, cells, &mut ranking)?;
+            let matrices = self.matrices(all, &racer.variant, &racer.params)?;
+            self.compete("race", all, &racer.variant, &racer.params, &matrices, cells, &mut ranking)?;
         }
         Ok(ranking)
     }
 
     /// The winner on all rows, at the learning rate of the final model.
-    fn choose_rounds(mut self, winner: Contestant) -> Result<Choice> {
-        let sample = Sample::draw(self.rows, self.rows.len(), u64::from(self.context.settings.seed));
+    fn choose_rounds(mut self, all: &Sample, winner: Contestant) -> Result<Choice> {
         let Contestant { variant, mut params, outcome } = winner;
-        let matrices = self.matrices(&sample, &variant, &params)?;
+        let matrices = self.matrices(all, &variant, &params)?;
         let affordable = self.affordable(SHARES.rounds * self.budget_cells, &matrices).clamp(100, MOST_ROUNDS);
         let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
         if self.is_open {
-            params.set("eta", &final_eta(outcome.rounds, affordable).to_string())?;
+            let rounds = if outcome.end == End::Converged { outcome.rounds } else { UNFINISHED * outcome.rounds };
+            params.set("eta", &final_eta(rounds, affordable).to_string())?;
         }
         let eta: f64 = params.get("eta").and_then(|eta| eta.parse().ok()).unwrap_or(0.3);
         let patience = (PATIENCE.1 * (0.1 / eta).max(1.0)) as u32;
         let rounds = if self.is_open { affordable } else { MOST_ROUNDS };
-        let chosen = self.try_out("rounds", &sample, &variant, &params, &matrices, rounds, patience, None)?;
+        let chosen = self.try_out("rounds", all, &variant, &params, &matrices, rounds, patience, None)?;
         self.progress.finish();
         if chosen.end == End::Deadline {
             tracing::warn!(
@@ -232,8 +250,8 @@ impl<'a> Search<'a> {
                 self.context.settings.time_budget
             );
         }
-        let rounds = if chosen.end == End::Deadline && chosen.value > outcome.value {
-            // The trial got further in its time, at its own learning rate.
+        let rounds = if chosen.value > MUCH_WORSE * outcome.value {
+            // Judged by the same rows the trial got further, at its own learning rate.
             params.set("eta", &trial_eta)?;
             outcome.rounds
         } else {
@@ -269,10 +287,12 @@ impl<'a> Search<'a> {
         if Instant::now() > self.deadline(stage) && !ranking.is_empty() {
             return Ok(false);
         }
-        let rounds = self.affordable(cells, matrices).clamp(TRIAL_ROUNDS.0, TRIAL_ROUNDS.1);
+        let affordable = f64::from(self.affordable(cells, matrices)) * pace(params);
+        let rounds = (affordable as u32).clamp(TRIAL_ROUNDS.0, TRIAL_ROUNDS.1);
         let rival = ranking.first().map(|contestant| &contestant.outcome);
         let outcome = self.try_out(stage, sample, variant, params, matrices, rounds, PATIENCE.0, rival)?;
-        let place = ranking.iter().filter(|other| other.outcome.value <= outcome.value).count();
+        let standing = standing(params, &outcome);
+        let place = ranking.iter().filter(|other| self::standing(&other.params, &other.outcome) <= standing).count();
         ranking.insert(place, Contestant { variant: variant.clone(), params: params.clone(), outcome });
         Ok(place == 0)
     }
@@ -323,9 +343,27 @@ impl<'a> Search<'a> {
         self.started + Duration::from_secs(self.context.settings.time_budget).mul_f64(share)
     }
 
+    /// What one fold of a trial costs in the widest encoding.
+    fn cells_per_fold(&self, sample: &Sample, variants: &[Variant]) -> f64 {
+        let width = variants.iter().map(Variant::width).max().unwrap_or(1);
+        ROUNDS_PER_FOLD * (sample.len() * width).max(1) as f64
+    }
+
     fn affordable(&self, cells: f64, matrices: &FoldMatrices) -> u32 {
         (cells / matrices.cells_per_round().max(1.0)) as u32
     }
+}
+
+/// The metric by which contestants are ranked.
+fn standing(params: &Params, outcome: &Outcome) -> f64 {
+    let is_sampled = params.get("subsample").is_some_and(|share| share != "1");
+    if is_sampled { GAIN_OF_SAMPLING * outcome.value } else { outcome.value }
+}
+
+/// How many more rounds a trial gets than one of depth 6: shallow trees learn less in a round, and cost less.
+fn pace(params: &Params) -> f64 {
+    let depth = params.get("max_depth").and_then(|depth| depth.parse().ok()).filter(|depth: &f64| *depth > 0.0);
+    (6.0 / depth.unwrap_or(6.0)).clamp(1.0, 2.0)
 }
 
 /// The best contestants; one of another encoding than the winner's is among them, since encodings gain differently from

@@ -9,22 +9,22 @@ use common::xgboost::{Booster, Params};
 use super::folds::{Fold, FoldMatrices};
 use super::{FitContext, new_booster};
 
-/// A rival that predicts this much better at its best is out of reach.
-const OUT_OF_REACH: f64 = 1.01;
-/// The same, early on.
-const FAR_OUT_OF_REACH: f64 = 1.1;
+/// A trial is given up where its rival was this much better,
+const OUT_OF_REACH: f64 = 1.03;
+/// in so many times fewer rounds: shallow trees start slowly.
+const HEAD_START: u32 = 3;
 
 /// When a trial ends.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits<'a> {
+pub(super) struct Limits<'a> {
     /// The most rounds.
-    pub rounds: u32,
+    pub(super) rounds: u32,
     /// Rounds without an improvement.
-    pub patience: u32,
+    pub(super) patience: u32,
     /// The best trial so far on the same rows: one that stays far behind it is given up.
-    pub rival: Option<&'a Outcome>,
+    pub(super) rival: Option<&'a Outcome>,
     /// When time is up, whatever was planned.
-    pub deadline: Instant,
+    pub(super) deadline: Instant,
 }
 
 /// Why a trial ended.
@@ -43,17 +43,17 @@ pub enum End {
 
 /// What a trial came to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// Rounds up to the best one.
-    pub rounds: u32,
+    pub(super) rounds: u32,
     /// The metric after the best round.
-    pub value: f64,
+    pub(super) value: f64,
     /// The metric after each round.
-    pub curve: Vec<f64>,
+    pub(super) curve: Vec<f64>,
     /// XGBoost's name of the metric.
-    pub metric: Option<String>,
+    pub(super) metric: Option<String>,
     /// Why it ended.
-    pub end: End,
+    pub(super) end: End,
 }
 
 impl Outcome {
@@ -80,10 +80,7 @@ impl Outcome {
     }
 
     fn is_behind(&self, rival: &Self) -> bool {
-        let done = self.curve.len() as u32;
-        let then = rival.curve.get(self.curve.len() - 1).copied().unwrap_or(rival.value);
-        (done >= rival.rounds && self.value > OUT_OF_REACH * rival.value)
-            || (done >= rival.rounds.div_ceil(3) && self.value > FAR_OUT_OF_REACH * then)
+        self.curve.len() as u32 >= HEAD_START * rival.rounds && self.value > OUT_OF_REACH * rival.value
     }
 }
 
@@ -91,7 +88,7 @@ impl Outcome {
 ///
 /// # Errors
 /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
-pub fn run(
+pub(super) fn run(
     context: &FitContext<'_>,
     matrices: &FoldMatrices,
     params: &Params,
@@ -176,12 +173,12 @@ mod tests {
 
     #[test]
     fn a_trial_far_behind_its_rival_is_given_up() {
-        let rival = Outcome { rounds: 3, value: 1.0, curve: vec![3.0, 2.0, 1.0], ..Outcome::new() };
+        let rival = Outcome { rounds: 1, value: 1.0, curve: vec![1.0], ..Outcome::new() };
         let mut close = Outcome::new();
-        assert_eq!([2.9, 2.0, 1.005].map(|value| close.take(value, &limits(Some(&rival)))), [None; 3]);
-        let mut late = Outcome::new();
-        assert_eq!([3.1, 2.1, 1.02].map(|value| late.take(value, &limits(Some(&rival)))), [None, None, Some(End::Behind)]);
-        assert_eq!(Outcome::new().take(4.0, &limits(Some(&rival))), Some(End::Behind));
+        assert_eq!([3.0, 2.0, 1.02].map(|value| close.take(value, &limits(Some(&rival)))), [None; 3]);
+        let mut far = Outcome::new();
+        let ends = [3.0, 2.0, 1.04].map(|value| far.take(value, &limits(Some(&rival))));
+        assert_eq!(ends, [None, None, Some(End::Behind)]);
     }
 
     #[test]

@@ -110,9 +110,10 @@ fn level_of(code: f32) -> Option<usize> {
 }
 
 /// The place of each level in their order, from 0: by number where all levels are numbers, else by text, which is also the
-/// order of dates written year first. Anything else comes before them, at -1.
+/// order of dates written year first. Anything else comes before them, at -1, if some rows have `missing` to learn that
+/// place from; without such rows it stands in the middle, where an unknown level is least wrong.
 #[must_use]
-pub fn ordinal_values(levels: &[String]) -> LevelValues {
+pub fn ordinal_values(levels: &[String], missing: bool) -> LevelValues {
     let numbers: Option<Vec<f64>> = levels.iter().map(|level| finite(level)).collect();
     let mut order: Vec<usize> = (0..levels.len()).collect();
     order.sort_by(|&left, &right| {
@@ -121,7 +122,8 @@ pub fn ordinal_values(levels: &[String]) -> LevelValues {
     });
     let mut values = vec![0.0; levels.len()];
     order.into_iter().enumerate().for_each(|(rank, level)| values[level] = rank as f32);
-    LevelValues { values, default: -1.0 }
+    let default = if missing { -1.0 } else { levels.len().saturating_sub(1) as f32 / 2.0 };
+    LevelValues { values, default }
 }
 
 fn finite(level: &str) -> Option<f64> {
@@ -168,9 +170,12 @@ mod tests {
     #[test]
     fn levels_are_ordered_as_numbers_or_as_text() {
         let levels = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-        assert_eq!(ordinal_values(&levels(&["10", "9", "-1.5"])).values, [2.0, 1.0, 0.0]);
-        assert_eq!(ordinal_values(&levels(&["b", "10", "9"])).values, [2.0, 0.0, 1.0]);
-        assert_eq!(ordinal_values(&levels(&["2024-02-01", "2023-12-31"])).values, [1.0, 0.0]);
-        assert_eq!(ordinal_values(&[]).of(NONE), -1.0);
+        assert_eq!(ordinal_values(&levels(&["10", "9", "-1.5"]), true).values, [2.0, 1.0, 0.0]);
+        assert_eq!(ordinal_values(&levels(&["b", "10", "9"]), true).values, [2.0, 0.0, 1.0]);
+        assert_eq!(ordinal_values(&levels(&["2024-02-01", "2023-12-31"]), true).values, [1.0, 0.0]);
+        let three = levels(&["a", "b", "c"]);
+        assert_eq!(ordinal_values(&three, true).of(NONE), -1.0);
+        assert_eq!(ordinal_values(&three, false).of(NONE), 1.0);
+        assert_eq!(ordinal_values(&[], false).of(NONE), 0.0);
     }
 }
