@@ -85,9 +85,8 @@ impl Variant {
     #[must_use]
     pub fn candidates(features: &[Feature], spec: &Spec, rows: usize) -> Vec<Self> {
         const BOTH: Encoding = Encoding::ORDINAL.and(Encoding::TARGET);
-        let split = |few: Encoding, many: Encoding| {
-            move |levels: usize| if levels <= MOST_NATIVE_LEVELS { few } else { many }
-        };
+        let split =
+            |few: Encoding, many: Encoding| move |levels: usize| if levels <= MOST_NATIVE_LEVELS { few } else { many };
         let named: [(&'static str, Box<dyn Fn(usize) -> Encoding>); 8] = [
             ("ordinal", Box::new(|_| Encoding::ORDINAL)),
             ("ordinal and target", Box::new(|_| BOTH)),
@@ -155,9 +154,8 @@ pub struct EncodedColumn {
 /// The fold of each row, by a hash of its id.
 #[must_use]
 pub fn folds(ids: &[String], seed: u64) -> Vec<u8> {
-    let fold = |id: &String| {
-        (xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(FOLD_SEED_OFFSET)) % u64::from(FOLDS)) as u8
-    };
+    let fold =
+        |id: &String| (xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(FOLD_SEED_OFFSET)) % u64::from(FOLDS)) as u8;
     ids.iter().map(fold).collect()
 }
 
@@ -286,3 +284,6 @@ impl Applied {
         self.features
     }
 }
+
+#[cfg(test)]
+mod tests;

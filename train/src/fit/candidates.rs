@@ -82,10 +82,7 @@ mod tests {
     #[test]
     fn xgboost_takes_every_candidate() {
         for params in candidates(&Params::default()).unwrap() {
-            let feature = common::xgboost::Feature {
-                name: "x".to_owned(),
-                kind: common::xgboost::FeatureKind::Number,
-            };
+            let feature = common::xgboost::Feature { name: "x".to_owned(), kind: common::xgboost::FeatureKind::Number };
             common::xgboost::dry_run(&params, &[feature]).unwrap();
         }
     }

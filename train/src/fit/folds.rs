@@ -36,8 +36,7 @@ impl Sample {
         let share = most as f64 / rows.len().max(1) as f64;
         let chosen = |id: &String| share >= 1.0 || uniform(id, seed.wrapping_add(SAMPLE_SEED_OFFSET)) < share;
         let places: Vec<usize> = (0..rows.len()).filter(|&row| chosen(&rows.ids[row])).collect();
-        let part =
-            |&row: &usize| (uniform(&rows.ids[row], seed.wrapping_add(INNER_SEED_OFFSET)) * PARTS as f64) as u8;
+        let part = |&row: &usize| (uniform(&rows.ids[row], seed.wrapping_add(INNER_SEED_OFFSET)) * PARTS as f64) as u8;
         let part = places.iter().map(part).collect();
         let folds = match places.len() {
             0..=ROWS_FOR_ALL_FOLDS => PARTS as u8,

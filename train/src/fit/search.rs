@@ -258,14 +258,7 @@ impl<'a> Search<'a> {
             chosen.rounds
         };
         let rounds = rounds + rounds / MORE_ROUNDS;
-        Ok(Choice {
-            variant,
-            params,
-            rounds,
-            learning_curve: chosen.curve,
-            metric: chosen.metric,
-            trials: self.trials,
-        })
+        Ok(Choice { variant, params, rounds, learning_curve: chosen.curve, metric: chosen.metric, trials: self.trials })
     }
 
     fn matrices(&self, sample: &Sample, variant: &Variant, params: &Params) -> Result<FoldMatrices> {

@@ -1,0 +1,113 @@
+use std::collections::BTreeMap;
+
+use common::features::encode::{BadRows, Encoder};
+use common::table::{ColumnKind, MemoryColumns};
+use polars::prelude::{NamedFrom, Series};
+
+use super::*;
+
+const ROWS: usize = 60;
+
+fn feature(name: &str, kind: Kind, source_kind: ColumnKind) -> Feature {
+    Feature { name: name.to_owned(), kind, column: None, sql: None, source_kind, inputs: BTreeMap::new() }
+}
+
+fn levels() -> Vec<String> {
+    ["b", "a", "c"].map(str::to_owned).to_vec()
+}
+
+/// A number and a category of three levels, of which the last only occurs in the held-out rows.
+fn base() -> Features {
+    let codes = |rows: usize, levels: usize| (0..rows).map(move |row| (row % levels) as f32);
+    let mut train = Array2::zeros((ROWS, 2).f());
+    let mut test = Array2::zeros((4, 2).f());
+    train.column_mut(1).iter_mut().zip(codes(ROWS, 2)).for_each(|(cell, code)| *cell = code);
+    test.column_mut(1).iter_mut().zip([0.0, 1.0, 2.0, f32::NAN]).for_each(|(cell, code)| *cell = code);
+    Features {
+        features: vec![
+            feature("x", Kind::Number, ColumnKind::Float),
+            feature("plan", Kind::Category { levels: levels() }, ColumnKind::Text),
+        ],
+        statistics: vec![Statistics::of_numbers(&[0.0]), Statistics::of_levels(60, 0, 0, &[30, 30, 0])],
+        train,
+        test,
+        tallies: vec![FeatureTally::new(None), FeatureTally::new(None)],
+    }
+}
+
+fn rows() -> Rows {
+    let ids = (0..ROWS).map(|id| id.to_string()).collect();
+    Rows { ids, target: (0..ROWS).map(|row| row as f64).collect(), ..Rows::default() }
+}
+
+fn variant(encoding: Encoding) -> Variant {
+    Variant { name: "test", encodings: vec![None, Some(encoding)] }
+}
+
+#[test]
+fn held_out_rows_have_exactly_what_scoring_gives() {
+    let applied = apply(base(), &variant(Encoding::ORDINAL.and(Encoding::TARGET)), &rows(), 42);
+    let names: Vec<&str> = applied.features.iter().map(|feature| feature.name.as_str()).collect();
+    assert_eq!(names, ["x", "plan", "plan_target"]);
+    assert_eq!(applied.features[2].source_column(), Some("plan"));
+    let plans = Series::new("plan".into(), [Some("b"), Some("a"), Some("z"), None]);
+    let table = MemoryColumns::new(4, vec![plans]);
+    let encoder = Encoder::bind(&applied.features, &BTreeMap::new()).unwrap();
+    for index in [1, 2] {
+        let mut scored = Vec::new();
+        encoder.encode(index, &table, &mut scored, &mut FeatureTally::new(None), &mut BadRows::none(4)).unwrap();
+        assert_eq!(scored, applied.test.column(index).to_vec());
+    }
+}
+
+#[test]
+fn rows_to_fit_on_have_cross_fitted_means() {
+    let applied = apply(base(), &variant(Encoding::TARGET), &rows(), 42);
+    let Kind::Encoded { values, .. } = &applied.features[1].kind else { panic!("not encoded") };
+    let fitted = applied.train.column(1).to_vec();
+    assert!(fitted.iter().all(|value| !values.contains(value)), "a row's own target is in its feature");
+    assert!((fitted[0] - values[0]).abs() < 5.0);
+}
+
+#[test]
+fn native_categories_stay_as_they_are() {
+    let before = base();
+    let after = apply(base(), &Variant::native(&before.features, &Spec::default()), &rows(), 42);
+    assert_eq!(after.features, before.features);
+    assert_eq!(after.train, before.train);
+}
+
+#[test]
+fn the_spec_decides_where_it_names_an_encoding() {
+    let features = base().features;
+    for (given, expected) in [(ColumnEncoding::Native, Encoding::NATIVE), (ColumnEncoding::Target, Encoding::TARGET)] {
+        let encoding = BTreeMap::from([("plan".to_owned(), given)]);
+        let candidates = Variant::candidates(&features, &Spec { encoding, ..Spec::default() }, ROWS);
+        assert_eq!(candidates.len(), 1);
+        assert_eq!(candidates[0].encodings, [None, Some(expected)]);
+    }
+    assert!(Variant::candidates(&features, &Spec::default(), ROWS).len() > 3);
+}
+
+#[test]
+fn levels_that_number_the_rows_are_only_ever_means() {
+    let candidates = Variant::candidates(&base().features, &Spec::default(), 5);
+    assert_eq!(candidates.len(), 1);
+    assert_eq!(candidates[0].encodings[1], Some(Encoding::TARGET));
+}
+
+#[test]
+fn a_second_column_gets_a_name_that_no_feature_has() {
+    let mut base = base();
+    base.features[0].name = "plan_target".to_owned();
+    let applied = apply(base, &variant(Encoding::NATIVE.and(Encoding::TARGET)), &rows(), 42);
+    let names: Vec<&str> = applied.features.iter().map(|feature| feature.name.as_str()).collect();
+    assert_eq!(names, ["plan_target", "plan", "plan_target_"]);
+}
+
+#[test]
+fn a_level_that_was_not_learnt_from_is_judged_as_unknown() {
+    let judged = without_unseen(&[0.0, 2.0, f32::NAN], &[0.0, 1.0, 2.0, f32::NAN], 3);
+    assert_eq!([judged[0], judged[2]], [0.0, 2.0]);
+    assert!(judged[1].is_nan() && judged[3].is_nan());
+}

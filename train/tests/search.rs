@@ -1,0 +1,114 @@
+//! What `train` chooses by itself, and what it leaves alone, by running the program on real files.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const ROWS: usize = 400;
+
+/// A made-up table: the target follows a number and, with noise, the place of a town in the alphabet and its plan.
+fn table(folder: &Path) -> PathBuf {
+    let mut csv = String::from("id,x,plan,town,target\n");
+    for row in 0..ROWS {
+        let noise = ((row * 7_919) % 101) as f64 / 101.0;
+        let (x, plan, town) = (((row * 37) % 83) as f64 / 83.0, row % 3, (row * 13) % 80);
+        let target = 2.0 * x + plan as f64 + (town as f64 / 20.0).floor() + noise;
+        writeln!(csv, "{row},{x},plan-{plan},town-{town:03},{target}").unwrap();
+    }
+    let path = folder.join("table.csv");
+    std::fs::write(&path, csv).unwrap();
+    path
+}
+
+struct Run {
+    model: Vec<u8>,
+    metadata: Value,
+    metrics: Value,
+}
+
+impl Run {
+    /// The kinds of the features, by name.
+    fn kinds(&self) -> Vec<(&str, &str)> {
+        let features = self.metadata["features"].as_array().unwrap();
+        let named = |feature| (text(feature, "name"), text(feature, "kind"));
+        features.iter().map(named).collect()
+    }
+
+    /// The stages of the trials.
+    fn stages(&self) -> Vec<&str> {
+        self.metrics["trials"].as_array().unwrap().iter().map(|trial| trial["stage"].as_str().unwrap()).collect()
+    }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap()
+}
+
+fn train(folder: &Path, run_id: &str, more: &[&str]) -> Run {
+    let models = folder.join("models");
+    let done = Command::new(env!("CARGO_BIN_EXE_train"))
+        .args(["--id", "id", "--target", "target", "--model-version", "v1", "--min-r2", "-100", "--threads", "1"])
+        .args(["--run-id", run_id, "--log-format", "json"])
+        .arg("--train-data")
+        .arg(table(folder))
+        .arg("--models")
+        .arg(&models)
+        .args(more)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let run = models.join("engagement/v1").join(run_id);
+    let read = |file: &str| std::fs::read(run.join(file)).unwrap();
+    let json = |file: &str| serde_json::from_slice(&read(file)).unwrap();
+    Run { model: read("model.ubj"), metadata: json("metadata.json"), metrics: json("metrics.json") }
+}
+
+#[test]
+fn the_same_rows_and_seed_give_the_same_model() {
+    let folder = TempDir::new().unwrap();
+    let (first, second) = (train(folder.path(), "first", &[]), train(folder.path(), "second", &[]));
+    assert_eq!(first.model, second.model);
+    assert_eq!(first.metadata["features"], second.metadata["features"]);
+    let stages = first.stages();
+    assert!(stages.contains(&"encoding") && stages.contains(&"parameters"), "{stages:?}");
+    assert_eq!(stages.last(), Some(&"rounds"));
+    assert!(first.metrics["r2"].as_f64().unwrap() > 0.85, "{}", first.metrics["r2"]);
+}
+
+#[test]
+fn given_rounds_are_obeyed_and_nothing_is_searched() {
+    let folder = TempDir::new().unwrap();
+    let run = train(folder.path(), "given", &["--rounds", "12", "--param", "max_depth=3"]);
+    assert_eq!(run.metadata["rounds"], 12);
+    assert_eq!(run.metadata["params"]["max_depth"], "3");
+    assert!(run.stages().is_empty());
+    assert_eq!(run.kinds(), [("x", "number"), ("plan", "category"), ("town", "category")]);
+}
+
+#[test]
+fn given_parameters_stay_as_they_are() {
+    let folder = TempDir::new().unwrap();
+    let run = train(folder.path(), "given", &["--param", "eta=0.3", "--param", "max_depth=2"]);
+    let stages = run.stages();
+    assert!(stages.contains(&"encoding") && !stages.contains(&"parameters"), "{stages:?}");
+    for trial in run.metrics["trials"].as_array().unwrap() {
+        assert_eq!((&trial["params"]["eta"], &trial["params"]["max_depth"]), (&"0.3".into(), &"2".into()));
+        assert!(trial["params"].get("subsample").is_none());
+    }
+    assert_eq!(run.metadata["params"]["eta"], "0.3");
+}
+
+#[test]
+fn the_spec_names_the_encoding() {
+    let folder = TempDir::new().unwrap();
+    let spec = folder.path().join("features.toml");
+    std::fs::write(&spec, "[encoding]\nplan = \"native\"\ntown = \"target\"\n").unwrap();
+    let run = train(folder.path(), "spec", &["--param", "eta=0.3", "--features", spec.to_str().unwrap()]);
+    assert_eq!(run.kinds(), [("x", "number"), ("plan", "category"), ("town", "encoded")]);
+    let town = &run.metadata["features"][2];
+    assert_eq!(town["levels"].as_array().unwrap().len(), town["values"].as_array().unwrap().len());
+    assert!(town["default"].is_number());
+}
