@@ -81,21 +81,21 @@ impl Variant {
         Self { name, encodings: features.iter().map(encoding).collect() }
     }
 
-    /// Every way that is worth a trial, each once. With a single one there is nothing to choose.
+    /// Every way that is worth a trial, each once, the most promising first: time may not suffice for all. With a single one there is nothing to choose.
     #[must_use]
     pub fn candidates(features: &[Feature], spec: &Spec, rows: usize) -> Vec<Self> {
         const BOTH: Encoding = Encoding::ORDINAL.and(Encoding::TARGET);
         let split =
             |few: Encoding, many: Encoding| move |levels: usize| if levels <= MOST_NATIVE_LEVELS { few } else { many };
         let named: [(&'static str, Box<dyn Fn(usize) -> Encoding>); 8] = [
-            ("ordinal", Box::new(|_| Encoding::ORDINAL)),
             ("ordinal and target", Box::new(|_| BOTH)),
+            ("few native, many target", Box::new(split(Encoding::NATIVE, Encoding::TARGET))),
+            ("few native, many ordinal", Box::new(split(Encoding::NATIVE, Encoding::ORDINAL))),
             ("target", Box::new(|_| Encoding::TARGET)),
-            ("native", Box::new(split(Encoding::NATIVE, Encoding::TARGET))),
+            ("ordinal", Box::new(|_| Encoding::ORDINAL)),
+            ("few ordinal, many target", Box::new(split(Encoding::ORDINAL, Encoding::TARGET))),
             ("native, ordinal and target", Box::new(split(Encoding::NATIVE.and(BOTH), BOTH))),
             ("few native, many ordinal and target", Box::new(split(Encoding::NATIVE, BOTH))),
-            ("few ordinal, many target", Box::new(split(Encoding::ORDINAL, Encoding::TARGET))),
-            ("few native, many ordinal", Box::new(split(Encoding::NATIVE, Encoding::ORDINAL))),
         ];
         let mut variants: Vec<Self> = Vec::new();
         for (name, open) in named {

@@ -8,13 +8,14 @@ pub(super) const TRIAL_ETA: f64 = 0.2;
 /// Learning rates of the final model, the slowest first: the first that can be afforded is taken.
 pub(super) const FINAL_ETAS: [f64; 5] = [0.02, 0.03, 0.05, 0.1, 0.2];
 
-/// From trees that follow every detail to heavily regularised ones. The first is the one that encodings are compared with.
+/// From trees that follow every detail to heavily regularised ones, the most promising first: time may not suffice for all.
+/// The first is the one that encodings are compared with.
 const CANDIDATES: [&[(&str, &str)]; 9] = [
     &[("max_depth", "6"), ("subsample", "0.8"), ("colsample_bynode", "0.5"), ("min_child_weight", "5")],
-    &[("max_depth", "6")],
     &[("max_depth", "4"), ("subsample", "0.8"), ("colsample_bynode", "0.5")],
+    &[("max_depth", "6")],
     &[("max_depth", "6"), ("subsample", "0.8"), ("colsample_bytree", "0.8")],
-    &[("max_depth", "4"), ("subsample", "0.8")],
+    &[("max_depth", "3"), ("subsample", "0.8"), ("colsample_bynode", "0.5")],
     &[
         ("grow_policy", "lossguide"),
         ("max_depth", "0"),
@@ -23,8 +24,8 @@ const CANDIDATES: [&[(&str, &str)]; 9] = [
         ("subsample", "0.8"),
         ("colsample_bynode", "0.5"),
     ],
+    &[("max_depth", "4"), ("subsample", "0.8")],
     &[("max_depth", "8"), ("subsample", "0.8"), ("colsample_bynode", "0.5"), ("min_child_weight", "5")],
-    &[("max_depth", "3"), ("subsample", "0.8"), ("colsample_bynode", "0.5")],
     &[
         ("max_depth", "4"),
         ("subsample", "0.8"),

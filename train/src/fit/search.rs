@@ -29,8 +29,8 @@ const MOST_SAMPLE: usize = 40_000;
 const FEWEST_ROWS: usize = 20;
 /// Cells that one thread goes through in a second of training, on a slow machine.
 const CELLS_PER_SECOND: f64 = 60e6;
-/// Shares of the budget: trials on a sample, the race on all rows, and the choice of rounds.
-const SHARES: Shares = Shares { trials: 0.35, race: 0.15, rounds: 0.5 };
+/// Shares of the budget: trials of encodings and of parameters on a sample, the race on all rows, the choice of rounds.
+const SHARES: Shares = Shares { encodings: 0.12, parameters: 0.2, race: 0.13, rounds: 0.55 };
 /// Trials that race on all rows.
 const RACERS: usize = 3;
 /// The most rounds that early stopping may choose.
@@ -48,11 +48,14 @@ const ROUNDS_PER_FOLD: f64 = 150.0;
 const UNFINISHED: u32 = 3;
 /// Trees grown on samples gain as much from a low learning rate, which trials do not have: their noise averages out.
 const GAIN_OF_SAMPLING: f64 = 0.995;
-/// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
+/// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more; many more where
+/// time or the plan ended the choice while every round still helped.
 const MORE_ROUNDS: u32 = 10;
+const MORE_ROUNDS_UNFINISHED: u32 = 2;
 
 struct Shares {
-    trials: f64,
+    encodings: f64,
+    parameters: f64,
     race: f64,
     rounds: f64,
 }
@@ -164,7 +167,7 @@ impl<'a> Search<'a> {
     fn choose(mut self, variants: Vec<Variant>, candidates: Vec<Params>) -> Result<Choice> {
         let most = (SAMPLE_CELLS / self.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
         let planned = (variants.len() + candidates.len()).max(2) - 1;
-        let cells = SHARES.trials * self.budget_cells / planned as f64;
+        let cells = (SHARES.encodings + SHARES.parameters) * self.budget_cells / planned as f64;
         let sample = Sample::draw(self.rows, most, u64::from(self.context.settings.seed));
         let folds = (cells / self.cells_per_fold(&sample, &variants)) as u8;
         let sample = sample.with_folds(folds);
@@ -232,7 +235,8 @@ impl<'a> Search<'a> {
     fn choose_rounds(mut self, all: &Sample, winner: Contestant) -> Result<Choice> {
         let Contestant { variant, mut params, outcome } = winner;
         let matrices = self.matrices(all, &variant, &params)?;
-        let affordable = self.affordable(SHARES.rounds * self.budget_cells, &matrices).clamp(100, MOST_ROUNDS);
+        let affordable = f64::from(self.affordable(SHARES.rounds * self.budget_cells, &matrices)) * pace(&params);
+        let affordable = (affordable as u32).clamp(100, MOST_ROUNDS);
         let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
         if self.is_open {
             let rounds = if outcome.end == End::Converged { outcome.rounds } else { UNFINISHED * outcome.rounds };
@@ -257,7 +261,9 @@ impl<'a> Search<'a> {
         } else {
             chosen.rounds
         };
-        let rounds = rounds + rounds / MORE_ROUNDS;
+        let is_finished =
+            chosen.end == End::Converged || u64::from(chosen.rounds) * 20 < chosen.curve.len() as u64 * 19;
+        let rounds = rounds + rounds / if is_finished { MORE_ROUNDS } else { MORE_ROUNDS_UNFINISHED };
         Ok(Choice { variant, params, rounds, learning_curve: chosen.curve, metric: chosen.metric, trials: self.trials })
     }
 
@@ -331,7 +337,8 @@ impl<'a> Search<'a> {
         let share = match stage {
             "rounds" => 1.0,
             "race" => 1.0 - SHARES.rounds,
-            _ => 1.0 - SHARES.rounds - SHARES.race,
+            "parameters" => SHARES.encodings + SHARES.parameters,
+            _ => SHARES.encodings,
         };
         self.started + Duration::from_secs(self.context.settings.time_budget).mul_f64(share)
     }
