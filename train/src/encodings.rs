@@ -103,6 +103,9 @@ impl Variant {
                 if Self::tells_rows_apart(levels, rows) { Encoding::TARGET } else { open(levels) }
             };
             let variant = Self::of(name, features, spec, open);
+            if variant.encodings.iter().all(Option::is_none) {
+                return vec![Self { name: "no categories", ..variant }];
+            }
             if !variants.iter().any(|known| known.encodings == variant.encodings) {
                 variants.push(variant);
             }

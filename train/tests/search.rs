@@ -112,3 +112,11 @@ fn the_spec_names_the_encoding() {
     assert_eq!(town["levels"].as_array().unwrap().len(), town["values"].as_array().unwrap().len());
     assert!(town["default"].is_number());
 }
+
+#[test]
+fn without_time_there_is_no_search_but_a_model() {
+    let folder = TempDir::new().unwrap();
+    let run = train(folder.path(), "hurried", &["--time-budget", "0"]);
+    assert!(run.stages().is_empty());
+    assert_eq!(run.metadata["rounds"], 100);
+}

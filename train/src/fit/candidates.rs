@@ -25,7 +25,7 @@ const CANDIDATES: [&[(&str, &str)]; 9] = [
         ("colsample_bynode", "0.5"),
     ],
     &[("max_depth", "4"), ("subsample", "0.8")],
-    &[("max_depth", "8"), ("subsample", "0.8"), ("colsample_bynode", "0.5"), ("min_child_weight", "5")],
+    &[("max_depth", "9"), ("subsample", "0.8"), ("colsample_bytree", "0.8"), ("min_child_weight", "5")],
     &[
         ("max_depth", "4"),
         ("subsample", "0.8"),

@@ -24,6 +24,8 @@ use crate::settings::Settings;
 
 /// Rounds where they cannot be chosen.
 const FALLBACK_ROUNDS: u32 = 100;
+/// Learning rate where it cannot be chosen.
+const DEFAULT_ETA: &str = "0.1";
 
 /// A fitted model.
 #[derive(Debug)]
@@ -75,7 +77,7 @@ pub fn set_by_user(settings: &Settings, spec: &Spec) -> Result<Params> {
 /// # Errors
 /// As [`set_by_user`].
 pub fn given_parameters(settings: &Settings, spec: &Spec) -> Result<Params> {
-    let defaults = Params::parse([("eta", "0.1"), ("max_depth", "6"), ("objective", "reg:squarederror")])?;
+    let defaults = Params::parse([("eta", DEFAULT_ETA), ("max_depth", "6"), ("objective", "reg:squarederror")])?;
     Ok(defaults.merged(set_by_user(settings, spec)?))
 }
 

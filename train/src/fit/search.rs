@@ -14,7 +14,7 @@ use common::xgboost::{Params, params::monotone_constraints};
 use super::candidates::{candidates, final_eta, leaves_learning_open};
 use super::folds::{FoldMatrices, Sample};
 use super::trial::{End, Limits, Outcome, run};
-use super::{FALLBACK_ROUNDS, FitContext, given_parameters, set_by_user};
+use super::{DEFAULT_ETA, FALLBACK_ROUNDS, FitContext, given_parameters, set_by_user};
 use crate::encodings::Variant;
 use crate::features::Features;
 use crate::read::Rows;
@@ -28,11 +28,11 @@ const MOST_SAMPLE: usize = 40_000;
 /// Fewer rows than this are too few to choose anything on.
 const FEWEST_ROWS: usize = 20;
 /// Cells that one thread goes through in a second of training, on a slow machine.
-const CELLS_PER_SECOND: f64 = 60e6;
+const CELLS_PER_SECOND: f64 = 75e6;
 /// Shares of the budget: trials of encodings and of parameters on a sample, the race on all rows, the choice of rounds.
 const SHARES: Shares = Shares { encodings: 0.12, parameters: 0.2, race: 0.13, rounds: 0.55 };
-/// Trials that race on all rows.
-const RACERS: usize = 3;
+/// Of the best trials so many race on all rows.
+const BEST_RACERS: usize = 2;
 /// The most rounds that early stopping may choose.
 const MOST_ROUNDS: u32 = 5_000;
 /// Rounds of a trial at most, and those that every trial gets.
@@ -112,7 +112,7 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     if let Some(rounds) = context.settings.rounds {
         return Ok(unsearched(native, given, rounds.0 as u32));
     }
-    if rows.len() < FEWEST_ROWS {
+    if rows.len() < FEWEST_ROWS || context.settings.time_budget == 0 {
         return Ok(unsearched(native, given, FALLBACK_ROUNDS));
     }
     let user = set_by_user(context.settings, context.spec)?;
@@ -261,10 +261,19 @@ impl<'a> Search<'a> {
         } else {
             chosen.rounds
         };
+        if chosen.end == End::Deadline && rounds < FALLBACK_ROUNDS {
+            // Too little time to tell how many rounds are too many.
+            let params = if self.is_open { with_eta(params, DEFAULT_ETA)? } else { params };
+            return Ok(self.chosen(variant, params, FALLBACK_ROUNDS, chosen));
+        }
         let is_finished =
             chosen.end == End::Converged || u64::from(chosen.rounds) * 20 < chosen.curve.len() as u64 * 19;
         let rounds = rounds + rounds / if is_finished { MORE_ROUNDS } else { MORE_ROUNDS_UNFINISHED };
-        Ok(Choice { variant, params, rounds, learning_curve: chosen.curve, metric: chosen.metric, trials: self.trials })
+        Ok(self.chosen(variant, params, rounds, chosen))
+    }
+
+    fn chosen(self, variant: Variant, params: Params, rounds: u32, by: Outcome) -> Choice {
+        Choice { variant, params, rounds, learning_curve: by.curve, metric: by.metric, trials: self.trials }
     }
 
     fn matrices(&self, sample: &Sample, variant: &Variant, params: &Params) -> Result<FoldMatrices> {
@@ -354,6 +363,11 @@ impl<'a> Search<'a> {
     }
 }
 
+fn with_eta(mut params: Params, eta: &str) -> Result<Params> {
+    params.set("eta", eta)?;
+    Ok(params)
+}
+
 /// The metric by which contestants are ranked.
 fn standing(params: &Params, outcome: &Outcome) -> f64 {
     let is_sampled = params.get("subsample").is_some_and(|share| share != "1");
@@ -362,18 +376,68 @@ fn standing(params: &Params, outcome: &Outcome) -> f64 {
 
 /// How many more rounds a trial gets than one of depth 6: shallow trees learn less in a round, and cost less.
 fn pace(params: &Params) -> f64 {
-    let depth = params.get("max_depth").and_then(|depth| depth.parse().ok()).filter(|depth: &f64| *depth > 0.0);
-    (6.0 / depth.unwrap_or(6.0)).clamp(1.0, 2.0)
+    match depth(params) {
+        0 => 1.0,
+        depth => (6.0 / f64::from(depth)).clamp(1.0, 2.0),
+    }
 }
 
-/// The best contestants; one of another encoding than the winner's is among them, since encodings gain differently from
-/// more rows. The loser's encoding runs with the winner's parameters.
+/// The best contestants, and two that gain most from more rows than the sample's: the best of another encoding, with the
+/// winner's parameters, and the deepest trees, with the winner's encoding.
 fn racers(contestants: Vec<Contestant>) -> Vec<Contestant> {
     let Some(winner) = contestants.first().cloned() else { return contestants };
-    let mut racers: Vec<Contestant> =
-        contestants.iter().filter(|one| one.variant == winner.variant).take(RACERS - 1).cloned().collect();
-    if let Some(other) = contestants.into_iter().find(|one| one.variant != winner.variant) {
-        racers.push(Contestant { params: winner.params, ..other });
+    let deepest = contestants.iter().max_by_key(|one| (depth(&one.params), one.variant == winner.variant)).cloned();
+    let other = contestants.iter().find(|one| one.variant != winner.variant).cloned();
+    let same = contestants.into_iter().filter(|one| one.variant == winner.variant);
+    let mut racers: Vec<Contestant> = same.take(BEST_RACERS).collect();
+    if let Some(deepest) = deepest.filter(|one| racers.iter().all(|racer| depth(&racer.params) < depth(&one.params))) {
+        racers.push(Contestant { variant: winner.variant, ..deepest });
     }
+    racers.extend(other.map(|other| Contestant { params: winner.params, ..other }));
     racers
+}
+
+/// Depth of the trees; 0 where it is not limited or not said.
+fn depth(params: &Params) -> u32 {
+    params.get("max_depth").and_then(|depth| depth.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encodings::Encoding;
+
+    fn contestant(name: &'static str, depth: &str, value: f64) -> Contestant {
+        let params = Params::parse([("max_depth", depth)]).unwrap();
+        let encodings = vec![Some(if name == "target" { Encoding::TARGET } else { Encoding::ORDINAL })];
+        Contestant { variant: Variant { name, encodings }, params, outcome: Outcome { value, ..Outcome::untried() } }
+    }
+
+    #[test]
+    fn the_deepest_trees_and_another_encoding_race_with_the_best() {
+        let ranking = vec![
+            contestant("ordinal", "4", 1.0),
+            contestant("target", "6", 1.1),
+            contestant("ordinal", "3", 1.2),
+            contestant("ordinal", "6", 1.3),
+            contestant("ordinal", "9", 1.4),
+        ];
+        let racers: Vec<(&str, u32)> =
+            racers(ranking).iter().map(|racer| (racer.variant.name, depth(&racer.params))).collect();
+        assert_eq!(racers, [("ordinal", 4), ("ordinal", 3), ("ordinal", 9), ("target", 4)]);
+    }
+
+    #[test]
+    fn samples_are_ranked_a_little_better_than_they_did() {
+        let outcome = Outcome { value: 1.0, ..Outcome::untried() };
+        let params = |share: &str| Params::parse([("subsample", share)]).unwrap();
+        assert!(standing(&params("0.8"), &outcome) < standing(&params("1"), &outcome));
+        assert_eq!(standing(&Params::default(), &outcome), 1.0);
+    }
+
+    #[test]
+    fn shallow_trees_get_more_rounds() {
+        let params = |depth: &str| Params::parse([("max_depth", depth)]).unwrap();
+        assert_eq!(["3", "4", "6", "9", "0"].map(|depth| pace(&params(depth))), [2.0, 1.5, 1.0, 1.0, 1.0]);
+    }
 }
