@@ -111,18 +111,13 @@ fn any_bit_may_be_wrong() {
         };
         // Every byte once, that is, an eighth of the bits, is also shown to XGBoost.
         let is_sampled = at % 8 == at / 8 % 8;
-        let (Ok(scorer), Some(booster)) = (Scorer::compile(&ensemble), Booster::try_load(&changed))
-        else {
+        let (Ok(scorer), Some(booster)) = (Scorer::compile(&ensemble), Booster::try_load(&changed)) else {
             continue;
         };
         let fits = is_sampled && scorer.n_features() == head.len();
         if fits && booster.try_predict(&head, &mut expected) == 0 {
             scorer.predict(&head, &mut predicted);
-            assert_eq!(
-                expected.map(f32::to_bits),
-                predicted.map(f32::to_bits),
-                "bit {at}"
-            );
+            assert_eq!(expected.map(f32::to_bits), predicted.map(f32::to_bits), "bit {at}");
             compared += 1;
         }
     }

@@ -111,8 +111,7 @@ impl Booster {
         let booster = Self(handle);
         let size = model.len() as u64;
         // SAFETY: the pointer and the length are those of `model`.
-        let code =
-            unsafe { sys::XGBoosterLoadModelFromBuffer(booster.0, model.as_ptr().cast(), size) };
+        let code = unsafe { sys::XGBoosterLoadModelFromBuffer(booster.0, model.as_ptr().cast(), size) };
         (code == 0).then_some(booster)
     }
 
