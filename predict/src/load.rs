@@ -82,8 +82,9 @@ impl Engine {
     /// Checks the model's bytes, compiles them and has every engine that could be used score the golden rows.
     fn load(model: &[u8], metadata: &Metadata, location: &str) -> Result<Self> {
         let ensemble = Ensemble::from_ubj(model);
-        if let Err(EnsembleError::Damaged(problem)) = &ensemble {
-            return Err(Error::Model(format!("{location}/model.ubj is damaged: {problem}; train again")));
+        // XGBoost's loader trusts what it reads, so it gets nothing that was not checked.
+        if let Err(problem @ (EnsembleError::Damaged(_) | EnsembleError::Foreign(_))) = &ensemble {
+            return Err(Error::Model(format!("{location}/model.ubj: {problem}; train again")));
         }
         common::xgboost::check_version()?;
         let mut booster = Booster::load(model)
