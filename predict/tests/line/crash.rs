@@ -139,7 +139,7 @@ fn stop(usual: Duration, run: impl Fn(&str) -> Invocation) -> String {
         if ended.status.code() == Some(0) {
             continue;
         }
-        ended.failed(143, &["SIGTERM", &format!("--run-id {run_id}")]);
+        ended.failed(143, &["SIGTERM", "run again with --run-id", &run_id]);
         assert!(ended.took < moment + Duration::from_secs(5), "{:?}", ended.took);
         return run_id;
     }
