@@ -1,7 +1,7 @@
 //! The compiled scorer against XGBoost's in-place prediction, bits and speed, on made-up data of 70 columns.
 //!
 //!     cargo run --release -p common --example scoring_speed [rows [trees [depth]]]
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::expect_used, clippy::unwrap_used)]
 
 #[allow(dead_code)]
 #[path = "../tests/scoring/random.rs"]
@@ -36,6 +36,14 @@ fn main() {
         ensemble.max_depth(),
         ensemble.max_leaves()
     );
+    let reading = time(1, || drop(Ensemble::from_ubj(&model)));
+    let compiling = time(1, || drop(Scorer::compile(&ensemble)));
+    println!(
+        "{:.1} MB read and checked in {:.1} ms, compiled in {:.1} ms",
+        model.len() as f64 / 1e6,
+        reading.as_secs_f64() * 1e3,
+        compiling.as_secs_f64() * 1e3
+    );
     for threads in [1, 2] {
         compare(&table, &model, &ensemble, threads);
     }
@@ -64,7 +72,9 @@ fn compare(table: &Table, model: &[u8], ensemble: &Ensemble, threads: usize) {
         best[0] = best[0].min(time(threads, || booster.predict(&columns, &mut expected)));
         for (scorer, best) in scorers.iter().zip(&mut best[1..]) {
             predicted.fill(f32::NAN);
-            *best = (*best).min(time(threads, || predict(scorer, &columns, &mut predicted, threads)));
+            *best = (*best).min(time(threads, || {
+                predict(scorer, &columns, &mut predicted, threads);
+            }));
             let different = expected.iter().zip(&predicted).filter(|(one, other)| one.to_bits() != other.to_bits());
             assert_eq!(different.count(), 0, "rows that differ, {:?}", scorer.instruction_set());
         }
@@ -97,7 +107,9 @@ fn quantising(scorer: &Scorer, columns: &[&[f32]]) {
             }
         }
     });
-    let scored = time(1, || (0..n_blocks).for_each(|_| scorer.score(&mut block, &mut out)));
+    let scored = time(1, || {
+        (0..n_blocks).for_each(|_| scorer.score(&mut block, &mut out));
+    });
     let per_row = |time: Duration| time.as_nanos() as f64 / (n_blocks * rows) as f64;
     println!(
         "             {:.0} ns quantising + {:.0} ns scoring per row and thread",

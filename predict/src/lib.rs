@@ -32,6 +32,7 @@ use crate::manifest::{Plan, RunRecords, Totals};
 use crate::read::{InputBatch, PART_ROWS};
 use crate::score::{ScoredBatch, Scorer};
 use crate::settings::{Duplicates, Settings};
+use crate::write::ids::SeenIds;
 use crate::write::{Assembler, PartRecord, PartWriter};
 
 /// Parts being encoded and uploaded while the next one is scored.
@@ -217,8 +218,9 @@ async fn score_parts(
         batches.map_ok(|batch| score_batch(Arc::clone(scorer), batch, &is_finished)).try_buffered(in_flight).boxed();
     let progress = context.telemetry.progress("scoring", Unit::Items("rows"), dataset.row_count());
     let sources = dataset.objects.iter().map(|object| object.meta.key.clone()).collect();
-    let allow = settings.duplicates == Duplicates::Allow;
-    let mut assembler = Assembler::new(allow, sources, scorer.model.new_tallies());
+    let expected_rows = dataset.row_count().and_then(|rows| usize::try_from(rows).ok());
+    let seen = (settings.duplicates == Duplicates::Reject).then(|| SeenIds::expecting(expected_rows.unwrap_or(0)));
+    let mut assembler = Assembler::new(seen, sources, scorer.model.new_tallies());
     let mut uploads = Uploads { writer, under_way: VecDeque::new(), records: finished.into_values().collect() };
     while let Some(batch) = scored.try_next().await? {
         progress.advance(batch.keys.len() as u64);

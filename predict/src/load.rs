@@ -49,7 +49,7 @@ impl Model {
 #[derive(Debug)]
 pub enum Engine {
     /// The compiled trees.
-    Compiled(Compiled),
+    Compiled(Box<Compiled>),
     /// XGBoost itself, for models that the compiler does not cover.
     Xgboost(Booster),
 }
@@ -110,7 +110,7 @@ impl Engine {
         scorer.predict(&slices, &mut by_us);
         check_golden_rows(&by_us, metadata, location)?;
         tracing::debug!(instructions = ?scorer.instruction_set(), "trees compiled");
-        Ok(Self::Compiled(Compiled { scorer, blocks: Mutex::default() }))
+        Ok(Self::Compiled(Box::new(Compiled { scorer, blocks: Mutex::default() })))
     }
 }
 

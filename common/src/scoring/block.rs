@@ -21,15 +21,32 @@ pub struct RankBlock {
     pub(super) n_planes: usize,
     /// The planes of the first 512 rows, of the next 512, and so on.
     pub(super) planes: Vec<BitRow>,
+    pub(super) n_columns: usize,
+    /// The classes of the first 512 rows, column by column, of the next 512, and so on.
+    pub(super) classes: Vec<u32>,
     /// The rows that a program works on.
     pub(super) scratch: Vec<BitRow>,
 }
 
 impl RankBlock {
-    pub(super) fn new(n_rows: usize, n_planes: usize, n_scratch: usize) -> Self {
+    pub(super) fn new(n_rows: usize, n_planes: usize, n_columns: usize, n_scratch: usize) -> Self {
+        let n_chunks = n_rows.div_ceil(BitRow::ROWS);
         let mut scratch = vec![BitRow::ZEROS; n_scratch];
         scratch[1] = BitRow::ONES;
-        Self { n_rows, n_planes, planes: vec![BitRow::ZEROS; n_rows.div_ceil(BitRow::ROWS) * n_planes], scratch }
+        Self {
+            n_rows,
+            n_planes,
+            planes: vec![BitRow::ZEROS; n_chunks * n_planes],
+            n_columns,
+            classes: vec![0; n_chunks * n_columns * BitRow::ROWS],
+            scratch,
+        }
+    }
+
+    /// Where the class of a row stands.
+    pub(super) fn class(&mut self, column: usize, row: usize) -> &mut u32 {
+        let column = row / BitRow::ROWS * self.n_columns + column;
+        &mut self.classes[column * BitRow::ROWS + row % BitRow::ROWS]
     }
 
     /// The number of rows that the block has room for.

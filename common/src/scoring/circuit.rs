@@ -29,8 +29,43 @@ pub(super) struct Gate {
 pub(super) enum Step {
     /// Gates of one kind, by their number.
     Gates(GateKind, Range<usize>),
-    /// Category sets of one feature.
+    /// Category sets of one feature of few classes.
     Lookups(Lookups),
+    /// Category sets of one feature of many classes.
+    Memberships(Memberships),
+}
+
+/// For every class of a feature one bit per category set, as words. The words of 64 rows, transposed, are the sets'
+/// bits of these rows: work that does not grow with the number of classes. Set `i` is written to row `first_row + i`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Memberships {
+    /// The column of classes in the block, which holds where the words of each row's class start.
+    pub(super) column: usize,
+    /// The words of one class.
+    pub(super) n_words: usize,
+    /// All words, class by class.
+    pub(super) words: Vec<u64>,
+    pub(super) first_row: u32,
+}
+
+impl Memberships {
+    /// The words that one class takes, for so many sets.
+    pub(super) fn words_per_class(n_sets: usize) -> usize {
+        n_sets.div_ceil(64)
+    }
+
+    /// `sets` are the classes in each set.
+    pub(super) fn new(circuit: &mut Circuit, column: usize, n_classes: u32, sets: &[Vec<u32>]) -> Self {
+        let n_words = Self::words_per_class(sets.len());
+        let mut words = vec![0; n_words * n_classes as usize];
+        for (set, classes) in sets.iter().enumerate() {
+            for class in classes {
+                words[*class as usize * n_words + set / 64] |= 1 << (set % 64);
+            }
+        }
+        let first_row = circuit.reserve(64 * n_words);
+        Self { column, n_words, words, first_row }
+    }
 }
 
 /// Category sets as complete trees: below the feature's upper planes, of which `top` is the row of the highest, stand
@@ -47,12 +82,14 @@ pub(super) struct Lookups {
 impl Lookups {
     /// The planes below the upper ones. All functions of 3 planes take 16 KiB, which the first-level cache holds.
     const LOWER: u32 = 3;
-    /// Sets over fewer planes are cheaper as gates; over more, they are so sparse that gates are cheaper again.
-    const BITS: std::ops::RangeInclusive<u32> = 5..=11;
+    /// Sets over fewer planes are cheaper as gates.
+    const MIN_BITS: u32 = 5;
+    /// Sets over more planes are cheaper as [`Memberships`].
+    pub(super) const MAX_BITS: u32 = 6;
 
     /// The functions for sets of codes of `bits` bits, whose planes start at row `plane`; none where gates are cheaper.
     pub(super) fn new(circuit: &mut Circuit, plane: u32, bits: u32, sets: &[Vec<u32>]) -> Option<Self> {
-        if sets.is_empty() || !Self::BITS.contains(&bits) {
+        if sets.is_empty() || bits < Self::MIN_BITS {
             return None;
         }
         let depth = bits - Self::LOWER;

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Unsupported;
-use super::circuit::{Circuit, FIRST_PLANE, Gate, Lookups, Step};
+use super::circuit::{Circuit, FIRST_PLANE, Gate, Lookups, Memberships, Step};
 use super::ensemble::{Ensemble, Question, Split, Tree};
 use super::objective::Link;
 use super::quantiser::{CategorySet, Classes, Codes, Quantiser, Ranks};
 use super::tree_plan::{TreePlan, TreePlanner};
 
+/// What a feature's category sets may take as a table of all classes (128 MiB).
+const MAX_MEMBERSHIP_WORDS: usize = 1 << 24;
 /// Rows of 64 bytes: what a block may take for its scratch (16 MiB). With more, XGBoost's own traversal is as fast.
 const MAX_ROWS: usize = 1 << 18;
 
@@ -22,6 +24,8 @@ pub(super) struct Program {
     /// By feature; none where no node uses it.
     pub(super) quantisers: Vec<Option<Quantiser>>,
     pub(super) n_planes: usize,
+    /// The columns of features that have many classes.
+    pub(super) n_columns: usize,
     pub(super) conditions: Conditions,
     pub(super) trees: Vec<TreePlan>,
     /// The gates of the trees that are not complete.
@@ -67,7 +71,7 @@ impl Program {
             return Err(Unsupported(format!("the objective {} is not known", ensemble.objective)));
         };
         let uses = uses(ensemble)?;
-        let (quantisers, n_planes) = quantisers(&uses);
+        let (quantisers, n_planes, n_columns) = quantisers(&uses);
         let mut circuit = Circuit::new(FIRST_PLANE + n_planes as u32);
         let mut steps = Vec::new();
         let mut rows = Vec::new();
@@ -89,6 +93,7 @@ impl Program {
         Ok(Self {
             quantisers: quantisers.into_iter().map(|both| both.map(|(quantiser, _)| quantiser)).collect(),
             n_planes,
+            n_columns,
             conditions: Conditions { first_row: circuit.first_row, gates: circuit.gates, steps },
             trees: planner.trees,
             tree_gates: planner.gates,
@@ -120,6 +125,9 @@ fn uses(ensemble: &Ensemble) -> Result<Vec<Option<Uses>>, Unsupported> {
         }
     }
     for (feature, uses) in uses.iter().enumerate() {
+        if uses.as_ref().is_some_and(|uses| uses.membership_words() > MAX_MEMBERSHIP_WORDS) {
+            return Err(Unsupported(format!("feature {feature} has too many levels and splits")));
+        }
         if uses.as_ref().is_some_and(|uses| !uses.thresholds.is_empty() && !uses.sets.is_empty()) {
             return Err(Unsupported(format!("feature {feature} is split both as a number and as a category")));
         }
@@ -140,6 +148,14 @@ impl Uses {
         }
     }
 
+    /// The most words that the table of memberships may have: no more classes than categories in the sets, and two.
+    fn membership_words(&self) -> usize {
+        let n_categories: usize = self.sets.iter().map(|set| set.categories.len()).sum();
+        let largest = self.sets.iter().filter_map(|set| set.categories.last()).max();
+        let n_classes = n_categories.min(largest.map_or(0, |largest| *largest as usize + 1)) + 2;
+        n_classes * Memberships::words_per_class(self.sets.len())
+    }
+
     /// How a missing value is coded: as the lowest or highest rank where every node sends it the same way, else as a
     /// rank of its own, above all.
     fn missing_rank(&self) -> u32 {
@@ -152,7 +168,8 @@ impl Uses {
         }
     }
 
-    fn quantiser(&self, plane: usize) -> (Quantiser, Vec<Vec<u32>>) {
+    /// The quantiser and the classes in each category set, given the number of planes and columns before.
+    fn quantiser(&self, plane: usize, column: usize) -> QuantiserAndSets {
         if self.sets.is_empty() {
             let thresholds: Vec<f32> = self.thresholds.keys().map(|key| value_of(*key)).collect();
             let missing = self.missing_rank();
@@ -163,7 +180,15 @@ impl Uses {
         let sets: Vec<CategorySet> = self.sets.iter().cloned().collect();
         let (classes, classes_of_set) = Classes::new(&sets);
         let bits = bits_for(classes.count - 1);
-        (Quantiser { plane, bits, codes: Codes::Classes(classes) }, classes_of_set)
+        let quantiser = match bits > Lookups::MAX_BITS as usize {
+            true => {
+                let size = Memberships::words_per_class(sets.len()) as u32;
+                let codes = Codes::Column(column, classes.scaled(size));
+                Quantiser { plane, bits: 0, codes }
+            }
+            false => Quantiser { plane, bits, codes: Codes::Classes(classes) },
+        };
+        (quantiser, classes_of_set)
     }
 
     /// Builds the circuits of all questions. A bit is one where the row goes right.
@@ -171,22 +196,47 @@ impl Uses {
         let from = circuit.gates.len();
         let plane = FIRST_PLANE + quantiser.plane as u32;
         let bits = quantiser.bits as u32;
-        let mut rows = Rows { thresholds: self.threshold_rows(circuit, plane, bits), ..Rows::default() };
-        let lookups = Lookups::new(circuit, plane, bits, sets);
-        if lookups.is_none() {
-            let members = sets.iter().map(|codes| circuit.member(plane, bits, 0, codes));
-            rows.sets = self.sets.iter().cloned().zip(members).collect();
+        match &quantiser.codes {
+            Codes::Ranks(_) => {
+                let mut thresholds = self.threshold_rows(circuit, plane, bits);
+                let moved = circuit.group_by_kind(from);
+                thresholds.values_mut().for_each(|row| moved.apply(row));
+                steps.extend(gate_steps(&circuit.gates, from));
+                Rows { thresholds, ..Rows::default() }
+            }
+            Codes::Classes(_) => self.set_rows(circuit, steps, [plane, bits], sets),
+            Codes::Column(column, classes) => {
+                let memberships = Memberships::new(circuit, *column, classes.count, sets);
+                let rows = self.sets.iter().cloned().zip(memberships.first_row..).collect();
+                steps.push(Step::Memberships(memberships));
+                Rows { sets: rows, ..Rows::default() }
+            }
         }
+    }
+
+    fn set_rows(
+        &self,
+        circuit: &mut Circuit,
+        steps: &mut Vec<Step>,
+        [plane, bits]: [u32; 2],
+        sets: &[Vec<u32>],
+    ) -> Rows {
+        let from = circuit.gates.len();
+        let lookups = Lookups::new(circuit, plane, bits, sets);
+        let mut rows: Vec<u32> = match lookups {
+            Some(_) => Vec::new(),
+            None => sets.iter().map(|codes| circuit.member(plane, bits, 0, codes)).collect(),
+        };
         let moved = circuit.group_by_kind(from);
-        rows.thresholds.values_mut().chain(rows.sets.values_mut()).for_each(|row| moved.apply(row));
+        rows.iter_mut().for_each(|row| moved.apply(row));
         steps.extend(gate_steps(&circuit.gates, from));
         if let Some(mut lookups) = lookups {
             lookups.functions.iter_mut().for_each(|row| moved.apply(row));
             lookups.first_row = circuit.reserve(sets.len());
-            rows.sets = self.sets.iter().cloned().zip(lookups.first_row..).collect();
+            rows.extend((lookups.first_row..).take(sets.len()));
             steps.push(Step::Lookups(lookups));
         }
-        rows
+        Rows { sets: self.sets.iter().cloned().zip(rows).collect(), ..Rows::default() }
     }
 
     fn threshold_rows(&self, circuit: &mut Circuit, plane: u32, bits: u32) -> BTreeMap<(u32, bool), u32> {
@@ -217,16 +267,17 @@ impl Rows {
 /// A feature's quantiser, and the classes in each of its category sets.
 type QuantiserAndSets = (Quantiser, Vec<Vec<u32>>);
 
-/// The quantisers of all features, their planes one after the other, and the number of planes.
-fn quantisers(uses: &[Option<Uses>]) -> (Vec<Option<QuantiserAndSets>>, usize) {
-    let mut n_planes = 0;
+/// The quantisers of all features, and the numbers of planes and columns that they take one after the other.
+fn quantisers(uses: &[Option<Uses>]) -> (Vec<Option<QuantiserAndSets>>, usize, usize) {
+    let (mut n_planes, mut n_columns) = (0, 0);
     let mut place = |uses: &Option<Uses>| {
-        let (quantiser, sets) = uses.as_ref()?.quantiser(n_planes);
+        let (quantiser, sets) = uses.as_ref()?.quantiser(n_planes, n_columns);
         n_planes += quantiser.bits;
+        n_columns += usize::from(matches!(quantiser.codes, Codes::Column(..)));
         Some((quantiser, sets))
     };
     let quantisers = uses.iter().map(&mut place).collect();
-    (quantisers, n_planes)
+    (quantisers, n_planes, n_columns)
 }
 
 fn category_set(tree: &Tree, range: &Range<usize>, split: &Split) -> CategorySet {

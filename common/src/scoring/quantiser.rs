@@ -19,6 +19,9 @@ pub(super) enum Codes {
     Ranks(Ranks),
     /// The class of the category.
     Classes(Classes),
+    /// The class of the category, among so many that it is kept as a number, in a column of its own: multiplied by
+    /// the size of what is known about a class.
+    Column(usize, Classes),
 }
 
 /// Thresholds as a complete binary search tree: level `l` has `2^l` of them, in order, at [`Ranks::level`]. What a
@@ -106,6 +109,13 @@ impl Classes {
         let count = classes.len() as u32;
         let missing = classes[&sets_of_missing[..]];
         (Self { of_category, missing, count }, classes_of_set)
+    }
+
+    /// The same with all codes multiplied.
+    pub(super) fn scaled(mut self, factor: u32) -> Self {
+        self.of_category.iter_mut().for_each(|code| *code *= factor);
+        self.missing *= factor;
+        self
     }
 
     /// The class of one value, as XGBoost takes it for a category (`common::Decision`): cut to an integer; negative or

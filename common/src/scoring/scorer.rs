@@ -69,7 +69,8 @@ impl Scorer {
     /// Memory for `rows` rows: some 64 bytes per distinct condition of the model, and about one per row and feature.
     #[must_use]
     pub fn new_block(&self, rows: usize) -> RankBlock {
-        RankBlock::new(rows, self.program.n_planes, self.program.n_rows)
+        let program = &self.program;
+        RankBlock::new(rows, program.n_planes, program.n_columns, program.n_rows)
     }
 
     /// Writes the codes of `values`, the values of `feature` in the rows from `row_offset` on, into `block`. Every
@@ -85,6 +86,12 @@ impl Scorer {
         self.check(block);
         let end = row_offset.checked_add(values.len());
         assert!(end.is_some_and(|end| end <= block.n_rows), "rows outside the block");
+        if let Codes::Column(column, classes) = &quantiser.codes {
+            for (row, value) in (row_offset..).zip(values) {
+                *block.class(*column, row) = classes.code(*value);
+            }
+            return;
+        }
         let mut words = block.words(quantiser.plane);
         let mut word = row_offset / 64;
         let (head, rest) = values.split_at(values.len().min((64 - row_offset % 64) % 64));
@@ -102,7 +109,10 @@ impl Scorer {
     fn quantise_words(&self, quantiser: &Quantiser, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
         match &quantiser.codes {
             Codes::Ranks(ranks) => (self.kernels.rank)(ranks, quantiser.bits, values, word, words),
-            Codes::Classes(classes) => (self.kernels.classify)(classes, quantiser.bits, values, word, words),
+            // A column has no planes: nothing is written.
+            Codes::Classes(classes) | Codes::Column(_, classes) => {
+                (self.kernels.classify)(classes, quantiser.bits, values, word, words);
+            }
         }
     }
 
@@ -140,7 +150,9 @@ impl Scorer {
         for (chunk, out) in out.chunks_mut(BitRow::ROWS).enumerate() {
             let planes = &block.planes[chunk * program.n_planes..][..program.n_planes];
             block.scratch[first_condition - program.n_planes..first_condition].copy_from_slice(planes);
-            (self.kernels.score)(program, &mut block.scratch, &mut sums);
+            let n_classes = program.n_columns * BitRow::ROWS;
+            let classes = &block.classes[chunk * n_classes..][..n_classes];
+            (self.kernels.score)(program, classes, &mut block.scratch, &mut sums);
             out.copy_from_slice(&sums[..out.len()]);
         }
         program.link.transform(out);

@@ -73,10 +73,9 @@ struct RejectedRows {
 }
 
 impl Assembler {
-    /// Nothing collected yet. Ids are compared unless `allow_duplicates`; `sources` are the objects' names.
+    /// Nothing collected yet. Ids are compared with those `seen`, where given; `sources` are the objects' names.
     #[must_use]
-    pub fn new(allow_duplicates: bool, sources: Vec<String>, new_tallies: Vec<FeatureTally>) -> Self {
-        let seen = (!allow_duplicates).then(SeenIds::default);
+    pub fn new(seen: Option<SeenIds>, sources: Vec<String>, new_tallies: Vec<FeatureTally>) -> Self {
         Self { seen, sources, new_tallies, current: None }
     }
 

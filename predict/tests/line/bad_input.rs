@@ -133,7 +133,7 @@ fn files_of_one_location_have_the_same_columns() {
         fs::remove_dir_all(workshop.path("output")).unwrap();
     }
     // In any order, though.
-    let mut names: Vec<&str> = table.get_column_names().into_iter().map(|name| name.as_str()).collect();
+    let mut names: Vec<&str> = table.get_column_names().into_iter().map(polars::prelude::PlSmallStr::as_str).collect();
     names.reverse();
     let reversed =
         with(table.select(names).unwrap(), Series::new("customer_id".into(), (900..1_000).collect::<Vec<i64>>()));

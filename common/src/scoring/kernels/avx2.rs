@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::block::{BitRow, PlaneWords};
-use super::super::circuit::{Gate, GateKind, Lookups, Step};
+use super::super::circuit::{Gate, GateKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
@@ -30,9 +30,9 @@ fn classify(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, w
     unsafe { classify_words(classes, bits, values, word, words) }
 }
 
-fn score(program: &Program, rows: &mut [BitRow], sums: &mut Sums) {
+fn score(program: &Program, classes: &[u32], rows: &mut [BitRow], sums: &mut Sums) {
     // SAFETY: reached only through `kernels`, which has found AVX2.
-    unsafe { score_rows(program, rows, sums) }
+    unsafe { score_rows(program, classes, rows, sums) }
 }
 
 #[inline]
@@ -86,8 +86,8 @@ fn store_floats(floats: &mut [f32; LANES], values: __m256) {
 }
 
 #[target_feature(enable = "avx2")]
-fn score_rows(program: &Program, rows: &mut [BitRow], sums: &mut Sums) {
-    compute_conditions(&program.conditions, rows);
+fn score_rows(program: &Program, classes: &[u32], rows: &mut [BitRow], sums: &mut Sums) {
+    compute_conditions(&program.conditions, classes, rows);
     sums.fill(program.base_margin);
     add_trees(program, rows, sums);
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::block::{BitRow, PlaneWords};
-use super::super::circuit::{Gate, GateKind, Lookups, Step};
+use super::super::circuit::{Gate, GateKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
@@ -30,9 +30,9 @@ fn classify(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, w
     unsafe { classify_words(classes, bits, values, word, words) }
 }
 
-fn score(program: &Program, rows: &mut [BitRow], sums: &mut Sums) {
+fn score(program: &Program, classes: &[u32], rows: &mut [BitRow], sums: &mut Sums) {
     // SAFETY: reached only through `kernels`, which has found AVX-512 F and BW.
-    unsafe { score_rows(program, rows, sums) }
+    unsafe { score_rows(program, classes, rows, sums) }
 }
 
 #[inline]
@@ -85,8 +85,8 @@ fn store_floats(floats: &mut [f32; LANES], values: __m512) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn score_rows(program: &Program, rows: &mut [BitRow], sums: &mut Sums) {
-    compute_conditions(&program.conditions, rows);
+fn score_rows(program: &Program, classes: &[u32], rows: &mut [BitRow], sums: &mut Sums) {
+    compute_conditions(&program.conditions, classes, rows);
     sums.fill(program.base_margin);
     add_trees(program, rows, sums);
     unshuffle(sums);
@@ -232,8 +232,8 @@ fn rank_in_registers<const BITS: usize, const LAST: usize>(
             let values = load_floats(values);
             let is_missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(values, values);
             let mut rank = _mm512_setzero_si512();
-            for level in 0..BITS {
-                let thresholds = look_up(&levels[level], level, rank);
+            for (level, registers) in levels.iter().enumerate() {
+                let thresholds = look_up(registers, level, rank);
                 let reached = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(values, thresholds);
                 rank = _mm512_add_epi32(rank, rank);
                 rank = _mm512_mask_add_epi32(rank, reached, rank, _mm512_set1_epi32(1));

@@ -58,8 +58,8 @@ pub(super) struct Kernels {
     pub(super) instructions: InstructionSet,
     pub(super) rank: Quantise<Ranks>,
     pub(super) classify: Quantise<Classes>,
-    /// Computes the margins of 512 rows, whose planes stand in the scratch rows.
-    pub(super) score: fn(&Program, &mut [BitRow], &mut Sums),
+    /// Computes the margins of 512 rows, whose classes are given, and whose planes stand in the scratch rows.
+    pub(super) score: fn(&Program, &[u32], &mut [BitRow], &mut Sums),
 }
 
 impl Kernels {

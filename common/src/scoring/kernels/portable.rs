@@ -1,7 +1,7 @@
 //! Plain Rust on 64-bit words, which the compiler vectorises as far as the target allows.
 
 use super::super::block::{BitRow, PlaneWords};
-use super::super::circuit::{Gate, GateKind, Lookups, Step};
+use super::super::circuit::{Gate, GateKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
@@ -38,8 +38,8 @@ fn mux(select: Bits, high: Bits, low: Bits) -> Bits {
 
 scoring_kernel!();
 
-fn score(program: &Program, rows: &mut [BitRow], sums: &mut Sums) {
-    compute_conditions(&program.conditions, rows);
+fn score(program: &Program, classes: &[u32], rows: &mut [BitRow], sums: &mut Sums) {
+    compute_conditions(&program.conditions, classes, rows);
     sums.fill(program.base_margin);
     add_trees(program, rows, sums);
 }

@@ -68,7 +68,7 @@ macro_rules! scoring_kernel {
         }
 
         $(#[$attribute])*
-        fn compute_conditions(conditions: &Conditions, rows: &mut [BitRow]) {
+        fn compute_conditions(conditions: &Conditions, classes: &[u32], rows: &mut [BitRow]) {
             for step in &conditions.steps {
                 match step {
                     Step::Gates(kind, range) => {
@@ -76,6 +76,51 @@ macro_rules! scoring_kernel {
                         run_kind(*kind, &conditions.gates[range.clone()], first_row, rows);
                     }
                     Step::Lookups(lookups) => look_up_sets(lookups, rows),
+                    Step::Memberships(memberships) => {
+                        let classes = &classes[memberships.column * BitRow::ROWS..][..BitRow::ROWS];
+                        transpose_memberships(memberships, classes, rows);
+                    }
+                }
+            }
+        }
+
+        $(#[$attribute])*
+        fn transpose_memberships(memberships: &Memberships, classes: &[u32], rows: &mut [BitRow]) {
+            let rows = &mut rows[memberships.first_row as usize..][..64 * memberships.n_words];
+            let mut squares = [[0; 64]; BitRow::WORDS];
+            for (number, rows) in rows.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+                let words = &memberships.words[number..];
+                for (square, classes) in squares.iter_mut().zip(classes.as_chunks::<64>().0) {
+                    *square = classes.map(|class| words[class as usize]);
+                    transpose_square(square);
+                }
+                for (index, row) in rows.iter_mut().enumerate() {
+                    row.0 = std::array::from_fn(|word| squares[word][index]);
+                }
+            }
+        }
+
+        /// Transposes a matrix of 64 × 64 bits (Warren, "Hacker's Delight", 7-3).
+        $(#[$attribute])*
+        fn transpose_square(square: &mut [u64; 64]) {
+            swap_blocks::<32>(square, 0x0000_0000_ffff_ffff);
+            swap_blocks::<16>(square, 0x0000_ffff_0000_ffff);
+            swap_blocks::<8>(square, 0x00ff_00ff_00ff_00ff);
+            swap_blocks::<4>(square, 0x0f0f_0f0f_0f0f_0f0f);
+            swap_blocks::<2>(square, 0x3333_3333_3333_3333);
+            swap_blocks::<1>(square, 0x5555_5555_5555_5555);
+        }
+
+        /// Swaps the off-diagonal blocks of `SIZE` × `SIZE` bits; `mask` has the lower half of every two blocks.
+        $(#[$attribute])*
+        #[inline]
+        fn swap_blocks<const SIZE: usize>(square: &mut [u64; 64], mask: u64) {
+            for pair in square.chunks_exact_mut(2 * SIZE) {
+                let (upper, lower) = pair.split_at_mut(SIZE);
+                for (upper, lower) in upper.iter_mut().zip(lower) {
+                    let swapped = ((*upper >> SIZE) ^ *lower) & mask;
+                    *upper ^= swapped << SIZE;
+                    *lower ^= swapped;
                 }
             }
         }
@@ -104,14 +149,8 @@ macro_rules! scoring_kernel {
         $(#[$attribute])*
         fn look_up_sets(lookups: &Lookups, rows: &mut [BitRow]) {
             match lookups.depth {
-                1 => look_up!(2, lookups, rows; a),
                 2 => look_up!(4, lookups, rows; a b),
-                3 => look_up!(8, lookups, rows; a b c),
-                4 => look_up!(16, lookups, rows; a b c d),
-                5 => look_up!(32, lookups, rows; a b c d e),
-                6 => look_up!(64, lookups, rows; a b c d e f),
-                7 => look_up!(128, lookups, rows; a b c d e f g),
-                _ => look_up!(256, lookups, rows; a b c d e f g h),
+                _ => look_up!(8, lookups, rows; a b c),
             }
         }
 
