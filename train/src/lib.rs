@@ -254,7 +254,7 @@ fn identity(settings: &Settings, spec: &Spec) -> serde_json::Value {
         "min_test_rows": settings.min_test_rows.0,
         "strict": settings.strict,
         "param": settings.param,
-        "rounds": settings.rounds.map(|rounds| rounds.0),
+        "rounds": settings.rounds,
         "tune": settings.tune,
         "time_budget": settings.time_budget,
         "seed": settings.seed,
