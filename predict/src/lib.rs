@@ -306,7 +306,7 @@ async fn conclude(
     records.put("manifest.json", manifest::manifest(plan, model, totals, &features)?).await?;
     let outcome = summary.succeeded();
     records.put("result.json", line(&outcome)).await?;
-    records.publish(totals, &model.run).await?;
+    records.publish(totals.rows_predicted(), &model.run).await?;
     writer.forget().await?;
     tracing::info!(rows = totals.rows_predicted(), "complete: {}", predictions_location(settings, &context.run_id));
     Ok(outcome)
@@ -363,8 +363,9 @@ async fn finish_again(settings: &Settings, records: &RunRecords, outcome: &Outco
         model_version: model.version.to_string(),
     };
     if writer.is_under_way().await? {
-        let parts = writer.finished_parts().await?;
-        records.publish(&Totals::of(parts, Vec::new()), model).await?;
+        // The records of the parts may be half forgotten: the result knows how many rows there are.
+        let rows = outcome.get("rows_predicted").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        records.publish(rows, model).await?;
         writer.forget().await?;
     }
     tracing::info!(result = outcome.json(), "this run is complete already: nothing to do");

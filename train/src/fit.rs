@@ -112,7 +112,7 @@ pub fn fit(
     let features = matrix_features(features);
     common::xgboost::dry_run(&params, &features)?;
     let (rounds, learning_curve, metric) = match context.settings.rounds {
-        Some(rounds) => (rounds.0 as u32, Vec::new(), None),
+        Some(rounds) => (rounds, Vec::new(), None),
         None => choose_rounds(context, &params, &features, matrix, rows)?,
     };
     let labels = labels(rows);

@@ -153,8 +153,8 @@ pub struct Settings {
     pub param: Vec<(String, String)>,
 
     /// Boosting rounds, exactly [default: chosen by early stopping]
-    #[arg(long, env = env::ROUNDS, hide_env_values = true, help_heading = "Model")]
-    pub rounds: Option<Positive>,
+    #[arg(long, env = env::ROUNDS, hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Model")]
+    pub rounds: Option<u32>,
 
     /// Trials of a parameter search [default: off]
     #[arg(long, env = env::TUNE, hide_env_values = true, help_heading = "Model")]

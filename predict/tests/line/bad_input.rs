@@ -316,6 +316,8 @@ fn settings_are_refused_before_anything_is_read() {
     train().args(["--run-id", "a/b"]).run().failed(2, &["--run-id"]);
     train().args(["--run-id", "latest"]).run().failed(2, &["--run-id"]);
     train().args(["--test-fraction", "2"]).run().failed(2, &["--test-fraction"]);
+    train().args(["--rounds", "0"]).run().failed(2, &["--rounds"]);
+    train().args(["--rounds", "4294967297"]).run().failed(2, &["--rounds"]);
     train().args(["--min-r2", "NaN"]).run().failed(2, &["--min-r2"]);
     train().args(["--models", "ftp://x/y"]).run().failed(2, &["ftp"]);
     programs().train().run().failed(2, &["--train-data", "--models", "--model-version"]);

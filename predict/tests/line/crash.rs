@@ -40,17 +40,26 @@ fn kill_often(
         finish(&run_id, &continued);
         check();
     }
-    assert!(killed * 2 >= kills, "only {killed} of {kills} were hit");
+    assert!(killed > 0, "none of {kills} runs was under way when it was to be killed");
+}
+
+/// How long a run takes that nothing disturbs; the first may find cold caches.
+fn shortest(run: &impl Fn(&str) -> Invocation) -> Duration {
+    let took = ["cold", "undisturbed"].map(|run_id| {
+        let ended = run(run_id).run();
+        ended.succeeded();
+        ended.took
+    });
+    took[0].min(took[1])
 }
 
 fn kill_training(place: &Place, seed: u64, kills: usize) {
     let train = |run_id: &str| place.train().args(["--run-id", run_id]);
-    let undisturbed = train("undisturbed").run();
-    undisturbed.succeeded();
+    let usual = shortest(&train);
     let model = |files: &Files, run_id: &str| files[&format!("engagement/v1/{run_id}/model.ubj")].clone();
     let expected = model(&place.files("models"), "undisturbed");
     let check = || assert_models_are_whole(&place.files("models"));
-    kill_often(seed, kills, undisturbed.took, train, check, |run_id, _| {
+    kill_often(seed, kills, usual, train, check, |run_id, _| {
         let files = place.files("models");
         assert_eq!(model(&files, run_id), expected, "{run_id}: the same bytes");
         for pointer in ["engagement/latest.json", "engagement/v1/latest.json"] {
@@ -64,8 +73,7 @@ fn kill_training(place: &Place, seed: u64, kills: usize) {
 fn kill_predicting(place: &Place, seed: u64, kills: usize) {
     place.write("customers/part.parquet", parquet_bytes(&without(&customers(MANY, 1, 8), "score")));
     let predict = |run_id: &str| place.predict().args(["--run-id", run_id]);
-    let undisturbed = predict("undisturbed").run();
-    undisturbed.succeeded();
+    let usual = shortest(&predict);
     let parts = |files: &Files, run_id: &str| {
         let folder = format!("predictions/run_id={run_id}/");
         let parts =
@@ -75,7 +83,7 @@ fn kill_predicting(place: &Place, seed: u64, kills: usize) {
     let expected = parts(&place.files("output"), "undisturbed");
     assert_eq!(expected.len(), 2);
     let check = || assert_predictions_are_whole(&place.files("output"));
-    kill_often(seed, kills, undisturbed.took, predict, check, |run_id, ended| {
+    kill_often(seed, kills, usual, predict, check, |run_id, ended| {
         let files = place.files("output");
         assert!(parts(&files, run_id) == expected, "{run_id}: the same bytes");
         assert_eq!(json(&files, "latest.json")["run_id"], run_id);
@@ -132,14 +140,14 @@ fn stopped_runs_say_so_and_continue() {
 
 /// Stops runs at ever earlier moments until one was still under way; gives its id.
 fn stop(usual: Duration, run: impl Fn(&str) -> Invocation) -> String {
-    for (attempt, share) in [0.6, 0.45, 0.35, 0.25].into_iter().enumerate() {
+    for (attempt, share) in [0.6, 0.45, 0.35, 0.25, 0.15].into_iter().enumerate() {
         let run_id = format!("stopped-{attempt}");
         let moment = usual.mul_f64(share);
         let ended = run(&run_id).start().terminate_after(moment);
         if ended.status.code() == Some(0) {
             continue;
         }
-        ended.failed(143, &["SIGTERM", "--run-id ", &run_id]);
+        ended.failed(143, &["SIGTERM", "run again with --run-id", &run_id]);
         assert!(ended.took < moment + Duration::from_secs(5), "{:?}", ended.took);
         return run_id;
     }

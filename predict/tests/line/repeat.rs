@@ -49,6 +49,20 @@ fn a_complete_prediction_run_ends_at_once_as_it_did() {
     assert_eq!(contents(&workshop, "output"), before);
 }
 
+/// Killed after the result and before all records of its parts were removed.
+#[test]
+fn a_complete_run_with_leftovers_only_clears_them_away() {
+    let workshop = Workshop::with_model();
+    let predict = || workshop.predict().args(["--run-id", "r1"]).run().succeeded();
+    let first = predict();
+    fs::remove_file(workshop.path("output/latest.json")).unwrap();
+    workshop.write("output/runs/r1/_parts/part-00001.json", "{}");
+    assert_eq!(predict(), first);
+    let pointer = workshop.json("output/latest.json");
+    assert_eq!((&pointer["run_id"], &pointer["rows"]), (&first["run_id"], &first["rows_predicted"]));
+    assert!(workshop.files("output/runs/r1/_parts").is_empty());
+}
+
 #[test]
 fn a_run_that_was_interrupted_refuses_other_input() {
     let workshop = Workshop::with_model();
