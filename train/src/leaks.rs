@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use common::features::encode::Feature;
+use common::{Error, Result};
 use ndarray::ArrayView1;
 
 use crate::features::Features;
@@ -18,6 +19,21 @@ const ALMOST_PERFECT: f64 = 0.99;
 /// Rank correlation with the target from which a row counter is suspicious.
 const FOLLOWS: f64 = 0.5;
 
+/// Says what speaks against the data, and ends a strict run that has anything of it.
+///
+/// # Errors
+/// [`Error::Data`] with every warning where `strict`.
+pub fn check(strict: bool, data: &TrainingData, features: &Features) -> Result<Vec<String>> {
+    let mut warnings = find(data, features);
+    warnings.extend(quality_warnings(data, features));
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if strict && !warnings.is_empty() {
+        let all = warnings.join("; ");
+        return Err(Error::Data(format!("{} ({all}), and --strict (STRICT) is on", data.location())));
+    }
+    Ok(warnings)
+}
+
 /// Looks for leaks; each is one sentence that names the column and what to do.
 #[must_use]
 pub fn find(data: &TrainingData, features: &Features) -> Vec<String> {
@@ -29,7 +45,7 @@ pub fn find(data: &TrainingData, features: &Features) -> Vec<String> {
     let target: Vec<f64> = places.iter().map(|&place| data.train.target[place]).collect();
     let target_ranks = ranks(&target);
     for (index, feature) in features.features.iter().enumerate() {
-        let values = sampled(features.train.column(index), &places);
+        let values = sampled(&features.train.column(index), &places);
         leaks.extend(feature_leak(feature, &values, &target, &target_ranks, &data.target));
     }
     leaks
@@ -110,7 +126,7 @@ fn sample(rows: usize) -> Vec<usize> {
     (0..rows).step_by(step).collect()
 }
 
-fn sampled(column: ArrayView1<'_, f32>, places: &[usize]) -> Vec<f64> {
+fn sampled(column: &ArrayView1<'_, f32>, places: &[usize]) -> Vec<f64> {
     places.iter().map(|&place| f64::from(column[place])).collect()
 }
 
@@ -167,7 +183,8 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
     while start < order.len() {
-        let ties = order[start..].iter().take_while(|&&row| values[row].total_cmp(&values[order[start]]).is_eq()).count();
+        let ties =
+            order[start..].iter().take_while(|&&row| values[row].total_cmp(&values[order[start]]).is_eq()).count();
         let rank = start as f64 + (ties - 1) as f64 / 2.0;
         order[start..start + ties].iter().for_each(|&row| ranks[row] = rank);
         start += ties;

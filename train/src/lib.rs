@@ -6,6 +6,8 @@ pub mod read;
 
 pub mod features;
 
+pub mod leaks;
+
 pub mod fit;
 
 pub mod evaluate;
@@ -136,6 +138,8 @@ async fn train(
     let features = features::learn_and_encode(&data, &spec, context.limits.threads.value).await?;
     let quality = quality_score(&data, &features);
     summary.set("data_quality_score", quality);
+    let warnings = leaks::check(settings.strict, &data, &features)?;
+    summary.set("warnings", warnings.len());
     let params = fit::parameters(settings, &spec, &features.features)?;
     common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?;
     if settings.check {
@@ -166,8 +170,8 @@ async fn train(
 
     let metadata = report::metadata(settings, context, &spec, &data, &features, &fitted, clip)?;
     let files = ModelFiles {
-        metrics: report::metrics(&plan, &data, &fitted, &evaluation, &judgement, quality)?,
-        report: report::html(&metadata, &data, &fitted, &evaluation, &judgement.verdict),
+        metrics: report::metrics(&plan, &data, &fitted, &evaluation, &judgement, quality, &warnings)?,
+        report: report::html(&metadata, &data, &fitted, &evaluation, &judgement.verdict, &warnings),
         model: fitted.model,
         metadata: metadata.to_json()?,
     };
