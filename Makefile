@@ -30,6 +30,7 @@ lint: setup
 test: setup-tests lint ## Run every check and every test, a real S3 server included
 	cargo build --release --locked -p train -p predict
 	cargo test --release --locked --workspace
+	scripts/test-deployment
 
 audit: setup ## Check licences, bans and sources of all dependencies
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

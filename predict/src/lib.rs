@@ -63,9 +63,16 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     let mut owns_records = false;
     let predicted = tokio::select! {
         predicted = predict(&settings, &context, &records, &mut summary, &mut owns_records) => predicted,
-        () = context.shutdown.requested() => context.shutdown.check(&context.run_id).map(|()| summary.succeeded()),
+        () = context.shutdown.requested() =>
+            context.shutdown.check(&context.run_id).map(|()| Predicted::Over(summary.succeeded())),
     };
-    let outcome = match predicted {
+    let concluded = match predicted {
+        Ok(Predicted::Over(outcome)) => Ok(outcome),
+        // Not to be stopped any more: a few small writes, each of which a repeated run id can go on from.
+        Ok(Predicted::Accepted(publication)) => publish(&settings, &records, publication, &summary).await,
+        Err(error) => Err(error),
+    };
+    let outcome = match concluded {
         Ok(outcome) => outcome,
         Err(error) => {
             let outcome = summary.failed(&error);
@@ -86,14 +93,32 @@ fn line(outcome: &Outcome) -> Vec<u8> {
     format!("{}\n", outcome.json()).into_bytes()
 }
 
-/// The flow. `owns_records` becomes true once a failure of this run belongs into its `result.json`.
+/// What scoring came to.
+#[derive(Debug)]
+enum Predicted {
+    /// The run was complete already.
+    Over(Outcome),
+    /// The parts are written, and nothing speaks against them.
+    Accepted(Publication),
+}
+
+/// What makes the written parts a result.
+#[derive(Debug)]
+struct Publication {
+    manifest: Vec<u8>,
+    rows: u64,
+    model: ModelRun,
+    writer: PartWriter,
+}
+
+/// The flow up to the verdict. `owns_records` becomes true once a failure of this run belongs into its `result.json`.
 async fn predict(
     settings: &Settings,
     context: &Context,
     records: &RunRecords,
     summary: &mut Summary,
     owns_records: &mut bool,
-) -> Result<Outcome> {
+) -> Result<Predicted> {
     let started = Instant::now();
     let earlier = records.plan().await?;
     if let Some(plan) = &earlier {
@@ -102,7 +127,7 @@ async fn predict(
     if let (Some(outcome), Some(plan)) = (records.finished().await?, &earlier) {
         refuse_replaced_input(plan, settings, records).await?;
         finish_again(settings, records, &outcome, &ModelRun::from_path(&plan.model)?).await?;
-        return Ok(outcome);
+        return Ok(Predicted::Over(outcome));
     }
     *owns_records = true;
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
@@ -130,7 +155,10 @@ async fn predict(
     };
     let parts = score_parts(settings, context, &dataset, &scorer, &writer).await?;
     let totals = Totals::of(parts, scorer.model.new_tallies());
-    conclude(settings, context, records, &writer, &plan, &scorer.model, &totals, summary, started).await
+    summary.set("seconds", started.elapsed().as_secs_f64());
+    let manifest = judge(settings, context, records, &plan, &scorer.model, &totals, summary)?;
+    let model = scorer.model.run.clone();
+    Ok(Predicted::Accepted(Publication { manifest, rows: totals.rows_predicted(), model, writer }))
 }
 
 /// Which model: the one that this run id resolved before, or what the settings mean now.
@@ -278,37 +306,44 @@ impl Uploads<'_> {
     }
 }
 
-/// Judges the run as a whole, and publishes it if nothing speaks against it.
-#[allow(clippy::too_many_arguments)]
-async fn conclude(
+/// Judges the run as a whole; gives its manifest if nothing speaks against it.
+fn judge(
     settings: &Settings,
     context: &Context,
     records: &RunRecords,
-    writer: &PartWriter,
     plan: &Plan,
     model: &Model,
     totals: &Totals,
     summary: &mut Summary,
-    started: Instant,
-) -> Result<Outcome> {
+) -> Result<Vec<u8>> {
     let features = totals.features(model);
     let quality = totals.data_quality_score(model);
     let drift = manifest::most_drifted(&features);
     summary.set("rows_read", totals.rows_read).set("rows_predicted", totals.rows_predicted());
     summary.set("rows_rejected", totals.reasons.total());
     summary.set("parts", totals.parts.iter().filter(|part| part.predictions.is_some()).count());
-    summary.set("seconds", started.elapsed().as_secs_f64()).set("data_quality_score", quality);
+    summary.set("data_quality_score", quality);
     summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
     emit_metrics(context, totals, quality);
     manifest::warn_of_drift(&features);
     refuse_too_many_rejects(settings, totals, records)?;
     refuse_drift(settings, drift)?;
-    records.put("manifest.json", manifest::manifest(plan, model, totals, &features)?).await?;
+    manifest::manifest(plan, model, totals, &features)
+}
+
+/// The manifest, the result, the pointer; then the records of the parts are needed no more.
+async fn publish(
+    settings: &Settings,
+    records: &RunRecords,
+    publication: Publication,
+    summary: &Summary,
+) -> Result<Outcome> {
+    records.put("manifest.json", publication.manifest).await?;
     let outcome = summary.succeeded();
     records.put("result.json", line(&outcome)).await?;
-    records.publish(totals, &model.run).await?;
-    writer.forget().await?;
-    tracing::info!(rows = totals.rows_predicted(), "complete: {}", predictions_location(settings, &context.run_id));
+    records.publish(publication.rows, &publication.model).await?;
+    publication.writer.forget().await?;
+    tracing::info!(rows = publication.rows, "complete: {}", predictions_location(settings, &records.run_id));
     Ok(outcome)
 }
 
@@ -363,8 +398,9 @@ async fn finish_again(settings: &Settings, records: &RunRecords, outcome: &Outco
         model_version: model.version.to_string(),
     };
     if writer.is_under_way().await? {
-        let parts = writer.finished_parts().await?;
-        records.publish(&Totals::of(parts, Vec::new()), model).await?;
+        // The records of the parts may be half forgotten: the result knows how many rows there are.
+        let rows = outcome.get("rows_predicted").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        records.publish(rows, model).await?;
         writer.forget().await?;
     }
     tracing::info!(result = outcome.json(), "this run is complete already: nothing to do");

@@ -49,7 +49,7 @@ impl Model {
 #[derive(Debug)]
 pub enum Engine {
     /// The compiled trees.
-    Compiled(Compiled),
+    Compiled(Box<Compiled>),
     /// XGBoost itself, for models that the compiler does not cover.
     Xgboost(Booster),
 }
@@ -82,8 +82,9 @@ impl Engine {
     /// Checks the model's bytes, compiles them and has every engine that could be used score the golden rows.
     fn load(model: &[u8], metadata: &Metadata, location: &str) -> Result<Self> {
         let ensemble = Ensemble::from_ubj(model);
-        if let Err(EnsembleError::Damaged(problem)) = &ensemble {
-            return Err(Error::Model(format!("{location}/model.ubj is damaged: {problem}; train again")));
+        // XGBoost's loader trusts what it reads, so it gets nothing that was not checked.
+        if let Err(problem @ (EnsembleError::Damaged(_) | EnsembleError::Foreign(_))) = &ensemble {
+            return Err(Error::Model(format!("{location}/model.ubj: {problem}; train again")));
         }
         common::xgboost::check_version()?;
         let mut booster = Booster::load(model)
@@ -110,7 +111,7 @@ impl Engine {
         scorer.predict(&slices, &mut by_us);
         check_golden_rows(&by_us, metadata, location)?;
         tracing::debug!(instructions = ?scorer.instruction_set(), "trees compiled");
-        Ok(Self::Compiled(Compiled { scorer, blocks: Mutex::default() }))
+        Ok(Self::Compiled(Box::new(Compiled { scorer, blocks: Mutex::default() })))
     }
 }
 

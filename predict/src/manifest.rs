@@ -157,18 +157,18 @@ impl RunRecords {
         }
     }
 
-    /// Points the output's `latest.json` at this run.
+    /// Points the output's `latest.json` at this run, which predicted `rows` rows.
     ///
     /// # Errors
     /// Storage errors as they are.
-    pub async fn publish(&self, totals: &Totals, model: &ModelRun) -> Result<()> {
+    pub async fn publish(&self, rows: u64, model: &ModelRun) -> Result<()> {
         let pointer = json!({
             "format_version": FORMAT_VERSION,
             "run_id": self.run_id,
             "path": format!("predictions/run_id={}", self.run_id),
             "model_version": model.version,
             "model_run_id": model.run_id,
-            "rows": totals.rows_predicted(),
+            "rows": rows,
             "published_at": now_rfc3339(),
         });
         let json = serde_json::to_vec_pretty(&pointer).map_err(|error| Error::Defect(error.to_string()))?;

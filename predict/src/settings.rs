@@ -16,18 +16,19 @@ pub enum Arguments {
 
 impl CommandFactory for Arguments {
     fn command() -> Command {
-        let prepare =
-            Command::new("prepare").about("Check model, schema, sizes and a sample of a coming run, without scoring");
+        // `about` after the arguments, whose own documentation would take its place.
+        let prepare = Settings::augment_args(Command::new("prepare"));
+        let prepare = prepare.about("Check model, schema, sizes and a sample of a coming run, without scoring");
         let predict = Command::new("predict")
             .version(env!("CARGO_PKG_VERSION"))
-            .about("Scores every row of a table with a published model.")
             .after_help(
                 "Every flag is also an environment variable, named beside it; a flag wins. Exit codes: 0 complete, 2 a \
                  setting is wrong, 4 the data is wrong, 5 storage failed (try again), 6 the model cannot be used, 8 \
-                 memory or disk, 143 stopped (run again with the same run id).",
+                 memory or disk, 143 stopped (run again with the same run id). RUST_LOG sets the log levels.",
             )
             .subcommand_negates_reqs(true);
-        Settings::augment_args(predict).subcommand(Settings::augment_args(prepare))
+        let predict = Settings::augment_args(predict).about("Scores every row of a table with a published model.");
+        predict.subcommand(prepare)
     }
 
     fn command_for_update() -> Command {

@@ -218,7 +218,8 @@ pub struct Ended {
     pub stdout: String,
     /// Its log.
     pub stderr: String,
-    call: String,
+    /// What was run.
+    pub call: String,
 }
 
 impl Ended {

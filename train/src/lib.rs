@@ -6,6 +6,8 @@ pub mod read;
 
 pub mod features;
 
+pub mod leaks;
+
 pub mod encodings;
 
 pub mod fit;
@@ -67,9 +69,19 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     let mut owns_folder = false;
     let trained = tokio::select! {
         trained = train(&settings, &context, &folder, &mut summary, &mut owns_folder) => trained,
-        () = context.shutdown.requested() => context.shutdown.check(&context.run_id).map(|()| summary.succeeded()),
+        () = context.shutdown.requested() =>
+            context.shutdown.check(&context.run_id).map(|()| Trained::Over(summary.succeeded())),
     };
-    let outcome = match trained {
+    let concluded = match trained {
+        Ok(Trained::Over(outcome)) => Ok(outcome),
+        // Not to be stopped any more: a few small writes, each of which a repeated run id can go on from.
+        Ok(Trained::Judged(verdict)) => {
+            owns_folder = false;
+            conclude(&folder, &verdict, &mut summary).await
+        }
+        Err(error) => Err(error),
+    };
+    let outcome = match concluded {
         Ok(outcome) => outcome,
         Err(error) => {
             let outcome = summary.failed(&error);
@@ -82,14 +94,23 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     (outcome, context.telemetry)
 }
 
-/// The flow. `owns_folder` is true while a failure of this run belongs into the folder's `result.json`.
+/// What training came to.
+#[derive(Debug)]
+enum Trained {
+    /// The run is over: it was complete already, or only checked.
+    Over(Outcome),
+    /// The model's files are written; the gate has spoken.
+    Judged(Verdict),
+}
+
+/// The flow up to the verdict. `owns_folder` is true while a failure of this run belongs into the folder's `result.json`.
 async fn train(
     settings: &Settings,
     context: &Context,
     folder: &RunFolder,
     summary: &mut Summary,
     owns_folder: &mut bool,
-) -> Result<Outcome> {
+) -> Result<Trained> {
     let started = Instant::now();
     common::xgboost::check_version()?;
     let spec = read_spec(settings).await?;
@@ -101,7 +122,7 @@ async fn train(
         refuse_other_settings(plan, &identity, folder)?;
     }
     if let Some(outcome) = finished {
-        return finish_again(settings, folder, outcome, &identity).await;
+        return finish_again(settings, folder, outcome, &identity).await.map(Trained::Over);
     }
     *owns_folder = !settings.check;
     let threads = earlier.as_ref().map_or(context.limits.threads.value, |plan| plan.threads);
@@ -119,11 +140,13 @@ async fn train(
     let features = features::learn_and_encode(&data, &spec, context.limits.threads.value).await?;
     let quality = quality_score(&data, &features);
     summary.set("data_quality_score", quality);
+    let warnings = leaks::check(settings.strict, &data, &features)?;
+    summary.set("warnings", warnings.len());
     let params = fit::with_constraints(fit::given_parameters(settings, &spec)?, &spec, &features.features)?;
     common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?;
     if settings.check {
         summary.set("check", true).set("features", features.features.len());
-        return Ok(summary.succeeded());
+        return Ok(Trained::Over(summary.succeeded()));
     }
     let plan =
         TrainPlan { format_version: 1, settings: identity, objects_sha256: data.objects_sha256.clone(), threads };
@@ -152,8 +175,8 @@ async fn train(
 
     let metadata = report::metadata(settings, context, &spec, &data, &features, &fitted, clip)?;
     let files = ModelFiles {
-        metrics: report::metrics(&plan, &data, &fitted, &evaluation, &judgement, quality)?,
-        report: report::html(&metadata, &data, &fitted, &evaluation, &judgement.verdict),
+        metrics: report::metrics(&plan, &data, &fitted, &evaluation, &judgement, quality, &warnings)?,
+        report: report::html(&metadata, &data, &fitted, &evaluation, &judgement.verdict, &warnings),
         model: fitted.model,
         metadata: metadata.to_json()?,
     };
@@ -163,18 +186,11 @@ async fn train(
     summary.set("training_seconds", started.elapsed().as_secs_f64());
     summary.set("metadata_sha256", metadata_sha256.as_str()).set("model_sha256", metadata.model_sha256.as_str());
     emit_metrics(context, &evaluation, &data, quality, started.elapsed().as_secs_f64());
-    // From here on the result is written with the verdict, and then stands whatever becomes of the pointers.
-    *owns_folder = false;
-    conclude(folder, &judgement.verdict, &evaluation, summary).await
+    Ok(Trained::Judged(judgement.verdict))
 }
 
-/// The gate's word, and what follows from it.
-async fn conclude(
-    folder: &RunFolder,
-    verdict: &Verdict,
-    evaluation: &Evaluation,
-    summary: &mut Summary,
-) -> Result<Outcome> {
+/// The gate's word, and what follows from it. The result that is written here stands, whatever becomes of the pointers.
+async fn conclude(folder: &RunFolder, verdict: &Verdict, summary: &mut Summary) -> Result<Outcome> {
     if !verdict.passed {
         summary.set("gate", "failed");
         let outcome = summary.failed(&Error::Gate(gate::rejection(verdict, &folder.location())));
@@ -185,7 +201,7 @@ async fn conclude(
     summary.set("gate", "passed");
     let outcome = summary.succeeded();
     folder.write_result(&outcome).await?;
-    tracing::info!(r2 = evaluation.scores.r2, "the gate passed; publishing {}", folder.run());
+    tracing::info!("the gate passed; publishing {}", folder.run());
     publish_pointers(folder, &outcome).await?;
     Ok(outcome)
 }
@@ -259,7 +275,7 @@ fn identity(settings: &Settings, spec: &Spec) -> serde_json::Value {
         "min_test_rows": settings.min_test_rows.0,
         "strict": settings.strict,
         "param": settings.param,
-        "rounds": settings.rounds.map(|rounds| rounds.0),
+        "rounds": settings.rounds,
         "tune": settings.tune,
         "time_budget": settings.time_budget,
         "seed": settings.seed,

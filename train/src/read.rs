@@ -79,6 +79,12 @@ impl TrainingData {
         self.tables.iter().map(|table| table.rows() as u64).sum()
     }
 
+    /// Where the training rows lie, for messages.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        &self.tables[self.train.table].dataset().location
+    }
+
     /// The columns of the training rows.
     #[must_use]
     pub fn schema(&self) -> &TableSchema {

@@ -78,6 +78,7 @@ pub fn metrics(
     evaluation: &Evaluation,
     judgement: &Judgement,
     quality: f64,
+    warnings: &[String],
 ) -> Result<Vec<u8>> {
     let metrics = json!({
         "format_version": FORMAT_VERSION,
@@ -89,6 +90,7 @@ pub fn metrics(
         "rows_test": data.test.len(),
         "rows_dropped": data.dropped,
         "data_quality_score": quality,
+        "warnings": warnings,
         "gate": judgement.verdict,
         "r2_interval": judgement.interval,
         "slices": slices_json(judgement),
@@ -122,6 +124,7 @@ pub fn html(
     fitted: &Fitted,
     evaluation: &Evaluation,
     verdict: &Verdict,
+    warnings: &[String],
 ) -> String {
     let title = format!("{} {}/{}", metadata.model_name, metadata.model_version, metadata.run_id);
     let mut page = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
@@ -146,6 +149,10 @@ pub fn html(
         ("Created", metadata.created_at.clone()),
     ];
     page.push_str(&table(&["", ""], figures.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()])));
+    if !warnings.is_empty() {
+        let items: String = warnings.iter().map(|warning| format!("<li>{}</li>", escaped(warning))).collect();
+        page.push_str(&format!("<h2>Warnings</h2><ul>{items}</ul>"));
+    }
     page.push_str("<h2>Features</h2>");
     let features = metadata.features.iter().zip(&metadata.statistics).map(|(feature, statistics)| {
         let kind = serde_json::to_value(&feature.kind).ok();

@@ -17,17 +17,19 @@ pub enum Arguments {
 
 impl CommandFactory for Arguments {
     fn command() -> Command {
-        let models = Command::new("models").about("List, show, promote and prune the models of a store");
+        let models = ModelsArguments::augment_args(Command::new("models"));
+        let models = models.about("List, show, promote and prune the models of a store");
         let train = Command::new("train")
             .version(env!("CARGO_PKG_VERSION"))
-            .about("Fits a gated regression model on a table and publishes it.")
             .after_help(
                 "Every flag is also an environment variable, named beside it; a flag wins. Exit codes: 0 published, 2 a \
                  setting is wrong, 3 the gate did not pass, 4 the data is wrong, 5 storage failed (try again), 6 model, \
-                 8 memory or disk, 143 stopped (run again with the same run id).",
+                 8 memory or disk, 143 stopped (run again with the same run id). RUST_LOG sets the log levels.",
             )
             .subcommand_negates_reqs(true);
-        Settings::augment_args(train).subcommand(ModelsArguments::augment_args(models))
+        // After the arguments, whose own documentation would take its place.
+        let train = Settings::augment_args(train).about("Fits a gated regression model on a table and publishes it.");
+        train.subcommand(models)
     }
 
     fn command_for_update() -> Command {
@@ -151,8 +153,8 @@ pub struct Settings {
     pub param: Vec<(String, String)>,
 
     /// Boosting rounds, exactly [default: chosen by early stopping]
-    #[arg(long, env = env::ROUNDS, hide_env_values = true, help_heading = "Model")]
-    pub rounds: Option<Positive>,
+    #[arg(long, env = env::ROUNDS, hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Model")]
+    pub rounds: Option<u32>,
 
     /// Trials of a parameter search [default: off]
     #[arg(long, env = env::TUNE, hide_env_values = true, help_heading = "Model")]

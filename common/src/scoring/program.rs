@@ -14,6 +14,8 @@ use super::objective::Link;
 use super::quantiser::{CategorySet, Classes, Codes, Quantiser, Ranks};
 use super::tree_plan::{TreePlan, TreePlanner};
 
+/// The most categories, known or not, that all features may have up to their largest codes (128 MiB).
+const MAX_CATEGORIES: usize = 1 << 25;
 /// What a feature's category sets may take as a table of all classes (128 MiB).
 const MAX_MEMBERSHIP_WORDS: usize = 1 << 24;
 /// Rows of 64 bytes: what a block may take for its scratch (16 MiB). With more, XGBoost's own traversal is as fast.
@@ -124,6 +126,9 @@ fn uses(ensemble: &Ensemble) -> Result<Vec<Option<Uses>>, Unsupported> {
             uses[split.feature].get_or_insert_default().add(tree, split);
         }
     }
+    if uses.iter().flatten().map(Uses::n_categories).sum::<usize>() > MAX_CATEGORIES {
+        return Err(Unsupported("its categories have too large codes".into()));
+    }
     for (feature, uses) in uses.iter().enumerate() {
         if uses.as_ref().is_some_and(|uses| uses.membership_words() > MAX_MEMBERSHIP_WORDS) {
             return Err(Unsupported(format!("feature {feature} has too many levels and splits")));
@@ -148,12 +153,16 @@ impl Uses {
         }
     }
 
+    /// The number of categories up to the largest that a set has.
+    fn n_categories(&self) -> usize {
+        let largest = self.sets.iter().filter_map(|set| set.categories.last()).max();
+        largest.map_or(0, |largest| *largest as usize + 1)
+    }
+
     /// The most words that the table of memberships may have: no more classes than categories in the sets, and two.
     fn membership_words(&self) -> usize {
-        let n_categories: usize = self.sets.iter().map(|set| set.categories.len()).sum();
-        let largest = self.sets.iter().filter_map(|set| set.categories.last()).max();
-        let n_classes = n_categories.min(largest.map_or(0, |largest| *largest as usize + 1)) + 2;
-        n_classes * Memberships::words_per_class(self.sets.len())
+        let in_sets: usize = self.sets.iter().map(|set| set.categories.len()).sum();
+        (in_sets.min(self.n_categories()) + 2) * Memberships::words_per_class(self.sets.len())
     }
 
     /// How a missing value is coded: as the lowest or highest rank where every node sends it the same way, else as a

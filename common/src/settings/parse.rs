@@ -1,6 +1,7 @@
 //! The command line and the environment into typed arguments, or one line that names the setting.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 
 use clap::error::ErrorKind;
 use clap::{Arg, FromArgMatches};
@@ -27,7 +28,9 @@ pub fn parse<T: clap::CommandFactory + FromArgMatches>(
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return Ok(Parsed::Print(error.render().ansi().to_string()));
+            let text = error.render();
+            let is_for_people = std::io::stdout().is_terminal();
+            return Ok(Parsed::Print(if is_for_people { text.ansi().to_string() } else { text.to_string() }));
         }
         Err(error) => return Err(one_line(&error)),
     };

@@ -8,17 +8,35 @@ use tokio::runtime::Handle;
 
 use super::cells::{infer_kind, typed_column};
 use super::csv::CsvReader;
-use super::{ColumnKind, ColumnSchema, ColumnSource, Dataset, Format, TableSchema};
+use super::parquet::RowGroup;
+use super::{ColumnKind, ColumnSchema, ColumnSource, DataObject, Dataset, Format, TableSchema};
 use crate::{Error, Result};
 
-/// A dataset whose columns can be read whole: Parquet on demand, CSV once and kept, since its types show only then.
+/// Parquet data up to this size is read once and kept as it is, compressed; columns are decoded from it one by one. Of
+/// larger data each column's bytes are read when it is asked for.
+const KEPT_BYTES: u64 = 256 << 20;
+
+/// Row groups read at once.
+const CONCURRENT_FETCHES: usize = 4;
+
+/// A dataset whose columns can be read whole.
 #[derive(Debug)]
 pub struct LoadableTable {
     dataset: Dataset,
-    /// Typed columns of CSV; empty for Parquet.
-    in_memory: Vec<Series>,
+    content: Content,
     schema: TableSchema,
     rows: usize,
+}
+
+/// What is in memory of a table.
+#[derive(Debug)]
+enum Content {
+    /// Typed columns: CSV is read once, since its types show only when all of it was seen.
+    Columns(Vec<Series>),
+    /// Every row group, compressed.
+    RowGroups(Vec<RowGroup>),
+    /// Nothing but the footers.
+    Footers,
 }
 
 impl LoadableTable {
@@ -31,7 +49,10 @@ impl LoadableTable {
         if !dataset.is_csv() {
             let rows = dataset.row_count().unwrap_or_default() as usize;
             let schema = dataset.schema.clone();
-            return Ok(Self { dataset, in_memory: Vec::new(), schema, rows });
+            let bytes: u64 = dataset.objects.iter().map(|object| object.meta.size).sum();
+            let content =
+                if bytes <= KEPT_BYTES { Content::RowGroups(fetch_all(&dataset).await?) } else { Content::Footers };
+            return Ok(Self { dataset, content, schema, rows });
         }
         let cells = read_all_cells(&dataset).await?;
         let rows = cells.first().map_or(0, |column| column.len());
@@ -40,7 +61,7 @@ impl LoadableTable {
             in_memory.push(typed(&column, keep_text, types, &dataset.location)?);
         }
         let schema = TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?;
-        Ok(Self { dataset, in_memory, schema, rows })
+        Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows })
     }
 
     /// Rows of the table.
@@ -66,19 +87,24 @@ impl LoadableTable {
     /// # Errors
     /// [`Error::Data`] where a column is missing or damaged; storage errors as they are.
     pub async fn columns(&self, names: &[String], threads: usize) -> Result<Vec<Series>> {
-        if self.dataset.is_csv() {
-            return names.iter().map(|name| self.in_memory_column(name)).collect();
-        }
-        let mut groups = Vec::new();
-        for (index, object) in self.dataset.objects.iter().enumerate() {
-            let count = object.parquet.as_ref().map_or(0, |file| file.row_group_rows().count());
-            groups.extend((0..count).map(|group| (index, group)));
-        }
-        let pieces: Vec<Vec<Series>> = futures::stream::iter(groups)
-            .map(|(object, group)| self.row_group_columns(object, group, names))
-            .buffered(threads + 1)
-            .try_collect()
-            .await?;
+        let pieces: Vec<Vec<Series>> = match &self.content {
+            Content::Columns(columns) => {
+                return names.iter().map(|name| self.typed_column(columns, name)).collect();
+            }
+            Content::RowGroups(groups) => {
+                let groups = groups.iter().cloned();
+                let decoded = futures::stream::iter(groups).map(|group| decode(group, names));
+                decoded.buffered(threads).try_collect().await?
+            }
+            Content::Footers => {
+                let groups = row_groups(&self.dataset);
+                let fetched = futures::stream::iter(groups).map(|place| async move {
+                    let group = fetch(&self.dataset, place, names).await?;
+                    decode(group, names).await
+                });
+                fetched.buffered(threads + 1).try_collect().await?
+            }
+        };
         let mut columns = Vec::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
             let chunks = pieces.iter().map(|piece| &piece[index]);
@@ -87,19 +113,39 @@ impl LoadableTable {
         Ok(columns)
     }
 
-    async fn row_group_columns(&self, object: usize, group: usize, names: &[String]) -> Result<Vec<Series>> {
-        let object = &self.dataset.objects[object];
-        let Some(file) = &object.parquet else { return Ok(Vec::new()) };
-        let group = file.fetch(self.dataset.store.as_ref(), &object.meta, group, names).await?;
-        let names = names.to_vec();
-        let decode = move || names.iter().map(|name| group.column(name)).collect::<Result<Vec<_>>>();
-        tokio::task::spawn_blocking(decode).await.map_err(|error| Error::Defect(error.to_string()))?
-    }
-
-    fn in_memory_column(&self, name: &str) -> Result<Series> {
-        let found = self.in_memory.iter().find(|column| column.name().as_str() == name);
+    fn typed_column(&self, columns: &[Series], name: &str) -> Result<Series> {
+        let found = columns.iter().find(|column| column.name().as_str() == name);
         found.cloned().ok_or_else(|| Error::Data(format!("{}: column \"{name}\" is missing", self.dataset.location)))
     }
+}
+
+/// Object and row group of every row group, in order.
+fn row_groups(dataset: &Dataset) -> Vec<(usize, usize)> {
+    let of_object = |(index, object): (usize, &DataObject)| {
+        let count = object.parquet.as_ref().map_or(0, |file| file.row_group_rows().count());
+        (0..count).map(move |group| (index, group))
+    };
+    dataset.objects.iter().enumerate().flat_map(of_object).collect()
+}
+
+async fn fetch(dataset: &Dataset, (object, group): (usize, usize), names: &[String]) -> Result<RowGroup> {
+    let object = &dataset.objects[object];
+    let Some(file) = &object.parquet else { return Err(Error::Defect(format!("{} is not Parquet", object.meta.key))) };
+    file.fetch(dataset.store.as_ref(), &object.meta, group, names).await
+}
+
+/// Every column that can be read, of every row group.
+async fn fetch_all(dataset: &Dataset) -> Result<Vec<RowGroup>> {
+    let readable = dataset.schema.columns().iter().filter(|column| column.kind != ColumnKind::Unsupported);
+    let names: Vec<String> = readable.map(|column| column.name.clone()).collect();
+    let fetched = futures::stream::iter(row_groups(dataset)).map(|place| fetch(dataset, place, &names));
+    fetched.buffered(CONCURRENT_FETCHES).try_collect().await
+}
+
+async fn decode(group: RowGroup, names: &[String]) -> Result<Vec<Series>> {
+    let names = names.to_vec();
+    let decode = move || names.iter().map(|name| group.column(name)).collect::<Result<Vec<_>>>();
+    tokio::task::spawn_blocking(decode).await.map_err(|error| Error::Defect(error.to_string()))?
 }
 
 fn column_schema(column: &Series) -> ColumnSchema {
@@ -116,7 +162,8 @@ fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, schema
             if piece.dtype() == whole.dtype() { piece.clone() } else { piece.cast(whole.dtype()).map_err(failed)? };
         whole.append(&piece).map_err(failed)?;
     }
-    Ok(whole)
+    // Places are looked up one by one later, which takes long in many pieces.
+    Ok(whole.rechunk())
 }
 
 fn common_type(schema: &ColumnSchema) -> DataType {

@@ -100,14 +100,19 @@ impl Booster {
     }
 
     pub(crate) fn load(model: &[u8]) -> Self {
+        Self::try_load(model).expect("a model that XGBoost reads")
+    }
+
+    /// None where XGBoost refuses the model.
+    pub(crate) fn try_load(model: &[u8]) -> Option<Self> {
         let mut handle = ptr::null_mut();
         // SAFETY: no matrices.
         check(unsafe { sys::XGBoosterCreate(ptr::null(), 0, &mut handle) });
         let booster = Self(handle);
         let size = model.len() as u64;
         // SAFETY: the pointer and the length are those of `model`.
-        check(unsafe { sys::XGBoosterLoadModelFromBuffer(booster.0, model.as_ptr().cast(), size) });
-        booster
+        let code = unsafe { sys::XGBoosterLoadModelFromBuffer(booster.0, model.as_ptr().cast(), size) };
+        (code == 0).then_some(booster)
     }
 
     pub(crate) fn set(&self, name: &str, value: &str) {
@@ -127,13 +132,18 @@ impl Booster {
 
     /// XGBoost's in-place prediction; `out` gets a copy of what it returns.
     pub(crate) fn predict(&self, columns: &[&[f32]], out: &mut [f32]) {
+        check(self.try_predict(columns, out));
+    }
+
+    /// The same; another code than 0 where XGBoost refuses.
+    pub(crate) fn try_predict(&self, columns: &[&[f32]], out: &mut [f32]) -> i32 {
         let columns = interface(columns);
         let config = c_string(
             r#"{"type":0,"missing":NaN,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}"#,
         );
         let (mut shape, mut dimensions, mut result) = (ptr::null(), 0, ptr::null());
         // SAFETY: the strings and the columns they point to outlive the call, the outputs are valid pointers.
-        check(unsafe {
+        let code = unsafe {
             sys::XGBoosterPredictFromColumnar(
                 self.0,
                 columns.as_ptr(),
@@ -143,9 +153,12 @@ impl Booster {
                 &mut dimensions,
                 &mut result,
             )
-        });
-        // SAFETY: one value per row, owned by XGBoost until this thread's next prediction.
-        out.copy_from_slice(unsafe { std::slice::from_raw_parts(result, out.len()) });
+        };
+        if code == 0 {
+            // SAFETY: one value per row, owned by XGBoost until this thread's next prediction.
+            out.copy_from_slice(unsafe { std::slice::from_raw_parts(result, out.len()) });
+        }
+        code
     }
 }
 

@@ -123,10 +123,11 @@ impl Assembler {
     /// Why each row is rejected, in input order: of an id the first row that can be scored is.
     fn judge(&mut self, batch: &ScoredBatch, scores: &Scores) -> Vec<Option<Reason>> {
         let judge_row = |row: usize| {
-            let Some(key) = batch.keys.get(row) else { return Some(Reason::NullId) };
+            // First, since a CSV row that is not as wide as the header has no cell that counts, its id included.
             if scores.bad.is_bad(row) {
                 return Some(Reason::BadValue);
             }
+            let Some(key) = batch.keys.get(row) else { return Some(Reason::NullId) };
             let is_new = self.seen.as_mut().is_none_or(|seen| seen.insert(key));
             (!is_new).then_some(Reason::DuplicateId)
         };

@@ -110,7 +110,7 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     let given = given_parameters(context.settings, context.spec)?;
     let native = Variant::native(&base.features, context.spec);
     if let Some(rounds) = context.settings.rounds {
-        return Ok(unsearched(native, given, rounds.0 as u32));
+        return Ok(unsearched(native, given, rounds));
     }
     if rows.len() < FEWEST_ROWS || context.settings.time_budget == 0 {
         return Ok(unsearched(native, given, FALLBACK_ROUNDS));

@@ -1,0 +1,71 @@
+//! Anyone can rebuild matrix and predictions in Python from what a model's folder holds.
+
+use std::process::Command;
+
+use polars::prelude::{IntoColumn, NamedFrom, Series};
+use testkit::tables::{customers, with, without, write_parquet};
+
+use super::{ROWS, Workshop, repository, sample, text};
+
+#[track_caller]
+fn python_agrees(workshop: &Workshop, input: &str, run_id: &str, rows: usize) {
+    let script = repository().join("scripts/check-model-in-python");
+    let mut call = Command::new(script);
+    call.arg(workshop.path(&workshop.model_folder())).arg(input);
+    call.arg(workshop.path(&format!("output/predictions/run_id={run_id}")));
+    let output = call.output().unwrap();
+    let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{log}");
+    assert!(said.contains(&format!("{rows} predictions are equal")), "{said}");
+}
+
+#[test]
+fn python_predicts_the_same_on_the_sample() {
+    let line = super::sample::line();
+    python_agrees(&line.workshop, &sample("customers"), text(&line.predicted, "run_id"), 30_000);
+}
+
+const SPEC: &str = r#"
+id = "customer_id"
+target = "score"
+categorical = ["visits"]
+as_of = "2020-01-01"
+clip = true
+[derived]
+spend_per_visit = "spend / NULLIF(visits, 0)"
+log_spend = "LN(spend)"
+bracket = "CASE WHEN spend < 25 THEN 'low' WHEN spend < 75 THEN 'middle' ELSE 'high' END"
+"#;
+
+/// A column of every kind, expressions that are not finite, levels that training never saw.
+#[test]
+fn python_predicts_the_same_on_every_kind_of_feature() {
+    let workshop = Workshop::new();
+    workshop.write("features.toml", SPEC);
+    let seen_at = |rows: usize| {
+        let micros: Vec<i64> = (0..rows as i64).map(|row| 1_500_000_000_000_000 + row * 7_654_321_987).collect();
+        let unit = polars::prelude::TimeUnit::Microseconds;
+        let times = Series::new("seen_at".into(), micros);
+        times.cast(&polars::prelude::DataType::Datetime(unit, None)).unwrap().into_column()
+    };
+    write_parquet(&with(customers(ROWS, 1, 7), seen_at(ROWS)), &workshop.path("train/part.parquet"));
+    let mut table = with(without(&customers(400, 100_000, 8), "score"), seen_at(400));
+    let visits: Vec<i32> = (0..400).map(|row| row % 45).collect();
+    let spend: Vec<Option<f64>> = (0..400_i32)
+        .map(|row| match row % 9 {
+            0 => None,
+            1 => Some(0.0),
+            2 => Some(f64::INFINITY),
+            _ => Some(f64::from(row) / 4.0),
+        })
+        .collect();
+    let plans: Vec<Option<&str>> =
+        (0..400).map(|row| [Some("basic"), Some("gold"), None, Some("student"), Some("")][row % 5]).collect();
+    table = with(table, Series::new("visits".into(), visits));
+    table = with(with(table, Series::new("spend".into(), spend)), Series::new("plan".into(), plans));
+    write_parquet(&table, &workshop.path("customers/part.parquet"));
+    let train = workshop.train().args(["--features", "features.toml", "--rounds", "60"]);
+    train.run().succeeded();
+    workshop.predict().args(["--run-id", "r1"]).run().succeeded();
+    python_agrees(&workshop, &workshop.text("customers"), "r1", 400);
+}

@@ -1,0 +1,250 @@
+//! What makes a model look better than it will be: features that know the target, rows that are on both sides of the
+//! split. Named as warnings; with `--strict` they end the run.
+
+use std::collections::HashSet;
+
+use common::features::encode::Feature;
+use common::{Error, Result};
+use ndarray::ArrayView1;
+
+use crate::features::Features;
+use crate::read::TrainingData;
+
+/// Rows looked at; more would not change what is found.
+const SAMPLE_ROWS: usize = 20_000;
+/// Fewer rows than this say nothing: anything fits a handful.
+const FEWEST_ROWS: usize = 50;
+/// R² of a single feature from which it is hardly an honest predictor.
+const ALMOST_PERFECT: f64 = 0.99;
+/// Rank correlation with the target from which a row counter is suspicious.
+const FOLLOWS: f64 = 0.5;
+
+/// Says what speaks against the data, and ends a strict run that has anything of it.
+///
+/// # Errors
+/// [`Error::Data`] with every warning where `strict`.
+pub fn check(strict: bool, data: &TrainingData, features: &Features) -> Result<Vec<String>> {
+    let mut warnings = find(data, features);
+    warnings.extend(quality_warnings(data, features));
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if strict && !warnings.is_empty() {
+        let all = warnings.join("; ");
+        return Err(Error::Data(format!("{} ({all}), and --strict (STRICT) is on", data.location())));
+    }
+    Ok(warnings)
+}
+
+/// Looks for leaks; each is one sentence that names the column and what to do.
+#[must_use]
+pub fn find(data: &TrainingData, features: &Features) -> Vec<String> {
+    let mut leaks: Vec<String> = shared_ids(data).into_iter().collect();
+    let places = sample(data.train.len());
+    if places.len() < FEWEST_ROWS {
+        return leaks;
+    }
+    let target: Vec<f64> = places.iter().map(|&place| data.train.target[place]).collect();
+    let target_ranks = ranks(&target);
+    for (index, feature) in features.features.iter().enumerate() {
+        let values = sampled(&features.train.column(index), &places);
+        leaks.extend(feature_leak(feature, &values, &target, &target_ranks, &data.target));
+    }
+    leaks
+}
+
+/// What else speaks against the data, though it is no leak.
+#[must_use]
+pub fn quality_warnings(data: &TrainingData, features: &Features) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let dropped = data.dropped.total();
+    if dropped > 0 {
+        warnings.push(format!("{dropped} of {} rows are left out", data.rows_read()));
+    }
+    for (feature, (statistics, tally)) in
+        features.features.iter().zip(features.statistics.iter().zip(&features.tallies))
+    {
+        if statistics.missing >= 1.0 {
+            warnings.push(format!("feature \"{}\" has no value in any training row", feature.name));
+        }
+        if tally.out_of_range > 0 {
+            let share = 100.0 * tally.out_of_range as f64 / tally.rows.max(1) as f64;
+            warnings.push(format!("{share:.2} % of \"{}\" lie outside its range in the feature spec", feature.name));
+        }
+    }
+    warnings
+}
+
+fn shared_ids(data: &TrainingData) -> Option<String> {
+    let train: HashSet<&str> = data.train.ids.iter().map(String::as_str).collect();
+    let shared: Vec<&String> = data.test.ids.iter().filter(|id| train.contains(id.as_str())).collect();
+    let first = shared.first()?;
+    Some(format!(
+        "{} of {} held-out ids (such as {first}) are also in the training data, so R² is too high: remove them from one side",
+        shared.len(),
+        data.test.len()
+    ))
+}
+
+fn feature_leak(
+    feature: &Feature,
+    values: &[f64],
+    target: &[f64],
+    target_ranks: &[f64],
+    target_name: &str,
+) -> Option<String> {
+    let name = &feature.name;
+    let explained = if feature.xgboost_type() == "c" {
+        explained_by_levels(values, target)
+    } else {
+        let known: Vec<usize> = (0..values.len()).filter(|&row| values[row].is_finite()).collect();
+        // What is mostly missing explains only the rows that it is there for.
+        if known.len() * 2 < values.len() {
+            return None;
+        }
+        let of_known = |all: &[f64]| -> Vec<f64> { known.iter().map(|&row| all[row]).collect() };
+        let (values, target, target_ranks) = (of_known(values), of_known(target), of_known(target_ranks));
+        let by_rank = correlation(&ranks(&values), &target_ranks);
+        if is_row_counter(&values) && by_rank.abs() > FOLLOWS {
+            return Some(format!(
+                "feature \"{name}\" looks like a row number and follows the target \"{target_name}\" (rank correlation \
+                 {by_rank:.2}): it will mean nothing for new rows; exclude it"
+            ));
+        }
+        correlation(&values, &target).powi(2).max(by_rank.powi(2))
+    };
+    (explained >= ALMOST_PERFECT).then(|| {
+        format!(
+            "feature \"{name}\" alone explains {:.1} % of the target \"{target_name}\": if it is only known afterwards, or \
+             made from the target, exclude it",
+            100.0 * explained
+        )
+    })
+}
+
+/// Up to [`SAMPLE_ROWS`] places in order, evenly spread.
+fn sample(rows: usize) -> Vec<usize> {
+    let step = rows.div_ceil(SAMPLE_ROWS).max(1);
+    (0..rows).step_by(step).collect()
+}
+
+fn sampled(column: &ArrayView1<'_, f32>, places: &[usize]) -> Vec<f64> {
+    places.iter().map(|&place| f64::from(column[place])).collect()
+}
+
+/// Whether every value is larger (or every value smaller) than the one before, in steps of about one size.
+fn is_row_counter(values: &[f64]) -> bool {
+    let steps: Vec<f64> = values.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let one_way = steps.iter().all(|step| *step > 0.0) || steps.iter().all(|step| *step < 0.0);
+    let mean = steps.iter().sum::<f64>() / steps.len().max(1) as f64;
+    one_way && steps.iter().all(|step| (step / mean) < 20.0)
+}
+
+/// Share of the target's variance that the levels' means explain, each row judged by the mean of the others of its
+/// level, so that a level of its own for every row explains nothing.
+fn explained_by_levels(codes: &[f64], target: &[f64]) -> f64 {
+    let mut sums: std::collections::BTreeMap<u64, (f64, f64)> = std::collections::BTreeMap::new();
+    for (code, target) in codes.iter().zip(target) {
+        let (sum, count) = sums.entry(code.to_bits()).or_default();
+        *sum += target;
+        *count += 1.0;
+    }
+    let total: f64 = target.iter().sum();
+    let rows = target.len() as f64;
+    let mut residual = 0.0;
+    let mut variance = 0.0;
+    for (code, target) in codes.iter().zip(target) {
+        let (sum, count) = sums.get(&code.to_bits()).copied().unwrap_or_default();
+        let others = if count > 1.0 { (sum - target) / (count - 1.0) } else { (total - target) / (rows - 1.0) };
+        residual += (target - others).powi(2);
+        variance += (target - total / rows).powi(2);
+    }
+    if variance > 0.0 { 1.0 - residual / variance } else { 0.0 }
+}
+
+/// Pearson's correlation; 0 where either side is constant.
+fn correlation(left: &[f64], right: &[f64]) -> f64 {
+    let rows = left.len() as f64;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / rows;
+    let (left_mean, right_mean) = (mean(left), mean(right));
+    let (mut products, mut left_squares, mut right_squares) = (0.0, 0.0, 0.0);
+    for (left, right) in left.iter().zip(right) {
+        let (left, right) = (left - left_mean, right - right_mean);
+        products += left * right;
+        left_squares += left * left;
+        right_squares += right * right;
+    }
+    let scale = (left_squares * right_squares).sqrt();
+    if scale > 0.0 { products / scale } else { 0.0 }
+}
+
+/// Ranks from 0, equal values sharing their mean rank (Spearman's correlation is Pearson's of the ranks).
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_unstable_by(|&left, &right| values[left].total_cmp(&values[right]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut start = 0;
+    while start < order.len() {
+        let ties =
+            order[start..].iter().take_while(|&&row| values[row].total_cmp(&values[order[start]]).is_eq()).count();
+        let rank = start as f64 + (ties - 1) as f64 / 2.0;
+        order[start..start + ties].iter().for_each(|&row| ranks[row] = rank);
+        start += ties;
+    }
+    ranks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use common::features::encode::Kind;
+    use common::table::ColumnKind;
+
+    use super::*;
+
+    fn feature(kind: Kind) -> Feature {
+        let (name, source_kind) = ("x".to_owned(), ColumnKind::Float);
+        Feature { name, kind, column: None, sql: None, source_kind, inputs: BTreeMap::new() }
+    }
+
+    fn leak(kind: Kind, values: &[f64], target: &[f64]) -> Option<String> {
+        feature_leak(&feature(kind), values, target, &ranks(target), "y")
+    }
+
+    fn noise(row: usize) -> f64 {
+        (xxhash_rust::xxh3::xxh3_64(&row.to_le_bytes()) % 1000) as f64 / 1000.0 - 0.5
+    }
+
+    #[test]
+    fn the_target_in_another_unit_is_a_leak_and_a_good_predictor_is_not() {
+        let target: Vec<f64> = (0..500).map(|row| noise(row) * 10.0).collect();
+        let scaled: Vec<f64> = target.iter().map(|target| target * 1.8 + 32.0).collect();
+        assert!(leak(Kind::Number, &scaled, &target).unwrap().contains("alone explains 100.0 %"));
+        let curved: Vec<f64> = target.iter().map(|target| target.exp()).collect();
+        assert!(leak(Kind::Number, &curved, &target).is_some(), "a monotone curve of the target");
+        let good: Vec<f64> = target.iter().enumerate().map(|(row, target)| target + noise(row + 9_999) * 3.0).collect();
+        assert_eq!(leak(Kind::Number, &good, &target), None);
+    }
+
+    #[test]
+    fn a_row_number_is_a_leak_only_where_the_target_follows_it() {
+        let counter: Vec<f64> = (0..500).map(f64::from).collect();
+        let following: Vec<f64> = counter.iter().enumerate().map(|(row, count)| count + noise(row) * 300.0).collect();
+        assert!(leak(Kind::Number, &counter, &following).unwrap().contains("row number"));
+        let unrelated: Vec<f64> = (0..500).map(noise).collect();
+        assert_eq!(leak(Kind::Number, &counter, &unrelated), None);
+    }
+
+    #[test]
+    fn levels_that_name_the_target_are_a_leak_and_a_level_for_every_row_is_not() {
+        let target: Vec<f64> = (0..600).map(|row| f64::from(row % 3)).collect();
+        let levels = Kind::Category { levels: vec![] };
+        assert!(leak(levels.clone(), &target, &target).is_some());
+        let unique: Vec<f64> = (0..600).map(f64::from).collect();
+        assert_eq!(leak(levels, &unique, &target), None);
+    }
+
+    #[test]
+    fn equal_values_share_a_rank() {
+        assert_eq!(ranks(&[5.0, 1.0, 5.0, 9.0]), [1.5, 0.0, 1.5, 3.0]);
+    }
+}
