@@ -123,7 +123,7 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
         ["monotone_constraints", "interaction_constraints"].iter().any(|name| user.get(name).is_some());
     let variants =
         if counts_columns { vec![native] } else { Variant::candidates(&base.features, context.spec, rows.len()) };
-    Search::new(context, base, rows, is_open).choose(variants, candidates)
+    Search::new(context, base, rows, is_open).choose(variants, &candidates)
 }
 
 fn unsearched(variant: Variant, params: Params, rounds: u32) -> Choice {
@@ -164,14 +164,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn choose(mut self, variants: Vec<Variant>, candidates: Vec<Params>) -> Result<Choice> {
+    fn choose(mut self, variants: Vec<Variant>, candidates: &[Params]) -> Result<Choice> {
         let most = (SAMPLE_CELLS / self.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
         let planned = (variants.len() + candidates.len()).max(2) - 1;
         let cells = (SHARES.encodings + SHARES.parameters) * self.budget_cells / planned as f64;
         let sample = Sample::draw(self.rows, most, u64::from(self.context.settings.seed));
         let folds = (cells / self.cells_per_fold(&sample, &variants)) as u8;
         let sample = sample.with_folds(folds);
-        let mut contestants = self.trials_on(&sample, variants, &candidates, cells)?;
+        let mut contestants = self.trials_on(&sample, variants, candidates, cells)?;
         let all = if sample.len() < self.rows.len() {
             let all = Sample::draw(self.rows, self.rows.len(), u64::from(self.context.settings.seed));
             contestants = self.race(&all, contestants)?;
