@@ -49,6 +49,9 @@ impl Encoding {
     }
 }
 
+/// The encoding of a category that the spec leaves open, by how many levels it has.
+type OpenEncoding = Box<dyn Fn(usize) -> Encoding>;
+
 /// An encoding for every feature of a table; `None` for those that are no categories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant {
@@ -87,7 +90,7 @@ impl Variant {
         const BOTH: Encoding = Encoding::ORDINAL.and(Encoding::TARGET);
         let split =
             |few: Encoding, many: Encoding| move |levels: usize| if levels <= MOST_NATIVE_LEVELS { few } else { many };
-        let named: [(&'static str, Box<dyn Fn(usize) -> Encoding>); 8] = [
+        let named: [(&'static str, OpenEncoding); 8] = [
             ("ordinal and target", Box::new(|_| BOTH)),
             ("few native, many target", Box::new(split(Encoding::NATIVE, Encoding::TARGET))),
             ("few native, many ordinal", Box::new(split(Encoding::NATIVE, Encoding::ORDINAL))),

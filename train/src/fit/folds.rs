@@ -39,8 +39,8 @@ impl Sample {
         let part = |&row: &usize| (uniform(&rows.ids[row], seed.wrapping_add(INNER_SEED_OFFSET)) * PARTS as f64) as u8;
         let part = places.iter().map(part).collect();
         let folds = match places.len() {
-            0..=ROWS_FOR_ALL_FOLDS => PARTS as u8,
-            ..=ROWS_FOR_THREE_FOLDS => 3,
+            rows if rows <= ROWS_FOR_ALL_FOLDS => PARTS as u8,
+            rows if rows <= ROWS_FOR_THREE_FOLDS => 3,
             _ => 1,
         };
         Self { rows: places, part, folds }
