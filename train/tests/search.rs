@@ -1,5 +1,7 @@
 //! What `train` chooses by itself, and what it leaves alone, by running the program on real files.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
