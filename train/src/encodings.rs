@@ -49,6 +49,9 @@ impl Encoding {
     }
 }
 
+/// The encoding of a category that the spec leaves open, by how many levels it has.
+type OpenEncoding = Box<dyn Fn(usize) -> Encoding>;
+
 /// An encoding for every feature of a table; `None` for those that are no categories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant {
@@ -57,9 +60,6 @@ pub struct Variant {
     /// One for each feature.
     pub encodings: Vec<Option<Encoding>>,
 }
-
-/// The encoding of a category by the number of its levels.
-type ByLevels = Box<dyn Fn(usize) -> Encoding>;
 
 impl Variant {
     /// XGBoost's own splits wherever the spec leaves it open.
@@ -84,14 +84,13 @@ impl Variant {
         Self { name, encodings: features.iter().map(encoding).collect() }
     }
 
-    /// Every way that is worth a trial, each once, the most promising first: time may not suffice for all. With a
-    /// single one there is nothing to choose.
+    /// Every way that is worth a trial, each once, the most promising first: time may not suffice for all. With a single one there is nothing to choose.
     #[must_use]
     pub fn candidates(features: &[Feature], spec: &Spec, rows: usize) -> Vec<Self> {
         const BOTH: Encoding = Encoding::ORDINAL.and(Encoding::TARGET);
         let split =
             |few: Encoding, many: Encoding| move |levels: usize| if levels <= MOST_NATIVE_LEVELS { few } else { many };
-        let named: [(&'static str, ByLevels); 8] = [
+        let named: [(&'static str, OpenEncoding); 8] = [
             ("ordinal and target", Box::new(|_| BOTH)),
             ("few native, many target", Box::new(split(Encoding::NATIVE, Encoding::TARGET))),
             ("few native, many ordinal", Box::new(split(Encoding::NATIVE, Encoding::ORDINAL))),

@@ -1,6 +1,6 @@
 //! What `train` chooses by itself, and what it leaves alone, by running the program on real files.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

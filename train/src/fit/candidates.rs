@@ -68,11 +68,16 @@ pub(super) fn candidates(set_by_user: &Params) -> Result<Vec<Params>, ParamError
     CANDIDATES.iter().map(candidate).collect()
 }
 
+/// Rounds at a learning rate that correspond to `rounds` of a trial; more rows and a lower rate take some more.
+#[must_use]
+pub(super) fn expected_rounds(rounds: u32, eta: f64) -> f64 {
+    1.3 * f64::from(rounds) * TRIAL_ETA / eta
+}
+
 /// The slowest learning rate with which a model that took `rounds` in a trial is expected to be done in `affordable` rounds.
 #[must_use]
 pub(super) fn final_eta(rounds: u32, affordable: u32) -> f64 {
-    let expected = |eta: f64| 1.3 * f64::from(rounds) * TRIAL_ETA / eta;
-    let fits = |eta: &&f64| expected(**eta) <= f64::from(affordable);
+    let fits = |eta: &&f64| expected_rounds(rounds, **eta) <= f64::from(affordable);
     FINAL_ETAS.iter().find(fits).copied().unwrap_or(TRIAL_ETA)
 }
 

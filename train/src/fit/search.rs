@@ -11,10 +11,10 @@ use common::Result;
 use common::telemetry::{Progress, Unit};
 use common::xgboost::{Params, params::monotone_constraints};
 
-use super::candidates::{candidates, final_eta, leaves_learning_open};
+use super::candidates::{FINAL_ETAS, TRIAL_ETA, candidates, expected_rounds, final_eta, leaves_learning_open};
 use super::folds::{FoldMatrices, Sample};
 use super::trial::{End, Limits, Outcome, run};
-use super::{DEFAULT_ETA, FALLBACK_ROUNDS, FitContext, given_parameters, set_by_user};
+use super::{FALLBACK_ROUNDS, FitContext, given_parameters, set_by_user};
 use crate::encodings::Variant;
 use crate::features::Features;
 use crate::read::Rows;
@@ -48,10 +48,10 @@ const ROUNDS_PER_FOLD: f64 = 150.0;
 const UNFINISHED: u32 = 3;
 /// Trees grown on samples gain as much from a low learning rate, which trials do not have: their noise averages out.
 const GAIN_OF_SAMPLING: f64 = 0.995;
-/// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more; many more where
-/// time or the plan ended the choice while every round still helped.
+/// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
 const MORE_ROUNDS: u32 = 10;
-const MORE_ROUNDS_UNFINISHED: u32 = 2;
+/// A model whose choice of rounds was cut short is fitted with at most so many times the rounds that were done.
+const UNFINISHED_FIT: f64 = 3.5;
 
 struct Shares {
     encodings: f64,
@@ -238,38 +238,40 @@ impl<'a> Search<'a> {
         let affordable = f64::from(self.affordable(SHARES.rounds * self.budget_cells, &matrices)) * pace(&params);
         let affordable = (affordable as u32).clamp(100, MOST_ROUNDS);
         let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
+        let tried = if outcome.end == End::Converged { outcome.rounds } else { UNFINISHED * outcome.rounds };
         if self.is_open {
-            let rounds = if outcome.end == End::Converged { outcome.rounds } else { UNFINISHED * outcome.rounds };
-            params.set("eta", &final_eta(rounds, affordable).to_string())?;
+            params.set("eta", &final_eta(tried, affordable).to_string())?;
         }
         let eta: f64 = params.get("eta").and_then(|eta| eta.parse().ok()).unwrap_or(0.3);
         let patience = (PATIENCE.1 * (0.1 / eta).max(1.0)) as u32;
-        let rounds = if self.is_open { affordable } else { MOST_ROUNDS };
-        let chosen = self.try_out("rounds", all, &variant, &params, &matrices, rounds, patience, None)?;
+        let most = if self.is_open { affordable } else { MOST_ROUNDS };
+        let chosen = self.try_out("rounds", all, &variant, &params, &matrices, most, patience, None)?;
         self.progress.finish();
         if chosen.end == End::Deadline {
-            tracing::warn!(
-                "choosing the model took longer than --time-budget (TIME_BUDGET) {} s and was cut short: another run may \
-                 choose otherwise; raise the budget, or set --rounds (ROUNDS)",
-                self.context.settings.time_budget
-            );
+            self.warn_of_deadline();
         }
-        let rounds = if chosen.value > MUCH_WORSE * outcome.value {
+        let rounds = if chosen.was_still_learning() && self.is_open {
+            let (eta, rounds) = unfinished(tried, eta, &chosen);
+            params.set("eta", &eta.to_string())?;
+            rounds
+        } else if chosen.was_still_learning() {
+            (2 * chosen.rounds).clamp(FALLBACK_ROUNDS, MOST_ROUNDS)
+        } else if chosen.value > MUCH_WORSE * outcome.value {
             // Judged by the same rows the trial got further, at its own learning rate.
             params.set("eta", &trial_eta)?;
             outcome.rounds
         } else {
-            chosen.rounds
+            chosen.rounds + chosen.rounds / MORE_ROUNDS
         };
-        if chosen.end == End::Deadline && rounds < FALLBACK_ROUNDS {
-            // Too little time to tell how many rounds are too many.
-            let params = if self.is_open { with_eta(params, DEFAULT_ETA)? } else { params };
-            return Ok(self.chosen(variant, params, FALLBACK_ROUNDS, chosen));
-        }
-        let is_finished =
-            chosen.end == End::Converged || u64::from(chosen.rounds) * 20 < chosen.curve.len() as u64 * 19;
-        let rounds = rounds + rounds / if is_finished { MORE_ROUNDS } else { MORE_ROUNDS_UNFINISHED };
         Ok(self.chosen(variant, params, rounds, chosen))
+    }
+
+    fn warn_of_deadline(&self) {
+        tracing::warn!(
+            "choosing the model took longer than --time-budget (TIME_BUDGET) {} s and was cut short: another run may choose \
+             otherwise; raise the budget, or set --rounds (ROUNDS)",
+            self.context.settings.time_budget
+        );
     }
 
     fn chosen(self, variant: Variant, params: Params, rounds: u32, by: Outcome) -> Choice {
@@ -363,9 +365,14 @@ impl<'a> Search<'a> {
     }
 }
 
-fn with_eta(mut params: Params, eta: &str) -> Result<Params> {
-    params.set("eta", eta)?;
-    Ok(params)
+/// Learning rate and rounds of a model whose choice of rounds ended while every round still helped: what the trial, which
+/// took `tried` rounds at its learning rate, leads to expect, at the lowest rate that takes not many times the rounds done.
+fn unfinished(tried: u32, eta: f64, chosen: &Outcome) -> (f64, u32) {
+    let most = UNFINISHED_FIT * chosen.curve.len() as f64;
+    let is_affordable = |slower: &&f64| **slower >= eta && expected_rounds(tried, **slower) <= most;
+    let affordable = FINAL_ETAS.iter().find(is_affordable).copied().unwrap_or(TRIAL_ETA.max(eta));
+    let beyond_done = 1.5 * f64::from(chosen.rounds) * eta / affordable;
+    (affordable, expected_rounds(tried, affordable).max(beyond_done) as u32)
 }
 
 /// The metric by which contestants are ranked.
@@ -433,6 +440,21 @@ mod tests {
         let params = |share: &str| Params::parse([("subsample", share)]).unwrap();
         assert!(standing(&params("0.8"), &outcome) < standing(&params("1"), &outcome));
         assert_eq!(standing(&Params::default(), &outcome), 1.0);
+    }
+
+    #[test]
+    fn a_choice_cut_short_is_completed_from_the_trial() {
+        let cut = |rounds: usize| Outcome {
+            rounds: rounds as u32,
+            curve: vec![1.0; rounds],
+            end: End::Deadline,
+            ..Outcome::untried()
+        };
+        assert!(cut(200).was_still_learning());
+        assert_eq!(unfinished(200, 0.05, &cut(200)), (0.1, 520));
+        assert_eq!(unfinished(200, 0.05, &cut(1)), (TRIAL_ETA, 260));
+        let (eta, rounds) = unfinished(10, 0.05, &cut(400));
+        assert_eq!((eta, rounds), (0.05, 600));
     }
 
     #[test]

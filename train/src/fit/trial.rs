@@ -66,6 +66,11 @@ impl Outcome {
         Self::new()
     }
 
+    /// Whether time or the plan ended the trial while its last rounds still helped.
+    pub(super) fn was_still_learning(&self) -> bool {
+        self.end != End::Converged && 20 * u64::from(self.rounds) >= 19 * self.curve.len() as u64
+    }
+
     /// Takes in the metric after a round, and tells whether the trial is over.
     fn take(&mut self, value: f64, limits: &Limits<'_>) -> Option<End> {
         self.curve.push(value);
