@@ -71,7 +71,7 @@ impl LoadableTable {
         }
         let mut groups = Vec::new();
         for (index, object) in self.dataset.objects.iter().enumerate() {
-            let count = object.parquet.as_ref().map_or(0, |file| file.row_group_rows().count());
+            let count = object.parquet.as_ref().map_or(0, |file| file.row_groups().len());
             groups.extend((0..count).map(|group| (index, group)));
         }
         let pieces: Vec<Vec<Series>> = futures::stream::iter(groups)

@@ -82,6 +82,13 @@ impl SeenIds {
         Self { whole: KeyTable::default(), hashed: KeyTable::default(), expected }
     }
 
+    /// Bytes that `rows` different ids take: whole numbers, or anything else.
+    #[must_use]
+    pub fn bytes(rows: u64, whole: bool) -> u64 {
+        let key = if whole { size_of::<u64>() } else { size_of::<u128>() };
+        places_for(usize::try_from(rows).unwrap_or(usize::MAX)) as u64 * key as u64
+    }
+
     /// Remembers an id; whether it is new.
     pub fn insert(&mut self, key: IdKey) -> bool {
         match key {
@@ -119,6 +126,11 @@ impl Key for u128 {
     }
 }
 
+/// Places for so many keys, three quarters full at most.
+fn places_for(keys: usize) -> usize {
+    keys.max(1024).saturating_add(1).saturating_mul(4).div_ceil(3)
+}
+
 impl<K: Key> KeyTable<K> {
     fn insert(&mut self, key: K, expected: usize) -> bool {
         if key == K::default() {
@@ -133,21 +145,21 @@ impl<K: Key> KeyTable<K> {
     }
 
     fn put(places: &mut [K], key: K) -> bool {
-        let mask = places.len() - 1;
-        let mut place = key.spread() as usize & mask;
+        // The high half of the product spreads over any number of places (Lemire, "Fast random integer generation in an
+        // interval", 2019), so that the table need not be a power of two.
+        let mut place = ((u128::from(key.spread()) * places.len() as u128) >> 64) as usize;
         while places[place] != K::default() {
             if places[place] == key {
                 return false;
             }
-            place = (place + 1) & mask;
+            place = if place + 1 == places.len() { 0 } else { place + 1 };
         }
         places[place] = key;
         true
     }
 
     fn grow(&mut self, expected: usize) {
-        let needed = if self.places.is_empty() { expected.max(1024) } else { self.places.len() };
-        let size = (needed * 4 / 3 + 1).next_power_of_two();
+        let size = if self.places.is_empty() { places_for(expected) } else { self.places.len() * 2 };
         let old = std::mem::replace(&mut self.places, vec![K::default(); size]);
         for key in old.into_iter().filter(|key| *key != K::default()) {
             Self::put(&mut self.places, key);
