@@ -164,12 +164,14 @@ fn row_group_units(dataset: &Dataset, batch_rows: usize) -> Vec<RowGroupUnit> {
 #[must_use]
 pub fn largest_part_rows(dataset: &Dataset) -> u64 {
     let mut parts = PartCutter::default();
-    let mut largest = 0;
+    let (mut part, mut rows_of_part, mut largest) = (0, 0, 0);
     let files = dataset.objects.iter().filter_map(|object| object.parquet.as_ref());
-    for size in files.flat_map(|file| file.row_groups()) {
-        let pieces = parts.cut(size.rows).len();
-        // A row group of several pieces fills parts of its own.
-        largest = largest.max(parts.rows).max(if pieces > 1 { PART_ROWS * 2 } else { 0 });
+    for (next, rows) in files.flat_map(|file| file.row_groups()).flat_map(|size| parts.cut(size.rows)) {
+        if next != part {
+            (part, rows_of_part) = (next, 0);
+        }
+        rows_of_part += rows.len() as u64;
+        largest = largest.max(rows_of_part);
     }
     largest
 }

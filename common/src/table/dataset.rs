@@ -68,8 +68,9 @@ impl Dataset {
     pub async fn open_for(location: &Location, needed: Option<&[String]>) -> Result<Self> {
         let data = open_data(location).await?;
         let store = data.store;
+        let needed: Option<Arc<[String]>> = needed.map(Arc::from);
         let mut opened = futures::stream::iter(data.objects)
-            .map(|meta| open_object(Arc::clone(&store), meta, needed))
+            .map(|meta| open_apart(Arc::clone(&store), meta, needed.clone()))
             .buffered(CONCURRENT_OPENS);
         let mut objects = Vec::new();
         let mut merged: Option<TableSchema> = None;
@@ -130,6 +131,16 @@ impl Dataset {
 
 fn object_name(store: &dyn Store, key: &str) -> String {
     format!("{}/{key}", store.root().trim_end_matches('/'))
+}
+
+/// In a task of its own: parsing a footer takes longer than reading it.
+async fn open_apart(
+    store: Arc<dyn Store>,
+    meta: ObjectMeta,
+    needed: Option<Arc<[String]>>,
+) -> Result<(DataObject, TableSchema)> {
+    let open = async move { open_object(store, meta, needed.as_deref()).await };
+    tokio::spawn(open).await.map_err(|error| Error::Defect(error.to_string()))?
 }
 
 async fn open_object(

@@ -152,6 +152,41 @@ mod tests {
         assert_eq!(as_numbers(&time).unwrap(), [1.5]);
     }
 
+    /// A column of `values` in `chunks` chunks, null where it is none.
+    fn column_of(values: &[Option<i64>], dtype: &DataType, chunks: usize) -> Series {
+        let mut pieces = values.chunks(values.len().div_ceil(chunks));
+        let piece = |values: &[Option<i64>]| Series::new("x".into(), values).cast(dtype).unwrap();
+        let mut column = piece(pieces.next().unwrap());
+        pieces.for_each(|values| drop(column.append(&piece(values)).unwrap()));
+        column
+    }
+
+    #[test]
+    fn every_type_of_number_is_what_a_cast_gives() {
+        let whole = [DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64];
+        let natural = [DataType::UInt8, DataType::UInt16, DataType::UInt32, DataType::UInt64];
+        let other = [DataType::Float32, DataType::Float64, DataType::Boolean, DataType::Date, DataType::Null];
+        let mut random = testkit::random::Random::new(11);
+        for dtype in whole.iter().chain(&natural).chain(&other) {
+            for (rows, nulls) in [(1, 0.0), (RUN - 1, 0.3), (RUN, 1.0), (2 * RUN + 3, 0.1), (5 * RUN, 0.0)] {
+                let mut value = || (random.share() >= nulls).then(|| random.below(128) as i64);
+                let values: Vec<Option<i64>> = (0..rows).map(|_| value()).collect();
+                let column = column_of(&values, dtype, 1 + rows / 3000);
+                let expected = column.to_physical_repr().cast(&DataType::Float64).unwrap();
+                let expected = expected.f64().unwrap().iter().map(|value| value.unwrap_or(f64::NAN).to_bits());
+                let numbers = as_numbers(&column).unwrap();
+                let bits: Vec<u64> = numbers.iter().map(|value| value.to_bits()).collect();
+                assert_eq!(bits, expected.collect::<Vec<_>>(), "{dtype}, {rows} rows");
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_integers_round_as_a_cast_does() {
+        let column = Series::new("x".into(), [i64::MAX, i64::MIN, (1 << 53) + 1]);
+        assert_eq!(as_numbers(&column).unwrap(), [i64::MAX as f64, i64::MIN as f64, ((1_i64 << 53) + 1) as f64]);
+    }
+
     #[test]
     fn text_is_no_number() {
         assert_eq!(as_numbers(&Series::new("x".into(), ["a"])).unwrap_err().exit_code(), 4);
