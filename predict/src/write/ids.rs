@@ -1,5 +1,7 @@
 //! Ids as compact keys, and the memory of which came before.
 
+use std::ops::Range;
+
 use common::Result;
 use common::table::ColumnKind;
 use common::table::ids::ids_as_text;
@@ -89,6 +91,15 @@ impl SeenIds {
         places_for(usize::try_from(rows).unwrap_or(usize::MAX)) as u64 * key as u64
     }
 
+    /// Reads the places of the ids of `rows`, which are looked up next: a large table lies outside the caches, and reads
+    /// that wait for nothing but memory wait together.
+    pub fn look_ahead(&self, keys: &IdKeys, rows: Range<usize>) {
+        match keys {
+            IdKeys::Whole(keys) => self.whole.look_ahead(keys.get(rows).unwrap_or_default()),
+            IdKeys::Hashed(keys) => self.hashed.look_ahead(keys.get(rows).unwrap_or_default()),
+        }
+    }
+
     /// Remembers an id; whether it is new.
     pub fn insert(&mut self, key: IdKey) -> bool {
         match key {
@@ -144,10 +155,21 @@ impl<K: Key> KeyTable<K> {
         is_new
     }
 
+    /// The high half of the product spreads over any number of places (Lemire, "Fast random integer generation in an
+    /// interval", 2019), so that the table need not be a power of two.
+    fn first_place(places: usize, key: K) -> usize {
+        ((u128::from(key.spread()) * places as u128) >> 64) as usize
+    }
+
+    fn look_ahead(&self, keys: &[Option<K>]) {
+        let places = self.places.as_slice();
+        let place = |key: &K| places.get(Self::first_place(places.len(), *key)).copied().unwrap_or_default();
+        let read = keys.iter().flatten().fold(0_u64, |all, key| all ^ place(key).spread());
+        std::hint::black_box(read);
+    }
+
     fn put(places: &mut [K], key: K) -> bool {
-        // The high half of the product spreads over any number of places (Lemire, "Fast random integer generation in an
-        // interval", 2019), so that the table need not be a power of two.
-        let mut place = ((u128::from(key.spread()) * places.len() as u128) >> 64) as usize;
+        let mut place = Self::first_place(places.len(), key);
         while places[place] != K::default() {
             if places[place] == key {
                 return false;
