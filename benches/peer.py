@@ -34,7 +34,7 @@ def score(booster, metadata, batch):
     matrix = np.column_stack([encoded(batch, feature) for feature in metadata["features"]])
     predictions = booster.inplace_predict(matrix).astype(np.float64)
     if metadata.get("clip"):
-        predictions = predictions.clip(metadata["clip"]["min"], metadata["clip"]["max"])
+        predictions = predictions.clip(*metadata["clip"])
     return pl.DataFrame(
         {metadata["id"]: batch[metadata["id"]], "prediction": predictions},
     ).with_columns(model_version=pl.lit(metadata["model_version"]))
