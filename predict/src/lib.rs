@@ -4,6 +4,8 @@ pub mod settings;
 
 pub mod load;
 
+pub mod plan_memory;
+
 pub mod read;
 
 pub mod score;
@@ -29,7 +31,8 @@ use tokio::task::JoinHandle;
 
 use crate::load::Model;
 use crate::manifest::{Plan, RunRecords, Totals};
-use crate::read::{InputBatch, PART_ROWS};
+use crate::plan_memory::MemoryPlan;
+use crate::read::{InputBatch, PART_ROWS, Reading};
 use crate::score::{ScoredBatch, Scorer};
 use crate::settings::{Duplicates, Settings};
 use crate::write::ids::SeenIds;
@@ -136,24 +139,26 @@ async fn predict(
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 
-    let dataset = Arc::new(Dataset::open(&settings.input).await?);
-    check_input(settings, &dataset, &model)?;
+    let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
+    let dataset = Arc::new(Dataset::open_for(&settings.input, Some(&scorer.input_columns())).await?);
+    check_input(settings, &dataset, &scorer.model)?;
+    let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model)?;
+    memory.log();
     if let Some(plan) = &earlier {
         refuse_other_input(plan, settings, &dataset, records)?;
     }
-    let plan = records.begin(new_plan(settings, context, &dataset, &model)).await?;
-    if plan.model != model.run.path() {
+    let plan = records.begin(new_plan(settings, context, &dataset, &scorer.model)).await?;
+    if plan.model != scorer.model.run.path() {
         return Err(Error::Setting(format!("run {} is under way with another model: start it again", plan.run_id)));
     }
 
-    let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
     let writer = PartWriter {
         store: Arc::clone(&records.store),
         run_id: context.run_id.clone(),
         format: settings.format,
         model_version: scorer.model.run.version.to_string(),
     };
-    let parts = score_parts(settings, context, &dataset, &scorer, &writer).await?;
+    let parts = score_parts(settings, context, &dataset, &memory, &scorer, &writer).await?;
     let totals = Totals::of(parts, scorer.model.new_tallies());
     summary.set("seconds", started.elapsed().as_secs_f64());
     let manifest = judge(settings, context, records, &plan, &scorer.model, &totals, summary)?;
@@ -221,6 +226,7 @@ async fn score_parts(
     settings: &Settings,
     context: &Context,
     dataset: &Arc<Dataset>,
+    memory: &MemoryPlan,
     scorer: &Arc<Scorer>,
     writer: &PartWriter,
 ) -> Result<Vec<PartRecord>> {
@@ -240,7 +246,13 @@ async fn score_parts(
         let is_finished = Arc::clone(&is_finished);
         move |part: u64| is_finished.contains(&part)
     };
-    let batches = read::batches(dataset, &scorer.input_columns(), &scorer.id, settings.batch_rows.0, ids_only);
+    let reading = Reading {
+        columns: scorer.input_columns(),
+        id: scorer.id.clone(),
+        batch_rows: memory.batch_rows,
+        fetch_bytes: memory.fetch_bytes,
+    };
+    let batches = read::batches(dataset, reading, ids_only);
     let in_flight = context.limits.threads.value + 1;
     let mut scored =
         batches.map_ok(|batch| score_batch(Arc::clone(scorer), batch, &is_finished)).try_buffered(in_flight).boxed();

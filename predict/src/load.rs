@@ -20,6 +20,8 @@ pub struct Model {
     pub encoder: Encoder,
     /// Its trees.
     pub engine: Engine,
+    /// Bytes of its file.
+    pub bytes: u64,
     statistics: Vec<Arc<Statistics>>,
 }
 
@@ -35,7 +37,18 @@ impl Model {
         let engine = Engine::load(&model, &metadata, &location)?;
         let encoder = Encoder::bind(&metadata.features, &metadata.spec.ranges)?;
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();
-        Ok(Self { run, metadata, encoder, engine, statistics })
+        Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, statistics })
+    }
+
+    /// Input columns that scoring reads, and those to `carry` over, each once.
+    #[must_use]
+    pub fn input_columns(&self, carry: &[String]) -> Vec<String> {
+        let mut names = vec![self.metadata.id.clone()];
+        names.extend(self.encoder.input_columns());
+        names.extend_from_slice(carry);
+        let mut seen = std::collections::HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
     }
 
     /// Tallies with nothing counted yet, one per feature.

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use crate::Context;
 use crate::load::Model;
 use crate::manifest::RunRecords;
-use crate::read;
+use crate::plan_memory::MemoryPlan;
+use crate::read::{self, Reading};
 use crate::settings::Settings;
 
 /// Rows of the input that are looked at.
@@ -34,7 +35,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
 async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
     summary.set("prepare", true);
     let records = RunRecords { store: settings.output.open().await?, run_id: context.run_id.clone() };
-    let checked = check(settings, summary).await;
+    let checked = check(settings, context, summary).await;
     let error = checked.as_ref().err();
     let report = json!({
         "format_version": common::registry::FORMAT_VERSION,
@@ -55,7 +56,7 @@ async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) 
     checked.and(written)
 }
 
-async fn check(settings: &Settings, summary: &mut Summary) -> Result<()> {
+async fn check(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
     let model = match resolve(&models, &settings.model_version).await? {
         Some(run) => Some(Model::load(&models, run).await?),
@@ -65,21 +66,27 @@ async fn check(settings: &Settings, summary: &mut Summary) -> Result<()> {
     if model.is_none() {
         tracing::warn!("no model is published as \"{}\" yet", settings.model_version);
     }
-    let dataset = Arc::new(Dataset::open(&settings.input).await?);
+    let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
+    let dataset = Arc::new(Dataset::open_for(&settings.input, needed.as_deref()).await?);
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());
     summary.set("bytes", dataset.objects.iter().map(|object| object.meta.size).sum::<u64>());
     if let Some(model) = &model {
         crate::check_input(settings, &dataset, model)?;
-        summary.set("sample", sample(&dataset, model).await?);
+        let memory = MemoryPlan::new(settings, &context.limits, &dataset, model)?;
+        let as_json = serde_json::to_value(&memory).map_err(|error| Error::Defect(error.to_string()))?;
+        summary.set("memory", as_json);
+        summary.set("sample", sample(&dataset, model, needed.unwrap_or_default(), memory.fetch_bytes).await?);
     }
     Ok(())
 }
 
 /// What the first rows are like.
-async fn sample(dataset: &Arc<Dataset>, model: &Model) -> Result<Value> {
-    let mut columns = model.encoder.input_columns();
-    columns.push(model.metadata.id.clone());
-    let mut batches = read::batches(dataset, &columns, &model.metadata.id, SAMPLE_ROWS, |_| false);
+async fn sample(dataset: &Arc<Dataset>, model: &Model, columns: Vec<String>, fetch_bytes: u64) -> Result<Value> {
+    // One row group is enough: fetching more of them ahead would be for nothing.
+    let first = dataset.objects.iter().flat_map(|object| &object.parquet).flat_map(|file| file.row_groups()).next();
+    let fetch_bytes = first.map_or(fetch_bytes, |group| group.fetched_bytes);
+    let reading = Reading { columns, id: model.metadata.id.clone(), batch_rows: SAMPLE_ROWS, fetch_bytes };
+    let mut batches = read::batches(dataset, reading, |_| false);
     let Some(batch) = batches.try_next().await? else {
         return Err(Error::Data(format!("{} has a header but no rows: there is nothing to score", dataset.location)));
     };

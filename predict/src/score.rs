@@ -57,13 +57,7 @@ impl Scorer {
     /// Input columns that scoring reads, each once.
     #[must_use]
     pub fn input_columns(&self) -> Vec<String> {
-        let mut names = vec![self.id.clone()];
-        for name in self.model.encoder.input_columns().into_iter().chain(self.carry.iter().cloned()) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+        self.model.input_columns(&self.carry)
     }
 
     /// Scores a batch, or only reads its ids.

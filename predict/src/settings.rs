@@ -70,9 +70,9 @@ pub struct Settings {
     #[arg(long, env = env::MODEL_VERSION, hide_env_values = true, default_value = "latest")]
     pub model_version: Selector,
 
-    /// Rows per batch in memory
-    #[arg(long, env = env::BATCH_ROWS, hide_env_values = true, default_value = "65536", help_heading = "Scoring")]
-    pub batch_rows: Positive,
+    /// Rows per batch in memory [default: what the features and the memory allow]
+    #[arg(long, env = env::BATCH_ROWS, hide_env_values = true, help_heading = "Scoring")]
+    pub batch_rows: Option<Positive>,
 
     /// What to do with repeated ids
     #[arg(long, env = env::DUPLICATES, hide_env_values = true, value_enum, default_value_t = Duplicates::Reject, help_heading = "Scoring")]

@@ -73,6 +73,12 @@ impl Scorer {
         RankBlock::new(rows, program.n_planes, program.n_columns, program.n_rows)
     }
 
+    /// Bytes that [`Scorer::new_block`] takes for each row.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.program.n_planes.div_ceil(8) + self.program.n_columns * size_of::<u32>()
+    }
+
     /// Writes the codes of `values`, the values of `feature` in the rows from `row_offset` on, into `block`. Every
     /// feature that the model [`uses`](Self::uses) has to be written for every row that is scored, in any order and in
     /// pieces of any size; it is fastest in pieces that start at a multiple of 64 rows.

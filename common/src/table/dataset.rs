@@ -12,6 +12,10 @@ use crate::{Error, Result};
 /// Footers and headers read at once when a location is opened.
 const CONCURRENT_OPENS: usize = 16;
 
+/// Footers of at most this many bytes together are kept; those of further objects are read again when their rows are.
+/// In memory a footer takes some four times its bytes.
+const FOOTERS_KEPT_BYTES: u64 = 8 * 1024 * 1024;
+
 /// How an object is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -54,24 +58,39 @@ impl Dataset {
     /// [`Error::Access`] where the place does not exist or is not open to us, [`Error::Data`] where it is empty, an
     /// object is unreadable or the columns differ between objects, [`Error::Storage`] where storage fails.
     pub async fn open(location: &Location) -> Result<Self> {
+        Self::open_for(location, None).await
+    }
+
+    /// The same, where only the columns `needed` will be read.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub async fn open_for(location: &Location, needed: Option<&[String]>) -> Result<Self> {
         let data = open_data(location).await?;
         let store = data.store;
-        let opened: Vec<(DataObject, TableSchema)> = futures::stream::iter(data.objects)
-            .map(|meta| open_object(Arc::clone(&store), meta))
-            .buffered(CONCURRENT_OPENS)
-            .try_collect()
-            .await?;
-        let mut objects = Vec::with_capacity(opened.len());
+        let needed: Option<Arc<[String]>> = needed.map(Arc::from);
+        let mut opened = futures::stream::iter(data.objects)
+            .map(|meta| open_apart(Arc::clone(&store), meta, needed.clone()))
+            .buffered(CONCURRENT_OPENS);
+        let mut objects = Vec::new();
         let mut merged: Option<TableSchema> = None;
         let mut first = String::new();
-        for (object, schema) in opened {
+        let mut footer_bytes = 0;
+        while let Some((mut object, schema)) = opened.try_next().await? {
             let name = object_name(store.as_ref(), &object.meta.key);
             match &mut merged {
                 None => (merged, first) = (Some(schema), name),
                 Some(merged) => merged.merge(&schema, &first, &name)?,
             }
+            if let Some(file) = &mut object.parquet {
+                footer_bytes += file.kept_footer_bytes();
+                if footer_bytes > FOOTERS_KEPT_BYTES {
+                    file.forget_footer();
+                }
+            }
             objects.push(object);
         }
+        drop(opened);
         let dataset = Self { location: location.to_string(), store, objects, schema: merged.unwrap_or_default() };
         dataset.refuse_mixed_formats()?;
         Ok(dataset)
@@ -114,7 +133,21 @@ fn object_name(store: &dyn Store, key: &str) -> String {
     format!("{}/{key}", store.root().trim_end_matches('/'))
 }
 
-async fn open_object(store: Arc<dyn Store>, meta: ObjectMeta) -> Result<(DataObject, TableSchema)> {
+/// In a task of its own: parsing a footer takes longer than reading it.
+async fn open_apart(
+    store: Arc<dyn Store>,
+    meta: ObjectMeta,
+    needed: Option<Arc<[String]>>,
+) -> Result<(DataObject, TableSchema)> {
+    let open = async move { open_object(store, meta, needed.as_deref()).await };
+    tokio::spawn(open).await.map_err(|error| Error::Defect(error.to_string()))?
+}
+
+async fn open_object(
+    store: Arc<dyn Store>,
+    meta: ObjectMeta,
+    needed: Option<&[String]>,
+) -> Result<(DataObject, TableSchema)> {
     let name = object_name(store.as_ref(), &meta.key);
     if meta.size == 0 {
         return Err(Error::Data(format!("{name} is empty (0 bytes): remove it or write it again")));
@@ -124,7 +157,7 @@ async fn open_object(store: Arc<dyn Store>, meta: ObjectMeta) -> Result<(DataObj
         None => format_by_content(store.as_ref(), &meta).await?,
     };
     if format == Format::Parquet {
-        let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name).await?;
+        let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, needed).await?;
         return Ok((DataObject { meta, format, parquet: Some(file) }, schema));
     }
     let schema = csv::read_header(store, &meta, format, &name).await?;

@@ -122,7 +122,7 @@ impl LoadableTable {
 /// Object and row group of every row group, in order.
 fn row_groups(dataset: &Dataset) -> Vec<(usize, usize)> {
     let of_object = |(index, object): (usize, &DataObject)| {
-        let count = object.parquet.as_ref().map_or(0, |file| file.row_group_rows().count());
+        let count = object.parquet.as_ref().map_or(0, |file| file.row_groups().len());
         (0..count).map(move |group| (index, group))
     };
     dataset.objects.iter().enumerate().flat_map(of_object).collect()

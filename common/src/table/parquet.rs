@@ -34,11 +34,25 @@ const COALESCE_LIMIT: u64 = 8 * 1024 * 1024;
 /// Ranged reads under way for one row group.
 const CONCURRENT_READS: usize = 8;
 
-/// One Parquet object: its footer.
+/// One Parquet object: what its footer says.
 #[derive(Debug, Clone)]
 pub struct ParquetFile {
     name: Arc<str>,
-    footer: Arc<Footer>,
+    row_groups: Vec<RowGroupSize>,
+    footer_bytes: u64,
+    /// None where it is read again when it is needed.
+    footer: Option<Arc<Footer>>,
+}
+
+/// What reading a row group takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowGroupSize {
+    /// Its rows.
+    pub rows: usize,
+    /// Bytes that are fetched for the needed columns, gaps between them included where they are read along.
+    pub fetched_bytes: u64,
+    /// Uncompressed bytes of the largest needed column.
+    pub column_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -48,46 +62,45 @@ struct Footer {
 }
 
 impl ParquetFile {
-    /// Reads the footer and the columns it declares. `name` is the object's full name, for messages.
+    /// Reads the footer and the columns it declares. `name` is the object's full name, for messages; `needed` are the
+    /// columns that will be fetched, where that is known.
     ///
     /// # Errors
     /// [`Error::Data`] where the object is not Parquet, is cut off or damaged; storage errors as they are.
-    pub async fn open(store: &dyn Store, meta: &ObjectMeta, name: &str) -> Result<(Self, TableSchema)> {
-        let footer = read_footer(store, meta, name).await?;
-        let (metadata, schema) = guard(name, "its footer", || {
-            let metadata = polars_parquet::parquet::read::deserialize_metadata(Buffer::from_owner(footer))
-                .map_err(|error| error.to_string())?;
-            let schema = infer_schema(&metadata).map_err(|error| error.to_string())?;
-            Ok((metadata, schema))
-        })?;
-        check_ranges(&metadata, meta.size, name)?;
-        let columns = schema.iter_values().map(|field| column_schema(field, &metadata)).collect();
+    pub async fn open(
+        store: &dyn Store,
+        meta: &ObjectMeta,
+        name: &str,
+        needed: Option<&[String]>,
+    ) -> Result<(Self, TableSchema)> {
+        let (footer, footer_bytes) = Footer::read(store, meta, name).await?;
+        let columns = footer.schema.iter_values().map(|field| column_schema(field, &footer.metadata)).collect();
         let table = TableSchema::new(columns, name)?;
-        let footer = Arc::new(Footer { metadata, schema });
-        Ok((Self { name: name.into(), footer }, table))
+        let row_groups = footer.metadata.row_groups.iter().map(|group| row_group_size(group, needed)).collect();
+        Ok((Self { name: name.into(), row_groups, footer_bytes, footer: Some(Arc::new(footer)) }, table))
+    }
+
+    /// Drops the footer, which takes several times its bytes in memory: it is read again when rows are fetched.
+    pub fn forget_footer(&mut self) {
+        self.footer = None;
+    }
+
+    /// Bytes of the footer in the object, where it is kept.
+    #[must_use]
+    pub fn kept_footer_bytes(&self) -> u64 {
+        if self.footer.is_some() { self.footer_bytes } else { 0 }
     }
 
     /// Rows of the object.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.row_group_rows().map(|rows| rows as u64).sum()
+        self.row_groups.iter().map(|group| group.rows as u64).sum()
     }
 
-    /// Rows of each row group, in order.
-    pub fn row_group_rows(&self) -> impl Iterator<Item = usize> + '_ {
-        self.footer.metadata.row_groups.iter().map(RowGroupMetadata::num_rows)
-    }
-
-    /// Compressed and uncompressed bytes of the named columns of a row group.
+    /// Rows and bytes of each row group, in order.
     #[must_use]
-    pub fn row_group_bytes(&self, row_group: usize, columns: &[String]) -> (u64, u64) {
-        let chunks = columns.iter().filter_map(|name| self.chunk(row_group, name).ok());
-        chunks.fold((0, 0), |(compressed, uncompressed), chunk| {
-            (
-                compressed + chunk.compressed_size().unsigned_abs(),
-                uncompressed + chunk.uncompressed_size().unsigned_abs(),
-            )
-        })
+    pub fn row_groups(&self) -> &[RowGroupSize] {
+        &self.row_groups
     }
 
     /// Reads the bytes of the named columns of one row group.
@@ -102,45 +115,82 @@ impl ParquetFile {
         row_group: usize,
         columns: &[String],
     ) -> Result<RowGroup> {
+        let footer = match &self.footer {
+            Some(footer) => Arc::clone(footer),
+            None => Arc::new(Footer::read(store, meta, &self.name).await?.0),
+        };
         let mut wanted = Vec::with_capacity(columns.len());
         for name in columns {
-            wanted.push(self.chunk(row_group, name)?.byte_range());
+            wanted.push(footer.chunk(row_group, name, &self.name)?.byte_range());
         }
-        let reads = coalesce(&wanted);
-        let blocks: Vec<(u64, Bytes)> = futures::stream::iter(reads)
-            .map(|range| async move {
-                let start = range.start;
-                let bytes = store.get_range(&meta.key, range, &meta.version).await?;
-                Ok::<_, Error>((start, bytes))
-            })
-            .buffered(CONCURRENT_READS)
-            .try_collect()
-            .await?;
+        let blocks = fetch_ranges(store, meta, coalesce(&wanted)).await?;
         let chunks = columns
             .iter()
             .zip(&wanted)
             .map(|(name, range)| Ok((name.clone(), slice_of(&blocks, range, &self.name)?)))
             .collect::<Result<_>>()?;
-        let rows = self.footer.metadata.row_groups[row_group].num_rows();
-        Ok(RowGroup { file: self.clone(), row_group, rows: 0..rows, chunks: Arc::new(chunks) })
+        let rows = footer.metadata.row_groups[row_group].num_rows();
+        Ok(RowGroup { name: Arc::clone(&self.name), footer, row_group, rows: 0..rows, chunks: Arc::new(chunks) })
+    }
+}
+
+impl Footer {
+    /// Reads the footer of an object; also how many bytes it has there.
+    async fn read(store: &dyn Store, meta: &ObjectMeta, name: &str) -> Result<(Self, u64)> {
+        let bytes = read_footer(store, meta, name).await?;
+        let footer_bytes = bytes.len() as u64;
+        let (metadata, schema) = guard(name, "its footer", || {
+            let metadata = polars_parquet::parquet::read::deserialize_metadata(Buffer::from_owner(bytes))
+                .map_err(|error| error.to_string())?;
+            let schema = infer_schema(&metadata).map_err(|error| error.to_string())?;
+            Ok((metadata, schema))
+        })?;
+        check_ranges(&metadata, meta.size, name)?;
+        Ok((Self { metadata, schema }, footer_bytes))
     }
 
-    fn chunk(&self, row_group: usize, name: &str) -> Result<&ColumnChunkMetadata> {
-        let group = &self.footer.metadata.row_groups[row_group];
-        let mut chunks = group
-            .columns_under_root_iter(name)
-            .ok_or_else(|| Error::Data(format!("{}: column \"{name}\" is missing", self.name)))?;
+    fn chunk(&self, row_group: usize, column: &str, object: &str) -> Result<&ColumnChunkMetadata> {
+        let missing = || Error::Data(format!("{object}: column \"{column}\" is missing"));
+        let group = self.metadata.row_groups.get(row_group).ok_or_else(missing)?;
+        let mut chunks = group.columns_under_root_iter(column).ok_or_else(missing)?;
         match (chunks.next(), chunks.next()) {
             (Some(chunk), None) => Ok(chunk),
-            _ => Err(Error::Data(format!("{}: column \"{name}\" is nested and cannot be read: exclude it", self.name))),
+            _ => Err(Error::Data(format!("{object}: column \"{column}\" is nested and cannot be read: exclude it"))),
         }
     }
+}
+
+fn row_group_size(group: &RowGroupMetadata, needed: Option<&[String]>) -> RowGroupSize {
+    let is_needed = |chunk: &&ColumnChunkMetadata| {
+        let root = &chunk.descriptor().path_in_schema[0];
+        needed.is_none_or(|needed| needed.iter().any(|name| name == root.as_str()))
+    };
+    let chunks: Vec<&ColumnChunkMetadata> = group.parquet_columns().iter().filter(is_needed).collect();
+    let ranges: Vec<Range<u64>> = chunks.iter().map(|chunk| chunk.byte_range()).collect();
+    RowGroupSize {
+        rows: group.num_rows(),
+        fetched_bytes: coalesce(&ranges).into_iter().map(|read| read.end - read.start).sum(),
+        column_bytes: chunks.iter().map(|chunk| chunk.uncompressed_size().unsigned_abs()).max().unwrap_or(0),
+    }
+}
+
+async fn fetch_ranges(store: &dyn Store, meta: &ObjectMeta, reads: Vec<Range<u64>>) -> Result<Vec<(u64, Bytes)>> {
+    futures::stream::iter(reads)
+        .map(|range| async move {
+            let start = range.start;
+            let bytes = store.get_range(&meta.key, range, &meta.version).await?;
+            Ok::<_, Error>((start, bytes))
+        })
+        .buffered(CONCURRENT_READS)
+        .try_collect()
+        .await
 }
 
 /// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.
 #[derive(Debug, Clone)]
 pub struct RowGroup {
-    file: ParquetFile,
+    name: Arc<str>,
+    footer: Arc<Footer>,
     row_group: usize,
     rows: Range<usize>,
     chunks: Arc<Vec<(String, Buffer<u8>)>>,
@@ -154,24 +204,21 @@ impl RowGroup {
     }
 
     fn decode(&self, name: &str) -> Result<Series> {
-        let file = &self.file;
-        let chunk = file.chunk(self.row_group, name)?;
+        let (object, footer) = (&self.name, &self.footer);
+        let chunk = footer.chunk(self.row_group, name, object)?;
         let bytes = self.chunks.iter().find(|(column, _)| column == name).map(|(_, bytes)| bytes.clone());
         let bytes = bytes.ok_or_else(|| Error::Defect(format!("column \"{name}\" was not fetched")))?;
-        let field = file
-            .footer
-            .schema
-            .get(name)
-            .ok_or_else(|| Error::Data(format!("{}: column \"{name}\" is missing", file.name)))?;
-        let all_rows = file.footer.metadata.row_groups[self.row_group].num_rows();
+        let field =
+            footer.schema.get(name).ok_or_else(|| Error::Data(format!("{object}: column \"{name}\" is missing")))?;
+        let all_rows = footer.metadata.row_groups[self.row_group].num_rows();
         let filter = (self.rows != (0..all_rows)).then(|| Filter::new_ranged(self.rows.start, self.rows.end));
         let what = format!("column \"{name}\" of row group {}", self.row_group);
-        let series = guard(&file.name, &what, || decode_chunk(chunk, bytes, field, filter))?;
+        let series = guard(object, &what, || decode_chunk(chunk, bytes, field, filter))?;
         if series.len() == self.rows.len() {
             return Ok(series);
         }
         let problem = format!("{} values where its footer says {}", series.len(), self.rows.len());
-        Err(damaged(&file.name, &what, &problem))
+        Err(damaged(object, &what, &problem))
     }
 }
 

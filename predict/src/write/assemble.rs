@@ -115,14 +115,20 @@ impl Assembler {
     /// The rows of a part that an earlier attempt finished: their ids count as scored.
     fn remember(&mut self, batch: &ScoredBatch) {
         let Some(seen) = &mut self.seen else { return };
-        for key in (0..batch.keys.len()).filter_map(|row| batch.keys.get(row)) {
-            seen.insert(key);
+        for row in 0..batch.keys.len() {
+            look_ahead(seen, batch, row);
+            if let Some(key) = batch.keys.get(row) {
+                seen.insert(key);
+            }
         }
     }
 
     /// Why each row is rejected, in input order: of an id the first row that can be scored is.
     fn judge(&mut self, batch: &ScoredBatch, scores: &Scores) -> Vec<Option<Reason>> {
         let judge_row = |row: usize| {
+            if let Some(seen) = &self.seen {
+                look_ahead(seen, batch, row);
+            }
             // First, since a CSV row that is not as wide as the header has no cell that counts, its id included.
             if scores.bad.is_bad(row) {
                 return Some(Reason::BadValue);
@@ -132,6 +138,15 @@ impl Assembler {
             (!is_new).then_some(Reason::DuplicateId)
         };
         (0..batch.keys.len()).map(judge_row).collect()
+    }
+}
+
+/// Rows whose ids are looked up together.
+const ROWS_AHEAD: usize = 32;
+
+fn look_ahead(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
+    if row % ROWS_AHEAD == 0 {
+        seen.look_ahead(&batch.keys, row..(row + ROWS_AHEAD).min(batch.keys.len()));
     }
 }
 

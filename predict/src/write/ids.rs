@@ -1,5 +1,7 @@
 //! Ids as compact keys, and the memory of which came before.
 
+use std::ops::Range;
+
 use common::Result;
 use common::table::ColumnKind;
 use common::table::ids::ids_as_text;
@@ -82,6 +84,22 @@ impl SeenIds {
         Self { whole: KeyTable::default(), hashed: KeyTable::default(), expected }
     }
 
+    /// Bytes that `rows` different ids take: whole numbers, or anything else.
+    #[must_use]
+    pub fn bytes(rows: u64, whole: bool) -> u64 {
+        let key = if whole { size_of::<u64>() } else { size_of::<u128>() };
+        places_for(usize::try_from(rows).unwrap_or(usize::MAX)) as u64 * key as u64
+    }
+
+    /// Reads the places of the ids of `rows`, which are looked up next: a large table lies outside the caches, and reads
+    /// that wait for nothing but memory wait together.
+    pub fn look_ahead(&self, keys: &IdKeys, rows: Range<usize>) {
+        match keys {
+            IdKeys::Whole(keys) => self.whole.look_ahead(keys.get(rows).unwrap_or_default()),
+            IdKeys::Hashed(keys) => self.hashed.look_ahead(keys.get(rows).unwrap_or_default()),
+        }
+    }
+
     /// Remembers an id; whether it is new.
     pub fn insert(&mut self, key: IdKey) -> bool {
         match key {
@@ -119,6 +137,11 @@ impl Key for u128 {
     }
 }
 
+/// Places for so many keys, three quarters full at most.
+fn places_for(keys: usize) -> usize {
+    keys.max(1024).saturating_add(1).saturating_mul(4).div_ceil(3)
+}
+
 impl<K: Key> KeyTable<K> {
     fn insert(&mut self, key: K, expected: usize) -> bool {
         if key == K::default() {
@@ -132,22 +155,33 @@ impl<K: Key> KeyTable<K> {
         is_new
     }
 
+    /// The high half of the product spreads over any number of places (Lemire, "Fast random integer generation in an
+    /// interval", 2019), so that the table need not be a power of two.
+    fn first_place(places: usize, key: K) -> usize {
+        ((u128::from(key.spread()) * places as u128) >> 64) as usize
+    }
+
+    fn look_ahead(&self, keys: &[Option<K>]) {
+        let places = self.places.as_slice();
+        let place = |key: &K| places.get(Self::first_place(places.len(), *key)).copied().unwrap_or_default();
+        let read = keys.iter().flatten().fold(0_u64, |all, key| all ^ place(key).spread());
+        std::hint::black_box(read);
+    }
+
     fn put(places: &mut [K], key: K) -> bool {
-        let mask = places.len() - 1;
-        let mut place = key.spread() as usize & mask;
+        let mut place = Self::first_place(places.len(), key);
         while places[place] != K::default() {
             if places[place] == key {
                 return false;
             }
-            place = (place + 1) & mask;
+            place = if place + 1 == places.len() { 0 } else { place + 1 };
         }
         places[place] = key;
         true
     }
 
     fn grow(&mut self, expected: usize) {
-        let needed = if self.places.is_empty() { expected.max(1024) } else { self.places.len() };
-        let size = (needed * 4 / 3 + 1).next_power_of_two();
+        let size = if self.places.is_empty() { places_for(expected) } else { self.places.len() * 2 };
         let old = std::mem::replace(&mut self.places, vec![K::default(); size]);
         for key in old.into_iter().filter(|key| *key != K::default()) {
             Self::put(&mut self.places, key);

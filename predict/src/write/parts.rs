@@ -9,7 +9,7 @@ use common::run::RunId;
 use common::storage::{Store, StoreError};
 use common::table::write::{to_csv, to_parquet};
 use common::{Error, Result};
-use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
+use polars::prelude::{ChunkFull, DataFrame, IntoColumn, StringChunked};
 use serde::{Deserialize, Serialize};
 
 use super::assemble::FinishedPart;
@@ -188,7 +188,7 @@ fn encode(
     let predictions = if rows == 0 {
         None
     } else {
-        let versions = Series::new("model_version".into(), vec![version; rows]).into_column();
+        let versions = StringChunked::full("model_version".into(), version, rows).into_column();
         predicted.insert_column(2, versions).map_err(|error| Error::Defect(error.to_string()))?;
         predicted.rechunk_mut_par();
         let bytes = match format {

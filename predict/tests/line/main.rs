@@ -15,6 +15,7 @@ mod repeat;
 mod s3;
 mod sample;
 mod settings;
+mod shapes;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use polars::prelude::{PlHashMap, Series, StringChunked};
 
-use super::values::{as_f32, as_levels, as_numbers, level_of_number};
+use super::values::{as_f32, as_levels, as_numbers, for_each_run, level_of_number};
 use super::{Feature, Kind};
 use crate::features::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
 use crate::features::quality::FeatureTally;
@@ -169,9 +169,11 @@ impl BoundFeature {
         if self.feature.levels().is_some() {
             let levels = column_levels(&column, kind, source.is_untyped_text(), bad)?;
             self.push_levels(levels.iter(), out, tally);
+        } else if source.is_untyped_text() {
+            let mut numbers = column_numbers(&column, kind, true, bad)?;
+            self.push_numbers(&mut numbers, out, tally);
         } else {
-            let numbers = column_numbers(&column, kind, source.is_untyped_text(), bad)?;
-            self.push_numbers(numbers, out, tally);
+            for_each_run(&column, |run| self.push_numbers(run, out, tally))?;
         }
         Ok(())
     }
@@ -187,18 +189,19 @@ impl BoundFeature {
         let columns = ExpressionColumns::load(&self.feature.inputs, source, bad)?;
         let derived = expression.evaluate(&columns, source.rows());
         match derived.map_err(|error| Error::Data(error.to_string()))? {
-            Derived::Number(numbers) => self.push_numbers(numbers, out, tally),
+            Derived::Number(mut numbers) => self.push_numbers(&mut numbers, out, tally),
             Derived::Text(levels) => self.push_levels(levels.into_iter(), out, tally),
         }
         Ok(())
     }
 
-    fn push_numbers(&self, mut numbers: Vec<f64>, out: &mut Vec<f32>, tally: &mut FeatureTally) {
+    fn push_numbers(&self, numbers: &mut [f64], out: &mut Vec<f32>, tally: &mut FeatureTally) {
         if let Kind::Date { as_of: Some(as_of) } = self.feature.kind {
             numbers.iter_mut().for_each(|number| *number = as_of - *number);
         }
+        let first = out.len();
         out.extend(numbers.iter().map(|number| as_f32(*number)));
-        tally.count_numbers(&numbers, out, &self.range);
+        tally.count_numbers(numbers, &out[first..], &self.range);
     }
 
     fn push_levels<'a>(
