@@ -130,12 +130,16 @@ impl MemoryPlan {
 
 fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
     let files = dataset.objects.iter().filter_map(|object| object.parquet.as_ref());
-    files.flat_map(|file| file.row_groups())
+    files.flat_map(common::table::parquet::ParquetFile::row_groups)
 }
 
 fn listing_bytes(dataset: &Dataset) -> u64 {
-    let footers: u64 =
-        dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).map(|file| file.kept_footer_bytes()).sum();
+    let footers: u64 = dataset
+        .objects
+        .iter()
+        .filter_map(|object| object.parquet.as_ref())
+        .map(common::table::parquet::ParquetFile::kept_footer_bytes)
+        .sum();
     dataset.objects.len() as u64 * OBJECT + footers * FOOTER_FACTOR
 }
 
