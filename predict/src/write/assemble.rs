@@ -145,7 +145,7 @@ impl Assembler {
 const ROWS_AHEAD: usize = 32;
 
 fn look_ahead(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
-    if row % ROWS_AHEAD == 0 {
+    if row.is_multiple_of(ROWS_AHEAD) {
         seen.look_ahead(&batch.keys, row..(row + ROWS_AHEAD).min(batch.keys.len()));
     }
 }

@@ -169,7 +169,9 @@ mod tests {
         let mut pieces = values.chunks(values.len().div_ceil(chunks));
         let piece = |values: &[Option<i64>]| Series::new("x".into(), values).cast(dtype).unwrap();
         let mut column = piece(pieces.next().unwrap());
-        pieces.for_each(|values| drop(column.append(&piece(values)).unwrap()));
+        for values in pieces {
+            column.append(&piece(values)).unwrap();
+        }
         column
     }
 
