@@ -4,7 +4,7 @@
 //! What the limit leaves beyond them goes into fetching ahead, so a larger task is faster and a small one still works.
 
 use common::run::Limits;
-use common::table::parquet::RowGroupSize;
+use common::table::parquet::{ParquetFile, RowGroupSize};
 use common::table::{ColumnKind, Dataset};
 use common::{Error, Result};
 use serde::Serialize;
@@ -130,16 +130,12 @@ impl MemoryPlan {
 
 fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
     let files = dataset.objects.iter().filter_map(|object| object.parquet.as_ref());
-    files.flat_map(common::table::parquet::ParquetFile::row_groups)
+    files.flat_map(ParquetFile::row_groups)
 }
 
 fn listing_bytes(dataset: &Dataset) -> u64 {
-    let footers: u64 = dataset
-        .objects
-        .iter()
-        .filter_map(|object| object.parquet.as_ref())
-        .map(common::table::parquet::ParquetFile::kept_footer_bytes)
-        .sum();
+    let footers: u64 =
+        dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).map(ParquetFile::kept_footer_bytes).sum();
     dataset.objects.len() as u64 * OBJECT + footers * FOOTER_FACTOR
 }
 

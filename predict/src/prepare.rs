@@ -6,6 +6,7 @@ use common::features::encode::BadRows;
 use common::features::quality::data_quality_score;
 use common::registry::{ModelStore, resolve};
 use common::run::now_rfc3339;
+use common::table::parquet::ParquetFile;
 use common::table::{ColumnSource, Dataset};
 use common::telemetry::{Outcome, Summary, Telemetry};
 use common::{Error, Result};
@@ -83,12 +84,7 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
 /// What the first rows are like.
 async fn sample(dataset: &Arc<Dataset>, model: &Model, columns: Vec<String>, fetch_bytes: u64) -> Result<Value> {
     // One row group is enough: fetching more of them ahead would be for nothing.
-    let first = dataset
-        .objects
-        .iter()
-        .flat_map(|object| &object.parquet)
-        .flat_map(common::table::parquet::ParquetFile::row_groups)
-        .next();
+    let first = dataset.objects.iter().flat_map(|object| &object.parquet).flat_map(ParquetFile::row_groups).next();
     let fetch_bytes = first.map_or(fetch_bytes, |group| group.fetched_bytes);
     let reading = Reading { columns, id: model.metadata.id.clone(), batch_rows: SAMPLE_ROWS, fetch_bytes };
     let mut batches = read::batches(dataset, reading, |_| false);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use common::table::csv::CsvReader;
-use common::table::parquet::RowGroup;
+use common::table::parquet::{ParquetFile, RowGroup};
 use common::table::{ColumnSource, Dataset, MemoryColumns};
 use common::{Error, Result};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
@@ -145,7 +145,7 @@ fn row_group_units(dataset: &Dataset, batch_rows: usize) -> Vec<RowGroupUnit> {
     let mut parts = PartCutter::default();
     for (object, file) in dataset.objects.iter().enumerate() {
         let mut first_row = 0;
-        let groups = file.parquet.iter().flat_map(common::table::parquet::ParquetFile::row_groups);
+        let groups = file.parquet.iter().flat_map(ParquetFile::row_groups);
         for (row_group, size) in groups.enumerate() {
             if size.rows > 0 {
                 let pieces = parts.cut(size.rows);
@@ -166,9 +166,7 @@ pub fn largest_part_rows(dataset: &Dataset) -> u64 {
     let mut parts = PartCutter::default();
     let (mut part, mut rows_of_part, mut largest) = (0, 0, 0);
     let files = dataset.objects.iter().filter_map(|object| object.parquet.as_ref());
-    for (next, rows) in
-        files.flat_map(common::table::parquet::ParquetFile::row_groups).flat_map(|size| parts.cut(size.rows))
-    {
+    for (next, rows) in files.flat_map(ParquetFile::row_groups).flat_map(|size| parts.cut(size.rows)) {
         if next != part {
             (part, rows_of_part) = (next, 0);
         }

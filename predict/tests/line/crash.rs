@@ -8,8 +8,17 @@ use testkit::tables::{customers, parquet_bytes, without};
 
 use super::places::{Files, Place, assert_models_are_whole, assert_predictions_are_whole, json};
 
-/// More than one part of predictions.
-const MANY: usize = 560_000;
+/// More than one part of predictions: the first file has two row groups, which together fill a part.
+const MANY: usize = FIRST_FILE + 30_000;
+const FIRST_FILE: usize = 530_000;
+
+fn write_many(place: &Place) {
+    let files = [("part-0", FIRST_FILE, 1), ("part-1", MANY - FIRST_FILE, FIRST_FILE as i64 + 1)];
+    for (name, rows, first_id) in files {
+        let table = without(&customers(rows, first_id, 8), "score");
+        place.write(&format!("customers/{name}.parquet"), parquet_bytes(&table));
+    }
+}
 
 fn with_training_data(place: Place, rows: usize) -> Place {
     place.write("train/part.parquet", parquet_bytes(&customers(rows, 1, 7)));
@@ -71,7 +80,7 @@ fn kill_training(place: &Place, seed: u64, kills: usize) {
 }
 
 fn kill_predicting(place: &Place, seed: u64, kills: usize) {
-    place.write("customers/part.parquet", parquet_bytes(&without(&customers(MANY, 1, 8), "score")));
+    write_many(place);
     let predict = |run_id: &str| place.predict().args(["--run-id", run_id]);
     let usual = shortest(&predict);
     let parts = |files: &Files, run_id: &str| {
@@ -125,7 +134,7 @@ fn stopped_runs_say_so_and_continue() {
     let model = |run_id: &str| &files[&format!("engagement/v1/{run_id}/model.ubj")];
     assert_eq!(model(&format!("train-{stopped}")), model("undisturbed"));
 
-    place.write("customers/part.parquet", parquet_bytes(&without(&customers(MANY, 1, 8), "score")));
+    write_many(&place);
     let predict = |run_id: &str| place.predict().args(["--run-id", run_id]);
     let usual = predict("undisturbed").run();
     usual.succeeded();
