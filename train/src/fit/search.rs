@@ -5,6 +5,7 @@
 //! What a stage may cost is counted in cells gone through, not in seconds, so that the same rows, settings and threads
 //! give the same choice whatever else the machine does; the clock only ends a search that takes far longer than planned.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use common::Result;
@@ -85,7 +86,7 @@ pub struct TrialReport {
     /// Its encoding of categories.
     pub encoding: &'static str,
     /// Its parameters.
-    pub params: std::collections::BTreeMap<String, String>,
+    pub params: BTreeMap<String, String>,
     /// Rows that it learnt from or was judged on.
     pub rows: usize,
     /// Folds that judged.
@@ -238,7 +239,7 @@ impl<'a> Search<'a> {
         let affordable = f64::from(self.affordable(SHARES.rounds * self.budget_cells, &matrices)) * pace(&params);
         let affordable = (affordable as u32).clamp(100, MOST_ROUNDS);
         let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
-        let tried = if outcome.end == End::Converged { outcome.rounds } else { UNFINISHED * outcome.rounds };
+        let tried = self.rounds_tried(&params).max(1);
         if self.is_open {
             params.set("eta", &final_eta(tried, affordable).to_string())?;
         }
@@ -264,6 +265,16 @@ impl<'a> Search<'a> {
             chosen.rounds + chosen.rounds / MORE_ROUNDS
         };
         Ok(self.chosen(variant, params, rounds, chosen))
+    }
+
+    /// Rounds that trials with these parameters took, or would have taken: the most of those on the sample and on all rows.
+    fn rounds_tried(&self, params: &Params) -> u32 {
+        let named = named(params);
+        let rounds = |trial: &TrialReport| match trial.end {
+            End::Converged => trial.rounds,
+            _ => UNFINISHED * trial.rounds,
+        };
+        self.trials.iter().filter(|trial| trial.params == named).map(rounds).max().unwrap_or(0)
     }
 
     fn warn_of_deadline(&self) {
@@ -329,7 +340,7 @@ impl<'a> Search<'a> {
         let report = TrialReport {
             stage,
             encoding: variant.name,
-            params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            params: named(params),
             rows: sample.len(),
             folds: matrices.folds.len(),
             rounds: outcome.rounds,
@@ -373,6 +384,11 @@ fn unfinished(tried: u32, eta: f64, chosen: &Outcome) -> (f64, u32) {
     let affordable = FINAL_ETAS.iter().find(is_affordable).copied().unwrap_or(TRIAL_ETA.max(eta));
     let beyond_done = 1.5 * f64::from(chosen.rounds) * eta / affordable;
     (affordable, expected_rounds(tried, affordable).max(beyond_done) as u32)
+}
+
+/// Parameters by name.
+fn named(params: &Params) -> BTreeMap<String, String> {
+    params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The metric by which contestants are ranked.
