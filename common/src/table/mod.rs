@@ -8,6 +8,7 @@ pub mod cells;
 pub mod csv;
 pub mod dataset;
 pub mod ids;
+mod kind;
 pub mod load;
 pub mod parquet;
 mod ranged_reader;
@@ -15,8 +16,9 @@ pub mod schema;
 pub mod write;
 
 pub use dataset::{DataObject, Dataset, Format};
+pub use kind::ColumnKind;
 pub use load::LoadableTable;
-pub use schema::{ColumnKind, ColumnSchema, TableSchema};
+pub use schema::{ColumnSchema, TableSchema};
 
 use polars::prelude::Series;
 

@@ -6,6 +6,8 @@ mod bad_input;
 mod bad_models;
 mod crash;
 mod csv;
+mod damaged;
+mod faults;
 mod gate;
 mod models;
 mod places;

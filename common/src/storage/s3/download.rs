@@ -47,12 +47,15 @@ pub(super) async fn range(
     if range.is_empty() {
         return Ok(Bytes::new());
     }
+    let mut received_before = None;
     for attempt in 1.. {
-        match range_once(store, key, range, expected).await {
+        let (text, digest) = match range_once(store, key, range, expected, received_before.as_deref()).await {
             Ok(content) => return Ok(content),
             Err(Broken::Final(error)) => return Err(error),
-            Err(Broken::Body { text, .. }) => try_again(store, key, attempt, text).await?,
-        }
+            Err(Broken::Body { text, digest }) => (text, digest),
+        };
+        received_before = digest.or(received_before);
+        try_again(store, key, attempt, text).await?;
     }
     Err(gave_up(store, key, "never tried"))
 }
@@ -78,18 +81,29 @@ async fn whole_once(store: &S3Store, key: &str, received_before: Option<&str>) -
     let md5 = md5_of(&answer, &version);
     let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
     let content = body(answer, length).await?;
+    Ok((verified(content, md5, received_before)?, version))
+}
+
+/// The content, if it has the object's MD5.
+fn verified(content: Bytes, md5: Option<String>, received_before: Option<&str>) -> Result<Bytes, Broken> {
     let Some(md5) = md5 else {
-        return Ok((content, version));
+        return Ok(content);
     };
     let digest = hex_md5(&content);
     // Bytes that come twice were not changed on the way: then the server's ETag is no MD5, whatever it looks like.
     if digest == md5 || received_before == Some(&digest) {
-        return Ok((content, version));
+        return Ok(content);
     }
     Err(Broken::Body { text: "the bytes received do not have the object's MD5".to_owned(), digest: Some(digest) })
 }
 
-async fn range_once(store: &S3Store, key: &str, range: &Range<u64>, expected: &Version) -> Result<Bytes, Broken> {
+async fn range_once(
+    store: &S3Store,
+    key: &str,
+    range: &Range<u64>,
+    expected: &Version,
+    received_before: Option<&str>,
+) -> Result<Bytes, Broken> {
     let request = store
         .client
         .get_object()
@@ -108,7 +122,10 @@ async fn range_once(store: &S3Store, key: &str, range: &Range<u64>, expected: &V
     if first != range.start {
         return Err(broken(format!("bytes from {first} came instead of {}", range.start)));
     }
-    body(answer, Some(range.end - range.start)).await
+    let is_whole = range.start == 0 && size == Some(range.end);
+    let md5 = md5_of(&answer, expected).filter(|_| is_whole);
+    let content = body(answer, Some(range.end - range.start)).await?;
+    verified(content, md5, received_before)
 }
 
 fn refused(store: &S3Store, key: &str, failure: Failure) -> Broken {

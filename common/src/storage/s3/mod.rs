@@ -7,11 +7,13 @@
 //! Integrity: uploads carry Content-MD5, which every S3 server checks, beside the signed SHA-256 of the body; no newer
 //! checksum headers are sent unless `AWS_REQUEST_CHECKSUM_CALCULATION` asks for them, since other servers refuse them.
 //! Whole objects read are compared with the checksum that the server keeps (by the SDK) and with their ETag where that is an
-//! MD5. Ranges have no checksum in S3: there length, version and TLS are what is checked.
+//! MD5, and so is a range that is the whole object. Other ranges have no checksum in S3: there length, version and TLS are
+//! what is checked. A listing has none either; one that was cut off is read again.
 
 mod client;
 mod download;
 mod error;
+mod listing;
 mod trust;
 mod upload;
 
@@ -107,17 +109,6 @@ impl S3Store {
         self.client.config().retry_config().map_or(3, RetryConfig::max_attempts).max(1)
     }
 
-    /// All pages of a listing below `prefix`, which ends in `/` or is empty.
-    async fn list_pages(&self, prefix: &str) -> Result<Vec<Object>, Failure> {
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        let mut pages = request.into_paginator().send();
-        let mut objects = Vec::new();
-        while let Some(page) = pages.next().await {
-            objects.extend(page.map_err(|error| Failure::of(&error))?.contents.unwrap_or_default());
-        }
-        Ok(objects)
-    }
-
     async fn first_byte(&self, key: &str) -> Result<(), Failure> {
         let request = self.client.get_object().bucket(&self.bucket).key(self.prefixed(key)).range("bytes=0-0");
         request.send().await.map(drop).map_err(|error| Failure::of(&error))
@@ -180,7 +171,7 @@ impl Store for S3Store {
             "" => format!("{}/", self.prefix),
             below => format!("{}/", self.prefixed(below)),
         };
-        let listed = self.list_pages(&folder).await;
+        let listed = listing::pages(self, &folder).await;
         let listed = listed.map_err(|failure| failure.at("cannot list", &format!("s3://{}/{folder}", self.bucket)))?;
         let mut objects: Vec<_> = listed.into_iter().filter_map(|object| self.relative(object)).collect();
         objects.sort_by(|left, right| left.key.cmp(&right.key));

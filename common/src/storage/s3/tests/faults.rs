@@ -1,33 +1,17 @@
-//! What S3 and the way to it do wrong now and then, on a real server: a proxy in front of it that does it on order.
+//! What S3 and the way to it do wrong now and then, on a real server behind a proxy that does it on order.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
+use testkit::faults::{Fault, FaultProxy, Request};
 use testkit::s3::{ADMIN, S3Server};
 
 use super::{S3Options, open, options_of};
 use crate::storage::{Condition, Store, StoreError};
 
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    /// The body ends after so many bytes, and the connection with it.
-    BreakOff(usize),
-    /// The first byte of the body is another.
-    Corrupt,
-    /// The request arrives, the answer does not.
-    LoseAnswer,
-    /// The first byte of the request's body is another.
-    CorruptRequest,
-    /// The request does not arrive; this is the answer.
-    Answer(&'static str),
-}
-
-/// Passes requests on one by one; the faults are done in turn to those that start as given.
+/// A proxy that does the faults in turn to the requests that start as given.
 struct Proxy {
-    endpoint: String,
+    proxy: FaultProxy,
     plan: Plan,
 }
 
@@ -35,19 +19,9 @@ type Plan = Arc<Mutex<VecDeque<(&'static str, Fault)>>>;
 
 impl Proxy {
     fn before(server: &S3Server) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let upstream = server.endpoint().trim_start_matches("http://").to_owned();
         let plan = Plan::default();
-        let shared = Arc::clone(&plan);
-        thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                let (upstream, plan) = (upstream.clone(), Arc::clone(&shared));
-                // An error is a connection that ended, which is what is wanted or will be seen by the test.
-                thread::spawn(move || serve(connection, &upstream, &plan));
-            }
-        });
-        Self { endpoint, plan }
+        let ordered = Arc::clone(&plan);
+        Self { proxy: FaultProxy::before(server, move |request| next_fault(&ordered, request)), plan }
     }
 
     fn order(&self, faults: &[(&'static str, Fault)]) {
@@ -60,68 +34,19 @@ impl Proxy {
     }
 
     async fn open(&self, location: &str, server: &S3Server) -> Arc<dyn Store> {
-        let options = S3Options { endpoint_url: Some(self.endpoint.clone()), ..options_of(server, ADMIN) };
+        let options = S3Options { endpoint_url: Some(self.proxy.endpoint()), ..options_of(server, ADMIN) };
         open(location, &options).await
     }
 }
 
-fn serve(mut client: TcpStream, upstream: &str, plan: &Plan) -> io::Result<()> {
-    while let Some((head, mut body)) = read_message(&mut client, true)? {
-        let fault = next_fault(plan, &head);
-        if let Some(Fault::Answer(answer)) = fault {
-            client.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
-            continue;
-        }
-        if matches!(fault, Some(Fault::CorruptRequest)) {
-            body[0] ^= 1;
-        }
-        let mut server = TcpStream::connect(upstream)?;
-        server.write_all(&head)?;
-        server.write_all(&body)?;
-        let has_body = !head.starts_with(b"HEAD ");
-        let Some((head, mut body)) = read_message(&mut server, has_body)? else {
-            return Ok(());
-        };
-        match fault {
-            Some(Fault::LoseAnswer) => return Ok(()),
-            Some(Fault::Corrupt) => body[0] ^= 1,
-            Some(Fault::BreakOff(after)) => {
-                client.write_all(&head)?;
-                return client.write_all(&body[..after]);
-            }
-            _ => {}
-        }
-        client.write_all(&head)?;
-        client.write_all(&body)?;
-    }
-    Ok(())
-}
-
-fn next_fault(plan: &Plan, head: &[u8]) -> Option<Fault> {
+fn next_fault(plan: &Plan, request: &Request) -> Option<Fault> {
     let mut plan = plan.lock().unwrap();
     let (start, fault) = *plan.front()?;
-    head.starts_with(start.as_bytes()).then(|| {
+    let line = format!("{} {}?{}", request.method, request.path, request.query);
+    line.starts_with(start).then(|| {
         plan.pop_front();
         fault
     })
-}
-
-/// Head and body of a request or an answer; `None` where the connection has ended.
-fn read_message(connection: &mut TcpStream, has_body: bool) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        if connection.read(&mut byte)? == 0 {
-            return Ok(None);
-        }
-        head.push(byte[0]);
-    }
-    let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length = length.filter(|_| has_body).map_or(0, |length| length.trim().parse().unwrap());
-    let mut body = vec![0; length];
-    connection.read_exact(&mut body)?;
-    Ok(Some((head, body)))
 }
 
 async fn faulty(bucket: &str) -> (Proxy, Arc<dyn Store>, Arc<dyn Store>) {
@@ -159,19 +84,54 @@ async fn a_body_that_always_breaks_off_is_unavailable() {
 async fn a_corrupted_body_is_read_again() {
     let (proxy, store, direct) = faulty("corrupt").await;
     direct.put("key", "0123456789".into()).await.unwrap();
-    proxy.order(&[("GET", Fault::Corrupt)]);
+    proxy.order(&[("GET", Fault::Corrupt(1))]);
     assert_eq!(store.get("key").await.unwrap().0, "0123456789");
     proxy.assert_all_done();
 }
 
 #[tokio::test]
+async fn a_corrupted_range_is_read_again_where_it_is_the_whole_object() {
+    let (proxy, store, direct) = faulty("corrupt-range").await;
+    let version = direct.put("key", "0123456789".into()).await.unwrap();
+    proxy.order(&[("GET", Fault::Corrupt(2)), ("GET", Fault::Corrupt(3))]);
+    assert_eq!(store.get_range("key", 0..10, &version).await.unwrap(), "0123456789");
+    proxy.assert_all_done();
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_short_is_read_again() {
+    let (proxy, store, direct) = faulty("short").await;
+    let version = direct.put("key", "0123456789".into()).await.unwrap();
+    proxy.order(&[("GET", Fault::Shorten(500)), ("GET", Fault::Shorten(0))]);
+    assert_eq!(store.get("key").await.unwrap().0, "0123456789");
+    proxy.order(&[("GET", Fault::Shorten(500)), ("GET", Fault::Shorten(0))]);
+    assert_eq!(store.get_range("key", 2..8, &version).await.unwrap(), "234567");
+    proxy.assert_all_done();
+}
+
+/// XML that ends early reads like XML that is complete.
+#[tokio::test]
+async fn a_listing_that_is_too_short_is_read_again() {
+    let (proxy, store, direct) = faulty("short-listing").await;
+    for number in 0..20 {
+        direct.put(&format!("folder/key-{number:02}"), "x".into()).await.unwrap();
+    }
+    for thousandths in (50..1_000).step_by(95) {
+        proxy.order(&[("GET /short-listing", Fault::Shorten(thousandths))]);
+        let listed = store.list("folder").await.unwrap();
+        assert_eq!(listed.len(), 20, "after {thousandths} thousandths of a listing");
+        proxy.assert_all_done();
+    }
+}
+
+#[tokio::test]
 async fn a_corrupted_upload_is_sent_again() {
     let (proxy, store, direct) = faulty("corrupt-upload").await;
-    proxy.order(&[("PUT", Fault::CorruptRequest)]);
+    proxy.order(&[("PUT", Fault::CorruptRequest(1))]);
     store.put("key", "0123456789".into()).await.unwrap();
     assert_eq!(direct.get("key").await.unwrap().0, "0123456789");
     let large = bytes::Bytes::from(vec![9; super::super::upload::MULTIPART_BYTES + 1]);
-    proxy.order(&[("PUT /corrupt-upload/large", Fault::CorruptRequest)]);
+    proxy.order(&[("PUT /corrupt-upload/large", Fault::CorruptRequest(1))]);
     store.put("large", large.clone()).await.unwrap();
     assert!(direct.get("large").await.unwrap().0 == large, "the content is another");
     proxy.assert_all_done();
@@ -202,11 +162,11 @@ async fn a_lost_answer_does_not_hide_that_somebody_else_was_first() {
 #[tokio::test]
 async fn a_conditional_write_waits_for_another_under_way() {
     let (proxy, store, direct) = faulty("in-progress").await;
-    proxy.order(&[("PUT", Fault::Answer("409 Conflict")); 3]);
+    proxy.order(&[("PUT", Fault::Refuse(409, "OperationAborted")); 3]);
     let version = store.put_if("key", "mine".into(), &Condition::Absent).await.unwrap();
     assert_eq!(direct.get("key").await.unwrap(), ("mine".into(), version.clone()));
     // AWS answers so where the object is gone.
-    proxy.order(&[("PUT", Fault::Answer("404 Not Found"))]);
+    proxy.order(&[("PUT", Fault::Refuse(404, "NoSuchKey"))]);
     let written = store.put_if("key", "again".into(), &Condition::Unchanged(version)).await;
     assert!(matches!(written, Err(StoreError::Conflict(_))), "{written:?}");
     proxy.assert_all_done();
@@ -216,9 +176,9 @@ async fn a_conditional_write_waits_for_another_under_way() {
 async fn a_server_that_slows_down_is_asked_again() {
     let (proxy, store, direct) = faulty("slow-down").await;
     direct.put("key", "content".into()).await.unwrap();
-    proxy.order(&[("GET", Fault::Answer("503 Slow Down")), ("GET", Fault::Answer("500 Internal Server Error"))]);
+    proxy.order(&[("GET", Fault::Refuse(503, "SlowDown")), ("GET", Fault::Refuse(500, "InternalError"))]);
     assert_eq!(store.get("key").await.unwrap().0, "content");
-    proxy.order(&[("GET", Fault::Answer("503 Slow Down")); 3]);
+    proxy.order(&[("GET", Fault::Refuse(503, "SlowDown")); 3]);
     let read = store.get("key").await;
     assert!(matches!(&read, Err(StoreError::Unavailable(text)) if text.contains("503")), "{read:?}");
     proxy.assert_all_done();
@@ -233,7 +193,10 @@ async fn an_upload_in_parts_that_fails_is_aborted_and_one_whose_completion_is_lo
     assert!(direct.get("large").await.unwrap().0 == large, "the content is another");
     proxy.assert_all_done();
 
-    proxy.order(&[("PUT /parts/denied", Fault::Answer("403 Forbidden")), ("DELETE /parts/denied", Fault::LoseAnswer)]);
+    proxy.order(&[
+        ("PUT /parts/denied", Fault::Refuse(403, "AccessDenied")),
+        ("DELETE /parts/denied", Fault::LoseAnswer),
+    ]);
     let written = store.put("denied", large).await;
     assert!(matches!(written, Err(StoreError::Denied(_))), "{written:?}");
     assert_eq!(direct.head("denied").await.unwrap(), None);

@@ -1,0 +1,3 @@
+//! Damage that once did worse than it should.
+
+use super::{read, tables};

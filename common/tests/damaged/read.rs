@@ -1,0 +1,75 @@
+//! Reads all of a table in both ways: row group by row group, as for scoring, and whole columns, as for training.
+
+use std::path::Path;
+
+use common::Error;
+use common::features::encode::values::{as_levels, as_numbers};
+use common::storage::Location;
+use common::table::{ColumnKind, Dataset, LoadableTable, TableSchema, ids};
+use polars::prelude::Series;
+
+/// What reading came to.
+pub(crate) enum Outcome {
+    Read,
+    Refused(String),
+}
+
+/// # Panics
+/// Where the file is read as something that contradicts itself, or refused as something else than wrong data.
+pub(crate) fn whole(path: &Path) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match runtime.block_on(read(path)) {
+        Ok(()) => Outcome::Read,
+        Err(error) => {
+            assert_eq!(error.exit_code(), 4, "{error}");
+            assert!(!error.to_string().contains('\n'), "more than one line: {error}");
+            Outcome::Refused(error.to_string())
+        }
+    }
+}
+
+async fn read(path: &Path) -> Result<(), Error> {
+    let location = Location::parse(&path.display().to_string())?;
+    let dataset = Dataset::open(&location).await?;
+    let names = readable(&dataset.schema);
+    for object in &dataset.objects {
+        let Some(file) = &object.parquet else { continue };
+        for (index, size) in file.row_groups().iter().enumerate() {
+            let group = file.fetch(dataset.store.as_ref(), &object.meta, index, &names).await?;
+            let halves = [0..size.rows / 2, size.rows / 2..size.rows];
+            for rows in halves {
+                let part = group.narrowed(rows.clone());
+                for name in &names {
+                    use_as(&common::table::ColumnSource::column(&part, name)?, rows.len(), &dataset.schema)?;
+                }
+            }
+        }
+    }
+    let table = LoadableTable::open(dataset, &[], None).await?;
+    let columns = table.columns(&readable(table.schema()), 2).await?;
+    for column in &columns {
+        use_as(column, table.rows(), table.schema())?;
+    }
+    Ok(())
+}
+
+fn readable(schema: &TableSchema) -> Vec<String> {
+    let columns = schema.columns().iter().filter(|column| column.kind != ColumnKind::Unsupported);
+    columns.map(|column| column.name.clone()).collect()
+}
+
+/// As a feature and as an id.
+fn use_as(column: &Series, rows: usize, schema: &TableSchema) -> Result<(), Error> {
+    assert_eq!(column.len(), rows, "{}", column.name());
+    let _ = ids::ids_as_text(column);
+    match schema.get(column.name()).map(|column| column.kind) {
+        Some(ColumnKind::Text) => assert_eq!(as_levels(column)?.len(), rows),
+        _ => {
+            // Of text that stands for numbers there are none.
+            if let Ok(numbers) = as_numbers(column) {
+                assert_eq!(numbers.len(), rows);
+            }
+        }
+    }
+    Ok(())
+}

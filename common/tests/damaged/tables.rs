@@ -1,0 +1,57 @@
+//! What is damaged: small tables with columns of every kind, written in different ways.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, ParquetCompression, ParquetWriter, Series};
+use testkit::tables::{customers, with};
+
+fn table(rows: usize) -> DataFrame {
+    let texts: Vec<String> = (0..rows).map(|row| format!("text {} ü", row * 7_919 % 97)).collect();
+    let moments: Vec<i64> = (0..rows as i64).map(|row| 1_600_000_000_000_000 + row * 7_000_000).collect();
+    let moments = Series::new("moment".into(), moments);
+    let moments = moments.cast(&DataType::Datetime(polars::prelude::TimeUnit::Microseconds, None)).unwrap();
+    let small: Vec<i8> = (0..rows).map(|row| row as i8).collect();
+    let singles: Vec<f32> = (0..rows).map(|row| row as f32 / 3.0).collect();
+    let mut table = with(customers(rows, 1, 7), Series::new("text".into(), texts).into_column());
+    for column in [moments, Series::new("small".into(), small), Series::new("single".into(), singles)] {
+        table = with(table, column.into_column());
+    }
+    let plans = table.column("plan").unwrap().as_materialized_series().clone();
+    let categories = plans.cast(&DataType::from_categories(polars::prelude::Categories::global())).unwrap();
+    with(table, categories.with_name("category".into()).into_column())
+}
+
+/// Compressed in each way, in one row group and in several, and large enough that texts have dictionaries.
+pub(crate) fn parquet() -> Vec<Vec<u8>> {
+    let ways = [
+        ParquetCompression::Uncompressed,
+        ParquetCompression::Snappy,
+        ParquetCompression::Zstd(None),
+        ParquetCompression::Lz4Raw,
+    ];
+    let mut files = Vec::new();
+    for (index, compression) in ways.into_iter().enumerate() {
+        for (rows, row_group) in [(9, 9), (300, 100)] {
+            let mut bytes = Vec::new();
+            let writer = ParquetWriter::new(&mut bytes).with_compression(compression);
+            let writer = writer.with_row_group_size(Some(row_group)).with_data_page_size(Some(512 << index));
+            writer.finish(&mut table(rows)).unwrap();
+            files.push(bytes);
+        }
+    }
+    files
+}
+
+pub(crate) fn csv() -> Vec<Vec<u8>> {
+    let plain = testkit::tables::csv(&customers(60, 1, 7));
+    let quoted = "id,\"a, b\",text\r\n1,2.5,\"x \"\"y\"\"\r\nz\"\r\n00123,NULL,\r\n3,1e-3,ü\r\n";
+    vec![plain.into_bytes(), quoted.as_bytes().to_vec(), b"\xef\xbb\xbfid,x\n1,2\n".to_vec()]
+}
+
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}

@@ -1,0 +1,1 @@
+../../../../common/src/features/encode/feature.rs

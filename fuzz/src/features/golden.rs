@@ -1,0 +1,1 @@
+../../../common/src/features/golden.rs

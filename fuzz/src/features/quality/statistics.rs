@@ -1,0 +1,1 @@
+../../../../common/src/features/quality/statistics.rs

@@ -1,0 +1,1 @@
+../../../common/src/registry/metadata.rs

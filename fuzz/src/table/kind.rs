@@ -1,0 +1,1 @@
+../../../common/src/table/kind.rs

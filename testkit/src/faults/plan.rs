@@ -1,0 +1,146 @@
+//! Which request meets which fault, from a seed: the same request for the same time meets the same, whatever runs beside it.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::{Fault, Request};
+use crate::random::Random;
+
+/// The kinds of faults that a plan may draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// 500 InternalError, before or after the request is done.
+    InternalError,
+    /// 503 SlowDown.
+    SlowDown,
+    /// Connections that are reset, before or after the request is done.
+    Reset,
+    /// Bodies that break off.
+    BreakOff,
+    /// Bodies that are too short for what was asked.
+    Shorten,
+    /// Bodies that stand still for a moment.
+    Stall,
+    /// Bodies of objects that are read and written, with other bytes.
+    Corrupt,
+}
+
+impl Kind {
+    /// What needs no checksum to be noticed.
+    pub const TRANSPORT: [Self; 6] =
+        [Self::InternalError, Self::SlowDown, Self::Reset, Self::BreakOff, Self::Shorten, Self::Stall];
+}
+
+/// Shorter than what a client waits for.
+const STALL: Duration = Duration::from_millis(150);
+
+/// A plan that follows from its seed.
+#[derive(Debug)]
+pub struct SeededPlan {
+    seed: u64,
+    kinds: Vec<Kind>,
+    /// Of all requests.
+    share: f64,
+    /// From this request on, every one meets a fault.
+    last: u64,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    all: u64,
+    same: HashMap<Request, u64>,
+}
+
+impl SeededPlan {
+    /// A `share` of all requests meets one of `kinds`.
+    #[must_use]
+    pub fn new(seed: u64, kinds: &[Kind], share: f64) -> Self {
+        Self { seed, kinds: kinds.to_vec(), share, last: u64::MAX, seen: Mutex::default() }
+    }
+
+    /// The same, and after `requests` requests nothing works any more.
+    #[must_use]
+    pub fn ending_after(self, requests: u64) -> Self {
+        Self { last: requests, ..self }
+    }
+
+    /// What happens to a request that comes now.
+    ///
+    /// # Panics
+    /// Where another thread panicked in here.
+    pub fn next(&self, request: &Request) -> Option<Fault> {
+        let (number, repeated) = {
+            let mut seen = self.seen.lock().expect("nobody panics here");
+            seen.all += 1;
+            let all = seen.all;
+            let same = seen.same.entry(without_what_varies(request)).or_default();
+            *same += 1;
+            (all, *same)
+        };
+        let mut random = Random::new(self.seed ^ fingerprint(&without_what_varies(request), repeated));
+        if random.share() >= self.share && number <= self.last {
+            return None;
+        }
+        let kind = self.kinds[random.below(self.kinds.len() as u64) as usize];
+        Some(fault(kind, request, &mut random))
+    }
+}
+
+fn fault(kind: Kind, request: &Request, random: &mut Random) -> Fault {
+    let refuse = |random: &mut Random, status, code| match random.below(2) {
+        0 => Fault::Refuse(status, code),
+        _ => Fault::DoAndRefuse(status, code),
+    };
+    match kind {
+        Kind::InternalError => refuse(random, 500, "InternalError"),
+        Kind::SlowDown => Fault::Refuse(503, "SlowDown"),
+        Kind::Reset if random.below(2) == 0 => Fault::Reset,
+        Kind::Reset => Fault::LoseAnswer,
+        Kind::BreakOff => Fault::BreakOff(random.below(20_000) as usize),
+        Kind::Shorten => Fault::Shorten(random.below(1_000) as u16),
+        Kind::Stall => Fault::Stall(STALL),
+        Kind::Corrupt if request.writes_an_object() => Fault::CorruptRequest(random.bits()),
+        Kind::Corrupt if request.reads_an_object() => Fault::Corrupt(random.bits()),
+        Kind::Corrupt => Fault::LoseAnswer,
+    }
+}
+
+/// The number of a multipart upload is the server's choice.
+fn without_what_varies(request: &Request) -> Request {
+    let query = request.query.split('&').filter(|pair| !pair.starts_with("uploadId=")).collect::<Vec<_>>().join("&");
+    Request { query, ..request.clone() }
+}
+
+/// FNV-1a: <http://www.isthe.com/chongo/tech/comp/fnv/>. Not the standard library's hash, which may change.
+fn fingerprint(request: &Request, repeated: u64) -> u64 {
+    let Request { method, path, query, range } = request;
+    let text = format!("{method} {path}?{query} {range} {repeated}");
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_requests_meet_the_same_in_any_order() {
+        let request = |key: u64| Request {
+            method: "GET".to_owned(),
+            path: format!("/bucket/{key}"),
+            query: String::new(),
+            range: String::new(),
+        };
+        let faults = |keys: &mut dyn Iterator<Item = u64>| {
+            let plan = SeededPlan::new(7, &Kind::TRANSPORT, 0.5);
+            let mut faults: Vec<_> = keys.map(|key| (key, format!("{:?}", plan.next(&request(key))))).collect();
+            faults.sort();
+            faults
+        };
+        let upwards = faults(&mut (0..50).chain(0..50));
+        assert_eq!(upwards, faults(&mut (0..50).rev().chain(0..50)));
+        let none = upwards.iter().filter(|(_, fault)| fault == "None").count();
+        assert!((30..70).contains(&none), "{none} of 100");
+    }
+}
