@@ -22,6 +22,7 @@ pub mod publish;
 
 pub mod models;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -140,7 +141,7 @@ async fn train(
     let features = features::learn_and_encode(&data, &spec, context.limits.threads.value).await?;
     let quality = quality_score(&data, &features);
     summary.set("data_quality_score", quality);
-    let warnings = leaks::check(settings.strict, &data, &features)?;
+    let warnings = leaks::check(settings.strict, &data, &features, &spec)?;
     summary.set("warnings", warnings.len());
     let params = fit::with_constraints(fit::given_parameters(settings, &spec)?, &spec, &features.features)?;
     common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?;
@@ -174,12 +175,22 @@ async fn train(
     summary.set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse).set("mae", evaluation.scores.mae);
 
     let metadata = report::metadata(settings, context, &spec, &data, &features, &fitted, clip)?;
-    let files = ModelFiles {
-        metrics: report::metrics(&plan, &data, &fitted, &evaluation, &judgement, quality, &warnings)?,
-        report: report::html(&metadata, &data, &fitted, &evaluation, &judgement.verdict, &warnings),
-        model: fitted.model,
-        metadata: metadata.to_json()?,
+    let findings = report::findings(folder.models(), &metadata, &features, &fitted, threads).await?;
+    let subject = report::Subject {
+        settings,
+        limits: &context.limits,
+        plan: &plan,
+        metadata: &metadata,
+        data: &data,
+        fitted: &fitted,
+        evaluation: &evaluation,
+        judgement: &judgement,
+        quality,
+        warnings: &warnings,
+        findings: &findings,
     };
+    let (metrics, report) = (report::metrics(&subject)?, report::html(&subject)?);
+    let files = ModelFiles { metrics, report, model: fitted.model, metadata: metadata.to_json()? };
     context.shutdown.check(&context.run_id)?;
     folder.write_files(&files).await?;
     let metadata_sha256 = sha256_hex(&files.metadata);
@@ -337,7 +348,11 @@ fn log_rows(data: &TrainingData) {
 
 fn quality_score(data: &TrainingData, features: &Features) -> f64 {
     let accepted = data.rows_read() - data.dropped.total();
-    let of_columns = features.features.iter().zip(&features.tallies).filter(|(feature, _)| feature.sql.is_none());
+    // A date that is also counted from `as_of` is one column with two features.
+    let mut seen = HashSet::new();
+    let of_columns = features.features.iter().zip(&features.tallies);
+    let of_columns =
+        of_columns.filter(|(feature, _)| feature.source_column().is_some_and(|column| seen.insert(column)));
     data_quality_score(accepted, data.rows_read(), of_columns.map(|(_, tally)| tally), false)
 }
 
