@@ -18,6 +18,17 @@ pub(super) fn figure(value: f64) -> String {
     grouped(text)
 }
 
+/// A number beside an axis: `60k`, `1.5M`.
+pub(super) fn tick(value: f64) -> String {
+    let size = value.abs();
+    for (unit, letter) in [(1e12_f64, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")] {
+        if size >= unit.max(10_000.0) && size < 1e15 {
+            return figure(value / unit) + letter;
+        }
+    }
+    figure(value)
+}
+
 /// A number where there may be none.
 pub(super) fn figure_or_dash(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), figure)
@@ -48,13 +59,13 @@ pub(super) fn counted(value: usize, word: &str) -> String {
     format!("{} {word}{}", count(value as u64), if value == 1 { "" } else { "s" })
 }
 
-/// Commas between thousands, from five digits on.
+/// Commas between thousands.
 fn grouped(number: &str) -> String {
     let (sign, rest) = number.strip_prefix('-').map_or(("", number), |rest| ("-", rest));
     let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(whole, fraction)| (whole, Some(fraction)));
     let mut text = sign.to_owned();
     for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && whole.len() >= 5 && (whole.len() - place).is_multiple_of(3) {
+        if place > 0 && (whole.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -90,6 +101,12 @@ pub(super) fn visible(text: &str, most: usize) -> String {
     if characters.next().is_some() {
         shown.push('…');
     }
+    shown
+}
+
+/// A value of the data, which may be nothing but blanks, or nothing at all.
+pub(super) fn value(text: &str, most: usize) -> String {
+    let shown = visible(text, most);
     if shown.trim().is_empty() { format!("\"{shown}\"") } else { shown }
 }
 
@@ -105,8 +122,10 @@ mod tests {
     #[test]
     fn numbers_have_four_digits_and_thousands_are_apart() {
         let figures = [0.0, 0.921_34, 12_345.6, 1_234.56, -0.000_123_45, 5e-9, 1e12, 3.0, 99.999, f64::NAN, -45_678.0];
-        let texts = ["0", "0.9213", "12,346", "1235", "-0.0001235", "5.000e-9", "1.000e12", "3", "100", "–", "-45,678"];
+        let texts =
+            ["0", "0.9213", "12,346", "1,235", "-0.0001235", "5.000e-9", "1.000e12", "3", "100", "–", "-45,678"];
         assert_eq!(figures.map(figure), texts);
+        assert_eq!([0.25, 2_500.0, -60_000.0, 1.5e6, 2e16].map(tick), ["0.25", "2,500", "-60k", "1.5M", "2.000e16"]);
         assert_eq!([0, 999, 30_000, 10_000_000].map(count), ["0", "999", "30,000", "10,000,000"]);
         assert_eq!(counted(1, "row") + &counted(2, "row"), "1 row2 rows");
     }
@@ -130,7 +149,6 @@ mod tests {
     fn what_cannot_be_seen_is_spelt_out_and_long_texts_are_cut() {
         assert_eq!(visible("a\u{202e}b\0\n", 9), "a\\u{202e}b\\u{0}\\u{a}");
         assert_eq!(visible("ääääää", 3), "äää…");
-        assert_eq!(visible("", 3), "\"\"");
-        assert_eq!(visible("  ", 3), "\"  \"");
+        assert_eq!([value("", 3), value("  ", 3), value("a", 3)], ["\"\"", "\"  \"", "a"]);
     }
 }

@@ -40,8 +40,8 @@ impl Html {
     }
 
     /// A chart and what it shows, in words too.
-    pub(super) fn figure(&mut self, chart: &Svg, title: &str, caption: &str) {
-        self.element("figure", "", |html| {
+    pub(super) fn figure(&mut self, class: &'static str, chart: &Svg, title: &str, caption: &str) {
+        self.element("figure", class, |html| {
             html.leaf("figcaption", "", title);
             html.svg(chart, title);
             html.element("p", "note", |html| html.prose(caption));

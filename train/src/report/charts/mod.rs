@@ -21,7 +21,7 @@ pub(super) use self::predictions::predicted_against_actual;
 pub(super) use self::residuals::{residual_bands, residual_histogram};
 pub(super) use self::strip::{Scale, effect_strip};
 use super::errors::{Span, apart};
-use super::figures::figure;
+use super::figures::tick;
 
 /// Axis labels.
 const LABEL: RGBColor = RGBColor(0x5B, 0x64, 0x70);
@@ -83,7 +83,7 @@ fn frame<'a, 'b>(area: &'a Area<'b>, axes: &Axes<'_>) -> Result<Chart<'a, 'b>, F
         .margin(6)
         .margin_right(14)
         .x_label_area_size(44)
-        .y_label_area_size(66)
+        .y_label_area_size(72)
         .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
     let style = text_style();
     chart
@@ -96,8 +96,8 @@ fn frame<'a, 'b>(area: &'a Area<'b>, axes: &Axes<'_>) -> Result<Chart<'a, 'b>, F
         .axis_desc_style(style)
         .x_labels(5)
         .y_labels(6)
-        .x_label_formatter(&|value| figure(*value))
-        .y_label_formatter(&|value| figure(*value))
+        .x_label_formatter(&|value| tick(*value))
+        .y_label_formatter(&|value| tick(*value))
         .x_desc(axes.x_label)
         .y_desc(axes.y_label)
         .draw()?;

@@ -6,7 +6,7 @@ use common::features::quality::{ColumnProfile, Role};
 use common::table::ColumnKind;
 
 use super::super::Subject;
-use super::super::figures::{count, counted, date, figure, percent, visible};
+use super::super::figures::{count, counted, date, figure, percent, value};
 use super::super::html::Html;
 use super::{note, rest, row, titled};
 
@@ -112,17 +112,17 @@ fn type_of(profile: &ColumnProfile) -> &'static str {
 
 fn values(profile: &ColumnProfile) -> String {
     if profile.category {
-        let level = |(level, share): &(String, f64)| format!("{} {}", visible(level, MOST_OF_A_LEVEL), percent(*share));
+        let level = |(level, share): &(String, f64)| format!("{} {}", value(level, MOST_OF_A_LEVEL), percent(*share));
         let levels: Vec<String> = profile.top.iter().take(MOST_LEVELS).map(level).collect();
         let more = if profile.distinct.is_some_and(|distinct| distinct > MOST_LEVELS as u64) { " …" } else { "" };
         return levels.join(" · ") + more;
     }
-    let text = |value: f32| {
-        let value = f64::from(value);
-        if profile.kind == ColumnKind::Date && profile.role != Role::Derived { date(value) } else { figure(value) }
+    let text = |number: f32| {
+        let number = f64::from(number);
+        if profile.kind == ColumnKind::Date && profile.role != Role::Derived { date(number) } else { figure(number) }
     };
     match profile.quantiles.as_slice() {
-        [low, _, middle, _, high] => [low, middle, high].map(|value| text(*value)).join(" · "),
+        [low, _, middle, _, high] => [low, middle, high].map(|number| text(*number)).join(" · "),
         _ => "–".to_owned(),
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
     let metric = fitted.metric.as_deref().unwrap_or("metric");
     let chart = learning_curve(&fitted.learning_curve, metric)?;
     titled(html, "How it learnt", |html| {
-        html.element("div", "figures", |html| match &chart {
+        match &chart {
             Some(chart) => {
                 let best = fitted.learning_curve.iter().copied().fold(f64::INFINITY, f64::min);
                 let rounds = fitted.learning_curve.iter().position(|value| *value == best).map_or(0, |place| place + 1);
@@ -30,10 +30,10 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
                     counted(rounds, "round"),
                     counted(fitted.rounds as usize, "round")
                 );
-                html.figure(chart, "Learning curve", &caption);
+                html.figure("beside", chart, "Learning curve", &caption);
             }
             None => note(html, &without_curve(subject)),
-        });
+        }
         trials(html, subject);
     });
     Ok(())

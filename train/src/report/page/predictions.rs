@@ -23,18 +23,18 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
                 Shape::Density { .. } => "The stronger a cell, the more held-out rows it has.",
             };
             let caption = format!("{how} On the line, the prediction is right.{}", beyond(cloud.outside));
-            html.figure(&scatter, "Predicted against actual", &caption);
+            html.figure("", &scatter, "Predicted against actual", &caption);
             let caption = format!(
                 "What is left when the prediction is taken away: {} on average, {} at most.{}",
                 figure(bias),
                 figure(worst),
                 beyond(histogram.outside)
             );
-            html.figure(&residuals, "Residuals", &caption);
+            html.figure("", &residuals, "Residuals", &caption);
             if let Some(chart) = &by_prediction {
                 let caption = "Held-out rows in groups by prediction: the residual in the middle (line), and where eight in ten \
                                lie (band). A line far from 0 is a prediction that is too high or too low there.";
-                html.figure(chart, "Residuals by prediction", caption);
+                html.figure("", chart, "Residuals by prediction", caption);
             }
         });
     });

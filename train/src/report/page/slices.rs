@@ -3,12 +3,14 @@
 use common::evaluation::{Slice, SliceColumn};
 
 use super::super::Subject;
-use super::super::figures::{count, figure};
+use super::super::figures::{count, figure, value};
 use super::super::html::Html;
 use super::{note, rest, titled};
 
 /// Values that are shown of a column.
 const MOST_SLICES: usize = 50;
+/// How much of a value is shown.
+const MOST_OF_A_VALUE: usize = 60;
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
     if subject.judgement.slices.is_empty() {
@@ -45,7 +47,7 @@ fn one_column(html: &mut Html, column: &SliceColumn, least: Option<f64>) {
 }
 
 fn one_slice(html: &mut Html, slice: &Slice, least: Option<f64>) {
-    html.leaf("td", "name", &slice.value);
+    html.leaf("td", "name", &value(&slice.value, MOST_OF_A_VALUE));
     html.leaf("td", "number", &count(slice.rows as u64));
     match &slice.scores {
         Ok(scores) => {
