@@ -9,6 +9,7 @@ mod csv;
 mod damaged;
 mod faults;
 mod gate;
+mod interrupt;
 mod models;
 mod places;
 mod python;
