@@ -337,8 +337,7 @@ fn log_rows(data: &TrainingData) {
 
 fn quality_score(data: &TrainingData, features: &Features) -> f64 {
     let accepted = data.rows_read() - data.dropped.total();
-    let of_columns = features.features.iter().zip(&features.tallies).filter(|(feature, _)| feature.sql.is_none());
-    data_quality_score(accepted, data.rows_read(), of_columns.map(|(_, tally)| tally), false)
+    data_quality_score(accepted, data.rows_read(), features.features.iter().zip(&features.tallies), false)
 }
 
 /// The range of the target: what the spec says, else what the training rows have.

@@ -7,6 +7,7 @@ mod bad_models;
 mod crash;
 mod csv;
 mod gate;
+mod kills;
 mod models;
 mod places;
 mod python;
