@@ -7,7 +7,11 @@ mod bad_models;
 mod crash;
 mod csv;
 mod gate;
+<<<<<<< HEAD
 mod interrupt;
+=======
+mod kills;
+>>>>>>> predict
 mod models;
 mod places;
 mod python;
