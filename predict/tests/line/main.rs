@@ -7,11 +7,8 @@ mod bad_models;
 mod crash;
 mod csv;
 mod gate;
-<<<<<<< HEAD
 mod interrupt;
-=======
 mod kills;
->>>>>>> predict
 mod models;
 mod places;
 mod python;
