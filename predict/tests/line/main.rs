@@ -10,6 +10,7 @@ mod damaged;
 mod faults;
 mod gate;
 mod interrupt;
+mod kills;
 mod models;
 mod places;
 mod python;
