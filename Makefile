@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run lint test audit clean
+.PHONY: help setup setup-tests build run lint test faults fuzz audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,17 @@ test: setup-tests lint ## Run every check and every test, a real S3 server inclu
 	cargo build --release --locked -p train -p predict
 	cargo test --release --locked --workspace
 	scripts/test-deployment
+
+faults: build setup-tests ## Run 1,000 seeded cases of a bad line to S3 (CASES=…, FIRST=… for other seeds)
+	FAULT_CASES=$(or $(CASES),1000) FAULT_FIRST=$(or $(FIRST),0) \
+		cargo test --release --locked -p predict --test line -- faults --nocapture --include-ignored
+
+fuzz: build setup-tests ## Damage tables and stores at random (SECONDS=… for each kind, FIRST=… for other seeds)
+	FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_FIRST=$(or $(FIRST),1000000) \
+		cargo test --release --locked -p common --test damaged -- --nocapture --test-threads=1
+	FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_FIRST=$(or $(FIRST),1000000) \
+		cargo test --release --locked -p predict --test line -- damaged_files --nocapture
+	scripts/fuzz $(or $(SECONDS),300)
 
 audit: setup ## Check licences, bans and sources of all dependencies
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

@@ -86,7 +86,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         Ok(outcome) => outcome,
         Err(error) => {
             let outcome = summary.failed(&error);
-            if owns_records && let Err(unwritten) = records.put("result.json", line(&outcome)).await {
+            if owns_records && let Err(unwritten) = records.put_failure(line(&outcome)).await {
                 tracing::warn!("result.json could not be written: {unwritten}");
             }
             outcome

@@ -149,6 +149,29 @@ impl RunRecords {
         Ok(())
     }
 
+    /// Writes the result of a failed attempt, unless another attempt of the same run has completed it meanwhile.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn put_failure(&self, content: Vec<u8>) -> Result<()> {
+        let key = self.key("result.json");
+        for _ in 0..ATTEMPTS {
+            let condition = match self.store.head(&key).await? {
+                Some(current) => Condition::Unchanged(current.version),
+                None => Condition::Absent,
+            };
+            if self.finished().await?.is_some() {
+                return Ok(());
+            }
+            match self.store.put_if(&key, content.clone().into(), &condition).await {
+                Ok(_) => return Ok(()),
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Storage(format!("{} is written by others all the time", self.location_of(&key))))
+    }
+
     async fn get(&self, file: &str) -> Result<Option<bytes::Bytes>> {
         match self.store.get(&self.key(file)).await {
             Ok((bytes, _)) => Ok(Some(bytes)),

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{self, Verdict};
 use crate::run::Run;
 
+/// Writers of a run's result that one write may lose to.
+const ATTEMPTS: usize = 32;
+
 /// A run's folder in the model store.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
@@ -117,6 +120,30 @@ impl RunFolder {
     /// Storage errors as they are.
     pub async fn write_result(&self, outcome: &Outcome) -> Result<()> {
         self.put("result.json", Bytes::from(format!("{}\n", outcome.json()))).await
+    }
+
+    /// Writes the result of a failed attempt, unless another attempt of the same run has completed it meanwhile.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn write_failure(&self, outcome: &Outcome) -> Result<()> {
+        let key = self.models.run_key(&self.run, "result.json");
+        let (store, content) = (self.models.store(), Bytes::from(format!("{}\n", outcome.json())));
+        for _ in 0..ATTEMPTS {
+            let condition = match store.head(&key).await? {
+                Some(current) => Condition::Unchanged(current.version),
+                None => Condition::Absent,
+            };
+            if self.finished().await?.is_some() {
+                return Ok(());
+            }
+            match store.put_if(&key, content.clone(), &condition).await {
+                Ok(_) => return Ok(()),
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Storage(format!("{} is written by others all the time", self.models.location_of(&key))))
     }
 
     /// Moves the label's pointer, then `latest`, to this run.

@@ -95,7 +95,7 @@ impl Run {
         if !self.owns_folder.load(Ordering::Relaxed) {
             return outcome;
         }
-        let written = self.folder.write_result(&outcome);
+        let written = self.folder.write_failure(&outcome);
         let unwritten = match error {
             Error::Stopped(_) => match timeout(TO_WRITE_RESULT, written).await {
                 Ok(written) => written.err(),

@@ -7,7 +7,6 @@
 //!     FUZZ_SEED=17 cargo test --release --locked -p common --test damaged parquet -- --nocapture    one seed again
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod found;
 mod read;
 mod tables;
 

@@ -20,18 +20,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use common::scoring::InstructionSet;
 use inputs::{Encoding, Scoring};
 
 const COUNTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/instructions/counts.txt");
-/// Names the model to the process that is counted, and marks it as such.
+/// Names the path and the model to the process that is counted.
+const PATH: &str = "HOT_PATH";
 const MODEL: &str = "HOT_PATHS_MODEL";
 /// Of a stored count.
 const TOLERANCE: f64 = 0.1;
-/// In the order in which they run.
 const PATHS: [&str; 6] =
     ["encoding", "quantising_avx2", "scoring_avx2", "quantising_portable", "scoring_portable", "parquet_out"];
 
@@ -41,23 +41,37 @@ fn hot_path_is_counted<Answer>(run: impl FnOnce() -> Answer) {
     black_box(run());
 }
 
-/// What is counted: every path once before, so that nothing is counted that only happens once, then once for the count.
+/// What is counted: a path once before, so that nothing is counted that only happens once, then once for the count.
 #[test]
 #[ignore = "run under valgrind by the other test"]
-fn hot_paths() {
-    let Ok(model) = std::env::var(MODEL).map(|path| std::fs::read(path).unwrap()) else { return };
-    let encoding = Encoding::new();
-    black_box(encoding.encode_all());
-    hot_path_is_counted(|| encoding.encode_all());
-    for instructions in [InstructionSet::Avx2, InstructionSet::Portable] {
-        let mut scoring = Scoring::new(&model, instructions).expect("a machine with AVX2");
-        black_box(scoring.score());
-        hot_path_is_counted(|| scoring.quantise());
-        hot_path_is_counted(|| scoring.score());
+fn hot_path() {
+    let Ok(path) = std::env::var(PATH) else { return };
+    let scoring = |instructions| {
+        let model = std::fs::read(std::env::var(MODEL).unwrap()).unwrap();
+        Scoring::new(&model, instructions).expect("a machine with AVX2")
+    };
+    let instructions = if path.ends_with("avx2") { InstructionSet::Avx2 } else { InstructionSet::Portable };
+    match path.split('_').next() {
+        Some("encoding") => {
+            let encoding = Encoding::new();
+            black_box(encoding.encode_all());
+            hot_path_is_counted(|| encoding.encode_all());
+        }
+        Some("quantising") => {
+            let mut scoring = scoring(instructions);
+            hot_path_is_counted(|| scoring.quantise());
+        }
+        Some("scoring") => {
+            let mut scoring = scoring(instructions);
+            black_box(scoring.score());
+            hot_path_is_counted(|| scoring.score());
+        }
+        _ => {
+            let mut frame = inputs::predictions();
+            black_box(common::table::write::to_parquet(&mut frame).unwrap());
+            hot_path_is_counted(|| common::table::write::to_parquet(&mut frame).unwrap());
+        }
     }
-    let mut frame = inputs::predictions();
-    black_box(common::table::write::to_parquet(&mut frame).unwrap());
-    hot_path_is_counted(|| common::table::write::to_parquet(&mut frame).unwrap());
 }
 
 /// Where people see it: Cargo keeps what tests print.
@@ -110,37 +124,37 @@ fn record(counted: &BTreeMap<&str, u64>) {
     std::fs::write(COUNTS, text).unwrap();
 }
 
+/// Every path in a process of its own, two at a time: most of it is valgrind's start.
 fn count() -> BTreeMap<&'static str, u64> {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model.ubj");
     std::fs::write(&model, inputs::model()).unwrap();
-    let profile = folder.path().join("profile");
+    let counted = PATHS.chunks(2).flat_map(|paths| {
+        std::thread::scope(|scope| {
+            let counts = paths.iter().map(|path| scope.spawn(|| (*path, count_one(path, folder.path(), &model))));
+            let counts: Vec<_> = counts.collect();
+            counts.into_iter().map(|count| count.join().unwrap()).collect::<Vec<_>>()
+        })
+    });
+    counted.collect()
+}
+
+fn count_one(path: &str, folder: &Path, model: &Path) -> u64 {
+    let profile = folder.join(path);
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--collect-atstart=no"])
-        .args(["--toggle-collect=*hot_path_is_counted*", "--dump-after=*hot_path_is_counted*"])
+        .args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=*hot_path_is_counted*"])
         .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "hot_paths", "--test-threads=1"])
-        .env(MODEL, &model)
+        .args(["--ignored", "--exact", "hot_path", "--test-threads=1"])
+        .env(PATH, path)
+        .env(MODEL, model)
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let counts = PATHS.iter().enumerate().map(|(index, path)| (*path, total(&dump(&profile, index + 1))));
-    counts.collect()
-}
-
-fn dump(profile: &Path, number: usize) -> PathBuf {
-    PathBuf::from(format!("{}.{number}", profile.display()))
-}
-
-/// What a dump of callgrind's sums up to.
-fn total(path: &Path) -> u64 {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let total = text.lines().find_map(|line| line.strip_prefix("totals:").or_else(|| line.strip_prefix("summary:")));
-    total.and_then(|total| total.trim().parse().ok()).unwrap_or_else(|| panic!("no total in {text}"))
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{path}: {}{log}", String::from_utf8_lossy(&output.stdout));
+    let text = std::fs::read_to_string(&profile).unwrap_or_else(|error| panic!("{}: {error}", profile.display()));
+    let total = text.lines().find_map(|line| line.strip_prefix("totals:"));
+    let total = total.and_then(|total| total.trim().parse().ok()).unwrap_or_else(|| panic!("no total in {text}"));
+    assert!(total > 0, "{path}: nothing was counted: {log}");
+    total
 }

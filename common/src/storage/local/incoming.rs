@@ -149,18 +149,17 @@ pub(super) fn create_folders(folder: &Path) -> io::Result<()> {
     for _ in 0..ATTEMPTS {
         match fs::create_dir(folder) {
             Ok(()) => return folder.parent().map_or(Ok(()), sync_folder),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {
-                return Ok(());
-            }
             Err(error) if error.kind() == ErrorKind::NotFound => match folder.parent() {
                 Some(parent) => create_folders(parent)?,
                 None => return Err(error),
             },
-            // A file has the name, or the folder went away between the two looks.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.exists() => {
-                return Err(io::Error::new(ErrorKind::NotADirectory, error));
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // One look tells a folder from a file: between two of them others may remove the folder and make it again.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::metadata(folder) {
+                Ok(found) if found.is_dir() => return Ok(()),
+                Ok(_) => return Err(io::Error::new(ErrorKind::NotADirectory, error)),
+                Err(gone) if gone.kind() == ErrorKind::NotFound => {}
+                Err(other) => return Err(other),
+            },
             Err(error) => return Err(error),
         }
     }

@@ -1,3 +1,0 @@
-//! Damage that once did worse than it should.
-
-use super::{read, tables};
