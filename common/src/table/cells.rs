@@ -1,13 +1,34 @@
 //! Values out of text cells: what CSV means.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use polars::prelude::{
-    BooleanChunked, Float64Chunked, Int64Chunked, IntoSeries, NewChunkedArray, Series, StringChunked, TimeUnit,
+    BooleanChunked, DataType, Float64Chunked, Int64Chunked, IntoSeries, NewChunkedArray, Series, StringChunked,
+    TimeUnit,
 };
 
 use super::ColumnKind;
+use crate::{Error, Result};
 
 const MICROSECONDS_PER_DAY: f64 = 86_400e6;
+
+/// A column as text: numbers as decimals, dates and times as ISO 8601.
+///
+/// # Errors
+/// [`Error::Data`] where its type has no text, and where it has a date or time outside of the calendar, on which polars
+/// panics.
+pub fn as_text(column: &Series) -> Result<Series> {
+    let (name, dtype) = (column.name(), column.dtype());
+    let cast = || catch_unwind(AssertUnwindSafe(|| column.cast(&DataType::String)));
+    match crate::panics::expected_within(cast) {
+        Ok(Ok(text)) => Ok(text),
+        Ok(Err(_)) => Err(Error::Data(format!("column \"{name}\" ({dtype}) cannot be written as text"))),
+        Err(_) => Err(Error::Data(format!(
+            "column \"{name}\" ({dtype}) has a date or time outside of the calendar: correct it, or leave the column out"
+        ))),
+    }
+}
 
 /// A cell as a number, if it is one. `nan` and `inf` are numbers that are not finite.
 #[must_use]

@@ -1,8 +1,9 @@
 //! The column that identifies a row, as text.
 
-use polars::prelude::{DataType, Series, StringChunked};
+use polars::prelude::{Series, StringChunked};
 
 use super::ColumnKind;
+use super::cells::as_text;
 use crate::{Error, Result};
 
 /// The ids of some rows as text, null where the id is: numbers as decimals, dates as ISO 8601, text as it is.
@@ -10,22 +11,22 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Data`] where the column has a type that cannot be an id.
 pub fn ids_as_text(column: &Series) -> Result<StringChunked> {
-    let text = match ColumnKind::of(column.dtype()) {
-        ColumnKind::Unsupported => None,
-        _ => column.cast(&DataType::String).ok().and_then(|text| text.str().cloned().ok()),
-    };
-    text.ok_or_else(|| {
+    let unfit = || {
         Error::Data(format!(
             "column \"{}\" ({}) cannot be an id: name a column of text, whole numbers or dates with --id (ID_COLUMN)",
             column.name(),
             column.dtype()
         ))
-    })
+    };
+    if ColumnKind::of(column.dtype()) == ColumnKind::Unsupported {
+        return Err(unfit());
+    }
+    as_text(column)?.str().cloned().map_err(|_| unfit())
 }
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::NamedFrom;
+    use polars::prelude::{DataType, NamedFrom};
 
     use super::*;
 
@@ -35,5 +36,14 @@ mod tests {
         assert_eq!(numbers.iter().collect::<Vec<_>>(), [Some("7"), None]);
         let text = ids_as_text(&Series::new("id".into(), ["00123"])).unwrap();
         assert_eq!(text.get(0), Some("00123"));
+    }
+
+    /// Found by damaging Parquet: polars panics on such a date.
+    #[test]
+    fn a_date_outside_of_the_calendar_is_wrong_data() {
+        let days = Series::new("day".into(), [0, i32::MAX]).cast(&DataType::Date).unwrap();
+        let error = ids_as_text(&days).unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(error.to_string().contains("\"day\"") && error.to_string().contains("calendar"), "{error}");
     }
 }

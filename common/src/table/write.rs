@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use polars::prelude::{DataFrame, DataType, ParquetCompression, ParquetWriter, Series};
 
+use super::cells::as_text;
 use crate::{Error, Result};
 
 /// Rows of a row group. Fixed, so that a part's bytes depend on its rows alone.
@@ -26,12 +27,12 @@ pub fn to_parquet(frame: &mut DataFrame) -> Result<Bytes> {
 /// The rows as CSV with a header row; a missing value is an empty field, an empty text `""`.
 ///
 /// # Errors
-/// [`Error::Defect`] where a column cannot be written as text.
+/// [`Error::Data`] where a column cannot be written as text.
 pub fn to_csv(frame: &DataFrame) -> Result<Bytes> {
     let defect = |error: String| Error::Defect(format!("writing CSV: {error}"));
     let mut columns = Vec::with_capacity(frame.width());
     for column in frame.columns() {
-        columns.push(cells_of(column.as_materialized_series()).map_err(|error| defect(error.to_string()))?);
+        columns.push(cells_of(column.as_materialized_series())?);
     }
     let mut writer = csv::WriterBuilder::new().from_writer(Vec::with_capacity(frame.height() * 32));
     let names: Vec<&str> = frame.get_column_names().into_iter().map(polars::prelude::PlSmallStr::as_str).collect();
@@ -49,14 +50,14 @@ pub fn to_csv(frame: &DataFrame) -> Result<Bytes> {
 }
 
 /// Cells that read back as the same values: floats with every digit that matters.
-fn cells_of(column: &Series) -> polars::prelude::PolarsResult<Series> {
+fn cells_of(column: &Series) -> Result<Series> {
     match column.dtype() {
         DataType::Float64 => {
-            let values = column.f64()?;
+            let values = column.f64().map_err(|error| Error::Defect(format!("writing CSV: {error}")))?;
             let cells = values.iter().map(|value| value.map(|value| value.to_string()));
             let cells: polars::prelude::StringChunked = cells.collect();
             Ok(polars::prelude::IntoSeries::into_series(cells))
         }
-        _ => column.cast(&DataType::String),
+        _ => as_text(column),
     }
 }

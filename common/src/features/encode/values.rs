@@ -8,6 +8,7 @@ use polars_arrow::bitmap::utils::BitChunks;
 use polars_arrow::types::NativeType;
 
 use crate::table::ColumnKind;
+use crate::table::cells::as_text;
 use crate::{Error, Result};
 
 /// A column as 64-bit numbers, NaN where it is null: dates and times in days since 1970-01-01, true as 1.
@@ -124,7 +125,7 @@ pub fn as_levels(column: &Series) -> Result<Cow<'_, StringChunked>> {
     match ColumnKind::of(column.dtype()) {
         ColumnKind::Text => column.str().map(Cow::Borrowed).map_err(|_| unfit()),
         ColumnKind::Boolean | ColumnKind::Date | ColumnKind::Null | ColumnKind::Integer => {
-            let text = column.cast(&DataType::String).map_err(|_| unfit())?;
+            let text = as_text(column)?;
             text.str().cloned().map(Cow::Owned).map_err(|_| unfit())
         }
         ColumnKind::Float => {
