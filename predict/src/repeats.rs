@@ -22,9 +22,9 @@ pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: Reading
     while let Some(batch) = batches.try_next().await? {
         let scorer = Arc::clone(scorer);
         let take_in = move || take_in(scratch, &scorer, &batch);
-        scratch = tokio::task::spawn_blocking(take_in).await.map_err(defect)??;
+        scratch = tokio::task::spawn_blocking(take_in).await.map_err(|error| defect(&error))??;
     }
-    tokio::task::spawn_blocking(move || scratch.repeated_rows()).await.map_err(defect)?
+    tokio::task::spawn_blocking(move || scratch.repeated_rows()).await.map_err(|error| defect(&error))?
 }
 
 fn take_in(mut scratch: IdScratch, scorer: &Scorer, batch: &InputBatch) -> Result<IdScratch> {
@@ -39,6 +39,6 @@ fn take_in(mut scratch: IdScratch, scorer: &Scorer, batch: &InputBatch) -> Resul
     Ok(scratch)
 }
 
-fn defect(error: tokio::task::JoinError) -> Error {
+fn defect(error: &tokio::task::JoinError) -> Error {
     Error::Defect(error.to_string())
 }

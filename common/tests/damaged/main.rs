@@ -5,7 +5,7 @@
 //!
 //!     FUZZ_SECONDS=600 cargo test --release --locked -p common --test damaged
 //!     FUZZ_SEED=17 cargo test --release --locked -p common --test damaged parquet -- --nocapture    one seed again
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod read;
 mod tables;

@@ -5,7 +5,7 @@
 //! meant to change them, or another compiler:
 //!
 //!     RECORD_COUNTS=1 cargo test --release --locked -p common --test instructions
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../../benches/inputs.rs"]
 mod inputs;

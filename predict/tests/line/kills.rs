@@ -4,7 +4,6 @@
 //! Every run of the tests stops a few; `scripts/kill-predictions` stops hundreds and says what it saw.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::time::Duration;
 
 use polars::prelude::DataFrame;
@@ -155,7 +154,7 @@ fn stop_often(place: &Place, name: &str, few: usize, seed: u64) {
     let seen = &trial.seen;
     assert!(seen.by_sigkill + seen.by_sigterm > 0, "none was under way when it was to be stopped: {seen:?}");
     let usual = trial.usual;
-    writeln!(std::io::stdout(), "{name}: {} runs, usual time {usual:?}: {seen:?}", attempts(few)).unwrap();
+    println!("{name}: {} runs, usual time {usual:?}: {seen:?}", attempts(few));
 }
 
 #[test]

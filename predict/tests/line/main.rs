@@ -1,6 +1,6 @@
 //! The whole line, end to end: the real binaries on real files and a real S3 server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod bad_input;
 mod bad_models;

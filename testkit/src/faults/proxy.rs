@@ -54,7 +54,7 @@ impl FaultProxy {
                 }
                 let way = way.clone();
                 // An error is a connection that ended, which is what was wanted or will be seen by the test.
-                thread::spawn(move || way.serve(connection));
+                thread::spawn(move || way.serve(&connection));
             }
         });
         Self { address, ended, done }
@@ -103,7 +103,7 @@ struct Way {
 }
 
 impl Way {
-    fn serve(&self, client: TcpStream) -> io::Result<()> {
+    fn serve(&self, client: &TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
         let mut reader = BufReader::new(client.try_clone()?);
         while let Some(mut message) = Message::read_head(&mut reader)? {
@@ -112,10 +112,10 @@ impl Way {
             self.done.lock().expect("nobody panics here").push((request.clone(), fault));
             if fault == Some(Fault::Reset) {
                 // Closed without the usual farewell.
-                return SockRef::from(&client).set_linger(Some(Duration::ZERO));
+                return SockRef::from(client).set_linger(Some(Duration::ZERO));
             }
             message.read_body(&mut reader)?;
-            if !self.answer(&client, &request, message, fault)? {
+            if !self.answer(client, &request, message, fault)? {
                 return client.shutdown(Shutdown::Both);
             }
         }

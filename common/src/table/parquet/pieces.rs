@@ -55,7 +55,8 @@ impl PieceReader {
         row_group: usize,
         columns: &[String],
     ) -> Result<Self> {
-        let rows = footer.metadata.row_groups.get(row_group).map_or(0, |group| group.num_rows());
+        let rows =
+            footer.metadata.row_groups.get(row_group).map_or(0, polars_parquet::read::RowGroupMetadata::num_rows);
         let reader = |column: &String| Ok(ColumnReader::new(column, footer.chunk(row_group, column, &name)?, rows));
         let columns = columns.iter().map(reader).collect::<Result<_>>()?;
         Ok(Self { source: Source { store, meta: Arc::new(meta), name, row_group }, footer, columns })
