@@ -8,6 +8,8 @@ mod crash;
 mod csv;
 mod gate;
 mod interrupt;
+mod leaks;
+mod learning;
 mod models;
 mod places;
 mod python;
