@@ -8,6 +8,7 @@ mod crash;
 mod csv;
 mod gate;
 mod interrupt;
+mod kills;
 mod leaks;
 mod learning;
 mod models;
