@@ -64,28 +64,6 @@ fn a_feature_that_knows_the_target() {
 }
 
 #[test]
-fn a_row_number_that_the_target_follows() {
-    let numbered = |table: &DataFrame| {
-        let sorted = table.sort(["BILL_AMT1"], Default::default()).unwrap();
-        let numbers: Vec<i64> = (0..).take(sorted.height()).collect();
-        with(sorted, Series::new("line".into(), numbers).into_column())
-    };
-    let (train, test) = (numbered(&part("train")), numbered(&part("test")));
-    leaks(&train, &test, &["\"line\" looks like a row number", "BILL_AMT1"]);
-    let by_id = |table: &DataFrame| table.sort(["ID"], Default::default()).unwrap();
-    leaks(&by_id(&train), &by_id(&test), &["\"line\" looks like a row number", "BILL_AMT1"]);
-}
-
-#[test]
-fn a_derived_feature_that_uses_the_target_is_no_feature() {
-    let workshop = Workshop::new();
-    let spec = std::fs::read_to_string(sample("features.toml")).unwrap();
-    workshop.write("leaking.toml", spec.replace("[derived]\n", "[derived]\nshare = \"BILL_AMT1 / LIMIT_BAL\"\n"));
-    let call = check(&workshop, &part("train"), &part("test")).args(["--features", "leaking.toml"]);
-    call.run().failed(2, &["`share`", "target `BILL_AMT1`"]);
-}
-
-#[test]
 fn honest_tables_stay_silent() {
     let workshop = Workshop::new();
     let fetch = |script: &str, arguments: &[&str]| {

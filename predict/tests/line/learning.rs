@@ -1,9 +1,7 @@
 //! What the spec says about learning, on the sample: weights of rows, and the direction in which a feature moves the prediction.
 
 use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
-use serde_json::Value;
 use testkit::program::Invocation;
-use testkit::random::Random;
 use testkit::tables::{with, write_parquet};
 
 use super::sample::read_parquet;
@@ -35,31 +33,6 @@ fn train(workshop: &Workshop, more: &str) -> Invocation {
     let call = programs().train().folder(workshop.folder.path()).args(["--train-data", "train", "--models", "models"]);
     let call = call.args(["--features", "features.toml", "--model-version", "v1", "--threads", "1"]);
     call.args(["--min-r2", "-1000"]).env("ROUNDS", "60")
-}
-
-fn r2(result: &Value) -> f64 {
-    result["r2"].as_f64().unwrap()
-}
-
-#[test]
-fn rows_without_a_weight_teach_nothing() {
-    let table = rows();
-    let workshop = Workshop::new();
-    // A third of the rows to train on have a target that is not theirs, and no weight.
-    let mut random = Random::new(5);
-    let wrong: Vec<bool> = (0..table.height()).map(|_| random.below(3) == 0).collect();
-    let target = numbers(&table, "BILL_AMT1").into_iter().zip(&wrong);
-    let spoilt: Vec<f64> = target.map(|(bill, is_wrong)| if *is_wrong { 500_000.0 - bill } else { bill }).collect();
-    let weights = wrong.iter().map(|is_wrong| Some(f64::from(u8::from(!is_wrong))));
-    let spoilt = with(table.clone(), column("BILL_AMT1", spoilt.into_iter().map(Some)));
-    let weighted = with(spoilt, column("weight", weights));
-    write_parquet(&weighted, &workshop.path("train/part.parquet"));
-    // Held-out rows are weighted, too: R² is that of the right ones.
-    let with_weights = train(&workshop, "weight = \"weight\"").run().succeeded();
-    let without = train(&workshop, "").run().succeeded();
-    assert!(r2(&with_weights) > 0.8 && r2(&without) < 0.3, "{} {}", r2(&with_weights), r2(&without));
-    let features = &workshop.json(&format!("{}/metadata.json", workshop.model_folder()))["features"];
-    assert!(features.as_array().unwrap().iter().any(|feature| feature["name"] == "weight"), "a feature like any other");
 }
 
 #[test]
