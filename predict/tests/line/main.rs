@@ -9,6 +9,8 @@ mod csv;
 mod gate;
 mod interrupt;
 mod kills;
+mod leaks;
+mod learning;
 mod models;
 mod places;
 mod python;
