@@ -48,7 +48,7 @@ pub(super) fn percent(share: f64) -> String {
     if percent > 0.0 && percent < 0.05 {
         return "< 0.1 %".to_owned();
     }
-    if percent < 100.0 && percent >= 99.95 {
+    if (99.95..100.0).contains(&percent) {
         return "> 99.9 %".to_owned();
     }
     format!("{percent:.1} %")
