@@ -7,7 +7,7 @@ use common::evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_int
 use common::features::encode::values::as_levels;
 use common::features::encode::{BadRows, Encoder};
 use common::features::quality::FeatureTally;
-use common::registry::{LoadedModel, ModelStore, Selector, load_run, resolve};
+use common::registry::{LoadedModel, ModelRun, ModelStore, Selector, load_run, resolve};
 use common::table::MemoryColumns;
 use common::xgboost::Booster;
 use common::{Error, Result};
@@ -44,6 +44,20 @@ pub fn gate(settings: &Settings) -> Gate {
     }
 }
 
+/// Refuses settings of the gate that check nothing.
+///
+/// # Errors
+/// [`Error::Setting`].
+pub fn check_settings(settings: &Settings) -> Result<()> {
+    if settings.min_slice_r2.is_some() && settings.slice.is_empty() {
+        return Err(Error::Setting(
+            "--min-slice-r2 (MIN_SLICE_R2) asks for a least R² of slices, but --slice (SLICE) names no column"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// Refuses held-out rows on which no verdict can rest, before anything is trained.
 ///
 /// # Errors
@@ -57,8 +71,12 @@ pub fn check_test_rows(settings: &Settings, data: &TrainingData) -> Result<()> {
              give more rows, a larger --test-fraction (TEST_FRACTION) or --test-data (TEST_DATA)"
         )));
     }
-    let first = data.test.target[0];
-    if data.test.target.iter().all(|&target| target.to_bits() == first.to_bits()) {
+    let counts = |place: &usize| data.test.weights.as_ref().is_none_or(|weights| weights[*place] > 0.0);
+    let counting: Vec<f64> = (0..rows).filter(counts).map(|place| data.test.target[place]).collect();
+    let Some(first) = counting.first() else {
+        return Err(Error::Data(format!("all {rows} held-out rows have the weight 0: no R² can be computed on them")));
+    };
+    if counting.iter().all(|target| target == first) {
         return Err(Error::Data(format!(
             "the target \"{}\" is {first} in every held-out row: no R² can be computed on it",
             data.target
@@ -74,7 +92,7 @@ pub fn check_test_rows(settings: &Settings, data: &TrainingData) -> Result<()> {
 /// Judges the model by its held-out rows, by their slices and by the current model, as far as the settings ask.
 ///
 /// # Errors
-/// [`Error::Data`] where no verdict is possible, [`Error::Model`] where the current model cannot be loaded.
+/// [`Error::Data`] where no verdict is possible; storage errors as they are.
 pub async fn judge(
     settings: &Settings,
     models: &ModelStore,
@@ -88,7 +106,7 @@ pub async fn judge(
     let interval = interval.map_err(|error| Error::Data(format!("held-out rows: {error}")))?;
     let slices = slices(settings, data, evaluation, threads).await?;
     let previous = match settings.max_r2_drop {
-        Some(_) => previous(settings, models, data, threads).await?,
+        Some(_) => current(settings, models, data, threads).await?,
         None => None,
     };
     let evidence = Evidence { scores: &evaluation.scores, interval, previous: previous.as_ref(), slices: &slices };
@@ -117,30 +135,59 @@ async fn slices(
     Ok(slices)
 }
 
-/// The current `latest` on the same held-out rows; none where nothing was published yet.
-async fn previous(
+/// The current `latest` on the same held-out rows; none where nothing was published yet. One that is damaged, or that these
+/// rows do not fit, is named with the reason: it must not keep a model from being published that can be scored.
+async fn current(
     settings: &Settings,
     models: &ModelStore,
     data: &Arc<TrainingData>,
     threads: usize,
 ) -> Result<Option<Previous>> {
-    let Some(run) = resolve(models, &Selector::Latest).await? else { return Ok(None) };
+    let (model, r2) = match resolve(models, &Selector::Latest).await {
+        Ok(None) => return Ok(None),
+        Ok(Some(run)) => (run.to_string(), r2_of(settings, models, run, data, threads).await),
+        Err(error) => (Selector::Latest.to_string(), Err(error)),
+    };
+    let r2 = match r2 {
+        Ok(r2) => Ok(r2),
+        // What a retry could mend is no property of the model.
+        Err(error @ (Error::Storage(_) | Error::Access(_) | Error::Resources(_) | Error::Stopped(_))) => {
+            return Err(error);
+        }
+        Err(error) => {
+            tracing::warn!(
+                "--max-r2-drop (MAX_R2_DROP) is not checked, the current model {model} cannot be scored: {error}"
+            );
+            Err(error.to_string())
+        }
+    };
+    Ok(Some(Previous { model, r2 }))
+}
+
+/// R² of a published model on the held-out rows.
+async fn r2_of(
+    settings: &Settings,
+    models: &ModelStore,
+    run: ModelRun,
+    data: &Arc<TrainingData>,
+    threads: usize,
+) -> Result<f64> {
     let model = load_run(models, run).await?;
+    if model.metadata.target != data.target {
+        return Err(Error::Model(format!("it predicts \"{}\", not \"{}\"", model.metadata.target, data.target)));
+    }
     let encoder = Encoder::bind(&model.metadata.features, &model.metadata.spec.ranges)?;
     let table = &data.tables[data.test.table];
-    encoder.check_schema(table.schema(), false, &table.dataset().location).map_err(|error| {
-        Error::Data(format!("--max-r2-drop compares with the current model {}: {error}", model.run))
-    })?;
+    encoder.check_schema(table.schema(), false, &table.dataset().location)?;
     let names = encoder.input_columns();
     let columns = MemoryColumns::new(table.rows(), table.columns(&names, threads).await?);
-    let name = model.run.to_string();
     let (gate, data) = (gate(settings), Arc::clone(data));
     let score = move || {
         let predictions = predict_test_rows(&model, &encoder, &columns, &data)?;
         gate.measure(&data.test.target, &predictions, data.test.weights.as_deref())
     };
     let scores = tokio::task::spawn_blocking(score).await.map_err(|error| Error::Defect(error.to_string()))??;
-    Ok(Some(Previous { model: name, r2: scores.r2 }))
+    Ok(scores.r2)
 }
 
 fn predict_test_rows(

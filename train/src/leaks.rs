@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 
-use common::features::encode::Feature;
+use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
 use common::{Error, Result};
 use ndarray::ArrayView1;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::features::Features;
 use crate::read::TrainingData;
@@ -17,8 +18,10 @@ const SAMPLE_ROWS: usize = 20_000;
 const FEWEST_ROWS: usize = 50;
 /// R² of a single feature from which it is hardly an honest predictor.
 const ALMOST_PERFECT: f64 = 0.99;
-/// Rank correlation with the target from which a row counter is suspicious.
-const FOLLOWS: f64 = 0.5;
+/// Share of the target that a row number may explain: it should not explain any.
+const FOLLOWS: f64 = 0.25;
+/// Rows on either side, in the order of a feature's values, that a row's target is compared with.
+const NEIGHBOURS: usize = 2;
 
 /// Says what speaks against the data, and ends a strict run that has anything of it.
 ///
@@ -45,10 +48,10 @@ pub fn find(data: &TrainingData, features: &Features) -> Vec<String> {
         return leaks;
     }
     let target: Vec<f64> = places.iter().map(|&place| data.train.target[place]).collect();
-    let target_ranks = ranks(&target);
+    let target = Target { name: &data.target, ranks: ranks(&target), values: target, rows: data.rows_read() as f64 };
     for (index, feature) in features.features.iter().enumerate() {
         let values = sampled(&features.train.column(index), &places);
-        leaks.extend(feature_leak(feature, &values, &target, &target_ranks, &data.target));
+        leaks.extend(feature_leak(feature, &values, &target));
     }
     leaks
 }
@@ -100,16 +103,19 @@ fn shared_ids(data: &TrainingData) -> Option<String> {
     ))
 }
 
-fn feature_leak(
-    feature: &Feature,
-    values: &[f64],
-    target: &[f64],
-    target_ranks: &[f64],
-    target_name: &str,
-) -> Option<String> {
-    let name = &feature.name;
+/// The target of the rows looked at.
+struct Target<'a> {
+    name: &'a str,
+    values: Vec<f64>,
+    ranks: Vec<f64>,
+    /// Rows of the whole data.
+    rows: f64,
+}
+
+fn feature_leak(feature: &Feature, values: &[f64], target: &Target<'_>) -> Option<String> {
+    let (name, target_name) = (&feature.name, target.name);
     let explained = if feature.xgboost_type() == "c" {
-        explained_by_levels(values, target)
+        explained_by_levels(values, &target.values)
     } else {
         let known: Vec<usize> = (0..values.len()).filter(|&row| values[row].is_finite()).collect();
         // What is mostly missing explains only the rows that it is there for.
@@ -117,15 +123,21 @@ fn feature_leak(
             return None;
         }
         let of_known = |all: &[f64]| -> Vec<f64> { known.iter().map(|&row| all[row]).collect() };
-        let (values, target, target_ranks) = (of_known(values), of_known(target), of_known(target_ranks));
-        let by_rank = correlation(&ranks(&values), &target_ranks);
-        if is_row_counter(&values) && by_rank.abs() > FOLLOWS {
+        let (values, of_target, target_ranks) = (of_known(values), of_known(&target.values), of_known(&target.ranks));
+        let by_rank = correlation(&ranks(&values), &target_ranks).powi(2);
+        let by_neighbours = [&of_target, &target_ranks].map(|target| explained_by_neighbours(&values, target));
+        let by_neighbours = by_neighbours[0].max(by_neighbours[1]);
+        let follows = by_rank.max(by_neighbours);
+        // Days are in order, too, but they do not number rows.
+        let may_count = !matches!(feature.kind, Kind::Date { .. });
+        if may_count && follows > FOLLOWS && is_row_number(&values, target.rows) {
             return Some(format!(
-                "feature \"{name}\" looks like a row number and follows the target \"{target_name}\" (rank correlation \
-                 {by_rank:.2}): it will mean nothing for new rows; exclude it"
+                "feature \"{name}\" looks like a row number and the target \"{target_name}\" follows it (it explains \
+                 {:.0} % of it): it will mean nothing for new rows; exclude it",
+                100.0 * follows
             ));
         }
-        correlation(&values, &target).powi(2).max(by_rank.powi(2))
+        correlation(&values, &of_target).powi(2).max(follows)
     };
     (explained >= ALMOST_PERFECT).then(|| {
         format!(
@@ -146,12 +158,47 @@ fn sampled(column: &ArrayView1<'_, f32>, places: &[usize]) -> Vec<f64> {
     places.iter().map(|&place| f64::from(column[place])).collect()
 }
 
+/// Whether the values number the rows of a table of `rows` rows: in their order, or in another one.
+fn is_row_number(values: &[f64], rows: f64) -> bool {
+    is_row_counter(values) || is_numbering(values, rows)
+}
+
 /// Whether every value is larger (or every value smaller) than the one before, in steps of about one size.
 fn is_row_counter(values: &[f64]) -> bool {
     let steps: Vec<f64> = values.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let one_way = steps.iter().all(|step| *step > 0.0) || steps.iter().all(|step| *step < 0.0);
     let mean = steps.iter().sum::<f64>() / steps.len().max(1) as f64;
     one_way && steps.iter().all(|step| (step / mean) < 20.0)
+}
+
+/// Whether the values are whole numbers, each there once, with hardly any left out: only numbers that were dealt out one by
+/// one never meet in so small a range.
+fn is_numbering(values: &[f64], rows: f64) -> bool {
+    let (least, most) = values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), &value| (least.min(value), most.max(value)));
+    let is_whole = values.iter().all(|value| value.fract() == 0.0);
+    let mut seen = HashSet::with_capacity(values.len());
+    is_whole && most - least < 2.0 * rows && values.iter().all(|value| seen.insert(value.to_bits()))
+}
+
+/// Share of the target's variance that the rows next in the order of the values explain, whatever the shape of the curve:
+/// each row is compared with the mean of a few on either side. Rows of one value are next to each other in no order.
+fn explained_by_neighbours(values: &[f64], target: &[f64]) -> f64 {
+    let shuffled = |row: usize| xxh3_64(&(row as u64).to_le_bytes());
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by_cached_key(|&row| shuffled(row));
+    order.sort_by(|&left, &right| values[left].total_cmp(&values[right]));
+    let mean = target.iter().sum::<f64>() / target.len().max(1) as f64;
+    let (mut residual, mut variance) = (0.0, 0.0);
+    for (place, &row) in order.iter().enumerate() {
+        let near = place.saturating_sub(NEIGHBOURS)..(place + NEIGHBOURS + 1).min(order.len());
+        let others = near.len().saturating_sub(1).max(1) as f64;
+        let sum: f64 = order[near].iter().map(|&near| target[near]).sum();
+        residual += (target[row] - (sum - target[row]) / others).powi(2);
+        variance += (target[row] - mean).powi(2);
+    }
+    if variance > 0.0 { 1.0 - residual / variance } else { 0.0 }
 }
 
 /// Share of the target's variance that the levels' means explain, each row judged by the mean of the others of its
@@ -212,7 +259,6 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use common::features::encode::Kind;
     use common::table::ColumnKind;
 
     use super::*;
@@ -223,7 +269,8 @@ mod tests {
     }
 
     fn leak(kind: Kind, values: &[f64], target: &[f64]) -> Option<String> {
-        feature_leak(&feature(kind), values, target, &ranks(target), "y")
+        let target = Target { name: "y", values: target.to_vec(), ranks: ranks(target), rows: values.len() as f64 };
+        feature_leak(&feature(kind), values, &target)
     }
 
     fn noise(row: usize) -> f64 {
@@ -248,6 +295,30 @@ mod tests {
         assert!(leak(Kind::Number, &counter, &following).unwrap().contains("row number"));
         let unrelated: Vec<f64> = (0..500).map(noise).collect();
         assert_eq!(leak(Kind::Number, &counter, &unrelated), None);
+        assert_eq!(leak(Kind::Date { as_of: None }, &counter, &following), None, "days are no row numbers");
+    }
+
+    #[test]
+    fn a_row_number_is_known_in_any_order_of_the_rows() {
+        let mut order: Vec<usize> = (0..500).collect();
+        order.sort_by_key(|&row| xxh3_64(&row.to_be_bytes()));
+        let counter: Vec<f64> = order.iter().map(|&row| row as f64).collect();
+        let following: Vec<f64> = order.iter().map(|&row| row as f64 + noise(row) * 300.0).collect();
+        assert!(leak(Kind::Number, &counter, &following).unwrap().contains("row number"));
+        let up_and_down: Vec<f64> = counter.iter().map(|count| (count / 40.0).sin()).collect();
+        assert!(leak(Kind::Number, &counter, &up_and_down).unwrap().contains("row number"));
+        let doubled: Vec<f64> = counter.iter().map(|count| (count / 2.0).floor()).collect();
+        assert_eq!(leak(Kind::Number, &doubled, &following), None, "an amount that some rows share");
+    }
+
+    #[test]
+    fn a_curve_of_the_target_is_a_leak_and_the_order_of_the_table_is_not() {
+        let values: Vec<f64> = (0..600).map(|row| 8.0 * noise(row)).collect();
+        let wave: Vec<f64> = values.iter().map(|value| value.cos()).collect();
+        assert!(leak(Kind::Number, &values, &wave).unwrap().contains("alone explains"));
+        let sorted: Vec<f64> = (0..600).map(f64::from).collect();
+        let flag: Vec<f64> = (0..600).map(|row| f64::from(noise(row) > 0.0)).collect();
+        assert_eq!(leak(Kind::Number, &flag, &sorted), None);
     }
 
     #[test]

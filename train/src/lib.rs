@@ -71,6 +71,7 @@ async fn train(run: &Run) -> Result<Trained> {
     common::xgboost::check_version()?;
     let spec = spec::read(&run.settings).await?;
     fit::given_parameters(&run.settings, &spec)?;
+    gate::check_settings(&run.settings)?;
     let earlier = match resume::earlier(run, &spec).await? {
         Earlier::Complete(outcome) => return Ok(Trained::Over(outcome)),
         Earlier::UnderWay(plan) => Some(plan),
@@ -107,6 +108,7 @@ async fn read_rows(run: &Run, spec: &Spec, earlier: Option<&TrainPlan>) -> Resul
     run.summary().set("rows_train", data.train.len()).set("rows_test", data.test.len());
     run.summary().set("rows_dropped", json!(data.dropped));
     data.log_rows();
+    data.check_weights()?;
     gate::check_test_rows(&run.settings, &data)?;
     Ok(data)
 }

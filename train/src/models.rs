@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use common::registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
 use common::run::{Limits, RunId};
+use common::storage::StoreError;
 use common::telemetry::{Config, Program, Summary, Telemetry};
 use common::{Error, Result};
 use serde_json::{Value, json};
@@ -53,9 +54,11 @@ async fn act(arguments: &ModelsArguments, summary: &mut Summary) -> Result<()> {
 struct ListedRun {
     run: ModelRun,
     result: Value,
+    /// When it was started or made its model, RFC 3339 in UTC; empty where nothing tells.
+    created_at: String,
 }
 
-/// Every run that ended, newest first: run ids of our making sort by time.
+/// Every run that ended, newest first.
 async fn runs(models: &ModelStore) -> Result<Vec<ListedRun>> {
     let mut runs = Vec::new();
     let prefix = format!("{}/", models.name());
@@ -64,10 +67,27 @@ async fn runs(models: &ModelStore) -> Result<Vec<ListedRun>> {
         let Some(Ok(run)) = path.map(ModelRun::from_path) else { continue };
         let (bytes, _) = models.store().get(&object.key).await?;
         let result = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        runs.push(ListedRun { run, result });
+        let created_at = created_at(models, &run, &result).await?;
+        runs.push(ListedRun { run, result, created_at });
     }
-    runs.sort_by(|left, right| right.run.run_id.cmp(&left.run.run_id));
+    // Those of one time, or of none, by their run ids: ids of our making sort by time.
+    runs.sort_by(|left, right| (&right.created_at, &right.run.run_id).cmp(&(&left.created_at, &left.run.run_id)));
     Ok(runs)
+}
+
+/// When a run was started, as its result says; results that do not have it leave it to the model's metadata.
+async fn created_at(models: &ModelStore, run: &ModelRun, result: &Value) -> Result<String> {
+    let text = |value: &Value| value.get("created_at").and_then(Value::as_str).map(str::to_owned);
+    if let Some(created_at) = text(result) {
+        return Ok(created_at);
+    }
+    match models.store().get(&models.run_key(run, "metadata.json")).await {
+        Ok((bytes, _)) => {
+            Ok(serde_json::from_slice(&bytes).ok().and_then(|metadata| text(&metadata)).unwrap_or_default())
+        }
+        Err(StoreError::NotFound(_)) => Ok(String::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn list(models: &ModelStore, summary: &mut Summary) -> Result<()> {
@@ -76,6 +96,7 @@ async fn list(models: &ModelStore, summary: &mut Summary) -> Result<()> {
     let line = |listed: &ListedRun| {
         json!({
             "model": listed.run.to_string(),
+            "created_at": listed.created_at,
             "gate": listed.result.get("gate"),
             "r2": listed.result.get("r2"),
             "rows_train": listed.result.get("rows_train"),

@@ -91,6 +91,21 @@ impl TrainingData {
         self.tables[self.train.table].schema()
     }
 
+    /// Refuses training rows of which none has a weight.
+    ///
+    /// # Errors
+    /// [`Error::Data`].
+    pub fn check_weights(&self) -> Result<()> {
+        let weights = self.train.weights.as_deref().unwrap_or(&[1.0]);
+        if weights.iter().all(|weight| *weight == 0.0) {
+            return Err(Error::Data(format!(
+                "{}: every row to train on has the weight 0: nothing can be learnt from them",
+                self.location()
+            )));
+        }
+        Ok(())
+    }
+
     /// Tells how many rows there are and how many are left out.
     pub fn log_rows(&self) {
         tracing::info!(rows_train = self.train.len(), rows_test = self.test.len(), "rows read");

@@ -73,7 +73,7 @@ pub fn identity(settings: &Settings, spec: &Spec) -> Value {
         "min_slice_r2": settings.min_slice_r2,
         "min_test_rows": settings.min_test_rows.0,
         "strict": settings.strict,
-        "param": settings.param,
+        "param": settings.parameters().collect::<Vec<_>>(),
         "rounds": settings.rounds,
         "tune": settings.tune,
         "time_budget": settings.time_budget,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::registry::{ModelRun, ModelStore};
-use common::run::{Limits, RunId, Shutdown};
+use common::run::{Limits, RunId, Shutdown, now_rfc3339};
 use common::telemetry::{Outcome, Summary, Telemetry};
 use common::{Error, Result};
 use tokio::time::{sleep, timeout};
@@ -122,6 +122,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         Err(error) => return (summary.failed(&error), telemetry),
     };
     summary.set("model_location", folder.location());
+    summary.set("created_at", now_rfc3339());
     let run = Arc::new(Run {
         settings,
         context,

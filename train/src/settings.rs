@@ -149,8 +149,8 @@ pub struct Settings {
     pub strict: bool,
 
     /// An XGBoost parameter under XGBoost's name (repeats; the variable separates with ;)
-    #[arg(long, env = env::XGB_PARAMS, hide_env_values = true, value_delimiter = ';', value_name = "KEY=VALUE", value_parser = parameter, help_heading = "Model")]
-    pub param: Vec<(String, String)>,
+    #[arg(long, env = env::XGB_PARAMS, hide_env_values = true, value_name = "KEY=VALUE", value_parser = Parameters::parse, help_heading = "Model")]
+    pub param: Vec<Parameters>,
 
     /// Boosting rounds, exactly [default: chosen by early stopping]
     #[arg(long, env = env::ROUNDS, hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Model")]
@@ -177,12 +177,42 @@ pub struct Settings {
     pub shared: SharedArgs,
 }
 
-/// `key=value`, with or without blanks around it.
-fn parameter(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
-            Ok((name.trim().to_owned(), value.trim().to_owned()))
+impl Settings {
+    /// The XGBoost parameters that were set, in the order they were given.
+    pub fn parameters(&self) -> impl Iterator<Item = &(String, String)> {
+        self.param.iter().flat_map(|parameters| &parameters.0)
+    }
+}
+
+/// `key=value`, or several of them with `;` between, before or behind them, with or without blanks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    fn parse(text: &str) -> Result<Self, String> {
+        let named = |pair: &str| match pair.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+                Ok((name.trim().to_owned(), value.trim().to_owned()))
+            }
+            _ => Err(format!("{:?} must be KEY=VALUE, such as max_depth=6", pair.trim())),
+        };
+        text.split(';').filter(|pair| !pair.trim().is_empty()).map(named).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_separated_or_ended_by_semicolons() {
+        let parsed = |text: &str| Parameters::parse(text).map(|parameters| parameters.0);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(parsed("max_depth=4; eta = 0.2 ;"), Ok(vec![pair("max_depth", "4"), pair("eta", "0.2")]));
+        assert_eq!(parsed(";;lambda=2"), Ok(vec![pair("lambda", "2")]));
+        assert_eq!(parsed(" ; "), Ok(vec![]));
+        for wrong in ["max_depth", "max_depth=4;eta", "=4", "eta= ;lambda=2"] {
+            assert!(parsed(wrong).unwrap_err().contains("KEY=VALUE"), "{wrong}");
         }
-        _ => Err("must be KEY=VALUE, such as max_depth=6".to_owned()),
     }
 }

@@ -33,12 +33,12 @@ pub struct Evidence<'a> {
 }
 
 /// The model that would be replaced.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Previous {
     /// Its version, as people know it.
     pub model: String,
-    /// Its R² on the same held-out rows.
-    pub r2: f64,
+    /// Its R² on the same held-out rows, or why there is none.
+    pub r2: Result<f64, String>,
 }
 
 /// The slices of one column.
@@ -135,13 +135,22 @@ fn check_drop(threshold: f64, evidence: &Evidence<'_>) -> Check {
         let detail = "there is no current model to compare with".to_owned();
         return Check { name, passed: true, value: None, threshold, detail };
     };
-    let drop = previous.r2 - evidence.scores.r2;
+    let previous_r2 = match &previous.r2 {
+        Ok(r2) => *r2,
+        // A model that nobody can score must not keep a better one from being published; but it is named.
+        Err(reason) => {
+            let detail =
+                format!("nothing to compare with: the current model {} cannot be scored: {reason}", previous.model);
+            return Check { name, passed: true, value: None, threshold, detail };
+        }
+    };
+    let drop = previous_r2 - evidence.scores.r2;
     // A current model without a finite R² on these rows cannot be dropped below.
-    let passed = drop <= threshold || !previous.r2.is_finite();
+    let passed = drop <= threshold || !previous_r2.is_finite();
     let (found, asked) = figures(drop, threshold);
     let detail = format!(
         "R² {:.4} against {:.4} of the current model {}: a drop of {found}, at most {asked} allowed",
-        evidence.scores.r2, previous.r2, previous.model
+        evidence.scores.r2, previous_r2, previous.model
     );
     Check { name, passed, value: Some(drop), threshold, detail }
 }

@@ -140,7 +140,7 @@ fn warn_of_idle_ranges(spec: &Spec, schema: &TableSchema, location: &str) {
                     "{location} has no column \"{name}\", which has a range in the feature spec: is the name right?"
                 );
             }
-            Some(column) if column.kind == ColumnKind::Text => {
+            Some(column) if column.kind == ColumnKind::Text && !spec.categorical.contains(name) => {
                 tracing::warn!(
                     "{location}: column \"{name}\" has text, so its range in the feature spec is not looked at"
                 );

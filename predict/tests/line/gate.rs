@@ -54,6 +54,44 @@ fn a_model_worse_than_the_current_one_is_rejected() {
     assert_eq!(workshop.json("models/engagement/latest.json")["previous"], current["path"]);
 }
 
+/// The check of `--max-r2-drop` in a run's metrics: whether it passed, and its words.
+fn drop_check(workshop: &Workshop, run_id: &str) -> (bool, String) {
+    let metrics = workshop.json(&format!("models/engagement/v1/{run_id}/metrics.json"));
+    let checks = metrics["gate"]["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == "max_r2_drop").unwrap();
+    (check["passed"] == true, check["detail"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_current_model_that_cannot_be_scored_is_named_and_stops_no_training() {
+    let workshop = Workshop::with_model();
+    let trained = |run_id: &str, data: &str, more: &[&str]| {
+        let ended = workshop.train_on(data).args(["--run-id", run_id, "--max-r2-drop", "0.01"]).args(more).run();
+        ended.succeeded();
+        assert!(ended.stderr.contains("MAX_R2_DROP"), "{}", ended.stderr);
+        drop_check(&workshop, run_id)
+    };
+    let current = workshop.model_folder();
+    fs::write(workshop.path(&format!("{current}/model.ubj")), b"damaged").unwrap();
+    let (passed, detail) = trained("damaged", "train", &[]);
+    assert!(passed && detail.contains("model.ubj") && detail.contains("cannot be scored"), "{detail}");
+
+    let fewer = testkit::tables::without(&testkit::tables::customers(super::ROWS, 1, 7), "visits");
+    testkit::tables::write_parquet(&fewer, &workshop.path("fewer/part.parquet"));
+    let (passed, detail) = trained("fewer", "fewer", &["--min-r2", "0.1"]);
+    assert!(passed && detail.contains("v1/damaged") && detail.contains("visits"), "{detail}");
+
+    let (passed, detail) = trained("other", "train", &["--target", "spend", "--min-r2", "-1"]);
+    assert!(passed && detail.contains("\"score\"") && detail.contains("\"spend\""), "{detail}");
+}
+
+#[test]
+fn a_minimum_of_slices_needs_slices() {
+    let workshop = Workshop::with_data();
+    workshop.train().args(["--min-slice-r2", "0.5"]).run().failed(2, &["--min-slice-r2", "--slice"]);
+    assert!(workshop.files("models").is_empty());
+}
+
 #[test]
 fn every_value_of_a_slice_is_judged() {
     let workshop = Workshop::with_data();

@@ -11,6 +11,8 @@ mod faults;
 mod gate;
 mod interrupt;
 mod kills;
+mod leaks;
+mod learning;
 mod models;
 mod places;
 mod python;

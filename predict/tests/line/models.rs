@@ -60,6 +60,25 @@ fn models_are_listed_shown_promoted_and_pruned() {
 }
 
 #[test]
+fn the_newest_run_is_the_one_that_started_last_whatever_its_id() {
+    let workshop = Workshop::with_data();
+    for run_id in ["z", "m", "a"] {
+        workshop.train().args(["--run-id", run_id, "--min-r2", "0.9999"]).run().failed(3, &[]);
+    }
+    let listed = workshop.models_command(&["list"]).succeeded();
+    let models: Vec<&str> = listed["models"].as_array().unwrap().iter().map(|model| text(model, "model")).collect();
+    assert_eq!(models, ["v1/a", "v1/m", "v1/z"]);
+    // A result that an earlier program wrote does not say when: its model's metadata does.
+    let path = workshop.path("models/engagement/v1/m/result.json");
+    let mut result: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    result.as_object_mut().unwrap().remove("created_at").unwrap();
+    std::fs::write(&path, result.to_string()).unwrap();
+    let pruned = workshop.models_command(&["prune", "--keep", "1"]).succeeded();
+    assert_eq!(pruned["deleted"], json!(["v1/m", "v1/z"]));
+    assert!(!workshop.files("models/engagement/v1/a").is_empty());
+}
+
+#[test]
 fn a_store_is_named_before_or_after_the_action() {
     let workshop = Workshop::with_model();
     let call = || super::programs().train().folder(workshop.folder.path()).arg("models");

@@ -43,7 +43,7 @@ fn parameters_come_from_the_spec_the_variable_or_the_flag() {
     let from_spec = call().run().succeeded();
     assert_eq!(params(&from_spec, "max_depth").as_deref(), Some("3"));
     assert_eq!(params(&from_spec, "subsample").as_deref(), Some("0.9"));
-    let by_variable = call().env("XGB_PARAMS", "max_depth=4; eta = 0.2;lambda=2").run().succeeded();
+    let by_variable = call().env("XGB_PARAMS", "max_depth=4; eta = 0.2;lambda=2;").run().succeeded();
     for (name, value) in [("max_depth", "4"), ("eta", "0.2"), ("lambda", "2"), ("subsample", "0.9")] {
         assert_eq!(params(&by_variable, name).as_deref(), Some(value), "{name}");
     }

@@ -75,7 +75,7 @@ pub struct FitContext<'a> {
 /// [`Error::Setting`] for a parameter that is unknown, the program's own or of a wrong value.
 pub fn set_by_user(settings: &Settings, spec: &Spec) -> Result<Params> {
     let from_spec = Params::parse(spec.model.iter())?;
-    let from_settings = Params::parse(settings.param.iter().map(|(name, value)| (name, value)))?;
+    let from_settings = Params::parse(settings.parameters().map(|(name, value)| (name, value)))?;
     Ok(from_spec.merged(from_settings))
 }
 

@@ -24,6 +24,20 @@ impl Html {
         self.element(tag, class, |html| html.text(text));
     }
 
+    /// A cell with a number; a phone, which has no room for heads, shows `label` before it.
+    pub(super) fn number(&mut self, class: &'static str, label: &'static str, text: &str) {
+        self.0.push_str("<td class=\"number");
+        if !class.is_empty() {
+            self.0.push(' ');
+            self.0.push_str(class);
+        }
+        self.0.push_str("\" data-label=\"");
+        self.push_escaped(label);
+        self.0.push_str("\">");
+        self.text(text);
+        self.close("td");
+    }
+
     /// Text of the program or the data, cut where it is very long.
     pub(super) fn text(&mut self, text: &str) {
         self.push_escaped(&visible(text, MOST_CHARACTERS));
@@ -63,7 +77,7 @@ impl Html {
         self.0.push_str(&format!("<i class=\"bar\"><i style=\"width:{:.1}%\"></i></i>", 100.0 * share));
     }
 
-    /// A table that scrolls sideways where it is wider than the page. `heads` are its columns: a class and a text each.
+    /// A table that scrolls sideways where it is wider than the page; on a phone its cells stand below each other. `heads` are its columns: a class and a text each.
     pub(super) fn table(&mut self, heads: &[(&'static str, &str)], rows: impl FnOnce(&mut Self)) {
         self.element("div", "scroll", |html| {
             html.element("table", "", |html| {

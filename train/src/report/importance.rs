@@ -4,6 +4,7 @@
 //! row they say by how much each feature moved the prediction away from the mean.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use common::Result;
 use common::features::encode::{Feature, Kind};
@@ -22,7 +23,7 @@ const LEAST_ROWS: usize = 50;
 /// much of both the explanation stays within seconds.
 const ROWS_TIMES_BYTES: usize = 1_500_000_000;
 /// Features of which the effect is kept row by row, for the page.
-const WITH_EFFECTS: usize = 20;
+const WITH_EFFECTS: usize = 30;
 
 /// The features by how much they move predictions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -83,7 +84,9 @@ pub(super) fn explain(fitted: &Fitted, features: &Features, threads: usize) -> R
     // A booster of its own: it is asked for scores, which the fitted one, shared by now, cannot be.
     let mut booster = Booster::load(&fitted.model)?;
     booster.set_threads(threads)?;
+    let started = Instant::now();
     let shap = contributions(&booster, &features.features, &columns, threads)?;
+    tracing::debug!(rows = rows.len(), seconds = started.elapsed().as_secs_f64(), "predictions explained");
     let total_gain = by_name(&mut booster, Score::TotalGain)?;
     let splits = by_name(&mut booster, Score::Weight)?;
     let whole_gain: f64 = total_gain.values().map(|gain| f64::from(*gain)).sum();

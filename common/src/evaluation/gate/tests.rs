@@ -30,7 +30,7 @@ fn the_threshold_itself_passes_and_a_hair_below_fails_with_all_its_digits() {
 #[test]
 fn every_failed_check_is_named_in_one_line() {
     let gate = Gate { max_r2_drop: Some(0.01), min_slice_r2: Some(0.5), ..GATE };
-    let previous = Previous { model: "v1/r1".to_owned(), r2: 0.8 };
+    let previous = Previous { model: "v1/r1".to_owned(), r2: Ok(0.8) };
     let slices = vec![slice("north", Some(0.2)), slice("south", Some(0.9)), slice("east", None)];
     let slices = [SliceColumn { column: "region".to_owned(), slices }];
     let interval = Some(Interval { low: 0.68, high: 0.74, level: 0.95 });
@@ -52,11 +52,21 @@ fn a_first_model_and_a_better_one_pass_the_drop() {
     let gate = Gate { max_r2_drop: Some(0.0), ..GATE };
     let scores = scored(0.9);
     assert!(gate.judge(&evidence(&scores)).passed);
-    let worse = Previous { model: "v0".to_owned(), r2: 0.8 };
+    let worse = Previous { model: "v0".to_owned(), r2: Ok(0.8) };
     let verdict = gate.judge(&Evidence { previous: Some(&worse), ..evidence(&scores) });
     assert!(verdict.passed && verdict.checks[2].value.unwrap() < 0.0);
     assert_eq!(verdict.text(), "all 3 checks of the gate passed");
     verdict.require_passed().unwrap();
+}
+
+#[test]
+fn a_current_model_that_cannot_be_scored_is_named_and_stops_nothing() {
+    let gate = Gate { max_r2_drop: Some(0.0), ..GATE };
+    let previous = Previous { model: "v0/r1".to_owned(), r2: Err("model.ubj is missing".to_owned()) };
+    let verdict = gate.judge(&Evidence { previous: Some(&previous), ..evidence(&scored(0.9)) });
+    assert!(verdict.passed);
+    assert_eq!((verdict.checks[2].name, verdict.checks[2].value), ("max_r2_drop", None));
+    assert!(verdict.checks[2].detail.contains("v0/r1") && verdict.checks[2].detail.contains("model.ubj is missing"));
 }
 
 #[test]

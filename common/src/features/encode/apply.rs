@@ -207,9 +207,7 @@ impl BoundFeature {
 
     /// Whether a category is a number, and that number outside the range that the spec gives.
     fn is_out_of_range(&self, level: &str) -> bool {
-        self.has_range
-            && self.feature.source_kind.is_number()
-            && level.parse().is_ok_and(|number: f64| !self.range.contains(number))
+        self.has_range && level.parse().is_ok_and(|number: f64| !self.range.contains(number))
     }
 
     fn push_levels<'a>(

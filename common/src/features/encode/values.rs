@@ -30,6 +30,16 @@ const RUN: usize = 2048;
 /// # Errors
 /// As [`as_numbers`].
 pub fn for_each_run(column: &Series, mut take: impl FnMut(&mut [f64])) -> Result<()> {
+    if column.null_count() == column.len() {
+        // An empty column of CSV has no type that would say more.
+        let mut run = [f64::NAN; RUN];
+        for start in (0..column.len()).step_by(RUN) {
+            let rows = RUN.min(column.len() - start);
+            run[..rows].fill(f64::NAN);
+            take(&mut run[..rows]);
+        }
+        return Ok(());
+    }
     let per_unit = match column.dtype() {
         DataType::Datetime(unit, _) | DataType::Duration(unit) => units_per_day(*unit),
         DataType::Time => units_per_day(TimeUnit::Nanoseconds),

@@ -18,7 +18,7 @@ use plotters::style::{Color, IntoFont};
 
 pub(super) use self::learning::learning_curve;
 pub(super) use self::predictions::predicted_against_actual;
-pub(super) use self::residuals::{residual_bands, residual_histogram};
+pub(super) use self::residuals::{residual_bands, residual_histogram, spreads};
 pub(super) use self::strip::{Scale, effect_strip};
 use super::errors::{Span, apart};
 use super::figures::tick;

@@ -28,6 +28,30 @@ pub(in super::super) fn residual_histogram(histogram: &Histogram) -> Result<Svg>
     })
 }
 
+/// Draws how often each target comes (bars) and how often each prediction (line).
+pub(in super::super) fn spreads(actual: &Histogram, predicted: &Histogram) -> Result<Svg> {
+    let (low, high) = actual.span;
+    let most = actual.counts.iter().chain(&predicted.counts).copied().max().unwrap_or_default().max(1) as f64;
+    let axes =
+        Axes { x: actual.span, y: (0.0, 1.05 * most), x_label: "actual (bars), predicted (line)", y_label: "rows" };
+    let edge = |place: usize| low + (high - low) * (place as f64 / actual.counts.len() as f64);
+    let steps = predicted
+        .counts
+        .iter()
+        .enumerate()
+        .flat_map(|(place, &count)| [(edge(place), count as f64), (edge(place + 1), count as f64)]);
+    let steps: Vec<(f64, f64)> = steps.collect();
+    draw(SIZE, |area| {
+        let mut chart = frame(area, &axes)?;
+        let drawn = actual.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        chart.draw_series(drawn.map(|(place, &count)| {
+            Rectangle::new([(edge(place), 0.0), (edge(place + 1), count as f64)], MAIN.mix(0.35).filled())
+        }))?;
+        chart.draw_series([PathElement::new(steps, MARK.stroke_width(2))])?;
+        Ok(())
+    })
+}
+
 /// Draws the residuals by prediction: the middle one as a line, and where eight in ten lie. None without bands.
 pub(in super::super) fn residual_bands(bands: &[Band]) -> Result<Option<Svg>> {
     let (Some(first), Some(last)) = (bands.first(), bands.last()) else { return Ok(None) };

@@ -34,9 +34,11 @@ impl Scale {
         self.0
     }
 
-    /// The cell of an effect; what lies beyond the scale is in the last one.
+    /// The cell of an effect; what lies beyond the scale is in the last one. By square roots: beside a feature that does
+    /// almost everything, the others are still to be told apart.
     fn cell(self, shap: f64) -> usize {
         let share = (shap / self.0).clamp(-1.0, 1.0);
+        let share = share.signum() * share.abs().sqrt();
         let place = (share * HALF as f64 + HALF as f64) as usize;
         place.min(2 * HALF - 1)
     }

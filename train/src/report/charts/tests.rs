@@ -1,6 +1,6 @@
 //! Charts of rows that are few, constant, huge or not there.
 
-use super::super::errors::{bands, cloud, histogram};
+use super::super::errors::{bands, cloud, histogram, spread};
 use super::*;
 
 fn is_whole(svg: &Svg) -> bool {
@@ -29,6 +29,8 @@ fn degenerate_rows_give_whole_charts() {
         let predictions: Vec<f64> = targets.iter().rev().copied().collect();
         assert!(is_whole(&predicted_against_actual(&cloud(&targets, &predictions)).unwrap()), "{targets:.0?}");
         assert!(is_whole(&residual_histogram(&histogram(&targets, &predictions)).unwrap()), "{targets:.0?}");
+        let span = cloud(&targets, &predictions).span;
+        assert!(is_whole(&spreads(&spread(&targets, span), &spread(&predictions, span)).unwrap()), "{targets:.0?}");
         let bands = residual_bands(&bands(&targets, &predictions)).unwrap();
         assert!(bands.is_none_or(|chart| is_whole(&chart)), "{targets:.0?}");
         let curve = learning_curve(&targets, "rmse").unwrap();

@@ -8,7 +8,7 @@ use common::table::ColumnKind;
 use super::super::Subject;
 use super::super::figures::{count, counted, date, figure, percent, value};
 use super::super::html::Html;
-use super::{note, rest, row, titled};
+use super::{note, rest, titled};
 
 /// Columns that are shown.
 const MOST_COLUMNS: usize = 120;
@@ -49,11 +49,19 @@ fn rows(html: &mut Html, subject: &Subject<'_>) {
     };
     html.table(&[("", "rows"), ("number", "how many"), ("wide", "which")], |html| {
         let from = format!("{} in {}", counted(source.objects, "object"), source.train_data);
-        row(html, &[("", "read"), ("number", &count(data.rows_read())), ("wide", &from)]);
         let weighted = if data.train.weights.is_some() { "weighted" } else { "" };
-        row(html, &[("", "trained on"), ("number", &of_read(data.train.len() as u64)), ("wide", weighted)]);
-        row(html, &[("", "held out"), ("number", &of_read(data.test.len() as u64)), ("wide", &split)]);
-        row(html, &[("", "left out"), ("number", &of_read(dropped.total())), ("wide", &reasons.join(", "))]);
+        rows_of(html, "read", &count(data.rows_read()), &from);
+        rows_of(html, "trained on", &of_read(data.train.len() as u64), weighted);
+        rows_of(html, "held out", &of_read(data.test.len() as u64), &split);
+        rows_of(html, "left out", &of_read(dropped.total()), &reasons.join(", "));
+    });
+}
+
+fn rows_of(html: &mut Html, what: &'static str, how_many: &str, which: &str) {
+    html.element("tr", "", |html| {
+        html.leaf("td", "", what);
+        html.number("", "", how_many);
+        html.leaf("td", "wide", which);
     });
 }
 
@@ -93,9 +101,9 @@ fn column(html: &mut Html, profile: &ColumnProfile) {
     let share =
         |cells: u64| if cells == 0 { "–".to_owned() } else { percent(cells as f64 / profile.rows.max(1) as f64) };
     html.leaf("td", "", type_of(profile));
-    html.leaf("td", "number", &share(profile.missing));
-    html.leaf("td", "number", &share(profile.out_of_range + profile.infinite));
-    html.leaf("td", "number", &profile.distinct.map_or_else(|| "–".to_owned(), count));
+    html.number("", "missing", &share(profile.missing));
+    html.number("", "out of range", &share(profile.out_of_range + profile.infinite));
+    html.number("", "different", &profile.distinct.map_or_else(|| "–".to_owned(), count));
     html.leaf("td", "wide", &values(profile));
 }
 

@@ -9,6 +9,8 @@ use super::{note, rest, titled};
 
 /// Features that are shown.
 const MOST_FEATURES: usize = 25;
+/// An index that is not worth a line.
+const LEAST: f64 = 0.001;
 /// Names that are listed in a sentence.
 const MOST_NAMES: usize = 20;
 
@@ -36,17 +38,18 @@ fn compared(html: &mut Html, subject: &Subject<'_>, drift: &Drift) {
             figure(DRIFT_WARNING)
         ),
     );
+    let shown = drift.features.iter().take(MOST_FEATURES).filter(|feature| feature.psi >= LEAST).count();
     let most = drift.features.first().map_or(0.0, |feature| feature.psi).max(drift.target_psi.unwrap_or_default());
     let most = most.max(2.0 * DRIFT_WARNING);
     html.table(&[("", "column"), ("number", "PSI"), ("", "")], |html| {
         if let Some(psi) = drift.target_psi {
             one(html, &subject.metadata.target, true, psi, most);
         }
-        for feature in drift.features.iter().take(MOST_FEATURES) {
+        for feature in drift.features.iter().take(shown) {
             one(html, &feature.feature, false, feature.psi, most);
         }
     });
-    rest(html, drift.features.len().saturating_sub(MOST_FEATURES), "feature", "metrics.json");
+    rest(html, drift.features.len() - shown, "feature", "metrics.json");
     for (names, what) in
         [(&drift.added, "New"), (&drift.removed, "Gone"), (&drift.changed, "Of another type now, so not compared")]
     {
@@ -69,7 +72,7 @@ fn one(html: &mut Html, name: &str, is_target: bool, psi: f64, most: f64) {
                 html.leaf("span", "tag", "target");
             }
         });
-        html.leaf("td", if psi > DRIFT_WARNING { "number bad" } else { "number" }, &format!("{psi:.3}"));
+        html.number(if psi > DRIFT_WARNING { "bad" } else { "" }, "PSI", &format!("{psi:.3}"));
         html.element("td", "bars", |html| html.bar(psi / most));
     });
 }

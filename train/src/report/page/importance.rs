@@ -10,7 +10,7 @@ use super::super::importance::{FeatureImportance, Unit};
 use super::{note, rest, titled};
 
 /// Features that are shown.
-const MOST_FEATURES: usize = 40;
+const MOST_FEATURES: usize = 30;
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
     let importance = &subject.findings.importance;
@@ -45,10 +45,10 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
 
 fn feature_row(html: &mut Html, feature: &FeatureImportance, strip: Option<&Svg>, most: f64) {
     html.leaf("td", "name", &feature.feature);
-    html.leaf("td", "number", &figure(feature.shap));
+    html.number("", "mean |SHAP|", &figure(feature.shap));
     html.element("td", "bars", |html| html.bar(feature.shap / most));
-    html.leaf("td", "number", &percent(feature.gain));
-    html.leaf("td", "number", &count(feature.splits));
+    html.number("", "gain", &percent(feature.gain));
+    html.number("", "splits", &count(feature.splits));
     html.element("td", "strips", |html| {
         if let Some(strip) = strip {
             html.svg(strip, "effect on the predictions of held-out rows");
@@ -69,7 +69,7 @@ fn explanation(subject: &Subject<'_>, scale: Scale) -> String {
     };
     format!(
         "SHAP: by how much a feature moved the prediction of a row away from the mean, {unit}, over {} evenly spread. Strips \
-         reach from −{end} to {end}. Gain: the feature's share of what all splits gained in training.",
+         reach from −{end} to {end}, by square roots. Gain: the feature's share of what all splits gained in training.",
         counted(importance.rows, "held-out row"),
         end = figure(scale.end())
     )

@@ -89,12 +89,12 @@ fn trial_row(html: &mut Html, trial: &Value) {
     html.leaf("td", "", &text("stage"));
     html.leaf("td", "", &text("encoding"));
     html.leaf("td", "wide code", &parameters(&trial["params"]));
-    html.leaf("td", "number", &whole("rows"));
-    html.leaf("td", "number", &whole("folds"));
-    html.leaf("td", "number", &whole("rounds"));
-    html.leaf("td", "number", &number("value"));
+    html.number("", "rows", &whole("rows"));
+    html.number("", "folds", &whole("folds"));
+    html.number("", "best round", &whole("rounds"));
+    html.number("", "metric", &number("value"));
     html.leaf("td", "", &text("end"));
-    html.leaf("td", "number", &number("seconds"));
+    html.number("", "seconds", &number("seconds"));
 }
 
 fn parameters(params: &Value) -> String {

@@ -76,8 +76,3 @@ fn rest(html: &mut Html, left_out: usize, word: &str, place: &str) {
         note(html, &format!("… and {} more, in {place}.", counted(left_out, word)));
     }
 }
-
-/// A row of a table: a class and a text for each cell.
-fn row(html: &mut Html, cells: &[(&'static str, &str)]) {
-    html.element("tr", "", |html| cells.iter().for_each(|(class, text)| html.leaf("td", class, text)));
-}

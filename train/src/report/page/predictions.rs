@@ -3,8 +3,8 @@
 use common::Result;
 
 use super::super::Subject;
-use super::super::charts::{predicted_against_actual, residual_bands, residual_histogram};
-use super::super::errors::{Shape, bands, cloud, histogram};
+use super::super::charts::{predicted_against_actual, residual_bands, residual_histogram, spreads};
+use super::super::errors::{Shape, bands, cloud, histogram, spread};
 use super::super::figures::{counted, figure};
 use super::super::html::Html;
 use super::titled;
@@ -14,6 +14,7 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
     let (cloud, histogram) = (cloud(targets, predictions), histogram(targets, predictions));
     let scatter = predicted_against_actual(&cloud)?;
     let residuals = residual_histogram(&histogram)?;
+    let spreads = spreads(&spread(targets, cloud.span), &spread(predictions, cloud.span))?;
     let by_prediction = residual_bands(&bands(targets, predictions))?;
     let (bias, worst) = bias_and_worst(targets, predictions);
     titled(html, "How good the predictions are", |html| {
@@ -31,6 +32,9 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
                 beyond(histogram.outside)
             );
             html.figure("", &residuals, "Residuals", &caption);
+            let caption = "How often each value came, and how often it was predicted. A model that knows little predicts few \
+                           values, all near the middle.";
+            html.figure("", &spreads, "Spread", caption);
             if let Some(chart) = &by_prediction {
                 let caption = "Held-out rows in groups by prediction: the residual in the middle (line), and where eight in ten \
                                lie (band). A line far from 0 is a prediction that is too high or too low there.";

@@ -3,7 +3,7 @@
 use common::evaluation::{Slice, SliceColumn};
 
 use super::super::Subject;
-use super::super::figures::{count, figure, value};
+use super::super::figures::{count, figure_or_dash, value};
 use super::super::html::Html;
 use super::{note, rest, titled};
 
@@ -47,23 +47,18 @@ fn one_column(html: &mut Html, column: &SliceColumn, least: Option<f64>) {
 }
 
 fn one_slice(html: &mut Html, slice: &Slice, least: Option<f64>) {
-    html.leaf("td", "name", &value(&slice.value, MOST_OF_A_VALUE));
-    html.leaf("td", "number", &count(slice.rows as u64));
-    match &slice.scores {
-        Ok(scores) => {
-            let is_bad = least.is_some_and(|least| scores.r2 < least);
-            html.leaf("td", if is_bad { "number bad" } else { "number" }, &figure(scores.r2));
-            html.element("td", "bars", |html| html.bar(scores.r2));
-            html.leaf("td", "number", &figure(scores.rmse));
-            html.leaf("td", "number", &figure(scores.mae));
-            html.leaf("td", "wide", "");
+    let scores = slice.scores.as_ref();
+    html.element("td", "name", |html| {
+        html.text(&value(&slice.value, MOST_OF_A_VALUE));
+        if let Err(error) = scores {
+            html.leaf("span", "tag", &error.to_string());
         }
-        Err(error) => {
-            html.leaf("td", "number", "–");
-            html.leaf("td", "", "");
-            html.leaf("td", "number", "–");
-            html.leaf("td", "number", "–");
-            html.leaf("td", "wide", &error.to_string());
-        }
-    }
+    });
+    html.number("", "rows", &count(slice.rows as u64));
+    let is_bad = least.zip(scores.ok()).is_some_and(|(least, scores)| scores.r2 < least);
+    let r2 = scores.map_or_else(|_| "–".to_owned(), |scores| format!("{:.4}", scores.r2));
+    html.number(if is_bad { "bad" } else { "" }, "R²", &r2);
+    html.element("td", "bars", |html| html.bar(scores.map_or(0.0, |scores| scores.r2)));
+    html.number("", "RMSE", &figure_or_dash(scores.ok().map(|scores| scores.rmse)));
+    html.number("", "MAE", &figure_or_dash(scores.ok().map(|scores| scores.mae)));
 }

@@ -75,8 +75,8 @@ fn checks(html: &mut Html, checks: &[Check]) {
             html.element("tr", "", |html| {
                 html.leaf("td", "code", &format!("--{}", check.name.replace('_', "-")));
                 html.leaf("td", if check.passed { "good" } else { "bad" }, if check.passed { "✓" } else { "✗" });
-                html.leaf("td", "number", &figure_or_dash(check.value));
-                html.leaf("td", "number", &figure(check.threshold));
+                html.number("", "found", &figure_or_dash(check.value));
+                html.number("", "asked for", &figure(check.threshold));
                 html.element("td", "wide", |html| html.prose(&check.detail));
             });
         }

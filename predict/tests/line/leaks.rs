@@ -1,0 +1,87 @@
+//! Leaks in real tables are named, and honest tables stay silent.
+
+use std::process::Command;
+
+use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
+use testkit::program::{Ended, Invocation};
+use testkit::tables::{with, write_parquet};
+
+use super::sample::read_parquet;
+use super::{Workshop, files_below, programs, repository, sample};
+
+/// One part of the sample as a table.
+fn part(name: &str) -> DataFrame {
+    let files = files_below(std::path::Path::new(&sample(name)));
+    let mut tables = files.iter().map(|file| read_parquet(&std::fs::read(file).unwrap()));
+    let first = tables.next().unwrap();
+    tables.fold(first, |all, table| all.vstack(&table).unwrap())
+}
+
+/// `train --check` on a table with the sample's spec.
+fn check(workshop: &Workshop, train: &DataFrame, test: &DataFrame) -> Invocation {
+    write_parquet(train, &workshop.path("train/part.parquet"));
+    write_parquet(test, &workshop.path("test/part.parquet"));
+    let call = programs().train().folder(workshop.folder.path()).args(["--train-data", "train", "--test-data", "test"]);
+    let call = call.args(["--features", &sample("features.toml"), "--models", "models", "--model-version", "v1"]);
+    call.args(["--threads", "1", "--check"])
+}
+
+/// A warning that has all `parts`, and with `--strict` the end.
+#[track_caller]
+fn leaks(train: &DataFrame, test: &DataFrame, parts: &[&str]) {
+    let workshop = Workshop::new();
+    let warned = check(&workshop, train, test).run();
+    assert_eq!(warned.succeeded()["warnings"], 1, "{}", warned.stderr);
+    for part in parts {
+        assert!(warned.stderr.contains(part), "{part}: {}", warned.stderr);
+    }
+    check(&workshop, train, test).arg("--strict").run().failed(4, &[parts, &["--strict"]].concat());
+}
+
+#[track_caller]
+fn silent(ended: &Ended) {
+    assert_eq!(ended.succeeded()["warnings"], 0, "{}", ended.stderr);
+}
+
+#[test]
+fn an_honest_sample_and_ids_on_both_sides() {
+    let (train, test) = (part("train"), part("test"));
+    let workshop = Workshop::new();
+    silent(&check(&workshop, &train, &test).arg("--strict").run());
+    let repeated = test.head(Some(3_000)).vstack(&train.head(Some(50))).unwrap();
+    leaks(&train, &repeated, &["50 of 3050 held-out ids", "are also in the training data"]);
+}
+
+#[test]
+fn a_feature_that_knows_the_target() {
+    let (train, test) = (part("train"), part("test"));
+    let in_dollars = |table: &DataFrame| {
+        let bill = table.column("BILL_AMT1").unwrap().cast(&polars::prelude::DataType::Float64).unwrap();
+        let bill = bill.f64().unwrap().iter().map(|bill| bill.map(|bill| (bill * 3.3).round() / 100.0));
+        with(table.clone(), Series::new("bill_in_dollars".into(), bill.collect::<Vec<_>>()).into_column())
+    };
+    leaks(&in_dollars(&train), &in_dollars(&test), &["bill_in_dollars", "alone explains 100.0 %", "BILL_AMT1"]);
+}
+
+#[test]
+fn honest_tables_stay_silent() {
+    let workshop = Workshop::new();
+    let fetch = |script: &str, arguments: &[&str]| {
+        let status = Command::new(repository().join("scripts").join(script)).args(arguments).status().unwrap();
+        assert!(status.success(), "{script} failed");
+    };
+    let strict = |data: &str, more: &[&str]| {
+        let call = programs().train().folder(workshop.folder.path()).args(["--train-data", data, "--models", "models"]);
+        call.args(["--model-version", "v1", "--threads", "1", "--check"]).args(more).run()
+    };
+    for table in ["diamonds", "bikeshare"] {
+        fetch("fetch-table", &[table, &workshop.text(table)]);
+        let ended = strict(&format!("{table}/train.parquet"), &["--id", "row_id", "--target", "target", "--strict"]);
+        silent(&ended);
+    }
+    fetch("fetch-flights", &[&workshop.text("flights")]);
+    let ended = strict("flights/data", &["--features", "flights/features.toml"]);
+    // Cancelled flights have no delay: that is said, and no leak.
+    assert_eq!(ended.succeeded()["warnings"], 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("rows are left out"), "{}", ended.stderr);
+}
