@@ -7,6 +7,7 @@ mod bad_models;
 mod crash;
 mod csv;
 mod gate;
+mod interrupt;
 mod kills;
 mod models;
 mod places;
