@@ -268,7 +268,7 @@ class Cases:
                 pq.write_table(table.set_column(0, "customer_id", ids), folder / f"part-{file}.parquet")
 
         self.case("5 M text ids", texts, ["--model", "numbers"], same=False)
-        self.case("5 M text ids, 400 MiB of memory", texts, ["--model", "numbers", "--memory", "400m"], same=False)
+        self.case("5 M text ids, 600 MiB of memory", texts, ["--model", "numbers", "--memory", "600m"], same=False)
 
         def small_files(folder):
             table = self.numbers(100_000, 0)

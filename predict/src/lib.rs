@@ -45,7 +45,7 @@ use crate::plan_memory::MemoryPlan;
 use crate::publish::{Publication, line, predictions_location};
 use crate::score::Scorer;
 use crate::score_parts::Line;
-use crate::settings::Settings;
+use crate::settings::{Instructions, Settings};
 use crate::write::PartWriter;
 
 /// What a run is given besides its settings.
@@ -125,7 +125,7 @@ async fn predict(
     *owns_records = true;
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
     let model_run = resume::model_run(settings, &models, earlier.as_ref()).await?;
-    let model = Model::load(&models, model_run).await?;
+    let model = Model::load(&models, model_run, settings.instructions.map(Instructions::set)).await?;
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use common::features::encode::Encoder;
 use common::features::quality::{FeatureTally, Statistics};
 use common::registry::{LoadedModel, Metadata, ModelRun, ModelStore, load_run};
-use common::scoring::{Ensemble, EnsembleError, RankBlock, Scorer};
+use common::scoring::{Ensemble, EnsembleError, InstructionSet, RankBlock, Scorer};
 use common::xgboost::{Booster, Column};
 use common::{Error, Result};
 
@@ -26,15 +26,16 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads the model of a run.
+    /// Loads the model of a run; its trees are compiled for `instructions`, or for the fastest that the machine has.
     ///
     /// # Errors
     /// [`Error::Model`] where it is missing, rejected, damaged or predicts its golden rows otherwise here than where it
     /// was trained.
-    pub async fn load(models: &ModelStore, run: ModelRun) -> Result<Self> {
+    pub async fn load(models: &ModelStore, run: ModelRun, instructions: Option<InstructionSet>) -> Result<Self> {
         let LoadedModel { run, metadata, model, .. } = load_run(models, run).await?;
         let location = models.location_of(&models.key(&run.path()));
-        let engine = Engine::load(&model, &metadata, &location)?;
+        let instructions = instructions.unwrap_or_else(InstructionSet::best);
+        let engine = Engine::load(&model, &metadata, &location, instructions)?;
         let encoder = Encoder::bind(&metadata.features, &metadata.spec.ranges)?;
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();
         Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, statistics })
@@ -93,7 +94,7 @@ impl Compiled {
 
 impl Engine {
     /// Checks the model's bytes, compiles them and has every engine that could be used score the golden rows.
-    fn load(model: &[u8], metadata: &Metadata, location: &str) -> Result<Self> {
+    fn load(model: &[u8], metadata: &Metadata, location: &str, instructions: InstructionSet) -> Result<Self> {
         let ensemble = Ensemble::from_ubj(model);
         // XGBoost's loader trusts what it reads, so it gets nothing that was not checked.
         if let Err(problem @ (EnsembleError::Damaged(_) | EnsembleError::Foreign(_))) = &ensemble {
@@ -111,8 +112,8 @@ impl Engine {
             .predict_columns(&golden, 0..0)
             .map_err(|error| Error::Model(format!("{location}: the golden rows cannot be scored: {error}")))?;
         check_golden_rows(&by_xgboost, metadata, location)?;
-        let compiled = ensemble.map_err(|error| error.to_string());
-        let scorer = match compiled.and_then(|trees| Scorer::compile(&trees).map_err(|error| error.to_string())) {
+        let compile = |trees: Ensemble| Scorer::compile_for(&trees, instructions).map_err(|error| error.to_string());
+        let scorer = match ensemble.map_err(|error| error.to_string()).and_then(compile) {
             Ok(scorer) if scorer.n_features() == slices.len() => scorer,
             Ok(_) => return Err(Error::Model(format!("{location}/model.ubj does not fit its metadata; train again"))),
             Err(reason) => {

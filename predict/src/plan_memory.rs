@@ -13,7 +13,6 @@ use serde::Serialize;
 use crate::ids::{IdScratch, SeenIds, is_whole};
 use crate::load::{Engine, Model};
 use crate::read::{PART_ROWS, Pieces, largest_part_rows};
-use crate::score_parts::PARTS_IN_FLIGHT;
 use crate::settings::{Duplicates, Settings};
 
 const MIB: u64 = 1024 * 1024;
@@ -37,6 +36,8 @@ const BATCH_ROWS_LEAST: usize = 1 << 14;
 const USABLE: f64 = 0.9;
 /// How much smaller gzip can make anything: <https://zlib.net/zlib_tech.html>.
 const DEFLATE_MOST: u64 = 1032;
+/// Parts being encoded and uploaded while the next one is scored, where there is room for them.
+const PARTS_IN_FLIGHT: usize = 2;
 /// A text value with its view, where nothing tells how long texts are.
 const TEXT_BYTES: u64 = 48;
 
@@ -70,6 +71,8 @@ pub struct MemoryPlan {
     pub limit_bytes: u64,
     /// Most rows of a batch.
     pub batch_rows: usize,
+    /// Parts being encoded and uploaded while the next one is scored.
+    pub parts_in_flight: usize,
     /// How row groups are read that are too large to be held.
     #[serde(skip)]
     pub pieces: Pieces,
@@ -80,6 +83,8 @@ pub struct MemoryPlan {
 struct RowBytes {
     /// Codes or numbers of all features.
     features: u64,
+    /// The text of all cells that are read, for CSV.
+    cells: u64,
     /// The columns of the output.
     output: u64,
 }
@@ -113,21 +118,30 @@ impl MemoryPlan {
         columns: &[String],
     ) -> Result<Self> {
         let overhead = overhead_of_pieces(dataset, columns).await?;
-        let plan = Self::with_overhead(settings, limits, dataset, model, overhead);
+        let with_parts = |parts| Self::with_parts(settings, limits, dataset, model, columns, overhead, parts);
+        let plan = with_parts(PARTS_IN_FLIGHT);
+        // Where memory is short a part waits until the one before is written.
+        let plan = if plan.total_bytes > usable(limits) { with_parts(1) } else { plan };
         if plan.total_bytes > usable(limits) { Err(plan.too_much(dataset)) } else { plan.check_scratch() }
     }
 
-    fn with_overhead(
+    fn with_parts(
         settings: &Settings,
         limits: &Limits,
         dataset: &Dataset,
         model: &Model,
+        columns: &[String],
         overhead: PieceOverhead,
+        parts_in_flight: usize,
     ) -> Self {
-        let row = RowBytes { features: engine_row_bytes(model), output: output_row_bytes(settings, dataset, model) };
+        let row = RowBytes {
+            features: engine_row_bytes(model),
+            cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
+            output: output_row_bytes(settings, dataset, model),
+        };
         let threads = limits.threads.value;
         let base_bytes = BASE + model.bytes * MODEL_FACTOR + listing_bytes(dataset);
-        let part_bytes = part_bytes(dataset, row);
+        let part_bytes = part_bytes(dataset, row, parts_in_flight);
         let rows = settings.batch_rows.map_or_else(|| batch_rows(row, dataset, threads), |rows| rows.0);
         let fetching = |available: u64| fetching(dataset, row, threads, rows, overhead, available);
         let left = usable(limits).saturating_sub(base_bytes + part_bytes);
@@ -146,6 +160,7 @@ impl MemoryPlan {
             total_bytes: base_bytes + ids.memory + batch_bytes + part_bytes + fetch_bytes,
             limit_bytes: limits.memory_bytes.value,
             batch_rows,
+            parts_in_flight,
             pieces,
         }
     }
@@ -277,8 +292,9 @@ fn output_row_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u6
 
 /// As many rows as the codes of a batch may take, but so that a small input is spread over the threads.
 fn batch_rows(row: RowBytes, dataset: &Dataset, threads: usize) -> usize {
-    let by_bytes = usize::try_from(BATCH_WANTED / row.features.max(1)).unwrap_or(usize::MAX);
-    let share = dataset.row_count().and_then(|rows| usize::try_from(rows).ok()).map(|rows| rows.div_ceil(threads));
+    let by_bytes = usize::try_from(BATCH_WANTED / (row.features + row.cells).max(1)).unwrap_or(usize::MAX);
+    let rows = dataset.row_count().unwrap_or_else(|| csv_rows_most(dataset));
+    let share = usize::try_from(rows).ok().map(|rows| rows.div_ceil(threads));
     by_bytes.min(share.unwrap_or(usize::MAX).max(BATCH_ROWS_LEAST)).clamp(1024, BATCH_ROWS_MOST)
 }
 
@@ -336,11 +352,11 @@ fn fetching(
 
 /// One batch per thread and one that waits: its codes, keys and output, and one column being decoded.
 fn batch_bytes(dataset: &Dataset, batch_rows: usize, row: RowBytes, threads: usize, page_bytes: u64) -> u64 {
-    let largest = row_groups(dataset).map(|group| group.rows).max().unwrap_or(batch_rows);
-    let rows = batch_rows.min(largest) as u64;
-    let cells = if dataset.is_csv() { dataset.schema.columns().len() as u64 * TEXT_BYTES * 2 } else { 0 };
+    let largest = row_groups(dataset).map(|group| group.rows as u64).max().unwrap_or_else(|| csv_rows_most(dataset));
+    let rows = (batch_rows as u64).min(largest);
     let decoding = decoding_bytes(dataset, rows, page_bytes);
-    (threads as u64 + 1) * (rows * (row.features + row.output + 16 + 4 + 8 + cells) + decoding)
+    // The text of CSV is also in the batches that are read ahead.
+    (threads as u64 + 1) * (rows * (row.features + row.output + 16 + 4 + 8 + 2 * row.cells) + decoding)
 }
 
 /// A column being decoded: a page of it, its values, and them once more in another type.
@@ -354,7 +370,7 @@ fn decoding_bytes(dataset: &Dataset, rows: u64, page_bytes: u64) -> u64 {
 }
 
 /// The part being collected, and those being encoded: as columns, in one piece, and as a file.
-fn part_bytes(dataset: &Dataset, row: RowBytes) -> u64 {
-    let rows = if dataset.is_csv() { PART_ROWS } else { largest_part_rows(dataset) };
-    rows * row.output * (1 + 2 * PARTS_IN_FLIGHT as u64)
+fn part_bytes(dataset: &Dataset, row: RowBytes, in_flight: usize) -> u64 {
+    let rows = if dataset.is_csv() { PART_ROWS.min(csv_rows_most(dataset)) } else { largest_part_rows(dataset) };
+    rows * row.output * (1 + 2 * in_flight as u64)
 }

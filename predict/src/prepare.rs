@@ -18,7 +18,7 @@ use crate::load::Model;
 use crate::manifest::RunRecords;
 use crate::plan_memory::MemoryPlan;
 use crate::read::{self, Need, Reading};
-use crate::settings::Settings;
+use crate::settings::{Instructions, Settings};
 
 /// Rows of the input that are looked at.
 const SAMPLE_ROWS: usize = 10_000;
@@ -60,7 +60,7 @@ async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) 
 async fn check(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
     let model = match resolve(&models, &settings.model_version).await? {
-        Some(run) => Some(Model::load(&models, run).await?),
+        Some(run) => Some(Model::load(&models, run, settings.instructions.map(Instructions::set)).await?),
         None => None,
     };
     summary.set("model", model.as_ref().map(|model| model.run.to_string()));

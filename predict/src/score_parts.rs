@@ -18,9 +18,6 @@ use crate::score::{ScoredBatch, Scorer};
 use crate::settings::{Duplicates, Settings};
 use crate::write::{Assembler, FinishedPart, PartRecord, PartWriter};
 
-/// Parts being encoded and uploaded while the next one is scored.
-pub const PARTS_IN_FLIGHT: usize = 2;
-
 /// What stands ready to score the parts of a run.
 #[derive(Debug)]
 pub struct Line<'a> {
@@ -80,7 +77,8 @@ impl Line<'_> {
         let sources = self.dataset.objects.iter().map(|object| object.meta.key.clone()).collect();
         let mut assembler = Assembler::new(ids, sources, self.scorer.model.new_tallies());
         let records = finished.into_values().collect();
-        let mut uploads = Uploads { writer: self.writer, under_way: VecDeque::new(), records };
+        let most = self.memory.parts_in_flight;
+        let mut uploads = Uploads { writer: self.writer, most, under_way: VecDeque::new(), records };
         while let Some(batch) = scored.try_next().await? {
             if !assembler.has_room_for(&batch) {
                 uploads.finish().await?;
@@ -136,13 +134,15 @@ async fn score_batch(scorer: Arc<Scorer>, batch: InputBatch, finished: &BTreeSet
 /// Parts on their way out, a bounded number of them.
 struct Uploads<'a> {
     writer: &'a PartWriter,
+    /// As many at once.
+    most: usize,
     under_way: VecDeque<JoinHandle<Result<PartRecord>>>,
     records: Vec<PartRecord>,
 }
 
 impl Uploads<'_> {
     async fn start(&mut self, part: FinishedPart) -> Result<()> {
-        if self.under_way.len() >= PARTS_IN_FLIGHT {
+        if self.under_way.len() >= self.most {
             self.wait_for_one().await?;
         }
         let writer = self.writer.clone();

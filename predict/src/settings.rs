@@ -2,6 +2,7 @@
 
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, ValueEnum};
 use common::registry::Selector;
+use common::scoring::InstructionSet;
 use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, env, finite};
 use common::storage::Location;
 
@@ -94,9 +95,39 @@ pub struct Settings {
     #[arg(long, env = env::FORMAT, hide_env_values = true, value_enum, default_value_t = OutputFormat::Parquet, help_heading = "Output")]
     pub format: OutputFormat,
 
+    /// Instruction set that trees are compiled for, to compare them [default: the fastest that the machine has]
+    #[arg(long, value_enum, hide = true)]
+    pub instructions: Option<Instructions>,
+
     /// The run itself
     #[command(flatten)]
     pub shared: SharedArgs,
+}
+
+/// What trees can be compiled for. Not a setting of a run: predictions are the same bits with each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Instructions {
+    /// x86-64 with AVX-512
+    Avx512,
+    /// x86-64 with AVX2
+    Avx2,
+    /// 64-bit ARM
+    Neon,
+    /// Any machine
+    Portable,
+}
+
+impl Instructions {
+    /// The same, as the scorer calls it.
+    #[must_use]
+    pub fn set(self) -> InstructionSet {
+        match self {
+            Self::Avx512 => InstructionSet::Avx512,
+            Self::Avx2 => InstructionSet::Avx2,
+            Self::Neon => InstructionSet::Neon,
+            Self::Portable => InstructionSet::Portable,
+        }
+    }
 }
 
 /// What happens to rows whose id came before.

@@ -14,6 +14,9 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+mod neon;
 
 /// What a scorer is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +25,7 @@ pub enum InstructionSet {
     Avx512,
     /// x86-64 with AVX2.
     Avx2,
-    /// 64-bit ARM. The portable loops, which the compiler turns into NEON: it is part of the architecture.
+    /// 64-bit ARM, which always has NEON.
     Neon,
     /// Any machine.
     Portable,
@@ -70,8 +73,8 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => avx2::kernels(),
             #[cfg(target_arch = "aarch64")]
-            InstructionSet::Neon => Some(portable::kernels(InstructionSet::Neon)),
-            InstructionSet::Portable => Some(portable::kernels(InstructionSet::Portable)),
+            InstructionSet::Neon => Some(neon::kernels()),
+            InstructionSet::Portable => Some(portable::kernels()),
             #[allow(unreachable_patterns)]
             _ => None,
         }
@@ -80,6 +83,9 @@ impl Kernels {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Scorer;
+    use super::super::ensemble::{Ensemble, Node, Question, Split, Tree};
+    use super::super::objective::Link;
     use super::*;
 
     fn planes<Codes>(quantise: Quantise<Codes>, codes: &Codes, bits: usize, values: &[[f32; 64]]) -> Vec<BitRow> {
@@ -104,7 +110,7 @@ mod tests {
 
     #[test]
     fn all_instruction_sets_quantise_alike() {
-        let portable = portable::kernels(InstructionSet::Portable);
+        let portable = portable::kernels();
         for kernels in InstructionSet::ALL.into_iter().filter_map(Kernels::of) {
             for (bits, missing) in (1..=10).flat_map(|bits| [(bits, 0), (bits, (1 << bits) - 1)]) {
                 let n = (1 << bits) - 1;
@@ -118,6 +124,97 @@ mod tests {
                 let expected = planes(portable.classify, &classes, bits, &values(n));
                 let classified = planes(kernels.classify, &classes, bits, &values(n));
                 assert_eq!(classified, expected, "{:?}, {bits} bits", kernels.instructions);
+            }
+        }
+    }
+
+    /// Bits that look random.
+    struct Bits(u64);
+
+    impl Bits {
+        fn below(&mut self, end: usize) -> usize {
+            // SplitMix64, <https://prng.di.unimi.it/splitmix64.c>.
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((mixed ^ (mixed >> 31)) % end as u64) as usize
+        }
+    }
+
+    /// A tree of up to so many levels, over numeric features and, the last two, categorical ones.
+    fn tree(random: &mut Bits, depth: usize, n_features: usize) -> Tree {
+        let mut tree = Tree { depth, ..Tree::default() };
+        tree.nodes.push(Node::Leaf(0.0));
+        let mut level = vec![0];
+        for below in (0..depth).rev() {
+            let mut next = Vec::new();
+            for node in level {
+                if below + 1 < depth && random.below(9) == 0 {
+                    continue;
+                }
+                let feature = random.below(n_features);
+                let question = if feature + 2 < n_features {
+                    Question::Below(random.below(400) as f32 / 4.0 - 50.0)
+                } else {
+                    let first = tree.categories.len();
+                    tree.categories.extend((0..30).filter(|_| random.below(3) == 0));
+                    Question::Among(first..tree.categories.len())
+                };
+                let (left, right) = (tree.nodes.len(), tree.nodes.len() + 1);
+                let default_left = random.below(2) == 0;
+                tree.nodes[node] = Node::Split(Split { feature, question, default_left, left, right });
+                tree.nodes.extend([Node::Leaf(0.0), Node::Leaf(0.0)]);
+                next.extend([left, right]);
+            }
+            level = next;
+        }
+        for node in &mut tree.nodes {
+            if let Node::Leaf(value) = node {
+                *value = (random.below(20_001) as f32 - 10_000.0) * 1.1e-4;
+            }
+        }
+        tree
+    }
+
+    fn value(random: &mut Bits, is_category: bool) -> f32 {
+        match (random.below(9), is_category) {
+            (0, _) => f32::NAN,
+            (1, _) => [f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-40][random.below(4)],
+            (_, true) => random.below(35) as f32,
+            (2, false) => (random.below(400) as f32 / 4.0 - 50.0).next_down(),
+            (_, false) => random.below(400) as f32 / 4.0 - 50.0,
+        }
+    }
+
+    /// Trees of every depth, so that every way of adding leaves is taken; features of few and of many thresholds.
+    #[test]
+    fn all_instruction_sets_score_alike() {
+        let random = &mut Bits(1);
+        for (depth, n_trees) in (1..=9).flat_map(|depth| [(depth, 3), (depth, 40)]) {
+            let n_features = 2 + random.below(6) + 1;
+            let ensemble = Ensemble {
+                n_features,
+                objective: "reg:squarederror".to_owned(),
+                link: Some(Link::Identity),
+                base_score: 0.5,
+                base_margin: 0.5,
+                feature_types: Vec::new(),
+                trees: (0..n_trees).map(|_| tree(random, depth, n_features)).collect(),
+            };
+            let rows = 700;
+            let column = |feature: usize, random: &mut Bits| -> Vec<f32> {
+                (0..rows).map(|_| value(random, feature + 2 >= n_features)).collect()
+            };
+            let columns: Vec<Vec<f32>> = (0..n_features).map(|feature| column(feature, random)).collect();
+            let slices: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
+            let predict = |instructions| {
+                let mut out = vec![f32::NAN; rows];
+                Scorer::compile_for(&ensemble, instructions).unwrap().predict(&slices, &mut out);
+                out.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+            };
+            let expected = predict(InstructionSet::Portable);
+            for instructions in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+                assert!(predict(instructions) == expected, "{instructions:?}, {n_trees} trees of depth {depth}");
             }
         }
     }

@@ -12,8 +12,8 @@ const LANES: usize = 2;
 const PARTS: usize = BitRow::WORDS / LANES;
 type Bits = [u64; LANES];
 
-pub(super) fn kernels(instructions: InstructionSet) -> Kernels {
-    Kernels { instructions, rank, classify, score }
+pub(super) fn kernels() -> Kernels {
+    Kernels { instructions: InstructionSet::Portable, rank, classify, score }
 }
 
 fn load(row: &BitRow, part: usize) -> Bits {
