@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run lint test audit clean
+.PHONY: help setup setup-tests build run lint test image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,12 @@ test: setup-tests lint ## Run every check and every test, a real S3 server inclu
 	cargo build --release --locked -p train -p predict
 	cargo test --release --locked --workspace
 	scripts/test-deployment
+
+image: ## Build the images engagement-ml/train and engagement-ml/predict, with Docker or podman
+	@scripts/image
+
+image-test: ## Build the images from a clean tree and test them: the sample inside, a real S3 server, SIGTERM, sizes, cold start
+	@scripts/image-test
 
 audit: setup ## Check licences, bans and sources of all dependencies
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

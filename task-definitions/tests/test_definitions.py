@@ -8,10 +8,15 @@ from pathlib import Path
 
 import botocore.session
 import botocore.validate
+import cfnlint
+import jsonschema
 import pytest
 
 import pipeline
 from pipeline import FOLDER, STACK
+
+sys.path.insert(0, str(FOLDER))
+import render  # noqa: E402
 
 TASKS = {"training-task.json": "training-container", "inference-task.json": "inference-container"}
 
@@ -88,6 +93,22 @@ def test_a_misspelt_task_definition_would_be_found(file):
         broken = task(file)
         broken["containerDefinitions"][0]["readOnlyRootFilesystem"] = True
         botocore.validate.validate_parameters(broken, shape)
+
+
+def json_schema() -> dict:
+    """AWS's JSON schema of a task definition, which cfn-lint brings along; its names are capitalised."""
+    return json.loads((Path(cfnlint.__file__).parent / "data/schemas/providers/us_east_1/aws-ecs-taskdefinition.json").read_text())
+
+
+@pytest.mark.parametrize("file", TASKS)
+def test_a_task_definition_fits_aws_s_json_schema(file):
+    jsonschema.validate(render.in_the_stack(task(file)), json_schema())
+
+
+@pytest.mark.parametrize("change", [{"networkMode": "bridged"}, {"memory": 4096}, {"containerDefinition": []}])
+def test_the_json_schema_refuses(change):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(render.in_the_stack(task("training-task.json") | change), json_schema())
 
 
 @pytest.mark.parametrize("file, name", TASKS.items())
