@@ -8,9 +8,9 @@ from pathlib import Path
 
 import botocore.session
 import botocore.validate
-import cfnlint
 import jsonschema
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 import pipeline
 from pipeline import FOLDER, STACK
@@ -95,20 +95,21 @@ def test_a_misspelt_task_definition_would_be_found(file):
         botocore.validate.validate_parameters(broken, shape)
 
 
-def json_schema() -> dict:
-    """AWS's JSON schema of a task definition, which cfn-lint brings along; its names are capitalised."""
-    return json.loads((Path(cfnlint.__file__).parent / "data/schemas/providers/us_east_1/aws-ecs-taskdefinition.json").read_text())
+def misfits(definition: dict) -> list:
+    """Where a task definition does not fit AWS's JSON schema of one, which cfn-lint brings along; its names are capitalised."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", "AWS::ECS::TaskDefinition").schema
+    # Not checked itself: its patterns for tags, which we have none of, are in another dialect than Python's.
+    return [error.message for error in jsonschema.Draft7Validator(schema).iter_errors(render.in_the_stack(definition))]
 
 
 @pytest.mark.parametrize("file", TASKS)
 def test_a_task_definition_fits_aws_s_json_schema(file):
-    jsonschema.validate(render.in_the_stack(task(file)), json_schema())
+    assert misfits(task(file)) == []
 
 
-@pytest.mark.parametrize("change", [{"networkMode": "bridged"}, {"memory": 4096}, {"containerDefinition": []}])
-def test_the_json_schema_refuses(change):
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(render.in_the_stack(task("training-task.json") | change), json_schema())
+@pytest.mark.parametrize("change", [{"networkMode": ["awsvpc"]}, {"memory": 4096}, {"containerDefinition": []}, {"ephemeralStorage": {"sizeInGib": 21}}])
+def test_the_json_schema_would_refuse(change):
+    assert misfits(task("training-task.json") | change)
 
 
 @pytest.mark.parametrize("file, name", TASKS.items())
