@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run lint test faults fuzz audit clean
+.PHONY: help setup setup-tests build run lint test faults fuzz image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -41,7 +41,12 @@ fuzz: build setup-tests ## Damage tables and stores at random (SECONDS=… for e
 		cargo test --release --locked -p common --test damaged -- --nocapture --test-threads=1
 	FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_FIRST=$(or $(FIRST),1000000) \
 		cargo test --release --locked -p predict --test line -- damaged_files --nocapture
-	scripts/fuzz $(or $(SECONDS),300)
+
+image: ## Build the images engagement-ml/train and engagement-ml/predict, with Docker or podman
+	@scripts/image
+
+image-test: ## Build the images from a clean tree and test them: the sample inside, a real S3 server, SIGTERM, sizes, cold start
+	@scripts/image-test
 
 audit: setup ## Check licences, bans and sources of all dependencies
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import botocore.session
 import botocore.validate
+import jsonschema
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 import pipeline
 from pipeline import FOLDER, STACK
+
+sys.path.insert(0, str(FOLDER))
+import render  # noqa: E402
 
 TASKS = {"training-task.json": "training-container", "inference-task.json": "inference-container"}
 
@@ -88,6 +93,23 @@ def test_a_misspelt_task_definition_would_be_found(file):
         broken = task(file)
         broken["containerDefinitions"][0]["readOnlyRootFilesystem"] = True
         botocore.validate.validate_parameters(broken, shape)
+
+
+def misfits(definition: dict) -> list:
+    """Where a task definition does not fit AWS's JSON schema of one, which cfn-lint brings along; its names are capitalised."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", "AWS::ECS::TaskDefinition").schema
+    # Not checked itself: its patterns for tags, which we have none of, are in another dialect than Python's.
+    return [error.message for error in jsonschema.Draft7Validator(schema).iter_errors(render.in_the_stack(definition))]
+
+
+@pytest.mark.parametrize("file", TASKS)
+def test_a_task_definition_fits_aws_s_json_schema(file):
+    assert misfits(task(file)) == []
+
+
+@pytest.mark.parametrize("change", [{"networkMode": ["awsvpc"]}, {"memory": 4096}, {"containerDefinition": []}, {"ephemeralStorage": {"sizeInGib": 21}}])
+def test_the_json_schema_would_refuse(change):
+    assert misfits(task("training-task.json") | change)
 
 
 @pytest.mark.parametrize("file, name", TASKS.items())

@@ -1,1 +1,0 @@
-../../common/src/error.rs

@@ -1,1 +1,0 @@
-../../../../common/src/features/encode/feature.rs

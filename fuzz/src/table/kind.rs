@@ -1,1 +1,0 @@
-../../../common/src/table/kind.rs
