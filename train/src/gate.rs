@@ -14,6 +14,7 @@ use common::{Error, Result};
 use ndarray::{Array2, ShapeBuilder};
 
 use crate::evaluate::{self, Evaluation};
+use crate::external::Reader;
 use crate::read::TrainingData;
 use crate::settings::Settings;
 
@@ -80,6 +81,7 @@ pub async fn judge(
     models: &ModelStore,
     data: &Arc<TrainingData>,
     evaluation: &Evaluation,
+    reader: Option<&Reader<'_>>,
     threads: usize,
 ) -> Result<Judgement> {
     let weights = data.test.weights.as_deref();
@@ -88,7 +90,7 @@ pub async fn judge(
     let interval = interval.map_err(|error| Error::Data(format!("held-out rows: {error}")))?;
     let slices = slices(settings, data, evaluation, threads).await?;
     let previous = match settings.max_r2_drop {
-        Some(_) => previous(settings, models, data, threads).await?,
+        Some(_) => previous(settings, models, data, reader, threads).await?,
         None => None,
     };
     let evidence = Evidence { scores: &evaluation.scores, interval, previous: previous.as_ref(), slices: &slices };
@@ -122,6 +124,7 @@ async fn previous(
     settings: &Settings,
     models: &ModelStore,
     data: &Arc<TrainingData>,
+    reader: Option<&Reader<'_>>,
     threads: usize,
 ) -> Result<Option<Previous>> {
     let Some(run) = resolve(models, &Selector::Latest).await? else { return Ok(None) };
@@ -131,6 +134,14 @@ async fn previous(
     encoder.check_schema(table.schema(), false, &table.dataset().location).map_err(|error| {
         Error::Data(format!("--max-r2-drop compares with the current model {}: {error}", model.run))
     })?;
+    if let Some(reader) = reader {
+        let (booster, metadata) = (Booster::load(&model.model)?, &model.metadata);
+        let predictions = tokio::task::block_in_place(|| {
+            reader.predict(&booster, &metadata.features, &metadata.spec, metadata.clip)
+        })?;
+        let scores = gate(settings).measure(&data.test.target, &predictions, data.test.weights.as_deref())?;
+        return Ok(Some(Previous { model: model.run.to_string(), r2: scores.r2 }));
+    }
     let names = encoder.input_columns();
     let columns = MemoryColumns::new(table.rows(), table.columns(&names, threads).await?);
     let name = model.run.to_string();

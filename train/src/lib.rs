@@ -2,6 +2,8 @@
 
 pub mod settings;
 
+pub mod plan_memory;
+
 pub mod read;
 
 pub mod features;
@@ -11,6 +13,8 @@ pub mod leaks;
 pub mod encodings;
 
 pub mod fit;
+
+pub mod external;
 
 pub mod evaluate;
 
@@ -35,9 +39,11 @@ use common::{Error, Result};
 use serde_json::json;
 
 use crate::evaluate::Evaluation;
+use crate::external::{Input, Stop};
 use crate::features::Features;
 use crate::fit::FitContext;
 use crate::gate::Verdict;
+use crate::plan_memory::MemoryPlan;
 use crate::publish::{ModelFiles, RunFolder, TrainPlan};
 use crate::read::TrainingData;
 use crate::settings::Settings;
@@ -127,8 +133,15 @@ async fn train(
     *owns_folder = !settings.check;
     let threads = earlier.as_ref().map_or(context.limits.threads.value, |plan| plan.threads);
 
+    let opened = read::open(settings, &spec).await?;
+    let given = fit::given_parameters(settings, &spec)?;
+    let memory = MemoryPlan::new(settings, &spec, &given, &context.limits, &opened).await?;
+    memory.log();
     tracing::info!("reading {}", settings.train_data);
-    let data = Arc::new(read::read(settings, &spec, &context.limits).await?);
+    let stop = Stop { shutdown: context.shutdown.clone(), run_id: context.run_id.clone() };
+    let input = Input::read(settings, &spec, &context.limits, opened, &memory, &stop).await?;
+    let data = Arc::clone(input.all());
+    let reader = input.reader(&spec, &memory, &context.limits, &stop);
     if let Some(plan) = &earlier {
         refuse_other_input(plan, &data, folder)?;
     }
@@ -137,10 +150,10 @@ async fn train(
     log_rows(&data);
     gate::check_test_rows(settings, &data)?;
 
-    let features = features::learn_and_encode(&data, &spec, context.limits.threads.value).await?;
+    let features = features::learn_and_encode(input.learning(), &spec, context.limits.threads.value).await?;
     let quality = quality_score(&data, &features);
     summary.set("data_quality_score", quality);
-    let warnings = leaks::check(settings.strict, &data, &features)?;
+    let warnings = leaks::check(settings.strict, input.learning(), input.shared_ids(), &features)?;
     summary.set("warnings", warnings.len());
     let params = fit::with_constraints(fit::given_parameters(settings, &spec)?, &spec, &features.features)?;
     common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?;
@@ -161,16 +174,29 @@ async fn train(
         telemetry: &context.telemetry,
     };
     let (features, fitted) = tokio::task::block_in_place(|| {
-        let choice = fit::choose(&fit_context, &features, &data.train)?;
-        let features = encodings::apply(features, &choice.variant, &data.train, u64::from(settings.seed));
-        let fitted = fit::fit(&fit_context, choice, &features.features, &features.train, &data.train)?;
-        Ok::<_, Error>((features, fitted))
+        let rows = &input.learning().train;
+        let choice = fit::choose(&fit_context, &features, rows)?;
+        let features = encodings::apply(features, &choice.variant, rows, u64::from(settings.seed));
+        match &reader {
+            Some(reader) => reader.fit(&fit_context, choice, features),
+            None => {
+                let fitted = fit::fit(&fit_context, choice, &features.features, &features.train, rows)?;
+                Ok::<_, Error>((features, fitted))
+            }
+        }
     })?;
     summary.set("rounds", fitted.rounds);
 
     let clip = clip_bounds(&spec, &data);
-    let evaluation = evaluate::evaluate(&gate::gate(settings), &fitted.booster, &features.test, &data.test, clip)?;
-    let judgement = gate::judge(settings, folder.models(), &data, &evaluation, threads).await?;
+    let evaluation = match &reader {
+        Some(reader) => {
+            let predict = || reader.predict(&fitted.booster, &features.features, &spec, clip);
+            let predictions = tokio::task::block_in_place(predict)?;
+            evaluate::of_predictions(&gate::gate(settings), predictions, &data.test)?
+        }
+        None => evaluate::evaluate(&gate::gate(settings), &fitted.booster, &features.test, &data.test, clip)?,
+    };
+    let judgement = gate::judge(settings, folder.models(), &data, &evaluation, reader.as_ref(), threads).await?;
     summary.set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse).set("mae", evaluation.scores.mae);
 
     let metadata = report::metadata(settings, context, &spec, &data, &features, &fitted, clip)?;

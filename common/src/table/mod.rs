@@ -15,8 +15,10 @@ pub mod schema;
 pub mod write;
 
 pub use dataset::{DataObject, Dataset, Format};
-pub use load::LoadableTable;
+pub use load::{LoadableTable, Piece, PieceColumns};
 pub use schema::{ColumnKind, ColumnSchema, TableSchema};
+
+use std::ops::Range;
 
 use polars::prelude::Series;
 
@@ -40,7 +42,7 @@ pub trait ColumnSource: Sync {
 }
 
 /// Columns that are in memory already.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct MemoryColumns {
     rows: usize,
     columns: Vec<Series>,
@@ -52,6 +54,13 @@ impl MemoryColumns {
     #[must_use]
     pub fn new(rows: usize, columns: Vec<Series>) -> Self {
         Self { rows, columns, is_untyped_text: false }
+    }
+
+    /// Some of the rows, without a copy.
+    #[must_use]
+    pub fn narrowed(&self, rows: Range<usize>) -> Self {
+        let columns = self.columns.iter().map(|column| column.slice(rows.start as i64, rows.len())).collect();
+        Self { rows: rows.len(), columns, is_untyped_text: self.is_untyped_text }
     }
 
     /// Columns of a CSV file, all text.

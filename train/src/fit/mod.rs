@@ -124,15 +124,24 @@ pub fn fit(
     matrix: &Array2<f32>,
     rows: &Rows,
 ) -> Result<Fitted> {
-    let params = with_constraints(choice.params, context.spec, features)?;
-    let features = matrix_features(features);
-    common::xgboost::dry_run(&params, &features)?;
+    let params = with_constraints(choice.params.clone(), context.spec, features)?;
+    let named = matrix_features(features);
     let labels = labels(rows);
-    let training = build_matrix(context, &params, &features, &columns(matrix), &labels, rows.weights.as_deref(), None)?;
-    let mut booster = new_booster(context, &params, &[&training])?;
+    let training = build_matrix(context, &params, &named, &columns(matrix), &labels, rows.weights.as_deref(), None)?;
+    fit_to(context, choice, features, &training)
+}
+
+/// Fits a model to a matrix of training rows, as chosen.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_to(context: &FitContext<'_>, choice: Choice, features: &[Feature], training: &DMatrix) -> Result<Fitted> {
+    let params = with_constraints(choice.params, context.spec, features)?;
+    common::xgboost::dry_run(&params, &matrix_features(features))?;
+    let mut booster = new_booster(context, &params, &[training])?;
     let rounds = choice.rounds;
     let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(rounds)));
-    boost(context, &mut booster, &training, rounds, &progress)?;
+    boost(context, &mut booster, training, rounds, &progress)?;
     progress.finish();
     let model = booster.save()?;
     let (learning_curve, metric, trials) = (choice.learning_curve, choice.metric, choice.trials);
