@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "for tests only: what is missing here ends the test")]
 
+pub mod disk;
 pub mod program;
 pub mod random;
 pub mod s3;

@@ -1,5 +1,7 @@
 //! Ways to turn category columns into numbers, and the matrices that they give.
 
+use std::borrow::Cow;
+
 use common::features::encode::target::{LevelValues, TargetRows, cross_fitted, ordinal_values, target_means};
 use common::features::encode::{Feature, Kind};
 use common::features::quality::{FeatureTally, Statistics};
@@ -22,7 +24,7 @@ const MOST_NATIVE_LEVELS: usize = 64;
 const LEAST_ROWS_PER_LEVEL: usize = 3;
 
 /// The columns of the matrix that one category gives: one or more of three.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Encoding {
     /// The level itself, split on by XGBoost.
     native: bool,
@@ -53,10 +55,10 @@ impl Encoding {
 type OpenEncoding = Box<dyn Fn(usize) -> Encoding>;
 
 /// An encoding for every feature of a table; `None` for those that are no categories.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Variant {
     /// What it is called in logs and `metrics.json`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// One for each feature.
     pub encodings: Vec<Option<Encoding>>,
 }
@@ -81,7 +83,7 @@ impl Variant {
             (Kind::Category { levels }, ColumnEncoding::Auto) => Some(open(levels.len())),
             _ => None,
         };
-        Self { name, encodings: features.iter().map(encoding).collect() }
+        Self { name: name.into(), encodings: features.iter().map(encoding).collect() }
     }
 
     /// Every way that is worth a trial, each once, the most promising first: time may not suffice for all. With a single one there is nothing to choose.
@@ -107,7 +109,7 @@ impl Variant {
             };
             let variant = Self::of(name, features, spec, open);
             if variant.encodings.iter().all(Option::is_none) {
-                return vec![Self { name: "no categories", ..variant }];
+                return vec![Self { name: "no categories".into(), ..variant }];
             }
             if !variants.iter().any(|known| known.encodings == variant.encodings) {
                 variants.push(variant);

@@ -3,14 +3,14 @@
 //! Every feature is read piece by piece, a row group at a time, and its numbers go straight to their place in the matrix:
 //! no column is ever whole in memory but there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::features::encode::values::as_levels;
 use common::features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, learn_number};
 use common::features::plan::{PlannedFeature, Source, plan};
-use common::features::quality::{FeatureTally, Statistics};
+use common::features::quality::{FeatureTally, Statistics, data_quality_score};
 use common::features::spec::Spec;
 use common::table::{ColumnSource, LoadableTable, MemoryColumns, PieceColumns};
 use common::{Error, Result};
@@ -36,6 +36,20 @@ pub struct Features {
     pub test: Array2<f32>,
     /// What the cells of all rows were like.
     pub tallies: Vec<FeatureTally>,
+}
+
+impl Features {
+    /// The share of rows that count times what their cells are like; derived features repeat cells of others.
+    #[must_use]
+    pub fn quality_score(&self, data: &TrainingData) -> f64 {
+        let accepted = data.rows_read() - data.dropped.total();
+        // A date that is also counted from `as_of` is one column with two features.
+        let mut seen = HashSet::new();
+        let of_columns = self.features.iter().zip(&self.tallies);
+        let of_columns =
+            of_columns.filter(|(feature, _)| feature.source_column().is_some_and(|column| seen.insert(column)));
+        data_quality_score(accepted, data.rows_read(), of_columns.map(|(_, tally)| tally), false)
+    }
 }
 
 /// What was learnt of one feature.

@@ -14,7 +14,7 @@ use common::table::parquet::{ParquetFile, RowGroupSize};
 use common::table::{ColumnKind, ColumnSchema, Dataset};
 use common::xgboost::Params;
 use common::{Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::read::Opened;
 use crate::settings::Settings;
@@ -59,15 +59,27 @@ const SAMPLE_MOST: u64 = 400_000;
 const SAMPLE_LEAST: u64 = 20_000;
 
 /// How a run trains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Every row is in memory, as numbers.
+    #[default]
     InMemory,
     /// XGBoost's bins are in memory; rows are read and encoded in batches.
     Batches,
     /// XGBoost's bins lie on the scratch disk.
     External,
+}
+
+/// What of the plan bears on the model: a run that goes on with another limit keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reading {
+    /// How the run trains.
+    pub mode: Mode,
+    /// Most rows of a batch; 0 where all rows are in memory.
+    pub batch_rows: usize,
+    /// Rows that a model is chosen on; 0 where all rows are in memory.
+    pub sample_rows: usize,
 }
 
 /// The plan, in bytes unless a name says otherwise.
@@ -119,7 +131,7 @@ struct Shape {
 }
 
 impl MemoryPlan {
-    /// The plan of a run.
+    /// The plan of a run; of one that goes on, with what it `began` with.
     ///
     /// # Errors
     /// [`Error::Resources`] where the container may use less memory than the run needs in any way, or the scratch disk has
@@ -130,9 +142,14 @@ impl MemoryPlan {
         params: &Params,
         limits: &Limits,
         opened: &Opened,
+        began: Option<Reading>,
     ) -> Result<Self> {
         let shape = Shape::of(settings, spec, params, limits, opened).await?;
-        let plan = Self::of_shape(&shape, limits.memory_bytes.value);
+        let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
+        if let Some(Reading { mode, batch_rows, sample_rows }) = began.filter(|began| began.mode != Mode::InMemory) {
+            let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
+            plan = Self { mode, batch_rows, sample_rows, scratch_bytes, ..plan };
+        }
         plan.check(&shape, opened, &scratch())?;
         Ok(plan)
     }
@@ -202,6 +219,15 @@ impl MemoryPlan {
             )));
         }
         Ok(())
+    }
+
+    /// What of it bears on the model.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        match self.mode {
+            Mode::InMemory => Reading::default(),
+            mode => Reading { mode, batch_rows: self.batch_rows, sample_rows: self.sample_rows },
+        }
     }
 
     /// Says in the log what the run will take, and how it trains.

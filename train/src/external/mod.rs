@@ -12,6 +12,7 @@ mod rows;
 
 use std::sync::Arc;
 
+use common::evaluation::Gate;
 use common::features::clip::final_prediction;
 use common::features::encode::Feature;
 use common::features::spec::Spec;
@@ -23,15 +24,19 @@ use ndarray::{Array2, ShapeBuilder};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use self::batches::{Batches, Job, Side};
+use self::batches::{Batches, EncodedBatch, Job, Side};
 use self::encoded::MatrixColumns;
 use self::rows::scan;
 use crate::encodings::Variant;
+use crate::evaluate::{Evaluation, of_predictions};
 use crate::features::Features;
 use crate::fit::{Choice, FitContext, Fitted, fit_to, matrix_features, with_constraints};
 use crate::plan_memory::{MemoryPlan, Mode, scratch};
 use crate::read::{Opened, Rows, TrainingData, check_rows, check_same_columns, fingerprint_of, id_and_target};
 use crate::settings::Settings;
+
+/// Held-out rows that the model is explained on come from so many of them.
+const KEPT_TEST_ROWS: usize = 20_000;
 
 /// What may end a run while its rows are read.
 #[derive(Debug, Clone)]
@@ -113,12 +118,12 @@ impl Input {
         &'a self,
         spec: &'a Spec,
         plan: &'a MemoryPlan,
-        limits: &Limits,
+        threads: usize,
         stop: &Stop,
     ) -> Option<Reader<'a>> {
         match self {
             Self::InMemory(_) => None,
-            Self::Batches(data) => Some(Reader::new(data, spec, plan, limits, stop.clone())),
+            Self::Batches(data) => Some(Reader::new(data, spec, plan, threads, stop.clone())),
         }
     }
 }
@@ -208,8 +213,8 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader of the rows of a run. Called on the runtime that reads them.
     #[must_use]
-    pub fn new(data: &'a BatchData, spec: &'a Spec, plan: &'a MemoryPlan, limits: &Limits, stop: Stop) -> Self {
-        Self { data, spec, plan, threads: limits.threads.value, stop, runtime: Handle::current() }
+    pub fn new(data: &'a BatchData, spec: &'a Spec, plan: &'a MemoryPlan, threads: usize, stop: Stop) -> Self {
+        Self { data, spec, plan, threads, stop, runtime: Handle::current() }
     }
 
     /// The matrix of all training rows. `features` were learnt from the sample and encoded as `variant` says; means of the
@@ -252,6 +257,30 @@ impl<'a> Reader<'a> {
         Ok((features, fitted))
     }
 
+    /// Predicts the held-out rows as `predict` will, and compares with their targets. Of their matrix `features` get as
+    /// many rows as explaining the model takes.
+    ///
+    /// # Errors
+    /// As [`Reader::predict`] and [`crate::evaluate::evaluate`].
+    pub fn evaluate(
+        &self,
+        gate: &Gate,
+        booster: &Booster,
+        features: &mut Features,
+        clip: Option<(f64, f64)>,
+    ) -> Result<Evaluation> {
+        let mut kept = Vec::new();
+        let predictions = self.predict_each(booster, &features.features, self.spec, clip, |batch| {
+            if kept.is_empty() {
+                kept = batch.cells.iter().map(|cells| cells[..cells.len().min(KEPT_TEST_ROWS)].to_vec()).collect();
+            }
+        })?;
+        let rows = kept.first().map_or(0, Vec::len);
+        let matrix = Array2::from_shape_vec((rows, features.features.len()).f(), kept.concat());
+        features.test = matrix.map_err(|error| Error::Defect(error.to_string()))?;
+        of_predictions(gate, predictions, &self.data.all.test)
+    }
+
     /// The predictions of the held-out rows by a model of these features, as `predict` would write them. For a thread that
     /// may block.
     ///
@@ -264,10 +293,22 @@ impl<'a> Reader<'a> {
         spec: &Spec,
         clip: Option<(f64, f64)>,
     ) -> Result<Vec<f64>> {
+        self.predict_each(booster, features, spec, clip, |_| {})
+    }
+
+    fn predict_each(
+        &self,
+        booster: &Booster,
+        features: &[Feature],
+        spec: &Spec,
+        clip: Option<(f64, f64)>,
+        mut look: impl FnMut(&EncodedBatch),
+    ) -> Result<Vec<f64>> {
         let columns = MatrixColumns::of(features, spec)?;
         let mut batches = Batches::new(self.job(columns, Side::HeldOut));
         let mut predictions = Vec::with_capacity(self.data.all.test.len());
         while let Some(batch) = batches.advance()? {
+            look(batch);
             let columns: Vec<Column<'_>> = batch.cells.iter().map(|cells| Column::from(cells.as_slice())).collect();
             let of_batch = booster.predict_columns(&columns, 0..0)?;
             predictions.extend(of_batch.into_iter().map(|value| final_prediction(value, clip)));

@@ -1,5 +1,6 @@
 //! Step 3: boosting. How to learn is chosen on rows taken from the training rows, then the model is fitted to all of them.
 
+mod boost;
 mod candidates;
 mod folds;
 pub mod search;
@@ -8,15 +9,17 @@ mod trial;
 use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
 use common::run::{RunId, Shutdown};
-use common::telemetry::{Progress, Telemetry, Unit};
+use common::telemetry::{Telemetry, Unit};
 use common::xgboost::{
     Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions,
 };
 use common::{Error, Result};
 use ndarray::{Array2, Axis};
 
+use self::boost::{Boosted, boost};
 pub use self::search::{Choice, TrialReport, choose};
 pub use self::trial::End;
+use crate::checkpoint::Checkpoint;
 use crate::encodings::EncodedColumn;
 use crate::features::Features;
 use crate::read::Rows;
@@ -44,6 +47,8 @@ pub struct Fitted {
     pub metric: Option<String>,
     /// Every trial of the search that chose parameters and rounds.
     pub trials: Vec<TrialReport>,
+    /// The round after which this attempt took up boosting, if an earlier one had begun it.
+    pub resumed_from: Option<u32>,
 }
 
 /// What fitting needs of the run.
@@ -60,6 +65,8 @@ pub struct FitContext<'a> {
     pub run_id: &'a RunId,
     /// Where progress is shown.
     pub telemetry: &'a Telemetry,
+    /// What an earlier attempt left, and where this one leaves what it did.
+    pub checkpoint: &'a Checkpoint,
 }
 
 /// The parameters that the spec and, above it, the settings name.
@@ -113,6 +120,22 @@ pub fn matrix_features(features: &[Feature]) -> Vec<MatrixFeature> {
     features.iter().map(named).collect()
 }
 
+/// What was chosen when the run came here first, so that a run that goes on learns as it would have; chosen now if it is
+/// here for the first time.
+///
+/// # Errors
+/// As [`choose`]; storage errors as they are.
+pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<Choice> {
+    let fits = |choice: &Choice| choice.variant.encodings.len() == base.features.len();
+    if let Some(choice) = context.checkpoint.earlier_choice()?.filter(fits) {
+        tracing::info!("how to learn was chosen before");
+        return Ok(choice);
+    }
+    let choice = choose(context, base, rows)?;
+    // What was not searched for comes out the same whenever it is asked for.
+    if choice.trials.is_empty() { Ok(choice) } else { context.checkpoint.settle(choice) }
+}
+
 /// Fits a model to the training rows, as chosen.
 ///
 /// # Errors
@@ -138,29 +161,15 @@ pub fn fit(
 pub fn fit_to(context: &FitContext<'_>, choice: Choice, features: &[Feature], training: &DMatrix) -> Result<Fitted> {
     let params = with_constraints(choice.params, context.spec, features)?;
     common::xgboost::dry_run(&params, &matrix_features(features))?;
-    let mut booster = new_booster(context, &params, &[training])?;
     let rounds = choice.rounds;
     let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(rounds)));
-    boost(context, &mut booster, training, rounds, &progress)?;
+    let made_from = (&choice.variant.encodings, &params, rounds);
+    let boosted = boost(context, "boosting-0", &made_from, &params, training, rounds, &progress)?;
+    let Boosted { mut booster, resumed_from } = boosted;
     progress.finish();
     let model = booster.save()?;
     let (learning_curve, metric, trials) = (choice.learning_curve, choice.metric, choice.trials);
-    Ok(Fitted { booster, model, params, rounds, learning_curve, metric, trials })
-}
-
-fn boost(
-    context: &FitContext<'_>,
-    booster: &mut Booster,
-    training: &DMatrix,
-    rounds: u32,
-    progress: &Progress,
-) -> Result<()> {
-    for round in 0..rounds {
-        context.shutdown.check(context.run_id)?;
-        booster.update(round, training)?;
-        progress.advance(1);
-    }
-    Ok(())
+    Ok(Fitted { booster, model, params, rounds, learning_curve, metric, trials, resumed_from })
 }
 
 fn labels(rows: &Rows) -> Vec<f32> {

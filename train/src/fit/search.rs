@@ -5,6 +5,7 @@
 //! What a stage may cost is counted in cells gone through, not in seconds, so that the same rows, settings and threads
 //! give the same choice whatever else the machine does; the clock only ends a search that takes far longer than planned.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,7 @@ struct Shares {
 }
 
 /// What was chosen.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Choice {
     /// How categories are encoded.
     pub variant: Variant,
@@ -71,6 +72,7 @@ pub struct Choice {
     /// Boosting rounds.
     pub rounds: u32,
     /// The metric of the rows that judge after each round of the winner; empty where rounds were given.
+    #[serde(deserialize_with = "null_as_nan")]
     pub learning_curve: Vec<f64>,
     /// What the curve shows, such as `rmse`.
     pub metric: Option<String>,
@@ -79,12 +81,12 @@ pub struct Choice {
 }
 
 /// A trial, for `metrics.json`.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct TrialReport {
     /// What it was for: `encoding`, `parameters`, `race` or `rounds`.
-    pub stage: &'static str,
+    pub stage: Cow<'static, str>,
     /// Its encoding of categories.
-    pub encoding: &'static str,
+    pub encoding: Cow<'static, str>,
     /// Its parameters.
     pub params: BTreeMap<String, String>,
     /// Rows that it learnt from or was judged on.
@@ -125,6 +127,12 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     let variants =
         if counts_columns { vec![native] } else { Variant::candidates(&base.features, context.spec, rows.len()) };
     Search::new(context, base, rows, is_open).choose(variants, &candidates)
+}
+
+/// JSON has no numbers that are not finite.
+fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    let numbers = <Vec<Option<f64>> as serde::Deserialize>::deserialize(deserializer)?;
+    Ok(numbers.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
 }
 
 fn unsearched(variant: Variant, params: Params, rounds: u32) -> Choice {
@@ -338,8 +346,8 @@ impl<'a> Search<'a> {
         let limits = Limits { rounds, patience, rival, deadline: self.deadline(stage) };
         let outcome = run(self.context, matrices, &constrained, &limits, &self.progress)?;
         let report = TrialReport {
-            stage,
-            encoding: variant.name,
+            stage: stage.into(),
+            encoding: variant.name.clone(),
             params: named(params),
             rows: sample.len(),
             folds: matrices.folds.len(),
@@ -349,7 +357,7 @@ impl<'a> Search<'a> {
             end: outcome.end,
             seconds: started.elapsed().as_secs_f64(),
         };
-        tracing::info!(stage, encoding = variant.name, value = report.value, rounds = report.rounds, "trial");
+        tracing::info!(stage, encoding = %variant.name, value = report.value, rounds = report.rounds, "trial");
         self.trials.push(report);
         Ok(outcome)
     }
@@ -433,7 +441,11 @@ mod tests {
     fn contestant(name: &'static str, depth: &str, value: f64) -> Contestant {
         let params = Params::parse([("max_depth", depth)]).unwrap();
         let encodings = vec![Some(if name == "target" { Encoding::TARGET } else { Encoding::ORDINAL })];
-        Contestant { variant: Variant { name, encodings }, params, outcome: Outcome { value, ..Outcome::untried() } }
+        Contestant {
+            variant: Variant { name: name.into(), encodings },
+            params,
+            outcome: Outcome { value, ..Outcome::untried() },
+        }
     }
 
     #[test]
@@ -445,8 +457,9 @@ mod tests {
             contestant("ordinal", "6", 1.3),
             contestant("ordinal", "9", 1.4),
         ];
+        let raced = racers(ranking);
         let racers: Vec<(&str, u32)> =
-            racers(ranking).iter().map(|racer| (racer.variant.name, depth(&racer.params))).collect();
+            raced.iter().map(|racer| (racer.variant.name.as_ref(), depth(&racer.params))).collect();
         assert_eq!(racers, [("ordinal", 4), ("ordinal", 3), ("ordinal", 9), ("target", 4)]);
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Limits<'a> {
 }
 
 /// Why a trial ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// No better round came for too long.

@@ -32,6 +32,7 @@ impl LevelCounts {
         let level_counts: Vec<u64> = kept.iter().map(|(_, count)| *count).collect();
         let not_kept = self.rows - self.missing - counted;
         let statistics = Statistics::of_levels(self.rows, self.missing, not_kept, &level_counts);
+        let statistics = Statistics { distinct: Some(self.counts.len() as u64), ..statistics };
         Learnt { levels: kept.into_iter().map(|(level, _)| level.to_owned()).collect(), statistics }
     }
 }
