@@ -157,11 +157,13 @@ impl MemoryPlan {
     fn of_shape(shape: &Shape, limit_bytes: u64) -> Self {
         let usable = (limit_bytes as f64 * USABLE) as u64;
         let in_memory_bytes = shape.in_memory();
-        let batch_rows = (BATCH_WANTED / (CELL * shape.width.max(1))).clamp(4096, 1 << 18);
+        let batch_rows = (BATCH_WANTED / (CELL * shape.width.max(1))).min(shape.rows()).clamp(4096, 1 << 18);
         let (batches, external) = (shape.in_batches(batch_rows, false), shape.in_batches(batch_rows, true));
         let can_batch = shape.is_binned && !shape.is_csv;
+        // Of a small table batches and pages take more than all its rows.
+        let is_small = external.peak() >= in_memory_bytes;
         let (mode, fixed) = match () {
-            () if in_memory_bytes <= usable || !can_batch => (Mode::InMemory, in_memory_bytes),
+            () if in_memory_bytes <= usable || is_small || !can_batch => (Mode::InMemory, in_memory_bytes),
             () if batches.peak() <= usable => (Mode::Batches, batches.peak()),
             () => (Mode::External, external.peak()),
         };
@@ -194,7 +196,10 @@ impl MemoryPlan {
         if self.total_bytes > (self.limit_bytes as f64 * USABLE) as u64 {
             let (why, how) = match self.mode {
                 Mode::InMemory if shape.is_csv => (", all of it at once since it is CSV", ", or write it as Parquet"),
-                Mode::InMemory => (", all of it at once for this tree_method", ", or use tree_method=hist"),
+                Mode::InMemory if !shape.is_binned => {
+                    (", all of it at once for this tree_method", ", or use tree_method=hist")
+                }
+                Mode::InMemory => ("", ""),
                 _ => (", even with its bins on disk", ""),
             };
             return Err(Error::Resources(format!(
