@@ -1,4 +1,4 @@
-//! Step 1: the model, verified byte by byte and by its golden rows.
+//! Step 2: the model, verified byte by byte and by its golden rows.
 
 use std::sync::{Arc, Mutex};
 

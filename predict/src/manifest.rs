@@ -1,4 +1,4 @@
-//! Step 5: what the run was asked, and what it did: plan first, manifest after the parts, the pointer last.
+//! The records of a run: what it was asked, and what it did: plan first, manifest after the parts, the pointer last.
 
 use std::sync::Arc;
 
@@ -237,8 +237,8 @@ impl Totals {
     /// Share of good rows and cells.
     #[must_use]
     pub fn data_quality_score(&self, model: &Model) -> f64 {
-        let of_columns = model.metadata.features.iter().zip(&self.tallies).filter(|(feature, _)| feature.sql.is_none());
-        data_quality_score(self.rows_predicted(), self.rows_read, of_columns.map(|(_, tally)| tally), true)
+        let features = model.metadata.features.iter().zip(&self.tallies);
+        data_quality_score(self.rows_predicted(), self.rows_read, features, true)
     }
 
     /// Quality and drift of each feature.

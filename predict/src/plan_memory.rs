@@ -4,16 +4,17 @@
 //! What the limit leaves beyond them goes into fetching ahead, so a larger task is faster and a small one still works.
 
 use common::run::Limits;
-use common::table::parquet::{ParquetFile, RowGroupSize};
-use common::table::{ColumnKind, Dataset};
+use common::run::usage::free_disk;
+use common::table::parquet::{ParquetFile, PieceOverhead, RowGroupSize};
+use common::table::{ColumnKind, DataObject, Dataset, Format};
 use common::{Error, Result};
 use serde::Serialize;
 
-use crate::PARTS_IN_FLIGHT;
+use crate::ids::{IdScratch, SeenIds, is_whole};
 use crate::load::{Engine, Model};
-use crate::read::{PART_ROWS, largest_part_rows};
+use crate::read::{PART_ROWS, Pieces, largest_part_rows};
+use crate::score_parts::PARTS_IN_FLIGHT;
 use crate::settings::{Duplicates, Settings};
-use crate::write::ids::SeenIds;
 
 const MIB: u64 = 1024 * 1024;
 /// Program, XGBoost's library, threads and runtime: 75 MiB measured.
@@ -34,28 +35,44 @@ const BATCH_ROWS_MOST: usize = 1 << 18;
 const BATCH_ROWS_LEAST: usize = 1 << 14;
 /// The share of the limit that is planned with; the rest is the allocator's and the kernel's.
 const USABLE: f64 = 0.9;
+/// How much smaller gzip can make anything: <https://zlib.net/zlib_tech.html>.
+const DEFLATE_MOST: u64 = 1032;
 /// A text value with its view, where nothing tells how long texts are.
 const TEXT_BYTES: u64 = 48;
+
+/// Row groups of fewer fetched bytes are fetched whole in any case: pieces of them would be hardly smaller.
+const WHOLE_AT_LEAST: u64 = 16 * MIB;
+/// Fewest rows of a piece: pages are decompressed once for every piece that they are in.
+const PIECE_ROWS_LEAST: usize = 1 << 14;
+/// The share of the limit that ids may take before they go to disk, however much is left.
+const IDS_MOST_OF_LIMIT: u64 = 4;
+/// What ids may take in any case where it is left.
+const IDS_AT_LEAST: u64 = 256 * MIB;
 
 /// The plan, in bytes unless a name says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemoryPlan {
     /// What a run of any size takes: the program, the model and the list of objects.
     pub base_bytes: u64,
-    /// The ids that were scored, to find repeated ones; not known for CSV, where they are counted as they come.
+    /// What finding repeated ids takes; of CSV, whose rows are not known before they are read, the most that it may take.
     pub id_bytes: u64,
+    /// Bytes of scratch disk that finding repeated ids takes; 0 where the memory holds them.
+    pub id_scratch_bytes: u64,
     /// Rows being decoded and scored.
     pub batch_bytes: u64,
     /// Parts being collected, encoded and uploaded.
     pub part_bytes: u64,
     /// Fetched bytes that wait or are being decoded.
     pub fetch_bytes: u64,
-    /// All of these.
+    /// All of these but the disk.
     pub total_bytes: u64,
     /// What the container may use.
     pub limit_bytes: u64,
     /// Most rows of a batch.
     pub batch_rows: usize,
+    /// How row groups are read that are too large to be held.
+    #[serde(skip)]
+    pub pieces: Pieces,
 }
 
 /// What a row takes on its way.
@@ -67,42 +84,89 @@ struct RowBytes {
     output: u64,
 }
 
+/// How finding repeated ids is planned.
+#[derive(Debug, Clone, Copy, Default)]
+struct IdBytes {
+    memory: u64,
+    scratch: u64,
+}
+
+/// What fetching is planned to take.
+#[derive(Debug, Clone, Copy)]
+struct Fetching {
+    batch_rows: usize,
+    batch_bytes: u64,
+    fetch_bytes: u64,
+    pieces: Pieces,
+}
+
 impl MemoryPlan {
-    /// The plan of a run.
+    /// The plan of a run that reads `columns`. Where row groups are large, headers of a few pages are read.
     ///
     /// # Errors
-    /// [`Error::Resources`] where the container may use less than the run needs.
-    pub fn new(settings: &Settings, limits: &Limits, dataset: &Dataset, model: &Model) -> Result<Self> {
+    /// [`Error::Resources`] where the container may use less than the run needs; storage errors as they are.
+    pub async fn new(
+        settings: &Settings,
+        limits: &Limits,
+        dataset: &Dataset,
+        model: &Model,
+        columns: &[String],
+    ) -> Result<Self> {
+        let overhead = overhead_of_pieces(dataset, columns).await?;
+        let plan = Self::with_overhead(settings, limits, dataset, model, overhead);
+        if plan.total_bytes > usable(limits) { Err(plan.too_much(dataset)) } else { plan.check_scratch() }
+    }
+
+    fn with_overhead(
+        settings: &Settings,
+        limits: &Limits,
+        dataset: &Dataset,
+        model: &Model,
+        overhead: PieceOverhead,
+    ) -> Self {
         let row = RowBytes { features: engine_row_bytes(model), output: output_row_bytes(settings, dataset, model) };
         let threads = limits.threads.value;
-        let batch_rows = settings.batch_rows.map_or_else(|| batch_rows(row, dataset, threads), |rows| rows.0);
         let base_bytes = BASE + model.bytes * MODEL_FACTOR + listing_bytes(dataset);
-        let id_bytes = id_bytes(settings, dataset, model);
-        let batch_bytes = batch_bytes(dataset, batch_rows, row, threads);
         let part_bytes = part_bytes(dataset, row);
-        let limit_bytes = limits.memory_bytes.value;
-        let usable = (limit_bytes as f64 * USABLE) as u64;
-        let fixed = base_bytes + id_bytes + batch_bytes + part_bytes;
-        let largest = row_groups(dataset).map(|group| group.fetched_bytes).max().unwrap_or(0);
-        let all: u64 = row_groups(dataset).map(|group| group.fetched_bytes).sum();
-        let fetch_bytes = FETCH_WANTED.min(usable.saturating_sub(fixed)).min(all).max(largest);
-        let total_bytes = fixed + fetch_bytes;
-        let plan =
-            Self { base_bytes, id_bytes, batch_bytes, part_bytes, fetch_bytes, total_bytes, limit_bytes, batch_rows };
-        if total_bytes > usable { Err(plan.too_much(dataset)) } else { Ok(plan) }
+        let rows = settings.batch_rows.map_or_else(|| batch_rows(row, dataset, threads), |rows| rows.0);
+        let fetching = |available: u64| fetching(dataset, row, threads, rows, overhead, available);
+        let left = usable(limits).saturating_sub(base_bytes + part_bytes);
+        // Ids get what the smallest way of reading leaves.
+        let least = fetching(0);
+        let ids =
+            id_bytes(settings, dataset, model, limits, left.saturating_sub(least.batch_bytes + least.fetch_bytes));
+        let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } = fetching(left.saturating_sub(ids.memory));
+        Self {
+            base_bytes,
+            id_bytes: ids.memory,
+            id_scratch_bytes: ids.scratch,
+            batch_bytes,
+            part_bytes,
+            fetch_bytes,
+            total_bytes: base_bytes + ids.memory + batch_bytes + part_bytes + fetch_bytes,
+            limit_bytes: limits.memory_bytes.value,
+            batch_rows,
+            pieces,
+        }
+    }
+
+    /// Whether the repeated ids are found on disk before anything is scored.
+    #[must_use]
+    pub fn ids_on_disk(&self) -> bool {
+        self.id_scratch_bytes > 0
     }
 
     fn too_much(&self, dataset: &Dataset) -> Error {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
         let needed = (self.total_bytes as f64 / USABLE) as u64;
         let remedy = if self.fetch_bytes >= self.id_bytes {
-            "or write smaller row groups"
+            "or write smaller row groups or pages"
         } else {
             "or split the input, or skip the check for repeated ids with --duplicates (DUPLICATES) allow"
         };
         Error::Resources(format!(
-            "{}: scoring it takes {} MiB of memory ({} MiB for a row group at a time, {} MiB to find repeated ids, {} MiB \
-             for all else), but there are {} MiB: give the task at least {} MiB, {remedy}",
+            "{}: scoring it takes {} MiB of memory ({} MiB for the rows that are read at a time, {} MiB to find repeated \
+             ids, {} MiB for all else), but there are {} MiB: give the task at least {} MiB, {remedy}",
             dataset.location,
             mib(self.total_bytes),
             mib(self.fetch_bytes),
@@ -113,11 +177,29 @@ impl MemoryPlan {
         ))
     }
 
+    /// Refuses a disk that has not the room that ids need.
+    fn check_scratch(self) -> Result<Self> {
+        let folder = std::env::temp_dir();
+        match free_disk(&folder) {
+            Ok(free) if free < self.id_scratch_bytes => Err(Error::Resources(format!(
+                "finding repeated ids takes {} MiB of disk in {}, which has {} MiB left: give the task more disk or {} MiB \
+                 of memory, set TMPDIR to another folder, or skip the check with --duplicates (DUPLICATES) allow",
+                self.id_scratch_bytes.div_ceil(MIB),
+                folder.display(),
+                free / MIB,
+                (self.total_bytes + self.id_scratch_bytes).div_ceil(MIB)
+            ))),
+            // What is not known may suffice: writing will tell.
+            Ok(_) | Err(_) => Ok(self),
+        }
+    }
+
     /// Says in the log what the run will take.
     pub fn log(&self) {
         tracing::info!(
             total_bytes = self.total_bytes,
             id_bytes = self.id_bytes,
+            id_scratch_bytes = self.id_scratch_bytes,
             fetch_bytes = self.fetch_bytes,
             batch_rows = self.batch_rows,
             limit_bytes = self.limit_bytes,
@@ -126,6 +208,10 @@ impl MemoryPlan {
             self.limit_bytes / MIB
         );
     }
+}
+
+fn usable(limits: &Limits) -> u64 {
+    (limits.memory_bytes.value as f64 * USABLE) as u64
 }
 
 fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
@@ -146,12 +232,33 @@ fn engine_row_bytes(model: &Model) -> u64 {
     }
 }
 
-fn id_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u64 {
-    let rows = dataset.row_count().unwrap_or(0);
-    match settings.duplicates {
-        Duplicates::Allow => 0,
-        Duplicates::Reject => SeenIds::bytes(rows, column_bytes(dataset, &model.metadata.id) == 8),
+/// In memory where `left` and the budget allow; else on disk.
+fn id_bytes(settings: &Settings, dataset: &Dataset, model: &Model, limits: &Limits, left: u64) -> IdBytes {
+    if settings.duplicates == Duplicates::Allow {
+        return IdBytes::default();
     }
+    let most = left.min(IDS_AT_LEAST.max(limits.memory_bytes.value / IDS_MOST_OF_LIMIT));
+    let Some(rows) = dataset.row_count() else {
+        // Twice as much while the table grows, and never less than doing without it takes.
+        let memory = most.min(3 * SeenIds::bytes(csv_rows_most(dataset), false)).max(IdScratch::memory_bytes(0, false));
+        return IdBytes { memory, scratch: 0 };
+    };
+    let whole = dataset.schema.get(&model.metadata.id).is_some_and(|column| is_whole(&column.dtype));
+    let memory = SeenIds::bytes(rows, whole);
+    if memory <= most {
+        return IdBytes { memory, scratch: 0 };
+    }
+    IdBytes { memory: IdScratch::memory_bytes(rows, whole), scratch: IdScratch::disk_bytes(rows, whole) }
+}
+
+/// The most rows that CSV can have: a row has at least as many bytes as columns.
+fn csv_rows_most(dataset: &Dataset) -> u64 {
+    let bytes = |object: &DataObject| match object.format {
+        Format::CsvGz => object.meta.size.saturating_mul(DEFLATE_MOST),
+        Format::Csv | Format::Parquet => object.meta.size,
+    };
+    let all = dataset.objects.iter().map(bytes).fold(0, u64::saturating_add);
+    all / dataset.schema.columns().len().max(1) as u64
 }
 
 /// Bytes of a decoded value of a column.
@@ -175,15 +282,75 @@ fn batch_rows(row: RowBytes, dataset: &Dataset, threads: usize) -> usize {
     by_bytes.min(share.unwrap_or(usize::MAX).max(BATCH_ROWS_LEAST)).clamp(1024, BATCH_ROWS_MOST)
 }
 
+/// What pieces of the largest row group would take; its first pages stand for those of all.
+async fn overhead_of_pieces(dataset: &Dataset, columns: &[String]) -> Result<PieceOverhead> {
+    let groups = dataset.objects.iter().flat_map(|object| {
+        let of_file =
+            |file: &'_ ParquetFile| file.row_groups().iter().map(|group| group.fetched_bytes).enumerate().collect();
+        let groups: Vec<(usize, u64)> = object.parquet.as_ref().map(of_file).unwrap_or_default();
+        groups.into_iter().map(move |(group, bytes)| (bytes, group, object))
+    });
+    match groups.max_by_key(|(bytes, ..)| *bytes) {
+        Some((bytes, group, object)) if bytes > WHOLE_AT_LEAST => {
+            let Some(file) = &object.parquet else { return Ok(PieceOverhead::default()) };
+            file.piece_overhead(dataset.store.as_ref(), &object.meta, group, columns).await
+        }
+        _ => Ok(PieceOverhead::default()),
+    }
+}
+
+/// How to read with `available` bytes for batches and fetching: row groups whole where the largest fits, else in pieces of
+/// as many rows as fit.
+fn fetching(
+    dataset: &Dataset,
+    row: RowBytes,
+    threads: usize,
+    batch_rows: usize,
+    overhead: PieceOverhead,
+    available: u64,
+) -> Fetching {
+    let largest = row_groups(dataset).map(|group| group.fetched_bytes).max().unwrap_or(0);
+    let all: u64 = row_groups(dataset).map(|group| group.fetched_bytes).sum();
+    let whole_bytes = batch_bytes(dataset, batch_rows, row, threads, 0);
+    let left = available.saturating_sub(whole_bytes);
+    let fetch_bytes = FETCH_WANTED.min(left).min(all).max(largest.min(WHOLE_AT_LEAST));
+    let whole = Pieces { whole_most: fetch_bytes, rows: batch_rows, overhead_bytes: overhead.bytes };
+    if largest <= fetch_bytes {
+        return Fetching { batch_rows, batch_bytes: whole_bytes, fetch_bytes, pieces: whole };
+    }
+    let mut rows = batch_rows;
+    loop {
+        let batch_bytes = batch_bytes(dataset, rows, row, threads, overhead.page_bytes);
+        let of_rows = |group: &RowGroupSize| group.bytes_of(rows.min(group.rows));
+        let piece = row_groups(dataset).map(of_rows).max().unwrap_or(0) + overhead.bytes;
+        let left = available.saturating_sub(batch_bytes);
+        if piece <= left || rows <= PIECE_ROWS_LEAST {
+            // One being scored and one being fetched, where there is room for both.
+            let fetch_bytes = FETCH_WANTED.max(2 * piece).min(left).max(piece);
+            let pieces = Pieces { whole_most: FETCH_WANTED.min(fetch_bytes), rows, overhead_bytes: overhead.bytes };
+            return Fetching { batch_rows: rows, batch_bytes, fetch_bytes, pieces };
+        }
+        rows = (rows / 2).max(PIECE_ROWS_LEAST);
+    }
+}
+
 /// One batch per thread and one that waits: its codes, keys and output, and one column being decoded.
-fn batch_bytes(dataset: &Dataset, batch_rows: usize, row: RowBytes, threads: usize) -> u64 {
+fn batch_bytes(dataset: &Dataset, batch_rows: usize, row: RowBytes, threads: usize, page_bytes: u64) -> u64 {
     let largest = row_groups(dataset).map(|group| group.rows).max().unwrap_or(batch_rows);
     let rows = batch_rows.min(largest) as u64;
-    // A page as compressed, decompressed and decoded; no page has more bytes than its column.
-    let column = row_groups(dataset).map(|group| group.column_bytes).max().unwrap_or(rows * TEXT_BYTES);
-    let decoding = 3 * column.min(rows * TEXT_BYTES + 4 * MIB);
     let cells = if dataset.is_csv() { dataset.schema.columns().len() as u64 * TEXT_BYTES * 2 } else { 0 };
+    let decoding = decoding_bytes(dataset, rows, page_bytes);
     (threads as u64 + 1) * (rows * (row.features + row.output + 16 + 4 + 8 + cells) + decoding)
+}
+
+/// A column being decoded: a page of it, its values, and them once more in another type.
+fn decoding_bytes(dataset: &Dataset, rows: u64, page_bytes: u64) -> u64 {
+    let value_bytes = |group: &RowGroupSize| group.column_bytes.div_ceil(group.rows.max(1) as u64);
+    let value = row_groups(dataset).map(value_bytes).max().unwrap_or(TEXT_BYTES).max(8);
+    let column = row_groups(dataset).map(|group| group.column_bytes).max().unwrap_or(0);
+    // A text is a view of 16 bytes besides its own; of repeated texts the file has fewer bytes than the column in memory.
+    let values = rows * (value + 16);
+    2 * values + page_bytes.max(column.min(values.max(2 * MIB)))
 }
 
 /// The part being collected, and those being encoded: as columns, in one piece, and as a file.

@@ -6,7 +6,6 @@ use common::features::encode::BadRows;
 use common::features::quality::data_quality_score;
 use common::registry::{ModelStore, resolve};
 use common::run::now_rfc3339;
-use common::table::parquet::ParquetFile;
 use common::table::{ColumnSource, Dataset};
 use common::telemetry::{Outcome, Summary, Telemetry};
 use common::{Error, Result};
@@ -14,10 +13,11 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::check::check_input;
 use crate::load::Model;
 use crate::manifest::RunRecords;
 use crate::plan_memory::MemoryPlan;
-use crate::read::{self, Reading};
+use crate::read::{self, Need, Reading};
 use crate::settings::Settings;
 
 /// Rows of the input that are looked at.
@@ -72,22 +72,27 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());
     summary.set("bytes", dataset.objects.iter().map(|object| object.meta.size).sum::<u64>());
     if let Some(model) = &model {
-        crate::check_input(settings, &dataset, model)?;
-        let memory = MemoryPlan::new(settings, &context.limits, &dataset, model)?;
+        check_input(settings, &dataset, model)?;
+        let columns = needed.unwrap_or_default();
+        let memory = MemoryPlan::new(settings, &context.limits, &dataset, model, &columns).await?;
         let as_json = serde_json::to_value(&memory).map_err(|error| Error::Defect(error.to_string()))?;
         summary.set("memory", as_json);
-        summary.set("sample", sample(&dataset, model, needed.unwrap_or_default(), memory.fetch_bytes).await?);
+        summary.set("sample", sample(&dataset, model, columns, &memory).await?);
     }
     Ok(())
 }
 
 /// What the first rows are like.
-async fn sample(dataset: &Arc<Dataset>, model: &Model, columns: Vec<String>, fetch_bytes: u64) -> Result<Value> {
-    // One row group is enough: fetching more of them ahead would be for nothing.
-    let first = dataset.objects.iter().flat_map(|object| &object.parquet).flat_map(ParquetFile::row_groups).next();
-    let fetch_bytes = first.map_or(fetch_bytes, |group| group.fetched_bytes);
-    let reading = Reading { columns, id: model.metadata.id.clone(), batch_rows: SAMPLE_ROWS, fetch_bytes };
-    let mut batches = read::batches(dataset, reading, |_| false);
+async fn sample(dataset: &Arc<Dataset>, model: &Model, columns: Vec<String>, memory: &MemoryPlan) -> Result<Value> {
+    let reading = Reading {
+        columns,
+        id: model.metadata.id.clone(),
+        batch_rows: SAMPLE_ROWS,
+        // So little that one row group fills it: fetching more of them ahead would be for nothing.
+        fetch_bytes: 1,
+        pieces: memory.pieces,
+    };
+    let mut batches = read::batches(dataset, reading, |_| Need::Everything);
     let Some(batch) = batches.try_next().await? else {
         return Err(Error::Data(format!("{} has a header but no rows: there is nothing to score", dataset.location)));
     };
@@ -100,7 +105,6 @@ async fn sample(dataset: &Arc<Dataset>, model: &Model, columns: Vec<String>, fet
         model.encoder.encode(index, &batch.columns, &mut values, tally, &mut bad)?;
     }
     let accepted = (0..rows).filter(|&row| !bad.is_bad(row)).count() as u64;
-    let of_columns = model.metadata.features.iter().zip(&tallies).filter(|(feature, _)| feature.sql.is_none());
-    let quality = data_quality_score(accepted, rows as u64, of_columns.map(|(_, tally)| tally), true);
+    let quality = data_quality_score(accepted, rows as u64, model.metadata.features.iter().zip(&tallies), true);
     Ok(json!({ "rows": rows, "unreadable_rows": rows as u64 - accepted, "data_quality_score": quality }))
 }

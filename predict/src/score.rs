@@ -1,4 +1,4 @@
-//! Step 3: a batch of input rows into predictions. Pure computing: any number of batches may be scored at once.
+//! Step 5: a batch of input rows into predictions. Pure computing: any number of batches may be scored at once.
 
 use common::features::clip::final_prediction;
 use common::features::encode::BadRows;
@@ -8,9 +8,9 @@ use common::xgboost::{Booster, Column};
 use common::{Error, Result};
 use polars::prelude::Series;
 
+use crate::ids::IdKeys;
 use crate::load::{Compiled, Engine, Model};
 use crate::read::{BatchColumns, InputBatch};
-use crate::write::ids::IdKeys;
 
 /// The rows of a batch with their predictions.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct ScoredBatch {
     pub object: usize,
     /// 0-based number of the first row within the object.
     pub first_row: u64,
+    /// The same within the whole input.
+    pub first_row_of_all: u64,
     /// Their ids as they came.
     pub ids: Series,
     /// Their ids for comparison.
@@ -68,7 +70,22 @@ impl Scorer {
         let ids = batch.columns.column(&self.id)?;
         let keys = IdKeys::of(&ids)?;
         let scores = if ids_only { None } else { Some(self.scores(batch)?) };
-        Ok(ScoredBatch { part: batch.part, object: batch.object, first_row: batch.first_row, ids, keys, scores })
+        let InputBatch { part, object, first_row, first_row_of_all, .. } = *batch;
+        Ok(ScoredBatch { part, object, first_row, first_row_of_all, ids, keys, scores })
+    }
+
+    /// Rows of a batch that cannot be scored, found without scoring.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    pub fn bad_rows(&self, batch: &InputBatch) -> Result<BadRows> {
+        let mut bad = BadRows::none(batch.columns.rows());
+        batch.malformed.iter().for_each(|&row| bad.mark(row));
+        let mut values = Vec::new();
+        for (index, tally) in self.model.new_tallies().iter_mut().enumerate() {
+            self.model.encoder.encode(index, &batch.columns, &mut values, tally, &mut bad)?;
+        }
+        Ok(bad)
     }
 
     fn scores(&self, batch: &InputBatch) -> Result<Scores> {

@@ -3,7 +3,7 @@
 //! Every feature is read piece by piece, a row group at a time, and its numbers go straight to their place in the matrix:
 //! no column is ever whole in memory but there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,12 +43,7 @@ impl Features {
     #[must_use]
     pub fn quality_score(&self, data: &TrainingData) -> f64 {
         let accepted = data.rows_read() - data.dropped.total();
-        // A date that is also counted from `as_of` is one column with two features.
-        let mut seen = HashSet::new();
-        let of_columns = self.features.iter().zip(&self.tallies);
-        let of_columns =
-            of_columns.filter(|(feature, _)| feature.source_column().is_some_and(|column| seen.insert(column)));
-        data_quality_score(accepted, data.rows_read(), of_columns.map(|(_, tally)| tally), false)
+        data_quality_score(accepted, data.rows_read(), self.features.iter().zip(&self.tallies), false)
     }
 }
 

@@ -4,8 +4,8 @@ use common::features::quality::FeatureTally;
 use common::{Error, Result};
 use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series};
 
-use super::ids::SeenIds;
 use super::parts::RejectCounts;
+use crate::ids::{IdCheck, SeenIds};
 use crate::score::{ScoredBatch, Scores};
 
 /// Why a row is not predicted.
@@ -46,8 +46,7 @@ pub struct FinishedPart {
 /// Collects batches until a part is full.
 #[derive(Debug)]
 pub struct Assembler {
-    /// Ids that were scored; none where repeated ids are allowed.
-    seen: Option<SeenIds>,
+    ids: IdCheck,
     /// Names of the objects, for the rejected rows.
     sources: Vec<String>,
     new_tallies: Vec<FeatureTally>,
@@ -73,10 +72,19 @@ struct RejectedRows {
 }
 
 impl Assembler {
-    /// Nothing collected yet. Ids are compared with those `seen`, where given; `sources` are the objects' names.
+    /// Nothing collected yet. `ids` tells which are repeated; `sources` are the objects' names.
     #[must_use]
-    pub fn new(seen: Option<SeenIds>, sources: Vec<String>, new_tallies: Vec<FeatureTally>) -> Self {
-        Self { seen, sources, new_tallies, current: None }
+    pub fn new(ids: IdCheck, sources: Vec<String>, new_tallies: Vec<FeatureTally>) -> Self {
+        Self { ids, sources, new_tallies, current: None }
+    }
+
+    /// Whether the memory for ids has room for those of a batch.
+    #[must_use]
+    pub fn has_room_for(&self, batch: &ScoredBatch) -> bool {
+        match &self.ids {
+            IdCheck::Seen(seen, most_bytes) => seen.has_room(batch.keys.len(), *most_bytes),
+            IdCheck::Off | IdCheck::Known(_) => true,
+        }
     }
 
     /// Takes in the next batch of the input; gives the part that ended before it, if one did.
@@ -114,7 +122,7 @@ impl Assembler {
 
     /// The rows of a part that an earlier attempt finished: their ids count as scored.
     fn remember(&mut self, batch: &ScoredBatch) {
-        let Some(seen) = &mut self.seen else { return };
+        let IdCheck::Seen(seen, _) = &mut self.ids else { return };
         for row in 0..batch.keys.len() {
             look_ahead(seen, batch, row);
             if let Some(key) = batch.keys.get(row) {
@@ -126,7 +134,7 @@ impl Assembler {
     /// Why each row is rejected, in input order: of an id the first row that can be scored is.
     fn judge(&mut self, batch: &ScoredBatch, scores: &Scores) -> Vec<Option<Reason>> {
         let judge_row = |row: usize| {
-            if let Some(seen) = &self.seen {
+            if let IdCheck::Seen(seen, _) = &self.ids {
                 look_ahead(seen, batch, row);
             }
             // First, since a CSV row that is not as wide as the header has no cell that counts, its id included.
@@ -134,8 +142,12 @@ impl Assembler {
                 return Some(Reason::BadValue);
             }
             let Some(key) = batch.keys.get(row) else { return Some(Reason::NullId) };
-            let is_new = self.seen.as_mut().is_none_or(|seen| seen.insert(key));
-            (!is_new).then_some(Reason::DuplicateId)
+            let is_repeated = match &mut self.ids {
+                IdCheck::Off => false,
+                IdCheck::Seen(seen, _) => !seen.insert(key),
+                IdCheck::Known(repeated) => repeated.contains(batch.first_row_of_all + row as u64),
+            };
+            is_repeated.then_some(Reason::DuplicateId)
         };
         (0..batch.keys.len()).map(judge_row).collect()
     }

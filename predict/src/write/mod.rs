@@ -1,7 +1,6 @@
-//! Step 4: predictions and rejected rows into parts, in input order.
+//! Step 6: predictions and rejected rows into parts, in input order.
 
 mod assemble;
-pub mod ids;
 mod parts;
 
 pub use assemble::{Assembler, FinishedPart};

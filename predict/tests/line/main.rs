@@ -9,6 +9,7 @@ mod csv;
 mod disk;
 mod gate;
 mod interrupt;
+mod kills;
 mod models;
 mod places;
 mod python;

@@ -1,10 +1,12 @@
 //! Counts of one feature over the rows that were looked at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Statistics, population_stability_index};
+use crate::features::encode::Feature;
 use crate::features::spec::Range;
 
 /// Values of 32 bits of which a run stays in the first-level cache.
@@ -135,15 +137,21 @@ impl FeatureTally {
     }
 }
 
-/// Share of rows accepted × mean over the feature columns of [`FeatureTally::good_share`].
+/// Share of rows accepted × mean over the feature columns of [`FeatureTally::good_share`]. Derived features are no columns;
+/// a column that several features are made from counts once, by the one that finds most faults in it.
 pub fn data_quality_score<'a>(
     accepted: u64,
     rows: u64,
-    tallies: impl Iterator<Item = &'a FeatureTally>,
+    features: impl Iterator<Item = (&'a Feature, &'a FeatureTally)>,
     scoring: bool,
 ) -> f64 {
-    let shares: Vec<f64> = tallies.map(|tally| tally.good_share(scoring)).collect();
-    let mean = if shares.is_empty() { 1.0 } else { shares.iter().sum::<f64>() / shares.len() as f64 };
+    let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
+    for (feature, tally) in features {
+        let Some(column) = feature.source_column() else { continue };
+        let share = shares.entry(column).or_insert(1.0);
+        *share = share.min(tally.good_share(scoring));
+    }
+    let mean = if shares.is_empty() { 1.0 } else { shares.values().sum::<f64>() / shares.len() as f64 };
     let accepted_share = if rows == 0 { 0.0 } else { accepted as f64 / rows as f64 };
     accepted_share * mean
 }
@@ -186,11 +194,40 @@ mod tests {
         assert_eq!((tally.good_share(true), tally.good_share(false)), (0.5, 1.0));
     }
 
+    fn feature(name: &str, column: Option<&str>, sql: Option<&str>) -> Feature {
+        Feature {
+            name: name.to_owned(),
+            kind: crate::features::encode::Kind::Number,
+            column: column.map(str::to_owned),
+            sql: sql.map(str::to_owned),
+            source_kind: crate::table::ColumnKind::Text,
+            inputs: BTreeMap::new(),
+        }
+    }
+
+    fn tally_of(known: u64, unseen: u64) -> FeatureTally {
+        let mut tally = FeatureTally::new(None);
+        (0..known).for_each(|_| tally.count_level(true, Some(0)));
+        (0..unseen).for_each(|_| tally.count_level(true, None));
+        tally
+    }
+
     #[test]
     fn the_score_multiplies_accepted_rows_and_good_cells() {
-        let mut tally = FeatureTally::new(None);
-        tally.count_level(true, None);
-        tally.count_level(true, Some(0));
-        assert_eq!(data_quality_score(3, 4, [&tally].into_iter(), true), 0.375);
+        let (plan, tally) = (feature("plan", None, None), tally_of(1, 1));
+        assert_eq!(data_quality_score(3, 4, [(&plan, &tally)].into_iter(), true), 0.375);
+    }
+
+    #[test]
+    fn a_column_counts_once_however_many_features_are_made_from_it() {
+        let features = [
+            feature("plan", None, None),
+            feature("plan as number", Some("plan"), None),
+            feature("age", None, None),
+            feature("ratio", None, Some("age / 2")),
+        ];
+        let tallies = [tally_of(3, 1), tally_of(2, 2), tally_of(4, 0), tally_of(0, 4)];
+        let score = data_quality_score(4, 4, features.iter().zip(&tallies), true);
+        assert_eq!(score, 0.75, "the mean of a half and one");
     }
 }

@@ -1,72 +1,8 @@
-//! Ids as compact keys, and the memory of which came before.
+//! The memory of which ids came before.
 
 use std::ops::Range;
 
-use common::Result;
-use common::table::ColumnKind;
-use common::table::ids::ids_as_text;
-use polars::prelude::{DataType, Series};
-use xxhash_rust::xxh3::xxh3_128;
-
-/// The ids of a batch, for comparison.
-#[derive(Debug)]
-pub enum IdKeys {
-    /// Whole numbers, as they are.
-    Whole(Vec<Option<u64>>),
-    /// Anything else, as the 128-bit XXH3 of its text: two of 10¹² different ids share it with a probability below 10⁻¹⁴.
-    Hashed(Vec<Option<u128>>),
-}
-
-/// One id, for comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdKey {
-    /// A whole number.
-    Whole(u64),
-    /// The hash of a text.
-    Hashed(u128),
-}
-
-impl IdKeys {
-    /// The keys of a column of ids.
-    ///
-    /// # Errors
-    /// [`common::Error::Data`] where the column can be no id.
-    pub fn of(ids: &Series) -> Result<Self> {
-        let is_whole = ColumnKind::of(ids.dtype()) == ColumnKind::Integer && *ids.dtype() != DataType::UInt64;
-        if is_whole
-            && let Ok(whole) = ids.cast(&DataType::Int64)
-            && let Ok(whole) = whole.i64()
-        {
-            return Ok(Self::Whole(whole.iter().map(|id| id.map(i64::cast_unsigned)).collect()));
-        }
-        let text = ids_as_text(ids)?;
-        Ok(Self::Hashed(text.iter().map(|id| id.map(|id| xxh3_128(id.as_bytes()))).collect()))
-    }
-
-    /// The key of a row; none where its id is null.
-    #[must_use]
-    pub fn get(&self, row: usize) -> Option<IdKey> {
-        match self {
-            Self::Whole(keys) => keys.get(row).copied().flatten().map(IdKey::Whole),
-            Self::Hashed(keys) => keys.get(row).copied().flatten().map(IdKey::Hashed),
-        }
-    }
-
-    /// Number of rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Whole(keys) => keys.len(),
-            Self::Hashed(keys) => keys.len(),
-        }
-    }
-
-    /// Whether there are no rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
+use super::keys::{IdKey, IdKeys, Key};
 
 /// The ids that were scored so far: 8 bytes for each whole number and 16 for each text, in tables that are at most three
 /// quarters full.
@@ -91,6 +27,12 @@ impl SeenIds {
         places_for(usize::try_from(rows).unwrap_or(usize::MAX)) as u64 * key as u64
     }
 
+    /// Whether `more` ids fit without taking more than `most` bytes, at no moment.
+    #[must_use]
+    pub fn has_room(&self, more: usize, most: u64) -> bool {
+        self.whole.bytes_with(more, self.expected) + self.hashed.bytes_with(more, self.expected) <= most
+    }
+
     /// Reads the places of the ids of `rows`, which are looked up next: a large table lies outside the caches, and reads
     /// that wait for nothing but memory wait together.
     pub fn look_ahead(&self, keys: &IdKeys, rows: Range<usize>) {
@@ -111,30 +53,10 @@ impl SeenIds {
 
 /// A set of keys by open addressing; the zero key, which marks a free place, is kept apart.
 #[derive(Debug, Default)]
-struct KeyTable<K> {
+pub(super) struct KeyTable<K> {
     places: Vec<K>,
     taken: usize,
     has_zero: bool,
-}
-
-trait Key: Copy + Eq + Default {
-    /// Bits that spread the keys over the places.
-    fn spread(self) -> u64;
-}
-
-impl Key for u64 {
-    fn spread(self) -> u64 {
-        // The finaliser of SplitMix64 (Steele, Lea, Flood 2014): neighbouring ids end far apart.
-        let mixed = (self ^ (self >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
-impl Key for u128 {
-    fn spread(self) -> u64 {
-        self as u64
-    }
 }
 
 /// Places for so many keys, three quarters full at most.
@@ -143,7 +65,28 @@ fn places_for(keys: usize) -> usize {
 }
 
 impl<K: Key> KeyTable<K> {
-    fn insert(&mut self, key: K, expected: usize) -> bool {
+    /// An empty table with room for `expected` keys.
+    pub(super) fn expecting(expected: usize) -> Self {
+        Self { places: vec![K::default(); places_for(expected)], taken: 0, has_zero: false }
+    }
+
+    /// The most bytes that it takes while `more` keys are put in, of one that has any.
+    fn bytes_with(&self, more: usize, expected: usize) -> u64 {
+        let mut places = self.places.len();
+        let mut most = places;
+        while places > 0 && (self.taken + more) * 4 > places * 3 {
+            let larger = Self::grown(places, expected);
+            most = places + larger;
+            places = larger;
+        }
+        most as u64 * K::BYTES as u64
+    }
+
+    fn grown(places: usize, expected: usize) -> usize {
+        if places == 0 { places_for(expected) } else { places * 2 }
+    }
+
+    pub(super) fn insert(&mut self, key: K, expected: usize) -> bool {
         if key == K::default() {
             return !std::mem::replace(&mut self.has_zero, true);
         }
@@ -181,7 +124,7 @@ impl<K: Key> KeyTable<K> {
     }
 
     fn grow(&mut self, expected: usize) {
-        let size = if self.places.is_empty() { places_for(expected) } else { self.places.len() * 2 };
+        let size = Self::grown(self.places.len(), expected);
         let old = std::mem::replace(&mut self.places, vec![K::default(); size]);
         for key in old.into_iter().filter(|key| *key != K::default()) {
             Self::put(&mut self.places, key);
@@ -193,18 +136,7 @@ impl<K: Key> KeyTable<K> {
 mod tests {
     use std::collections::HashSet;
 
-    use polars::prelude::NamedFrom;
-
     use super::*;
-
-    #[test]
-    fn numbers_and_texts_have_keys_and_nulls_have_none() {
-        let numbers = IdKeys::of(&Series::new("id".into(), [Some(1_i32), None, Some(-1)])).unwrap();
-        assert_eq!((numbers.get(0), numbers.get(1)), (Some(IdKey::Whole(1)), None));
-        assert_ne!(numbers.get(0), numbers.get(2));
-        let text = IdKeys::of(&Series::new("id".into(), ["00123", "123"])).unwrap();
-        assert_ne!(text.get(0), text.get(1));
-    }
 
     #[test]
     fn an_id_is_new_once_whatever_came_between() {

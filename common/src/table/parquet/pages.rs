@@ -1,0 +1,119 @@
+//! The pages of a column chunk, found by their headers: how large they are, how many rows they have, and whether their
+//! bytes are what was written, where the writer left a checksum.
+
+use std::io::Cursor;
+
+use polars_parquet::parquet::page::ParquetPageHeader;
+use polars_parquet_format::PageType;
+use polars_parquet_format::thrift::protocol::TCompactInputProtocol;
+
+/// Most bytes of a header that are believed: its statistics hold two values of the column, which may be long texts.
+const HEADER_MOST: usize = 16 * 1024 * 1024;
+
+/// One page as it lies in a column chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Page {
+    /// Bytes of the header.
+    pub(super) header: usize,
+    /// Bytes behind the header.
+    pub(super) body: usize,
+    /// Values of a data page, nulls included, which are its rows where the column does not repeat; none of a dictionary.
+    pub(super) values: Option<usize>,
+    /// CRC-32 of the body, where the writer left one.
+    checksum: Option<u32>,
+}
+
+impl Page {
+    /// The page whose header `bytes` begin with; its body may end behind them.
+    ///
+    /// # Errors
+    /// What is wrong with the header; also where it is not all there.
+    pub(super) fn at_start_of(bytes: &[u8]) -> Result<Self, String> {
+        let mut cursor = Cursor::new(bytes);
+        let mut protocol = TCompactInputProtocol::new(&mut cursor, HEADER_MOST);
+        let header = ParquetPageHeader::read_from_in_protocol(&mut protocol).map_err(|error| error.to_string())?;
+        drop(protocol);
+        let size = |number: i32| usize::try_from(number).map_err(|_| format!("a page header has the size {number}"));
+        let values = match (header.type_, &header.data_page_header, &header.data_page_header_v2) {
+            (PageType::DICTIONARY_PAGE, ..) => None,
+            (PageType::DATA_PAGE, Some(data), _) => Some(size(data.num_values)?),
+            (PageType::DATA_PAGE_V2, _, Some(data)) => Some(size(data.num_values)?),
+            (kind, ..) => return Err(format!("a page of the type {kind:?} among the data pages")),
+        };
+        Ok(Self {
+            header: usize::try_from(cursor.position()).map_err(|error| error.to_string())?,
+            body: size(header.compressed_page_size)?,
+            values,
+            checksum: header.crc.map(i32::cast_unsigned),
+        })
+    }
+
+    /// Bytes of header and body.
+    pub(super) fn len(&self) -> usize {
+        self.header + self.body
+    }
+
+    /// Whether the bytes of the page, its header included, have the checksum that its writer left; true without one.
+    pub(super) fn is_intact(&self, bytes: &[u8]) -> bool {
+        let Some(checksum) = self.checksum else { return true };
+        bytes.get(self.header..self.len()).is_some_and(|body| crc32fast::hash(body) == checksum)
+    }
+}
+
+/// Whether every page of a whole column chunk has the checksum that its writer left. Pages that cannot be told apart are
+/// for the decoder to complain about.
+pub(super) fn are_intact(mut chunk: &[u8]) -> bool {
+    while !chunk.is_empty() {
+        let Ok(page) = Page::at_start_of(chunk) else { return true };
+        if page.checksum.is_none() && page.values.is_some() {
+            // A writer leaves checksums on all pages or on none.
+            return true;
+        }
+        if !page.is_intact(chunk) {
+            return false;
+        }
+        chunk = chunk.get(page.len()..).unwrap_or_default();
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use polars_parquet_format::thrift::protocol::TCompactOutputProtocol;
+    use polars_parquet_format::{DataPageHeader, Encoding};
+
+    use super::*;
+
+    fn page(body: &[u8], checksum: Option<u32>) -> Vec<u8> {
+        let size = i32::try_from(body.len()).unwrap();
+        let data = DataPageHeader::new(3, Encoding::PLAIN, Encoding::RLE, Encoding::RLE, None);
+        let crc = checksum.map(u32::cast_signed);
+        let header = ParquetPageHeader::new(PageType::DATA_PAGE, size, size, crc, data, None, None, None);
+        let mut bytes = Vec::new();
+        header.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut bytes)).unwrap();
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    #[test]
+    fn a_header_tells_the_size_and_the_values_of_its_page() {
+        let bytes = page(b"abcdef", None);
+        let found = Page::at_start_of(&bytes).unwrap();
+        assert_eq!((found.body, found.values, found.len()), (6, Some(3), bytes.len()));
+        for end in 0..found.header {
+            assert!(Page::at_start_of(&bytes[..end]).is_err(), "{end} bytes are no header");
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_is_found_where_there_is_a_checksum() {
+        let sound =
+            [page(b"first", Some(crc32fast::hash(b"first"))), page(b"second", Some(crc32fast::hash(b"second")))];
+        let mut chunk = sound.concat();
+        assert!(are_intact(&chunk));
+        let last = chunk.len() - 1;
+        chunk[last] ^= 1;
+        assert!(!are_intact(&chunk));
+        assert!(are_intact(&page(b"without", None)));
+    }
+}

@@ -1,0 +1,42 @@
+//! Step 3: what can be refused before a row is read.
+
+use std::collections::HashSet;
+
+use common::table::{ColumnKind, Dataset};
+use common::{Error, Result};
+
+use crate::load::Model;
+use crate::settings::Settings;
+
+/// Everything about the input that can be refused before a row is read.
+///
+/// # Errors
+/// [`Error::Data`] where rows or columns are missing or of the wrong type, [`Error::Setting`] where the output would have
+/// a column twice.
+pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Result<()> {
+    let (schema, location) = (&dataset.schema, dataset.location.as_str());
+    if dataset.row_count() == Some(0) {
+        return Err(Error::Data(format!("{location} has columns but no rows: there is nothing to score")));
+    }
+    let metadata = &model.metadata;
+    let id = schema.require(&metadata.id, location)?;
+    if !dataset.is_csv() && id.kind == ColumnKind::Unsupported {
+        return Err(Error::Data(format!(
+            "{location}: the id column \"{}\" has the type {}, which cannot be an id",
+            id.name, id.dtype
+        )));
+    }
+    model.encoder.check_schema(schema, dataset.is_csv(), location)?;
+    let mut names = vec![metadata.id.as_str(), "prediction", "model_version"];
+    for column in &settings.columns {
+        schema.require(column, location)?;
+        names.push(column);
+    }
+    let mut seen = HashSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(twice) => Err(Error::Setting(format!(
+            "the predictions would have two columns \"{twice}\": leave it out of --columns (COLUMNS), or rename the id column"
+        ))),
+    }
+}

@@ -1,0 +1,79 @@
+//! Step 8: whether what was scored may be published.
+
+use common::telemetry::{Metric, Summary};
+use common::{Error, Result};
+
+use crate::Context;
+use crate::load::Model;
+use crate::manifest::{self, Plan, RunRecords, Totals};
+use crate::settings::Settings;
+
+/// Judges the run as a whole; gives its manifest if nothing speaks against it.
+///
+/// # Errors
+/// [`Error::Data`] where too many rows were rejected or a feature drifted too far.
+pub fn judge(
+    settings: &Settings,
+    context: &Context,
+    records: &RunRecords,
+    plan: &Plan,
+    model: &Model,
+    totals: &Totals,
+    summary: &mut Summary,
+) -> Result<Vec<u8>> {
+    let features = totals.features(model);
+    let quality = totals.data_quality_score(model);
+    let drift = manifest::most_drifted(&features);
+    summary.set("rows_read", totals.rows_read).set("rows_predicted", totals.rows_predicted());
+    summary.set("rows_rejected", totals.reasons.total());
+    summary.set("parts", totals.parts.iter().filter(|part| part.predictions.is_some()).count());
+    summary.set("data_quality_score", quality);
+    summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
+    emit_metrics(context, totals, quality);
+    manifest::warn_of_drift(&features);
+    refuse_too_many_rejects(settings, totals, records)?;
+    refuse_drift(settings, drift)?;
+    manifest::manifest(plan, model, totals, &features)
+}
+
+fn emit_metrics(context: &Context, totals: &Totals, quality: f64) {
+    let peak = common::run::usage::peak_memory().unwrap_or_default();
+    let utilization = common::run::usage::memory_utilization(peak, context.limits.memory_bytes.value);
+    context.telemetry.emit(&[
+        (Metric::RecordsProcessed, totals.rows_read as f64),
+        (Metric::PredictionCount, totals.rows_predicted() as f64),
+        (Metric::DataQualityScore, quality),
+        (Metric::PeakMemory, peak as f64),
+        (Metric::MemoryUtilization, utilization.unwrap_or(f64::NAN)),
+    ]);
+}
+
+fn refuse_too_many_rejects(settings: &Settings, totals: &Totals, records: &RunRecords) -> Result<()> {
+    let (rejected, read) = (totals.reasons.total(), totals.rows_read);
+    if read == 0 {
+        return Err(Error::Data(format!("{} has a header but no rows: there is nothing to score", settings.input)));
+    }
+    let fraction = rejected as f64 / read as f64;
+    if fraction <= settings.max_reject_fraction.0 {
+        return Ok(());
+    }
+    Err(Error::Data(format!(
+        "{rejected} of {read} rows were rejected ({} without id, {} repeated ids, {} unreadable values), more than \
+         --max-reject-fraction (MAX_REJECT_FRACTION) {} allows: nothing was published; the rows are listed in {}",
+        totals.reasons.null_id,
+        totals.reasons.duplicate_id,
+        totals.reasons.bad_value,
+        settings.max_reject_fraction.0,
+        records.location_of(&format!("rejected/run_id={}", records.run_id))
+    )))
+}
+
+fn refuse_drift(settings: &Settings, drift: Option<(&str, f64)>) -> Result<()> {
+    match (settings.max_drift, drift) {
+        (Some(most), Some((feature, psi))) if psi > most => Err(Error::Data(format!(
+            "feature \"{feature}\" has drifted since training: population stability index {psi:.3}, above --max-drift \
+             (MAX_DRIFT) {most}: nothing was published; look at the data, or train again"
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! CSV, which is read from front to back on a thread of its own.
+
+use std::sync::Arc;
+
+use common::Result;
+use common::table::csv::CsvReader;
+use common::table::{ColumnSource, Dataset};
+use futures::stream::{BoxStream, StreamExt};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::{BatchColumns, InputBatch, PART_ROWS};
+
+/// Batches read ahead of those being scored.
+const BATCHES_AHEAD: usize = 2;
+
+/// The rows of CSV objects in batches; parts end after every [`PART_ROWS`] rows.
+pub(super) fn batches(
+    dataset: Arc<Dataset>,
+    columns: Vec<String>,
+    batch_rows: usize,
+) -> BoxStream<'static, Result<InputBatch>> {
+    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = read_csv(&dataset, &columns, batch_rows, &runtime, &sender) {
+            // A closed channel means that nobody waits for the error either.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|batch| (batch, receiver)) })
+        .boxed()
+}
+
+fn read_csv(
+    dataset: &Dataset,
+    columns: &[String],
+    batch_rows: usize,
+    runtime: &Handle,
+    sender: &mpsc::Sender<Result<InputBatch>>,
+) -> Result<()> {
+    let mut place = 0_u64;
+    for (index, object) in dataset.objects.iter().enumerate() {
+        let name = dataset.object_name(index);
+        let (store, meta) = (Arc::clone(&dataset.store), object.meta.clone());
+        let mut reader = CsvReader::open(store, meta, object.format, &name, runtime.clone())?;
+        loop {
+            let left_in_part = (PART_ROWS - place % PART_ROWS) as usize;
+            let Some(batch) = reader.next_batch(columns, batch_rows.min(left_in_part))? else { break };
+            let part = place / PART_ROWS;
+            let first_row_of_all = place;
+            place += batch.columns.rows() as u64;
+            let batch = InputBatch {
+                part,
+                object: index,
+                first_row: batch.first_row,
+                first_row_of_all,
+                columns: BatchColumns::Csv(batch.columns),
+                malformed: batch.malformed,
+                memory: None,
+            };
+            if sender.blocking_send(Ok(batch)).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! How the rows of Parquet objects are cut: into parts, and into what is fetched and scored at once.
+
+use std::ops::Range;
+
+use common::table::Dataset;
+use common::table::parquet::{ParquetFile, RowGroupSize};
+
+use super::{Need, Reading};
+
+/// Input rows that make a part: it ends with the row group in which it gets as many, so that no row group is decoded for
+/// two parts. A row group that is larger is cut after every so many of its own rows. Part boundaries thus depend on the
+/// input alone, and no part has more than twice as many rows.
+pub const PART_ROWS: u64 = 1 << 19;
+
+/// What is fetched at once: a row group, or a piece of one, and the batches to cut it into.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Unit {
+    pub(super) object: usize,
+    pub(super) row_group: usize,
+    /// Rows of the row group, where it is not fetched whole.
+    pub(super) piece: Option<Range<usize>>,
+    /// Bytes that reading it takes.
+    pub(super) fetched_bytes: u64,
+    /// Number of the row group's first row within the object.
+    pub(super) first_row: u64,
+    /// The same within the whole input.
+    pub(super) first_row_of_all: u64,
+    /// Part and rows (within the row group) of each batch.
+    pub(super) batches: Vec<(u64, Range<usize>)>,
+}
+
+impl Unit {
+    /// What its most demanding part needs.
+    pub(super) fn most_needed(&self, need: impl Fn(u64) -> Need) -> Need {
+        let needs: Vec<Need> = self.batches.iter().map(|(part, _)| need(*part)).collect();
+        let is_needed = |wanted: &Need| needs.contains(wanted);
+        [Need::Everything, Need::Ids].into_iter().find(is_needed).unwrap_or(Need::Nothing)
+    }
+}
+
+/// Everything that is fetched, in the order of the input.
+pub(super) fn units(dataset: &Dataset, reading: &Reading) -> Vec<Unit> {
+    let mut units = Vec::new();
+    let mut parts = PartCutter::default();
+    let mut first_row_of_all = 0;
+    for (object, file) in dataset.objects.iter().enumerate() {
+        let mut first_row = 0;
+        let groups = file.parquet.iter().flat_map(ParquetFile::row_groups);
+        for (row_group, size) in groups.enumerate() {
+            let pieces = parts.cut(size.rows);
+            let whole = Unit {
+                object,
+                row_group,
+                piece: None,
+                fetched_bytes: size.fetched_bytes,
+                first_row,
+                first_row_of_all,
+                batches: Vec::new(),
+            };
+            match size.fetched_bytes > reading.pieces.whole_most {
+                true => units.extend(in_pieces(&whole, size, pieces, reading)),
+                false if size.rows > 0 => units.push(Unit { batches: in_batches(pieces, reading.batch_rows), ..whole }),
+                false => {}
+            }
+            first_row += size.rows as u64;
+            first_row_of_all += size.rows as u64;
+        }
+    }
+    units
+}
+
+fn in_batches(pieces: Vec<(u64, Range<usize>)>, most: usize) -> Vec<(u64, Range<usize>)> {
+    pieces.into_iter().flat_map(|(part, rows)| evenly(rows, most).map(move |rows| (part, rows))).collect()
+}
+
+/// A row group that is too large to be held: every batch is fetched by itself.
+fn in_pieces(
+    whole: &Unit,
+    size: &RowGroupSize,
+    pieces: Vec<(u64, Range<usize>)>,
+    reading: &Reading,
+) -> impl Iterator<Item = Unit> {
+    let batches = in_batches(pieces, reading.batch_rows.min(reading.pieces.rows));
+    let piece = |(part, rows): (u64, Range<usize>)| Unit {
+        piece: Some(rows.clone()),
+        fetched_bytes: size.bytes_of(rows.len()) + reading.pieces.overhead_bytes,
+        batches: vec![(part, rows)],
+        ..whole.clone()
+    };
+    batches.into_iter().map(piece)
+}
+
+/// Rows of the largest part of a Parquet input.
+#[must_use]
+pub fn largest_part_rows(dataset: &Dataset) -> u64 {
+    let mut parts = PartCutter::default();
+    let (mut part, mut rows_of_part, mut largest) = (0, 0, 0);
+    let files = dataset.objects.iter().filter_map(|object| object.parquet.as_ref());
+    for (next, rows) in files.flat_map(ParquetFile::row_groups).flat_map(|size| parts.cut(size.rows)) {
+        if next != part {
+            (part, rows_of_part) = (next, 0);
+        }
+        rows_of_part += rows.len() as u64;
+        largest = largest.max(rows_of_part);
+    }
+    largest
+}
+
+/// Hands out the rows of row groups, in order, to parts.
+#[derive(Debug, Default)]
+struct PartCutter {
+    part: u64,
+    rows: u64,
+}
+
+impl PartCutter {
+    /// The pieces of the next row group, of `rows` rows, and the part of each.
+    fn cut(&mut self, rows: usize) -> Vec<(u64, Range<usize>)> {
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        while start < rows {
+            let end = rows.min(start + PART_ROWS as usize);
+            if self.rows >= PART_ROWS {
+                (self.part, self.rows) = (self.part + 1, 0);
+            }
+            pieces.push((self.part, start..end));
+            self.rows += (end - start) as u64;
+            start = end;
+        }
+        pieces
+    }
+}
+
+/// Cuts rows into as few ranges of at most `most` as there can be, of about one size.
+fn evenly(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let pieces = rows.len().div_ceil(most.max(1)).max(1);
+    let size = rows.len().div_ceil(pieces).max(1);
+    rows.clone().step_by(size).map(move |start| start..rows.end.min(start + size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_end_with_row_groups_and_large_row_groups_are_cut() {
+        let mut parts = PartCutter::default();
+        let half = PART_ROWS as usize / 2;
+        assert_eq!(parts.cut(half + 1), [(0, 0..half + 1)]);
+        assert_eq!(parts.cut(half), [(0, 0..half)]);
+        assert_eq!(parts.cut(1), [(1, 0..1)]);
+        let full = PART_ROWS as usize;
+        assert_eq!(parts.cut(full + 5), [(1, 0..full), (2, full..full + 5)]);
+    }
+
+    #[test]
+    fn batches_cover_every_row_once_and_are_of_about_one_size() {
+        for (rows, most) in [(0..1, 1), (5..1_000, 7), (3..1 << 20, 65_536), (0..100, 1 << 20), (0..131_073, 131_072)] {
+            let mut next = rows.start;
+            let ranges: Vec<_> = evenly(rows.clone(), most).collect();
+            for range in &ranges {
+                assert_eq!(range.start, next);
+                assert!(range.len() <= most && range.len() + ranges.len() >= ranges[0].len());
+                next = range.end;
+            }
+            assert_eq!(next, rows.end);
+            assert_eq!(ranges.len(), rows.len().div_ceil(most));
+        }
+    }
+}

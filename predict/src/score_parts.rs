@@ -1,0 +1,166 @@
+//! Step 7: batch after batch through the scorer into parts, reading, scoring, encoding and uploading side by side.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use common::table::Dataset;
+use common::telemetry::Unit;
+use common::{Error, Result};
+use futures::{StreamExt, TryStreamExt};
+use tokio::task::JoinHandle;
+
+use crate::Context;
+use crate::ids::{IdCheck, SeenIds};
+use crate::plan_memory::MemoryPlan;
+use crate::read::{self, InputBatch, Need, Reading};
+use crate::repeats;
+use crate::score::{ScoredBatch, Scorer};
+use crate::settings::{Duplicates, Settings};
+use crate::write::{Assembler, FinishedPart, PartRecord, PartWriter};
+
+/// Parts being encoded and uploaded while the next one is scored.
+pub const PARTS_IN_FLIGHT: usize = 2;
+
+/// What stands ready to score the parts of a run.
+#[derive(Debug)]
+pub struct Line<'a> {
+    /// What was asked.
+    pub settings: &'a Settings,
+    /// Threads and progress.
+    pub context: &'a Context,
+    /// The input.
+    pub dataset: &'a Arc<Dataset>,
+    /// How much may be in memory of what.
+    pub memory: &'a MemoryPlan,
+    /// The model.
+    pub scorer: &'a Arc<Scorer>,
+    /// Where parts go.
+    pub writer: &'a PartWriter,
+}
+
+impl Line<'_> {
+    /// Scores every part that an earlier attempt did not finish; gives the records of all parts.
+    ///
+    /// # Errors
+    /// Those of reading, scoring and writing, as they are.
+    pub async fn score_parts(&self) -> Result<Vec<PartRecord>> {
+        let in_memory = match self.settings.duplicates {
+            Duplicates::Allow => Some(IdCheck::Off),
+            Duplicates::Reject if self.memory.ids_on_disk() => None,
+            Duplicates::Reject => Some(IdCheck::Seen(SeenIds::expecting(self.expected_rows()), self.memory.id_bytes)),
+        };
+        if let Some(ids) = in_memory {
+            if let Some(records) = self.score_parts_checking(ids).await? {
+                return Ok(records);
+            }
+            // Known only for CSV: how many rows it has shows when it is read.
+            tracing::info!("there are more ids than the memory plan has room for");
+        }
+        let repeated = repeats::find(self.dataset, self.scorer, self.reading()).await?;
+        let records = self.score_parts_checking(IdCheck::Known(repeated)).await?;
+        records.ok_or_else(|| Error::Defect("repeated ids that are known took memory".to_owned()))
+    }
+
+    /// None where the memory for ids was used up: the parts written until then stand.
+    async fn score_parts_checking(&self, ids: IdCheck) -> Result<Option<Vec<PartRecord>>> {
+        let finished = self.finished_parts(&ids).await?;
+        let is_finished: Arc<BTreeSet<u64>> = Arc::new(finished.keys().copied().collect());
+        let of_finished = if matches!(ids, IdCheck::Seen(..)) { Need::Ids } else { Need::Nothing };
+        let need = {
+            let is_finished = Arc::clone(&is_finished);
+            move |part: u64| if is_finished.contains(&part) { of_finished } else { Need::Everything }
+        };
+        let batches = read::batches(self.dataset, self.reading(), need);
+        let in_flight = self.context.limits.threads.value + 1;
+        let mut scored = batches
+            .map_ok(|batch| score_batch(Arc::clone(self.scorer), batch, &is_finished))
+            .try_buffered(in_flight)
+            .boxed();
+        let progress = self.context.telemetry.progress("scoring", Unit::Items("rows"), self.dataset.row_count());
+        let sources = self.dataset.objects.iter().map(|object| object.meta.key.clone()).collect();
+        let mut assembler = Assembler::new(ids, sources, self.scorer.model.new_tallies());
+        let records = finished.into_values().collect();
+        let mut uploads = Uploads { writer: self.writer, under_way: VecDeque::new(), records };
+        while let Some(batch) = scored.try_next().await? {
+            if !assembler.has_room_for(&batch) {
+                uploads.finish().await?;
+                return Ok(None);
+            }
+            progress.advance(batch.keys.len() as u64);
+            if let Some(part) = assembler.push(&batch)? {
+                uploads.start(part).await?;
+            }
+        }
+        if let Some(part) = assembler.end()? {
+            uploads.start(part).await?;
+        }
+        let records = uploads.finish().await?;
+        progress.finish();
+        Ok(Some(records))
+    }
+
+    /// The parts that need not be scored again, by number.
+    async fn finished_parts(&self, ids: &IdCheck) -> Result<BTreeMap<u64, PartRecord>> {
+        // Which rows of a part had bad values is not recorded, and an id whose first row was bad is not taken yet: where
+        // ids are remembered as they come, such a part is scored again, to the same bytes.
+        let is_kept = |record: &PartRecord| record.reasons.bad_value == 0 || !matches!(ids, IdCheck::Seen(..));
+        let records = self.writer.finished_parts().await?.into_iter().filter(is_kept);
+        let finished: BTreeMap<u64, PartRecord> = records.map(|record| (record.index, record)).collect();
+        if !finished.is_empty() {
+            tracing::info!(parts = finished.len(), "continuing: these parts are finished already");
+        }
+        Ok(finished)
+    }
+
+    fn reading(&self) -> Reading {
+        Reading {
+            columns: self.scorer.input_columns(),
+            id: self.scorer.id.clone(),
+            batch_rows: self.memory.batch_rows,
+            fetch_bytes: self.memory.fetch_bytes,
+            pieces: self.memory.pieces,
+        }
+    }
+
+    fn expected_rows(&self) -> usize {
+        self.dataset.row_count().and_then(|rows| usize::try_from(rows).ok()).unwrap_or(0)
+    }
+}
+
+async fn score_batch(scorer: Arc<Scorer>, batch: InputBatch, finished: &BTreeSet<u64>) -> Result<ScoredBatch> {
+    let ids_only = finished.contains(&batch.part);
+    let score = move || scorer.score(&batch, ids_only);
+    tokio::task::spawn_blocking(score).await.map_err(|error| Error::Defect(error.to_string()))?
+}
+
+/// Parts on their way out, a bounded number of them.
+struct Uploads<'a> {
+    writer: &'a PartWriter,
+    under_way: VecDeque<JoinHandle<Result<PartRecord>>>,
+    records: Vec<PartRecord>,
+}
+
+impl Uploads<'_> {
+    async fn start(&mut self, part: FinishedPart) -> Result<()> {
+        if self.under_way.len() >= PARTS_IN_FLIGHT {
+            self.wait_for_one().await?;
+        }
+        let writer = self.writer.clone();
+        self.under_way.push_back(tokio::spawn(async move { writer.write(part).await }));
+        Ok(())
+    }
+
+    async fn wait_for_one(&mut self) -> Result<()> {
+        if let Some(upload) = self.under_way.pop_front() {
+            self.records.push(upload.await.map_err(|error| Error::Defect(error.to_string()))??);
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Vec<PartRecord>> {
+        while !self.under_way.is_empty() {
+            self.wait_for_one().await?;
+        }
+        Ok(self.records)
+    }
+}
