@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "for tests only: what is missing here ends the test")]
 
 pub mod damage;
+pub mod disk;
 pub mod faults;
 pub mod program;
 pub mod random;

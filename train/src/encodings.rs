@@ -14,7 +14,7 @@ use crate::fit::columns;
 use crate::read::Rows;
 
 /// Folds that target means are learnt across.
-const FOLDS: u8 = 10;
+pub const FOLDS: u8 = 10;
 /// Keeps these folds apart from every other use of the ids' hashes.
 const FOLD_SEED_OFFSET: u64 = 0x5eed_0002;
 /// XGBoost's own splits on categories become slow and fit noise where there are more levels than this.
@@ -123,6 +123,16 @@ impl Variant {
         self.encodings.iter().flatten().all(|encoding| *encoding == Encoding::NATIVE)
     }
 
+    /// For every column of the matrix whether it holds means of the target.
+    #[must_use]
+    pub fn are_target_means(&self) -> Vec<bool> {
+        let columns = |encoding: &Option<Encoding>| {
+            let of = encoding.unwrap_or(Encoding::NATIVE);
+            [(of.native, false), (of.ordinal, false), (of.target, true)]
+        };
+        self.encodings.iter().flat_map(columns).filter(|(is_there, _)| *is_there).map(|(_, is_mean)| is_mean).collect()
+    }
+
     /// How many columns the matrix has.
     #[must_use]
     pub fn width(&self) -> usize {
@@ -162,9 +172,13 @@ pub struct EncodedColumn {
 /// The fold of each row, by a hash of its id.
 #[must_use]
 pub fn folds(ids: &[String], seed: u64) -> Vec<u8> {
-    let fold =
-        |id: &String| (xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(FOLD_SEED_OFFSET)) % u64::from(FOLDS)) as u8;
-    ids.iter().map(fold).collect()
+    ids.iter().map(|id| fold(id, seed)).collect()
+}
+
+/// The fold of a row, by a hash of its id.
+#[must_use]
+pub fn fold(id: &str, seed: u64) -> u8 {
+    (xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(FOLD_SEED_OFFSET)) % u64::from(FOLDS)) as u8
 }
 
 /// Encodes one feature: its columns of the matrix, for the rows to fit on and for others.

@@ -30,7 +30,14 @@ pub fn evaluate(
     rows: &Rows,
     clip: Option<(f64, f64)>,
 ) -> Result<Evaluation> {
-    let predictions = predict(booster, matrix, clip)?;
+    of_predictions(gate, predict(booster, matrix, clip)?, rows)
+}
+
+/// How good predictions of the held-out rows are.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn of_predictions(gate: &Gate, predictions: Vec<f64>, rows: &Rows) -> Result<Evaluation> {
     let scores = gate.measure(&rows.target, &predictions, rows.weights.as_deref())?;
     Ok(Evaluation { predictions, scores })
 }

@@ -1,19 +1,27 @@
 //! Step 2: features are learnt from the training rows and both sets of rows are encoded with them.
+//!
+//! Every feature is read piece by piece, a row group at a time, and its numbers go straight to their place in the matrix:
+//! no column is ever whole in memory but there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use common::features::encode::values::as_levels;
-use common::features::encode::{BadRows, Encoder, Feature, Kind, learn_category, learn_number};
+use common::features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, learn_number};
 use common::features::plan::{PlannedFeature, Source, plan};
 use common::features::quality::{FeatureTally, Statistics, data_quality_score};
 use common::features::spec::Spec;
-use common::table::{ColumnSource, MemoryColumns};
+use common::table::{ColumnSource, LoadableTable, MemoryColumns, PieceColumns};
 use common::{Error, Result};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use ndarray::{Array2, ShapeBuilder};
+use tokio::runtime::Handle;
 
 use crate::read::{Rows, TrainingData};
+
+/// Pieces of one column that are fetched at once.
+const FETCHES_AHEAD: usize = 4;
 
 /// The matrices of a run and how their columns came about.
 #[derive(Debug)]
@@ -39,97 +47,225 @@ impl Features {
     }
 }
 
-/// One encoded feature of both sets of rows.
-struct EncodedFeature {
+/// What was learnt of one feature.
+struct Learnt {
     feature: Feature,
     statistics: Statistics,
-    train: Vec<f32>,
-    test: Vec<f32>,
     tally: FeatureTally,
 }
 
-/// Plans, learns and encodes every feature; `threads` of them at once, one column in memory for each.
+/// Plans, learns and encodes every feature, `threads` of them at once.
 ///
 /// # Errors
 /// [`Error::Setting`] where the spec does not fit the columns, [`Error::Data`] where a column cannot be used.
 pub async fn learn_and_encode(data: &Arc<TrainingData>, spec: &Spec, threads: usize) -> Result<Features> {
     let location = &data.tables[data.train.table].dataset().location;
     let planned = plan(spec, &data.id, &data.target, data.schema(), location)?;
-    let encoded: Vec<EncodedFeature> = futures::stream::iter(planned)
-        .map(|feature| encode_feature(Arc::clone(data), feature, spec.clone(), threads))
-        .buffered(threads)
-        .try_collect()
-        .await?;
-    Ok(assemble(encoded, data.train.len(), data.test.len()))
+    let (data, spec, runtime) = (Arc::clone(data), spec.clone(), Handle::current());
+    let work = move || encode_all(&data, &spec, &planned, threads, &runtime);
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Defect(error.to_string()))?
 }
 
-fn assemble(encoded: Vec<EncodedFeature>, train_rows: usize, test_rows: usize) -> Features {
-    let mut train = Array2::zeros((train_rows, encoded.len()).f());
-    let mut test = Array2::zeros((test_rows, encoded.len()).f());
-    let mut features = Features {
-        features: Vec::with_capacity(encoded.len()),
-        statistics: Vec::with_capacity(encoded.len()),
-        train: Array2::zeros((0, 0)),
-        test: Array2::zeros((0, 0)),
-        tallies: Vec::with_capacity(encoded.len()),
-    };
-    for (index, column) in encoded.into_iter().enumerate() {
-        train.column_mut(index).iter_mut().zip(column.train).for_each(|(cell, value)| *cell = value);
-        test.column_mut(index).iter_mut().zip(column.test).for_each(|(cell, value)| *cell = value);
-        features.features.push(column.feature);
-        features.statistics.push(column.statistics);
-        features.tallies.push(column.tally);
-    }
-    Features { train, test, ..features }
+/// One feature to be encoded and where its numbers go.
+struct Task<'a> {
+    index: usize,
+    planned: &'a PlannedFeature,
+    train: &'a mut [f32],
+    test: &'a mut [f32],
 }
 
-async fn encode_feature(
-    data: Arc<TrainingData>,
-    planned: PlannedFeature,
-    spec: Spec,
+fn encode_all(
+    data: &TrainingData,
+    spec: &Spec,
+    planned: &[PlannedFeature],
     threads: usize,
-) -> Result<EncodedFeature> {
-    let names: Vec<String> = match &planned.source {
+    runtime: &Handle,
+) -> Result<Features> {
+    let (train_rows, test_rows, width) = (data.train.len(), data.test.len(), planned.len());
+    let (mut train, mut test) = (vec![0.0; train_rows * width], vec![0.0; test_rows * width]);
+    let outputs = columns_mut(&mut train, train_rows, width).into_iter().zip(columns_mut(&mut test, test_rows, width));
+    let tasks = planned.iter().zip(outputs).enumerate();
+    let tasks = Mutex::new(tasks.map(|(index, (planned, (train, test)))| Task { index, planned, train, test }));
+    let work = || {
+        let mut learnt = Vec::new();
+        loop {
+            let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(task) = task else { return learnt };
+            let input = Input { data, names: input_names(task.planned), runtime };
+            let one = learn_one(task.planned, spec, &input, task.train, task.test);
+            let failed = one.is_err();
+            learnt.push((task.index, one));
+            if failed {
+                return learnt;
+            }
+        }
+    };
+    let mut learnt = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.clamp(1, width)).map(|_| scope.spawn(work)).collect();
+        let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<(usize, Result<Learnt>)>>| {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        workers.into_iter().flat_map(join).collect::<Vec<_>>()
+    });
+    learnt.sort_by_key(|(index, _)| *index);
+    let matrix = |cells: Vec<f32>, rows: usize| {
+        Array2::from_shape_vec((rows, width).f(), cells).map_err(|error| Error::Defect(error.to_string()))
+    };
+    let (train, test) = (matrix(train, train_rows)?, matrix(test, test_rows)?);
+    let mut features = Features { features: Vec::new(), statistics: Vec::new(), train, test, tallies: Vec::new() };
+    for (_, one) in learnt {
+        let Learnt { feature, statistics, tally } = one?;
+        features.features.push(feature);
+        features.statistics.push(statistics);
+        features.tallies.push(tally);
+    }
+    Ok(features)
+}
+
+/// The columns of a matrix that lie one behind the other.
+fn columns_mut(mut cells: &mut [f32], rows: usize, width: usize) -> Vec<&mut [f32]> {
+    let mut columns = Vec::with_capacity(width);
+    for _ in 0..width {
+        let (column, rest) = cells.split_at_mut(rows);
+        columns.push(column);
+        cells = rest;
+    }
+    columns
+}
+
+/// The columns that one feature is made from.
+struct Input<'a> {
+    data: &'a TrainingData,
+    names: Vec<String>,
+    runtime: &'a Handle,
+}
+
+impl Input<'_> {
+    /// Goes through the columns of a table, piece by piece.
+    fn each(&self, table: usize, mut take: impl FnMut(Range<usize>, &PieceColumns) -> Result<()>) -> Result<()> {
+        let table: &LoadableTable = &self.data.tables[table];
+        let fetch = |piece: common::table::Piece| async move {
+            let columns = table.piece(&piece, &self.names).await?;
+            Ok::<_, Error>((piece.places, columns))
+        };
+        let mut fetched = futures::stream::iter(table.pieces()).map(fetch).buffered(FETCHES_AHEAD);
+        while let Some(piece) = self.runtime.block_on(fetched.next()) {
+            let (places, columns) = piece?;
+            take(places, &columns)?;
+        }
+        Ok(())
+    }
+}
+
+fn input_names(planned: &PlannedFeature) -> Vec<String> {
+    match &planned.source {
         Source::Column(name) => vec![name.clone()],
         Source::Expression(_, inputs) => inputs.keys().cloned().collect(),
-    };
-    let mut tables = Vec::with_capacity(data.tables.len());
-    for table in &data.tables {
-        tables.push(MemoryColumns::new(table.rows(), table.columns(&names, threads).await?));
     }
-    let work = move || learn_one(&planned, &spec, &tables, &data.train, &data.test);
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Defect(error.to_string()))?
 }
 
 fn learn_one(
     planned: &PlannedFeature,
     spec: &Spec,
-    tables: &[MemoryColumns],
-    train: &Rows,
-    test: &Rows,
-) -> Result<EncodedFeature> {
+    input: &Input<'_>,
+    train: &mut [f32],
+    test: &mut [f32],
+) -> Result<Learnt> {
+    let data = input.data;
     let mut feature = unlearnt(planned);
-    let mut category_statistics = None;
+    let mut levels = None;
     if planned.is_category {
-        let levels = category_levels(planned, &tables[train.table])?;
-        let learnt =
-            learn_category(train.places.iter().map(|&place| levels[place as usize].as_deref()), spec.max_levels);
-        feature.kind = Kind::Category { levels: learnt.levels };
-        category_statistics = Some(learnt.statistics);
+        let learnt = learn_levels(planned, spec.max_levels, input)?;
+        feature.kind = Kind::Category { levels: learnt.0.levels };
+        levels = Some((learnt.0.statistics, learnt.1));
     }
     let encoder = Encoder::bind(std::slice::from_ref(&feature), &spec.ranges)?;
-    let mut tally = FeatureTally::new(None);
-    let mut by_table = Vec::with_capacity(tables.len());
-    for table in tables {
-        let mut values = Vec::new();
-        encoder.encode(0, table, &mut values, &mut tally, &mut BadRows::none(table.rows()))?;
-        by_table.push(values);
+    let mut encoded = Encoded { encoder, tally: FeatureTally::new(None), values: Vec::new() };
+    let (statistics, decoded) = levels.map_or((None, None), |(statistics, decoded)| (Some(statistics), decoded));
+    for table in 0..data.tables.len() {
+        let mut outputs =
+            Outputs { table, places: [(&data.train, 0), (&data.test, 0)], cells: [&mut *train, &mut *test] };
+        match decoded.as_ref().filter(|_| table == data.train.table) {
+            Some(pieces) => {
+                pieces.iter().try_for_each(|(places, columns)| encoded.piece(places, columns, &mut outputs))?;
+            }
+            None => input.each(table, |places, columns| encoded.piece(&places, columns, &mut outputs))?,
+        }
     }
-    let gather =
-        |rows: &Rows| -> Vec<f32> { rows.places.iter().map(|&place| by_table[rows.table][place as usize]).collect() };
-    let (train, test) = (gather(train), gather(test));
-    let statistics = category_statistics.unwrap_or_else(|| learn_number(&train));
-    Ok(EncodedFeature { feature, statistics, train, test, tally })
+    let statistics = statistics.unwrap_or_else(|| learn_number(train));
+    Ok(Learnt { feature, statistics, tally: encoded.tally })
+}
+
+/// Columns that were decoded once and are needed again.
+type Decoded = Vec<(Range<usize>, MemoryColumns)>;
+
+/// The levels of a category over the training rows; with the decoded columns where their bytes are in memory anyway.
+fn learn_levels(
+    planned: &PlannedFeature,
+    max_levels: usize,
+    input: &Input<'_>,
+) -> Result<(common::features::encode::Learnt, Option<Decoded>)> {
+    let rows = &input.data.train;
+    let is_kept = !input.data.tables[rows.table].is_read_from_storage();
+    let (mut counts, mut decoded, mut cursor) = (LevelCounts::default(), Vec::new(), 0);
+    input.each(rows.table, |places, columns| {
+        let columns = columns.decoded()?;
+        let end = cursor + rows.places[cursor..].partition_point(|&place| (place as usize) < places.end);
+        let of_piece = rows.places[cursor..end].iter().map(|&place| place as usize - places.start);
+        cursor = end;
+        match &planned.source {
+            Source::Column(name) => {
+                let column = columns.column(name)?;
+                let levels = as_levels(&column)?;
+                of_piece.for_each(|row| counts.add(levels.get(row)));
+            }
+            Source::Expression(expression, inputs) => {
+                let levels = common::features::encode::evaluate_text(expression, inputs, &columns)?;
+                of_piece.for_each(|row| counts.add(levels[row].as_deref()));
+            }
+        }
+        if is_kept {
+            decoded.push((places, columns));
+        }
+        Ok(())
+    })?;
+    Ok((counts.learnt(max_levels), is_kept.then_some(decoded)))
+}
+
+/// Where the numbers of one table go: how many rows of each set are done, and the column of each set.
+struct Outputs<'a> {
+    table: usize,
+    places: [(&'a Rows, usize); 2],
+    cells: [&'a mut [f32]; 2],
+}
+
+impl Outputs<'_> {
+    fn take(&mut self, places: &Range<usize>, values: &[f32]) {
+        for ((rows, done), cells) in self.places.iter_mut().zip(&mut self.cells) {
+            if rows.table != self.table {
+                continue;
+            }
+            let end = *done + rows.places[*done..].partition_point(|&place| (place as usize) < places.end);
+            let of_piece = cells[*done..end].iter_mut().zip(&rows.places[*done..end]);
+            of_piece.for_each(|(cell, &place)| *cell = values[place as usize - places.start]);
+            *done = end;
+        }
+    }
+}
+
+/// A feature that is being encoded.
+struct Encoded {
+    encoder: Encoder,
+    tally: FeatureTally,
+    values: Vec<f32>,
+}
+
+impl Encoded {
+    fn piece(&mut self, places: &Range<usize>, columns: &dyn ColumnSource, outputs: &mut Outputs<'_>) -> Result<()> {
+        self.encoder.encode(0, columns, &mut self.values, &mut self.tally, &mut BadRows::default())?;
+        outputs.take(places, &self.values);
+        Ok(())
+    }
 }
 
 fn unlearnt(planned: &PlannedFeature) -> Feature {
@@ -143,16 +279,4 @@ fn unlearnt(planned: &PlannedFeature) -> Feature {
         (Source::Column(_), _) => Kind::Number,
     };
     Feature { name: planned.name.clone(), kind, column, sql, source_kind: planned.source_kind, inputs }
-}
-
-/// The category of every row of a table, as text.
-fn category_levels(planned: &PlannedFeature, table: &MemoryColumns) -> Result<Vec<Option<String>>> {
-    match &planned.source {
-        Source::Column(name) => {
-            let column = table.column(name)?;
-            let levels = as_levels(&column)?;
-            Ok(levels.iter().map(|level| level.map(str::to_owned)).collect())
-        }
-        Source::Expression(expression, inputs) => common::features::encode::evaluate_text(expression, inputs, table),
-    }
 }

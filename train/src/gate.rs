@@ -14,6 +14,7 @@ use common::{Error, Result};
 use ndarray::{Array2, ShapeBuilder};
 
 use crate::evaluate::{self, Evaluation};
+use crate::external::Reader;
 use crate::read::TrainingData;
 use crate::settings::Settings;
 
@@ -98,6 +99,7 @@ pub async fn judge(
     models: &ModelStore,
     data: &Arc<TrainingData>,
     evaluation: &Evaluation,
+    reader: Option<&Reader<'_>>,
     threads: usize,
 ) -> Result<Judgement> {
     let weights = data.test.weights.as_deref();
@@ -106,7 +108,7 @@ pub async fn judge(
     let interval = interval.map_err(|error| Error::Data(format!("held-out rows: {error}")))?;
     let slices = slices(settings, data, evaluation, threads).await?;
     let previous = match settings.max_r2_drop {
-        Some(_) => current(settings, models, data, threads).await?,
+        Some(_) => current(settings, models, data, reader, threads).await?,
         None => None,
     };
     let evidence = Evidence { scores: &evaluation.scores, interval, previous: previous.as_ref(), slices: &slices };
@@ -141,11 +143,12 @@ async fn current(
     settings: &Settings,
     models: &ModelStore,
     data: &Arc<TrainingData>,
+    reader: Option<&Reader<'_>>,
     threads: usize,
 ) -> Result<Option<Previous>> {
     let (model, r2) = match resolve(models, &Selector::Latest).await {
         Ok(None) => return Ok(None),
-        Ok(Some(run)) => (run.to_string(), r2_of(settings, models, run, data, threads).await),
+        Ok(Some(run)) => (run.to_string(), r2_of(settings, models, run, data, reader, threads).await),
         Err(error) => (Selector::Latest.to_string(), Err(error)),
     };
     let r2 = match r2 {
@@ -170,6 +173,7 @@ async fn r2_of(
     models: &ModelStore,
     run: ModelRun,
     data: &Arc<TrainingData>,
+    reader: Option<&Reader<'_>>,
     threads: usize,
 ) -> Result<f64> {
     let model = load_run(models, run).await?;
@@ -179,6 +183,13 @@ async fn r2_of(
     let encoder = Encoder::bind(&model.metadata.features, &model.metadata.spec.ranges)?;
     let table = &data.tables[data.test.table];
     encoder.check_schema(table.schema(), false, &table.dataset().location)?;
+    if let Some(reader) = reader {
+        let (booster, metadata) = (Booster::load(&model.model)?, &model.metadata);
+        let predictions = tokio::task::block_in_place(|| {
+            reader.predict(&booster, &metadata.features, &metadata.spec, metadata.clip)
+        })?;
+        return Ok(gate(settings).measure(&data.test.target, &predictions, data.test.weights.as_deref())?.r2);
+    }
     let names = encoder.input_columns();
     let columns = MemoryColumns::new(table.rows(), table.columns(&names, threads).await?);
     let (gate, data) = (gate(settings), Arc::clone(data));

@@ -23,12 +23,20 @@ const FOLLOWS: f64 = 0.25;
 /// Rows on either side, in the order of a feature's values, that a row's target is compared with.
 const NEIGHBOURS: usize = 2;
 
-/// Says what speaks against the data, and ends a strict run that has anything of it.
+/// Says what speaks against the data, and ends a strict run that has anything of it. `shared_ids` is said where it was
+/// found already and `data` does not show it.
 ///
 /// # Errors
 /// [`Error::Data`] with every warning where `strict`.
-pub fn check(strict: bool, data: &TrainingData, features: &Features, spec: &Spec) -> Result<Vec<String>> {
-    let mut warnings = find(data, features);
+pub fn check(
+    strict: bool,
+    data: &TrainingData,
+    shared_ids: Option<&str>,
+    features: &Features,
+    spec: &Spec,
+) -> Result<Vec<String>> {
+    let mut warnings: Vec<String> = shared_ids.map(str::to_owned).into_iter().collect();
+    warnings.extend(find(data, features));
     warnings.extend(quality_warnings(data, features));
     warnings.extend(target_out_of_range(data, spec));
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -96,11 +104,15 @@ fn shared_ids(data: &TrainingData) -> Option<String> {
     let train: HashSet<&str> = data.train.ids.iter().map(String::as_str).collect();
     let shared: Vec<&String> = data.test.ids.iter().filter(|id| train.contains(id.as_str())).collect();
     let first = shared.first()?;
-    Some(format!(
-        "{} of {} held-out ids (such as {first}) are also in the training data, so R² is too high: remove them from one side",
-        shared.len(),
-        data.test.len()
-    ))
+    Some(shared_ids_text(shared.len() as u64, first, data.test.len()))
+}
+
+/// What is to say about ids that are on both sides of the split.
+pub(crate) fn shared_ids_text(shared: u64, first: &str, test_rows: usize) -> String {
+    format!(
+        "{shared} of {test_rows} held-out ids (such as {first}) are also in the training data, so R² is too high: remove \
+         them from one side"
+    )
 }
 
 /// The target of the rows looked at.

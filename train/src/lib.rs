@@ -8,6 +8,8 @@ pub mod resume;
 
 pub mod spec;
 
+pub mod plan_memory;
+
 pub mod read;
 
 pub mod features;
@@ -19,6 +21,8 @@ pub mod encodings;
 pub mod checkpoint;
 
 pub mod fit;
+
+pub mod external;
 
 pub mod evaluate;
 
@@ -40,9 +44,11 @@ use serde_json::json;
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluate::Evaluation;
+use crate::external::{Input, Reader, Stop};
 use crate::features::Features;
 use crate::fit::{FitContext, Fitted};
 use crate::gate::Verdict;
+use crate::plan_memory::MemoryPlan;
 use crate::publish::{ModelFiles, TrainPlan};
 use crate::read::TrainingData;
 use crate::resume::Earlier;
@@ -78,8 +84,12 @@ async fn train(run: &Run) -> Result<Trained> {
         Earlier::Nothing => None,
     };
     run.own_folder();
-    let data = read_rows(run, &spec, earlier.as_ref()).await?;
-    let learnt = learn_features(run, &spec, &data).await?;
+    let opened = read::open(&run.settings, &spec).await?;
+    let memory = plan_memory(run, &spec, &opened, earlier.as_ref()).await?;
+    let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
+    let input = Input::read(&run.settings, &spec, &run.context.limits, opened, &memory, &stop).await?;
+    let data = check_rows(run, &input, earlier.as_ref())?;
+    let learnt = learn_features(run, &spec, &input).await?;
     if run.settings.check {
         run.summary().set("check", true).set("features", learnt.features.features.len());
         return Ok(Trained::Over(run.summary().succeeded()));
@@ -89,36 +99,48 @@ async fn train(run: &Run) -> Result<Trained> {
         settings: resume::identity(&run.settings, &spec),
         objects_sha256: data.objects_sha256.clone(),
         threads: earlier.as_ref().map_or(run.context.limits.threads.value, |plan| plan.threads),
+        reading: memory.reading(),
     };
     run.folder.begin(&plan).await?;
     let checkpoint = Checkpoint::open(&run.folder, &plan, earlier.is_some())?;
     run.keep(&checkpoint);
-    let (learnt, fitted) = choose_and_fit(run, &spec, &data, learnt, &plan, &checkpoint)?;
+    let reader = input.reader(&spec, &memory, plan.threads, &stop);
+    let (learnt, fitted) = choose_and_fit(run, &spec, &input, reader.as_ref(), learnt, &plan, &checkpoint)?;
     checkpoint.close().await;
-    judge_and_write(run, &spec, &data, &learnt, fitted, &plan).await.map(Trained::Judged)
+    judge_and_write(run, &spec, data, reader.as_ref(), learnt, fitted, &plan).await.map(Trained::Judged)
+}
+
+/// Before step 1: in which way the rows fit into memory.
+async fn plan_memory(run: &Run, spec: &Spec, opened: &read::Opened, earlier: Option<&TrainPlan>) -> Result<MemoryPlan> {
+    let given = fit::given_parameters(&run.settings, spec)?;
+    let began = earlier.map(|plan| plan.reading);
+    let memory = MemoryPlan::new(&run.settings, spec, &given, &run.context.limits, opened, began).await?;
+    memory.log();
+    tracing::info!("reading {}", run.settings.train_data);
+    Ok(memory)
 }
 
 /// Step 1: the rows, if they are the ones that the run began with and a model can be judged on them.
-async fn read_rows(run: &Run, spec: &Spec, earlier: Option<&TrainPlan>) -> Result<Arc<TrainingData>> {
-    tracing::info!("reading {}", run.settings.train_data);
-    let data = Arc::new(read::read(&run.settings, spec, &run.context.limits).await?);
+fn check_rows<'a>(run: &Run, input: &'a Input, earlier: Option<&TrainPlan>) -> Result<&'a Arc<TrainingData>> {
+    let data = input.all();
     if let Some(plan) = earlier {
-        resume::refuse_other_input(plan, &data, &run.folder)?;
+        resume::refuse_other_input(plan, data, &run.folder)?;
     }
     run.summary().set("rows_train", data.train.len()).set("rows_test", data.test.len());
     run.summary().set("rows_dropped", json!(data.dropped));
     data.log_rows();
     data.check_weights()?;
-    gate::check_test_rows(&run.settings, &data)?;
+    gate::check_test_rows(&run.settings, data)?;
     Ok(data)
 }
 
 /// Step 2: the features, what speaks against them, and whether XGBoost takes the parameters with them.
-async fn learn_features(run: &Run, spec: &Spec, data: &Arc<TrainingData>) -> Result<Learnt> {
+async fn learn_features(run: &Run, spec: &Spec, input: &Input) -> Result<Learnt> {
+    let data = input.learning();
     let features = features::learn_and_encode(data, spec, run.context.limits.threads.value).await?;
     let quality = features.quality_score(data);
     run.summary().set("data_quality_score", quality);
-    let warnings = leaks::check(run.settings.strict, data, &features, spec)?;
+    let warnings = leaks::check(run.settings.strict, data, input.shared_ids(), &features, spec)?;
     run.summary().set("warnings", warnings.len());
     let given = fit::given_parameters(&run.settings, spec)?;
     let params = fit::with_constraints(given, spec, &features.features)?;
@@ -130,7 +152,8 @@ async fn learn_features(run: &Run, spec: &Spec, data: &Arc<TrainingData>) -> Res
 fn choose_and_fit(
     run: &Run,
     spec: &Spec,
-    data: &TrainingData,
+    input: &Input,
+    reader: Option<&Reader<'_>>,
     learnt: Learnt,
     plan: &TrainPlan,
     checkpoint: &Checkpoint,
@@ -145,10 +168,16 @@ fn choose_and_fit(
         checkpoint,
     };
     tokio::task::block_in_place(|| {
-        let choice = fit::settle(&context, &learnt.features, &data.train)?;
-        let seed = u64::from(run.settings.seed);
-        let features = encodings::apply(learnt.features, &choice.variant, &data.train, seed);
-        let fitted = fit::fit(&context, choice, &features.features, &features.train, &data.train)?;
+        let rows = &input.learning().train;
+        let choice = fit::settle(&context, &learnt.features, rows)?;
+        let features = encodings::apply(learnt.features, &choice.variant, rows, u64::from(run.settings.seed));
+        let (features, fitted) = match reader {
+            Some(reader) => reader.fit(&context, choice, features)?,
+            None => {
+                let fitted = fit::fit(&context, choice, &features.features, &features.train, rows)?;
+                (features, fitted)
+            }
+        };
         run.summary().set("rounds", fitted.rounds);
         if let Some(round) = fitted.resumed_from {
             run.summary().set("resumed_from_round", round);
@@ -162,21 +191,23 @@ async fn judge_and_write(
     run: &Run,
     spec: &Spec,
     data: &Arc<TrainingData>,
-    learnt: &Learnt,
+    reader: Option<&Reader<'_>>,
+    learnt: Learnt,
     fitted: Fitted,
     plan: &TrainPlan,
 ) -> Result<Verdict> {
-    let (settings, Learnt { features, quality, warnings }) = (&run.settings, learnt);
-    let clip = evaluate::clip_bounds(spec, data);
-    let evaluation = tokio::task::block_in_place(|| {
-        evaluate::evaluate(&gate::gate(settings), &fitted.booster, &features.test, &data.test, clip)
+    let (settings, Learnt { mut features, quality, warnings }) = (&run.settings, learnt);
+    let (gate, clip) = (gate::gate(settings), evaluate::clip_bounds(spec, data));
+    let evaluation = tokio::task::block_in_place(|| match reader {
+        Some(reader) => reader.evaluate(&gate, &fitted.booster, &mut features, clip),
+        None => evaluate::evaluate(&gate, &fitted.booster, &features.test, &data.test, clip),
     })?;
-    let judgement = gate::judge(settings, run.folder.models(), data, &evaluation, plan.threads).await?;
+    let judgement = gate::judge(settings, run.folder.models(), data, &evaluation, reader, plan.threads).await?;
     run.summary().set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse);
     run.summary().set("mae", evaluation.scores.mae);
 
-    let metadata = report::metadata(settings, &run.context, spec, data, features, &fitted, clip)?;
-    let findings = report::findings(run.folder.models(), &metadata, features, &fitted, plan.threads).await?;
+    let metadata = report::metadata(settings, &run.context, spec, data, &features, &fitted, clip)?;
+    let findings = report::findings(run.folder.models(), &metadata, &features, &fitted, plan.threads).await?;
     let subject = report::Subject {
         settings,
         limits: &run.context.limits,
@@ -186,8 +217,8 @@ async fn judge_and_write(
         fitted: &fitted,
         evaluation: &evaluation,
         judgement: &judgement,
-        quality: *quality,
-        warnings,
+        quality,
+        warnings: &warnings,
         findings: &findings,
     };
     let (metrics, report) = (report::metrics(&subject)?, report::html(&subject)?);
@@ -196,7 +227,7 @@ async fn judge_and_write(
     let seconds = run.started.elapsed().as_secs_f64();
     run.summary().set("training_seconds", seconds).set("metadata_sha256", sha256_hex(&files.metadata));
     run.summary().set("model_sha256", metadata.model_sha256.as_str());
-    emit_metrics(&run.context, &evaluation, data, *quality, seconds);
+    emit_metrics(&run.context, &evaluation, data, quality, seconds);
     Ok(judgement.verdict)
 }
 

@@ -9,6 +9,7 @@ use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, Verdict};
+use crate::plan_memory::Reading;
 use crate::run::Run;
 
 /// Writers of a run's result that one write may lose to.
@@ -32,6 +33,9 @@ pub struct TrainPlan {
     pub objects_sha256: String,
     /// Threads that XGBoost sums with: another number would give other last bits.
     pub threads: usize,
+    /// How rows are read: another way, or another sample, would give another model. A retry with more memory keeps it.
+    #[serde(default)]
+    pub reading: Reading,
 }
 
 /// Everything that a run's folder holds besides the result.

@@ -1,15 +1,15 @@
 //! Step 1: the rows to train on and the rows held out, with their targets.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use common::features::encode::values::as_numbers;
 use common::features::spec::Spec;
 use common::run::Limits;
-use common::storage::{Location, ObjectMeta};
+use common::storage::ObjectMeta;
 use common::table::ids::ids_as_text;
 use common::table::{ColumnKind, Dataset, LoadableTable, TableSchema};
 use common::{Error, Result};
-use polars::prelude::{Series, StringChunked};
+use polars::prelude::{PlHashSet, Series, StringChunked};
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -19,7 +19,7 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub struct TrainingData {
     /// One table, or two where the held-out rows were given apart.
-    pub tables: Vec<LoadableTable>,
+    pub tables: Vec<Arc<LoadableTable>>,
     /// Rows to fit on.
     pub train: Rows,
     /// Rows held out.
@@ -43,7 +43,7 @@ pub struct Rows {
     pub table: usize,
     /// Their places in it, ascending.
     pub places: Vec<u32>,
-    /// Their ids as text.
+    /// Their ids as text; none where rows are read in batches, which leaves no room for them.
     pub ids: Vec<String>,
     /// Their targets, finite.
     pub target: Vec<f64>,
@@ -69,6 +69,21 @@ impl Dropped {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.bad_target + self.null_id + self.duplicate_id + self.bad_weight
+    }
+
+    /// Whether a row that has an id can be used; counts it where not.
+    pub(crate) fn passes(&mut self, is_first: bool, target: f64, weight: f64) -> bool {
+        let is_good = |value: f64| value.is_finite() && (value as f32).is_finite();
+        if !is_first {
+            self.duplicate_id += 1;
+        } else if !is_good(target) {
+            self.bad_target += 1;
+        } else if !(weight >= 0.0 && is_good(weight)) {
+            self.bad_weight += 1;
+        } else {
+            return true;
+        }
+        false
     }
 }
 
@@ -123,20 +138,42 @@ impl TrainingData {
     }
 }
 
-/// Opens the data, drops rows that cannot be used and splits the rest.
+/// The opened locations of a run: what footers and listings tell.
+#[derive(Debug)]
+pub struct Opened {
+    /// The training rows.
+    pub train: Dataset,
+    /// The held-out rows, where they lie apart.
+    pub test: Option<Dataset>,
+}
+
+/// Opens the data. No row is read.
+///
+/// # Errors
+/// [`Error::Setting`] where id or target are not named; as [`Dataset::open`].
+pub async fn open(settings: &Settings, spec: &Spec) -> Result<Opened> {
+    id_and_target(spec)?;
+    let train = Dataset::open(&settings.train_data).await?;
+    let test = match &settings.test_data {
+        Some(location) => Some(Dataset::open(location).await?),
+        None => None,
+    };
+    Ok(Opened { train, test })
+}
+
+/// Reads ids, targets and weights, drops rows that cannot be used and splits the rest.
 ///
 /// # Errors
 /// [`Error::Setting`] where id or target are not named, [`Error::Data`] where columns or rows are unusable.
-pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits) -> Result<TrainingData> {
-    let (id, target) =
-        (named(spec.id.as_ref(), "--id (ID_COLUMN)")?, named(spec.target.as_ref(), "--target (TARGET_COLUMN)")?);
+pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits, opened: Opened) -> Result<TrainingData> {
+    let (id, target) = id_and_target(spec)?;
     let keep_text = text_columns(spec, &id);
-    let train_table = open(&settings.train_data, &keep_text, None).await?;
-    let mut tables = vec![train_table];
-    if let Some(location) = &settings.test_data {
-        let test_table = open(location, &keep_text, Some(tables[0].schema())).await?;
+    let train_table = load(opened.train, &keep_text, None).await?;
+    let mut tables = vec![Arc::new(train_table)];
+    if let Some(dataset) = opened.test {
+        let test_table = load(dataset, &keep_text, Some(tables[0].schema())).await?;
         check_same_columns(&tables[0], &test_table, spec, &target)?;
-        tables.push(test_table);
+        tables.push(Arc::new(test_table));
     }
     let threads = limits.threads.value;
     let mut dropped = Dropped::default();
@@ -147,12 +184,21 @@ pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits) -> Result<T
         None => split(usable, settings.test_fraction.0, u64::from(settings.seed)),
     };
     if train.places.is_empty() {
-        return Err(nothing_left(&settings.train_data, &tables[0], &dropped, &target, &id));
+        return Err(nothing_left(&tables[0], &dropped, &target, &id));
     }
     let id_type = tables[0].schema().require(&id, &settings.train_data.to_string())?.kind;
-    let objects_sha256 =
-        fingerprint(tables.iter().flat_map(|table| &table.dataset().objects).map(|object| &object.meta));
+    let objects_sha256 = fingerprint_of(&tables);
     Ok(TrainingData { tables, train, test, dropped, id, id_type, target, objects_sha256 })
+}
+
+/// SHA-256 over names, sizes and versions of all objects.
+pub(crate) fn fingerprint_of(tables: &[Arc<LoadableTable>]) -> String {
+    fingerprint(tables.iter().flat_map(|table| &table.dataset().objects).map(|object| &object.meta))
+}
+
+/// The columns that identify a row and that are predicted.
+pub(crate) fn id_and_target(spec: &Spec) -> Result<(String, String)> {
+    Ok((named(spec.id.as_ref(), "--id (ID_COLUMN)")?, named(spec.target.as_ref(), "--target (TARGET_COLUMN)")?))
 }
 
 fn named(column: Option<&String>, setting: &str) -> Result<String> {
@@ -168,9 +214,15 @@ fn text_columns(spec: &Spec, id: &str) -> Vec<String> {
     std::iter::once(id.to_owned()).chain(spec.categorical.iter().cloned()).collect()
 }
 
-async fn open(location: &Location, keep_text: &[String], types: Option<&TableSchema>) -> Result<LoadableTable> {
-    let dataset = Dataset::open(location).await?;
+async fn load(dataset: Dataset, keep_text: &[String], types: Option<&TableSchema>) -> Result<LoadableTable> {
     let table = LoadableTable::open(dataset, keep_text, types).await?;
+    check_rows(&table)?;
+    Ok(table)
+}
+
+/// There is something to train on, and every row has a place that 32 bits can tell.
+pub(crate) fn check_rows(table: &LoadableTable) -> Result<()> {
+    let location = &table.dataset().location;
     if table.rows() == 0 {
         return Err(Error::Data(format!("{location} has columns but no rows: there is nothing to train on")));
     }
@@ -180,11 +232,11 @@ async fn open(location: &Location, keep_text: &[String], types: Option<&TableSch
             table.rows()
         )));
     }
-    Ok(table)
+    Ok(())
 }
 
 /// The held-out rows need every column that a feature could be made from, of a kind that fits.
-fn check_same_columns(train: &LoadableTable, test: &LoadableTable, spec: &Spec, target: &str) -> Result<()> {
+pub(crate) fn check_same_columns(train: &LoadableTable, test: &LoadableTable, spec: &Spec, target: &str) -> Result<()> {
     let location = &test.dataset().location;
     let is_needed = |name: &str| name == target || !spec.exclude.iter().any(|excluded| excluded == name);
     for column in train.schema().columns().iter().filter(|column| is_needed(&column.name)) {
@@ -227,7 +279,7 @@ async fn usable_rows(
     Ok(keep_usable(index, &ids, &target, weights.as_deref(), dropped))
 }
 
-fn target_values(column: &Series, location: &str) -> Result<Vec<f64>> {
+pub(crate) fn target_values(column: &Series, location: &str) -> Result<Vec<f64>> {
     let kind = ColumnKind::of(column.dtype());
     if !kind.is_number() && kind != ColumnKind::Null {
         return Err(Error::Data(format!(
@@ -240,7 +292,7 @@ fn target_values(column: &Series, location: &str) -> Result<Vec<f64>> {
     as_numbers(column)
 }
 
-fn weight_values(column: &Series, location: &str) -> Result<Vec<f64>> {
+pub(crate) fn weight_values(column: &Series, location: &str) -> Result<Vec<f64>> {
     as_numbers(column).map_err(|error| Error::Data(format!("{location}: the weight: {error}")))
 }
 
@@ -251,35 +303,33 @@ fn keep_usable(
     weights: Option<&[f64]>,
     dropped: &mut Dropped,
 ) -> Rows {
-    let mut seen: HashSet<&str> = HashSet::with_capacity(ids.len());
-    let mut rows = Rows { table, weights: weights.map(|_| Vec::new()), ..Rows::default() };
+    let mut seen: PlHashSet<&str> = PlHashSet::default();
+    seen.reserve(ids.len());
+    let mut rows = Rows::of_table(table, weights.is_some());
     for (place, id) in ids.iter().enumerate() {
         let Some(id) = id else {
             dropped.null_id += 1;
             continue;
         };
-        if !seen.insert(id) {
-            dropped.duplicate_id += 1;
-            continue;
-        }
-        if !target[place].is_finite() || !(target[place] as f32).is_finite() {
-            dropped.bad_target += 1;
-            continue;
-        }
         let weight = weights.map_or(1.0, |weights| weights[place]);
-        if !(weight >= 0.0 && (weight as f32).is_finite()) {
-            dropped.bad_weight += 1;
+        if !dropped.passes(seen.insert(id), target[place], weight) {
             continue;
         }
-        rows.push(place, id, target[place], weight as f32);
+        rows.push(place, Some(id.to_owned()), target[place], weight as f32);
     }
     rows
 }
 
 impl Rows {
-    fn push(&mut self, place: usize, id: &str, target: f64, weight: f32) {
+    /// No rows of a table yet.
+    pub(crate) fn of_table(table: usize, is_weighted: bool) -> Self {
+        Self { table, weights: is_weighted.then(Vec::new), ..Self::default() }
+    }
+
+    /// Adds a row; all of them have an id, or none has.
+    pub(crate) fn push(&mut self, place: usize, id: Option<String>, target: f64, weight: f32) {
         self.places.push(place as u32);
-        self.ids.push(id.to_owned());
+        self.ids.extend(id);
         self.target.push(target);
         if let Some(weights) = &mut self.weights {
             weights.push(weight);
@@ -301,13 +351,12 @@ impl Rows {
     /// The rows for which `belongs` holds, and the others.
     #[must_use]
     pub fn partition(self, belongs: impl Fn(&str) -> bool) -> (Self, Self) {
-        let empty =
-            || Self { table: self.table, weights: self.weights.as_ref().map(|_| Vec::new()), ..Self::default() };
+        let empty = || Self::of_table(self.table, self.weights.is_some());
         let (mut inside, mut outside) = (empty(), empty());
-        for (index, id) in self.ids.iter().enumerate() {
-            let side = if belongs(id) { &mut inside } else { &mut outside };
+        for (index, id) in self.ids.into_iter().enumerate() {
+            let side = if belongs(&id) { &mut inside } else { &mut outside };
             let weight = self.weights.as_ref().map_or(1.0, |weights| weights[index]);
-            side.push(self.places[index] as usize, id, self.target[index], weight);
+            side.push(self.places[index] as usize, Some(id), self.target[index], weight);
         }
         (inside, outside)
     }
@@ -326,10 +375,11 @@ pub fn is_held_out(id: &str, seed: u64, fraction: f64) -> bool {
     share < fraction
 }
 
-fn nothing_left(location: &Location, table: &LoadableTable, dropped: &Dropped, target: &str, id: &str) -> Error {
+pub(crate) fn nothing_left(table: &LoadableTable, dropped: &Dropped, target: &str, id: &str) -> Error {
     Error::Data(format!(
-        "{location}: none of its {} rows can be trained on: {} have no finite target \"{target}\", {} no id \"{id}\", {} \
+        "{}: none of its {} rows can be trained on: {} have no finite target \"{target}\", {} no id \"{id}\", {} \
          repeat an id, the others are held out",
+        table.dataset().location,
         table.rows(),
         dropped.bad_target,
         dropped.null_id,

@@ -114,6 +114,23 @@ impl CsvReader {
     }
 }
 
+/// Bytes of an object from which the length of its lines is guessed.
+pub(super) const LINES_GUESS: u64 = 256 * 1024;
+
+/// Lines in the first bytes of an object, at least one.
+pub(super) fn count_lines(bytes: &[u8], format: Format) -> usize {
+    let mut text = Vec::new();
+    let bytes = match format {
+        Format::CsvGz => {
+            // Cut off amid a block, the rest cannot be unpacked: what came before it is enough.
+            let _ = MultiGzDecoder::new(bytes).read_to_end(&mut text);
+            &text
+        }
+        Format::Csv | Format::Parquet => bytes,
+    };
+    bytes.iter().filter(|byte| **byte == b'\n').count().max(1)
+}
+
 /// Whether a CSV cell stands for a missing value.
 fn is_missing(cell: &str) -> bool {
     cell.is_empty() || cell == "NULL"

@@ -108,6 +108,22 @@ impl Dataset {
         self.objects.iter().map(|object| object.parquet.as_ref().map(ParquetFile::rows)).sum()
     }
 
+    /// Rows of all objects: exact for Parquet, for CSV about as many as the lengths of the first lines suggest.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn estimated_rows(&self) -> Result<u64> {
+        if let Some(rows) = self.row_count() {
+            return Ok(rows);
+        }
+        let Some(first) = self.objects.first() else { return Ok(0) };
+        let looked_at = first.meta.size.min(csv::LINES_GUESS);
+        let bytes = self.store.get_range(&first.meta.key, 0..looked_at, &first.meta.version).await?;
+        let all_bytes: u64 = self.objects.iter().map(|object| object.meta.size).sum();
+        let lines = csv::count_lines(&bytes, first.format);
+        Ok((lines as f64 * all_bytes as f64 / looked_at.max(1) as f64).ceil() as u64)
+    }
+
     /// An object's full name, for messages.
     #[must_use]
     pub fn object_name(&self, object: usize) -> String {

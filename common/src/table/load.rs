@@ -1,5 +1,6 @@
 //! Whole columns of a dataset, as training needs them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -9,12 +10,12 @@ use tokio::runtime::Handle;
 use super::cells::{infer_kind, typed_column};
 use super::csv::CsvReader;
 use super::parquet::RowGroup;
-use super::{ColumnKind, ColumnSchema, ColumnSource, DataObject, Dataset, Format, TableSchema};
+use super::{ColumnKind, ColumnSchema, ColumnSource, DataObject, Dataset, Format, MemoryColumns, TableSchema};
 use crate::{Error, Result};
 
 /// Parquet data up to this size is read once and kept as it is, compressed; columns are decoded from it one by one. Of
 /// larger data each column's bytes are read when it is asked for.
-const KEPT_BYTES: u64 = 256 << 20;
+pub const KEPT_BYTES: u64 = 256 << 20;
 
 /// Row groups read at once.
 const CONCURRENT_FETCHES: usize = 4;
@@ -47,12 +48,12 @@ impl LoadableTable {
     /// As [`Dataset::open`]; [`Error::Data`] where a row of CSV is malformed or a cell does not fit `types`.
     pub async fn open(dataset: Dataset, keep_text: &[String], types: Option<&TableSchema>) -> Result<Self> {
         if !dataset.is_csv() {
-            let rows = dataset.row_count().unwrap_or_default() as usize;
-            let schema = dataset.schema.clone();
             let bytes: u64 = dataset.objects.iter().map(|object| object.meta.size).sum();
-            let content =
-                if bytes <= KEPT_BYTES { Content::RowGroups(fetch_all(&dataset).await?) } else { Content::Footers };
-            return Ok(Self { dataset, content, schema, rows });
+            if bytes > KEPT_BYTES {
+                return Ok(Self::of_footers(dataset));
+            }
+            let groups = fetch_all(&dataset).await?;
+            return Ok(Self { content: Content::RowGroups(groups), ..Self::of_footers(dataset) });
         }
         let cells = read_all_cells(&dataset).await?;
         let rows = cells.first().map_or(0, |column| column.len());
@@ -62,6 +63,14 @@ impl LoadableTable {
         }
         let schema = TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?;
         Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows })
+    }
+
+    /// A Parquet dataset of which nothing is kept in memory but the footers.
+    #[must_use]
+    pub fn of_footers(dataset: Dataset) -> Self {
+        let rows = dataset.row_count().unwrap_or_default() as usize;
+        let schema = dataset.schema.clone();
+        Self { dataset, content: Content::Footers, schema, rows }
     }
 
     /// Rows of the table.
@@ -113,9 +122,121 @@ impl LoadableTable {
         Ok(columns)
     }
 
+    /// The table in runs of rows, in order: its row groups, or all of it at once where it came as CSV.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Piece> {
+        if let Content::Columns(_) = self.content {
+            return vec![Piece { places: 0..self.rows, object: 0, row_group: 0, kept: 0 }];
+        }
+        let mut first = 0;
+        let of_group = |(kept, (object, row_group)): (usize, (usize, usize))| {
+            let rows =
+                self.dataset.objects[object].parquet.as_ref().map_or(0, |file| file.row_groups()[row_group].rows);
+            let places = first..first + rows;
+            first += rows;
+            Piece { places, object, row_group, kept }
+        };
+        row_groups(&self.dataset).into_iter().enumerate().map(of_group).collect()
+    }
+
+    /// Whether reading a column twice means to fetch it twice.
+    #[must_use]
+    pub fn is_read_from_storage(&self) -> bool {
+        matches!(self.content, Content::Footers)
+    }
+
+    /// The named columns of a run of rows, to be decoded when they are asked for.
+    ///
+    /// # Errors
+    /// As [`LoadableTable::columns`].
+    pub async fn piece(&self, piece: &Piece, names: &[String]) -> Result<PieceColumns> {
+        let content = match &self.content {
+            Content::Columns(columns) => {
+                let columns = names.iter().map(|name| self.typed_column(columns, name)).collect::<Result<_>>()?;
+                PieceContent::Columns(MemoryColumns::new(self.rows, columns))
+            }
+            Content::RowGroups(groups) => PieceContent::RowGroup(groups[piece.kept].clone()),
+            Content::Footers => {
+                PieceContent::RowGroup(fetch(&self.dataset, (piece.object, piece.row_group), names).await?)
+            }
+        };
+        let mut types = Vec::with_capacity(names.len());
+        for name in names {
+            types.push((name.clone(), common_type(self.schema.require(name, &self.dataset.location)?)));
+        }
+        Ok(PieceColumns { content, types })
+    }
+
     fn typed_column(&self, columns: &[Series], name: &str) -> Result<Series> {
         let found = columns.iter().find(|column| column.name().as_str() == name);
         found.cloned().ok_or_else(|| Error::Data(format!("{}: column \"{name}\" is missing", self.dataset.location)))
+    }
+}
+
+/// A run of rows of a table, see [`LoadableTable::pieces`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The places of its rows in the table.
+    pub places: Range<usize>,
+    object: usize,
+    row_group: usize,
+    /// The place among the row groups that are kept in memory.
+    kept: usize,
+}
+
+/// Columns of a run of rows, in the types that they have in the whole table.
+#[derive(Debug, Clone)]
+pub struct PieceColumns {
+    content: PieceContent,
+    types: Vec<(String, DataType)>,
+}
+
+#[derive(Debug, Clone)]
+enum PieceContent {
+    Columns(MemoryColumns),
+    RowGroup(RowGroup),
+}
+
+impl PieceColumns {
+    /// The same, of which only `rows` (counted within the piece) will be decoded.
+    #[must_use]
+    pub fn narrowed(&self, rows: Range<usize>) -> Self {
+        let content = match &self.content {
+            PieceContent::Columns(columns) => PieceContent::Columns(columns.narrowed(rows)),
+            PieceContent::RowGroup(group) => PieceContent::RowGroup(group.narrowed(rows)),
+        };
+        Self { content, types: self.types.clone() }
+    }
+
+    /// The same columns, decoded, so that they can be gone through more than once.
+    ///
+    /// # Errors
+    /// As [`ColumnSource::column`].
+    pub fn decoded(&self) -> Result<MemoryColumns> {
+        let columns = self.types.iter().map(|(name, _)| self.column(name)).collect::<Result<_>>()?;
+        Ok(MemoryColumns::new(self.rows(), columns))
+    }
+}
+
+impl ColumnSource for PieceColumns {
+    fn rows(&self) -> usize {
+        match &self.content {
+            PieceContent::Columns(columns) => columns.rows(),
+            PieceContent::RowGroup(group) => group.rows(),
+        }
+    }
+
+    fn column(&self, name: &str) -> Result<Series> {
+        let column = match &self.content {
+            PieceContent::Columns(columns) => columns.column(name),
+            PieceContent::RowGroup(group) => group.column(name),
+        }?;
+        match self.types.iter().find(|(known, _)| known == name) {
+            Some((_, dtype)) if column.dtype() != dtype => {
+                column.cast(dtype).map_err(|error| Error::Data(format!("column \"{name}\": {error}")))
+            }
+            _ => Ok(column),
+        }
     }
 }
 

@@ -17,8 +17,10 @@ pub mod write;
 
 pub use dataset::{DataObject, Dataset, Format};
 pub use kind::ColumnKind;
-pub use load::LoadableTable;
+pub use load::{LoadableTable, Piece, PieceColumns};
 pub use schema::{ColumnSchema, TableSchema};
+
+use std::ops::Range;
 
 use polars::prelude::Series;
 
@@ -42,7 +44,7 @@ pub trait ColumnSource: Sync {
 }
 
 /// Columns that are in memory already.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct MemoryColumns {
     rows: usize,
     columns: Vec<Series>,
@@ -54,6 +56,13 @@ impl MemoryColumns {
     #[must_use]
     pub fn new(rows: usize, columns: Vec<Series>) -> Self {
         Self { rows, columns, is_untyped_text: false }
+    }
+
+    /// Some of the rows, without a copy.
+    #[must_use]
+    pub fn narrowed(&self, rows: Range<usize>) -> Self {
+        let columns = self.columns.iter().map(|column| column.slice(rows.start as i64, rows.len())).collect();
+        Self { rows: rows.len(), columns, is_untyped_text: self.is_untyped_text }
     }
 
     /// Columns of a CSV file, all text.

@@ -7,6 +7,7 @@ mod bad_models;
 mod crash;
 mod csv;
 mod damaged;
+mod disk;
 mod faults;
 mod gate;
 mod interrupt;

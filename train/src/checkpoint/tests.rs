@@ -14,7 +14,13 @@ async fn folder(store: &TempDir) -> RunFolder {
 }
 
 fn plan(threads: usize) -> TrainPlan {
-    TrainPlan { format_version: 1, settings: "settings".into(), objects_sha256: "rows".to_owned(), threads }
+    TrainPlan {
+        format_version: 1,
+        settings: "settings".into(),
+        objects_sha256: "rows".to_owned(),
+        threads,
+        reading: Default::default(),
+    }
 }
 
 fn choice(rounds: u32) -> Choice {

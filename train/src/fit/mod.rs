@@ -147,15 +147,24 @@ pub fn fit(
     matrix: &Array2<f32>,
     rows: &Rows,
 ) -> Result<Fitted> {
-    let params = with_constraints(choice.params, context.spec, features)?;
-    let features = matrix_features(features);
-    common::xgboost::dry_run(&params, &features)?;
+    let params = with_constraints(choice.params.clone(), context.spec, features)?;
+    let named = matrix_features(features);
     let labels = labels(rows);
-    let training = build_matrix(context, &params, &features, &columns(matrix), &labels, rows.weights.as_deref(), None)?;
+    let training = build_matrix(context, &params, &named, &columns(matrix), &labels, rows.weights.as_deref(), None)?;
+    fit_to(context, choice, features, &training)
+}
+
+/// Fits a model to a matrix of training rows, as chosen.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_to(context: &FitContext<'_>, choice: Choice, features: &[Feature], training: &DMatrix) -> Result<Fitted> {
+    let params = with_constraints(choice.params, context.spec, features)?;
+    common::xgboost::dry_run(&params, &matrix_features(features))?;
     let rounds = choice.rounds;
     let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(rounds)));
     let made_from = (&choice.variant.encodings, &params, rounds);
-    let boosted = boost(context, "boosting-0", &made_from, &params, &training, rounds, &progress)?;
+    let boosted = boost(context, "boosting-0", &made_from, &params, training, rounds, &progress)?;
     let Boosted { mut booster, resumed_from } = boosted;
     progress.finish();
     let model = booster.save()?;

@@ -1,6 +1,7 @@
 //! From columns to the matrix: learnt once from the training rows, carried in the model, applied everywhere.
 
 mod apply;
+mod counts;
 mod feature;
 mod learn;
 pub mod target;
@@ -8,5 +9,6 @@ pub mod values;
 
 pub(crate) use apply::value_type;
 pub use apply::{BadRows, Encoder, evaluate_text};
+pub use counts::LevelCounts;
 pub use feature::{Feature, Kind};
 pub use learn::{Learnt, learn_category, learn_number, levels_by_frequency};

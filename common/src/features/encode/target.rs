@@ -85,15 +85,54 @@ pub fn target_means(rows: &TargetRows<'_>, levels: usize) -> LevelValues {
 /// below `count`, which is at least 2.
 #[must_use]
 pub fn cross_fitted(rows: &TargetRows<'_>, levels: usize, folds: &[u8], count: u8) -> Vec<f32> {
-    let mut of_fold = vec![Sums::new(levels); usize::from(count)];
-    let mut all = Sums::new(levels);
-    rows.each(|row, code, target, weight| {
-        of_fold[usize::from(folds[row])].add(code, target, weight);
-        all.add(code, target, weight);
-    });
-    let others: Vec<LevelValues> = of_fold.iter().map(|fold| all.without(fold).values()).collect();
-    let place = |(row, &code): (usize, &f32)| others[usize::from(folds[row])].of(code);
-    rows.codes.iter().enumerate().map(place).collect()
+    let mut sums = FoldSums::new(levels, count);
+    rows.each(|row, code, target, weight| sums.add(folds[row], code, target, weight));
+    let means = sums.means();
+    rows.codes.iter().enumerate().map(|(row, &code)| means.of(folds[row], code)).collect()
+}
+
+/// Sums of the target per level and fold, added up row by row.
+#[derive(Debug, Clone)]
+pub struct FoldSums {
+    of_fold: Vec<Sums>,
+    all: Sums,
+}
+
+/// The means that [`FoldSums`] come to.
+#[derive(Debug, Clone)]
+pub struct FoldMeans {
+    /// Of all rows: what stands wherever the model is not fitted.
+    pub all: LevelValues,
+    others: Vec<LevelValues>,
+}
+
+impl FoldSums {
+    /// Of `levels` levels in `count` folds, at least 2.
+    #[must_use]
+    pub fn new(levels: usize, count: u8) -> Self {
+        Self { of_fold: vec![Sums::new(levels); usize::from(count)], all: Sums::new(levels) }
+    }
+
+    /// Adds a row. `fold` is below the number of folds.
+    pub fn add(&mut self, fold: u8, code: f32, target: f64, weight: f64) {
+        self.of_fold[usize::from(fold)].add(code, target, weight);
+        self.all.add(code, target, weight);
+    }
+
+    /// The means over all rows and over the rows of all folds but one.
+    #[must_use]
+    pub fn means(&self) -> FoldMeans {
+        let others = self.of_fold.iter().map(|fold| self.all.without(fold).values()).collect();
+        FoldMeans { all: self.all.values(), others }
+    }
+}
+
+impl FoldMeans {
+    /// What stands for a level in a row of `fold` while the model is fitted: the mean over the rows of the other folds.
+    #[must_use]
+    pub fn of(&self, fold: u8, code: f32) -> f32 {
+        self.others[usize::from(fold)].of(code)
+    }
 }
 
 impl TargetRows<'_> {

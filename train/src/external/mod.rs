@@ -1,0 +1,368 @@
+//! Training on more rows than fit into memory.
+//!
+//! Two numbers per row stay in memory: its place and its target. What has to be learnt before the model (levels,
+//! statistics, how to encode, parameters and rounds) is learnt from a sample of the training rows, drawn by a hash of their
+//! ids, by the same code that otherwise sees all of them; only the means of the target that stand for levels are made of
+//! all training rows. Then rows are read, encoded and handed to XGBoost in batches, as many times as it asks for them, and
+//! the held-out rows are predicted batch by batch.
+
+mod batches;
+mod encoded;
+mod rows;
+
+use std::sync::Arc;
+
+use common::evaluation::Gate;
+use common::features::clip::final_prediction;
+use common::features::encode::Feature;
+use common::features::spec::Spec;
+use common::run::{Limits, RunId, Shutdown};
+use common::table::LoadableTable;
+use common::xgboost::{Booster, Column, DMatrix, Params, QuantileOptions};
+use common::{Error, Result};
+use ndarray::{Array2, ShapeBuilder};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use self::batches::{Batches, EncodedBatch, Job, Side};
+use self::encoded::MatrixColumns;
+use self::rows::scan;
+use crate::encodings::Variant;
+use crate::evaluate::{Evaluation, of_predictions};
+use crate::features::Features;
+use crate::fit::{Choice, FitContext, Fitted, fit_to, matrix_features, with_constraints};
+use crate::plan_memory::{MemoryPlan, Mode, scratch};
+use crate::read::{Opened, Rows, TrainingData, check_rows, check_same_columns, fingerprint_of, id_and_target};
+use crate::settings::Settings;
+
+/// Held-out rows that the model is explained on come from so many of them.
+const KEPT_TEST_ROWS: usize = 20_000;
+
+/// What may end a run while its rows are read.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// Whether it was asked to stop.
+    pub shutdown: Shutdown,
+    /// Its id, for the message.
+    pub run_id: RunId,
+}
+
+impl Stop {
+    /// Ends a step early when the run was asked to stop.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn check(&self) -> Result<()> {
+        self.shutdown.check(&self.run_id)
+    }
+}
+
+/// The rows of a run, in the way that the memory plan says.
+#[derive(Debug)]
+pub enum Input {
+    /// All of them in memory.
+    InMemory(Arc<TrainingData>),
+    /// In batches.
+    Batches(Box<BatchData>),
+}
+
+impl Input {
+    /// Reads ids, targets and weights.
+    ///
+    /// # Errors
+    /// As [`crate::read::read`].
+    pub async fn read(
+        settings: &Settings,
+        spec: &Spec,
+        limits: &Limits,
+        opened: Opened,
+        plan: &MemoryPlan,
+        stop: &Stop,
+    ) -> Result<Self> {
+        if plan.mode == Mode::InMemory {
+            return Ok(Self::InMemory(Arc::new(crate::read::read(settings, spec, limits, opened).await?)));
+        }
+        Ok(Self::Batches(Box::new(read(settings, spec, opened, plan, stop).await?)))
+    }
+
+    /// All rows.
+    #[must_use]
+    pub fn all(&self) -> &Arc<TrainingData> {
+        match self {
+            Self::InMemory(data) => data,
+            Self::Batches(data) => &data.all,
+        }
+    }
+
+    /// The rows that features, parameters and rounds are learnt from.
+    #[must_use]
+    pub fn learning(&self) -> &Arc<TrainingData> {
+        match self {
+            Self::InMemory(data) => data,
+            Self::Batches(data) => &data.sample,
+        }
+    }
+
+    /// What is to say about ids on both sides of the split, where [`Input::learning`] does not show it.
+    #[must_use]
+    pub fn shared_ids(&self) -> Option<&str> {
+        match self {
+            Self::InMemory(_) => None,
+            Self::Batches(data) => data.shared_ids.as_deref(),
+        }
+    }
+
+    /// What reads the rows, where they are read in batches. Called on the runtime that reads them.
+    #[must_use]
+    pub fn reader<'a>(
+        &'a self,
+        spec: &'a Spec,
+        plan: &'a MemoryPlan,
+        threads: usize,
+        stop: &Stop,
+    ) -> Option<Reader<'a>> {
+        match self {
+            Self::InMemory(_) => None,
+            Self::Batches(data) => Some(Reader::new(data, spec, plan, threads, stop.clone())),
+        }
+    }
+}
+
+/// The tables of a run whose rows are read in batches.
+#[derive(Debug)]
+pub struct BatchData {
+    /// All rows, without their ids.
+    pub all: Arc<TrainingData>,
+    /// The sample that a model is chosen on: with ids, and without held-out rows.
+    pub sample: Arc<TrainingData>,
+    /// The fold of each training row, for means of the target.
+    folds: Arc<Vec<u8>>,
+    /// A sentence about ids that are on both sides of the split, where there are any.
+    pub shared_ids: Option<String>,
+}
+
+/// Reads ids, targets and weights: which rows are used, which of them are held out, which make the sample.
+///
+/// # Errors
+/// As [`crate::read::read`].
+pub async fn read(
+    settings: &Settings,
+    spec: &Spec,
+    opened: Opened,
+    plan: &MemoryPlan,
+    stop: &Stop,
+) -> Result<BatchData> {
+    let (id, target) = id_and_target(spec)?;
+    let tables: Vec<Arc<LoadableTable>> =
+        std::iter::once(opened.train).chain(opened.test).map(LoadableTable::of_footers).map(Arc::new).collect();
+    check_rows(&tables[0])?;
+    if let Some(test) = tables.get(1) {
+        check_rows(test)?;
+        check_same_columns(&tables[0], test, spec, &target)?;
+    }
+    let id_type = tables[0].schema().require(&id, &settings.train_data.to_string())?.kind;
+    let roles = rows::Roles { id: id.clone(), target: target.clone(), weight: spec.weight.clone() };
+    let wanted = rows::Wanted {
+        test_fraction: settings.test_fraction.0,
+        sample_rows: plan.sample_rows,
+        seed: u64::from(settings.seed),
+    };
+    let (of_tables, runtime, stop) = (tables.clone(), Handle::current(), stop.clone());
+    let work = move || scan(&of_tables, &roles, &wanted, &runtime, &stop);
+    let scanned = tokio::task::spawn_blocking(work).await.map_err(|error| Error::Defect(error.to_string()))??;
+    let objects_sha256 = fingerprint_of(&tables);
+    let data = |train: Rows, test: Rows| TrainingData {
+        tables: tables.clone(),
+        train,
+        test,
+        dropped: scanned.dropped,
+        id: id.clone(),
+        id_type,
+        target: target.clone(),
+        objects_sha256: objects_sha256.clone(),
+    };
+    let no_test = Rows::of_table(scanned.test.table, scanned.test.weights.is_some());
+    Ok(BatchData {
+        sample: Arc::new(data(scanned.sample, no_test)),
+        all: Arc::new(data(scanned.train, scanned.test)),
+        folds: Arc::new(scanned.folds),
+        shared_ids: scanned.shared_ids,
+    })
+}
+
+/// XGBoost's matrix of all training rows, and the files it lies in.
+#[derive(Debug)]
+pub struct Training {
+    /// The matrix.
+    pub matrix: DMatrix,
+    /// The folder of its files, removed after the matrix.
+    _scratch: Option<TempDir>,
+}
+
+/// Reads training rows as a model's matrix and held-out rows as its predictions.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    data: &'a BatchData,
+    spec: &'a Spec,
+    plan: &'a MemoryPlan,
+    threads: usize,
+    stop: Stop,
+    runtime: Handle,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of the rows of a run. Called on the runtime that reads them.
+    #[must_use]
+    pub fn new(data: &'a BatchData, spec: &'a Spec, plan: &'a MemoryPlan, threads: usize, stop: Stop) -> Self {
+        Self { data, spec, plan, threads, stop, runtime: Handle::current() }
+    }
+
+    /// The matrix of all training rows. `features` were learnt from the sample and encoded as `variant` says; means of the
+    /// target in them are replaced by those over all training rows. For a thread that may block.
+    ///
+    /// # Errors
+    /// What reading fails with; [`Error::Resources`] where the scratch disk is full; what XGBoost refuses.
+    pub fn training(
+        &self,
+        context: &FitContext<'_>,
+        params: &Params,
+        features: &mut Features,
+        variant: &Variant,
+    ) -> Result<Training> {
+        let columns = self.learn_means(features, variant)?;
+        let mut batches = Batches::new(self.job(columns, Side::Training));
+        let names = matrix_features(&features.features);
+        let options = QuantileOptions { max_bin: params.max_bin(), threads: context.threads, reference: None };
+        if self.plan.mode == Mode::Batches {
+            let matrix = DMatrix::quantile_from(&names, &mut batches, &options)?;
+            return Ok(Training { matrix, _scratch: None });
+        }
+        let folder = tempfile::Builder::new().prefix("train-").tempdir_in(scratch());
+        let folder = folder.map_err(|error| scratch_failed(&error))?;
+        let matrix = DMatrix::external(&names, &mut batches, &options, &folder.path().join("bins"));
+        let matrix = matrix.map_err(|error| self.full_disk(error.into()))?;
+        Ok(Training { matrix, _scratch: Some(folder) })
+    }
+
+    /// Fits a model to all training rows. `features` were learnt from the sample and encoded as chosen; of their matrix
+    /// nothing is left.
+    ///
+    /// # Errors
+    /// As [`Reader::training`] and [`crate::fit::fit_to`].
+    pub fn fit(&self, context: &FitContext<'_>, choice: Choice, features: Features) -> Result<(Features, Fitted)> {
+        let mut features = Features { train: Array2::zeros((0, features.features.len()).f()), ..features };
+        let params = with_constraints(choice.params.clone(), context.spec, &features.features)?;
+        let training = self.training(context, &params, &mut features, &choice.variant)?;
+        let fitted = fit_to(context, choice, &features.features, &training.matrix)?;
+        Ok((features, fitted))
+    }
+
+    /// Predicts the held-out rows as `predict` will, and compares with their targets. Of their matrix `features` get as
+    /// many rows as explaining the model takes.
+    ///
+    /// # Errors
+    /// As [`Reader::predict`] and [`crate::evaluate::evaluate`].
+    pub fn evaluate(
+        &self,
+        gate: &Gate,
+        booster: &Booster,
+        features: &mut Features,
+        clip: Option<(f64, f64)>,
+    ) -> Result<Evaluation> {
+        let mut kept = Vec::new();
+        let predictions = self.predict_each(booster, &features.features, self.spec, clip, |batch| {
+            if kept.is_empty() {
+                kept = batch.cells.iter().map(|cells| cells[..cells.len().min(KEPT_TEST_ROWS)].to_vec()).collect();
+            }
+        })?;
+        let rows = kept.first().map_or(0, Vec::len);
+        let matrix = Array2::from_shape_vec((rows, features.features.len()).f(), kept.concat());
+        features.test = matrix.map_err(|error| Error::Defect(error.to_string()))?;
+        of_predictions(gate, predictions, &self.data.all.test)
+    }
+
+    /// The predictions of the held-out rows by a model of these features, as `predict` would write them. For a thread that
+    /// may block.
+    ///
+    /// # Errors
+    /// What reading fails with; what XGBoost refuses.
+    pub fn predict(
+        &self,
+        booster: &Booster,
+        features: &[Feature],
+        spec: &Spec,
+        clip: Option<(f64, f64)>,
+    ) -> Result<Vec<f64>> {
+        self.predict_each(booster, features, spec, clip, |_| {})
+    }
+
+    fn predict_each(
+        &self,
+        booster: &Booster,
+        features: &[Feature],
+        spec: &Spec,
+        clip: Option<(f64, f64)>,
+        mut look: impl FnMut(&EncodedBatch),
+    ) -> Result<Vec<f64>> {
+        let columns = MatrixColumns::of(features, spec)?;
+        let mut batches = Batches::new(self.job(columns, Side::HeldOut));
+        let mut predictions = Vec::with_capacity(self.data.all.test.len());
+        while let Some(batch) = batches.advance()? {
+            look(batch);
+            let columns: Vec<Column<'_>> = batch.cells.iter().map(|cells| Column::from(cells.as_slice())).collect();
+            let of_batch = booster.predict_columns(&columns, 0..0)?;
+            predictions.extend(of_batch.into_iter().map(|value| final_prediction(value, clip)));
+        }
+        Ok(predictions)
+    }
+
+    /// The columns of the matrix, where means of the target are learnt from all training rows, in one pass over them.
+    fn learn_means(&self, features: &mut Features, variant: &Variant) -> Result<MatrixColumns> {
+        let are_means = variant.are_target_means();
+        let mut columns = MatrixColumns::for_means(&features.features, &are_means, self.spec)?;
+        if columns.has_means() {
+            let mut sums = columns.sums();
+            let mut batches = Batches::new(self.job(columns.codes_alone(self.spec)?, Side::Training));
+            while let Some(batch) = batches.advance()? {
+                sums.add(batch, &self.data.all.train, &self.data.folds);
+            }
+            columns.take(sums, &mut features.features);
+        }
+        Ok(columns)
+    }
+
+    fn job(&self, columns: MatrixColumns, side: Side) -> Job {
+        Job {
+            data: Arc::clone(&self.data.all),
+            side,
+            folds: Arc::clone(&self.data.folds),
+            columns: Arc::new(columns),
+            batch_rows: self.plan.batch_rows,
+            threads: self.threads,
+            runtime: self.runtime.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// XGBoost does not always say why its files could not be written.
+    fn full_disk(&self, error: Error) -> Error {
+        let is_full = common::run::usage::free_disk(&scratch()).is_ok_and(|free| free < self.plan.scratch_bytes / 100);
+        match error {
+            Error::Defect(text) if is_full => Error::Resources(format!(
+                "the scratch disk ({}) is full: {text}; training takes {} MiB there: give the task more ephemeral storage",
+                scratch().display(),
+                self.plan.scratch_bytes >> 20
+            )),
+            other => other,
+        }
+    }
+}
+
+fn scratch_failed(error: &std::io::Error) -> Error {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let text = format!("no folder can be made on the scratch disk ({}): {error}", scratch().display());
+    match error.kind() {
+        StorageFull | QuotaExceeded => Error::Resources(format!("{text}: give the task more ephemeral storage")),
+        _ => Error::Access(format!("{text}: set TMPDIR to a folder that can be written")),
+    }
+}

@@ -1,0 +1,211 @@
+//! Which rows are used: ids, targets and weights, gone through twice, a row group at a time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use common::table::ids::ids_as_text;
+use common::table::{ColumnSource, LoadableTable, PieceColumns};
+use common::{Error, Result};
+use futures::StreamExt;
+use polars::prelude::StringChunked;
+use tokio::runtime::Handle;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+
+use super::Stop;
+use crate::encodings::fold;
+use crate::read::{Dropped, Rows, is_held_out, nothing_left, target_values, weight_values};
+
+/// Keeps the sample apart from every other use of the ids' hashes.
+const SAMPLE_SEED_OFFSET: u64 = 0x5eed_0004;
+/// Row groups fetched at once.
+const FETCHES_AHEAD: usize = 4;
+
+/// The columns that are no features.
+#[derive(Debug)]
+pub(super) struct Roles {
+    pub(super) id: String,
+    pub(super) target: String,
+    pub(super) weight: Option<String>,
+}
+
+/// How rows are dealt out.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Share of rows held out where there is no table of them.
+    pub(super) test_fraction: f64,
+    /// About so many training rows make the sample.
+    pub(super) sample_rows: usize,
+    pub(super) seed: u64,
+}
+
+/// The rows of a run.
+#[derive(Debug)]
+pub(super) struct Scanned {
+    /// Training rows, without ids.
+    pub(super) train: Rows,
+    /// Held-out rows, without ids.
+    pub(super) test: Rows,
+    /// Some of the training rows, with ids.
+    pub(super) sample: Rows,
+    /// The fold of each training row.
+    pub(super) folds: Vec<u8>,
+    pub(super) dropped: Dropped,
+    /// What is to say about ids that are on both sides of the split.
+    pub(super) shared_ids: Option<String>,
+}
+
+/// Goes through the tables.
+///
+/// # Errors
+/// [`Error::Data`] where columns cannot be used or no row is left; storage errors as they are.
+pub(super) fn scan(
+    tables: &[Arc<LoadableTable>],
+    roles: &Roles,
+    wanted: &Wanted,
+    runtime: &Handle,
+    stop: &Stop,
+) -> Result<Scanned> {
+    let is_weighted = roles.weight.is_some();
+    let test_table = tables.len() - 1;
+    let mut scanned = Scanned {
+        train: Rows::of_table(0, is_weighted),
+        test: Rows::of_table(test_table, is_weighted),
+        sample: Rows::of_table(0, is_weighted),
+        folds: Vec::new(),
+        dropped: Dropped::default(),
+        shared_ids: None,
+    };
+    let share = sample_share(tables, wanted);
+    let of_train = Ids::read(&tables[0], roles, runtime, stop)?;
+    let mut dropped = Dropped::default();
+    each_usable(&tables[0], roles, &of_train, runtime, stop, &mut dropped, |row| {
+        if test_table == 0 && is_held_out(row.id, wanted.seed, wanted.test_fraction) {
+            scanned.test.push(row.place, None, row.target, row.weight);
+            return;
+        }
+        scanned.train.push(row.place, None, row.target, row.weight);
+        scanned.folds.push(fold(row.id, wanted.seed));
+        if share >= 1.0 || uniform(row.id, wanted.seed) < share {
+            scanned.sample.push(row.place, Some(row.id.to_owned()), row.target, row.weight);
+        }
+    })?;
+    if let Some(table) = tables.get(1) {
+        let of_test = Ids::read(table, roles, runtime, stop)?;
+        let (mut shared, mut first) = (0_u64, None);
+        each_usable(table, roles, &of_test, runtime, stop, &mut dropped, |row| {
+            if of_train.holds(row.id) {
+                shared += 1;
+                first.get_or_insert_with(|| row.id.to_owned());
+            }
+            scanned.test.push(row.place, None, row.target, row.weight);
+        })?;
+        scanned.shared_ids = first.map(|first| crate::leaks::shared_ids_text(shared, &first, scanned.test.len()));
+    }
+    scanned.dropped = dropped;
+    if scanned.train.is_empty() || scanned.sample.is_empty() {
+        return Err(nothing_left(&tables[0], &scanned.dropped, &roles.target, &roles.id));
+    }
+    Ok(scanned)
+}
+
+fn sample_share(tables: &[Arc<LoadableTable>], wanted: &Wanted) -> f64 {
+    let rows = tables[0].rows() as f64;
+    let training = if tables.len() == 1 { rows * (1.0 - wanted.test_fraction) } else { rows };
+    wanted.sample_rows as f64 / training.max(1.0)
+}
+
+fn uniform(id: &str, seed: u64) -> f64 {
+    xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(SAMPLE_SEED_OFFSET)) as f64 / 2_f64.powi(64)
+}
+
+/// The ids of a table, as sorted hashes: 8 bytes each.
+struct Ids {
+    hashes: Vec<u64>,
+    /// Hashes that came more than once: rows that have one of them are compared by their ids.
+    repeated: HashSet<u64>,
+}
+
+impl Ids {
+    fn read(table: &LoadableTable, roles: &Roles, runtime: &Handle, stop: &Stop) -> Result<Self> {
+        let mut hashes = Vec::with_capacity(table.rows());
+        each_piece(table, std::slice::from_ref(&roles.id), runtime, stop, |_, columns| {
+            let ids = ids_as_text(&columns.column(&roles.id)?)?;
+            hashes.extend(ids.iter().flatten().map(|id| xxh3_64(id.as_bytes())));
+            Ok(())
+        })?;
+        hashes.sort_unstable();
+        let repeated = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        Ok(Self { hashes, repeated })
+    }
+
+    /// Whether a row of the table has this id: two different ids share a hash once in 2⁶⁴.
+    fn holds(&self, id: &str) -> bool {
+        self.hashes.binary_search(&xxh3_64(id.as_bytes())).is_ok()
+    }
+}
+
+/// A row that can be used.
+struct UsableRow<'a> {
+    place: usize,
+    id: &'a str,
+    target: f64,
+    weight: f32,
+}
+
+fn each_usable(
+    table: &LoadableTable,
+    roles: &Roles,
+    ids_of_table: &Ids,
+    runtime: &Handle,
+    stop: &Stop,
+    dropped: &mut Dropped,
+    mut take: impl FnMut(UsableRow<'_>),
+) -> Result<()> {
+    let location = &table.dataset().location;
+    let names: Vec<String> = [&roles.id, &roles.target].into_iter().chain(&roles.weight).cloned().collect();
+    for name in &names {
+        table.schema().require(name, location)?;
+    }
+    // Two of 10¹² different ids share a hash of 128 bits with a probability below 10⁻¹⁴.
+    let mut seen: HashSet<u128> = HashSet::new();
+    each_piece(table, &names, runtime, stop, |first, columns| {
+        let ids: StringChunked = ids_as_text(&columns.column(&roles.id)?)?;
+        let targets = target_values(&columns.column(&roles.target)?, location)?;
+        let weight = roles.weight.as_ref();
+        let weights = weight.map(|name| weight_values(&columns.column(name)?, location)).transpose()?;
+        for (row, id) in ids.iter().enumerate() {
+            let Some(id) = id else {
+                dropped.null_id += 1;
+                continue;
+            };
+            let is_repeated = ids_of_table.repeated.contains(&xxh3_64(id.as_bytes()));
+            let is_first = !is_repeated || seen.insert(xxh3_128(id.as_bytes()));
+            let weight = weights.as_ref().map_or(1.0, |weights| weights[row]);
+            if dropped.passes(is_first, targets[row], weight) {
+                take(UsableRow { place: first + row, id, target: targets[row], weight: weight as f32 });
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Hands every row group of a table to `take`, in order, with the place of its first row.
+fn each_piece(
+    table: &LoadableTable,
+    names: &[String],
+    runtime: &Handle,
+    stop: &Stop,
+    mut take: impl FnMut(usize, &PieceColumns) -> Result<()>,
+) -> Result<()> {
+    let fetch = |piece: common::table::Piece| async move {
+        let columns = table.piece(&piece, names).await?;
+        Ok::<_, Error>((piece.places.start, columns))
+    };
+    let mut fetched = futures::stream::iter(table.pieces()).map(fetch).buffered(FETCHES_AHEAD);
+    while let Some(piece) = runtime.block_on(fetched.next()) {
+        stop.check()?;
+        let (first, columns) = piece?;
+        take(first, &columns)?;
+    }
+    Ok(())
+}

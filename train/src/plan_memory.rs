@@ -1,0 +1,456 @@
+//! How much memory a run takes, and in which of three ways it can train, known before the first row is read: from the
+//! footers (or the sizes of CSV objects), the spec and the settings.
+//!
+//! Every amount is an upper bound of what the code holds at once, found by counting buffers; constants are measured. A run
+//! takes the fastest way that fits: everything in memory; XGBoost's bins in memory and the rows read in batches; bins on
+//! the scratch disk.
+
+use std::path::{Path, PathBuf};
+
+use common::features::spec::Spec;
+use common::run::Limits;
+use common::table::load::KEPT_BYTES;
+use common::table::parquet::{ParquetFile, RowGroupSize};
+use common::table::{ColumnKind, ColumnSchema, Dataset};
+use common::xgboost::Params;
+use common::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::read::Opened;
+use crate::settings::Settings;
+
+const MIB: u64 = 1024 * 1024;
+/// Program, XGBoost's library, threads, runtime, histograms and trees.
+const BASE: u64 = 128 * MIB;
+/// The share of the limit that is planned with; the rest is the allocator's and the kernel's.
+const USABLE: f64 = 0.9;
+/// A usable row in memory: place, target, weight, and the id as text.
+const ROW: u64 = 80;
+/// The same while ids are compared: the columns, their texts and the set of ids.
+const ROW_WHILE_READ: u64 = 180;
+/// A usable row of a table that is read in batches: place, target, weight, fold.
+const ROW_WITHOUT_ID: u64 = 20;
+/// Of each row while repeated ids are looked for in such a table: its hash, and the table of hashes that came.
+const ROW_HASHES: u64 = 24;
+/// XGBoost's own of each row that it learns from: label, weight, prediction, gradient, partitions of the rows.
+const ROW_WHILE_BOOSTED: u64 = 64;
+/// Lists of rows of the choice of a model.
+const ROW_OF_A_TRIAL: u64 = 64;
+/// A cell of a matrix of 32-bit floats.
+const CELL: u64 = 4;
+/// A cell of a quantile matrix where some cells are missing, row by row and column by column, in eighths of a byte; the
+/// footers do not say that none is.
+const BINNED_CELL_EIGHTHS: u64 = 42;
+/// A cell of the plain matrix of the tree methods `exact` and `approx`, its transpose included.
+const PLAIN_CELL: u64 = 24;
+/// A value of a column that is being learnt.
+const LEARNT_VALUE: u64 = 64;
+/// A cell of CSV as text, its characters not counted; typed, it takes half.
+const CSV_CELL: u64 = 20;
+/// Cells of a batch, as numbers.
+const BATCH_WANTED: u64 = 16 * MIB;
+/// Batches of numbers that exist at once: one waits, one is read by XGBoost, one is being encoded.
+const BATCHES: u64 = 3;
+/// Pages of bins that XGBoost reads ahead, and the one in use.
+const PAGES: u64 = 3;
+/// Most rows of the sample that a model is chosen on where not all fit.
+const SAMPLE_MOST: u64 = 400_000;
+/// Fewest.
+const SAMPLE_LEAST: u64 = 20_000;
+
+/// How a run trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Every row is in memory, as numbers.
+    #[default]
+    InMemory,
+    /// XGBoost's bins are in memory; rows are read and encoded in batches.
+    Batches,
+    /// XGBoost's bins lie on the scratch disk.
+    External,
+}
+
+/// What of the plan bears on the model: a run that goes on with another limit keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reading {
+    /// How the run trains.
+    pub mode: Mode,
+    /// Most rows of a batch; 0 where all rows are in memory.
+    pub batch_rows: usize,
+    /// Rows that a model is chosen on; 0 where all rows are in memory.
+    pub sample_rows: usize,
+}
+
+/// The plan, in bytes unless a name says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemoryPlan {
+    /// How the run trains.
+    pub mode: Mode,
+    /// Rows of all tables; of CSV an estimate.
+    pub rows: u64,
+    /// Columns of the matrix, at most.
+    pub columns: u64,
+    /// What the run takes at its peak.
+    pub total_bytes: u64,
+    /// What it would take with every row in memory.
+    pub in_memory_bytes: u64,
+    /// What the container may use.
+    pub limit_bytes: u64,
+    /// What lies on the scratch disk.
+    pub scratch_bytes: u64,
+    /// Most rows of a batch.
+    pub batch_rows: usize,
+    /// Rows that a model is chosen on, where not all are in memory.
+    pub sample_rows: usize,
+}
+
+/// What decides how much is needed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shape {
+    train_rows: u64,
+    test_rows: u64,
+    /// Features as they are learnt.
+    features: u64,
+    /// Columns of the matrix at most: a category may be encoded in several ways.
+    width: u64,
+    /// Whether categories may be encoded otherwise than learnt.
+    is_reencoded: bool,
+    /// Whether parameters and rounds are chosen on the training rows.
+    is_searched: bool,
+    /// Whether XGBoost works on bins, not on the numbers themselves.
+    is_binned: bool,
+    is_csv: bool,
+    csv_bytes: u64,
+    columns: u64,
+    /// Compressed bytes that stay in memory.
+    kept: u64,
+    largest_group_rows: u64,
+    largest_group_bytes: u64,
+    threads: u64,
+}
+
+impl MemoryPlan {
+    /// The plan of a run; of one that goes on, with what it `began` with.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] where the container may use less memory than the run needs in any way, or the scratch disk has
+    /// less room.
+    pub async fn new(
+        settings: &Settings,
+        spec: &Spec,
+        params: &Params,
+        limits: &Limits,
+        opened: &Opened,
+        began: Option<Reading>,
+    ) -> Result<Self> {
+        let shape = Shape::of(settings, spec, params, limits, opened).await?;
+        let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
+        if let Some(Reading { mode, batch_rows, sample_rows }) = began.filter(|began| began.mode != Mode::InMemory) {
+            let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
+            plan = Self { mode, batch_rows, sample_rows, scratch_bytes, ..plan };
+        }
+        plan.check(&shape, opened, &scratch())?;
+        Ok(plan)
+    }
+
+    fn of_shape(shape: &Shape, limit_bytes: u64) -> Self {
+        let usable = (limit_bytes as f64 * USABLE) as u64;
+        let in_memory_bytes = shape.in_memory();
+        let batch_rows = (BATCH_WANTED / (CELL * shape.width.max(1))).min(shape.rows()).clamp(4096, 1 << 18);
+        let (batches, external) = (shape.in_batches(batch_rows, false), shape.in_batches(batch_rows, true));
+        let can_batch = shape.is_binned && !shape.is_csv;
+        // Of a small table batches and pages take more than all its rows.
+        let is_small = external.peak() >= in_memory_bytes;
+        let (mode, fixed) = match () {
+            () if in_memory_bytes <= usable || is_small || !can_batch => (Mode::InMemory, in_memory_bytes),
+            () if batches.peak() <= usable => (Mode::Batches, batches.peak()),
+            () => (Mode::External, external.peak()),
+        };
+        let of_mode = if mode == Mode::Batches { batches } else { external };
+        let left = usable.saturating_sub(of_mode.rows + BASE);
+        let sample_rows = (left / shape.sample_row()).clamp(SAMPLE_LEAST, SAMPLE_MOST).min(shape.train_rows);
+        let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
+        Self {
+            mode,
+            rows: shape.train_rows + shape.test_rows,
+            columns: shape.width,
+            total_bytes: if mode == Mode::InMemory {
+                fixed
+            } else {
+                fixed.max(BASE + of_mode.rows + sample_rows * shape.sample_row())
+            },
+            in_memory_bytes,
+            limit_bytes,
+            scratch_bytes,
+            batch_rows: batch_rows as usize,
+            sample_rows: sample_rows as usize,
+        }
+    }
+
+    /// Ends a run that would not come to its end.
+    fn check(&self, shape: &Shape, opened: &Opened, scratch: &Path) -> Result<()> {
+        let mib = |bytes: u64| bytes.div_ceil(MIB);
+        let task = |bytes: u64| mib((bytes as f64 / USABLE) as u64);
+        let what = format!("{}: training on {} rows × {} columns", opened.train.location, self.rows, self.columns);
+        if self.total_bytes > (self.limit_bytes as f64 * USABLE) as u64 {
+            let (why, how) = match self.mode {
+                Mode::InMemory if shape.is_csv => (", all of it at once since it is CSV", ", or write it as Parquet"),
+                Mode::InMemory if !shape.is_binned => {
+                    (", all of it at once for this tree_method", ", or use tree_method=hist")
+                }
+                Mode::InMemory => ("", ""),
+                _ => (", even with its bins on disk", ""),
+            };
+            return Err(Error::Resources(format!(
+                "{what} takes {} MiB of memory{why}, but there are {} MiB: give the task at least {} MiB{how}",
+                mib(self.total_bytes),
+                mib(self.limit_bytes),
+                task(self.total_bytes),
+            )));
+        }
+        if self.scratch_bytes == 0 {
+            return Ok(());
+        }
+        let free = common::run::usage::free_disk(scratch).map_err(|error| Error::Access(error.to_string()))?;
+        if free < self.scratch_bytes {
+            return Err(Error::Resources(format!(
+                "{what} takes {} MiB on the scratch disk ({}), which has {} MiB left: give the task that much ephemeral \
+                 storage, or at least {} MiB of memory to train without it",
+                mib(self.scratch_bytes),
+                scratch.display(),
+                mib(free),
+                task(self.in_memory_bytes),
+            )));
+        }
+        Ok(())
+    }
+
+    /// What of it bears on the model.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        match self.mode {
+            Mode::InMemory => Reading::default(),
+            mode => Reading { mode, batch_rows: self.batch_rows, sample_rows: self.sample_rows },
+        }
+    }
+
+    /// Says in the log what the run will take, and how it trains.
+    pub fn log(&self) {
+        let how = match self.mode {
+            Mode::InMemory => "every row in memory".to_owned(),
+            Mode::Batches => {
+                format!("rows are read in batches, since all in memory would take {} MiB", self.in_memory_mib())
+            }
+            Mode::External => {
+                format!(
+                    "XGBoost's external memory is used, since all in memory would take {} MiB",
+                    self.in_memory_mib()
+                )
+            }
+        };
+        tracing::info!(
+            mode = ?self.mode,
+            rows = self.rows,
+            columns = self.columns,
+            total_bytes = self.total_bytes,
+            in_memory_bytes = self.in_memory_bytes,
+            scratch_bytes = self.scratch_bytes,
+            limit_bytes = self.limit_bytes,
+            "memory plan: {} MiB of {} MiB; {how}",
+            self.total_bytes.div_ceil(MIB),
+            self.limit_bytes / MIB
+        );
+    }
+
+    fn in_memory_mib(&self) -> u64 {
+        self.in_memory_bytes.div_ceil(MIB)
+    }
+}
+
+/// The scratch disk: what `TMPDIR` names, else `/tmp`.
+#[must_use]
+pub fn scratch() -> PathBuf {
+    std::env::temp_dir()
+}
+
+/// What training in batches holds.
+#[derive(Debug, Clone, Copy)]
+struct InBatches {
+    /// What is known of the rows all the time.
+    rows: u64,
+    reading: u64,
+    fitting: u64,
+}
+
+impl InBatches {
+    fn peak(self) -> u64 {
+        BASE + self.reading.max(self.rows + self.fitting)
+    }
+}
+
+impl Shape {
+    async fn of(settings: &Settings, spec: &Spec, params: &Params, limits: &Limits, opened: &Opened) -> Result<Self> {
+        let datasets = || std::iter::once(&opened.train).chain(&opened.test);
+        let mut rows = Vec::new();
+        for dataset in datasets() {
+            rows.push(dataset.estimated_rows().await?);
+        }
+        let held_out = |all: u64| (all as f64 * settings.test_fraction.0).round() as u64;
+        let (train_rows, test_rows) = match rows.as_slice() {
+            [all] => (all - held_out(*all), held_out(*all)),
+            [train, test] => (*train, *test),
+            _ => (0, 0),
+        };
+        let is_searched = settings.rounds.is_none() && settings.time_budget > 0;
+        let columns = opened.train.schema.columns();
+        let is_csv = opened.train.is_csv();
+        // Any column of CSV may turn out to be text; those that do are few or the rows are short.
+        let is_category = |column: &&ColumnSchema| {
+            (column.kind == ColumnKind::Text && !is_csv) || spec.categorical.contains(&column.name)
+        };
+        let named = [spec.id.as_ref(), spec.target.as_ref(), spec.weight.as_ref()];
+        let is_feature =
+            |column: &&ColumnSchema| !named.contains(&Some(&column.name)) && !spec.exclude.contains(&column.name);
+        let dates = columns.iter().filter(is_feature).filter(|column| column.kind == ColumnKind::Date).count();
+        let relative = if spec.as_of.is_some() { dates } else { 0 };
+        let features = columns.iter().filter(is_feature).count() + spec.derived.len() + relative;
+        let categories = columns.iter().filter(is_feature).filter(is_category).count();
+        let more = if is_searched { 2 * categories } else { 0 };
+        let groups = || datasets().flat_map(row_groups);
+        let bytes = |dataset: &Dataset| dataset.objects.iter().map(|object| object.meta.size).sum::<u64>();
+        Ok(Self {
+            train_rows,
+            test_rows,
+            features: features as u64,
+            width: (features + more) as u64,
+            is_reencoded: categories > 0,
+            is_searched,
+            is_binned: params.wants_quantile_matrix(),
+            is_csv,
+            csv_bytes: if is_csv { datasets().map(bytes).sum() } else { 0 },
+            columns: columns.len() as u64,
+            kept: datasets().filter(|_| !is_csv).map(bytes).filter(|bytes| *bytes <= KEPT_BYTES).sum(),
+            largest_group_rows: groups().map(|group| group.rows as u64).max().unwrap_or(0),
+            largest_group_bytes: groups().map(|group| group.fetched_bytes).max().unwrap_or(0),
+            threads: limits.threads.value as u64,
+        })
+    }
+
+    fn rows(&self) -> u64 {
+        self.train_rows + self.test_rows
+    }
+
+    /// XGBoost's matrix of the training rows, and what it keeps of each while it learns.
+    fn boosted(&self) -> u64 {
+        let cells = self.train_rows * self.width;
+        let matrix = if self.is_binned { cells * BINNED_CELL_EIGHTHS / 8 } else { cells * PLAIN_CELL };
+        matrix + self.train_rows * (ROW_WHILE_BOOSTED + 8)
+    }
+
+    /// Everything in memory: the most of what its steps hold.
+    fn in_memory(&self) -> u64 {
+        let cells = self.rows() * self.columns * CSV_CELL;
+        let typed = if self.is_csv { cells / 2 + self.csv_bytes } else { 0 };
+        let reading = if self.is_csv { cells + self.csv_bytes } else { self.rows() * ROW_WHILE_READ };
+        let rows = self.rows() * ROW + typed;
+        let learnt_rows = if self.is_csv { self.rows() } else { self.largest_group_rows };
+        let learning = self.threads * learnt_rows * LEARNT_VALUE;
+        let matrix = self.rows() * self.features * CELL;
+        let encoded = self.rows() * self.width * CELL;
+        let copied = self.train_rows * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
+        let searching = if self.is_searched { matrix + copied + self.boosted() } else { 0 };
+        let encoding = if self.is_reencoded { matrix + encoded } else { 0 };
+        let fitting = if self.is_reencoded { encoded } else { matrix } + self.boosted();
+        let steps = [matrix + learning, searching, encoding, fitting];
+        BASE + self.kept + reading.max(rows + steps.into_iter().max().unwrap_or(0))
+    }
+
+    fn in_batches(&self, batch_rows: u64, on_disk: bool) -> InBatches {
+        let rows = self.rows() * ROW_WITHOUT_ID;
+        let ahead = self.threads.max(2) * self.largest_group_rows * LEARNT_VALUE;
+        let batch = batch_rows * self.width * CELL;
+        let page = batch_rows * self.width * BINNED_CELL_EIGHTHS / 8;
+        let boosted = if on_disk { PAGES * page + self.train_rows * ROW_WHILE_BOOSTED } else { self.boosted() };
+        let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead;
+        InBatches { rows, reading: rows + self.rows() * ROW_HASHES + ahead, fitting: feeding + boosted }
+    }
+
+    /// What a row of the sample takes while a model is chosen.
+    fn sample_row(&self) -> u64 {
+        ROW + ROW_OF_A_TRIAL
+            + ROW_WHILE_BOOSTED
+            + self.features * CELL
+            + self.width * (2 * CELL + BINNED_CELL_EIGHTHS / 8 + 1)
+    }
+
+    fn scratch(&self) -> u64 {
+        let cells = self.train_rows * self.width;
+        cells * BINNED_CELL_EIGHTHS / 8 + self.train_rows * 16 + 64 * MIB
+    }
+}
+
+fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
+    dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).flat_map(ParquetFile::row_groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(rows: u64) -> Shape {
+        Shape {
+            train_rows: rows * 4 / 5,
+            test_rows: rows / 5,
+            features: 70,
+            width: 74,
+            is_reencoded: true,
+            is_searched: true,
+            is_binned: true,
+            columns: 72,
+            largest_group_rows: 262_144.min(rows),
+            largest_group_bytes: 262_144.min(rows) * 400,
+            threads: 2,
+            ..Shape::default()
+        }
+    }
+
+    fn mode(rows: u64, limit_mib: u64) -> Mode {
+        MemoryPlan::of_shape(&shape(rows), limit_mib * MIB).mode
+    }
+
+    #[test]
+    fn the_fastest_way_that_fits_is_taken() {
+        assert_eq!(mode(100_000, 4096), Mode::InMemory);
+        assert_eq!(mode(2_000_000, 4096), Mode::InMemory);
+        assert_eq!(mode(4_000_000, 4096), Mode::Batches);
+        assert_eq!(mode(8_000_000, 1536), Mode::External);
+    }
+
+    #[test]
+    fn every_way_stays_within_what_it_was_chosen_for() {
+        for rows in [10_000, 1_000_000, 5_000_000] {
+            for limit in [600, 1024, 2048, 8192] {
+                let plan = MemoryPlan::of_shape(&shape(rows), limit * MIB);
+                let fits = plan.total_bytes <= (plan.limit_bytes as f64 * USABLE) as u64;
+                assert!(fits || plan.mode == Mode::External, "{plan:?}");
+                assert!(plan.total_bytes <= plan.in_memory_bytes, "{plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_bins_on_disk_need_scratch() {
+        let of = |rows, limit| MemoryPlan::of_shape(&shape(rows), limit * MIB).scratch_bytes;
+        assert_eq!(of(4_000_000, 4096), 0);
+        assert!(of(8_000_000, 1536) > 8_000_000 * 4 / 5 * 74 * 5);
+    }
+
+    #[test]
+    fn exact_trees_and_csv_have_no_other_way_than_memory() {
+        let exact = Shape { is_binned: false, ..shape(8_000_000) };
+        assert_eq!(MemoryPlan::of_shape(&exact, 1024 * MIB).mode, Mode::InMemory);
+        let csv = Shape { is_csv: true, ..shape(8_000_000) };
+        assert_eq!(MemoryPlan::of_shape(&csv, 1024 * MIB).mode, Mode::InMemory);
+    }
+}

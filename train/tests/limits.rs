@@ -1,0 +1,172 @@
+//! What `train` does where memory or disk are short: with real limits, on real file systems.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::disk::Disk;
+use testkit::tables::{customers, write_parquet};
+
+/// Rows of the large table: in memory they take 318 MiB, in batches 290, with bins on disk 284.
+const ROWS: usize = 1_000_000;
+
+fn train(data: &Path, models: &Path, more: &[&str], scratch: Option<&Path>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+    command.args(["--id", "customer_id", "--target", "score", "--model-version", "v1", "--min-r2", "-1e12"]);
+    command.args(["--threads", "2", "--log-format", "json", "--train-data"]).arg(data).arg("--models").arg(models);
+    if let Some(scratch) = scratch {
+        command.env("TMPDIR", scratch);
+    }
+    command.args(more).output().unwrap()
+}
+
+fn last(done: &Output) -> Value {
+    let text = String::from_utf8_lossy(&done.stdout);
+    let line = text.lines().last();
+    let value = line.and_then(|line| serde_json::from_str(line).ok());
+    assert!(value.is_some(), "{text}\n{}", String::from_utf8_lossy(&done.stderr));
+    value.unwrap()
+}
+
+#[track_caller]
+fn failed(done: &Output, exit_code: i32, parts: &[&str]) {
+    let failure = last(done);
+    assert_eq!(done.status.code(), Some(exit_code), "{failure}");
+    let message = failure["error_message"].as_str().unwrap();
+    parts.iter().for_each(|part| assert!(message.contains(part), "\"{part}\" is not in: {message}"));
+}
+
+#[track_caller]
+fn r2(done: &Output) -> f64 {
+    assert_eq!(done.status.code(), Some(0), "{}{}", last(done), String::from_utf8_lossy(&done.stderr));
+    last(done)["r2"].as_f64().unwrap()
+}
+
+/// The memory plan that the log tells.
+fn plan(done: &Output) -> String {
+    let log = String::from_utf8_lossy(&done.stderr).into_owned();
+    let plan = log.lines().find(|line| line.contains("memory plan"));
+    assert!(plan.is_some(), "{log}");
+    plan.unwrap().to_owned()
+}
+
+/// A small table, as CSV.
+fn small(folder: &Path) -> PathBuf {
+    let mut csv = String::from("customer_id,x,y,score\n");
+    for row in 0..2_000 {
+        let (x, y) = ((row * 37) % 83, (row * 7_919) % 101);
+        writeln!(csv, "{row},{x},{y},{}", x * 2 + y).unwrap();
+    }
+    let path = folder.join("small.csv");
+    std::fs::write(&path, csv).unwrap();
+    path
+}
+
+fn large(folder: &Path) -> PathBuf {
+    let path = folder.join("large/part-0.parquet");
+    write_parquet(&customers(ROWS, 0, 7), &path);
+    path
+}
+
+/// A spec with a category that stands for means of the target, which are learnt across folds.
+fn spec(folder: &Path) -> String {
+    let path = folder.join("features.toml");
+    std::fs::write(&path, "[encoding]\nplan = \"target\"\n").unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn rows_that_do_not_fit_train_in_batches_and_from_disk_about_as_well() {
+    let folder = TempDir::new().unwrap();
+    let (data, spec) = (large(folder.path()), spec(folder.path()));
+    let fixed = ["--rounds", "30", "--param", "eta=0.3", "--features", &spec];
+    let with = |memory: &str, models: &str| {
+        let more = [&fixed[..], &["--memory", memory]].concat();
+        train(&data, &folder.path().join(models), &more, None)
+    };
+    let in_memory = with("4g", "in-memory");
+    assert!(plan(&in_memory).contains("every row in memory"), "{}", plan(&in_memory));
+    let expected = r2(&in_memory);
+    let in_batches = with("330m", "in-batches");
+    assert!(plan(&in_batches).contains("in batches"), "{}", plan(&in_batches));
+    let on_disk = with("320m", "on-disk");
+    assert!(plan(&on_disk).contains("external memory"), "{}", plan(&on_disk));
+    for other in [&in_batches, &on_disk] {
+        assert!((r2(other) - expected).abs() < 0.005, "{} and {expected}", r2(other));
+        let (rows, all) = (last(other), last(&in_memory));
+        assert_eq!((&rows["rows_train"], &rows["rows_test"]), (&all["rows_train"], &all["rows_test"]));
+        assert_eq!(rows["data_quality_score"], all["data_quality_score"]);
+    }
+}
+
+#[test]
+fn a_model_is_chosen_on_a_sample_where_not_all_rows_fit() {
+    let folder = TempDir::new().unwrap();
+    let data = large(folder.path());
+    let done = train(&data, &folder.path().join("models"), &["--memory", "345m", "--time-budget", "1"], None);
+    assert!(r2(&done) > 0.9);
+    let metrics = folder.path().join("models/engagement/v1").join(last(&done)["run_id"].as_str().unwrap());
+    let metrics: Value = serde_json::from_slice(&std::fs::read(metrics.join("metrics.json")).unwrap()).unwrap();
+    let trial = &metrics["trials"][0];
+    assert!(trial["rows"].as_u64().unwrap() < 400_000, "{trial}");
+}
+
+#[test]
+fn too_little_memory_is_told_before_rows_are_read() {
+    let folder = TempDir::new().unwrap();
+    let data = large(folder.path());
+    let started = Instant::now();
+    let done = train(&data, &folder.path().join("models"), &["--memory", "160m"], None);
+    failed(&done, 8, &["even with its bins on disk", "give the task at least", "MiB"]);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let exact = train(&data, &folder.path().join("m"), &["--memory", "300m", "--param", "tree_method=exact"], None);
+    failed(&exact, 8, &["tree_method"]);
+}
+
+#[test]
+fn a_full_scratch_disk_is_told_before_rows_are_read() {
+    let Some(scratch) = Disk::of_kib(1024) else { return };
+    let folder = TempDir::new().unwrap();
+    let data = large(folder.path());
+    let more = ["--memory", "320m", "--rounds", "5"];
+    failed(
+        &train(&data, &folder.path().join("models"), &more, Some(scratch.path())),
+        8,
+        &["on the scratch disk", scratch.path().to_str().unwrap(), "ephemeral storage"],
+    );
+}
+
+#[test]
+fn a_scratch_disk_that_cannot_be_written_is_access_denied() {
+    let Some(scratch) = Disk::of_kib(1 << 20) else { return };
+    scratch.make_read_only();
+    let folder = TempDir::new().unwrap();
+    let data = large(folder.path());
+    let more = ["--memory", "320m", "--rounds", "5"];
+    failed(&train(&data, &folder.path().join("models"), &more, Some(scratch.path())), 2, &["scratch disk", "TMPDIR"]);
+}
+
+#[test]
+fn a_full_model_store_is_exit_8_and_publishes_nothing() {
+    let Some(disk) = Disk::of_kib(96) else { return };
+    let folder = TempDir::new().unwrap();
+    let data = small(folder.path());
+    let done = train(&data, disk.path(), &["--rounds", "300"], None);
+    failed(&done, 8, &[disk.path().to_str().unwrap(), "bytes are needed"]);
+    assert!(!disk.path().join("engagement/latest.json").exists());
+    assert!(!disk.path().join("engagement/v1/latest.json").exists());
+}
+
+#[test]
+fn a_model_store_that_cannot_be_written_is_access_denied() {
+    let Some(disk) = Disk::of_kib(1024) else { return };
+    disk.make_read_only();
+    let folder = TempDir::new().unwrap();
+    let data = small(folder.path());
+    failed(&train(&data, disk.path(), &["--rounds", "5"], None), 2, &[disk.path().to_str().unwrap(), "Read-only"]);
+}
