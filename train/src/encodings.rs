@@ -1,5 +1,7 @@
 //! Ways to turn category columns into numbers, and the matrices that they give.
 
+use std::borrow::Cow;
+
 use common::features::encode::target::{LevelValues, TargetRows, cross_fitted, ordinal_values, target_means};
 use common::features::encode::{Feature, Kind};
 use common::features::quality::{FeatureTally, Statistics};
@@ -22,7 +24,7 @@ const MOST_NATIVE_LEVELS: usize = 64;
 const LEAST_ROWS_PER_LEVEL: usize = 3;
 
 /// The columns of the matrix that one category gives: one or more of three.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Encoding {
     /// The level itself, split on by XGBoost.
     native: bool,
@@ -40,6 +42,12 @@ impl Encoding {
     /// The mean of the target.
     pub const TARGET: Self = Self { native: false, ordinal: false, target: true };
 
+    /// How many columns it gives.
+    #[must_use]
+    pub fn width(self) -> usize {
+        usize::from(self.native) + usize::from(self.ordinal) + usize::from(self.target)
+    }
+
     const fn and(self, other: Self) -> Self {
         Self {
             native: self.native || other.native,
@@ -53,10 +61,10 @@ impl Encoding {
 type OpenEncoding = Box<dyn Fn(usize) -> Encoding>;
 
 /// An encoding for every feature of a table; `None` for those that are no categories.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Variant {
     /// What it is called in logs and `metrics.json`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// One for each feature.
     pub encodings: Vec<Option<Encoding>>,
 }
@@ -81,7 +89,7 @@ impl Variant {
             (Kind::Category { levels }, ColumnEncoding::Auto) => Some(open(levels.len())),
             _ => None,
         };
-        Self { name, encodings: features.iter().map(encoding).collect() }
+        Self { name: name.into(), encodings: features.iter().map(encoding).collect() }
     }
 
     /// Every way that is worth a trial, each once, the most promising first: time may not suffice for all. With a single one there is nothing to choose.
@@ -107,7 +115,7 @@ impl Variant {
             };
             let variant = Self::of(name, features, spec, open);
             if variant.encodings.iter().all(Option::is_none) {
-                return vec![Self { name: "no categories", ..variant }];
+                return vec![Self { name: "no categories".into(), ..variant }];
             }
             if !variants.iter().any(|known| known.encodings == variant.encodings) {
                 variants.push(variant);
@@ -124,10 +132,38 @@ impl Variant {
     /// How many columns the matrix has.
     #[must_use]
     pub fn width(&self) -> usize {
-        let columns = |encoding: &Option<Encoding>| {
-            encoding.map_or(1, |of| usize::from(of.native) + usize::from(of.ordinal) + usize::from(of.target))
+        self.encodings.iter().map(|encoding| encoding.map_or(1, Encoding::width)).sum()
+    }
+
+    /// The encoding with the columns of both.
+    #[must_use]
+    pub fn union(self, other: &Self) -> Self {
+        let both = |(left, right): (Option<Encoding>, &Option<Encoding>)| match (left, right) {
+            (Some(left), Some(right)) => Some(left.and(*right)),
+            (left, right) => left.or(*right),
         };
-        self.encodings.iter().map(columns).sum()
+        let encodings: Vec<_> = self.encodings.iter().copied().zip(&other.encodings).map(both).collect();
+        let name =
+            if encodings == self.encodings { self.name } else { format!("{} + {}", self.name, other.name).into() };
+        Self { name, encodings }
+    }
+
+    /// For each column of this encoding its place among the columns of another one, which has them all.
+    #[must_use]
+    pub fn places_in(&self, all: &Self) -> Vec<usize> {
+        let mut places = Vec::with_capacity(self.width());
+        let mut before = 0;
+        for (one, of_all) in self.encodings.iter().zip(&all.encodings) {
+            let (one, of_all) = (one.unwrap_or(Encoding::NATIVE), of_all.unwrap_or(Encoding::NATIVE));
+            let columns = [(of_all.native, one.native), (of_all.ordinal, one.ordinal), (of_all.target, one.target)];
+            for (_, is_of_one) in columns.into_iter().filter(|(is_there, _)| *is_there) {
+                if is_of_one {
+                    places.push(before);
+                }
+                before += 1;
+            }
+        }
+        places
     }
 }
 

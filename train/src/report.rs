@@ -95,8 +95,9 @@ pub fn metrics(
         "r2_interval": judgement.interval,
         "slices": slices_json(judgement),
         "rounds": fitted.rounds,
-        "learning_curve": { "metric": fitted.metric, "values": fitted.learning_curve },
-        "trials": fitted.trials,
+        "learning_curve": { "metric": fitted.choice.metric, "values": fitted.choice.learning_curve },
+        "members": fitted.choice.members,
+        "trials": fitted.choice.trials,
         "settings": plan.settings,
         "threads": plan.threads,
     });

@@ -1,13 +1,19 @@
 //! Step 3: boosting. How to learn is chosen on rows taken from the training rows, then the model is fitted to all of them.
 
+mod budget;
 mod candidates;
+mod choice;
 mod folds;
+mod lanes;
+mod mixing;
+mod ranking;
 pub mod search;
 mod trial;
 
 use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
 use common::run::{RunId, Shutdown};
+use common::scoring::{BlendPart, blend};
 use common::telemetry::{Progress, Telemetry, Unit};
 use common::xgboost::{
     Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions,
@@ -15,10 +21,9 @@ use common::xgboost::{
 use common::{Error, Result};
 use ndarray::{Array2, Axis};
 
-pub use self::search::{Choice, TrialReport, choose};
+pub use self::choice::{Choice, Member, TrialReport};
+pub use self::search::choose;
 pub use self::trial::End;
-use crate::encodings::EncodedColumn;
-use crate::features::Features;
 use crate::read::Rows;
 use crate::settings::Settings;
 
@@ -34,16 +39,12 @@ pub struct Fitted {
     pub booster: Booster,
     /// Its bytes, as `model.ubj`.
     pub model: Vec<u8>,
-    /// XGBoost's parameters, as given to it.
+    /// XGBoost's parameters, as given to it for the first member.
     pub params: Params,
-    /// Boosting rounds.
+    /// Boosting rounds, of all members.
     pub rounds: u32,
-    /// Metric of the inner validation rows after each round; empty where rounds were given.
-    pub learning_curve: Vec<f64>,
-    /// What the curve shows, such as `rmse`.
-    pub metric: Option<String>,
-    /// Every trial of the search that chose parameters and rounds.
-    pub trials: Vec<TrialReport>,
+    /// How it was to be learnt, and every trial of the search that chose that.
+    pub choice: Choice,
 }
 
 /// What fitting needs of the run.
@@ -97,11 +98,6 @@ fn sign(spec: &Spec, feature: &Feature) -> i8 {
     spec.monotone.get(&feature.name).map_or(0, |monotone| monotone.sign())
 }
 
-/// The sign of the constraint on an encoded column; a category that has one is never encoded.
-fn constrained(spec: &Spec, base: &Features, column: &EncodedColumn) -> i8 {
-    if column.encoded.is_some() { 0 } else { sign(spec, &base.features[column.source]) }
-}
-
 /// The features as XGBoost knows them.
 #[must_use]
 pub fn matrix_features(features: &[Feature]) -> Vec<MatrixFeature> {
@@ -113,7 +109,7 @@ pub fn matrix_features(features: &[Feature]) -> Vec<MatrixFeature> {
     features.iter().map(named).collect()
 }
 
-/// Fits a model to the training rows, as chosen.
+/// Fits a model to the training rows, as chosen: its members one after the other, then their weighted mean as one model.
 ///
 /// # Errors
 /// [`Error::Setting`] for parameters that XGBoost refuses, [`Error::Stopped`] when the run was asked to stop.
@@ -124,19 +120,78 @@ pub fn fit(
     matrix: &Array2<f32>,
     rows: &Rows,
 ) -> Result<Fitted> {
-    let params = with_constraints(choice.params, context.spec, features)?;
-    let features = matrix_features(features);
-    common::xgboost::dry_run(&params, &features)?;
+    let all_columns = columns(matrix);
     let labels = labels(rows);
-    let training = build_matrix(context, &params, &features, &columns(matrix), &labels, rows.weights.as_deref(), None)?;
-    let mut booster = new_booster(context, &params, &[&training])?;
-    let rounds = choice.rounds;
-    let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(rounds)));
-    boost(context, &mut booster, &training, rounds, &progress)?;
+    let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(choice.rounds())));
+    let mut fitted: Vec<FittedMember> = Vec::with_capacity(choice.members.len());
+    let mut known: Option<MemberMatrix> = None;
+    for member in &choice.members {
+        let places = member.variant.places_in(&choice.variant);
+        let of_member: Vec<Feature> = places.iter().map(|&place| features[place].clone()).collect();
+        let params = with_constraints(member.params.clone(), context.spec, &of_member)?;
+        let of_member = matrix_features(&of_member);
+        common::xgboost::dry_run(&params, &of_member)?;
+        let training = match known.take().filter(|known| known.serves(&places, &params)) {
+            Some(known) => known,
+            None => {
+                let columns: Vec<&[f32]> = places.iter().map(|&place| all_columns[place]).collect();
+                let weights = rows.weights.as_deref();
+                let matrix = build_matrix(context, &params, &of_member, &columns, &labels, weights, None)?;
+                MemberMatrix { places: places.clone(), params: params.clone(), matrix }
+            }
+        };
+        let mut booster = Booster::new(&params.for_booster(context.threads, member.seed), &[&training.matrix])?;
+        boost(context, &mut booster, &training.matrix, member.rounds, &progress)?;
+        fitted.push(FittedMember { booster, places, params });
+        known = Some(training);
+    }
     progress.finish();
+    let params = fitted.first().map(|member| member.params.clone()).unwrap_or_default();
+    let mut booster = blended(context, &choice, fitted)?;
     let model = booster.save()?;
-    let (learning_curve, metric, trials) = (choice.learning_curve, choice.metric, choice.trials);
-    Ok(Fitted { booster, model, params, rounds, learning_curve, metric, trials })
+    Ok(Fitted { booster, model, params, rounds: choice.rounds(), choice })
+}
+
+/// A member's matrix, which serves the next one too where that has the same columns and bins.
+struct MemberMatrix {
+    places: Vec<usize>,
+    params: Params,
+    matrix: DMatrix,
+}
+
+impl MemberMatrix {
+    fn serves(&self, places: &[usize], params: &Params) -> bool {
+        // With `approx` a matrix keeps the bins of the booster that trained on it first.
+        let is_alike = |params: &Params| (params.wants_quantile_matrix(), params.max_bin());
+        self.places == places && is_alike(&self.params) == is_alike(params) && params.wants_quantile_matrix()
+    }
+}
+
+/// A member that has been trained.
+struct FittedMember {
+    booster: Booster,
+    /// The places of its columns among the model's.
+    places: Vec<usize>,
+    params: Params,
+}
+
+/// The weighted mean of all members as one booster; a single one stays as it is.
+fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<Booster> {
+    if members.len() == 1
+        && let Some(only) = members.pop()
+    {
+        return Ok(only.booster);
+    }
+    let models = members.iter_mut().map(|member| member.booster.save()).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<BlendPart<'_>> = models
+        .iter()
+        .zip(members.iter().zip(&choice.members))
+        .map(|(model, (member, chosen))| BlendPart { model, weight: chosen.weight as f32, columns: &member.places })
+        .collect();
+    let blend = blend(&parts).map_err(|error| Error::Defect(error.to_string()))?;
+    let mut booster = Booster::load(&blend)?;
+    booster.set_threads(context.threads)?;
+    Ok(booster)
 }
 
 fn boost(
@@ -156,10 +211,6 @@ fn boost(
 
 fn labels(rows: &Rows) -> Vec<f32> {
     rows.target.iter().map(|&target| target as f32).collect()
-}
-
-fn new_booster(context: &FitContext<'_>, params: &Params, matrices: &[&DMatrix]) -> Result<Booster> {
-    Ok(Booster::new(&params.for_booster(context.threads, context.settings.seed), matrices)?)
 }
 
 fn build_matrix(

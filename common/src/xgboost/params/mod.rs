@@ -65,10 +65,26 @@ impl From<ParamError> for Error {
     }
 }
 
-/// Valid parameters, each under XGBoost's main name of it (`eta`, not `learning_rate`), ordered by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Valid parameters, each under XGBoost's main name of it (`eta`, not `learning_rate`), ordered by name. Written down as an
+/// object of texts, and validated again when read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "BTreeMap<String, String>", try_from = "BTreeMap<String, String>")]
 pub struct Params {
     values: BTreeMap<&'static str, String>,
+}
+
+impl From<Params> for BTreeMap<String, String> {
+    fn from(params: Params) -> Self {
+        params.values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+impl TryFrom<BTreeMap<String, String>> for Params {
+    type Error = ParamError;
+
+    fn try_from(named: BTreeMap<String, String>) -> Result<Self, ParamError> {
+        Self::parse(named)
+    }
 }
 
 impl Params {
