@@ -3,11 +3,12 @@
 use common::Result;
 use common::evaluation::{Gate, Scores};
 use common::features::clip::final_prediction;
+use common::features::spec::Spec;
 use common::xgboost::{Booster, Column};
 use ndarray::Array2;
 
 use crate::fit::columns;
-use crate::read::Rows;
+use crate::read::{Rows, TrainingData};
 
 /// Predictions of the held-out rows and how good they are.
 #[derive(Debug)]
@@ -45,4 +46,19 @@ pub fn predict(booster: &Booster, matrix: &Array2<f32>, clip: Option<(f64, f64)>
     let columns: Vec<Column<'_>> = columns(matrix).into_iter().map(Column::from).collect();
     let predictions = booster.predict_columns(&columns, 0..0)?;
     Ok(predictions.into_iter().map(|value| final_prediction(value, clip)).collect())
+}
+
+/// The range of the target: what the spec says, else what the training rows have; none where predictions are left as they are.
+#[must_use]
+pub fn clip_bounds(spec: &Spec, data: &TrainingData) -> Option<(f64, f64)> {
+    if !spec.clip {
+        return None;
+    }
+    let seen = data
+        .train
+        .target
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &target| (low.min(target), high.max(target)));
+    let range = spec.ranges.get(&data.target).copied().unwrap_or_default();
+    Some((range.min.unwrap_or(seen.0), range.max.unwrap_or(seen.1)))
 }

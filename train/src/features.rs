@@ -6,7 +6,7 @@ use std::sync::Arc;
 use common::features::encode::values::as_levels;
 use common::features::encode::{BadRows, Encoder, Feature, Kind, learn_category, learn_number};
 use common::features::plan::{PlannedFeature, Source, plan};
-use common::features::quality::{FeatureTally, Statistics};
+use common::features::quality::{FeatureTally, Statistics, data_quality_score};
 use common::features::spec::Spec;
 use common::table::{ColumnSource, MemoryColumns};
 use common::{Error, Result};
@@ -28,6 +28,16 @@ pub struct Features {
     pub test: Array2<f32>,
     /// What the cells of all rows were like.
     pub tallies: Vec<FeatureTally>,
+}
+
+impl Features {
+    /// The share of rows that count times what their cells are like; derived features repeat cells of others.
+    #[must_use]
+    pub fn quality_score(&self, data: &TrainingData) -> f64 {
+        let accepted = data.rows_read() - data.dropped.total();
+        let of_columns = self.features.iter().zip(&self.tallies).filter(|(feature, _)| feature.sql.is_none());
+        data_quality_score(accepted, data.rows_read(), of_columns.map(|(_, tally)| tally), false)
+    }
 }
 
 /// One encoded feature of both sets of rows.

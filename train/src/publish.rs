@@ -3,13 +3,16 @@
 
 use bytes::Bytes;
 use common::registry::{ModelRun, ModelStore, Pointer};
-use common::storage::StoreError;
+use common::storage::{Condition, StoreError};
 use common::telemetry::Outcome;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::gate::{self, Verdict};
+use crate::run::Run;
+
 /// A run's folder in the model store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RunFolder {
     models: ModelStore,
     run: ModelRun,
@@ -76,14 +79,17 @@ impl RunFolder {
         Ok(outcome.get("gate").is_some_and(serde_json::Value::is_string).then_some(outcome))
     }
 
-    /// The plan that this run id began with, if it began before.
+    /// The plan that this run id began with, if it began before and its plan can be read.
     ///
     /// # Errors
     /// Storage errors as they are.
     pub async fn plan(&self) -> Result<Option<TrainPlan>> {
         let Some(bytes) = self.get("_checkpoint/plan.json").await? else { return Ok(None) };
-        let damaged = |error| Error::Model(format!("{}/_checkpoint/plan.json is damaged: {error}", self.location()));
-        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+        let plan = serde_json::from_slice(&bytes);
+        if let Err(error) = &plan {
+            tracing::warn!("{}/_checkpoint/plan.json is damaged, the run starts over: {error}", self.location());
+        }
+        Ok(plan.ok())
     }
 
     /// Writes down the plan, before any work is done on it.
@@ -158,13 +164,59 @@ impl RunFolder {
         }
     }
 
-    async fn put(&self, file: &str, content: Bytes) -> Result<()> {
+    /// Writes a file of the folder, whole.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn put(&self, file: &str, content: Bytes) -> Result<()> {
         self.models.store().put(&self.models.run_key(&self.run, file), content).await?;
         Ok(())
+    }
+
+    /// Writes a file of the folder that must not be there yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where it is.
+    pub async fn put_first(&self, file: &str, content: Bytes) -> Result<(), StoreError> {
+        let key = self.models.run_key(&self.run, file);
+        self.models.store().put_if(&key, content, &Condition::Absent).await.map(drop)
     }
 
     async fn put_json(&self, file: &str, content: &impl Serialize) -> Result<()> {
         let json = serde_json::to_vec_pretty(content).map_err(|error| Error::Defect(format!("{file}: {error}")))?;
         self.put(file, json.into()).await
     }
+}
+
+/// The gate's word, and what follows from it. The result that is written here stands, whatever becomes of the pointers.
+///
+/// # Errors
+/// Storage errors as they are.
+pub async fn conclude(run: &Run, verdict: &Verdict) -> Result<Outcome> {
+    let folder = &run.folder;
+    if !verdict.passed {
+        run.summary().set("gate", "failed");
+        let outcome = run.summary().failed(&Error::Gate(gate::rejection(verdict, &folder.location())));
+        folder.write_result(&outcome).await?;
+        folder.end().await?;
+        return Ok(outcome);
+    }
+    run.summary().set("gate", "passed");
+    let outcome = run.summary().succeeded();
+    folder.write_result(&outcome).await?;
+    tracing::info!("the gate passed; publishing {}", folder.run());
+    publish_pointers(folder, &outcome).await?;
+    Ok(outcome)
+}
+
+/// Moves the pointers to a run whose result is `outcome`. The run is over.
+///
+/// # Errors
+/// Storage errors as they are.
+pub async fn publish_pointers(folder: &RunFolder, outcome: &Outcome) -> Result<()> {
+    let text = |name: &str| outcome.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let r2 = outcome.get("r2").and_then(serde_json::Value::as_f64);
+    let pointer = Pointer::to(folder.run(), r2, &text("model_sha256"), Some(&text("metadata_sha256")));
+    folder.move_pointers(&pointer).await?;
+    folder.end().await
 }

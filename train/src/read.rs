@@ -90,6 +90,22 @@ impl TrainingData {
     pub fn schema(&self) -> &TableSchema {
         self.tables[self.train.table].schema()
     }
+
+    /// Tells how many rows there are and how many are left out.
+    pub fn log_rows(&self) {
+        tracing::info!(rows_train = self.train.len(), rows_test = self.test.len(), "rows read");
+        if self.dropped.total() > 0 {
+            tracing::warn!(
+                bad_target = self.dropped.bad_target,
+                null_id = self.dropped.null_id,
+                duplicate_id = self.dropped.duplicate_id,
+                bad_weight = self.dropped.bad_weight,
+                "{} of {} rows are left out: their target or weight is missing or not usable, or their id is missing or came before",
+                self.dropped.total(),
+                self.rows_read()
+            );
+        }
+    }
 }
 
 /// Opens the data, drops rows that cannot be used and splits the rest.

@@ -10,6 +10,9 @@ use super::Limits;
 use crate::Error;
 use crate::telemetry::{Outcome, Summary, Telemetry, defect};
 
+/// The exit code of a run that was stopped.
+const STOPPED: u8 = 143;
+
 /// Runs a program's flow on as many threads as it may use and ends with its exit code. A panic ends as a defect.
 pub fn block_on<Flow>(limits: &Limits, telemetry: Telemetry, flow: impl FnOnce(Telemetry) -> Flow) -> ExitCode
 where
@@ -30,6 +33,11 @@ where
     // What still reads or decodes is of no use any more.
     runtime.shutdown_background();
     match caught {
+        Ok((outcome, telemetry)) if outcome.exit_code() == STOPPED => {
+            telemetry.finish(&outcome);
+            // A thread may still be inside a C++ library, whose destructors must not run under it.
+            signal_hook::low_level::exit(STOPPED.into())
+        }
         Ok((outcome, telemetry)) => telemetry.finish(&outcome),
         Err(panic) => last_words.finish(&summary.failed(&defect(panic.as_ref()))),
     }

@@ -41,7 +41,7 @@ fn rows() -> Rows {
 }
 
 fn variant(encoding: Encoding) -> Variant {
-    Variant { name: "test", encodings: vec![None, Some(encoding)] }
+    Variant { name: "test".into(), encodings: vec![None, Some(encoding)] }
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Step 3: boosting. How to learn is chosen on rows taken from the training rows, then the model is fitted to all of them.
 
+mod boost;
 mod budget;
 mod candidates;
 mod choice;
 mod folds;
 mod lanes;
+mod members;
 mod mixing;
 mod ranking;
 pub mod search;
@@ -13,8 +15,7 @@ mod trial;
 use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
 use common::run::{RunId, Shutdown};
-use common::scoring::{BlendPart, blend};
-use common::telemetry::{Progress, Telemetry, Unit};
+use common::telemetry::Telemetry;
 use common::xgboost::{
     Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions,
 };
@@ -22,8 +23,11 @@ use common::{Error, Result};
 use ndarray::{Array2, Axis};
 
 pub use self::choice::{Choice, Member, TrialReport};
+pub use self::members::fit;
 pub use self::search::choose;
 pub use self::trial::End;
+use crate::checkpoint::Checkpoint;
+use crate::features::Features;
 use crate::read::Rows;
 use crate::settings::Settings;
 
@@ -45,6 +49,8 @@ pub struct Fitted {
     pub rounds: u32,
     /// How it was to be learnt, and every trial of the search that chose that.
     pub choice: Choice,
+    /// Rounds that this attempt took over from an earlier one, if that had begun to boost.
+    pub resumed_from: Option<u32>,
 }
 
 /// What fitting needs of the run.
@@ -61,6 +67,8 @@ pub struct FitContext<'a> {
     pub run_id: &'a RunId,
     /// Where progress is shown.
     pub telemetry: &'a Telemetry,
+    /// What an earlier attempt left, and where this one leaves what it did.
+    pub checkpoint: &'a Checkpoint,
 }
 
 /// The parameters that the spec and, above it, the settings name.
@@ -109,104 +117,20 @@ pub fn matrix_features(features: &[Feature]) -> Vec<MatrixFeature> {
     features.iter().map(named).collect()
 }
 
-/// Fits a model to the training rows, as chosen: its members one after the other, then their weighted mean as one model.
+/// What was chosen when the run came here first, so that a run that goes on learns as it would have; chosen now if it is
+/// here for the first time.
 ///
 /// # Errors
-/// [`Error::Setting`] for parameters that XGBoost refuses, [`Error::Stopped`] when the run was asked to stop.
-pub fn fit(
-    context: &FitContext<'_>,
-    choice: Choice,
-    features: &[Feature],
-    matrix: &Array2<f32>,
-    rows: &Rows,
-) -> Result<Fitted> {
-    let all_columns = columns(matrix);
-    let labels = labels(rows);
-    let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(choice.rounds())));
-    let mut fitted: Vec<FittedMember> = Vec::with_capacity(choice.members.len());
-    let mut known: Option<MemberMatrix> = None;
-    for member in &choice.members {
-        let places = member.variant.places_in(&choice.variant);
-        let of_member: Vec<Feature> = places.iter().map(|&place| features[place].clone()).collect();
-        let params = with_constraints(member.params.clone(), context.spec, &of_member)?;
-        let of_member = matrix_features(&of_member);
-        common::xgboost::dry_run(&params, &of_member)?;
-        let training = match known.take().filter(|known| known.serves(&places, &params)) {
-            Some(known) => known,
-            None => {
-                let columns: Vec<&[f32]> = places.iter().map(|&place| all_columns[place]).collect();
-                let weights = rows.weights.as_deref();
-                let matrix = build_matrix(context, &params, &of_member, &columns, &labels, weights, None)?;
-                MemberMatrix { places: places.clone(), params: params.clone(), matrix }
-            }
-        };
-        let mut booster = Booster::new(&params.for_booster(context.threads, member.seed), &[&training.matrix])?;
-        boost(context, &mut booster, &training.matrix, member.rounds, &progress)?;
-        fitted.push(FittedMember { booster, places, params });
-        known = Some(training);
+/// As [`choose`]; storage errors as they are.
+pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<Choice> {
+    let fits = |choice: &Choice| choice.variant.encodings.len() == base.features.len();
+    if let Some(choice) = context.checkpoint.earlier_choice()?.filter(fits) {
+        tracing::info!("how to learn was chosen before");
+        return Ok(choice);
     }
-    progress.finish();
-    let params = fitted.first().map(|member| member.params.clone()).unwrap_or_default();
-    let mut booster = blended(context, &choice, fitted)?;
-    let model = booster.save()?;
-    Ok(Fitted { booster, model, params, rounds: choice.rounds(), choice })
-}
-
-/// A member's matrix, which serves the next one too where that has the same columns and bins.
-struct MemberMatrix {
-    places: Vec<usize>,
-    params: Params,
-    matrix: DMatrix,
-}
-
-impl MemberMatrix {
-    fn serves(&self, places: &[usize], params: &Params) -> bool {
-        // With `approx` a matrix keeps the bins of the booster that trained on it first.
-        let is_alike = |params: &Params| (params.wants_quantile_matrix(), params.max_bin());
-        self.places == places && is_alike(&self.params) == is_alike(params) && params.wants_quantile_matrix()
-    }
-}
-
-/// A member that has been trained.
-struct FittedMember {
-    booster: Booster,
-    /// The places of its columns among the model's.
-    places: Vec<usize>,
-    params: Params,
-}
-
-/// The weighted mean of all members as one booster; a single one stays as it is.
-fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<Booster> {
-    if members.len() == 1
-        && let Some(only) = members.pop()
-    {
-        return Ok(only.booster);
-    }
-    let models = members.iter_mut().map(|member| member.booster.save()).collect::<Result<Vec<_>, _>>()?;
-    let parts: Vec<BlendPart<'_>> = models
-        .iter()
-        .zip(members.iter().zip(&choice.members))
-        .map(|(model, (member, chosen))| BlendPart { model, weight: chosen.weight as f32, columns: &member.places })
-        .collect();
-    let blend = blend(&parts).map_err(|error| Error::Defect(error.to_string()))?;
-    let mut booster = Booster::load(&blend)?;
-    booster.set_threads(context.threads)?;
-    Ok(booster)
-}
-
-fn boost(
-    context: &FitContext<'_>,
-    booster: &mut Booster,
-    training: &DMatrix,
-    rounds: u32,
-    progress: &Progress,
-) -> Result<()> {
-    for round in 0..rounds {
-        context.shutdown.check(context.run_id)?;
-        booster.update(round, training)?;
-        progress.advance(1);
-    }
-    Ok(())
+    let choice = choose(context, base, rows)?;
+    // What was not searched for comes out the same whenever it is asked for.
+    if choice.trials.is_empty() { Ok(choice) } else { context.checkpoint.settle(choice) }
 }
 
 fn labels(rows: &Rows) -> Vec<f32> {

@@ -1,0 +1,56 @@
+//! Boosting, round after round: from where an earlier attempt stopped, and so that another one can go on from here.
+
+use common::Result;
+use common::telemetry::Progress;
+use common::xgboost::{Booster, DMatrix, Params};
+
+use super::{FitContext, Member};
+use crate::checkpoint::Snapshots;
+
+/// A booster after its rounds, and the round that it was taken up at if an earlier attempt had begun it.
+#[derive(Debug)]
+pub(super) struct Boosted {
+    pub(super) booster: Booster,
+    pub(super) resumed_from: Option<u32>,
+}
+
+/// Trains the rounds of the member `index`; `params` are its own with what depends on the columns.
+///
+/// # Errors
+/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+pub(super) fn boost(
+    context: &FitContext<'_>,
+    index: usize,
+    member: &Member,
+    params: &Params,
+    training: &DMatrix,
+    progress: &Progress,
+) -> Result<Boosted> {
+    let rounds = member.rounds;
+    let belongs_to = context.checkpoint.binding(&(&member.variant.encodings, params, member.seed, rounds))?;
+    let name = format!("boosting-{index}");
+    let mut snapshots = Snapshots::new(context.checkpoint, &name, belongs_to, params.resumes_exactly());
+    let earlier = snapshots.earlier(rounds)?;
+    let resumed_from = earlier.as_ref().map(|(_, done)| *done);
+    let (mut booster, done) = match earlier {
+        Some(earlier) => earlier,
+        None => (Booster::new(&params.for_booster(context.threads, member.seed), &[training])?, 0),
+    };
+    if let Some(round) = resumed_from {
+        tracing::info!("going on after round {round} of {rounds}");
+        progress.advance(u64::from(round));
+    }
+    for round in done..rounds {
+        if context.shutdown.is_requested() {
+            if round > 0 {
+                snapshots.stop(&mut booster)?;
+            }
+            context.shutdown.check(context.run_id)?;
+        }
+        booster.update(round, training)?;
+        snapshots.after_round(&mut booster)?;
+        progress.advance(1);
+    }
+    snapshots.end(&mut booster)?;
+    Ok(Boosted { booster, resumed_from })
+}

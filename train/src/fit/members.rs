@@ -1,0 +1,128 @@
+//! The boosters of a model, fitted one after the other, and their weighted mean.
+
+use common::features::encode::Feature;
+use common::scoring::{BlendPart, blend};
+use common::telemetry::{Progress, Unit};
+use common::xgboost::{Booster, DMatrix, Params};
+use common::{Error, Result};
+use ndarray::Array2;
+
+use super::boost::{Boosted, boost};
+use super::{Choice, FitContext, Fitted, Member, build_matrix, columns, labels, matrix_features, with_constraints};
+use crate::read::Rows;
+
+/// Fits a model to the training rows, as chosen: its members one after the other, then their weighted mean as one model.
+///
+/// # Errors
+/// [`Error::Setting`] for parameters that XGBoost refuses, [`Error::Stopped`] when the run was asked to stop.
+pub fn fit(
+    context: &FitContext<'_>,
+    choice: Choice,
+    features: &[Feature],
+    matrix: &Array2<f32>,
+    rows: &Rows,
+) -> Result<Fitted> {
+    let training =
+        Training { features, columns: columns(matrix), labels: labels(rows), weights: rows.weights.as_deref() };
+    let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(choice.rounds())));
+    let mut fitted: Vec<FittedMember> = Vec::with_capacity(choice.members.len());
+    let mut known = None;
+    for (index, member) in choice.members.iter().enumerate() {
+        let places = member.variant.places_in(&choice.variant);
+        fitted.push(training.fit(context, index, member, places, &mut known, &progress)?);
+    }
+    progress.finish();
+    let rounds = choice.rounds();
+    let params = fitted.first().map(|member| member.params.clone()).unwrap_or_default();
+    let resumed_from = fitted.iter().filter_map(|member| member.resumed_from).reduce(|before, more| before + more);
+    let mut booster = blended(context, &choice, fitted)?;
+    let model = booster.save()?;
+    Ok(Fitted { booster, model, params, rounds, choice, resumed_from })
+}
+
+/// The rows that all members learn from, with the columns of all.
+struct Training<'a> {
+    features: &'a [Feature],
+    columns: Vec<&'a [f32]>,
+    labels: Vec<f32>,
+    weights: Option<&'a [f32]>,
+}
+
+impl Training<'_> {
+    fn fit(
+        &self,
+        context: &FitContext<'_>,
+        index: usize,
+        member: &Member,
+        places: Vec<usize>,
+        known: &mut Option<MemberMatrix>,
+        progress: &Progress,
+    ) -> Result<FittedMember> {
+        let features: Vec<Feature> = places.iter().map(|&place| self.features[place].clone()).collect();
+        let params = with_constraints(member.params.clone(), context.spec, &features)?;
+        let training = match known.take().filter(|known| known.serves(&places, &params)) {
+            Some(known) => known,
+            None => self.matrix(context, &features, &params, &places)?,
+        };
+        let Boosted { booster, resumed_from } = boost(context, index, member, &params, &training.matrix, progress)?;
+        *known = Some(training);
+        Ok(FittedMember { booster, places, params, resumed_from })
+    }
+
+    fn matrix(
+        &self,
+        context: &FitContext<'_>,
+        features: &[Feature],
+        params: &Params,
+        places: &[usize],
+    ) -> Result<MemberMatrix> {
+        let features = matrix_features(features);
+        common::xgboost::dry_run(params, &features)?;
+        let columns: Vec<&[f32]> = places.iter().map(|&place| self.columns[place]).collect();
+        let matrix = build_matrix(context, params, &features, &columns, &self.labels, self.weights, None)?;
+        Ok(MemberMatrix { places: places.to_vec(), params: params.clone(), matrix })
+    }
+}
+
+/// A member's matrix, which serves the next one too where that has the same columns and bins.
+struct MemberMatrix {
+    places: Vec<usize>,
+    params: Params,
+    matrix: DMatrix,
+}
+
+impl MemberMatrix {
+    fn serves(&self, places: &[usize], params: &Params) -> bool {
+        // With `approx` a matrix keeps the bins of the booster that trained on it first.
+        let are_quantiles = self.params.wants_quantile_matrix() && params.wants_quantile_matrix();
+        are_quantiles && self.places == places && self.params.max_bin() == params.max_bin()
+    }
+}
+
+/// A member that has been trained.
+struct FittedMember {
+    booster: Booster,
+    /// The places of its columns among the model's.
+    places: Vec<usize>,
+    params: Params,
+    resumed_from: Option<u32>,
+}
+
+/// The weighted mean of all members as one booster; a single one stays as it is.
+fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<Booster> {
+    if members.len() == 1
+        && let Some(only) = members.pop()
+    {
+        return Ok(only.booster);
+    }
+    let models = members.iter_mut().map(|member| member.booster.save()).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<BlendPart<'_>> = models
+        .iter()
+        .zip(members.iter().zip(&choice.members))
+        .map(|(model, (member, chosen))| BlendPart { model, weight: chosen.weight as f32, columns: &member.places })
+        .collect();
+    let blend = blend(&parts).map_err(|error| Error::Defect(error.to_string()))?;
+    let mut booster = Booster::load(&blend)?;
+    booster.set_threads(context.threads)?;
+    Ok(booster)
+}

@@ -1,0 +1,33 @@
+//! Step 0: the feature spec, before a row is read.
+
+use common::features::spec::Spec;
+use common::storage::Location;
+use common::{Error, Result};
+
+use crate::settings::Settings;
+
+/// The feature spec, with the id and target of the settings.
+///
+/// # Errors
+/// [`Error::Setting`] where it is none or contradicts the settings; storage errors as they are.
+pub async fn read(settings: &Settings) -> Result<Spec> {
+    let spec = match &settings.features {
+        None => Spec::default(),
+        Some(location) => {
+            let bytes = read_object(location).await?;
+            let text = String::from_utf8(bytes).map_err(|_| {
+                Error::Setting(format!("{location} is not UTF-8 text: --features (FEATURES) must name a TOML file"))
+            })?;
+            Spec::parse(&text, &location.to_string())?
+        }
+    };
+    spec.with_columns(settings.id.as_deref(), settings.target.as_deref())
+}
+
+async fn read_object(location: &Location) -> Result<Vec<u8>> {
+    let data = common::storage::open_data(location).await?;
+    match data.objects.as_slice() {
+        [object] => Ok(data.store.get(&object.key).await?.0.to_vec()),
+        _ => Err(Error::Setting(format!("{location} is not one object: --features (FEATURES) must name a TOML file"))),
+    }
+}
