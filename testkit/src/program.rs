@@ -13,6 +13,8 @@ use serde_json::Value;
 
 /// A program that takes longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// How often a condition is looked at.
+const GLANCE: Duration = Duration::from_millis(10);
 /// Variables of the tests' environment that the programs get; everything else they are given is said by the test.
 const INHERITED: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "TMPDIR"];
 
@@ -184,6 +186,18 @@ impl Running {
         let left = moment.saturating_sub(self.started.elapsed());
         if self.stdout.1.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
             self.terminate();
+        }
+        self.wait()
+    }
+
+    /// Sends SIGTERM as soon as something is so, unless it has ended by itself.
+    #[must_use]
+    pub fn terminate_when(self, is_so: impl Fn() -> bool) -> Ended {
+        while self.stdout.1.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+            if is_so() {
+                self.terminate();
+                break;
+            }
         }
         self.wait()
     }

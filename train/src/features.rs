@@ -1,6 +1,6 @@
 //! Step 2: features are learnt from the training rows and both sets of rows are encoded with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use common::features::encode::values::as_levels;
@@ -35,7 +35,11 @@ impl Features {
     #[must_use]
     pub fn quality_score(&self, data: &TrainingData) -> f64 {
         let accepted = data.rows_read() - data.dropped.total();
-        let of_columns = self.features.iter().zip(&self.tallies).filter(|(feature, _)| feature.sql.is_none());
+        // A date that is also counted from `as_of` is one column with two features.
+        let mut seen = HashSet::new();
+        let of_columns = self.features.iter().zip(&self.tallies);
+        let of_columns =
+            of_columns.filter(|(feature, _)| feature.source_column().is_some_and(|column| seen.insert(column)));
         data_quality_score(accepted, data.rows_read(), of_columns.map(|(_, tally)| tally), false)
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use common::features::encode::Feature;
+use common::features::spec::Spec;
 use common::{Error, Result};
 use ndarray::ArrayView1;
 
@@ -23,9 +24,10 @@ const FOLLOWS: f64 = 0.5;
 ///
 /// # Errors
 /// [`Error::Data`] with every warning where `strict`.
-pub fn check(strict: bool, data: &TrainingData, features: &Features) -> Result<Vec<String>> {
+pub fn check(strict: bool, data: &TrainingData, features: &Features, spec: &Spec) -> Result<Vec<String>> {
     let mut warnings = find(data, features);
     warnings.extend(quality_warnings(data, features));
+    warnings.extend(target_out_of_range(data, spec));
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if strict && !warnings.is_empty() {
         let all = warnings.join("; ");
@@ -71,6 +73,20 @@ pub fn quality_warnings(data: &TrainingData, features: &Features) -> Vec<String>
         }
     }
     warnings
+}
+
+/// The target is no feature, so its range bears on no score: it is a warning instead.
+fn target_out_of_range(data: &TrainingData, spec: &Spec) -> Option<String> {
+    let range = spec.ranges.get(&data.target)?;
+    let targets = || data.train.target.iter().chain(&data.test.target);
+    let outside = targets().filter(|target| !range.contains(**target)).count();
+    (outside > 0).then(|| {
+        format!(
+            "{outside} of {} values of the target \"{}\" lie outside its range in the feature spec",
+            targets().count(),
+            data.target
+        )
+    })
 }
 
 fn shared_ids(data: &TrainingData) -> Option<String> {

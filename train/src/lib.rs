@@ -116,7 +116,7 @@ async fn learn_features(run: &Run, spec: &Spec, data: &Arc<TrainingData>) -> Res
     let features = features::learn_and_encode(data, spec, run.context.limits.threads.value).await?;
     let quality = features.quality_score(data);
     run.summary().set("data_quality_score", quality);
-    let warnings = leaks::check(run.settings.strict, data, &features)?;
+    let warnings = leaks::check(run.settings.strict, data, &features, spec)?;
     run.summary().set("warnings", warnings.len());
     let given = fit::given_parameters(&run.settings, spec)?;
     let params = fit::with_constraints(given, spec, &features.features)?;
@@ -174,12 +174,22 @@ async fn judge_and_write(
     run.summary().set("mae", evaluation.scores.mae);
 
     let metadata = report::metadata(settings, &run.context, spec, data, features, &fitted, clip)?;
-    let files = ModelFiles {
-        metrics: report::metrics(plan, data, &fitted, &evaluation, &judgement, *quality, warnings)?,
-        report: report::html(&metadata, data, &fitted, &evaluation, &judgement.verdict, warnings),
-        model: fitted.model,
-        metadata: metadata.to_json()?,
+    let findings = report::findings(run.folder.models(), &metadata, features, &fitted, plan.threads).await?;
+    let subject = report::Subject {
+        settings,
+        limits: &run.context.limits,
+        plan,
+        metadata: &metadata,
+        data,
+        fitted: &fitted,
+        evaluation: &evaluation,
+        judgement: &judgement,
+        quality: *quality,
+        warnings,
+        findings: &findings,
     };
+    let (metrics, report) = (report::metrics(&subject)?, report::html(&subject)?);
+    let files = ModelFiles { metrics, report, model: fitted.model, metadata: metadata.to_json()? };
     run.folder.write_files(&files).await?;
     let seconds = run.started.elapsed().as_secs_f64();
     run.summary().set("training_seconds", seconds).set("metadata_sha256", sha256_hex(&files.metadata));

@@ -44,6 +44,7 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
         schema.require(weight, location)?;
     }
     warn_of_absent_exclusions(spec, schema, location);
+    warn_of_idle_ranges(spec, schema, location);
     let mut features = Vec::new();
     for column in schema.columns() {
         let reserved = [Some(id), Some(target), spec.weight.as_deref()];
@@ -127,4 +128,29 @@ fn warn_of_absent_exclusions(spec: &Spec, schema: &TableSchema, location: &str) 
     for name in spec.exclude.iter().filter(|name| schema.get(name).is_none()) {
         tracing::warn!("{location} has no column \"{name}\", which the feature spec excludes: is the name right?");
     }
+}
+
+/// A range that is never looked at would pass for checked data.
+fn warn_of_idle_ranges(spec: &Spec, schema: &TableSchema, location: &str) {
+    for name in spec.ranges.keys() {
+        let is_expression = spec.derived.iter().any(|expression| expression.name() == name);
+        match schema.get(name) {
+            None if !is_expression && !is_until_as_of(spec, name, schema) => {
+                tracing::warn!(
+                    "{location} has no column \"{name}\", which has a range in the feature spec: is the name right?"
+                );
+            }
+            Some(column) if column.kind == ColumnKind::Text => {
+                tracing::warn!(
+                    "{location}: column \"{name}\" has text, so its range in the feature spec is not looked at"
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a name is that of a date counted from `as_of`.
+fn is_until_as_of(spec: &Spec, name: &str, schema: &TableSchema) -> bool {
+    spec.as_of.is_some() && name.strip_suffix("_until_as_of").is_some_and(|column| schema.get(column).is_some())
 }

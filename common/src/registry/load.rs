@@ -73,21 +73,40 @@ pub async fn load(models: &ModelStore, selector: &Selector) -> Result<LoadedMode
 /// # Errors
 /// As [`load`].
 pub async fn load_run(models: &ModelStore, run: ModelRun) -> Result<LoadedModel> {
-    let result = read_result(models, &run).await?;
-    let metadata_key = models.run_key(&run, "metadata.json");
-    let metadata_bytes = get(models, &metadata_key).await?;
-    let metadata_sha256 = sha256_hex(&metadata_bytes);
-    let location = models.location_of(&metadata_key);
-    if result.metadata_sha256.as_ref().is_some_and(|published| *published != metadata_sha256) {
-        return Err(altered(&location));
-    }
-    let metadata = Metadata::from_json(&metadata_bytes, &location)?;
+    let Described { metadata, metadata_sha256, r2 } = describe_run(models, &run).await?;
     let model_key = models.run_key(&run, "model.ubj");
     let model = get(models, &model_key).await?;
     if sha256_hex(&model) != metadata.model_sha256 {
         return Err(altered(&models.location_of(&model_key)));
     }
-    Ok(LoadedModel { run, metadata, model, r2: result.r2, metadata_sha256 })
+    Ok(LoadedModel { run, metadata, model, r2, metadata_sha256 })
+}
+
+/// What a published run says of its model.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// Its `metadata.json`, verified against the result's SHA-256.
+    pub metadata: Metadata,
+    /// SHA-256 of its `metadata.json`.
+    pub metadata_sha256: String,
+    /// The R² it was published with.
+    pub r2: Option<f64>,
+}
+
+/// Reads what a run says of its model, without the model.
+///
+/// # Errors
+/// As [`load`].
+pub async fn describe_run(models: &ModelStore, run: &ModelRun) -> Result<Described> {
+    let result = read_result(models, run).await?;
+    let key = models.run_key(run, "metadata.json");
+    let bytes = get(models, &key).await?;
+    let metadata_sha256 = sha256_hex(&bytes);
+    let location = models.location_of(&key);
+    if result.metadata_sha256.as_ref().is_some_and(|published| *published != metadata_sha256) {
+        return Err(altered(&location));
+    }
+    Ok(Described { metadata: Metadata::from_json(&bytes, &location)?, metadata_sha256, r2: result.r2 })
 }
 
 /// A run without a result is not complete; one whose gate failed is for people to look at, not for scoring.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::encode::Feature;
 use crate::features::golden::GoldenRows;
-use crate::features::quality::Statistics;
+use crate::features::quality::{ColumnProfile, Statistics};
 use crate::features::spec::Spec;
 use crate::table::ColumnKind;
 use crate::{Error, Result};
@@ -48,6 +48,12 @@ pub struct Metadata {
     pub clip: Option<(f64, f64)>,
     /// Statistics of the features over the training rows, in matrix order.
     pub statistics: Vec<Statistics>,
+    /// Statistics of the target over the training rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_statistics: Option<Statistics>,
+    /// What each column was like, derived features and the target too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profile: Vec<ColumnProfile>,
     /// What was trained on.
     pub data: DataFingerprint,
     /// SHA-256 of `model.ubj`.

@@ -6,7 +6,7 @@ pub mod metadata;
 pub mod pointer;
 
 pub use layout::{ModelRun, ModelStore, Selector};
-pub use load::{LoadedModel, load, load_run, resolve};
+pub use load::{Described, LoadedModel, describe_run, load, load_run, resolve};
 pub use metadata::{FORMAT_VERSION, Metadata};
 pub use pointer::Pointer;
 

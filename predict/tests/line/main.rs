@@ -7,6 +7,7 @@ mod bad_models;
 mod crash;
 mod csv;
 mod gate;
+mod interrupt;
 mod models;
 mod places;
 mod python;

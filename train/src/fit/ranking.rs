@@ -143,8 +143,9 @@ mod tests {
             contestant("ordinal", "6", 1.3),
             contestant("ordinal", "9", 1.4),
         ];
+        let raced = racers(ranking);
         let racers: Vec<(&str, u32)> =
-            racers(ranking).iter().map(|racer| (racer.variant.name.as_ref(), depth(&racer.params))).collect();
+            raced.iter().map(|racer| (racer.variant.name.as_ref(), depth(&racer.params))).collect();
         assert_eq!(racers, [("ordinal", 4), ("ordinal", 3), ("ordinal", 9), ("target", 4)]);
     }
 

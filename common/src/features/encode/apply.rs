@@ -51,6 +51,7 @@ pub struct Encoder {
 struct BoundFeature {
     feature: Feature,
     range: Range,
+    has_range: bool,
     expression: Option<Expression>,
     /// The number that stands for each level.
     level_numbers: PlHashMap<String, Level>,
@@ -152,9 +153,9 @@ impl BoundFeature {
             None => None,
         };
         let level_numbers = level_numbers(&feature.kind).map_err(damaged)?;
-        let range = ranges.get(&feature.name).or_else(|| ranges.get(feature.source_column()?));
-        let range = range.copied().unwrap_or_default();
-        Ok(Self { feature: feature.clone(), range, expression, level_numbers })
+        let range = range_of(feature, ranges).copied().unwrap_or_default();
+        let has_range = range != Range::default();
+        Ok(Self { feature: feature.clone(), range, has_range, expression, level_numbers })
     }
 
     fn encode_column(
@@ -204,6 +205,13 @@ impl BoundFeature {
         tally.count_numbers(numbers, &out[first..], &self.range);
     }
 
+    /// Whether a category is a number, and that number outside the range that the spec gives.
+    fn is_out_of_range(&self, level: &str) -> bool {
+        self.has_range
+            && self.feature.source_kind.is_number()
+            && level.parse().is_ok_and(|number: f64| !self.range.contains(number))
+    }
+
     fn push_levels<'a>(
         &self,
         levels: impl Iterator<Item = Option<&'a str>>,
@@ -216,10 +224,25 @@ impl BoundFeature {
         };
         for level in levels {
             let known = level.and_then(|level| self.level_numbers.get(level));
-            tally.count_level(level.is_some(), known.map(|level| level.index));
+            let place = known.map(|level| level.index);
+            if level.is_some_and(|level| self.is_out_of_range(level)) {
+                tally.count_level_out_of_range(place);
+            } else {
+                tally.count_level(level.is_some(), place);
+            }
             out.push(known.map_or(absent, |level| level.number));
         }
     }
+}
+
+/// The range of a feature, under its own name or that of its column. A date counted from `as_of` has another scale than
+/// its column, and so only a range of its own.
+fn range_of<'a>(feature: &Feature, ranges: &'a BTreeMap<String, Range>) -> Option<&'a Range> {
+    let of_column = || match feature.kind {
+        Kind::Date { as_of: Some(_) } => None,
+        _ => ranges.get(feature.source_column()?),
+    };
+    ranges.get(&feature.name).or_else(of_column)
 }
 
 fn level_numbers(kind: &Kind) -> Result<PlHashMap<String, Level>, String> {

@@ -25,10 +25,12 @@ pub fn learn_category<'a>(cells: impl Iterator<Item = Option<&'a str>>, max_leve
             None => missing += 1,
         }
     }
+    let distinct = counts.len() as u64;
     let kept = levels_by_frequency(counts, max_levels);
     let counted: u64 = kept.iter().map(|(_, count)| count).sum();
     let level_counts: Vec<u64> = kept.iter().map(|(_, count)| *count).collect();
     let statistics = Statistics::of_levels(rows, missing, rows - missing - counted, &level_counts);
+    let statistics = Statistics { distinct: Some(distinct), ..statistics };
     Learnt { levels: kept.into_iter().map(|(level, _)| level.to_owned()).collect(), statistics }
 }
 
@@ -57,6 +59,7 @@ mod tests {
         let learnt = learn_category(cells, 2);
         assert_eq!(learnt.levels, ["b", "a"]);
         let shares = &learnt.statistics.shares;
+        assert_eq!(learnt.statistics.distinct, Some(3), "the one left out too");
         assert_eq!(shares.len(), 3);
         assert!((shares[0] - 3.0 / 7.0).abs() < 1e-12);
         assert!((shares[2] - 2.0 / 7.0).abs() < 1e-12, "the level left out counts as missing: {shares:?}");

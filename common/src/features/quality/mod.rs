@@ -1,9 +1,11 @@
 //! How good the cells are, and how far they have moved from the training rows.
 
 mod drift;
+mod profile;
 mod statistics;
 mod tally;
 
-pub use drift::{DRIFT_WARNING, population_stability_index};
-pub use statistics::Statistics;
+pub use drift::{DRIFT_WARNING, drift_between, population_stability_index};
+pub use profile::{ColumnProfile, Role, profile};
+pub use statistics::{QUANTILES, Statistics};
 pub use tally::{FeatureTally, data_quality_score};

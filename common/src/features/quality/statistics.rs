@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 /// Quantile bins of a numeric feature.
 const BINS: usize = 10;
+/// The shares of rows below [`Statistics::quantiles`].
+pub const QUANTILES: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
 /// Values looked at for the quantiles; more would move an edge by less than drift can show.
 const QUANTILE_SAMPLE: usize = 200_000;
 
 /// One feature over the training rows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Statistics {
     /// Rows seen.
     pub rows: u64,
@@ -23,6 +25,15 @@ pub struct Statistics {
     /// Mean, of a numeric feature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<f64>,
+    /// Standard deviation (of the rows, not of a population behind them), of a numeric feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub std: Option<f64>,
+    /// Different values; of a numeric feature with more than 200,000 rows, those among as many evenly spread rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<u64>,
+    /// The values at [`QUANTILES`], of a numeric feature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<f32>,
     /// Upper edges of all bins but the last, ascending: a value is in the first bin whose edge is not below it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<f32>,
@@ -37,13 +48,15 @@ impl Statistics {
         let share = |count: u64| count as f64 / rows.max(1) as f64;
         let mut shares: Vec<f64> = level_counts.iter().map(|&count| share(count)).collect();
         shares.push(share(missing + not_kept));
-        Self { rows, missing: share(missing), min: None, max: None, mean: None, edges: Vec::new(), shares }
+        let distinct = Some(level_counts.len() as u64);
+        Self { rows, missing: share(missing), distinct, shares, ..Self::default() }
     }
 
     /// Statistics of a number; NaN is missing.
     #[must_use]
     pub fn of_numbers(values: &[f32]) -> Self {
-        let edges = quantile_edges(values);
+        let sample = sorted_sample(values);
+        let edges = decile_edges(&sample);
         let mut counts = vec![0_u64; edges.len() + 2];
         let (mut min, mut max, mut sum) = (f32::INFINITY, f32::NEG_INFINITY, 0.0_f64);
         for &value in values {
@@ -56,12 +69,16 @@ impl Statistics {
         let missing = counts.last().copied().unwrap_or_default();
         let present = rows - missing;
         let shares = counts.iter().map(|&count| count as f64 / rows.max(1) as f64).collect();
+        let mean = (present > 0).then(|| sum / present as f64);
         Self {
             rows,
             missing: missing as f64 / rows.max(1) as f64,
             min: (present > 0).then_some(min),
             max: (present > 0).then_some(max),
-            mean: (present > 0).then(|| sum / present as f64),
+            mean,
+            std: mean.map(|mean| deviation(values, mean, present)),
+            distinct: Some(distinct(&sample)),
+            quantiles: QUANTILES.iter().filter_map(|&share| at(&sample, share)).collect(),
             edges,
             shares,
         }
@@ -84,18 +101,39 @@ fn bin_of(edges: &[f32], value: f32) -> usize {
     if value.is_nan() { edges.len() + 1 } else { edges.partition_point(|edge| *edge < value) }
 }
 
-/// The nine deciles, equal ones once.
-fn quantile_edges(values: &[f32]) -> Vec<f32> {
+/// The values that are there, or so many of them evenly spread, ascending.
+fn sorted_sample(values: &[f32]) -> Vec<f32> {
     let step = (values.len() / QUANTILE_SAMPLE).max(1);
     let mut sample: Vec<f32> = values.iter().step_by(step).copied().filter(|value| !value.is_nan()).collect();
-    if sample.is_empty() {
-        return Vec::new();
-    }
     sample.sort_unstable_by(f32::total_cmp);
-    let decile = |tenth: usize| sample[(sample.len() * tenth / BINS).min(sample.len() - 1)];
-    let mut edges: Vec<f32> = (1..BINS).map(decile).collect();
+    sample
+}
+
+/// The value below which a share of the sorted values lies.
+fn at(sorted: &[f32], share: f64) -> Option<f32> {
+    let place = (sorted.len() as f64 * share) as usize;
+    sorted.get(place.min(sorted.len().saturating_sub(1))).copied()
+}
+
+/// The nine deciles, equal ones once.
+fn decile_edges(sorted: &[f32]) -> Vec<f32> {
+    let decile = |tenth: usize| sorted.get((sorted.len() * tenth / BINS).min(sorted.len().saturating_sub(1))).copied();
+    let mut edges: Vec<f32> = (1..BINS).filter_map(decile).collect();
     edges.dedup();
     edges
+}
+
+/// Different values among sorted ones.
+fn distinct(sorted: &[f32]) -> u64 {
+    let changes = sorted.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    changes as u64 + u64::from(!sorted.is_empty())
+}
+
+/// Root of the mean squared deviation; a second pass, since sums of squares lose what large values have in common.
+fn deviation(values: &[f32], mean: f64, present: u64) -> f64 {
+    let squares: f64 =
+        values.iter().filter(|value| !value.is_nan()).map(|value| (f64::from(*value) - mean).powi(2)).sum();
+    (squares / present as f64).sqrt()
 }
 
 #[cfg(test)]
@@ -120,6 +158,24 @@ mod tests {
             ([5.0].as_slice(), [1.0, 0.0, 0.0].as_slice())
         );
         let absent = Statistics::of_numbers(&[f32::NAN; 2]);
-        assert_eq!((absent.missing, absent.min), (1.0, None));
+        assert_eq!((absent.missing, absent.min, absent.std), (1.0, None, None));
+        assert_eq!((absent.distinct, absent.quantiles.len()), (Some(0), 0));
+        assert_eq!((constant.std, constant.distinct), (Some(0.0), Some(1)));
+        assert_eq!(constant.quantiles, [5.0; 5]);
+    }
+
+    #[test]
+    fn spread_and_quantiles_are_those_of_the_rows() {
+        let values = [1.0, 2.0, f32::NAN, 3.0, 4.0, 4.0, -0.0, 0.0];
+        let statistics = Statistics::of_numbers(&values);
+        let present = [1.0_f64, 2.0, 3.0, 4.0, 4.0, 0.0, 0.0];
+        let mean = present.iter().sum::<f64>() / 7.0;
+        let std = (present.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 7.0).sqrt();
+        assert!((statistics.std.unwrap() - std).abs() < 1e-12);
+        assert_eq!(statistics.distinct, Some(5), "both zeros are one value");
+        assert_eq!(statistics.quantiles, [-0.0, 0.0, 2.0, 4.0, 4.0]);
+        // A large offset must not eat the spread.
+        let far: Vec<f32> = (0..1000).map(|row| 1e7 + (row % 2) as f32).collect();
+        assert_eq!(Statistics::of_numbers(&far).std, Some(0.5));
     }
 }

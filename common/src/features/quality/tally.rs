@@ -88,6 +88,18 @@ impl FeatureTally {
         } else if known.is_none() {
             self.unseen += 1;
         }
+        self.count_bin(known);
+    }
+
+    /// Counts a level that stands for a number outside the spec's range: that fault alone, though it may be unseen too.
+    pub fn count_level_out_of_range(&mut self, known: Option<u32>) {
+        self.rows += 1;
+        self.out_of_range += 1;
+        self.count_bin(known);
+    }
+
+    #[inline]
+    fn count_bin(&mut self, known: Option<u32>) {
         let Some(last) = self.bins.len().checked_sub(1) else { return };
         self.bins[known.map_or(last, |index| (index as usize).min(last))] += 1;
     }

@@ -1,0 +1,195 @@
+//! Training that is interrupted at any moment, any number of times, ends with the model of an undisturbed run, byte for byte.
+
+use std::fmt;
+use std::time::Duration;
+
+use testkit::program::{Ended, Invocation};
+use testkit::random::Random;
+use testkit::tables::{customers, parquet_bytes};
+
+use super::places::{Place, assert_models_are_whole, json};
+
+/// What a run that is asked to stop has.
+const TO_STOP: Duration = Duration::from_secs(5);
+/// The most interruptions of one run.
+const MOST: usize = 4;
+
+/// A long enough run: a second or two of boosting.
+const GIVEN: &[&str] = &["--rounds", "300", "--param", "subsample=0.7", "--param", "colsample_bynode=0.6"];
+/// How to learn is chosen first.
+const CHOSEN: &[&str] = &["--param", "max_depth=4"];
+
+fn with_data(place: Place, rows: usize) -> Place {
+    place.write("train/part.parquet", parquet_bytes(&customers(rows, 1, 7)));
+    place
+}
+
+/// `train` with nothing given but `arguments`.
+fn train(place: &Place, run_id: &str, arguments: &[&str]) -> Invocation {
+    place.train().env("ROUNDS", "").args(["--run-id", run_id]).args(arguments)
+}
+
+fn model(place: &Place, run_id: &str) -> Vec<u8> {
+    place.files("models").remove(&format!("engagement/v1/{run_id}/model.ubj")).unwrap()
+}
+
+/// What came of many interruptions.
+#[derive(Default)]
+struct Figures {
+    terminated: usize,
+    killed: usize,
+    runs: usize,
+    taken_up: usize,
+    slowest_stop: Duration,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { terminated, killed, runs, taken_up, slowest_stop } = self;
+        write!(
+            formatter,
+            "{terminated} times SIGTERM, {killed} times SIGKILL in {runs} runs, all with the bytes of an undisturbed run; \
+             {taken_up} of them ended with rounds that an earlier attempt had boosted; the slowest stop took {slowest_stop:.1?}"
+        )
+    }
+}
+
+/// Interrupts runs until there were so many interruptions; each is continued, perhaps to be interrupted again.
+fn interrupt(place: &Place, seed: u64, interruptions: usize, arguments: &[&str], figures: &mut Figures) {
+    let undisturbed = train(place, "undisturbed", arguments).run();
+    undisturbed.succeeded();
+    let expected = model(place, "undisturbed");
+    let mut random = Random::new(seed);
+    let before = figures.terminated + figures.killed;
+    while figures.terminated + figures.killed < before + interruptions {
+        let run_id = format!("run-{seed}-{}", figures.runs);
+        for _ in 0..=random.below(MOST as u64) {
+            let moment = undisturbed.took.mul_f64(random.share());
+            let run = train(place, &run_id, arguments).start();
+            let ended = if random.below(2) == 0 { run.terminate_after(moment) } else { run.kill_after(moment) };
+            match ended.status.code() {
+                Some(0) => break,
+                Some(143) => {
+                    figures.terminated += 1;
+                    figures.slowest_stop = figures.slowest_stop.max(ended.took.saturating_sub(moment));
+                }
+                None => figures.killed += 1,
+                Some(_) => panic!("{ended:?}"),
+            }
+            assert_models_are_whole(&place.files("models"));
+        }
+        let result = train(place, &run_id, arguments).run().succeeded();
+        figures.runs += 1;
+        figures.taken_up += usize::from(result["resumed_from_round"].is_u64());
+        assert!(model(place, &run_id) == expected, "{run_id}: other bytes; {result}");
+        let files = place.files("models");
+        assert_eq!(files.keys().find(|file| file.contains(&format!("{run_id}/_"))), None);
+        assert_eq!(json(&files, "engagement/latest.json")["run_id"], run_id);
+    }
+    assert!(figures.slowest_stop < TO_STOP, "{figures}");
+}
+
+#[test]
+fn a_handful_on_a_local_folder() {
+    let place = with_data(Place::local(), 6_000);
+    let mut figures = Figures::default();
+    interrupt(&place, 1, 5, GIVEN, &mut figures);
+    interrupt(&with_data(Place::local(), 1_000), 2, 2, CHOSEN, &mut figures);
+    println!("{figures}");
+}
+
+#[test]
+fn a_handful_on_s3() {
+    let place = with_data(Place::bucket("interrupted"), 6_000);
+    let mut figures = Figures::default();
+    interrupt(&place, 3, 3, GIVEN, &mut figures);
+    println!("{figures}");
+}
+
+/// `scripts/interrupt-train`: as many as `INTERRUPTIONS` says on each of the stores.
+#[test]
+#[ignore = "takes many minutes"]
+fn many() {
+    let count = std::env::var("INTERRUPTIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(50);
+    let chosen = count / 5;
+    for (name, seed) in [("local folder", 11), ("S3", 12)] {
+        let place = |bucket: &str| if name == "S3" { Place::bucket(bucket) } else { Place::local() };
+        let mut figures = Figures::default();
+        interrupt(&with_data(place("given"), 12_000), seed, count - chosen, GIVEN, &mut figures);
+        assert!(figures.taken_up > 0, "{figures}");
+        interrupt(&with_data(place("chosen"), 1_000), seed + 10, chosen, CHOSEN, &mut figures);
+        println!("{name}: {figures}");
+    }
+}
+
+/// Stops a run in the middle of its boosting; its checkpoint is there then.
+fn stopped(place: &Place, run_id: &str, arguments: &[&str]) -> Ended {
+    let has_boosted = || place.workshop.path(&format!("models/engagement/v1/{run_id}/_checkpoint/boosting-0")).exists();
+    let ended = train(place, run_id, arguments).start().terminate_when(has_boosted);
+    ended.failed(143, &["SIGTERM", run_id]);
+    ended
+}
+
+#[test]
+fn a_checkpoint_that_is_damaged_or_foreign_is_ignored() {
+    let place = with_data(Place::local(), 6_000);
+    train(&place, "undisturbed", GIVEN).run().succeeded();
+    let snapshot = |run_id: &str| format!("models/engagement/v1/{run_id}/_checkpoint/boosting-0");
+    let other: Vec<&str> = GIVEN.iter().copied().chain(["--seed", "7"]).collect();
+    stopped(&place, "other", &other);
+    for kind in ["damaged", "cut-off", "foreign"] {
+        stopped(&place, kind, GIVEN);
+        let path = place.workshop.path(&snapshot(kind));
+        let mut bytes = std::fs::read(&path).unwrap();
+        match kind {
+            "damaged" => *bytes.last_mut().unwrap() ^= 1,
+            "cut-off" => bytes.truncate(bytes.len() / 2),
+            _ => bytes = std::fs::read(place.workshop.path(&snapshot("other"))).unwrap(),
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let ended = train(&place, kind, GIVEN).run();
+        assert!(ended.succeeded()["resumed_from_round"].is_null(), "{kind}");
+        assert!(ended.stderr.contains("boosting-0 is ignored"), "{kind}: {}", ended.stderr);
+        assert!(model(&place, kind) == model(&place, "undisturbed"), "{kind}");
+    }
+}
+
+#[test]
+fn a_choice_is_made_once() {
+    let place = with_data(Place::local(), 1_000);
+    let choice = "models/engagement/v1/once/_checkpoint/choice.json";
+    let chosen = || place.workshop.path(choice).exists();
+    let ended = train(&place, "once", CHOSEN).start().terminate_when(chosen);
+    if ended.status.code() == Some(0) {
+        return; // Boosting took no time.
+    }
+    ended.failed(143, &["SIGTERM", "once"]);
+    let text = std::fs::read_to_string(place.workshop.path(choice)).unwrap();
+    let ended = train(&place, "once", CHOSEN).run();
+    ended.succeeded();
+    assert!(ended.stderr.contains("how to learn was chosen before"), "{}", ended.stderr);
+    let trials = json(&place.files("models"), "engagement/v1/once/metrics.json")["trials"].clone();
+    assert!(trials.as_array().is_some_and(|trials| !trials.is_empty()));
+    assert!(text.contains(&trials.to_string()), "the trials of the first attempt, with their seconds");
+}
+
+/// A stop does not wait for a round that takes longer than it may: the last one that ended is what the run goes on from.
+#[test]
+fn a_round_that_takes_long_is_left_behind() {
+    let place = with_data(Place::local(), 20_000);
+    let rounds = &["--rounds", "3", "--param", "num_parallel_tree=250", "--param", "subsample=0.7"];
+    let run_id = "long";
+    let has_boosted = || place.workshop.path("models/engagement/v1/long/_checkpoint/boosting-0").exists();
+    let asked = std::cell::Cell::new(None);
+    let ended = train(&place, run_id, rounds).start().terminate_when(|| {
+        if has_boosted() {
+            asked.set(Some(std::time::Instant::now()));
+        }
+        has_boosted()
+    });
+    let took = asked.get().map(|asked: std::time::Instant| asked.elapsed()).unwrap_or_default();
+    ended.failed(143, &["SIGTERM", run_id]);
+    assert!(took < TO_STOP, "{took:?}");
+    let result = train(&place, run_id, rounds).run().succeeded();
+    assert!(result["resumed_from_round"].as_u64().is_some_and(|round| round >= 1), "{result}");
+}

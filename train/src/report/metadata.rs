@@ -1,0 +1,91 @@
+//! `metadata.json`: what the model is made of and what its columns were like.
+
+use common::Result;
+use common::features::encode::values::as_f32;
+use common::features::golden::GoldenRows;
+use common::features::quality::{ColumnProfile, FeatureTally, Statistics, profile};
+use common::features::spec::Spec;
+use common::registry::metadata::{DataFingerprint, FORMAT_VERSION, Metadata};
+use common::registry::sha256_hex;
+use common::run::now_rfc3339;
+use common::table::ColumnKind;
+use common::xgboost::Column;
+
+use crate::Context;
+use crate::features::Features;
+use crate::fit::Fitted;
+use crate::read::TrainingData;
+use crate::settings::Settings;
+
+/// `metadata.json`, golden rows scored.
+///
+/// # Errors
+/// What XGBoost refuses.
+pub fn metadata(
+    settings: &Settings,
+    context: &Context,
+    spec: &Spec,
+    data: &TrainingData,
+    features: &Features,
+    fitted: &Fitted,
+    clip: Option<(f64, f64)>,
+) -> Result<Metadata> {
+    let mut golden = GoldenRows::draw(&features.features, &features.statistics);
+    let columns = golden.columns();
+    let columns: Vec<Column<'_>> = columns.iter().map(|column| Column::from(column.as_slice())).collect();
+    golden.predictions = fitted.booster.predict_columns(&columns, 0..0)?;
+    let (major, minor, patch) = common::xgboost::version();
+    let target_statistics = target_statistics(data);
+    let mut profile = profile(&features.features, &features.statistics, &features.tallies);
+    profile.push(target_profile(data, spec, &target_statistics));
+    Ok(Metadata {
+        format_version: FORMAT_VERSION,
+        model_name: settings.store.model_name.clone(),
+        model_version: settings.model_version.to_string(),
+        run_id: context.run_id.to_string(),
+        created_at: now_rfc3339(),
+        features: features.features.clone(),
+        id: data.id.clone(),
+        id_type: data.id_type,
+        target: data.target.clone(),
+        spec: spec.clone(),
+        params: fitted.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        rounds: fitted.rounds,
+        seed: u64::from(settings.seed),
+        clip,
+        statistics: features.statistics.clone(),
+        target_statistics: Some(target_statistics),
+        profile,
+        data: DataFingerprint {
+            train_data: settings.train_data.to_string(),
+            test_data: settings.test_data.as_ref().map(ToString::to_string),
+            objects_sha256: data.objects_sha256.clone(),
+            objects: data.tables.iter().map(|table| table.dataset().objects.len()).sum(),
+            rows_train: data.train.len() as u64,
+            rows_test: data.test.len() as u64,
+        },
+        model_sha256: sha256_hex(&fitted.model),
+        xgboost_version: format!("{major}.{minor}.{patch}"),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        golden,
+    })
+}
+
+fn target_statistics(data: &TrainingData) -> Statistics {
+    let narrow: Vec<f32> = data.train.target.iter().map(|&value| as_f32(value)).collect();
+    Statistics::of_numbers(&narrow)
+}
+
+/// The target's cells are those of the rows that train and judge, and those left out for want of one.
+fn target_profile(data: &TrainingData, spec: &Spec, statistics: &Statistics) -> ColumnProfile {
+    let range = spec.ranges.get(&data.target).copied().unwrap_or_default();
+    let mut tally = FeatureTally::new(None);
+    for rows in [&data.train, &data.test] {
+        let narrow: Vec<f32> = rows.target.iter().map(|&value| as_f32(value)).collect();
+        tally.count_numbers(&rows.target, &narrow, &range);
+    }
+    tally.rows += data.dropped.bad_target;
+    tally.missing += data.dropped.bad_target;
+    let kind = data.schema().get(&data.target).map_or(ColumnKind::Float, |column| column.kind);
+    ColumnProfile::of_target(&data.target, kind, statistics, &tally)
+}

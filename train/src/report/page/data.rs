@@ -1,0 +1,147 @@
+//! The rows, and what each column was like.
+
+use std::collections::{HashMap, HashSet};
+
+use common::features::quality::{ColumnProfile, Role};
+use common::table::ColumnKind;
+
+use super::super::Subject;
+use super::super::figures::{count, counted, date, figure, percent, value};
+use super::super::html::Html;
+use super::{note, rest, row, titled};
+
+/// Columns that are shown.
+const MOST_COLUMNS: usize = 120;
+/// Levels that are shown of a column, and how much of each.
+const MOST_LEVELS: usize = 4;
+const MOST_OF_A_LEVEL: usize = 24;
+
+pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
+    titled(html, "The data", |html| {
+        rows(html, subject);
+        html.element("h3", "", |html| html.text("Columns"));
+        columns(html, subject);
+    });
+}
+
+fn rows(html: &mut Html, subject: &Subject<'_>) {
+    let (data, source) = (subject.data, &subject.metadata.data);
+    let dropped = &data.dropped;
+    let reasons = [
+        (dropped.bad_target, "no finite target"),
+        (dropped.null_id, "no id"),
+        (dropped.duplicate_id, "an id that came before"),
+        (dropped.bad_weight, "no usable weight"),
+    ];
+    let reasons: Vec<String> = reasons
+        .iter()
+        .filter(|(rows, _)| *rows > 0)
+        .map(|(rows, why)| format!("{} with {why}", count(*rows)))
+        .collect();
+    let of_read = |rows: u64| format!("{} ({})", count(rows), percent(rows as f64 / data.rows_read().max(1) as f64));
+    let split = match &source.test_data {
+        Some(location) => format!("given apart, in {location}"),
+        None => format!(
+            "{} of the rows, chosen by a hash of \"{}\"",
+            percent(subject.settings.test_fraction.0),
+            subject.metadata.id
+        ),
+    };
+    html.table(&[("", "rows"), ("number", "how many"), ("wide", "which")], |html| {
+        let from = format!("{} in {}", counted(source.objects, "object"), source.train_data);
+        row(html, &[("", "read"), ("number", &count(data.rows_read())), ("wide", &from)]);
+        let weighted = if data.train.weights.is_some() { "weighted" } else { "" };
+        row(html, &[("", "trained on"), ("number", &of_read(data.train.len() as u64)), ("wide", weighted)]);
+        row(html, &[("", "held out"), ("number", &of_read(data.test.len() as u64)), ("wide", &split)]);
+        row(html, &[("", "left out"), ("number", &of_read(dropped.total())), ("wide", &reasons.join(", "))]);
+    });
+}
+
+fn columns(html: &mut Html, subject: &Subject<'_>) {
+    let profiles = &subject.metadata.profile;
+    let shown = foremost(subject);
+    let heads = [
+        ("", "column"),
+        ("", "type"),
+        ("number", "missing"),
+        ("number", "out of range"),
+        ("number", "different"),
+        ("wide", "values in the training rows"),
+    ];
+    html.table(&heads, |html| {
+        for profile in profiles.iter().filter(|profile| shown.contains(profile.column.as_str())) {
+            html.element("tr", "", |html| column(html, profile));
+        }
+    });
+    rest(html, profiles.len() - shown.len(), "column", "metadata.json");
+    note(
+        html,
+        "Of numbers and dates: the values at 5, 50 and 95 % of the rows. Missing and out of range are counted over all rows \
+         read, those left out included, as the data quality score does; infinite values count as out of range.",
+    );
+}
+
+fn column(html: &mut Html, profile: &ColumnProfile) {
+    html.element("td", "name", |html| {
+        html.text(&profile.column);
+        match profile.role {
+            Role::Feature => {}
+            Role::Derived => html.leaf("span", "tag", "derived"),
+            Role::Target => html.leaf("span", "tag", "target"),
+        }
+    });
+    let share =
+        |cells: u64| if cells == 0 { "–".to_owned() } else { percent(cells as f64 / profile.rows.max(1) as f64) };
+    html.leaf("td", "", type_of(profile));
+    html.leaf("td", "number", &share(profile.missing));
+    html.leaf("td", "number", &share(profile.out_of_range + profile.infinite));
+    html.leaf("td", "number", &profile.distinct.map_or_else(|| "–".to_owned(), count));
+    html.leaf("td", "wide", &values(profile));
+}
+
+fn type_of(profile: &ColumnProfile) -> &'static str {
+    match (profile.category, profile.kind) {
+        (true, _) => "category",
+        (_, ColumnKind::Boolean) => "yes or no",
+        (_, ColumnKind::Date) => "date",
+        (_, ColumnKind::Integer) => "whole number",
+        (_, ColumnKind::Null) => "empty",
+        _ => "number",
+    }
+}
+
+fn values(profile: &ColumnProfile) -> String {
+    if profile.category {
+        let level = |(level, share): &(String, f64)| format!("{} {}", value(level, MOST_OF_A_LEVEL), percent(*share));
+        let levels: Vec<String> = profile.top.iter().take(MOST_LEVELS).map(level).collect();
+        let more = if profile.distinct.is_some_and(|distinct| distinct > MOST_LEVELS as u64) { " …" } else { "" };
+        return levels.join(" · ") + more;
+    }
+    let text = |number: f32| {
+        let number = f64::from(number);
+        if profile.kind == ColumnKind::Date && profile.role != Role::Derived { date(number) } else { figure(number) }
+    };
+    match profile.quantiles.as_slice() {
+        [low, _, middle, _, high] => [low, middle, high].map(|number| text(*number)).join(" · "),
+        _ => "–".to_owned(),
+    }
+}
+
+/// All columns, or those that move predictions most, and the target.
+fn foremost<'a>(subject: &'a Subject<'_>) -> HashSet<&'a str> {
+    let features = &subject.metadata.features;
+    let source_of: HashMap<&str, &str> = features
+        .iter()
+        .map(|feature| (feature.name.as_str(), feature.source_column().unwrap_or(&feature.name)))
+        .collect();
+    let by_importance = subject.findings.importance.features.iter();
+    let by_importance = by_importance.filter_map(|feature| source_of.get(feature.feature.as_str()).copied());
+    let mut shown = HashSet::from([subject.metadata.target.as_str()]);
+    for column in by_importance {
+        if shown.len() > MOST_COLUMNS {
+            break;
+        }
+        shown.insert(column);
+    }
+    shown
+}

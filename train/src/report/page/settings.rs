@@ -1,0 +1,94 @@
+//! How the model was made: every setting, parameter and version.
+
+use serde_json::Value;
+
+use super::super::Subject;
+use super::super::html::Html;
+use super::{note, titled};
+
+pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
+    titled(html, "How it was made", |html| {
+        pairs(html, "Settings", &settings(subject));
+        let params = &subject.metadata.params;
+        let params: Vec<_> = params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        pairs(html, "XGBoost's parameters, as used", &params);
+        pairs(html, "Versions and hashes", &versions(subject));
+        note(
+            html,
+            "The same data, settings, seed and number of threads give the same model. Credentials are no settings: none is \
+             in this file.",
+        );
+    });
+}
+
+fn pairs(html: &mut Html, title: &'static str, pairs: &[(String, String)]) {
+    html.element("details", "", |html| {
+        html.leaf("summary", "", title);
+        html.table(&[("", "name"), ("wide", "value")], |html| {
+            for (name, value) in pairs {
+                html.element("tr", "", |html| {
+                    html.leaf("td", "code", name);
+                    html.element("td", "wide code", |html| html.prose(value));
+                });
+            }
+        });
+    });
+}
+
+/// Settings by their flags: first those that bear on the result, as the plan has them, then those of the run.
+fn settings(subject: &Subject<'_>) -> Vec<(String, String)> {
+    let settings = subject.settings;
+    let mut pairs = Vec::new();
+    let spec = subject.plan.settings.get("spec");
+    for (name, value) in subject.plan.settings.as_object().into_iter().flatten().filter(|(name, _)| *name != "spec") {
+        pairs.push((format!("--{}", name.replace('_', "-")), text(value)));
+    }
+    let location = settings.features.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string);
+    let memory = format!("{} bytes", subject.limits.memory_bytes.value);
+    let of_run = [
+        ("--features", location),
+        ("--id", subject.metadata.id.clone()),
+        ("--target", subject.metadata.target.clone()),
+        ("--models", settings.store.models.to_string()),
+        ("--model-name", settings.store.model_name.clone()),
+        ("--model-version", settings.model_version.to_string()),
+        ("--run-id", subject.metadata.run_id.clone()),
+        ("--threads", subject.plan.threads.to_string()),
+        ("--memory", memory),
+        ("--environment", settings.shared.environment.clone()),
+        (
+            "--log-format",
+            settings.shared.log_format.map_or_else(|| "–".to_owned(), |format| format!("{format:?}").to_lowercase()),
+        ),
+        ("--check", settings.check.to_string()),
+    ];
+    pairs.extend(of_run.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    for (name, value) in spec.and_then(Value::as_object).into_iter().flatten() {
+        pairs.push((format!("spec: {name}"), text(value)));
+    }
+    pairs
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "–".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) if values.is_empty() => "–".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn versions(subject: &Subject<'_>) -> Vec<(String, String)> {
+    let metadata = subject.metadata;
+    let clip = metadata.clip.map_or_else(|| "–".to_owned(), |(low, high)| format!("{low} to {high}"));
+    let pairs = [
+        ("program", metadata.program_version.clone()),
+        ("XGBoost", metadata.xgboost_version.clone()),
+        ("seed", metadata.seed.to_string()),
+        ("predictions held inside", clip),
+        ("model.ubj, SHA-256", metadata.model_sha256.clone()),
+        ("model.ubj, bytes", subject.fitted.model.len().to_string()),
+        ("input objects, SHA-256", metadata.data.objects_sha256.clone()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,69 @@
+//! How good the model is for each value of the columns that were asked about.
+
+use common::evaluation::{Slice, SliceColumn};
+
+use super::super::Subject;
+use super::super::figures::{count, figure, value};
+use super::super::html::Html;
+use super::{note, rest, titled};
+
+/// Values that are shown of a column.
+const MOST_SLICES: usize = 50;
+/// How much of a value is shown.
+const MOST_OF_A_VALUE: usize = 60;
+
+pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
+    if subject.judgement.slices.is_empty() {
+        return;
+    }
+    titled(html, "Slices", |html| {
+        note(html, "R² for each value of the columns that --slice (SLICE) names, the worst first.");
+        for column in &subject.judgement.slices {
+            one_column(html, column, subject.settings.min_slice_r2);
+        }
+    });
+}
+
+fn one_column(html: &mut Html, column: &SliceColumn, least: Option<f64>) {
+    html.leaf("h3", "", &column.column);
+    let mut slices: Vec<&Slice> = column.slices.iter().collect();
+    let r2 = |slice: &Slice| slice.scores.as_ref().map_or(f64::INFINITY, |scores| scores.r2);
+    slices.sort_by(|left, right| r2(left).total_cmp(&r2(right)).then(right.rows.cmp(&left.rows)));
+    let heads = [
+        ("", "value"),
+        ("number", "rows"),
+        ("number", "R²"),
+        ("", ""),
+        ("number", "RMSE"),
+        ("number", "MAE"),
+        ("wide", ""),
+    ];
+    html.table(&heads, |html| {
+        for slice in slices.iter().take(MOST_SLICES) {
+            html.element("tr", "", |html| one_slice(html, slice, least));
+        }
+    });
+    rest(html, slices.len().saturating_sub(MOST_SLICES), "value", "metrics.json");
+}
+
+fn one_slice(html: &mut Html, slice: &Slice, least: Option<f64>) {
+    html.leaf("td", "name", &value(&slice.value, MOST_OF_A_VALUE));
+    html.leaf("td", "number", &count(slice.rows as u64));
+    match &slice.scores {
+        Ok(scores) => {
+            let is_bad = least.is_some_and(|least| scores.r2 < least);
+            html.leaf("td", if is_bad { "number bad" } else { "number" }, &figure(scores.r2));
+            html.element("td", "bars", |html| html.bar(scores.r2));
+            html.leaf("td", "number", &figure(scores.rmse));
+            html.leaf("td", "number", &figure(scores.mae));
+            html.leaf("td", "wide", "");
+        }
+        Err(error) => {
+            html.leaf("td", "number", "–");
+            html.leaf("td", "", "");
+            html.leaf("td", "number", "–");
+            html.leaf("td", "number", "–");
+            html.leaf("td", "wide", &error.to_string());
+        }
+    }
+}
