@@ -10,10 +10,12 @@ const CELLS_PER_SECOND: f64 = 75e6;
 /// Where nobody set a budget the clock only ends a search that takes so many times longer than planned.
 const PATIENCE_OF_THE_CLOCK: u32 = 10;
 
-/// Shares of the budget: trials of encodings and of parameters on a sample, the race on all rows, the choice of rounds.
+/// Shares of the budget: trials of encodings, of finer bins and of parameters on a sample, the race on all rows, the choice of
+/// rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Encoding,
+    Bins,
     Parameters,
     Race,
     Rounds,
@@ -24,6 +26,7 @@ impl Stage {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Encoding => "encoding",
+            Self::Bins => "bins",
             Self::Parameters => "parameters",
             Self::Race => "race",
             Self::Rounds => "rounds",
@@ -33,8 +36,9 @@ impl Stage {
     /// Its share of the cells.
     fn share(self) -> f64 {
         match self {
-            Self::Encoding => 0.12,
-            Self::Parameters => 0.2,
+            Self::Encoding => 0.1,
+            Self::Bins => 0.04,
+            Self::Parameters => 0.18,
             Self::Race => 0.13,
             Self::Rounds => 0.55,
         }
@@ -44,7 +48,8 @@ impl Stage {
     fn end(self) -> f64 {
         match self {
             Self::Encoding => Self::Encoding.share(),
-            Self::Parameters => Self::Encoding.share() + Self::Parameters.share(),
+            Self::Bins => Self::Encoding.share() + Self::Bins.share(),
+            Self::Parameters => Self::Bins.end() + Self::Parameters.share(),
             Self::Race => 1.0 - Self::Rounds.share(),
             Self::Rounds => 1.0,
         }
@@ -108,8 +113,8 @@ mod tests {
     fn a_budget_that_is_set_leaves_time_for_later_stages() {
         let budget = budget(true);
         let after = |stage| (budget.deadline(stage) - budget.started).as_secs_f64().round();
-        let stages = [Stage::Encoding, Stage::Parameters, Stage::Race, Stage::Rounds];
-        assert_eq!(stages.map(after), [7.0, 19.0, 27.0, 60.0]);
+        let stages = [Stage::Encoding, Stage::Bins, Stage::Parameters, Stage::Race, Stage::Rounds];
+        assert_eq!(stages.map(after), [6.0, 8.0, 19.0, 27.0, 60.0]);
         assert!((stages.map(|stage| budget.cells(stage)).iter().sum::<f64>() - 1e9).abs() < 1.0);
     }
 

@@ -43,7 +43,7 @@ pub struct Member {
 /// A trial, for `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
-    /// What it was for: `encoding`, `parameters`, `race` or `rounds`.
+    /// What it was for: `encoding`, `bins`, `parameters`, `race` or `rounds`.
     pub stage: Cow<'static, str>,
     /// Its encoding of categories.
     pub encoding: Cow<'static, str>,

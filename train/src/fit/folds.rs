@@ -154,7 +154,7 @@ impl FoldMatrices {
 }
 
 /// Cells that a round goes through, with what a round costs however few there are.
-fn cells_of_round(rows: usize, width: usize) -> f64 {
+pub(super) fn cells_of_round(rows: usize, width: usize) -> f64 {
     const LEAST: f64 = 30_000.0;
     (rows * width) as f64 + LEAST
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use common::scoring::Link;
 use common::xgboost::Params;
 
-use super::candidates::{FINAL_ETAS, TRIAL_ETA, expected_rounds};
+use super::candidates::{FINAL_ETAS, TRIAL_ETA, Tried};
 use super::folds::Truth;
 use super::mixing::weights;
 use super::trial::Outcome;
@@ -70,13 +70,13 @@ impl Ranking {
 }
 
 /// Learning rate and rounds of a model whose choice of rounds ended while every round still helped: what the trial, which
-/// took `tried` rounds at its learning rate, leads to expect, at the lowest rate that takes not many times the rounds done.
-pub(super) fn unfinished(tried: u32, eta: f64, chosen: &Outcome) -> (f64, u32) {
+/// took the rounds of `tried`, leads to expect, at the lowest rate that takes not many times the rounds done.
+pub(super) fn unfinished(tried: Tried, eta: f64, chosen: &Outcome) -> (f64, u32) {
     let most = UNFINISHED_FIT * chosen.curve.len() as f64;
-    let is_affordable = |slower: &&f64| **slower >= eta && expected_rounds(tried, **slower) <= most;
+    let is_affordable = |slower: &&f64| **slower >= eta && tried.rounds_at(**slower) <= most;
     let affordable = FINAL_ETAS.iter().find(is_affordable).copied().unwrap_or(TRIAL_ETA.max(eta));
     let beyond_done = 1.5 * f64::from(chosen.rounds) * eta / affordable;
-    (affordable, expected_rounds(tried, affordable).max(beyond_done) as u32)
+    (affordable, tried.rounds_at(affordable).max(beyond_done) as u32)
 }
 
 /// Parameters by name.
@@ -203,9 +203,10 @@ mod tests {
             ..Outcome::untried()
         };
         assert!(cut(200).was_still_learning());
-        assert_eq!(unfinished(200, 0.05, &cut(200)), (0.1, 520));
-        assert_eq!(unfinished(200, 0.05, &cut(1)), (TRIAL_ETA, 260));
-        let (eta, rounds) = unfinished(10, 0.05, &cut(400));
+        let tried = |rounds| Tried { rounds, eta: TRIAL_ETA };
+        assert_eq!(unfinished(tried(200), 0.05, &cut(200)), (0.1, 520));
+        assert_eq!(unfinished(tried(200), 0.05, &cut(1)), (TRIAL_ETA, 260));
+        let (eta, rounds) = unfinished(tried(10), 0.05, &cut(400));
         assert_eq!((eta, rounds), (0.05, 600));
     }
 

@@ -12,9 +12,9 @@ use common::telemetry::{Progress, Unit};
 use common::xgboost::{Params, params::monotone_constraints};
 
 use super::budget::{Budget, Stage};
-use super::candidates::{candidates, expected_rounds, final_eta, leaves_learning_open};
+use super::candidates::{SLOWER_TRIAL_ETA, TRIAL_ETA, Tried, candidates, eta_of, leaves_learning_open};
 use super::choice::{Choice, Member, TrialReport};
-use super::folds::{FoldMatrices, Sample};
+use super::folds::{FoldMatrices, Sample, cells_of_round};
 use super::ranking::{Contestant, Ranking, is_sampled, named, pace, racers, unfinished};
 use super::trial::{End, Limits, Outcome, run};
 use super::{FALLBACK_ROUNDS, FitContext, given_parameters, set_by_user};
@@ -30,6 +30,9 @@ const LEAST_SAMPLE: usize = 5_000;
 const MOST_SAMPLE: usize = 40_000;
 /// Fewer rows than this are too few to choose anything on.
 const FEWEST_ROWS: usize = 20;
+/// Bins of a column beyond XGBoost's 256, tried one after the other as long as that helps: where the rows that matter most
+/// lie in the tail of a column, 256 bins throw many of them together.
+const MORE_BINS: &[&str] = &["1024", "4096"];
 /// The most rounds that early stopping may choose, of all members together.
 const MOST_ROUNDS: u32 = 5_000;
 /// Rounds of a trial at most, and those that every trial gets.
@@ -51,8 +54,9 @@ const MOST_FINALISTS: usize = 4;
 const MOST_MEMBERS: usize = 8;
 /// What all of them may cost to fit, as a part of what choosing their rounds may cost.
 const MEMBERS_SHARE: f64 = 0.5;
-/// A learning rate that is slow enough for the mean of several contestants.
+/// Learning rates that are slow enough for the mean of several contestants, and for that of several seeds.
 const SLOW_ETA: f64 = 0.05;
+const QUICK_ETA: f64 = 0.1;
 /// Keeps the random numbers of one member apart from those of the next: XGBoost counts a seed up from round to round.
 const SEED_STEP: u32 = 10_000_019;
 
@@ -111,13 +115,20 @@ impl<'a> Search<'a> {
     /// None where there are no rows to judge by.
     fn choose(mut self, variants: Vec<Variant>, candidates: &[Params]) -> Result<Option<Choice>> {
         let most = (SAMPLE_CELLS / self.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
-        let planned = (variants.len() + candidates.len()).max(2) - 1;
-        let cells = (self.budget.cells(Stage::Encoding) + self.budget.cells(Stage::Parameters)) / planned as f64;
+        let planned = (variants.len() + MORE_BINS.len() + candidates.len()).max(2) - 1;
+        let of_trials = [Stage::Encoding, Stage::Bins, Stage::Parameters];
+        let cells = of_trials.iter().map(|stage| self.budget.cells(*stage)).sum::<f64>() / planned as f64;
         let seed = u64::from(self.context.settings.seed);
         let sample = Sample::draw(self.rows, most, seed);
         let folds = (cells / cells_per_fold(&sample, &variants)) as u8;
         let sample = sample.with_folds(folds);
-        let mut ranking = self.trials_on(&sample, variants, candidates, cells)?;
+        let widest = variants.iter().max_by_key(|variant| variant.width());
+        let per_round = widest.map_or(1.0, |widest| sample.cells_per_round(widest));
+        let mut candidates = candidates.to_vec();
+        if self.is_open && cells / per_round >= f64::from(2 * TRIAL_ROUNDS.1) {
+            candidates.iter_mut().try_for_each(|params| params.set("eta", &SLOWER_TRIAL_ETA.to_string()))?;
+        }
+        let mut ranking = self.trials_on(&sample, variants, &candidates, cells)?;
         let all = if sample.len() < self.rows.len() {
             let all = Sample::draw(self.rows, self.rows.len(), seed);
             ranking = self.race(&all, ranking)?;
@@ -149,17 +160,31 @@ impl<'a> Search<'a> {
             return Ok(ranking);
         }
         let mut best: Option<(Variant, FoldMatrices)> = None;
+        let mut first = first.clone();
         for variant in variants {
-            let mut matrices = self.matrices(sample, &variant, first)?;
+            let mut matrices = self.matrices(sample, &variant, &first)?;
             let stands_first =
-                self.compete(Stage::Encoding, sample, &variant, first, &mut matrices, cells, &mut ranking)?;
+                self.compete(Stage::Encoding, sample, &variant, &first, &mut matrices, cells, &mut ranking)?;
             if stands_first || best.is_none() {
                 best = Some((variant, matrices));
             }
         }
         let Some((variant, mut matrices)) = best else { return Ok(ranking) };
+        for bins in if self.is_open && first.get("max_bin").is_none() { MORE_BINS } else { &[] } {
+            let mut finer = first.clone();
+            finer.set("max_bin", bins)?;
+            let mut into = self.matrices(sample, &variant, &finer)?;
+            if !self.compete(Stage::Bins, sample, &variant, &finer, &mut into, cells, &mut ranking)? {
+                break;
+            }
+            (first, matrices) = (finer, into);
+        }
         for params in others {
-            self.compete(Stage::Parameters, sample, &variant, params, &mut matrices, cells, &mut ranking)?;
+            let mut params = params.clone();
+            if let Some(bins) = first.get("max_bin") {
+                params.set("max_bin", bins)?;
+            }
+            self.compete(Stage::Parameters, sample, &variant, &params, &mut matrices, cells, &mut ranking)?;
         }
         Ok(ranking)
     }
@@ -195,7 +220,7 @@ impl<'a> Search<'a> {
     /// How many contestants can have their rounds chosen slowly.
     fn affordable_finalists(&self, all: &Sample, ranking: &Ranking) -> usize {
         let Some(first) = ranking.contestants.first().filter(|_| self.is_open) else { return 1 };
-        let rounds = expected_rounds(self.rounds_tried(&first.params).max(1), SLOW_ETA);
+        let rounds = self.tried(&first.params).rounds_at(SLOW_ETA);
         let cells = rounds * all.cells_per_round(&first.variant);
         ((self.budget.cells(Stage::Rounds) / cells) as usize).clamp(1, MOST_FINALISTS)
     }
@@ -207,12 +232,13 @@ impl<'a> Search<'a> {
         judged.truth = matrices.truth();
         let affordable = f64::from(affordable(cells, &matrices)) * pace(&params);
         let affordable = (affordable as u32).clamp(100, MOST_ROUNDS);
+        let tried = self.tried(&params);
+        let for_each_member = MOST_ROUNDS / self.affordable_members(tried.rounds_at(QUICK_ETA), &variant) as u32;
         let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
-        let tried = self.rounds_tried(&params).max(1);
         if self.is_open {
-            params.set("eta", &final_eta(tried, affordable).to_string())?;
+            params.set("eta", &tried.final_eta(affordable.min(for_each_member)).to_string())?;
         }
-        let eta: f64 = params.get("eta").and_then(|eta| eta.parse().ok()).unwrap_or(0.3);
+        let eta = eta_of(&params);
         let patience = (PATIENCE.1 * (0.1 / eta).max(1.0)) as u32;
         let most = if self.is_open { affordable } else { MOST_ROUNDS };
         let mut chosen = self.try_out(Stage::Rounds, all, &variant, &params, &mut matrices, most, patience, None)?;
@@ -235,9 +261,10 @@ impl<'a> Search<'a> {
 
     /// The boosters to fit: every finalist with as many seeds as its weight and the budget allow.
     fn chosen(self, finalists: Vec<(Contestant, f64)>) -> Option<Choice> {
-        let members = self.affordable_members(&finalists) as f64;
         let (first, _) = finalists.first()?;
         let variant = finalists.iter().fold(first.variant.clone(), |all, (one, _)| all.union(&one.variant));
+        let rounds = finalists.iter().map(|(one, weight)| weight * f64::from(one.outcome.rounds)).sum();
+        let members = self.affordable_members(rounds, &variant) as f64;
         let (learning_curve, metric) = (first.outcome.curve.clone(), first.outcome.metric.clone());
         let mut chosen = Choice { variant, members: Vec::new(), learning_curve, metric, trials: self.trials };
         for (one, weight) in finalists {
@@ -256,28 +283,26 @@ impl<'a> Search<'a> {
         Some(chosen)
     }
 
-    /// How many boosters can be fitted, and may have their trees in one model.
-    fn affordable_members(&self, finalists: &[(Contestant, f64)]) -> usize {
+    /// How many boosters of so many rounds can be fitted, and may have their trees in one model.
+    fn affordable_members(&self, rounds: f64, variant: &Variant) -> usize {
         if !self.is_open {
             return 1;
         }
-        let mean =
-            |of: &dyn Fn(&Contestant) -> f64| finalists.iter().map(|(one, weight)| weight * of(one)).sum::<f64>();
-        let rounds = mean(&|one| f64::from(one.outcome.rounds));
-        let cells = mean(&|one| f64::from(one.outcome.rounds) * (self.rows.len() * one.variant.width()) as f64);
+        let cells = rounds * cells_of_round(self.rows.len(), variant.width());
         let by_cells = MEMBERS_SHARE * self.budget.cells(Stage::Rounds) / cells.max(1.0);
-        let by_rounds = f64::from(MOST_ROUNDS) / rounds.max(1.0);
+        let by_rounds = 1.2 * f64::from(MOST_ROUNDS) / rounds.max(1.0);
         (by_cells.min(by_rounds) as usize).clamp(1, MOST_MEMBERS)
     }
 
     /// Rounds that trials with these parameters took, or would have taken: the most of those on the sample and on all rows.
-    fn rounds_tried(&self, params: &Params) -> u32 {
+    fn tried(&self, params: &Params) -> Tried {
         let named = named(params);
         let rounds = |trial: &TrialReport| match trial.end {
             End::Converged => trial.rounds,
             _ => UNFINISHED * trial.rounds,
         };
-        self.trials.iter().filter(|trial| trial.params == named).map(rounds).max().unwrap_or(0)
+        let most = self.trials.iter().filter(|trial| trial.params == named).map(rounds).max();
+        Tried { rounds: most.unwrap_or(1).max(1), eta: eta_of(params) }
     }
 
     fn matrices(&self, sample: &Sample, variant: &Variant, params: &Params) -> Result<FoldMatrices> {
@@ -301,9 +326,12 @@ impl<'a> Search<'a> {
             return Ok(false);
         }
         let affordable = f64::from(affordable(cells, matrices)) * pace(params);
-        let rounds = (affordable as u32).clamp(TRIAL_ROUNDS.0, TRIAL_ROUNDS.1);
+        let slowness = (TRIAL_ETA / eta_of(params)).max(1.0);
+        let most = f64::from(TRIAL_ROUNDS.1) * slowness;
+        let rounds = affordable.clamp(f64::from(TRIAL_ROUNDS.0), most) as u32;
         let rival = ranking.contestants.first().map(|contestant| &contestant.outcome);
-        let outcome = self.try_out(stage, sample, variant, params, matrices, rounds, PATIENCE.0, rival)?;
+        let patience = (f64::from(PATIENCE.0) * slowness) as u32;
+        let outcome = self.try_out(stage, sample, variant, params, matrices, rounds, patience, rival)?;
         if ranking.contestants.is_empty() {
             ranking.truth = matrices.truth();
         }
