@@ -40,7 +40,9 @@ def ours(name, seed, threads, program):
             Path(keep, f"{name}-{seed}.json").write_text(json.dumps(metrics))
     chosen = metrics["trials"][-1] if metrics["trials"] else {"encoding": "native", "params": {}}
     searched = sum(trial["seconds"] for trial in metrics["trials"])
+    members = [(member["variant"]["name"], round(member["weight"], 3), member["rounds"]) for member in metrics["members"]]
     return {
+        "members": members,
         "r2": metrics["r2"], "seconds": seconds, "search": searched, "rounds": metrics["rounds"],
         "encoding": chosen["encoding"], "params": chosen["params"],
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """The tables that defaults are compared on: public ones out of published packages, and one that is made up.
 
-`ROLE` tells which tables the procedure was designed on and which were kept aside to judge it.
+`ROLE` tells which tables the procedure was designed on (`design`), whose held-out figures were seen while it changed (`seen`), and
+which were looked at once, when it was finished (`aside`).
 """
 
 import bz2
@@ -210,10 +211,44 @@ def bird_strikes():
     return rdataset("openintro", "birds").drop(columns=["opid"]), "speed"
 
 
+def chicago():
+    return rdataset("modeldata", "Chicago"), "ridership"
+
+
+def car_prices():
+    return rdataset("modeldata", "car_prices"), "Price"
+
+
+def check_times():
+    return rdataset("modeldata", "check_times").drop(columns=["status"]), "check_time"
+
+
+def storms():
+    # The category is the wind in classes.
+    return rdataset("dplyr", "storms").drop(columns=["category"]), "wind"
+
+
+def hourly_wages():
+    return rdataset("AER", "CPS1988"), "wage"
+
+
+def temperatures():
+    return rdataset("nycflights13", "weather"), "temp"
+
+
+def windsor_houses():
+    return rdataset("AER", "HousePrices"), "price"
+
+
+def incomes():
+    return rdataset("stevedata", "gss_wages"), "realrinc"
+
+
 DESIGN = [diabetes, concrete, ames, lending, hotel_rates, credit_card, diamonds, movies, movielens, customers, flights_schedule, flights_delay]
-ASIDE = [houses, wages, airfare, computers, bikeshare, superstore, footballers, housing_market, deliveries, loans, medical, bird_strikes, murders, births]
-ROLE = {make.__name__: role for role, makers in (("design", DESIGN), ("aside", ASIDE)) for make in makers}
-MAKERS = {make.__name__: make for make in DESIGN + ASIDE}
+SEEN = [houses, wages, airfare, computers, bikeshare, superstore, footballers, housing_market, deliveries, loans, medical, bird_strikes, murders, births]
+ASIDE = [chicago, car_prices, check_times, storms, hourly_wages, temperatures, windsor_houses, incomes]
+ROLE = {make.__name__: role for role, makers in (("design", DESIGN), ("seen", SEEN), ("aside", ASIDE)) for make in makers}
+MAKERS = {make.__name__: make for make in DESIGN + SEEN + ASIDE}
 
 
 def split_folder(name, seed):

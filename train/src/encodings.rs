@@ -42,6 +42,12 @@ impl Encoding {
     /// The mean of the target.
     pub const TARGET: Self = Self { native: false, ordinal: false, target: true };
 
+    /// How many columns it gives.
+    #[must_use]
+    pub fn width(self) -> usize {
+        usize::from(self.native) + usize::from(self.ordinal) + usize::from(self.target)
+    }
+
     const fn and(self, other: Self) -> Self {
         Self {
             native: self.native || other.native,
@@ -136,10 +142,38 @@ impl Variant {
     /// How many columns the matrix has.
     #[must_use]
     pub fn width(&self) -> usize {
-        let columns = |encoding: &Option<Encoding>| {
-            encoding.map_or(1, |of| usize::from(of.native) + usize::from(of.ordinal) + usize::from(of.target))
+        self.encodings.iter().map(|encoding| encoding.map_or(1, Encoding::width)).sum()
+    }
+
+    /// The encoding with the columns of both.
+    #[must_use]
+    pub fn union(self, other: &Self) -> Self {
+        let both = |(left, right): (Option<Encoding>, &Option<Encoding>)| match (left, right) {
+            (Some(left), Some(right)) => Some(left.and(*right)),
+            (left, right) => left.or(*right),
         };
-        self.encodings.iter().map(columns).sum()
+        let encodings: Vec<_> = self.encodings.iter().copied().zip(&other.encodings).map(both).collect();
+        let name =
+            if encodings == self.encodings { self.name } else { format!("{} + {}", self.name, other.name).into() };
+        Self { name, encodings }
+    }
+
+    /// For each column of this encoding its place among the columns of another one, which has them all.
+    #[must_use]
+    pub fn places_in(&self, all: &Self) -> Vec<usize> {
+        let mut places = Vec::with_capacity(self.width());
+        let mut before = 0;
+        for (one, of_all) in self.encodings.iter().zip(&all.encodings) {
+            let (one, of_all) = (one.unwrap_or(Encoding::NATIVE), of_all.unwrap_or(Encoding::NATIVE));
+            let columns = [(of_all.native, one.native), (of_all.ordinal, one.ordinal), (of_all.target, one.target)];
+            for (_, is_of_one) in columns.into_iter().filter(|(is_there, _)| *is_there) {
+                if is_of_one {
+                    places.push(before);
+                }
+                before += 1;
+            }
+        }
+        places
     }
 }
 

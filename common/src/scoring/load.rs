@@ -93,7 +93,7 @@ impl<'v, 'a> Object<'v, 'a> {
     }
 
     /// A list of integers of a model's size, such as `tree_info`.
-    fn integers(&self, name: &str) -> Loaded<Vec<i64>> {
+    pub(super) fn integers(&self, name: &str) -> Loaded<Vec<i64>> {
         let integer = |value: &Value<'_>| match value {
             Value::Integer(integer) => Ok(*integer),
             _ => self.wrong(name, "holds something else than integers"),
@@ -101,7 +101,7 @@ impl<'v, 'a> Object<'v, 'a> {
         self.array(name)?.iter().map(integer).collect()
     }
 
-    fn texts(&self, name: &str) -> Loaded<Vec<&'a str>> {
+    pub(super) fn texts(&self, name: &str) -> Loaded<Vec<&'a str>> {
         let text = |value: &Value<'a>| match value {
             Value::Text(text) => Ok(*text),
             _ => self.wrong(name, "holds something else than strings"),

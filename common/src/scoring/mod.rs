@@ -12,6 +12,7 @@
 //! [`Ensemble::from_ubj`] reads a model and checks it; [`Scorer::compile`] compiles it for the best instruction set of
 //! the machine. Nothing here does I/O.
 
+mod blend;
 mod block;
 mod circuit;
 mod ensemble;
@@ -25,6 +26,7 @@ mod scorer;
 mod tree_plan;
 mod ubj;
 
+pub use blend::{BlendPart, blend};
 pub use block::RankBlock;
 pub use ensemble::{Ensemble, EnsembleError, FeatureType};
 pub use kernels::InstructionSet;

@@ -70,6 +70,110 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>, String> {
     Ok(value)
 }
 
+/// Writes documents as XGBoost's reader takes them.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Begins an object (`{`) or an array (`[`).
+    pub(super) fn open(&mut self, bracket: u8) {
+        self.bytes.push(bracket);
+    }
+
+    pub(super) fn close(&mut self, bracket: u8) {
+        self.bytes.push(bracket);
+    }
+
+    /// The name of an object's next member.
+    pub(super) fn name(&mut self, name: &str) {
+        self.length(name.len());
+        self.bytes.extend_from_slice(name.as_bytes());
+    }
+
+    pub(super) fn value(&mut self, value: &Value<'_>) {
+        match value {
+            Value::Null => self.bytes.push(b'Z'),
+            Value::Bool(flag) => self.bytes.push(if *flag { b'T' } else { b'F' }),
+            Value::Integer(integer) => self.number(b'L', integer.to_be_bytes()),
+            Value::Float(float) => self.number(b'D', float.to_be_bytes()),
+            Value::Text(text) => {
+                self.bytes.push(b'S');
+                self.name(text);
+            }
+            Value::Array(values) => self.array(values),
+            Value::Object(members) => {
+                self.open(b'{');
+                for (name, value) in members {
+                    self.name(name);
+                    self.value(value);
+                }
+                self.close(b'}');
+            }
+            Value::Typed(array) => {
+                self.typed(array.kind, array.bytes.len() / width(array.kind).unwrap_or(1));
+                self.bytes.extend_from_slice(array.bytes);
+            }
+        }
+    }
+
+    pub(super) fn array<'v, 'a: 'v>(&mut self, values: impl IntoIterator<Item = &'v Value<'a>>) {
+        self.open(b'[');
+        values.into_iter().for_each(|value| self.value(value));
+        self.close(b']');
+    }
+
+    pub(super) fn integers(&mut self, integers: &[i64]) {
+        self.array(&integers.iter().map(|integer| Value::Integer(*integer)).collect::<Vec<_>>());
+    }
+
+    pub(super) fn texts<'t>(&mut self, texts: impl Iterator<Item = &'t str>) {
+        self.array(&texts.map(Value::Text).collect::<Vec<_>>());
+    }
+
+    /// A typed array of 32-bit integers.
+    pub(super) fn typed_integers(&mut self, integers: &[i32]) {
+        self.typed(b'l', integers.len());
+        self.bytes.extend(integers.iter().flat_map(|integer| integer.to_be_bytes()));
+    }
+
+    /// A typed array of 32-bit floats.
+    pub(super) fn typed_floats(&mut self, floats: &[f32]) {
+        self.typed(b'd', floats.len());
+        self.bytes.extend(floats.iter().flat_map(|float| float.to_be_bytes()));
+    }
+
+    fn typed(&mut self, kind: u8, length: usize) {
+        self.bytes.extend([b'[', b'$', kind, b'#']);
+        self.length(length);
+    }
+
+    fn length(&mut self, length: usize) {
+        self.number(b'L', (length as i64).to_be_bytes());
+    }
+
+    fn number<const N: usize>(&mut self, kind: u8, bytes: [u8; N]) {
+        self.bytes.push(kind);
+        self.bytes.extend(bytes);
+    }
+}
+
+/// Bytes of a number of this type in a typed array.
+fn width(kind: u8) -> Option<usize> {
+    match kind {
+        b'i' | b'U' => Some(1),
+        b'I' => Some(2),
+        b'd' | b'l' => Some(4),
+        b'D' | b'L' => Some(8),
+        _ => None,
+    }
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -150,13 +254,7 @@ impl<'a> Reader<'a> {
     fn typed_array(&mut self) -> Parsed<TypedArray<'a>> {
         self.expect(b'$')?;
         let kind = self.byte()?;
-        let width = match kind {
-            b'i' | b'U' => 1,
-            b'I' => 2,
-            b'd' | b'l' => 4,
-            b'D' | b'L' => 8,
-            _ => return Err("unknown type of a typed array"),
-        };
+        let width = width(kind).ok_or("unknown type of a typed array")?;
         self.expect(b'#')?;
         let count = self.length()?;
         let size = count.checked_mul(width).ok_or("an array is longer than the file")?;
@@ -221,6 +319,36 @@ mod tests {
         let Value::Typed(array) = members[1].1 else { panic!("not a typed array") };
         assert_eq!(array.integers().unwrap().collect::<Vec<_>>(), [1, -1]);
         assert!(array.floats().is_none() && array.long_integers().is_none() && array.bytes().is_none());
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        let members = vec![
+            ("nothing", Value::Null),
+            ("flags", Value::Array(vec![Value::Bool(true), Value::Bool(false)])),
+            ("numbers", Value::Array(vec![Value::Integer(-7), Value::Float(0.1)])),
+            ("text", Value::Text("ä")),
+            ("bytes", Value::Typed(TypedArray { kind: b'U', bytes: &[1, 2, 3] })),
+            ("long", Value::Typed(TypedArray { kind: b'L', bytes: &[0; 16] })),
+        ];
+        let document = Value::Object(members);
+        let mut writer = Writer::default();
+        writer.value(&document);
+        let bytes = writer.into_bytes();
+        assert_eq!(parse(&bytes).unwrap(), document);
+        let mut writer = Writer::default();
+        writer.open(b'[');
+        writer.typed_integers(&[1, -2]);
+        writer.typed_floats(&[0.5]);
+        writer.integers(&[3]);
+        writer.texts(["a"].into_iter());
+        writer.close(b']');
+        let bytes = writer.into_bytes();
+        let Ok(Value::Array(values)) = parse(&bytes) else { panic!("not an array") };
+        let [Value::Typed(integers), Value::Typed(floats), rest @ ..] = &values[..] else { panic!("not typed") };
+        assert_eq!(integers.integers().unwrap().collect::<Vec<_>>(), [1, -2]);
+        assert_eq!(floats.floats().unwrap().collect::<Vec<_>>(), [0.5]);
+        assert_eq!(rest, [Value::Array(vec![Value::Integer(3)]), Value::Array(vec![Value::Text("a")])]);
     }
 
     #[test]

@@ -66,3 +66,6 @@ mod matrix_tests;
 
 #[cfg(test)]
 mod resume_tests;
+
+#[cfg(test)]
+mod blend_tests;

@@ -111,3 +111,20 @@ fn a_level_that_was_not_learnt_from_is_judged_as_unknown() {
     assert_eq!([judged[0], judged[2]], [0.0, 2.0]);
     assert!(judged[1].is_nan() && judged[3].is_nan());
 }
+
+#[test]
+fn columns_are_found_in_the_union_of_encodings() {
+    let variant = |name: &'static str, encodings: [Option<Encoding>; 3]| Variant {
+        name: name.into(),
+        encodings: encodings.into(),
+    };
+    let both = Encoding::ORDINAL.and(Encoding::TARGET);
+    let left = variant("left", [Some(Encoding::NATIVE), None, Some(Encoding::TARGET)]);
+    let right = variant("right", [Some(both), None, Some(both)]);
+    let union = left.clone().union(&right);
+    assert_eq!((union.name.as_ref(), union.width()), ("left + right", 6));
+    assert_eq!(left.places_in(&union), [0, 3, 5]);
+    assert_eq!(right.places_in(&union), [1, 2, 3, 4, 5]);
+    assert_eq!(union.places_in(&union), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(union.clone().union(&right), union);
+}

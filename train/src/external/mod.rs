@@ -10,6 +10,7 @@ mod batches;
 mod encoded;
 mod rows;
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use common::evaluation::Gate;
@@ -30,7 +31,7 @@ use self::rows::scan;
 use crate::encodings::Variant;
 use crate::evaluate::{Evaluation, of_predictions};
 use crate::features::Features;
-use crate::fit::{Choice, FitContext, Fitted, fit_to, matrix_features, with_constraints};
+use crate::fit::{Choice, FitContext, Fitted, fit_with, matrix_features};
 use crate::plan_memory::{MemoryPlan, Mode, scratch};
 use crate::read::{Opened, Rows, TrainingData, check_rows, check_same_columns, fingerprint_of, id_and_target};
 use crate::settings::Settings;
@@ -199,6 +200,12 @@ pub struct Training {
     _scratch: Option<TempDir>,
 }
 
+impl Borrow<DMatrix> for Training {
+    fn borrow(&self) -> &DMatrix {
+        &self.matrix
+    }
+}
+
 /// Reads training rows as a model's matrix and held-out rows as its predictions.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -226,12 +233,12 @@ impl<'a> Reader<'a> {
         &self,
         context: &FitContext<'_>,
         params: &Params,
-        features: &mut Features,
+        features: &mut [Feature],
         variant: &Variant,
     ) -> Result<Training> {
         let columns = self.learn_means(features, variant)?;
         let mut batches = Batches::new(self.job(columns, Side::Training));
-        let names = matrix_features(&features.features);
+        let names = matrix_features(features);
         let options = QuantileOptions { max_bin: params.max_bin(), threads: context.threads, reference: None };
         if self.plan.mode == Mode::Batches {
             let matrix = DMatrix::quantile_from(&names, &mut batches, &options)?;
@@ -248,12 +255,18 @@ impl<'a> Reader<'a> {
     /// nothing is left.
     ///
     /// # Errors
-    /// As [`Reader::training`] and [`crate::fit::fit_to`].
+    /// As [`Reader::training`] and [`crate::fit::fit_with`].
     pub fn fit(&self, context: &FitContext<'_>, choice: Choice, features: Features) -> Result<(Features, Fitted)> {
         let mut features = Features { train: Array2::zeros((0, features.features.len()).f()), ..features };
-        let params = with_constraints(choice.params.clone(), context.spec, &features.features)?;
-        let training = self.training(context, &params, &mut features, &choice.variant)?;
-        let fitted = fit_to(context, choice, &features.features, &training.matrix)?;
+        let chosen = features.features.clone();
+        let fitted = fit_with(context, choice, &chosen, |member, params, places| {
+            let mut of_member: Vec<Feature> = places.iter().map(|&place| chosen[place].clone()).collect();
+            let training = self.training(context, params, &mut of_member, &member.variant)?;
+            for (&place, feature) in places.iter().zip(of_member) {
+                features.features[place] = feature;
+            }
+            Ok(training)
+        })?;
         Ok((features, fitted))
     }
 
@@ -317,16 +330,16 @@ impl<'a> Reader<'a> {
     }
 
     /// The columns of the matrix, where means of the target are learnt from all training rows, in one pass over them.
-    fn learn_means(&self, features: &mut Features, variant: &Variant) -> Result<MatrixColumns> {
+    fn learn_means(&self, features: &mut [Feature], variant: &Variant) -> Result<MatrixColumns> {
         let are_means = variant.are_target_means();
-        let mut columns = MatrixColumns::for_means(&features.features, &are_means, self.spec)?;
+        let mut columns = MatrixColumns::for_means(features, &are_means, self.spec)?;
         if columns.has_means() {
             let mut sums = columns.sums();
             let mut batches = Batches::new(self.job(columns.codes_alone(self.spec)?, Side::Training));
             while let Some(batch) = batches.advance()? {
                 sums.add(batch, &self.data.all.train, &self.data.folds);
             }
-            columns.take(sums, &mut features.features);
+            columns.take(sums, features);
         }
         Ok(columns)
     }

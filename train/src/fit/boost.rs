@@ -3,9 +3,8 @@
 use common::Result;
 use common::telemetry::Progress;
 use common::xgboost::{Booster, DMatrix, Params};
-use serde::Serialize;
 
-use super::{FitContext, new_booster};
+use super::{FitContext, Member};
 use crate::checkpoint::Snapshots;
 
 /// A booster after its rounds, and the round that it was taken up at if an earlier attempt had begun it.
@@ -15,27 +14,27 @@ pub(super) struct Boosted {
     pub(super) resumed_from: Option<u32>,
 }
 
-/// Trains `rounds` rounds. `name` is what snapshots are called, `made_from` all that the booster depends on besides the
-/// rows and settings of the run.
+/// Trains the rounds of the member `index`; `params` are its own with what depends on the columns.
 ///
 /// # Errors
 /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
 pub(super) fn boost(
     context: &FitContext<'_>,
-    name: &str,
-    made_from: &impl Serialize,
+    index: usize,
+    member: &Member,
     params: &Params,
     training: &DMatrix,
-    rounds: u32,
     progress: &Progress,
 ) -> Result<Boosted> {
-    let belongs_to = context.checkpoint.binding(made_from)?;
-    let mut snapshots = Snapshots::new(context.checkpoint, name, belongs_to, params.resumes_exactly());
+    let rounds = member.rounds;
+    let belongs_to = context.checkpoint.binding(&(&member.variant.encodings, params, member.seed, rounds))?;
+    let name = format!("boosting-{index}");
+    let mut snapshots = Snapshots::new(context.checkpoint, &name, belongs_to, params.resumes_exactly());
     let earlier = snapshots.earlier(rounds)?;
     let resumed_from = earlier.as_ref().map(|(_, done)| *done);
     let (mut booster, done) = match earlier {
         Some(earlier) => earlier,
-        None => (new_booster(context, params, &[training])?, 0),
+        None => (Booster::new(&params.for_booster(context.threads, member.seed), &[training])?, 0),
     };
     if let Some(round) = resumed_from {
         tracing::info!("going on after round {round} of {rounds}");

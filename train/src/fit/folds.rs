@@ -1,12 +1,13 @@
 //! Inner validation: rows taken from the training rows, by their ids, to judge what is learnt from the others.
 
 use common::Result;
-use common::features::encode::Kind;
+use common::features::encode::{Feature, Kind};
 use common::xgboost::{DMatrix, Feature as MatrixFeature, FeatureKind, Params};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{FitContext, build_matrix, columns, constrained};
-use crate::encodings::{EncodedColumn, FittingRows, Variant, encode, folds};
+use super::lanes::Lanes;
+use super::{FitContext, build_matrix, columns, sign};
+use crate::encodings::{EncodedColumn, Encoding, FittingRows, Variant, encode, folds};
 use crate::features::Features;
 use crate::read::Rows;
 
@@ -58,6 +59,13 @@ impl Sample {
         Self { folds: folds.clamp(1, PARTS as u8), ..self }
     }
 
+    /// Cells that a round of every fold goes through in this encoding, roughly.
+    #[must_use]
+    pub(super) fn cells_per_round(&self, variant: &Variant) -> f64 {
+        let learning = self.rows.len() as f64 * (1.0 - 1.0 / PARTS as f64);
+        f64::from(self.folds) * cells_of_round(learning as usize, variant.width())
+    }
+
     /// The rows to learn from and the rows to judge on, of a fold.
     fn split(&self, fold: u8) -> (Vec<usize>, Vec<usize>) {
         let (mut learning, mut judging) = (Vec::new(), Vec::new());
@@ -79,8 +87,17 @@ pub(super) struct Fold {
     pub(super) learning: DMatrix,
     /// Rows to judge on.
     pub(super) judging: DMatrix,
-    /// How many judge.
-    pub(super) judges: usize,
+    /// Targets of those.
+    truth: Vec<f32>,
+    /// Weights of those, where rows have any.
+    weights: Option<Vec<f32>>,
+}
+
+impl Fold {
+    /// How many rows judge.
+    pub(super) fn judges(&self) -> usize {
+        self.truth.len()
+    }
 }
 
 /// A sample in one encoding, ready for trials.
@@ -107,27 +124,56 @@ impl FoldMatrices {
         variant: &Variant,
         params: &Params,
     ) -> Result<Self> {
-        let mut matrices = Self { folds: Vec::new(), signs: Vec::new(), width: variant.width() };
-        for fold in 0..sample.folds {
-            let (learning, judging) = sample.split(fold);
-            if learning.is_empty() || judging.is_empty() {
-                continue;
-            }
+        let mut splits: Vec<_> = (0..sample.folds).map(|fold| sample.split(fold)).collect();
+        splits.retain(|(learning, judging)| !learning.is_empty() && !judging.is_empty());
+        let lanes = Lanes::new(context.threads, splits.len());
+        let context = &FitContext { threads: lanes.threads, ..*context };
+        let folds = lanes.each(&mut splits, |(learning, judging)| {
             context.shutdown.check(context.run_id)?;
-            let encoded = encode_rows(base, rows, variant, u64::from(context.settings.seed), &learning, &judging);
-            matrices.signs = encoded.iter().map(|column| constrained(context.spec, base, column)).collect();
-            matrices.folds.push(fold_of(context, base, rows, params, &encoded, &learning, &judging)?);
+            let encoded = encode_rows(base, rows, variant, u64::from(context.settings.seed), learning, judging);
+            fold_of(context, base, rows, params, &encoded, learning, judging)
+        })?;
+        Ok(Self { folds, signs: signs(context, base, variant), width: variant.width() })
+    }
+
+    /// Targets and weights of the rows that judge, fold by fold.
+    #[must_use]
+    pub(super) fn truth(&self) -> Truth {
+        let weights = |fold: &Fold| fold.weights.clone().unwrap_or_else(|| vec![1.0; fold.judges()]);
+        Truth {
+            targets: self.folds.iter().flat_map(|fold| fold.truth.clone()).collect(),
+            weights: self.folds.iter().flat_map(weights).collect(),
         }
-        Ok(matrices)
     }
 
     /// Cells that a round of every fold goes through, with what a round costs however few there are.
     #[must_use]
     pub(super) fn cells_per_round(&self) -> f64 {
-        const LEAST: f64 = 30_000.0;
-        let of = |fold: &Fold| (fold.learning.rows() * self.width) as f64 + LEAST;
-        self.folds.iter().map(of).sum()
+        self.folds.iter().map(|fold| cells_of_round(fold.learning.rows(), self.width)).sum()
     }
+}
+
+/// Cells that a round goes through, with what a round costs however few there are.
+pub(super) fn cells_of_round(rows: usize, width: usize) -> f64 {
+    const LEAST: f64 = 30_000.0;
+    (rows * width) as f64 + LEAST
+}
+
+/// Targets and weights of rows that judge.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Truth {
+    pub(super) targets: Vec<f32>,
+    pub(super) weights: Vec<f32>,
+}
+
+/// For every column of a matrix the sign of its monotone constraint.
+fn signs(context: &FitContext<'_>, base: &Features, variant: &Variant) -> Vec<i8> {
+    let of = |(feature, encoding): (&Feature, &Option<Encoding>)| {
+        // A category that has a constraint is never encoded.
+        let sign = sign(context.spec, feature);
+        std::iter::repeat_n(sign, encoding.map_or(1, Encoding::width))
+    };
+    base.features.iter().zip(&variant.encodings).flat_map(of).collect()
 }
 
 fn encode_rows(
@@ -166,17 +212,17 @@ fn fold_of(
         MatrixFeature { name: place.to_string(), kind }
     };
     let features: Vec<MatrixFeature> = encoded.iter().enumerate().map(feature).collect();
-    let matrix = |cells: Vec<&[f32]>, places: &[usize], reference: Option<&DMatrix>| {
-        let labels: Vec<f32> = places.iter().map(|&row| rows.target[row] as f32).collect();
-        let weights = picked(rows.weights.as_deref(), places);
-        build_matrix(context, params, &features, &cells, &labels, weights.as_deref(), reference)
+    let labels = |places: &[usize]| -> Vec<f32> { places.iter().map(|&row| rows.target[row] as f32).collect() };
+    let matrix = |cells: Vec<&[f32]>, labels: &[f32], weights: Option<&[f32]>, reference: Option<&DMatrix>| {
+        build_matrix(context, params, &features, &cells, labels, weights, reference)
     };
     let learning_cells = encoded.iter().map(|column| column.fitting.as_slice()).collect();
     let judging_cells = encoded.iter().map(|column| column.judging.as_slice()).collect();
-    let learning = matrix(learning_cells, learning, None)?;
-    let judges = judging.len();
-    let judging = matrix(judging_cells, judging, Some(&learning))?;
-    Ok(Fold { learning, judging, judges })
+    let weights = picked(rows.weights.as_deref(), learning);
+    let learning = matrix(learning_cells, &labels(learning), weights.as_deref(), None)?;
+    let (truth, weights) = (labels(judging), picked(rows.weights.as_deref(), judging));
+    let judging = matrix(judging_cells, &truth, weights.as_deref(), Some(&learning))?;
+    Ok(Fold { learning, judging, truth, weights })
 }
 
 fn pick(column: &[f32], places: &[usize]) -> Vec<f32> {

@@ -1,26 +1,32 @@
 //! Step 3: boosting. How to learn is chosen on rows taken from the training rows, then the model is fitted to all of them.
 
 mod boost;
+mod budget;
 mod candidates;
+mod choice;
 mod folds;
+mod lanes;
+mod members;
+mod mixing;
+mod ranking;
 pub mod search;
 mod trial;
 
 use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
 use common::run::{RunId, Shutdown};
-use common::telemetry::{Telemetry, Unit};
+use common::telemetry::Telemetry;
 use common::xgboost::{
     Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions,
 };
 use common::{Error, Result};
 use ndarray::{Array2, Axis};
 
-use self::boost::{Boosted, boost};
-pub use self::search::{Choice, TrialReport, choose};
+pub use self::choice::{Choice, Member, TrialReport};
+pub use self::members::{fit, fit_with};
+pub use self::search::choose;
 pub use self::trial::End;
 use crate::checkpoint::Checkpoint;
-use crate::encodings::EncodedColumn;
 use crate::features::Features;
 use crate::read::Rows;
 use crate::settings::Settings;
@@ -37,17 +43,13 @@ pub struct Fitted {
     pub booster: Booster,
     /// Its bytes, as `model.ubj`.
     pub model: Vec<u8>,
-    /// XGBoost's parameters, as given to it.
+    /// XGBoost's parameters, as given to it for the first member.
     pub params: Params,
-    /// Boosting rounds.
+    /// Boosting rounds, of all members.
     pub rounds: u32,
-    /// Metric of the inner validation rows after each round; empty where rounds were given.
-    pub learning_curve: Vec<f64>,
-    /// What the curve shows, such as `rmse`.
-    pub metric: Option<String>,
-    /// Every trial of the search that chose parameters and rounds.
-    pub trials: Vec<TrialReport>,
-    /// The round after which this attempt took up boosting, if an earlier one had begun it.
+    /// How it was to be learnt, and every trial of the search that chose that.
+    pub choice: Choice,
+    /// Rounds that this attempt took over from an earlier one, if that had begun to boost.
     pub resumed_from: Option<u32>,
 }
 
@@ -104,11 +106,6 @@ fn sign(spec: &Spec, feature: &Feature) -> i8 {
     spec.monotone.get(&feature.name).map_or(0, |monotone| monotone.sign())
 }
 
-/// The sign of the constraint on an encoded column; a category that has one is never encoded.
-fn constrained(spec: &Spec, base: &Features, column: &EncodedColumn) -> i8 {
-    if column.encoded.is_some() { 0 } else { sign(spec, &base.features[column.source]) }
-}
-
 /// The features as XGBoost knows them.
 #[must_use]
 pub fn matrix_features(features: &[Feature]) -> Vec<MatrixFeature> {
@@ -136,48 +133,8 @@ pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     if choice.trials.is_empty() { Ok(choice) } else { context.checkpoint.settle(choice) }
 }
 
-/// Fits a model to the training rows, as chosen.
-///
-/// # Errors
-/// [`Error::Setting`] for parameters that XGBoost refuses, [`Error::Stopped`] when the run was asked to stop.
-pub fn fit(
-    context: &FitContext<'_>,
-    choice: Choice,
-    features: &[Feature],
-    matrix: &Array2<f32>,
-    rows: &Rows,
-) -> Result<Fitted> {
-    let params = with_constraints(choice.params.clone(), context.spec, features)?;
-    let named = matrix_features(features);
-    let labels = labels(rows);
-    let training = build_matrix(context, &params, &named, &columns(matrix), &labels, rows.weights.as_deref(), None)?;
-    fit_to(context, choice, features, &training)
-}
-
-/// Fits a model to a matrix of training rows, as chosen.
-///
-/// # Errors
-/// As [`fit`].
-pub fn fit_to(context: &FitContext<'_>, choice: Choice, features: &[Feature], training: &DMatrix) -> Result<Fitted> {
-    let params = with_constraints(choice.params, context.spec, features)?;
-    common::xgboost::dry_run(&params, &matrix_features(features))?;
-    let rounds = choice.rounds;
-    let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(rounds)));
-    let made_from = (&choice.variant.encodings, &params, rounds);
-    let boosted = boost(context, "boosting-0", &made_from, &params, training, rounds, &progress)?;
-    let Boosted { mut booster, resumed_from } = boosted;
-    progress.finish();
-    let model = booster.save()?;
-    let (learning_curve, metric, trials) = (choice.learning_curve, choice.metric, choice.trials);
-    Ok(Fitted { booster, model, params, rounds, learning_curve, metric, trials, resumed_from })
-}
-
 fn labels(rows: &Rows) -> Vec<f32> {
     rows.target.iter().map(|&target| target as f32).collect()
-}
-
-fn new_booster(context: &FitContext<'_>, params: &Params, matrices: &[&DMatrix]) -> Result<Booster> {
-    Ok(Booster::new(&params.for_booster(context.threads, context.settings.seed), matrices)?)
 }
 
 fn build_matrix(

@@ -1,18 +1,23 @@
 //! One trial: the folds of a sample are boosted in step until the rows that judge are no longer predicted better.
 
+use std::ops::Range;
 use std::time::Instant;
 
-use common::Result;
 use common::telemetry::Progress;
-use common::xgboost::{Booster, Params};
+use common::xgboost::{Booster, Evaluation, Params, PredictionKind};
+use common::{Error, Result};
 
+use super::FitContext;
 use super::folds::{Fold, FoldMatrices};
-use super::{FitContext, new_booster};
+use super::lanes::Lanes;
 
 /// A trial is given up where its rival was this much better,
 const OUT_OF_REACH: f64 = 1.03;
 /// in so many times fewer rounds: shallow trees start slowly.
 const HEAD_START: u32 = 3;
+
+/// Rounds that each of several folds is boosted before all are looked at.
+const STRIDE: u32 = 10;
 
 /// When a trial ends.
 #[derive(Debug, Clone, Copy)]
@@ -54,11 +59,14 @@ pub(super) struct Outcome {
     pub(super) metric: Option<String>,
     /// Why it ended.
     pub(super) end: End,
+    /// Margins of the rows that judge after the best round, fold by fold.
+    pub(super) margins: Vec<f32>,
 }
 
 impl Outcome {
     fn new() -> Self {
-        Self { rounds: 1, value: f64::INFINITY, curve: Vec::new(), metric: None, end: End::Rounds }
+        let (curve, margins) = (Vec::new(), Vec::new());
+        Self { rounds: 1, value: f64::INFINITY, curve, metric: None, end: End::Rounds, margins }
     }
 
     /// Of a contestant that has no rival.
@@ -69,6 +77,27 @@ impl Outcome {
     /// Whether time or the plan ended the trial while its last rounds still helped.
     pub(super) fn was_still_learning(&self) -> bool {
         self.end != End::Converged && 20 * u64::from(self.rounds) >= 19 * self.curve.len() as u64
+    }
+
+    /// Takes in what the folds came to in some rounds, and tells whether the trial is over.
+    fn take_rounds(
+        &mut self,
+        of_folds: &[Vec<Option<Evaluation>>],
+        runs: &[Run<'_>],
+        limits: &Limits<'_>,
+    ) -> Option<End> {
+        let rounds = of_folds.iter().map(Vec::len).min().unwrap_or(0);
+        (0..rounds).find_map(|round| {
+            let mut average = Average::default();
+            for (evaluations, run) in of_folds.iter().zip(runs) {
+                if let Some(evaluation) = &evaluations[round] {
+                    average.add(&evaluation.metric, evaluation.value, run.fold.judges() as f64);
+                }
+            }
+            let end = self.take(average.value(), limits);
+            self.metric = average.metric;
+            end
+        })
     }
 
     /// Takes in the metric after a round, and tells whether the trial is over.
@@ -89,38 +118,67 @@ impl Outcome {
     }
 }
 
+/// One fold under way.
+struct Run<'a> {
+    booster: Booster,
+    fold: &'a mut Fold,
+}
+
+impl Run<'_> {
+    /// Boosts some rounds; the metrics after each.
+    fn boost(&mut self, context: &FitContext<'_>, rounds: Range<u32>) -> Result<Vec<Option<Evaluation>>> {
+        let mut evaluations = Vec::with_capacity(rounds.len());
+        for round in rounds {
+            context.shutdown.check(context.run_id)?;
+            self.booster.update(round, &self.fold.learning)?;
+            evaluations.push(self.booster.evaluate(round, &[(&self.fold.judging, "judging")])?.pop());
+        }
+        Ok(evaluations)
+    }
+}
+
 /// Runs a trial.
 ///
 /// # Errors
 /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
 pub(super) fn run(
     context: &FitContext<'_>,
-    matrices: &FoldMatrices,
+    matrices: &mut FoldMatrices,
     params: &Params,
     limits: &Limits<'_>,
     progress: &Progress,
 ) -> Result<Outcome> {
-    let booster = |fold: &Fold| new_booster(context, params, &[&fold.learning, &fold.judging]);
-    let mut boosters: Vec<Booster> = matrices.folds.iter().map(booster).collect::<Result<_>>()?;
-    let mut outcome = Outcome::new();
-    for round in 0..limits.rounds {
-        let mut average = Average::default();
-        for (booster, fold) in boosters.iter_mut().zip(&matrices.folds) {
-            context.shutdown.check(context.run_id)?;
-            booster.update(round, &fold.learning)?;
-            let evaluations = booster.evaluate(round, &[(&fold.judging, "judging")])?;
-            if let Some(last) = evaluations.last() {
-                average.add(&last.metric, last.value, fold.judges as f64);
-            }
-        }
-        progress.advance(1);
-        let end = outcome.take(average.value(), limits);
-        outcome.metric = average.metric;
-        if let Some(end) = end.or_else(|| (Instant::now() > limits.deadline).then_some(End::Deadline)) {
-            outcome.end = end;
-            break;
-        }
+    let lanes = Lanes::new(context.threads, matrices.folds.len());
+    let stride = if matrices.folds.len() > 1 { STRIDE } else { 1 };
+    let seed = context.settings.seed;
+    let mut runs = Vec::with_capacity(matrices.folds.len());
+    for fold in &mut matrices.folds {
+        let booster = Booster::new(&params.for_booster(lanes.threads, seed), &[&fold.learning, &fold.judging])?;
+        runs.push(Run { booster, fold });
     }
+    let mut outcome = Outcome::new();
+    let mut from = 0;
+    let end = loop {
+        let rounds = from..limits.rounds.min(from + stride);
+        if rounds.is_empty() {
+            break End::Rounds;
+        }
+        let evaluations = lanes.each(&mut runs, |run| run.boost(context, rounds.clone()))?;
+        progress.advance(u64::from(rounds.end - rounds.start));
+        if let Some(end) = outcome.take_rounds(&evaluations, &runs, limits) {
+            break end;
+        }
+        if Instant::now() > limits.deadline {
+            break End::Deadline;
+        }
+        from = rounds.end;
+    };
+    outcome.end = end;
+    let best = 0..outcome.rounds;
+    let margins = lanes.each(&mut runs, |run| {
+        run.booster.predict_matrix(&run.fold.judging, PredictionKind::Margin, best.clone()).map_err(Error::from)
+    })?;
+    outcome.margins = margins.concat();
     Ok(outcome)
 }
 

@@ -280,3 +280,12 @@ fn the_booster_gets_the_owned_parameters_too() {
     assert_eq!(monotone_constraints(&[1, 0, -1]), "(1,0,-1)");
     assert!(given.wants_quantile_matrix() && !parse(&[("tree_method", "approx")]).unwrap().wants_quantile_matrix());
 }
+
+#[test]
+fn written_down_and_read_they_are_the_same() {
+    let params = Params::parse([("learning_rate", "0.1"), ("objective", "reg:tweedie")]).unwrap();
+    let text = serde_json::to_string(&params).unwrap();
+    assert_eq!(text, r#"{"eta":"0.1","objective":"reg:tweedie"}"#);
+    assert_eq!(serde_json::from_str::<Params>(&text).unwrap(), params);
+    assert!(serde_json::from_str::<Params>(r#"{"no_such_parameter":"1"}"#).is_err());
+}

@@ -16,19 +16,21 @@ const MOST_OF_PARAMETERS: usize = 160;
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
     let fitted = subject.fitted;
-    let metric = fitted.metric.as_deref().unwrap_or("metric");
-    let chart = learning_curve(&fitted.learning_curve, metric)?;
+    let metric = fitted.choice.metric.as_deref().unwrap_or("metric");
+    let chart = learning_curve(&fitted.choice.learning_curve, metric)?;
     titled(html, "How it learnt", |html| {
         match &chart {
             Some(chart) => {
-                let best = fitted.learning_curve.iter().copied().fold(f64::INFINITY, f64::min);
-                let rounds = fitted.learning_curve.iter().position(|value| *value == best).map_or(0, |place| place + 1);
+                let best = fitted.choice.learning_curve.iter().copied().fold(f64::INFINITY, f64::min);
+                let rounds =
+                    fitted.choice.learning_curve.iter().position(|value| *value == best).map_or(0, |place| place + 1);
                 let caption = format!(
                     "{metric} on rows that were taken from the training rows for the choice of rounds, and none of which is \
-                     held out: {} at best, after {}. The model was then fitted to all training rows with {}.",
+                     held out: {} at best, after {}. The model was then fitted to all training rows with {}{}.",
                     figure(best),
                     counted(rounds, "round"),
-                    counted(fitted.rounds as usize, "round")
+                    counted(fitted.rounds as usize, "round"),
+                    of_members(fitted.choice.members.len())
                 );
                 html.figure("beside", chart, "Learning curve", &caption);
             }
@@ -37,6 +39,11 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
         trials(html, subject);
     });
     Ok(())
+}
+
+/// What a number of rounds is shared by, if it is.
+fn of_members(members: usize) -> String {
+    if members > 1 { format!(", shared by {members} boosters whose mean it is") } else { String::new() }
 }
 
 fn without_curve(subject: &Subject<'_>) -> String {
@@ -51,7 +58,7 @@ fn without_curve(subject: &Subject<'_>) -> String {
 
 fn trials(html: &mut Html, subject: &Subject<'_>) {
     // By name, as metrics.json has them: what a search notes down is its own affair.
-    let Ok(Value::Array(trials)) = serde_json::to_value(&subject.fitted.trials) else { return };
+    let Ok(Value::Array(trials)) = serde_json::to_value(&subject.fitted.choice.trials) else { return };
     if trials.is_empty() {
         return;
     }

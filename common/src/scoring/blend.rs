@@ -1,0 +1,247 @@
+//! Several models of the same rows as one: their trees one after the other, leaves scaled so that the new model's margin is
+//! the weighted mean of the models' margins. The outcome is a plain `model.ubj` like any other.
+
+use super::ensemble::EnsembleError;
+use super::load::{Loaded, Object, damaged};
+use super::ubj::{self, TypedArray, Value, Writer};
+
+/// XGBoost's mark of a pruned node where the number of its feature would stand.
+const NO_FEATURE: i32 = i32::MAX;
+const NO_CHILD: i32 = -1;
+
+/// One of the models to blend.
+#[derive(Debug, Clone, Copy)]
+pub struct BlendPart<'a> {
+    /// Its `model.ubj`, as XGBoost writes it.
+    pub model: &'a [u8],
+    /// Its share of the mean; the shares add up to 1.
+    pub weight: f32,
+    /// For each of its features the place of that feature in the blend.
+    pub columns: &'a [usize],
+}
+
+/// Blends models of one objective and one base score; every feature of the blend is one of some model's.
+///
+/// # Errors
+/// [`EnsembleError::Damaged`] where a model is not one that XGBoost wrote, [`EnsembleError::Unsupported`] where models do
+/// not go together.
+pub fn blend(parts: &[BlendPart<'_>]) -> Result<Vec<u8>, EnsembleError> {
+    let documents: Vec<Value<'_>> =
+        parts.iter().map(|part| ubj::parse(part.model).map_err(EnsembleError::Damaged)).collect::<Loaded<_>>()?;
+    let learners = documents
+        .iter()
+        .zip(parts)
+        .map(|(document, part)| Learner::of(document, part))
+        .collect::<Loaded<Vec<Learner<'_, '_>>>>()?;
+    let Some(first) = learners.first() else { return unfit("there are none") };
+    if learners.iter().any(|learner| learner.objective != first.objective || learner.base_score != first.base_score) {
+        return unfit("their objectives or base scores differ");
+    }
+    let blend = Blend { features: features(&learners)?, learners };
+    let mut writer = Writer::default();
+    blend.write(&documents[0], &mut writer)?;
+    Ok(writer.into_bytes())
+}
+
+fn unfit<T>(why: &str) -> Loaded<T> {
+    Err(EnsembleError::Unsupported(format!("models cannot be blended: {why}")))
+}
+
+/// What a blend takes from one model.
+struct Learner<'v, 'a> {
+    part: &'v BlendPart<'v>,
+    objective: &'a str,
+    base_score: &'a str,
+    names: Vec<&'a str>,
+    types: Vec<&'a str>,
+    trees: &'v [Value<'a>],
+    groups: &'v [Value<'a>],
+    rounds: Vec<i64>,
+}
+
+impl<'v, 'a> Learner<'v, 'a> {
+    fn of(document: &'v Value<'a>, part: &'v BlendPart<'v>) -> Loaded<Self> {
+        let learner = Object::new("model".into(), document)?.object("learner")?;
+        let forest = learner.object("gradient_booster")?.object("model")?;
+        let of = Self {
+            part,
+            objective: learner.object("objective")?.text("name")?,
+            base_score: learner.object("learner_model_param")?.text("base_score")?,
+            names: learner.texts("feature_names")?,
+            types: learner.texts("feature_types")?,
+            trees: forest.array("trees")?,
+            groups: forest.array("tree_info")?,
+            rounds: forest.integers("iteration_indptr")?,
+        };
+        let columns = part.columns.len();
+        if of.names.len() != columns || of.types.len() != columns || of.groups.len() != of.trees.len() {
+            return unfit("they have other features than they should");
+        }
+        Ok(of)
+    }
+}
+
+/// Names and types of the blend's features.
+fn features<'a>(learners: &[Learner<'_, 'a>]) -> Loaded<Vec<(&'a str, &'a str)>> {
+    let count = learners.iter().flat_map(|learner| learner.part.columns).max().map_or(0, |last| last + 1);
+    let mut features = vec![None; count];
+    for learner in learners {
+        for (place, of) in learner.part.columns.iter().zip(learner.names.iter().zip(&learner.types)) {
+            let of = (*of.0, *of.1);
+            if *features[*place].get_or_insert(of) != of {
+                return unfit("their features differ");
+            }
+        }
+    }
+    match features.into_iter().collect::<Option<Vec<_>>>() {
+        Some(features) => Ok(features),
+        None => unfit("a feature is none of theirs"),
+    }
+}
+
+struct Blend<'v, 'a> {
+    features: Vec<(&'a str, &'a str)>,
+    learners: Vec<Learner<'v, 'a>>,
+}
+
+impl Blend<'_, '_> {
+    /// The first model with other features and trees.
+    fn write(&self, document: &Value<'_>, writer: &mut Writer) -> Loaded<()> {
+        replacing(document, writer, &mut |name, value, writer| match name {
+            "learner" => self.learner(value, writer).map(|()| true),
+            _ => Ok(false),
+        })
+    }
+
+    fn learner(&self, learner: &Value<'_>, writer: &mut Writer) -> Loaded<()> {
+        replacing(learner, writer, &mut |name, value, writer| {
+            match name {
+                "feature_names" => writer.texts(self.features.iter().map(|(name, _)| *name)),
+                "feature_types" => writer.texts(self.features.iter().map(|(_, kind)| *kind)),
+                "learner_model_param" => self.with_count("num_feature", self.features.len(), value, writer)?,
+                "gradient_booster" => self.booster(value, writer)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
+    }
+
+    /// An object in which one number, which XGBoost writes as text, is another.
+    fn with_count(&self, name: &str, count: usize, object: &Value<'_>, writer: &mut Writer) -> Loaded<()> {
+        replacing(object, writer, &mut |member, _, writer| {
+            if member == name {
+                writer.value(&Value::Text(&count.to_string()));
+            }
+            Ok(member == name)
+        })
+    }
+
+    fn booster(&self, booster: &Value<'_>, writer: &mut Writer) -> Loaded<()> {
+        replacing(booster, writer, &mut |name, value, writer| match name {
+            "model" => self.forest(value, writer).map(|()| true),
+            _ => Ok(false),
+        })
+    }
+
+    fn forest(&self, forest: &Value<'_>, writer: &mut Writer) -> Loaded<()> {
+        let count = self.learners.iter().map(|learner| learner.trees.len()).sum();
+        replacing(forest, writer, &mut |name, value, writer| {
+            match name {
+                "gbtree_model_param" => self.with_count("num_trees", count, value, writer)?,
+                "iteration_indptr" => writer.integers(&self.rounds()),
+                "tree_info" => writer.array(self.learners.iter().flat_map(|learner| learner.groups)),
+                "trees" => self.trees(writer)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
+    }
+
+    /// Where the trees of each round begin, over all models, and where the last ones end.
+    fn rounds(&self) -> Vec<i64> {
+        let mut rounds = vec![0];
+        for learner in &self.learners {
+            let trees_before = rounds.last().copied().unwrap_or(0);
+            rounds.extend(learner.rounds.iter().skip(1).map(|end| trees_before + end));
+        }
+        rounds
+    }
+
+    fn trees(&self, writer: &mut Writer) -> Loaded<()> {
+        let trees = self.learners.iter().flat_map(|learner| learner.trees.iter().map(|tree| (learner.part, tree)));
+        writer.open(b'[');
+        for (id, (part, tree)) in trees.enumerate() {
+            self.tree(id, part, tree, writer)?;
+        }
+        writer.close(b']');
+        Ok(())
+    }
+
+    fn tree(&self, id: usize, part: &BlendPart<'_>, tree: &Value<'_>, writer: &mut Writer) -> Loaded<()> {
+        let fields = Object::new(format!("trees[{id}]"), tree)?;
+        let left: Vec<i32> = typed(&fields, "left_children", TypedArray::integers)?.collect();
+        replacing(tree, writer, &mut |name, value, writer| {
+            match name {
+                "id" => writer.value(&Value::Integer(id as i64)),
+                "tree_param" => self.with_count("num_feature", self.features.len(), value, writer)?,
+                "split_indices" => {
+                    let places = typed(&fields, name, TypedArray::integers)?.map(|feature| place(part, feature));
+                    writer.typed_integers(&places.collect::<Loaded<Vec<i32>>>()?);
+                }
+                "split_conditions" => {
+                    let conditions = typed(&fields, name, TypedArray::floats)?.zip(&left);
+                    let scaled =
+                        conditions.map(|(value, left)| if *left == NO_CHILD { part.weight * value } else { value });
+                    writer.typed_floats(&scaled.collect::<Vec<f32>>());
+                }
+                "base_weights" => {
+                    let scaled = typed(&fields, name, TypedArray::floats)?.map(|weight| part.weight * weight);
+                    writer.typed_floats(&scaled.collect::<Vec<f32>>());
+                }
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
+    }
+}
+
+/// The place in the blend of a feature of a part.
+fn place(part: &BlendPart<'_>, feature: i32) -> Loaded<i32> {
+    if feature == NO_FEATURE {
+        return Ok(feature);
+    }
+    let place = usize::try_from(feature).ok().and_then(|feature| part.columns.get(feature));
+    match place.and_then(|place| i32::try_from(*place).ok()) {
+        Some(place) => Ok(place),
+        None => damaged(format!("a split on feature {feature} of {}", part.columns.len())),
+    }
+}
+
+fn typed<'v, 'a: 'v, T>(fields: &Object<'v, 'a>, name: &str, read: impl Fn(TypedArray<'a>) -> Option<T>) -> Loaded<T> {
+    let array = match fields.get(name)? {
+        Value::Typed(array) => read(*array),
+        _ => None,
+    };
+    match array {
+        Some(values) => Ok(values),
+        None => fields.wrong(name, "is not an array of its type"),
+    }
+}
+
+/// Writes an object as it is, but for the members that `replace` writes: it says whether it did.
+fn replacing(
+    object: &Value<'_>,
+    writer: &mut Writer,
+    replace: &mut dyn FnMut(&str, &Value<'_>, &mut Writer) -> Loaded<bool>,
+) -> Loaded<()> {
+    let Value::Object(members) = object else { return damaged("something that should be an object is none") };
+    writer.open(b'{');
+    for (name, value) in members {
+        writer.name(name);
+        if !replace(name, value, writer)? {
+            writer.value(value);
+        }
+    }
+    writer.close(b'}');
+    Ok(())
+}

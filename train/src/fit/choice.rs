@@ -1,0 +1,121 @@
+//! What was chosen, in a form that can be written down and read again.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use common::xgboost::Params;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::trial::End;
+use crate::encodings::Variant;
+
+/// How the model will be learnt: its columns and its members, whose weighted mean it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// How categories are encoded: the columns of all members.
+    pub variant: Variant,
+    /// The boosters that are fitted one after the other, at least one. Their weights add up to 1.
+    pub members: Vec<Member>,
+    /// The metric of the rows that judge after each round of the first member; empty where rounds were given.
+    #[serde(serialize_with = "numbers_or_null", deserialize_with = "null_as_nan")]
+    pub learning_curve: Vec<f64>,
+    /// What the curve shows, such as `rmse`.
+    pub metric: Option<String>,
+    /// Every trial, in the order they ran.
+    pub trials: Vec<TrialReport>,
+}
+
+/// One booster of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its columns: those of this encoding, all of them among the model's.
+    pub variant: Variant,
+    /// XGBoost's parameters, without constraints that depend on the columns.
+    pub params: Params,
+    /// Boosting rounds.
+    pub rounds: u32,
+    /// XGBoost's seed.
+    pub seed: u32,
+    /// Its share of the mean.
+    pub weight: f64,
+}
+
+/// A trial, for `metrics.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialReport {
+    /// What it was for: `encoding`, `bins`, `parameters`, `race` or `rounds`.
+    pub stage: Cow<'static, str>,
+    /// Its encoding of categories.
+    pub encoding: Cow<'static, str>,
+    /// Its parameters.
+    pub params: BTreeMap<String, String>,
+    /// Rows that it learnt from or was judged on.
+    pub rows: usize,
+    /// Folds that judged.
+    pub folds: usize,
+    /// The best round.
+    pub rounds: u32,
+    /// The metric after it; null where it was never a number.
+    pub value: Option<f64>,
+    /// XGBoost's name of the metric.
+    pub metric: Option<String>,
+    /// Why it ended.
+    pub end: End,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Choice {
+    /// One booster, chosen without a search.
+    #[must_use]
+    pub fn unsearched(variant: Variant, params: Params, rounds: u32, seed: u32) -> Self {
+        let member = Member { variant: variant.clone(), params, rounds, seed, weight: 1.0 };
+        Self { variant, members: vec![member], learning_curve: Vec::new(), metric: None, trials: Vec::new() }
+    }
+
+    /// Rounds of all members.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        self.members.iter().map(|member| member.rounds).sum()
+    }
+}
+
+/// JSON has no numbers that are not finite.
+fn numbers_or_null<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(numbers.iter().map(|number| number.is_finite().then_some(*number)))
+}
+
+fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    let numbers = Vec::<Option<f64>>::deserialize(deserializer)?;
+    Ok(numbers.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_that_is_written_down_is_read_as_it_was() {
+        let params = Params::parse([("eta", "0.1"), ("max_depth", "3")]).unwrap();
+        let variant = Variant { name: "none".into(), encodings: vec![None] };
+        let mut choice = Choice::unsearched(variant, params, 17, 42);
+        choice.learning_curve = vec![0.1 + 0.2, f64::NAN, 1e-300];
+        choice.trials.push(TrialReport {
+            stage: "race".into(),
+            encoding: "none".into(),
+            params: BTreeMap::new(),
+            rows: 3,
+            folds: 1,
+            rounds: 2,
+            value: Some(1.0 / 3.0),
+            metric: Some("rmse".to_owned()),
+            end: End::Behind,
+            seconds: 0.1,
+        });
+        let text = serde_json::to_string(&choice).unwrap();
+        let read: Choice = serde_json::from_str(&text).unwrap();
+        assert!(read.learning_curve[1].is_nan());
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        assert_eq!((read.variant, read.members, read.trials), (choice.variant, choice.members, choice.trials));
+    }
+}

@@ -1,0 +1,77 @@
+//! Work on the folds side by side: small matrices keep one thread busy, not several.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use common::Result;
+
+/// How many pieces of work go on at once, and threads for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lanes {
+    count: usize,
+    /// Threads of each.
+    pub(super) threads: usize,
+}
+
+impl Lanes {
+    /// Shares threads among pieces of work.
+    pub(super) fn new(threads: usize, pieces: usize) -> Self {
+        let count = threads.min(pieces).max(1);
+        Self { count, threads: (threads / count).max(1) }
+    }
+
+    /// Does the work on each piece and gives what comes of it, in order; of several errors the first in order.
+    pub(super) fn each<T: Send, R: Send>(
+        self,
+        pieces: &mut [T],
+        work: impl Fn(&mut T) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        if self.count < 2 {
+            return pieces.iter_mut().map(work).collect();
+        }
+        let queue = Mutex::new(pieces.iter_mut().enumerate());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let lane = || {
+            let mut done = Vec::new();
+            while let Some((place, piece)) = next() {
+                done.push((place, work(piece)));
+            }
+            done
+        };
+        let mut done: Vec<(usize, Result<R>)> = thread::scope(|scope| {
+            let lanes: Vec<_> = (0..self.count).map(|_| scope.spawn(lane)).collect();
+            let join = |lane: thread::ScopedJoinHandle<'_, _>| match lane.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            lanes.into_iter().flat_map(join).collect()
+        });
+        done.sort_by_key(|(place, _)| *place);
+        done.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::Error;
+
+    use super::*;
+
+    #[test]
+    fn threads_are_shared_out() {
+        let shared = |threads, pieces| (Lanes::new(threads, pieces).count, Lanes::new(threads, pieces).threads);
+        assert_eq!([shared(2, 5), shared(2, 1), shared(16, 5), shared(1, 5)], [(2, 1), (1, 2), (5, 3), (1, 1)]);
+    }
+
+    #[test]
+    fn results_and_errors_come_in_order() {
+        let mut pieces: Vec<usize> = (0..50).collect();
+        let doubled = Lanes::new(3, 50).each(&mut pieces, |piece| {
+            *piece += 1;
+            Ok(2 * *piece)
+        });
+        assert_eq!(doubled.unwrap(), (1..=50).map(|piece| 2 * piece).collect::<Vec<_>>());
+        let failing = |piece: &mut usize| if *piece > 3 { Err(Error::Data(piece.to_string())) } else { Ok(()) };
+        assert_eq!(Lanes::new(3, 50).each(&mut pieces, failing).unwrap_err().to_string(), "4");
+    }
+}

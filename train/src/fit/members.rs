@@ -1,0 +1,119 @@
+//! The boosters of a model, fitted one after the other, and their weighted mean.
+
+use std::borrow::Borrow;
+
+use common::features::encode::Feature;
+use common::scoring::{BlendPart, blend};
+use common::telemetry::Unit;
+use common::xgboost::{Booster, DMatrix, Params};
+use common::{Error, Result};
+use ndarray::Array2;
+
+use super::boost::{Boosted, boost};
+use super::{Choice, FitContext, Fitted, Member, build_matrix, columns, labels, matrix_features, with_constraints};
+use crate::read::Rows;
+
+/// Fits a model to the training rows, as chosen: its members one after the other, then their weighted mean as one model.
+///
+/// # Errors
+/// [`Error::Setting`] for parameters that XGBoost refuses, [`Error::Stopped`] when the run was asked to stop.
+pub fn fit(
+    context: &FitContext<'_>,
+    choice: Choice,
+    features: &[Feature],
+    matrix: &Array2<f32>,
+    rows: &Rows,
+) -> Result<Fitted> {
+    let (all, labels, weights) = (columns(matrix), labels(rows), rows.weights.as_deref());
+    fit_with(context, choice, features, |_, params, places| {
+        let names = matrix_features(&at(features, places));
+        let columns: Vec<&[f32]> = places.iter().map(|&place| all[place]).collect();
+        build_matrix(context, params, &names, &columns, &labels, weights, None)
+    })
+}
+
+/// The same with matrices that `matrix` makes, for a member, its parameters and the places of its columns among `features`.
+///
+/// # Errors
+/// As [`fit`]; what `matrix` fails with.
+pub fn fit_with<Matrix: Borrow<DMatrix>>(
+    context: &FitContext<'_>,
+    choice: Choice,
+    features: &[Feature],
+    mut matrix: impl FnMut(&Member, &Params, &[usize]) -> Result<Matrix>,
+) -> Result<Fitted> {
+    let rounds = choice.rounds();
+    let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(rounds)));
+    let mut fitted: Vec<FittedMember> = Vec::with_capacity(choice.members.len());
+    let mut known: Option<MemberMatrix<Matrix>> = None;
+    for (index, member) in choice.members.iter().enumerate() {
+        let places = member.variant.places_in(&choice.variant);
+        let of_member = at(features, &places);
+        let params = with_constraints(member.params.clone(), context.spec, &of_member)?;
+        let training = match known.take().filter(|known| known.serves(&places, &params)) {
+            Some(known) => known,
+            None => {
+                common::xgboost::dry_run(&params, &matrix_features(&of_member))?;
+                let matrix = matrix(member, &params, &places)?;
+                MemberMatrix { places: places.clone(), params: params.clone(), matrix }
+            }
+        };
+        let boosted = boost(context, index, member, &params, training.matrix.borrow(), &progress)?;
+        let Boosted { booster, resumed_from } = boosted;
+        known = Some(training);
+        fitted.push(FittedMember { booster, places, params, resumed_from });
+    }
+    progress.finish();
+    let params = fitted.first().map(|member| member.params.clone()).unwrap_or_default();
+    let resumed_from = fitted.iter().filter_map(|member| member.resumed_from).reduce(|before, more| before + more);
+    let mut booster = blended(context, &choice, fitted)?;
+    let model = booster.save()?;
+    Ok(Fitted { booster, model, params, rounds, choice, resumed_from })
+}
+
+fn at(features: &[Feature], places: &[usize]) -> Vec<Feature> {
+    places.iter().map(|&place| features[place].clone()).collect()
+}
+
+/// A member's matrix, which serves the next one too where that has the same columns and bins.
+struct MemberMatrix<Matrix> {
+    places: Vec<usize>,
+    params: Params,
+    matrix: Matrix,
+}
+
+impl<Matrix> MemberMatrix<Matrix> {
+    fn serves(&self, places: &[usize], params: &Params) -> bool {
+        // With `approx` a matrix keeps the bins of the booster that trained on it first.
+        let are_quantiles = self.params.wants_quantile_matrix() && params.wants_quantile_matrix();
+        are_quantiles && self.places == places && self.params.max_bin() == params.max_bin()
+    }
+}
+
+/// A member that has been trained.
+struct FittedMember {
+    booster: Booster,
+    /// The places of its columns among the model's.
+    places: Vec<usize>,
+    params: Params,
+    resumed_from: Option<u32>,
+}
+
+/// The weighted mean of all members as one booster; a single one stays as it is.
+fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<Booster> {
+    if members.len() == 1
+        && let Some(only) = members.pop()
+    {
+        return Ok(only.booster);
+    }
+    let models = members.iter_mut().map(|member| member.booster.save()).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<BlendPart<'_>> = models
+        .iter()
+        .zip(members.iter().zip(&choice.members))
+        .map(|(model, (member, chosen))| BlendPart { model, weight: chosen.weight as f32, columns: &member.places })
+        .collect();
+    let blend = blend(&parts).map_err(|error| Error::Defect(error.to_string()))?;
+    let mut booster = Booster::load(&blend)?;
+    booster.set_threads(context.threads)?;
+    Ok(booster)
+}

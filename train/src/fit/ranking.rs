@@ -1,0 +1,218 @@
+//! Contestants of a search and how they stand.
+
+use std::collections::BTreeMap;
+
+use common::scoring::Link;
+use common::xgboost::Params;
+
+use super::candidates::{FINAL_ETAS, TRIAL_ETA, Tried};
+use super::folds::Truth;
+use super::mixing::weights;
+use super::trial::Outcome;
+use crate::encodings::Variant;
+
+/// Of the best trials so many race on all rows.
+const BEST_RACERS: usize = 2;
+/// Trees grown on samples gain as much from a low learning rate, which trials do not have: their noise averages out.
+const GAIN_OF_SAMPLING: f64 = 0.995;
+/// A model whose choice of rounds was cut short is fitted with at most so many times the rounds that were done.
+const UNFINISHED_FIT: f64 = 3.5;
+
+/// One contestant and how it did.
+#[derive(Debug, Clone)]
+pub(super) struct Contestant {
+    pub(super) variant: Variant,
+    pub(super) params: Params,
+    pub(super) outcome: Outcome,
+}
+
+impl Contestant {
+    /// The metric by which contestants are ranked.
+    pub(super) fn standing(&self) -> f64 {
+        if is_sampled(&self.params) { GAIN_OF_SAMPLING * self.outcome.value } else { self.outcome.value }
+    }
+}
+
+/// Contestants that were judged by the same rows, the best first.
+#[derive(Debug, Default)]
+pub(super) struct Ranking {
+    pub(super) contestants: Vec<Contestant>,
+    /// What the rows that judge should be predicted as.
+    pub(super) truth: Truth,
+}
+
+impl Ranking {
+    /// Puts a contestant in its place; whether that is the first.
+    pub(super) fn insert(&mut self, contestant: Contestant) -> bool {
+        let standing = contestant.standing();
+        let place = self.contestants.iter().filter(|other| other.standing() <= standing).count();
+        self.contestants.insert(place, contestant);
+        place == 0
+    }
+
+    /// The best few contestants whose weighted mean predicts best, and their weights, the heaviest first: the best one alone
+    /// where there is no telling.
+    pub(super) fn mixture(self, most: usize) -> Vec<(Contestant, f64)> {
+        let Some(first) = self.contestants.first() else { return Vec::new() };
+        let objective = first.params.objective().to_owned();
+        let judges = self.truth.targets.len();
+        let is_peer = |one: &Contestant| one.params.objective() == objective && one.outcome.margins.len() == judges;
+        let is_mean = first.outcome.metric.as_deref() == Some("rmse");
+        let link = Link::of_objective(&objective).filter(|_| is_mean && most > 1 && is_peer(first));
+        let Some(link) = link else { return self.contestants.into_iter().take(1).map(|one| (one, 1.0)).collect() };
+        let peers: Vec<Contestant> = self.contestants.into_iter().filter(is_peer).collect();
+        let margins: Vec<&[f32]> = peers.iter().map(|one| one.outcome.margins.as_slice()).collect();
+        let weights = weights(&margins, link, &self.truth, most);
+        let mut mixture: Vec<(Contestant, f64)> = peers.into_iter().zip(weights).filter(|one| one.1 > 0.0).collect();
+        mixture.sort_by(|left, right| right.1.total_cmp(&left.1));
+        mixture
+    }
+}
+
+/// Learning rate and rounds of a model whose choice of rounds ended while every round still helped: what the trial, which
+/// took the rounds of `tried`, leads to expect, at the lowest rate that takes not many times the rounds done.
+pub(super) fn unfinished(tried: Tried, eta: f64, chosen: &Outcome) -> (f64, u32) {
+    let most = UNFINISHED_FIT * chosen.curve.len() as f64;
+    let is_affordable = |slower: &&f64| **slower >= eta && tried.rounds_at(**slower) <= most;
+    let affordable = FINAL_ETAS.iter().find(is_affordable).copied().unwrap_or(TRIAL_ETA.max(eta));
+    let beyond_done = 1.5 * f64::from(chosen.rounds) * eta / affordable;
+    (affordable, tried.rounds_at(affordable).max(beyond_done) as u32)
+}
+
+/// Parameters by name.
+pub(super) fn named(params: &Params) -> BTreeMap<String, String> {
+    params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Whether rows or columns are drawn at random, so that another seed gives another booster.
+pub(super) fn is_sampled(params: &Params) -> bool {
+    let shares = ["subsample", "colsample_bytree", "colsample_bylevel", "colsample_bynode"];
+    shares.iter().any(|name| params.get(name).is_some_and(|share| share.parse() != Ok(1.0)))
+}
+
+/// How many more rounds a trial gets than one of depth 6: shallow trees learn less in a round, and cost less.
+pub(super) fn pace(params: &Params) -> f64 {
+    match depth(params) {
+        0 => 1.0,
+        depth => (6.0 / f64::from(depth)).clamp(1.0, 2.0),
+    }
+}
+
+/// The best contestants, and two that gain most from more rows than the sample's: the best of another encoding, with the
+/// winner's parameters, and the deepest trees, with the winner's encoding.
+pub(super) fn racers(contestants: Vec<Contestant>) -> Vec<Contestant> {
+    let Some(winner) = contestants.first().cloned() else { return contestants };
+    let deepest = contestants.iter().max_by_key(|one| (depth(&one.params), one.variant == winner.variant)).cloned();
+    let other = contestants.iter().find(|one| one.variant != winner.variant).cloned();
+    let same = contestants.into_iter().filter(|one| one.variant == winner.variant);
+    let mut racers: Vec<Contestant> = same.take(BEST_RACERS).collect();
+    if let Some(deepest) = deepest.filter(|one| racers.iter().all(|racer| depth(&racer.params) < depth(&one.params))) {
+        racers.push(Contestant { variant: winner.variant, ..deepest });
+    }
+    racers.extend(other.map(|other| Contestant { params: winner.params, ..other }));
+    racers
+}
+
+/// Depth of the trees; 0 where it is not limited or not said.
+pub(super) fn depth(params: &Params) -> u32 {
+    params.get("max_depth").and_then(|depth| depth.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trial::End;
+    use super::*;
+    use crate::encodings::Encoding;
+
+    fn contestant(name: &'static str, depth: &str, value: f64) -> Contestant {
+        let params = Params::parse([("max_depth", depth)]).unwrap();
+        let encodings = vec![Some(if name == "target" { Encoding::TARGET } else { Encoding::ORDINAL })];
+        Contestant {
+            variant: Variant { name: name.into(), encodings },
+            params,
+            outcome: Outcome { value, ..Outcome::untried() },
+        }
+    }
+
+    #[test]
+    fn the_deepest_trees_and_another_encoding_race_with_the_best() {
+        let ranking = vec![
+            contestant("ordinal", "4", 1.0),
+            contestant("target", "6", 1.1),
+            contestant("ordinal", "3", 1.2),
+            contestant("ordinal", "6", 1.3),
+            contestant("ordinal", "9", 1.4),
+        ];
+        let raced = racers(ranking);
+        let racers: Vec<(&str, u32)> =
+            raced.iter().map(|racer| (racer.variant.name.as_ref(), depth(&racer.params))).collect();
+        assert_eq!(racers, [("ordinal", 4), ("ordinal", 3), ("ordinal", 9), ("target", 4)]);
+    }
+
+    #[test]
+    fn samples_are_ranked_a_little_better_than_they_did() {
+        let sampled = |share: &str| {
+            let mut one = contestant("ordinal", "6", 1.0);
+            one.params.set("subsample", share).unwrap();
+            one
+        };
+        assert!(sampled("0.8").standing() < sampled("1").standing());
+        assert_eq!(contestant("ordinal", "6", 1.0).standing(), 1.0);
+        let mut ranking = Ranking::default();
+        assert!(ranking.insert(sampled("1.0")));
+        assert!(ranking.insert(sampled("0.8")));
+        assert!(!ranking.insert(contestant("target", "6", 0.999)));
+        let values: Vec<f64> = ranking.contestants.iter().map(|one| one.outcome.value).collect();
+        assert_eq!(values, [1.0, 0.999, 1.0]);
+    }
+
+    #[test]
+    fn those_that_err_in_opposite_ways_are_mixed() {
+        let judged = |objective: &str, margins: [f32; 2]| {
+            let mut one = contestant("ordinal", "6", 1.0);
+            one.params.set("objective", objective).unwrap();
+            one.outcome.metric = Some("rmse".to_owned());
+            one.outcome.margins = margins.to_vec();
+            one
+        };
+        let ranking = || Ranking {
+            contestants: vec![
+                judged("reg:squarederror", [2.0, 3.0]),
+                judged("count:poisson", [1.0, 2.0_f32.ln()]),
+                judged("reg:squarederror", [0.5, 1.5]),
+            ],
+            truth: Truth { targets: vec![1.0, 2.0], weights: vec![1.0; 2] },
+        };
+        let mixed =
+            |most: usize| ranking().mixture(most).into_iter().map(|(one, weight)| (one.outcome.margins[0], weight));
+        assert_eq!(mixed(1).collect::<Vec<_>>(), [(2.0, 1.0)]);
+        let two: Vec<(f32, f64)> = mixed(2).collect();
+        assert_eq!([two[0].0, two[1].0], [0.5, 2.0]);
+        assert!(two[0].1 > 0.6 && two[1].1 > 0.25);
+        let mut unjudged = ranking();
+        unjudged.contestants[0].outcome.metric = Some("mae".to_owned());
+        assert_eq!(unjudged.mixture(3).len(), 1);
+    }
+
+    #[test]
+    fn a_choice_cut_short_is_completed_from_the_trial() {
+        let cut = |rounds: usize| Outcome {
+            rounds: rounds as u32,
+            curve: vec![1.0; rounds],
+            end: End::Deadline,
+            ..Outcome::untried()
+        };
+        assert!(cut(200).was_still_learning());
+        let tried = |rounds| Tried { rounds, eta: TRIAL_ETA };
+        assert_eq!(unfinished(tried(200), 0.05, &cut(200)), (0.1, 520));
+        assert_eq!(unfinished(tried(200), 0.05, &cut(1)), (TRIAL_ETA, 260));
+        let (eta, rounds) = unfinished(tried(10), 0.05, &cut(400));
+        assert_eq!((eta, rounds), (0.05, 600));
+    }
+
+    #[test]
+    fn shallow_trees_get_more_rounds() {
+        let params = |depth: &str| Params::parse([("max_depth", depth)]).unwrap();
+        assert_eq!(["3", "4", "6", "9", "0"].map(|depth| pace(&params(depth))), [2.0, 1.5, 1.0, 1.0, 1.0]);
+    }
+}
