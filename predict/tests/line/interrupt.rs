@@ -16,6 +16,8 @@ const MOST: usize = 4;
 
 /// A long enough run: a second or two of boosting.
 const GIVEN: &[&str] = &["--rounds", "300", "--param", "subsample=0.7", "--param", "colsample_bynode=0.6"];
+/// The same for so long that it is stopped while it boosts, however fast the machine is.
+const LONG: &[&str] = &["--rounds", "1200", "--param", "subsample=0.7", "--param", "colsample_bynode=0.6"];
 /// How to learn is chosen first.
 const CHOSEN: &[&str] = &["--param", "max_depth=4"];
 
@@ -133,12 +135,12 @@ fn stopped(place: &Place, run_id: &str, arguments: &[&str]) -> Ended {
 #[test]
 fn a_checkpoint_that_is_damaged_or_foreign_is_ignored() {
     let place = with_data(Place::local(), 6_000);
-    train(&place, "undisturbed", GIVEN).run().succeeded();
+    train(&place, "undisturbed", LONG).run().succeeded();
     let snapshot = |run_id: &str| format!("models/engagement/v1/{run_id}/_checkpoint/boosting-0");
-    let other: Vec<&str> = GIVEN.iter().copied().chain(["--seed", "7"]).collect();
+    let other: Vec<&str> = LONG.iter().copied().chain(["--seed", "7"]).collect();
     stopped(&place, "other", &other);
     for kind in ["damaged", "cut-off", "foreign"] {
-        stopped(&place, kind, GIVEN);
+        stopped(&place, kind, LONG);
         let path = place.workshop.path(&snapshot(kind));
         let mut bytes = std::fs::read(&path).unwrap();
         match kind {
@@ -147,7 +149,7 @@ fn a_checkpoint_that_is_damaged_or_foreign_is_ignored() {
             _ => bytes = std::fs::read(place.workshop.path(&snapshot("other"))).unwrap(),
         }
         std::fs::write(&path, bytes).unwrap();
-        let ended = train(&place, kind, GIVEN).run();
+        let ended = train(&place, kind, LONG).run();
         assert!(ended.succeeded()["resumed_from_round"].is_null(), "{kind}");
         assert!(ended.stderr.contains("boosting-0 is ignored"), "{kind}: {}", ended.stderr);
         assert!(model(&place, kind) == model(&place, "undisturbed"), "{kind}");
