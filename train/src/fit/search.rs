@@ -3,7 +3,7 @@
 //!
 //! Trials run on a sample with a high learning rate, each judged on rows that it did not learn from. The best few race on
 //! all rows if the sample was a part of them. Those whose mean predicts best are then trained slowly, with early stopping,
-//! to find their rounds. What a stage may cost is planned by [`Budget`].
+//! to find their rounds. What a stage may cost is planned by `Budget`.
 
 use std::time::Instant;
 
