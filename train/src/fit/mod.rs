@@ -129,7 +129,9 @@ pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
         return Ok(choice);
     }
     if context.settings.tune.is_some() {
-        tracing::warn!("--tune (TUNE) has no search of its own in this version: the search of the defaults runs instead");
+        tracing::warn!(
+            "--tune (TUNE) has no search of its own in this version: the search of the defaults runs instead"
+        );
     }
     let choice = choose(context, base, rows)?;
     // What was not searched for comes out the same whenever it is asked for.
