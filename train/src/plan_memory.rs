@@ -16,12 +16,17 @@ use common::xgboost::Params;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::fit::histograms;
 use crate::read::Opened;
 use crate::settings::Settings;
 
 const MIB: u64 = 1024 * 1024;
-/// Program, XGBoost's library, threads, runtime, histograms and trees.
+/// Program, XGBoost's library, threads, runtime, trees and small histograms.
 const BASE: u64 = 128 * MIB;
+/// Histograms that are small.
+const SMALL_HISTOGRAMS: u64 = 32 * MIB;
+/// Folds that judge, side by side as threads allow, each with histograms of its own.
+const MOST_FOLDS: u64 = 5;
 /// The share of the limit that is planned with; the rest is the allocator's and the kernel's.
 const USABLE: f64 = 0.9;
 /// A usable row in memory: place, target, weight, and the id as text.
@@ -128,6 +133,8 @@ struct Shape {
     largest_group_rows: u64,
     largest_group_bytes: u64,
     threads: u64,
+    /// Of XGBoost's trees.
+    histogram_bytes: u64,
 }
 
 impl MemoryPlan {
@@ -168,7 +175,7 @@ impl MemoryPlan {
             () => (Mode::External, external.peak()),
         };
         let of_mode = if mode == Mode::Batches { batches } else { external };
-        let left = usable.saturating_sub(of_mode.rows + BASE);
+        let left = usable.saturating_sub(of_mode.rows + shape.base());
         let sample_rows = (left / shape.sample_row()).clamp(SAMPLE_LEAST, SAMPLE_MOST).min(shape.train_rows);
         let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
         Self {
@@ -178,7 +185,7 @@ impl MemoryPlan {
             total_bytes: if mode == Mode::InMemory {
                 fixed
             } else {
-                fixed.max(BASE + of_mode.rows + sample_rows * shape.sample_row())
+                fixed.max(shape.base() + of_mode.rows + sample_rows * shape.sample_row())
             },
             in_memory_bytes,
             limit_bytes,
@@ -277,6 +284,8 @@ pub fn scratch() -> PathBuf {
 /// What training in batches holds.
 #[derive(Debug, Clone, Copy)]
 struct InBatches {
+    /// What every run takes.
+    base: u64,
     /// What is known of the rows all the time.
     rows: u64,
     reading: u64,
@@ -285,7 +294,7 @@ struct InBatches {
 
 impl InBatches {
     fn peak(self) -> u64 {
-        BASE + self.reading.max(self.rows + self.fitting)
+        self.base + self.reading.max(self.rows + self.fitting)
     }
 }
 
@@ -302,7 +311,7 @@ impl Shape {
             [train, test] => (*train, *test),
             _ => (0, 0),
         };
-        let is_searched = settings.rounds.is_none() && settings.time_budget != Some(0);
+        let is_searched = settings.rounds.is_none() && settings.time_budget > 0;
         let columns = opened.train.schema.columns();
         let is_csv = opened.train.is_csv();
         // Any column of CSV may turn out to be text; those that do are few or the rows are short.
@@ -317,13 +326,15 @@ impl Shape {
         let features = columns.iter().filter(is_feature).count() + spec.derived.len() + relative;
         let categories = columns.iter().filter(is_feature).filter(is_category).count();
         let more = if is_searched { 2 * categories } else { 0 };
+        let width = (features + more) as u64;
+        let threads = limits.threads.value as u64;
         let groups = || datasets().flat_map(row_groups);
         let bytes = |dataset: &Dataset| dataset.objects.iter().map(|object| object.meta.size).sum::<u64>();
         Ok(Self {
             train_rows,
             test_rows,
             features: features as u64,
-            width: (features + more) as u64,
+            width,
             is_reencoded: categories > 0,
             is_searched,
             is_binned: params.wants_quantile_matrix(),
@@ -333,12 +344,18 @@ impl Shape {
             kept: datasets().filter(|_| !is_csv).map(bytes).filter(|bytes| *bytes <= KEPT_BYTES).sum(),
             largest_group_rows: groups().map(|group| group.rows as u64).max().unwrap_or(0),
             largest_group_bytes: groups().map(|group| group.fetched_bytes).max().unwrap_or(0),
-            threads: limits.threads.value as u64,
+            threads,
+            histogram_bytes: histogram_bytes(params, width, is_searched.then_some(threads)),
         })
     }
 
     fn rows(&self) -> u64 {
         self.train_rows + self.test_rows
+    }
+
+    /// What a run takes however many rows there are.
+    fn base(&self) -> u64 {
+        BASE + self.histogram_bytes.saturating_sub(SMALL_HISTOGRAMS)
     }
 
     /// XGBoost's matrix of the training rows, and what it keeps of each while it learns.
@@ -363,7 +380,7 @@ impl Shape {
         let encoding = if self.is_reencoded { matrix + encoded } else { 0 };
         let fitting = if self.is_reencoded { encoded } else { matrix } + self.boosted();
         let steps = [matrix + learning, searching, encoding, fitting];
-        BASE + self.kept + reading.max(rows + steps.into_iter().max().unwrap_or(0))
+        self.base() + self.kept + reading.max(rows + steps.into_iter().max().unwrap_or(0))
     }
 
     fn in_batches(&self, batch_rows: u64, on_disk: bool) -> InBatches {
@@ -373,7 +390,12 @@ impl Shape {
         let page = batch_rows * self.width * BINNED_CELL_EIGHTHS / 8;
         let boosted = if on_disk { PAGES * page + self.train_rows * ROW_WHILE_BOOSTED } else { self.boosted() };
         let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead;
-        InBatches { rows, reading: rows + self.rows() * ROW_HASHES + ahead, fitting: feeding + boosted }
+        InBatches {
+            base: self.base(),
+            rows,
+            reading: rows + self.rows() * ROW_HASHES + ahead,
+            fitting: feeding + boosted,
+        }
     }
 
     /// What a row of the sample takes while a model is chosen.
@@ -388,6 +410,23 @@ impl Shape {
         let cells = self.train_rows * self.width;
         cells * BINNED_CELL_EIGHTHS / 8 + self.train_rows * 16 + 64 * MIB
     }
+}
+
+/// Histograms of the trees that are grown at once: with these parameters, or on `searching` threads with those of a search.
+fn histogram_bytes(params: &Params, columns: u64, searching: Option<u64>) -> u64 {
+    let number = |name: &str| params.get(name).and_then(|value| value.parse::<u32>().ok());
+    let nodes = match (number("max_leaves"), number("max_depth")) {
+        (Some(leaves), _) if leaves > 0 => 2 * u64::from(leaves),
+        (_, None) => 1 << 6,
+        (_, Some(depth)) if depth > 0 => 1_u64.checked_shl(depth).unwrap_or(u64::MAX),
+        _ => u64::MAX,
+    };
+    // Trees that may become larger seldom do.
+    let nodes = nodes.min(histograms::MOST_NODES);
+    let given = histograms::bytes(columns, params.max_bin(), nodes);
+    let Some(threads) = searching else { return given };
+    let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
+    given.max(histograms::bytes(columns, bins, histograms::MOST_NODES)) * threads.min(MOST_FOLDS)
 }
 
 fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
@@ -411,6 +450,7 @@ mod tests {
             largest_group_rows: 262_144.min(rows),
             largest_group_bytes: 262_144.min(rows) * 400,
             threads: 2,
+            histogram_bytes: histogram_bytes(&Params::default(), 74, Some(2)),
             ..Shape::default()
         }
     }
@@ -437,6 +477,18 @@ mod tests {
                 assert!(plan.total_bytes <= plan.in_memory_bytes, "{plan:?}");
             }
         }
+    }
+
+    #[test]
+    fn histograms_grow_with_columns_bins_and_depth() {
+        let of = |pairs: &[(&str, &str)], searching| {
+            histogram_bytes(&Params::parse(pairs.iter().copied()).unwrap(), 10, searching) / (10 * 16)
+        };
+        assert_eq!(of(&[], None), 64 * 256);
+        assert_eq!(of(&[("max_depth", "3"), ("max_bin", "1024")], None), 8 * 1024);
+        assert_eq!(of(&[("max_depth", "0"), ("max_leaves", "31")], None), 62 * 256);
+        assert_eq!(of(&[("max_depth", "40")], None), 512 * 256);
+        assert_eq!(of(&[], Some(8)), 5 * 512 * 1024);
     }
 
     #[test]

@@ -6,9 +6,6 @@ use common::run::id::ModelVersion;
 use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, env, finite, model_name};
 use common::storage::Location;
 
-/// Seconds that a search is planned for where no `--time-budget` is given.
-pub const DEFAULT_TIME_BUDGET: u64 = 60;
-
 /// What `train` was asked to do.
 #[derive(Debug)]
 pub enum Arguments {
@@ -163,9 +160,9 @@ pub struct Settings {
     #[arg(long, env = env::TUNE, hide_env_values = true, help_heading = "Model")]
     pub tune: Option<usize>,
 
-    /// Seconds that choosing defaults or searching may take [default: work for 60 of a slow machine, whatever the clock says]
-    #[arg(long, env = env::TIME_BUDGET, hide_env_values = true, value_name = "SECONDS", help_heading = "Model")]
-    pub time_budget: Option<u64>,
+    /// Most seconds that choosing defaults or searching may take
+    #[arg(long, env = env::TIME_BUDGET, hide_env_values = true, value_name = "SECONDS", default_value = "60", help_heading = "Model")]
+    pub time_budget: u64,
 
     /// Seed of everything random
     #[arg(long, env = env::SEED, hide_env_values = true, default_value = "42", help_heading = "Model")]

@@ -5,6 +5,7 @@ mod budget;
 mod candidates;
 mod choice;
 mod folds;
+pub mod histograms;
 mod lanes;
 mod members;
 mod mixing;

@@ -15,6 +15,7 @@ use super::budget::{Budget, Stage};
 use super::candidates::{SLOWER_TRIAL_ETA, TRIAL_ETA, Tried, candidates, eta_of, leaves_learning_open};
 use super::choice::{Choice, Member, TrialReport};
 use super::folds::{FoldMatrices, Sample, cells_of_round};
+use super::histograms;
 use super::ranking::{Contestant, Ranking, is_sampled, named, pace, racers, unfinished};
 use super::trial::{End, Limits, Outcome, run};
 use super::{FALLBACK_ROUNDS, FitContext, given_parameters, set_by_user};
@@ -30,10 +31,7 @@ const LEAST_SAMPLE: usize = 5_000;
 const MOST_SAMPLE: usize = 40_000;
 /// Fewer rows than this are too few to choose anything on.
 const FEWEST_ROWS: usize = 20;
-/// Bins of a column beyond XGBoost's 256, tried one after the other as long as that helps: where the rows that matter most
-/// lie in the tail of a column, 256 bins throw many of them together.
-const MORE_BINS: &[&str] = &["1024", "4096"];
-/// The most rounds that early stopping may choose, of all members together.
+/// The most rounds that early stopping may choose; a model's members have about 1.2 times as many.
 const MOST_ROUNDS: u32 = 5_000;
 /// Rounds of a trial at most, and those that every trial gets.
 const TRIAL_ROUNDS: (u32, u32) = (25, 400);
@@ -71,7 +69,7 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     if let Some(rounds) = context.settings.rounds {
         return Ok(unsearched(rounds));
     }
-    if rows.len() < FEWEST_ROWS || context.settings.time_budget == Some(0) {
+    if rows.len() < FEWEST_ROWS || context.settings.time_budget == 0 {
         return Ok(unsearched(FALLBACK_ROUNDS));
     }
     let user = set_by_user(context.settings, context.spec)?;
@@ -115,7 +113,7 @@ impl<'a> Search<'a> {
     /// None where there are no rows to judge by.
     fn choose(mut self, variants: Vec<Variant>, candidates: &[Params]) -> Result<Option<Choice>> {
         let most = (SAMPLE_CELLS / self.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
-        let planned = (variants.len() + MORE_BINS.len() + candidates.len()).max(2) - 1;
+        let planned = (variants.len() + histograms::MORE_BINS.len() + candidates.len()).max(2) - 1;
         let of_trials = [Stage::Encoding, Stage::Bins, Stage::Parameters];
         let cells = of_trials.iter().map(|stage| self.budget.cells(*stage)).sum::<f64>() / planned as f64;
         let seed = u64::from(self.context.settings.seed);
@@ -170,9 +168,10 @@ impl<'a> Search<'a> {
             }
         }
         let Some((variant, mut matrices)) = best else { return Ok(ranking) };
-        for bins in if self.is_open && first.get("max_bin").is_none() { MORE_BINS } else { &[] } {
+        let is_open = self.is_open && first.get("max_bin").is_none();
+        for bins in histograms::finer_bins(variant.width() as u64).filter(|_| is_open) {
             let mut finer = first.clone();
-            finer.set("max_bin", bins)?;
+            finer.set("max_bin", &bins.to_string())?;
             let mut into = self.matrices(sample, &variant, &finer)?;
             if !self.compete(Stage::Bins, sample, &variant, &finer, &mut into, cells, &mut ranking)? {
                 break;
