@@ -53,9 +53,9 @@ fn lines(value: &Value) -> Vec<String> {
 fn aligned(objects: &[&Map<String, Value>]) -> Vec<String> {
     let names: Vec<&String> = objects[0].keys().collect();
     let heading = names.iter().map(|name| without_control_characters(&name.replace('_', " "))).collect();
-    let fields = |object: &&Map<String, Value>| names.iter().map(|name| cell(&object[*name])).collect();
+    let field = |object: &Map<String, Value>, name: &str| object.get(name).map_or_else(|| "-".to_owned(), cell);
     let mut table: Vec<Vec<String>> = vec![heading];
-    table.extend(objects.iter().filter(|object| names.iter().all(|name| object.contains_key(*name))).map(fields));
+    table.extend(objects.iter().map(|object| names.iter().map(|name| field(object, name)).collect()));
     let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..names.len()).map(width).collect();
     let line = |row: &Vec<String>| {
