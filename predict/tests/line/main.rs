@@ -41,7 +41,7 @@ fn programs() -> Programs {
 }
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+    testkit::project()
 }
 
 fn sample(part: &str) -> String {
