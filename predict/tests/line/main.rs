@@ -8,6 +8,7 @@ mod crash;
 mod csv;
 mod damaged;
 mod disk;
+mod docs;
 mod faults;
 mod gate;
 mod interrupt;
