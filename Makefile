@@ -28,7 +28,6 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --document-private-items
 
 test: setup-tests lint ## Run every check and every test, a real S3 server included
-	cargo build --release --locked -p train -p predict
 	cargo test --release --locked --workspace
 	scripts/test-deployment
 
