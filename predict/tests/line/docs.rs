@@ -115,7 +115,8 @@ impl Desk {
     fn pandas() -> PathBuf {
         let answer = Command::new(repository().join("scripts/setup-python")).output().unwrap();
         assert!(answer.status.success(), "{answer:?}");
-        Path::new(String::from_utf8(answer.stdout).unwrap().trim()).join("../..")
+        let interpreter = PathBuf::from(String::from_utf8(answer.stdout).unwrap().trim());
+        interpreter.ancestors().nth(2).unwrap().to_owned()
     }
 
     /// Runs a script to its end: whether all of it went well, and what it said.
