@@ -98,15 +98,30 @@ impl Metadata {
     pub fn from_json(bytes: &[u8], location: &str) -> Result<Self> {
         check_format_version(bytes, location)?;
         let metadata: Self = serde_json::from_slice(bytes).map_err(|error| damaged(location, &error))?;
-        if metadata.features.len() != metadata.statistics.len() {
-            return Err(Error::Model(format!("{location} is damaged: features and statistics differ in number")));
+        match metadata.contradiction() {
+            None => Ok(metadata),
+            Some(what) => {
+                Err(Error::Model(format!("{location} is damaged: {what}; promote another model or train again")))
+            }
         }
-        let width = metadata.features.len();
-        let golden = &metadata.golden;
+    }
+
+    /// What no training can have written, though it is JSON of the right form.
+    fn contradiction(&self) -> Option<&'static str> {
+        let (width, golden) = (self.features.len(), &self.golden);
+        if width != self.statistics.len() {
+            return Some("features and statistics differ in number");
+        }
+        if !self.statistics.iter().chain(&self.target_statistics).all(Statistics::is_sound) {
+            return Some("its statistics contradict themselves");
+        }
         if golden.rows.iter().any(|row| row.len() != width) || golden.rows.len() != golden.predictions.len() {
-            return Err(Error::Model(format!("{location} is damaged: its golden rows do not fit its features")));
+            return Some("its golden rows do not fit its features");
         }
-        Ok(metadata)
+        if self.clip.is_some_and(|(low, high)| low > high) {
+            return Some("the lower bound of clip is above the upper one");
+        }
+        None
     }
 
     /// The file's bytes.
