@@ -39,7 +39,10 @@ async fn check(data: &[u8]) {
     }
     folder.plan().await.expect("a damaged plan is no error");
     match Outcome::from_json(data) {
-        Ok(outcome) => assert_eq!(Outcome::from_json(outcome.json().as_bytes()).expect("it was read").exit_code(), outcome.exit_code()),
+        Ok(outcome) => assert_eq!(
+            Outcome::from_json(outcome.json().as_bytes()).expect("it was read").exit_code(),
+            outcome.exit_code()
+        ),
         Err(error) => assert_refusal(&error, &[4]),
     }
     if let Ok(text) = std::str::from_utf8(data) {

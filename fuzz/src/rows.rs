@@ -30,8 +30,22 @@ pub const NUMBERS: [f64; ROWS] = [
 ];
 
 const DAYS: [f64; ROWS] = [
-    0.0, 1.0, -1.0, 0.5, 19_782.0, -719_528.0, 2_932_896.0, 1e9, -1e9, 1e18, 1e300, -1e300, f64::NAN, 11_016.0,
-    11_017.999_999, -0.000_001,
+    0.0,
+    1.0,
+    -1.0,
+    0.5,
+    19_782.0,
+    -719_528.0,
+    2_932_896.0,
+    1e9,
+    -1e9,
+    1e18,
+    1e300,
+    -1e300,
+    f64::NAN,
+    11_016.0,
+    11_017.999_999,
+    -0.000_001,
 ];
 
 /// Columns `x`, `y z`, `flag`, `plan` and `at` for expressions.
@@ -95,11 +109,14 @@ impl Columns for Batch {
 
 /// A column of this kind, as Parquet gives it.
 pub fn column(name: &str, kind: ColumnKind) -> Series {
-    let integers: Vec<Option<i64>> =
-        (0..ROWS as i64).map(|row| [Some(row), None, Some(i64::MAX - row), Some(i64::MIN + row)][row as usize % 4]).collect();
+    let integers: Vec<Option<i64>> = (0..ROWS as i64)
+        .map(|row| [Some(row), None, Some(i64::MAX - row), Some(i64::MIN + row)][row as usize % 4])
+        .collect();
     match kind {
         ColumnKind::Integer => Series::new(name.into(), integers),
-        ColumnKind::Boolean => Series::new(name.into(), (0..ROWS).map(|row| [Some(true), None][row % 2]).collect::<Vec<_>>()),
+        ColumnKind::Boolean => {
+            Series::new(name.into(), (0..ROWS).map(|row| [Some(true), None][row % 2]).collect::<Vec<_>>())
+        }
         ColumnKind::Text => cells(name),
         ColumnKind::Date => {
             let days: Vec<i32> = DAYS.iter().map(|day| *day as i32).collect();
@@ -113,7 +130,8 @@ pub fn column(name: &str, kind: ColumnKind) -> Series {
 
 /// A column of cells, as CSV gives it.
 pub fn cells(name: &str) -> Series {
-    let cells = ["", "gold", "1", "-0", "1e999", "nan", "true", "2024-02-29", "2024-13-01", "9999-12-31T23:59:59.999Z", "ä"];
+    let cells =
+        ["", "gold", "1", "-0", "1e999", "nan", "true", "2024-02-29", "2024-13-01", "9999-12-31T23:59:59.999Z", "ä"];
     Series::new(name.into(), (0..ROWS).map(|row| cells.get(row).copied()).collect::<Vec<_>>())
 }
 
