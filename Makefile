@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run lint test bench bench-quick faults fuzz image image-test audit clean
+.PHONY: help setup setup-tests build run lint test bench bench-quick faults fuzz fuzz-targets memcheck image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,12 @@ fuzz: build setup-tests ## Damage tables and stores at random (SECONDS=… for e
 		cargo test --release --locked -p common --test damaged -- --nocapture --test-threads=1
 	FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_FIRST=$(or $(FIRST),1000000) \
 		cargo test --release --locked -p predict --test line -- damaged_files --nocapture
+
+fuzz-targets: build ## Run the libFuzzer targets under AddressSanitizer (SECONDS=… for each, JOBS=… side by side)
+	SECONDS_EACH=$(or $(SECONDS),300) JOBS=$(or $(JOBS),1) scripts/fuzz-targets
+
+memcheck: setup-tests ## Run the tests of the XGBoost wrapper and of the scorer under valgrind
+	scripts/memcheck
 
 image: ## Build the images engagement-ml/train and engagement-ml/predict, with Docker or podman
 	@scripts/image
