@@ -175,6 +175,45 @@ fn a_choice_is_made_once() {
     assert!(text.contains(&trials.to_string()), "the trials of the first attempt, with their seconds");
 }
 
+/// A search that is stopped among the trials of the defaults, then killed among those of tuning, goes on after the last one
+/// that ended.
+#[test]
+fn a_trial_is_run_once() {
+    let place = with_data(Place::local(), 1_000);
+    let tuned = &["--tune", "12", "--param", "max_depth=3", "--time-budget", "400"];
+    let trials = |run_id: &str| -> Vec<serde_json::Value> {
+        let metrics = json(&place.files("models"), &format!("engagement/v1/{run_id}/metrics.json"));
+        metrics["trials"].as_array().unwrap().clone()
+    };
+    train(&place, "undisturbed", tuned).run().succeeded();
+    let undisturbed = trials("undisturbed");
+    let first_of_tuning = undisturbed.iter().position(|trial| trial["stage"] == "tuning").unwrap();
+    let is_done = |trial: usize| {
+        let path = place.workshop.path(&format!("models/engagement/v1/stopped/_checkpoint/trial-{trial:05}"));
+        move || path.exists()
+    };
+    train(&place, "stopped", tuned).start().terminate_when(is_done(1)).failed(143, &["SIGTERM", "stopped"]);
+    let killed = train(&place, "stopped", tuned).start().kill_when(is_done(first_of_tuning + 3));
+    assert_eq!(killed.status.code(), None, "{killed:?}");
+    let done_before = |log: &str| -> usize {
+        let said = log.split(" trials were done before").next().unwrap();
+        said.rsplit(['"', ' ']).next().unwrap().parse().unwrap_or_else(|_| panic!("{log}"))
+    };
+    assert!(done_before(&killed.stderr) >= 2, "{}", killed.stderr);
+    let ended = train(&place, "stopped", tuned).run();
+    ended.succeeded();
+    assert!(done_before(&ended.stderr) >= first_of_tuning + 4, "{}", ended.stderr);
+    assert!(model(&place, "stopped") == model(&place, "undisturbed"));
+    let untimed = |trials: Vec<serde_json::Value>| -> Vec<serde_json::Value> {
+        let untimed = |mut trial: serde_json::Value| {
+            trial["seconds"] = serde_json::Value::Null;
+            trial
+        };
+        trials.into_iter().map(untimed).collect()
+    };
+    assert_eq!(untimed(trials("stopped")), untimed(undisturbed));
+}
+
 /// A stop does not wait for a round that takes longer than it may: the last one that ended is what the run goes on from.
 #[test]
 fn a_round_that_takes_long_is_left_behind() {
