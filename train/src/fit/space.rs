@@ -1,8 +1,8 @@
 //! What tuning searches through: XGBoost's parameters that the user did not set, each with its range and scale.
 //!
-//! A point has a number between 0 and 1 for each of them. Points are spread by an additive recurrence of irrational steps
-//! (Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences", 2018), which fills the space evenly however many
-//! there will be, or lie near a point that did well. All of them follow from the seed.
+//! A point has a number between 0 and 1 for each of them. Points are spread by Latin hypercube sampling (McKay, Beckman,
+//! Conover, "A Comparison of Three Methods for Selecting Values of Input Variables", 1979): of every [`BLOCK`] of them each
+//! lies in another part of every range. Or they lie near a point that did well. All of them follow from the seed.
 
 use common::Result;
 use common::xgboost::Params;
@@ -12,6 +12,8 @@ use crate::read::Rows;
 
 /// Keeps these random numbers apart from every other use of the seed.
 const SEED_OFFSET: u64 = 0x5eed_0004;
+/// So many points divide every range among them.
+const BLOCK: u64 = 16;
 /// The share of the range in which a parameter that may be off is 0.
 const OFF: f64 = 0.4;
 /// How far from a point its neighbours lie, at first.
@@ -129,11 +131,11 @@ impl Space {
 
     /// The point `number` of those that are spread over all of the space.
     pub(super) fn spread(&self, number: u64) -> Vec<f64> {
-        let root = golden_root(self.dimensions.len());
-        let mut step = 1.0;
-        let coordinate = |place: usize| {
-            step /= root;
-            (self.uniform(0, place as u64, 0) + number as f64 * step).fract()
+        let (block, place) = (number / BLOCK, number % BLOCK);
+        let coordinate = |dimension: usize| {
+            let draw = |point: u64| self.uniform(block * BLOCK + point, dimension as u64, 4);
+            let part = (0..BLOCK).filter(|other| draw(*other) < draw(place)).count();
+            (part as f64 + self.uniform(number, dimension as u64, 0)) / BLOCK as f64
         };
         (0..self.dimensions.len()).map(coordinate).collect()
     }
@@ -185,11 +187,6 @@ impl Units {
         let (weight, spread) = (usable(weight), usable(spread));
         Self { weight, gradient: weight * spread, loss: usable(weight * spread * spread) }
     }
-}
-
-/// The root of x^(n+1) = x + 1: the golden ratio for n = 1.
-fn golden_root(dimensions: usize) -> f64 {
-    (0..64).fold(2.0_f64, |root, _| (1.0 + root).powf(1.0 / (dimensions as f64 + 1.0)))
 }
 
 /// A number with three digits that count: what differs less makes no other model worth a trial.
@@ -264,10 +261,15 @@ mod tests {
     fn few_points_cover_every_range() {
         let space = space(&[], 1.0);
         for place in 0..space.dimensions.len() {
-            let mut tenths = [false; 5];
-            (0..16).for_each(|number| tenths[(space.spread(number)[place] * 5.0) as usize] = true);
-            assert_eq!(tenths, [true; 5], "{}", space.dimensions[place].name);
+            for block in 0..3 {
+                let mut parts: Vec<u64> = (0..BLOCK)
+                    .map(|number| (space.spread(block * BLOCK + number)[place] * BLOCK as f64) as u64)
+                    .collect();
+                parts.sort_unstable();
+                assert_eq!(parts, (0..BLOCK).collect::<Vec<_>>(), "{}", space.dimensions[place].name);
+            }
         }
+        assert_ne!(space.spread(0)[0], space.spread(BLOCK)[0]);
     }
 
     #[test]
