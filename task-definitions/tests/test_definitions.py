@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -322,6 +323,46 @@ def test_the_athena_ddl_is_the_stack_s_table():
 def blocks(language: str) -> list:
     """The blocks of code of one language in docs/deploy.md."""
     return re.findall(rf"```{language}\n(.*?)```", (pipeline.PROJECT / "docs/deploy.md").read_text(), re.S)
+
+
+def documented_aws_calls() -> list:
+    """Every call of the AWS CLI in README.md and docs/, as words."""
+    calls = []
+    for document in [pipeline.PROJECT / "README.md", *sorted((pipeline.PROJECT / "docs").glob("*.md"))]:
+        text = document.read_text()
+        code = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", text, re.S | re.M) + re.findall(r"`(aws [^`]+)`", text)
+        for part in code:
+            # Commands end at these signs, unless they are quoted.
+            plain = re.sub(r"\\\n", " ", part)
+            for command in re.findall(r"""(?:'[^']*'|"[^"]*"|\$[a-z]|[^'"\n|;&$()])+""", plain):
+                if command.strip().startswith("aws "):
+                    calls.append((document.name, shlex.split(command, comments=True)))
+    return calls
+
+
+# What the AWS CLI adds to the API.
+OF_THE_CLI = {
+    ("cloudformation", "deploy"): {"stack-name", "template-file", "s3-bucket", "capabilities", "parameter-overrides"},
+    ("ecr", "get-login-password"): set(),
+}
+GLOBAL_OPTIONS = {"query", "output", "region", "profile"}
+
+
+def test_every_documented_aws_call_exists():
+    calls = documented_aws_calls()
+    for document, (_, service, operation, *words) in calls:
+        options = {word[2:].split("=")[0] for word in words if word.startswith("--")} - GLOBAL_OPTIONS
+        known = OF_THE_CLI.get((service, operation))
+        if known is None:
+            model = botocore.session.get_session().get_service_model("s3" if service == "s3api" else service)
+            names = {botocore.xform_name(name, "-"): name for name in model.operation_names}
+            assert operation in names, f"{document}: aws {service} {operation}"
+            shape = model.operation_model(names[operation]).input_shape
+            known = {botocore.xform_name(name, "-") for name in (shape.members if shape else ())}
+            required = {botocore.xform_name(name, "-") for name in (shape.required_members if shape else ())}
+            assert required <= options, f"{document}: aws {service} {operation} lacks {required - options}"
+        assert options <= known, f"{document}: aws {service} {operation} has no {options - known}"
+    assert len(calls) >= 12
 
 
 def test_the_documented_command_deploys_the_stack():

@@ -2,6 +2,9 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "for tests only: what is missing here ends the test")]
 
+use std::env;
+use std::path::PathBuf;
+
 pub mod damage;
 pub mod disk;
 pub mod faults;
@@ -9,3 +12,11 @@ pub mod program;
 pub mod random;
 pub mod s3;
 pub mod tables;
+
+/// The folder of the project whose tests run. Asked while they run: clones share a target folder, and what the compiler
+/// once wrote into a library of it may be the place of another clone, which is gone.
+pub fn project() -> PathBuf {
+    let tested_crate =
+        env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    tested_crate.join("..").canonicalize().expect("the project's folder")
+}

@@ -131,6 +131,9 @@ pub(super) fn count_lines(bytes: &[u8], format: Format) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count().max(1)
 }
 
+/// What some spreadsheets write between cells in place of commas.
+const OTHER_SEPARATORS: [char; 3] = [';', '\t', '|'];
+
 /// Whether a CSV cell stands for a missing value.
 fn is_missing(cell: &str) -> bool {
     cell.is_empty() || cell == "NULL"
@@ -148,7 +151,14 @@ fn header_schema(header: &ByteRecord, name: &str) -> Result<TableSchema> {
         let text = if index == 0 { text.trim_start_matches('\u{feff}') } else { text };
         Ok(ColumnSchema { name: text.to_owned(), kind: ColumnKind::Text, dtype: DataType::String })
     };
-    let columns = header.iter().enumerate().map(column).collect::<Result<_>>()?;
+    let columns: Vec<ColumnSchema> = header.iter().enumerate().map(column).collect::<Result<_>>()?;
+    if let [only] = columns.as_slice()
+        && let Some(sign) = only.name.chars().find(|sign| OTHER_SEPARATORS.contains(sign))
+    {
+        return Err(Error::Data(format!(
+            "{name}: its columns seem to be separated by {sign:?}: write it again with commas between them"
+        )));
+    }
     TableSchema::new(columns, name)
 }
 

@@ -26,7 +26,7 @@ use std::process::Command;
 use common::scoring::InstructionSet;
 use inputs::{Encoding, Scoring};
 
-const COUNTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/instructions/counts.txt");
+const COUNTS: &str = "common/tests/instructions/counts.txt";
 /// Names the path and the model to the process that is counted.
 const PATH: &str = "HOT_PATH";
 const MODEL: &str = "HOT_PATHS_MODEL";
@@ -108,7 +108,7 @@ fn hot_paths_take_as_many_instructions_as_before() {
 }
 
 fn stored() -> BTreeMap<String, u64> {
-    let text = std::fs::read_to_string(COUNTS).unwrap_or_default();
+    let text = std::fs::read_to_string(testkit::project().join(COUNTS)).unwrap_or_default();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| line.split_once(' '))
@@ -121,7 +121,7 @@ fn record(counted: &BTreeMap<&str, u64>) {
     for path in PATHS {
         writeln!(text, "{path} {}", counted[path]).unwrap();
     }
-    std::fs::write(COUNTS, text).unwrap();
+    std::fs::write(testkit::project().join(COUNTS), text).unwrap();
 }
 
 /// Every path in a process of its own, two at a time: most of it is valgrind's start.

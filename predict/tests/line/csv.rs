@@ -137,6 +137,15 @@ fn training_on_csv_names_the_row_that_is_broken() {
 }
 
 #[test]
+fn other_separators_than_commas_are_named() {
+    let workshop = Workshop::new();
+    for (name, sign, said) in [("semicolons", ";", "';'"), ("tabs", "\t", "'\\t'")] {
+        workshop.write(&format!("{name}/part.csv"), csv(&customers(50, 1, 7)).replace(',', sign));
+        workshop.train_on(name).run().failed(4, &["part.csv", "separated by", said]);
+    }
+}
+
+#[test]
 fn predictions_can_be_csv() {
     let workshop = Workshop::with_model();
     workshop.predict().args(["--run-id", "r1", "--format", "csv", "--columns", "plan"]).run().succeeded();

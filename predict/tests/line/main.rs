@@ -8,6 +8,7 @@ mod crash;
 mod csv;
 mod damaged;
 mod disk;
+mod docs;
 mod faults;
 mod gate;
 mod interrupt;
@@ -40,7 +41,7 @@ fn programs() -> Programs {
 }
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+    testkit::project()
 }
 
 fn sample(part: &str) -> String {

@@ -92,7 +92,7 @@ impl Drop for Process {
 
 /// The path of the program, installed where it is not yet.
 fn installed() -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/setup-s3-server");
+    let script = crate::project().join("scripts/setup-s3-server");
     let output = Command::new(script).stderr(Stdio::inherit()).output().expect("scripts/setup-s3-server");
     assert!(output.status.success(), "scripts/setup-s3-server failed");
     String::from_utf8(output.stdout).expect("a path").trim().to_owned()

@@ -57,8 +57,9 @@ fn feature_row(html: &mut Html, feature: &FeatureImportance, strip: Option<&Svg>
 }
 
 fn legend(html: &mut Html) {
-    html.fixed("<p class=\"note legend\">Values of the feature: <i class=\"low\"></i> low <i class=\"middling\"></i> middling ");
-    html.fixed("<i class=\"high\"></i> high <i class=\"unordered\"></i> without an order, or missing</p>");
+    html.fixed("<p class=\"note legend\">Values of the feature: <span><i class=\"low\"></i> low</span> ");
+    html.fixed("<span><i class=\"middling\"></i> middling</span> <span><i class=\"high\"></i> high</span> ");
+    html.fixed("<span><i class=\"unordered\"></i> without an order, or missing</span></p>");
 }
 
 fn explanation(subject: &Subject<'_>, scale: Scale) -> String {
