@@ -202,6 +202,18 @@ impl Running {
         self.wait()
     }
 
+    /// Ends it by SIGKILL as soon as something is so, unless it has ended by itself.
+    #[must_use]
+    pub fn kill_when(mut self, is_so: impl Fn() -> bool) -> Ended {
+        while self.stdout.1.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+            if is_so() {
+                let _ = self.child.kill();
+                break;
+            }
+        }
+        self.wait()
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

@@ -311,7 +311,7 @@ impl Shape {
             [train, test] => (*train, *test),
             _ => (0, 0),
         };
-        let is_searched = settings.rounds.is_none() && settings.time_budget > 0;
+        let is_searched = (settings.rounds.is_none() || settings.trials() > 0) && settings.time_budget > 0;
         let columns = opened.train.schema.columns();
         let is_csv = opened.train.is_csv();
         // Any column of CSV may turn out to be text; those that do are few or the rows are short.

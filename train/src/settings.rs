@@ -156,7 +156,7 @@ pub struct Settings {
     #[arg(long, env = env::ROUNDS, hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Model")]
     pub rounds: Option<u32>,
 
-    /// Trials of a parameter search [default: off]
+    /// Trials of a search for parameters, after the defaults' own [default: off]
     #[arg(long, env = env::TUNE, hide_env_values = true, help_heading = "Model")]
     pub tune: Option<usize>,
 
@@ -178,6 +178,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Trials of a search for parameters that were asked for.
+    #[must_use]
+    pub fn trials(&self) -> usize {
+        self.tune.unwrap_or(0)
+    }
+
     /// The XGBoost parameters that were set, in the order they were given.
     pub fn parameters(&self) -> impl Iterator<Item = &(String, String)> {
         self.param.iter().flat_map(|parameters| &parameters.0)

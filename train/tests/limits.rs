@@ -170,3 +170,11 @@ fn a_model_store_that_cannot_be_written_is_access_denied() {
     let data = small(folder.path());
     failed(&train(&data, disk.path(), &["--rounds", "5"], None), 2, &[disk.path().to_str().unwrap(), "Read-only"]);
 }
+
+#[test]
+fn a_model_store_where_no_folder_can_be_made_is_a_wrong_setting() {
+    let folder = TempDir::new().unwrap();
+    let data = small(folder.path());
+    let done = train(&data, Path::new("/proc/models"), &["--rounds", "5"], None);
+    failed(&done, 2, &["cannot write /proc/models", "no folder can be made in /proc"]);
+}

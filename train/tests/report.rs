@@ -235,6 +235,38 @@ fn a_thousand_features_and_two_thousand_levels_make_a_page_of_bounded_size() {
 }
 
 #[test]
+fn ten_thousand_levels_make_a_small_page() {
+    let workshop = Workshop::new();
+    let mut csv = String::from("id,product,x,target\n");
+    for row in 0..30_000_usize {
+        let product = (row * 7_919) % 10_000;
+        let effect = (product % 97) as f64;
+        writeln!(
+            csv,
+            "{row},\"a product with a long name, number {product:05}\",{},{}",
+            row % 13,
+            effect + (row % 7) as f64
+        )
+        .unwrap();
+    }
+    let data = workshop.write("table.csv", &csv);
+    // The levels as they are, then the means that stand for them.
+    let native = ["--rounds", "5", "--slice", "product"];
+    let spec = workshop.write("features.toml", "[encoding]\nproduct = \"target\"\n");
+    let encoded = ["--param", "max_depth=4", "--features", spec.to_str().unwrap(), "--slice", "product"];
+    for (run_id, more) in [("native", native.as_slice()), ("encoded", encoded.as_slice())] {
+        let run = workshop.trained(run_id, &data, more);
+        run.assert_whole();
+        assert!(run.page.len() < 300_000, "{run_id}: {} bytes", run.page.len());
+        assert!(run.page.contains("10,000"), "how many levels there are");
+        let metadata = std::fs::read(workshop.0.path().join(format!("models/engagement/v1/{run_id}/metadata.json")));
+        let metadata: Value = serde_json::from_slice(&metadata.unwrap()).unwrap();
+        let product = metadata["features"].as_array().unwrap().iter().find(|feature| feature["name"] == "product");
+        assert_eq!(product.unwrap()["levels"].as_array().unwrap().len(), 10_000);
+    }
+}
+
+#[test]
 fn tables_at_the_edge_have_a_page_too() {
     let workshop = Workshop::new();
     let two = workshop.write("two.csv", "id,empty,constant,target\n1,,5,0.0\n2,,5,1.0\n");

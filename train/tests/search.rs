@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -52,7 +53,8 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 fn train(folder: &Path, run_id: &str, more: &[&str]) -> Run {
     let models = folder.join("models");
     let done = Command::new(env!("CARGO_BIN_EXE_train"))
-        .args(["--id", "id", "--target", "target", "--model-version", "v1", "--min-r2", "-100", "--threads", "1"])
+        .args(["--id", "id", "--target", "target", "--model-version", "v1", "--min-r2", "-100"])
+        .env("THREADS", "1")
         .args(["--run-id", run_id, "--log-format", "json"])
         .arg("--train-data")
         .arg(table(folder))
@@ -78,6 +80,30 @@ fn the_same_rows_and_seed_give_the_same_model() {
     assert!(stages.contains(&"encoding") && stages.contains(&"parameters"), "{stages:?}");
     assert_eq!(stages.last(), Some(&"rounds"));
     assert!(first.metrics["r2"].as_f64().unwrap() > 0.85, "{}", first.metrics["r2"]);
+}
+
+/// What is chosen goes by counted work, and sums by the number of threads: how busy the machine is has no part in it.
+#[test]
+fn a_busy_machine_gives_the_same_model() {
+    let folder = TempDir::new().unwrap();
+    // Time enough that the clock ends nothing.
+    let more = ["--threads", "2", "--time-budget", "400"];
+    let alone = train(folder.path(), "alone", &more);
+    let is_done = AtomicBool::new(false);
+    let beside_others = std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let beside_others = std::panic::catch_unwind(|| train(folder.path(), "busy", &more));
+        is_done.store(true, Ordering::Relaxed);
+        beside_others.unwrap()
+    });
+    assert!(alone.model == beside_others.model);
+    assert_eq!(alone.stages(), beside_others.stages());
 }
 
 #[test]

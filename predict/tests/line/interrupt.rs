@@ -18,8 +18,10 @@ const MOST: usize = 4;
 const GIVEN: &[&str] = &["--rounds", "300", "--param", "subsample=0.7", "--param", "colsample_bynode=0.6"];
 /// The same for so long that it is stopped while it boosts, however fast the machine is.
 const LONG: &[&str] = &["--rounds", "1200", "--param", "subsample=0.7", "--param", "colsample_bynode=0.6"];
-/// How to learn is chosen first.
-const CHOSEN: &[&str] = &["--param", "max_depth=4"];
+/// How to learn is chosen first, in so much time that the clock ends nothing.
+const CHOSEN: &[&str] = &["--param", "max_depth=4", "--time-budget", "400"];
+/// The same, and parameters are searched for.
+const TUNED: &[&str] = &["--tune", "8", "--param", "max_depth=3", "--time-budget", "400"];
 
 fn with_data(place: Place, rows: usize) -> Place {
     place.write("train/part.parquet", parquet_bytes(&customers(rows, 1, 7)));
@@ -113,13 +115,14 @@ fn a_handful_on_s3() {
 #[ignore = "takes many minutes"]
 fn many() {
     let count = std::env::var("INTERRUPTIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(50);
-    let chosen = count / 5;
+    let of_a_search = count / 5;
     for (name, seed) in [("local folder", 11), ("S3", 12)] {
         let place = |bucket: &str| if name == "S3" { Place::bucket(bucket) } else { Place::local() };
         let mut figures = Figures::default();
-        interrupt(&with_data(place("given"), 12_000), seed, count - chosen, GIVEN, &mut figures);
+        interrupt(&with_data(place("given"), 6_000), seed, count - 2 * of_a_search, GIVEN, &mut figures);
         assert!(figures.taken_up > 0, "{figures}");
-        interrupt(&with_data(place("chosen"), 1_000), seed + 10, chosen, CHOSEN, &mut figures);
+        interrupt(&with_data(place("chosen"), 1_000), seed + 10, of_a_search, CHOSEN, &mut figures);
+        interrupt(&with_data(place("tuned"), 1_000), seed + 20, of_a_search, TUNED, &mut figures);
         println!("{name}: {figures}");
     }
 }
@@ -173,6 +176,45 @@ fn a_choice_is_made_once() {
     let trials = json(&place.files("models"), "engagement/v1/once/metrics.json")["trials"].clone();
     assert!(trials.as_array().is_some_and(|trials| !trials.is_empty()));
     assert!(text.contains(&trials.to_string()), "the trials of the first attempt, with their seconds");
+}
+
+/// A search that is stopped among the trials of the defaults, then killed among those of tuning, goes on after the last one
+/// that ended.
+#[test]
+fn a_trial_is_run_once() {
+    let place = with_data(Place::local(), 1_000);
+    let tuned = &[&["--tune", "12"][..], &TUNED[2..]].concat();
+    let trials = |run_id: &str| -> Vec<serde_json::Value> {
+        let metrics = json(&place.files("models"), &format!("engagement/v1/{run_id}/metrics.json"));
+        metrics["trials"].as_array().unwrap().clone()
+    };
+    train(&place, "undisturbed", tuned).run().succeeded();
+    let undisturbed = trials("undisturbed");
+    let first_of_tuning = undisturbed.iter().position(|trial| trial["stage"] == "tuning").unwrap();
+    let is_done = |trial: usize| {
+        let path = place.workshop.path(&format!("models/engagement/v1/stopped/_checkpoint/trial-{trial:05}"));
+        move || path.exists()
+    };
+    train(&place, "stopped", tuned).start().terminate_when(is_done(1)).failed(143, &["SIGTERM", "stopped"]);
+    let killed = train(&place, "stopped", tuned).start().kill_when(is_done(first_of_tuning + 3));
+    assert_eq!(killed.status.code(), None, "{killed:?}");
+    let done_before = |log: &str| -> usize {
+        let said = log.split(" trials were done before").next().unwrap();
+        said.rsplit(['"', ' ']).next().unwrap().parse().unwrap_or_else(|_| panic!("{log}"))
+    };
+    assert!(done_before(&killed.stderr) >= 2, "{}", killed.stderr);
+    let ended = train(&place, "stopped", tuned).run();
+    ended.succeeded();
+    assert!(done_before(&ended.stderr) >= first_of_tuning + 4, "{}", ended.stderr);
+    assert!(model(&place, "stopped") == model(&place, "undisturbed"));
+    let untimed = |trials: Vec<serde_json::Value>| -> Vec<serde_json::Value> {
+        let untimed = |mut trial: serde_json::Value| {
+            trial["seconds"] = serde_json::Value::Null;
+            trial
+        };
+        trials.into_iter().map(untimed).collect()
+    };
+    assert_eq!(untimed(trials("stopped")), untimed(undisturbed));
 }
 
 /// A stop does not wait for a round that takes longer than it may: the last one that ended is what the run goes on from.

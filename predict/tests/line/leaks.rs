@@ -63,6 +63,50 @@ fn a_feature_that_knows_the_target() {
     leaks(&in_dollars(&train), &in_dollars(&test), &["bill_in_dollars", "alone explains 100.0 %", "BILL_AMT1"]);
 }
 
+fn numbers(table: &DataFrame, column: &str) -> Vec<f64> {
+    let numbers = table.column(column).unwrap().cast(&polars::prelude::DataType::Float64).unwrap();
+    numbers.f64().unwrap().iter().map(Option::unwrap).collect()
+}
+
+/// The tables with a column `line` that numbers the rows of both together in the order of `key`.
+fn numbered(tables: [&DataFrame; 2], key: impl Fn(usize, f64) -> f64) -> [DataFrame; 2] {
+    let targets: Vec<f64> = tables.iter().flat_map(|table| numbers(table, "BILL_AMT1")).collect();
+    let keys: Vec<f64> = targets.iter().enumerate().map(|(row, target)| key(row, *target)).collect();
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by(|one, other| keys[*one].total_cmp(&keys[*other]));
+    let mut lines = vec![0_i64; order.len()];
+    order.into_iter().zip(0..).for_each(|(row, line)| lines[row] = line);
+    let (of_train, of_test) = lines.split_at(tables[0].height());
+    let column = |lines: &[i64]| Series::new("line".into(), lines.to_vec()).into_column();
+    [with(tables[0].clone(), column(of_train)), with(tables[1].clone(), column(of_test))]
+}
+
+#[test]
+fn a_row_number_that_the_target_follows() {
+    let (train, test) = (part("train"), part("test"));
+    // Customers were sorted by their bill once, and not quite since.
+    let jitter = |row: usize| (row as f64 * 0.618_033_988_75).fract() * 100_000.0;
+    let [leaking, leaking_test] = numbered([&train, &test], |row, bill| bill + jitter(row));
+    leaks(&leaking, &leaking_test, &["feature \\\"line\\\" looks like a row number", "BILL_AMT1", "exclude it"]);
+    let workshop = Workshop::new();
+    let [honest, honest_test] = numbered([&train, &test], |row, _| row as f64);
+    silent(&check(&workshop, &honest, &honest_test).arg("--strict").run());
+}
+
+#[test]
+fn a_derived_feature_that_uses_the_target() {
+    let workshop = Workshop::new();
+    let spec = std::fs::read_to_string(sample("features.toml")).unwrap();
+    for derived in ["BILL_AMT2 - BILL_AMT1", "COALESCE(NULLIF(\\\"BILL_AMT1\\\", 0), 1)"] {
+        let spec = spec.replace("[derived]\n", &format!("[derived]\nwhat_came = \"{derived}\"\n"));
+        workshop.write("features.toml", spec);
+        let call = programs().train().folder(workshop.folder.path()).args(["--train-data", &sample("train")]);
+        let call = call.args(["--features", "features.toml", "--models", "models", "--model-version", "v1"]);
+        call.run().failed(2, &["what_came", "target", "BILL_AMT1"]);
+        assert!(workshop.files("models").is_empty());
+    }
+}
+
 #[test]
 fn honest_tables_stay_silent() {
     let workshop = Workshop::new();

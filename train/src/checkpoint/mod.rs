@@ -2,7 +2,7 @@
 //! stopped task is gone.
 //!
 //! `plan.json` says what the run was asked and with which rows. `choice.json` is how it will learn, written when that was
-//! chosen, so that a choice is made once. `boosting-N` is the booster of member `N` of the model after some round. What is
+//! chosen, so that a choice is made once; until then `trial-N` is what the trial `N` of the search came to. `boosting-N` is the booster of member `N` of the model after some round. What is
 //! damaged, or belongs to something else, is ignored with a warning.
 //!
 //! Objects are handed over by the thread that trains and stored by a task, so that training never waits for the store. Each
@@ -67,6 +67,12 @@ impl Checkpoint {
         });
         tokio::spawn(store_what_comes(Arc::clone(&checkpoint)));
         Ok(checkpoint)
+    }
+
+    /// Whether an earlier attempt may have left objects.
+    #[must_use]
+    pub fn is_continued(&self) -> bool {
+        self.is_continued
     }
 
     /// What an earlier attempt chose. Called from a thread that may block.

@@ -9,7 +9,7 @@ use crate::settings::Settings;
 const CELLS_PER_SECOND: f64 = 75e6;
 
 /// Shares of the budget: trials of encodings, of finer bins and of parameters on a sample, the race on all rows, the choice of
-/// rounds.
+/// rounds. Tuning has no plan of its own: it has as many trials as were asked for, and what is left of the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Encoding,
@@ -17,6 +17,7 @@ pub(super) enum Stage {
     Parameters,
     Race,
     Rounds,
+    Tuning,
 }
 
 impl Stage {
@@ -28,6 +29,7 @@ impl Stage {
             Self::Parameters => "parameters",
             Self::Race => "race",
             Self::Rounds => "rounds",
+            Self::Tuning => "tuning",
         }
     }
 
@@ -39,6 +41,7 @@ impl Stage {
             Self::Parameters => 0.18,
             Self::Race => 0.13,
             Self::Rounds => 0.55,
+            Self::Tuning => 0.0,
         }
     }
 
@@ -50,7 +53,7 @@ impl Stage {
                 Self::Encoding.share() + Self::Bins.share() + Self::Parameters.share()
             }
             Self::Race => 1.0 - Self::Rounds.share(),
-            Self::Rounds => 1.0,
+            Self::Rounds | Self::Tuning => 1.0,
         }
     }
 }
@@ -80,6 +83,18 @@ impl Budget {
         self.started + self.clock.mul_f64(stage.end())
     }
 
+    /// What is spent of the time.
+    pub(super) fn spent(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Counts time that an earlier attempt of the run had spent by some moment, which this one did not need to spend again.
+    pub(super) fn spend(&mut self, by_then: Duration) {
+        if let Some(started) = Instant::now().checked_sub(by_then) {
+            self.started = self.started.min(started);
+        }
+    }
+
     /// Tells that the clock had a say in the choice.
     pub(super) fn warn_of_deadline(&self, stage: Stage) {
         let (seconds, stage) = (self.clock.as_secs(), stage.name());
@@ -87,6 +102,15 @@ impl Budget {
             stage,
             "choosing the model was cut short by the clock, since it may take {seconds} s: another run of the same rows may \
              choose otherwise. Raise --time-budget (TIME_BUDGET), or set --rounds (ROUNDS)"
+        );
+    }
+
+    /// The same for tuning, which had so many trials by then.
+    pub(super) fn warn_of_cut_tuning(&self, ran: usize, asked: usize) {
+        let seconds = self.clock.as_secs();
+        tracing::warn!(
+            "tuning was cut short by the clock after {ran} of {asked} trials, since choosing the model may take {seconds} s: \
+             another run of the same rows may choose otherwise. Raise --time-budget (TIME_BUDGET), or lower --tune (TUNE)"
         );
     }
 }
@@ -102,5 +126,17 @@ mod tests {
         let stages = [Stage::Encoding, Stage::Bins, Stage::Parameters, Stage::Race, Stage::Rounds];
         assert_eq!(stages.map(after), [19.0, 19.0, 19.0, 27.0, 60.0]);
         assert!((stages.map(|stage| budget.cells(stage)).iter().sum::<f64>() - 1e9).abs() < 1.0);
+    }
+
+    #[test]
+    fn time_that_an_earlier_attempt_spent_is_spent() {
+        let seconds = Duration::from_secs;
+        let mut budget = Budget { cells: 1e9, started: Instant::now(), clock: seconds(60) };
+        budget.spend(seconds(20));
+        assert!((seconds(20)..seconds(25)).contains(&budget.spent()));
+        budget.spend(seconds(5));
+        assert!(budget.spent() >= seconds(20), "not less than before");
+        budget.spend(seconds(61));
+        assert!(Instant::now() > budget.deadline(Stage::Tuning));
     }
 }

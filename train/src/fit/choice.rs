@@ -23,6 +23,24 @@ pub struct Choice {
     pub metric: Option<String>,
     /// Every trial, in the order they ran.
     pub trials: Vec<TrialReport>,
+    /// What tuning came to, where it was asked for.
+    #[serde(default)]
+    pub tuning: Option<Tuning>,
+}
+
+/// What the trials of `--tune` came to. The first of them is the choice that is made without.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// Trials that were asked for.
+    pub asked: usize,
+    /// Trials that ran, besides the first.
+    pub ran: usize,
+    /// Whether the clock ended them.
+    pub cut_by_clock: bool,
+    /// The metric, on the rows that judge, of what is chosen without tuning; null where it was never a number.
+    pub untuned: Option<f64>,
+    /// The same of what was chosen: never worse.
+    pub tuned: Option<f64>,
 }
 
 /// One booster of a model.
@@ -43,7 +61,7 @@ pub struct Member {
 /// A trial, for `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
-    /// What it was for: `encoding`, `bins`, `parameters`, `race` or `rounds`.
+    /// What it was for: `encoding`, `bins`, `parameters`, `race`, `rounds` or `tuning`.
     pub stage: Cow<'static, str>,
     /// Its encoding of categories.
     pub encoding: Cow<'static, str>,
@@ -70,7 +88,14 @@ impl Choice {
     #[must_use]
     pub fn unsearched(variant: Variant, params: Params, rounds: u32, seed: u32) -> Self {
         let member = Member { variant: variant.clone(), params, rounds, seed, weight: 1.0 };
-        Self { variant, members: vec![member], learning_curve: Vec::new(), metric: None, trials: Vec::new() }
+        Self {
+            variant,
+            members: vec![member],
+            learning_curve: Vec::new(),
+            metric: None,
+            trials: Vec::new(),
+            tuning: None,
+        }
     }
 
     /// Rounds of all members.

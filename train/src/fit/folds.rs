@@ -66,6 +66,31 @@ impl Sample {
         f64::from(self.folds) * cells_of_round(learning as usize, variant.width())
     }
 
+    /// The folds in which there are rows to learn from and rows to judge on, each with how many rows it learns from.
+    pub(super) fn folds(&self) -> Vec<(u8, usize)> {
+        let mut judging = [0_usize; PARTS as usize];
+        for &part in &self.part {
+            if let Some(rows) = judging.get_mut(usize::from(part)) {
+                *rows += 1;
+            }
+        }
+        let of = |(fold, rows): (u8, usize)| (rows > 0 && rows < self.len()).then_some((fold, self.len() - rows));
+        (0..self.folds).zip(judging).filter_map(of).collect()
+    }
+
+    /// Targets and weights of the rows that judge, fold by fold.
+    #[must_use]
+    pub(super) fn truth(&self, rows: &Rows) -> Truth {
+        let mut truth = Truth::default();
+        for (fold, _) in self.folds() {
+            for (&row, _) in self.rows.iter().zip(&self.part).filter(|(_, part)| **part == fold) {
+                truth.targets.push(rows.target[row] as f32);
+                truth.weights.push(rows.weights.as_ref().map_or(1.0, |weights| weights[row]));
+            }
+        }
+        truth
+    }
+
     /// The rows to learn from and the rows to judge on, of a fold.
     fn split(&self, fold: u8) -> (Vec<usize>, Vec<usize>) {
         let (mut learning, mut judging) = (Vec::new(), Vec::new());
@@ -87,70 +112,36 @@ pub(super) struct Fold {
     pub(super) learning: DMatrix,
     /// Rows to judge on.
     pub(super) judging: DMatrix,
-    /// Targets of those.
-    truth: Vec<f32>,
-    /// Weights of those, where rows have any.
-    weights: Option<Vec<f32>>,
 }
 
 impl Fold {
     /// How many rows judge.
     pub(super) fn judges(&self) -> usize {
-        self.truth.len()
+        self.judging.rows()
     }
 }
 
-/// A sample in one encoding, ready for trials.
-#[derive(Debug)]
-pub(super) struct FoldMatrices {
-    /// The folds in which there are rows to learn from and rows to judge on.
-    pub(super) folds: Vec<Fold>,
-    /// For every column of the matrix the sign of its monotone constraint.
-    pub(super) signs: Vec<i8>,
-    /// Columns of the matrix.
-    pub(super) width: usize,
-}
-
-impl FoldMatrices {
-    /// Encodes a sample; what is learnt from targets is learnt in each fold from the rows to learn from alone.
-    ///
-    /// # Errors
-    /// What XGBoost refuses.
-    pub(super) fn build(
-        context: &FitContext<'_>,
-        base: &Features,
-        rows: &Rows,
-        sample: &Sample,
-        variant: &Variant,
-        params: &Params,
-    ) -> Result<Self> {
-        let mut splits: Vec<_> = (0..sample.folds).map(|fold| sample.split(fold)).collect();
-        splits.retain(|(learning, judging)| !learning.is_empty() && !judging.is_empty());
-        let lanes = Lanes::new(context.threads, splits.len());
-        let context = &FitContext { threads: lanes.threads, ..*context };
-        let folds = lanes.each(&mut splits, |(learning, judging)| {
-            context.shutdown.check(context.run_id)?;
-            let encoded = encode_rows(base, rows, variant, u64::from(context.settings.seed), learning, judging);
-            fold_of(context, base, rows, params, &encoded, learning, judging)
-        })?;
-        Ok(Self { folds, signs: signs(context, base, variant), width: variant.width() })
-    }
-
-    /// Targets and weights of the rows that judge, fold by fold.
-    #[must_use]
-    pub(super) fn truth(&self) -> Truth {
-        let weights = |fold: &Fold| fold.weights.clone().unwrap_or_else(|| vec![1.0; fold.judges()]);
-        Truth {
-            targets: self.folds.iter().flat_map(|fold| fold.truth.clone()).collect(),
-            weights: self.folds.iter().flat_map(weights).collect(),
-        }
-    }
-
-    /// Cells that a round of every fold goes through, with what a round costs however few there are.
-    #[must_use]
-    pub(super) fn cells_per_round(&self) -> f64 {
-        self.folds.iter().map(|fold| cells_of_round(fold.learning.rows(), self.width)).sum()
-    }
+/// Encodes a sample and makes the matrices of its folds; what is learnt from targets is learnt in each fold from the rows to
+/// learn from alone.
+///
+/// # Errors
+/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+pub(super) fn matrices(
+    context: &FitContext<'_>,
+    base: &Features,
+    rows: &Rows,
+    sample: &Sample,
+    variant: &Variant,
+    params: &Params,
+) -> Result<Vec<Fold>> {
+    let mut splits: Vec<_> = sample.folds().into_iter().map(|(fold, _)| sample.split(fold)).collect();
+    let lanes = Lanes::new(context.threads, splits.len());
+    let context = &FitContext { threads: lanes.threads, ..*context };
+    lanes.each(&mut splits, |(learning, judging)| {
+        context.shutdown.check(context.run_id)?;
+        let encoded = encode_rows(base, rows, variant, u64::from(context.settings.seed), learning, judging);
+        fold_of(context, base, rows, params, &encoded, learning, judging)
+    })
 }
 
 /// Cells that a round goes through, with what a round costs however few there are.
@@ -167,7 +158,7 @@ pub(super) struct Truth {
 }
 
 /// For every column of a matrix the sign of its monotone constraint.
-fn signs(context: &FitContext<'_>, base: &Features, variant: &Variant) -> Vec<i8> {
+pub(super) fn signs(context: &FitContext<'_>, base: &Features, variant: &Variant) -> Vec<i8> {
     let of = |(feature, encoding): (&Feature, &Option<Encoding>)| {
         // A category that has a constraint is never encoded.
         let sign = sign(context.spec, feature);
@@ -220,9 +211,9 @@ fn fold_of(
     let judging_cells = encoded.iter().map(|column| column.judging.as_slice()).collect();
     let weights = picked(rows.weights.as_deref(), learning);
     let learning = matrix(learning_cells, &labels(learning), weights.as_deref(), None)?;
-    let (truth, weights) = (labels(judging), picked(rows.weights.as_deref(), judging));
-    let judging = matrix(judging_cells, &truth, weights.as_deref(), Some(&learning))?;
-    Ok(Fold { learning, judging, truth, weights })
+    let weights = picked(rows.weights.as_deref(), judging);
+    let judging = matrix(judging_cells, &labels(judging), weights.as_deref(), Some(&learning))?;
+    Ok(Fold { learning, judging })
 }
 
 fn pick(column: &[f32], places: &[usize]) -> Vec<f32> {
@@ -250,6 +241,30 @@ mod tests {
         assert_eq!(judges, (0..1_000).collect::<Vec<_>>());
         let (learning, judging) = sample.split(0);
         assert!(learning.iter().all(|row| !judging.contains(row)));
+        let sizes = sample.folds();
+        assert_eq!(sizes.iter().map(|(_, learning)| 1_000 - learning).sum::<usize>(), 1_000);
+        assert_eq!(sizes[0], (0, learning.len()));
+    }
+
+    #[test]
+    fn the_truth_is_that_of_the_judges_fold_by_fold() {
+        let mut rows = rows(300);
+        rows.target = (0..300).map(f64::from).collect();
+        rows.weights = Some((0..300).map(|row| row as f32 / 2.0).collect());
+        let sample = Sample::draw(&rows, 300, 7);
+        let truth = sample.truth(&rows);
+        let judges: Vec<usize> = sample.folds().iter().flat_map(|(fold, _)| sample.split(*fold).1).collect();
+        assert_eq!(truth.targets, judges.iter().map(|&row| row as f32).collect::<Vec<_>>());
+        assert_eq!(truth.weights, judges.iter().map(|&row| row as f32 / 2.0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_fold_without_judges_is_none() {
+        let mut sample = Sample::draw(&rows(40), 40, 42);
+        sample.part.fill(2);
+        assert!(sample.folds().is_empty(), "no row to learn from");
+        sample.part[0] = 4;
+        assert_eq!(sample.folds(), [(2, 1), (4, 39)]);
     }
 
     #[test]

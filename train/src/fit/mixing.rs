@@ -44,6 +44,17 @@ fn greedy(margins: &[&[f32]], link: Link, truth: &Truth, allowed: &[bool]) -> Ve
     picks.into_iter().map(|picks| f64::from(picks) / f64::from(all)).collect()
 }
 
+/// The weighted root of the mean of squared errors that the weighted mean of contestants makes.
+#[must_use]
+pub(super) fn root_mean_square(margins: &[&[f32]], shares: &[f64], link: Link, truth: &Truth) -> f64 {
+    let mut mean = vec![0.0_f32; truth.targets.len()];
+    for (margins, share) in margins.iter().zip(shares).filter(|(_, share)| **share > 0.0) {
+        mean.iter_mut().zip(*margins).for_each(|(mean, margin)| *mean += *share as f32 * margin);
+    }
+    let all: f64 = truth.weights.iter().map(|weight| f64::from(*weight)).sum();
+    (squared_error(mean.into_iter(), link, truth) / all).sqrt()
+}
+
 /// The weighted sum of squared errors.
 fn squared_error(margins: impl Iterator<Item = f32>, link: Link, truth: &Truth) -> f64 {
     let mut predicted: Vec<f32> = margins.collect();
@@ -70,6 +81,14 @@ mod tests {
         let useless: [f32; 4] = [9.0, 9.0, -9.0, 9.0];
         let weights = weights(&[&useless, &above, &below], Link::Identity, &truth, 3);
         assert_eq!(weights, [0.0, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn the_error_of_a_mean_is_that_of_its_predictions() {
+        let truth = Truth { targets: vec![1.0, 2.0, 9.0], weights: vec![1.0, 3.0, 0.0] };
+        let (above, below): ([f32; 3], [f32; 3]) = ([3.0, 4.0, 0.0], [0.0, 1.0, 0.0]);
+        let error = |shares: [f64; 2]| root_mean_square(&[&above, &below], &shares, Link::Identity, &truth);
+        assert_eq!([error([1.0, 0.0]), error([0.0, 1.0]), error([0.5, 0.5])], [2.0, 1.0, 0.5]);
     }
 
     #[test]

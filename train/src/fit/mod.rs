@@ -1,17 +1,25 @@
 //! Step 3: boosting. How to learn is chosen on rows taken from the training rows, then the model is fitted to all of them.
 
+mod arena;
 mod boost;
 mod budget;
 mod candidates;
 mod choice;
+mod finals;
 mod folds;
 pub mod histograms;
+mod journal;
 mod lanes;
 mod members;
 mod mixing;
 mod ranking;
 pub mod search;
+mod space;
 mod trial;
+mod trials;
+mod tuning;
+
+use std::time::Duration;
 
 use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
@@ -23,7 +31,7 @@ use common::xgboost::{
 use common::{Error, Result};
 use ndarray::{Array2, Axis};
 
-pub use self::choice::{Choice, Member, TrialReport};
+pub use self::choice::{Choice, Member, TrialReport, Tuning};
 pub use self::members::{fit, fit_with};
 pub use self::search::choose;
 pub use self::trial::End;
@@ -36,6 +44,8 @@ use crate::settings::Settings;
 const FALLBACK_ROUNDS: u32 = 100;
 /// Learning rate where it cannot be chosen.
 const DEFAULT_ETA: &str = "0.1";
+/// How long the last trials of a run that was stopped may take to be stored.
+const TO_STORE: Duration = Duration::from_millis(1_800);
 
 /// A fitted model.
 #[derive(Debug)]
@@ -129,12 +139,13 @@ pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
         tracing::info!("how to learn was chosen before");
         return Ok(choice);
     }
-    if context.settings.tune.is_some() {
-        tracing::warn!(
-            "--tune (TUNE) has no search of its own in this version: the search of the defaults runs instead"
-        );
-    }
-    let choice = choose(context, base, rows)?;
+    let choice = match choose(context, base, rows) {
+        Err(stopped @ Error::Stopped(_)) => {
+            context.checkpoint.store_within(TO_STORE);
+            return Err(stopped);
+        }
+        other => other?,
+    };
     // What was not searched for comes out the same whenever it is asked for.
     if choice.trials.is_empty() { Ok(choice) } else { context.checkpoint.settle(choice) }
 }

@@ -7,7 +7,7 @@ use common::xgboost::Params;
 
 use super::candidates::{FINAL_ETAS, TRIAL_ETA, Tried};
 use super::folds::Truth;
-use super::mixing::weights;
+use super::mixing::{root_mean_square, weights};
 use super::trial::Outcome;
 use crate::encodings::Variant;
 
@@ -34,7 +34,7 @@ impl Contestant {
 }
 
 /// Contestants that were judged by the same rows, the best first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ranking {
     pub(super) contestants: Vec<Contestant>,
     /// What the rows that judge should be predicted as.
@@ -50,23 +50,35 @@ impl Ranking {
         place == 0
     }
 
-    /// The best few contestants whose weighted mean predicts best, and their weights, the heaviest first: the best one alone
-    /// where there is no telling.
-    pub(super) fn mixture(self, most: usize) -> Vec<(Contestant, f64)> {
-        let Some(first) = self.contestants.first() else { return Vec::new() };
+    /// The best few contestants whose weighted mean predicts best: the best one alone where there is no telling.
+    pub(super) fn mixture(self, most: usize) -> Mixture {
+        let Some(first) = self.contestants.first() else { return Mixture::default() };
         let objective = first.params.objective().to_owned();
         let judges = self.truth.targets.len();
         let is_peer = |one: &Contestant| one.params.objective() == objective && one.outcome.margins.len() == judges;
         let is_mean = first.outcome.metric.as_deref() == Some("rmse");
         let link = Link::of_objective(&objective).filter(|_| is_mean && most > 1 && is_peer(first));
-        let Some(link) = link else { return self.contestants.into_iter().take(1).map(|one| (one, 1.0)).collect() };
+        let Some(link) = link else {
+            let value = first.outcome.value;
+            return Mixture { parts: self.contestants.into_iter().take(1).map(|one| (one, 1.0)).collect(), value };
+        };
         let peers: Vec<Contestant> = self.contestants.into_iter().filter(is_peer).collect();
         let margins: Vec<&[f32]> = peers.iter().map(|one| one.outcome.margins.as_slice()).collect();
         let weights = weights(&margins, link, &self.truth, most);
-        let mut mixture: Vec<(Contestant, f64)> = peers.into_iter().zip(weights).filter(|one| one.1 > 0.0).collect();
-        mixture.sort_by(|left, right| right.1.total_cmp(&left.1));
-        mixture
+        let value = root_mean_square(&margins, &weights, link, &self.truth);
+        let mut parts: Vec<(Contestant, f64)> = peers.into_iter().zip(weights).filter(|one| one.1 > 0.0).collect();
+        parts.sort_by(|left, right| right.1.total_cmp(&left.1));
+        Mixture { parts, value }
     }
+}
+
+/// A weighted mean of contestants.
+#[derive(Debug, Default)]
+pub(super) struct Mixture {
+    /// Contestants and their weights, the heaviest first.
+    pub(super) parts: Vec<(Contestant, f64)>,
+    /// The metric of the mean, for the rows that judge.
+    pub(super) value: f64,
 }
 
 /// Learning rate and rounds of a model whose choice of rounds ended while every round still helped: what the trial, which
@@ -130,7 +142,7 @@ mod tests {
         Contestant {
             variant: Variant { name: name.into(), encodings },
             params,
-            outcome: Outcome { value, ..Outcome::untried() },
+            outcome: Outcome { value, ..Outcome::new() },
         }
     }
 
@@ -183,15 +195,19 @@ mod tests {
             ],
             truth: Truth { targets: vec![1.0, 2.0], weights: vec![1.0; 2] },
         };
-        let mixed =
-            |most: usize| ranking().mixture(most).into_iter().map(|(one, weight)| (one.outcome.margins[0], weight));
+        let mixed = |most: usize| {
+            ranking().mixture(most).parts.into_iter().map(|(one, weight)| (one.outcome.margins[0], weight))
+        };
         assert_eq!(mixed(1).collect::<Vec<_>>(), [(2.0, 1.0)]);
         let two: Vec<(f32, f64)> = mixed(2).collect();
         assert_eq!([two[0].0, two[1].0], [0.5, 2.0]);
         assert!(two[0].1 > 0.6 && two[1].1 > 0.25);
         let mut unjudged = ranking();
         unjudged.contestants[0].outcome.metric = Some("mae".to_owned());
-        assert_eq!(unjudged.mixture(3).len(), 1);
+        unjudged.contestants[0].outcome.value = 7.0;
+        let alone = unjudged.mixture(3);
+        assert_eq!((alone.parts.len(), alone.value), (1, 7.0));
+        assert!(ranking().mixture(2).value < ranking().mixture(1).value);
     }
 
     #[test]
@@ -200,7 +216,7 @@ mod tests {
             rounds: rounds as u32,
             curve: vec![1.0; rounds],
             end: End::Deadline,
-            ..Outcome::untried()
+            ..Outcome::new()
         };
         assert!(cut(200).was_still_learning());
         let tried = |rounds| Tried { rounds, eta: TRIAL_ETA };

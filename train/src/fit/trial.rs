@@ -8,28 +8,47 @@ use common::xgboost::{Booster, Evaluation, Params, PredictionKind};
 use common::{Error, Result};
 
 use super::FitContext;
-use super::folds::{Fold, FoldMatrices};
+use super::folds::Fold;
 use super::lanes::Lanes;
 
 /// A trial is given up where its rival was this much better,
 const OUT_OF_REACH: f64 = 1.03;
 /// in so many times fewer rounds: shallow trees start slowly.
-const HEAD_START: u32 = 3;
+const HEAD_START: f64 = 3.0;
 
 /// Rounds that each of several folds is boosted before all are looked at.
 const STRIDE: u32 = 10;
 
-/// When a trial ends.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits<'a> {
+/// When a trial ends, besides by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub(super) struct Limits {
     /// The most rounds.
     pub(super) rounds: u32,
-    /// Rounds without an improvement.
-    pub(super) patience: u32,
+    /// Rounds without an improvement. None: all rounds are done, and the last one counts, whatever came before.
+    pub(super) patience: Option<u32>,
     /// The best trial so far on the same rows: one that stays far behind it is given up.
-    pub(super) rival: Option<&'a Outcome>,
-    /// When time is up, whatever was planned.
-    pub(super) deadline: Instant,
+    pub(super) rival: Option<Rival>,
+}
+
+/// A trial that another one has to come close to.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub(super) struct Rival {
+    /// What it came to.
+    value: f64,
+    /// After so many rounds a trial should be close to it.
+    rounds: u32,
+}
+
+impl Rival {
+    /// One that learns as quickly.
+    pub(super) fn of(outcome: &Outcome) -> Self {
+        Self::with_pace(outcome, 1.0)
+    }
+
+    /// One that takes a round where the trial takes `pace` rounds.
+    pub(super) fn with_pace(outcome: &Outcome, pace: f64) -> Self {
+        Self { value: outcome.value, rounds: (HEAD_START * f64::from(outcome.rounds) * pace) as u32 }
+    }
 }
 
 /// Why a trial ended.
@@ -64,14 +83,9 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (curve, margins) = (Vec::new(), Vec::new());
         Self { rounds: 1, value: f64::INFINITY, curve, metric: None, end: End::Rounds, margins }
-    }
-
-    /// Of a contestant that has no rival.
-    pub(super) fn untried() -> Self {
-        Self::new()
     }
 
     /// Whether time or the plan ended the trial while its last rounds still helped.
@@ -80,12 +94,7 @@ impl Outcome {
     }
 
     /// Takes in what the folds came to in some rounds, and tells whether the trial is over.
-    fn take_rounds(
-        &mut self,
-        of_folds: &[Vec<Option<Evaluation>>],
-        runs: &[Run<'_>],
-        limits: &Limits<'_>,
-    ) -> Option<End> {
+    fn take_rounds(&mut self, of_folds: &[Vec<Option<Evaluation>>], runs: &[Run<'_>], limits: &Limits) -> Option<End> {
         let rounds = of_folds.iter().map(Vec::len).min().unwrap_or(0);
         (0..rounds).find_map(|round| {
             let mut average = Average::default();
@@ -101,20 +110,20 @@ impl Outcome {
     }
 
     /// Takes in the metric after a round, and tells whether the trial is over.
-    fn take(&mut self, value: f64, limits: &Limits<'_>) -> Option<End> {
+    fn take(&mut self, value: f64, limits: &Limits) -> Option<End> {
         self.curve.push(value);
         let done = self.curve.len() as u32;
-        if value < self.value {
+        if value < self.value || limits.patience.is_none() {
             (self.rounds, self.value) = (done, value);
         }
-        if done - self.rounds.min(done) >= limits.patience {
+        if limits.patience.is_some_and(|patience| done - self.rounds.min(done) >= patience) {
             return Some(End::Converged);
         }
         limits.rival.filter(|rival| self.is_behind(rival)).map(|_| End::Behind)
     }
 
-    fn is_behind(&self, rival: &Self) -> bool {
-        self.curve.len() as u32 >= HEAD_START * rival.rounds && self.value > OUT_OF_REACH * rival.value
+    fn is_behind(&self, rival: &Rival) -> bool {
+        self.curve.len() as u32 >= rival.rounds && self.value > OUT_OF_REACH * rival.value
     }
 }
 
@@ -137,22 +146,23 @@ impl Run<'_> {
     }
 }
 
-/// Runs a trial.
+/// Runs a trial, until `deadline` at the longest.
 ///
 /// # Errors
 /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
 pub(super) fn run(
     context: &FitContext<'_>,
-    matrices: &mut FoldMatrices,
+    folds: &mut [Fold],
     params: &Params,
-    limits: &Limits<'_>,
+    limits: &Limits,
+    deadline: Instant,
     progress: &Progress,
 ) -> Result<Outcome> {
-    let lanes = Lanes::new(context.threads, matrices.folds.len());
-    let stride = if matrices.folds.len() > 1 { STRIDE } else { 1 };
+    let lanes = Lanes::new(context.threads, folds.len());
+    let stride = if folds.len() > 1 { STRIDE } else { 1 };
     let seed = context.settings.seed;
-    let mut runs = Vec::with_capacity(matrices.folds.len());
-    for fold in &mut matrices.folds {
+    let mut runs = Vec::with_capacity(folds.len());
+    for fold in folds {
         let booster = Booster::new(&params.for_booster(lanes.threads, seed), &[&fold.learning, &fold.judging])?;
         runs.push(Run { booster, fold });
     }
@@ -168,7 +178,7 @@ pub(super) fn run(
         if let Some(end) = outcome.take_rounds(&evaluations, &runs, limits) {
             break end;
         }
-        if Instant::now() > limits.deadline {
+        if Instant::now() > deadline {
             break End::Deadline;
         }
         from = rounds.end;
@@ -207,12 +217,10 @@ impl Average {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn limits(rival: Option<&Outcome>) -> Limits<'_> {
-        Limits { rounds: 5_000, patience: 50, rival, deadline: Instant::now() + Duration::from_secs(3_600) }
+    fn limits(rival: Option<&Outcome>) -> Limits {
+        Limits { rounds: 5_000, patience: Some(50), rival: rival.map(Rival::of) }
     }
 
     #[test]
@@ -242,6 +250,25 @@ mod tests {
         let mut far = Outcome::new();
         let ends = [3.0, 2.0, 1.04].map(|value| far.take(value, &limits(Some(&rival))));
         assert_eq!(ends, [None, None, Some(End::Behind)]);
+    }
+
+    #[test]
+    fn a_trial_that_learns_more_slowly_has_more_rounds_to_come_close() {
+        let rival = Outcome { rounds: 2, value: 1.0, curve: vec![1.0; 2], ..Outcome::new() };
+        let limits = Limits { rival: Some(Rival::with_pace(&rival, 2.0)), ..limits(None) };
+        let mut slow = Outcome::new();
+        assert_eq!((0..11).find_map(|_| slow.take(2.0, &limits)), None);
+        assert_eq!(slow.take(2.0, &limits), Some(End::Behind));
+    }
+
+    #[test]
+    fn of_given_rounds_the_last_one_counts() {
+        let limits = Limits { patience: None, ..limits(None) };
+        let mut outcome = Outcome::new();
+        for value in [3.0, 1.0, 2.0] {
+            assert_eq!(outcome.take(value, &limits), None);
+        }
+        assert_eq!((outcome.rounds, outcome.value), (3, 2.0));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub fn metrics(subject: &Subject<'_>) -> Result<Vec<u8>> {
         "learning_curve": { "metric": fitted.choice.metric, "values": fitted.choice.learning_curve },
         "members": fitted.choice.members,
         "trials": fitted.choice.trials,
+        "tuning": fitted.choice.tuning,
         "importance": findings.importance,
         "drift": findings.drift,
         "settings": plan.settings,

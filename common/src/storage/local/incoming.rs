@@ -15,6 +15,8 @@ pub(super) const FOLDER: &str = ".incoming";
 const LOCK: &str = "lock";
 /// Somebody else may remove the empty folder, or an abandoned file, between two of our steps; then both are tried again.
 const ATTEMPTS: usize = 10_000;
+/// A folder that is there, and stays as it is, may be said to be missing so often before that is no race.
+const REFUSALS: usize = 10;
 
 /// The folder, which exists only while something lies in it.
 #[derive(Debug)]
@@ -146,13 +148,21 @@ fn remove_folder_of(path: &Path) {
 
 /// Creates `folder` and what is missing above it, each entry durable.
 pub(super) fn create_folders(folder: &Path) -> io::Result<()> {
+    let mut refusals = 0;
     for _ in 0..ATTEMPTS {
+        let above = folder.parent().and_then(unchanging);
         match fs::create_dir(folder) {
             Ok(()) => return folder.parent().map_or(Ok(()), sync_folder),
-            Err(error) if error.kind() == ErrorKind::NotFound => match folder.parent() {
-                Some(parent) => create_folders(parent)?,
-                None => return Err(error),
-            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let Some(parent) = folder.parent() else { return Err(error) };
+                // Not missing, but of a file system that makes no folders, such as /proc.
+                refusals = if above.is_some() && above == unchanging(parent) { refusals + 1 } else { 0 };
+                if refusals == REFUSALS {
+                    let text = format!("no folder can be made in {}", parent.display());
+                    return Err(io::Error::new(ErrorKind::PermissionDenied, text));
+                }
+                create_folders(parent)?;
+            }
             // One look tells a folder from a file: between two of them others may remove the folder and make it again.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::metadata(folder) {
                 Ok(found) if found.is_dir() => return Ok(()),
@@ -164,6 +174,12 @@ pub(super) fn create_folders(folder: &Path) -> io::Result<()> {
         }
     }
     Err(contended(folder))
+}
+
+/// What stays the same of a folder as long as nobody removes it or changes what lies in it.
+fn unchanging(folder: &Path) -> Option<(u64, u64, i64, i64)> {
+    let found = fs::metadata(folder).ok().filter(fs::Metadata::is_dir)?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
 /// Makes the names in `folder` durable. A folder that is gone by now needs none.
@@ -230,6 +246,15 @@ mod tests {
         fs::write(root.path().join(FOLDER).join(LOCK), b"").unwrap();
         drop(incoming.lock().unwrap());
         assert!(!root.path().join(FOLDER).exists());
+    }
+
+    #[test]
+    fn a_file_system_that_makes_no_folders_refuses_at_once() {
+        for folder in ["/proc/models", "/proc/models/deep/down"] {
+            let error = create_folders(Path::new(folder)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            assert!(error.to_string().contains("no folder can be made in /proc"), "{error}");
+        }
     }
 
     #[test]

@@ -8,11 +8,12 @@ use super::super::charts::learning_curve;
 use super::super::figures::{count, counted, figure, figure_or_dash, visible};
 use super::super::html::Html;
 use super::{note, rest, titled};
+use crate::fit::Tuning;
 
 /// Trials that are shown.
-const MOST_TRIALS: usize = 100;
+const MOST_TRIALS: usize = 1_000;
 /// How much of a trial's parameters is shown.
-const MOST_OF_PARAMETERS: usize = 160;
+const MOST_OF_PARAMETERS: usize = 240;
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
     let fitted = subject.fitted;
@@ -36,6 +37,9 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
             }
             None => note(html, &without_curve(subject)),
         }
+        if let Some(tuning) = &fitted.choice.tuning {
+            note(html, &what_tuning_came_to(tuning, metric));
+        }
         trials(html, subject);
     });
     Ok(())
@@ -44,6 +48,21 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
 /// What a number of rounds is shared by, if it is.
 fn of_members(members: usize) -> String {
     if members > 1 { format!(", shared by {members} boosters whose mean it is") } else { String::new() }
+}
+
+fn what_tuning_came_to(tuning: &Tuning, metric: &str) -> String {
+    let ran = match (tuning.ran, tuning.cut_by_clock) {
+        (ran, true) => format!("{ran} of {} more trials ran, then the clock ended it (--time-budget)", tuning.asked),
+        (ran, false) => format!("{ran} more trials"),
+    };
+    let (untuned, tuned) = (figure_or_dash(tuning.untuned), figure_or_dash(tuning.tuned));
+    let came_to = match (tuning.untuned, tuning.tuned) {
+        (Some(before), Some(after)) if after < before => {
+            format!("brought {metric} from {untuned} to {tuned} on the rows that judge")
+        }
+        _ => format!("found nothing better than what is chosen without it ({metric} {untuned} on the rows that judge)"),
+    };
+    format!("Tuning (--tune): {ran}; it {came_to}.")
 }
 
 fn without_curve(subject: &Subject<'_>) -> String {

@@ -1,0 +1,66 @@
+//! Where contestants compete: a sample in one encoding, whose matrices are made when a trial runs on them for the first time.
+
+use common::Result;
+use common::xgboost::Params;
+
+use super::FitContext;
+use super::folds::{Fold, Sample, cells_of_round, matrices, signs};
+use crate::encodings::Variant;
+use crate::features::Features;
+use crate::read::Rows;
+
+/// A sample in one encoding, with the bins that some parameters ask for.
+#[derive(Debug)]
+pub(super) struct Arena<'a> {
+    pub(super) sample: &'a Sample,
+    pub(super) variant: Variant,
+    /// For every column of the matrix the sign of its monotone constraint.
+    pub(super) signs: Vec<i8>,
+    bins: Params,
+    folds: Option<Vec<Fold>>,
+}
+
+impl<'a> Arena<'a> {
+    pub(super) fn new(
+        context: &FitContext<'_>,
+        base: &Features,
+        sample: &'a Sample,
+        variant: Variant,
+        bins: &Params,
+    ) -> Self {
+        let signs = signs(context, base, &variant);
+        Self { sample, variant, signs, bins: bins.clone(), folds: None }
+    }
+
+    /// The matrices of the folds that have rows to learn from and rows to judge on.
+    ///
+    /// # Errors
+    /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+    pub(super) fn folds(&mut self, context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<&mut [Fold]> {
+        let folds = match self.folds.take() {
+            Some(folds) => folds,
+            None => matrices(context, base, rows, self.sample, &self.variant, &self.bins)?,
+        };
+        Ok(self.folds.insert(folds))
+    }
+
+    /// Drops the matrices where another booster must not train on them: with `approx` they keep the bins of the first.
+    pub(super) fn clear_after(&mut self, params: &Params) {
+        if !params.wants_quantile_matrix() {
+            self.folds = None;
+        }
+    }
+
+    /// Cells that a round of every fold goes through, with what a round costs however few there are.
+    #[must_use]
+    pub(super) fn cells_per_round(&self) -> f64 {
+        let width = self.variant.width();
+        self.sample.folds().into_iter().map(|(_, learning)| cells_of_round(learning, width)).sum()
+    }
+
+    /// Rounds of every fold that so many cells pay for.
+    #[must_use]
+    pub(super) fn affordable(&self, cells: f64) -> u32 {
+        (cells / self.cells_per_round().max(1.0)) as u32
+    }
+}

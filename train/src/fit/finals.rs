@@ -1,0 +1,175 @@
+//! The last part of a search: the rounds of those whose mean predicts best, and the boosters that the model is the mean of.
+
+use common::Result;
+use common::xgboost::Params;
+
+use super::FALLBACK_ROUNDS;
+use super::budget::Stage;
+use super::candidates::{Tried, eta_of};
+use super::choice::{Choice, Member, TrialReport};
+use super::folds::{Sample, cells_of_round};
+use super::ranking::{Contestant, Mixture, Ranking, is_sampled, named, pace, unfinished};
+use super::trial::{End, Limits};
+use super::trials::Trials;
+use super::tuning::{Tuning, tuned};
+use crate::encodings::Variant;
+
+/// The most rounds that early stopping may choose; a model's members have about 1.2 times as many.
+pub(super) const MOST_ROUNDS: u32 = 5_000;
+/// Rounds without an improvement that end the choice of rounds at a learning rate of 0.1.
+const PATIENCE: f64 = 50.0;
+/// The choice of rounds is a failure where it ends so much above the trial that won: trials are many, and the best of many
+/// was also lucky.
+const MUCH_WORSE: f64 = 1.03;
+/// A trial that was still getting better would have taken about so many times its rounds.
+const UNFINISHED: u32 = 3;
+/// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
+const MORE_ROUNDS: u32 = 10;
+/// Contestants that a model is the mean of, at most,
+const MOST_FINALISTS: usize = 4;
+/// and boosters, each contestant with one seed or more.
+const MOST_MEMBERS: usize = 8;
+/// What all of them may cost to fit, as a part of what choosing their rounds may cost.
+const MEMBERS_SHARE: f64 = 0.5;
+/// Learning rates that are slow enough for the mean of several contestants, and for that of several seeds.
+const SLOW_ETA: f64 = 0.05;
+const QUICK_ETA: f64 = 0.1;
+/// Keeps the random numbers of one member apart from those of the next: XGBoost counts a seed up from round to round.
+const SEED_STEP: u32 = 10_000_019;
+
+/// Rounds without an improvement that end a trial at a learning rate: the slower it learns, the longer it waits.
+pub(super) fn patience(eta: f64) -> u32 {
+    (PATIENCE * (0.1 / eta).max(1.0)) as u32
+}
+
+/// Rounds of a model that is fitted to all rows, where so many were best for some of them.
+pub(super) fn on_all_rows(rounds: u32) -> u32 {
+    rounds + rounds / MORE_ROUNDS
+}
+
+/// The contestants of the last part.
+pub(super) struct Finals<'t, 'a> {
+    pub(super) trials: &'t mut Trials<'a>,
+    /// Whether parameters are searched for.
+    pub(super) is_open: bool,
+    /// All rows.
+    pub(super) all: &'t Sample,
+}
+
+impl Finals<'_, '_> {
+    /// The model's boosters. `ranking` is that of the trials before.
+    ///
+    /// # Errors
+    /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
+    pub(super) fn choose(mut self, ranking: Ranking, user: &Params) -> Result<Option<Choice>> {
+        let most = self.affordable_finalists(&ranking);
+        let judged = self.judge(ranking, most)?;
+        let (mixture, tuning) = if self.trials.context.settings.trials() > 0 {
+            let most_rounds = if self.is_open { MOST_ROUNDS / most as u32 } else { MOST_ROUNDS };
+            tuned(self.trials, self.all, judged, most, most_rounds, user)?
+        } else {
+            (judged.mixture(most), None)
+        };
+        Ok(self.chosen(mixture, tuning))
+    }
+
+    /// Those whose mean predicts best, each with the rounds that it is to be fitted with, chosen on all rows at the learning
+    /// rate of the final model.
+    fn judge(&mut self, ranking: Ranking, most: usize) -> Result<Ranking> {
+        let mixture = ranking.mixture(most).parts;
+        let cells = self.trials.budget.cells(Stage::Rounds) / mixture.len() as f64;
+        let mut judged = Ranking { truth: self.all.truth(self.trials.rows), ..Ranking::default() };
+        for (contestant, _) in mixture {
+            judged.insert(self.choose_rounds(contestant, cells)?);
+        }
+        Ok(judged)
+    }
+
+    /// How many contestants can have their rounds chosen slowly.
+    fn affordable_finalists(&self, ranking: &Ranking) -> usize {
+        let Some(first) = ranking.contestants.first().filter(|_| self.is_open) else { return 1 };
+        let rounds = self.tried(&first.params).rounds_at(SLOW_ETA);
+        let cells = rounds * self.all.cells_per_round(&first.variant);
+        ((self.trials.budget.cells(Stage::Rounds) / cells) as usize).clamp(1, MOST_FINALISTS)
+    }
+
+    /// A contestant on all rows, at the learning rate of the final model.
+    fn choose_rounds(&mut self, contestant: Contestant, cells: f64) -> Result<Contestant> {
+        let Contestant { variant, mut params, outcome } = contestant;
+        let mut arena = self.trials.arena(self.all, variant.clone(), &params);
+        let affordable = f64::from(arena.affordable(cells)) * pace(&params);
+        let affordable = (affordable as u32).clamp(100, MOST_ROUNDS);
+        let tried = self.tried(&params);
+        let for_each_member = MOST_ROUNDS / self.affordable_members(tried.rounds_at(QUICK_ETA), &variant) as u32;
+        let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
+        if self.is_open {
+            params.set("eta", &tried.final_eta(affordable.min(for_each_member)).to_string())?;
+        }
+        let eta = eta_of(&params);
+        let most = if self.is_open { affordable } else { MOST_ROUNDS };
+        let limits = Limits { rounds: most, patience: Some(patience(eta)), rival: None };
+        let mut chosen = self.trials.run(Stage::Rounds, &mut arena, &params, &limits)?;
+        chosen.rounds = if chosen.was_still_learning() && self.is_open {
+            let (eta, rounds) = unfinished(tried, eta, &chosen);
+            params.set("eta", &eta.to_string())?;
+            rounds
+        } else if chosen.was_still_learning() {
+            (2 * chosen.rounds).clamp(FALLBACK_ROUNDS, MOST_ROUNDS)
+        } else if chosen.value > MUCH_WORSE * outcome.value {
+            // Judged by the same rows the trial got further, at its own learning rate.
+            params.set("eta", &trial_eta)?;
+            outcome.rounds
+        } else {
+            on_all_rows(chosen.rounds)
+        };
+        Ok(Contestant { variant, params, outcome: chosen })
+    }
+
+    /// The boosters to fit: every finalist with as many seeds as its weight and the budget allow.
+    fn chosen(self, mixture: Mixture, tuning: Option<Tuning>) -> Option<Choice> {
+        let finalists = mixture.parts;
+        let (first, _) = finalists.first()?;
+        let variant = finalists.iter().fold(first.variant.clone(), |all, (one, _)| all.union(&one.variant));
+        let rounds = finalists.iter().map(|(one, weight)| weight * f64::from(one.outcome.rounds)).sum();
+        let members = self.affordable_members(rounds, &variant) as f64;
+        let (learning_curve, metric) = (first.outcome.curve.clone(), first.outcome.metric.clone());
+        let trials = self.trials.reports.clone();
+        let mut chosen = Choice { variant, members: Vec::new(), learning_curve, metric, trials, tuning };
+        for (one, weight) in finalists {
+            let seeds = if is_sampled(&one.params) { ((weight * members).round() as u32).max(1) } else { 1 };
+            for _ in 0..seeds {
+                let step = SEED_STEP.wrapping_mul(chosen.members.len() as u32);
+                chosen.members.push(Member {
+                    variant: one.variant.clone(),
+                    params: one.params.clone(),
+                    rounds: one.outcome.rounds,
+                    seed: self.trials.context.settings.seed.wrapping_add(step),
+                    weight: weight / f64::from(seeds),
+                });
+            }
+        }
+        Some(chosen)
+    }
+
+    /// How many boosters of so many rounds can be fitted, and may have their trees in one model.
+    fn affordable_members(&self, rounds: f64, variant: &Variant) -> usize {
+        if !self.is_open {
+            return 1;
+        }
+        let cells = rounds * cells_of_round(self.trials.rows.len(), variant.width());
+        let by_cells = MEMBERS_SHARE * self.trials.budget.cells(Stage::Rounds) / cells.max(1.0);
+        let by_rounds = 1.2 * f64::from(MOST_ROUNDS) / rounds.max(1.0);
+        (by_cells.min(by_rounds) as usize).clamp(1, MOST_MEMBERS)
+    }
+
+    /// Rounds that trials with these parameters took, or would have taken: the most of those on the sample and on all rows.
+    fn tried(&self, params: &Params) -> Tried {
+        let named = named(params);
+        let rounds = |trial: &TrialReport| match trial.end {
+            End::Converged => trial.rounds,
+            _ => UNFINISHED * trial.rounds,
+        };
+        let most = self.trials.reports.iter().filter(|trial| trial.params == named).map(rounds).max();
+        Tried { rounds: most.unwrap_or(1).max(1), eta: eta_of(params) }
+    }
+}

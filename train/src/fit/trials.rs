@@ -1,0 +1,121 @@
+//! Runs trials one after the other, keeps their reports, and takes over what an earlier attempt of the run did already.
+
+use std::time::Instant;
+
+use common::Result;
+use common::telemetry::{Progress, Unit};
+use common::xgboost::{Params, params::monotone_constraints};
+
+use super::FitContext;
+use super::arena::Arena;
+use super::budget::{Budget, Stage};
+use super::choice::TrialReport;
+use super::folds::Sample;
+use super::journal::{Entry, Journal};
+use super::ranking::named;
+use super::trial::{End, Limits, Outcome, run};
+use crate::encodings::Variant;
+use crate::features::Features;
+use crate::read::Rows;
+
+/// The trials of a search.
+pub(super) struct Trials<'a> {
+    pub(super) context: &'a FitContext<'a>,
+    pub(super) base: &'a Features,
+    pub(super) rows: &'a Rows,
+    pub(super) budget: Budget,
+    /// One for each trial, in the order they ran.
+    pub(super) reports: Vec<TrialReport>,
+    journal: Journal<'a>,
+    progress: Progress,
+}
+
+impl<'a> Trials<'a> {
+    pub(super) fn new(context: &'a FitContext<'a>, base: &'a Features, rows: &'a Rows) -> Self {
+        Self {
+            context,
+            base,
+            rows,
+            budget: Budget::new(context.settings, context.threads),
+            reports: Vec::new(),
+            journal: Journal::new(context.checkpoint),
+            progress: context.telemetry.progress("choosing", Unit::Items("rounds"), None),
+        }
+    }
+
+    /// A sample in an encoding, with the bins of some parameters.
+    pub(super) fn arena<'s>(&self, sample: &'s Sample, variant: Variant, bins: &Params) -> Arena<'s> {
+        Arena::new(self.context, self.base, sample, variant, bins)
+    }
+
+    /// Runs a trial, unless an earlier attempt wrote down what it came to.
+    ///
+    /// # Errors
+    /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
+    pub(super) fn run(
+        &mut self,
+        stage: Stage,
+        arena: &mut Arena<'_>,
+        params: &Params,
+        limits: &Limits,
+    ) -> Result<Outcome> {
+        self.context.shutdown.check(self.context.run_id)?;
+        let (sample, variant) = (arena.sample, &arena.variant);
+        let mut constrained = params.clone();
+        if arena.signs.iter().any(|sign| *sign != 0) {
+            constrained.set("monotone_constraints", &monotone_constraints(&arena.signs))?;
+        }
+        let place = self.reports.len();
+        let asked = (place, stage.name(), variant, sample.len(), sample.folds().len(), &constrained, limits);
+        let belongs_to = self.context.checkpoint.binding(&asked)?;
+        let entry = match self.journal.earlier(place, &belongs_to)? {
+            Some(entry) => {
+                self.budget.spend(entry.clock);
+                entry
+            }
+            None => {
+                let entry = self.try_out(stage, arena, &constrained, limits)?;
+                self.journal.write(place, &belongs_to, &entry)?;
+                entry
+            }
+        };
+        arena.clear_after(params);
+        self.report(stage, arena, params, &entry);
+        Ok(entry.outcome)
+    }
+
+    fn try_out(&self, stage: Stage, arena: &mut Arena<'_>, params: &Params, limits: &Limits) -> Result<Entry> {
+        let started = Instant::now();
+        let deadline = self.budget.deadline(stage);
+        let folds = arena.folds(self.context, self.base, self.rows)?;
+        let outcome = run(self.context, folds, params, limits, deadline, &self.progress)?;
+        Ok(Entry { outcome, seconds: started.elapsed().as_secs_f64(), clock: self.budget.spent() })
+    }
+
+    fn report(&mut self, stage: Stage, arena: &Arena<'_>, params: &Params, entry: &Entry) {
+        let outcome = &entry.outcome;
+        if outcome.end == End::Deadline {
+            self.budget.warn_of_deadline(stage);
+        }
+        let report = TrialReport {
+            stage: stage.name().into(),
+            encoding: arena.variant.name.clone(),
+            params: named(params),
+            rows: arena.sample.len(),
+            folds: arena.sample.folds().len(),
+            rounds: outcome.rounds,
+            value: outcome.value.is_finite().then_some(outcome.value),
+            metric: outcome.metric.clone(),
+            end: outcome.end,
+            seconds: entry.seconds,
+        };
+        let (encoding, value, rounds) = (&report.encoding, report.value, report.rounds);
+        tracing::info!(stage = stage.name(), %encoding, value, rounds, "trial");
+        self.reports.push(report);
+    }
+
+    /// Ends what is shown of the search.
+    pub(super) fn finish(&self) {
+        self.progress.finish();
+    }
+}

@@ -1,0 +1,259 @@
+//! `--tune N`: N more trials of parameters, judged by the same rows as the choice that is made without, which they compete
+//! with: what tuning ends with is never worse there.
+//!
+//! Every other trial lies near the best one so far, the others are spread over the whole space.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use common::Result;
+use common::xgboost::Params;
+
+pub(super) use super::choice::Tuning;
+
+use super::arena::Arena;
+use super::budget::Stage;
+use super::candidates::{FINAL_ETAS, eta_of};
+use super::choice::{Choice, Member, TrialReport};
+use super::finals::{on_all_rows, patience};
+use super::folds::Sample;
+use super::ranking::{Contestant, Mixture, Ranking, named};
+use super::space::Space;
+use super::trial::{End, Limits, Rival};
+use super::trials::Trials;
+use super::{FitContext, given_parameters};
+use crate::encodings::Variant;
+use crate::features::Features;
+use crate::read::Rows;
+
+/// So many trials are spread before some are tried near the best one.
+const SPREAD_FIRST: usize = 4;
+/// The best trials so far, of which the model may be the mean.
+const MOST_KEPT: usize = 16;
+/// A trial takes at most so many times the rounds of the best one so far, both at the same learning rate,
+const MOST_PACE: f64 = 4.0;
+/// and at least so many.
+const FEWEST_ROUNDS: u32 = 100;
+/// A trial is given up where it is far behind after this part of what [`Rival`] allows otherwise.
+const RIVAL_PACE: f64 = 0.5;
+/// Draws until there is a point that was not tried: in a small space all of them may have been.
+const MOST_DRAWS: u64 = 50;
+
+/// Which rounds a trial counts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// The best ones, of at most so many.
+    Best(u32),
+    /// Exactly so many, given by the user.
+    Given(u32),
+}
+
+/// Contestants of tuning, the best first, and how far it came.
+#[derive(Debug, Default)]
+struct Tuned {
+    contestants: Vec<Contestant>,
+    ran: usize,
+    cut_by_clock: bool,
+}
+
+/// Tunes what `judged` came to without: the better one of the two mixtures.
+///
+/// # Errors
+/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
+pub(super) fn tuned(
+    trials: &mut Trials<'_>,
+    all: &Sample,
+    judged: Ranking,
+    most: usize,
+    most_rounds: u32,
+    user: &Params,
+) -> Result<(Mixture, Option<Tuning>)> {
+    let Ranking { contestants, truth } = judged.clone();
+    let untuned = judged.mixture(most);
+    let Some(best) = contestants.iter().min_by(|one, other| one.outcome.value.total_cmp(&other.outcome.value)) else {
+        return Ok((untuned, None));
+    };
+    report_untuned(trials, &untuned, all);
+    let settings = trials.context.settings;
+    let enough = f64::from(best.outcome.rounds) * eta_of(&best.params) / f64::from(most_rounds);
+    let slowest = enough.clamp(FINAL_ETAS[0], 0.1);
+    let mut base = given_parameters(settings, trials.context.spec)?;
+    if let Some(bins) = best.params.get("max_bin") {
+        base.set("max_bin", bins)?;
+    }
+    let space = Space::new(user, trials.rows, slowest, settings.seed);
+    let arena = trials.arena(all, best.variant.clone(), &base);
+    let tuned = Tuner::new(trials, arena, base, space, Goal::Best(most_rounds)).run(best.clone())?;
+    let mut rivals = tuned.contestants;
+    rivals.extend(contestants);
+    rivals.sort_by(|one, other| one.outcome.value.total_cmp(&other.outcome.value));
+    let mixture = Ranking { contestants: rivals, truth }.mixture(most);
+    let before = untuned.value;
+    let mixture = if mixture.value < untuned.value { mixture } else { untuned };
+    let (untuned, value) = (finite(before), finite(mixture.value));
+    let (ran, cut_by_clock) = (tuned.ran, tuned.cut_by_clock);
+    Ok((mixture, Some(concluded(Tuning { asked: settings.trials(), ran, cut_by_clock, untuned, tuned: value }))))
+}
+
+/// The same where the user gave the rounds: every trial has exactly as many, and so has the model, which is one booster.
+/// None where there are no rows to judge by.
+///
+/// # Errors
+/// As [`tuned`].
+pub(super) fn of_given_rounds(
+    context: &FitContext<'_>,
+    base: &Features,
+    rows: &Rows,
+    variant: &Variant,
+    user: &Params,
+    rounds: u32,
+) -> Result<Option<Choice>> {
+    let settings = context.settings;
+    let all = Sample::draw(rows, rows.len(), u64::from(settings.seed));
+    if all.folds().is_empty() {
+        return Ok(None);
+    }
+    let mut trials = Trials::new(context, base, rows);
+    let given = given_parameters(settings, context.spec)?;
+    let mut arena = trials.arena(&all, variant.clone(), &given);
+    let limits = Limits { rounds, patience: None, rival: None };
+    let outcome = trials.run(Stage::Tuning, &mut arena, &given, &limits)?;
+    let untuned = Contestant { variant: variant.clone(), params: given.clone(), outcome };
+    let space = Space::new(user, rows, FINAL_ETAS[0], settings.seed);
+    let tuned = Tuner::new(&mut trials, arena, given, space, Goal::Given(rounds)).run(untuned.clone())?;
+    trials.finish();
+    let before = untuned.outcome.value;
+    let better = tuned.contestants.into_iter().next().filter(|best| best.outcome.value < before);
+    let Contestant { params, outcome, .. } = better.unwrap_or(untuned);
+    let mut choice = Choice::unsearched(variant.clone(), Params::default(), rounds, settings.seed);
+    choice.members = vec![Member { variant: variant.clone(), params, rounds, seed: settings.seed, weight: 1.0 }];
+    let (untuned, value, ran) = (finite(before), finite(outcome.value), tuned.ran);
+    let tuning = Tuning { asked: settings.trials(), ran, cut_by_clock: tuned.cut_by_clock, untuned, tuned: value };
+    choice.tuning = Some(concluded(tuning));
+    (choice.learning_curve, choice.metric, choice.trials) = (outcome.curve, outcome.metric, trials.reports);
+    Ok(Some(choice))
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+fn concluded(tuning: Tuning) -> Tuning {
+    let Tuning { asked, ran, untuned, tuned, .. } = tuning;
+    tracing::info!(asked, ran, untuned, tuned, "tuning is done");
+    tuning
+}
+
+/// What was chosen without tuning is its first trial.
+fn report_untuned(trials: &mut Trials<'_>, untuned: &Mixture, all: &Sample) {
+    let Some((first, _)) = untuned.parts.first() else { return };
+    let report = TrialReport {
+        stage: Stage::Tuning.name().into(),
+        encoding: first.variant.name.clone(),
+        params: named(&first.params),
+        rows: all.len(),
+        folds: all.folds().len(),
+        rounds: first.outcome.rounds,
+        value: finite(untuned.value),
+        metric: first.outcome.metric.clone(),
+        end: first.outcome.end,
+        seconds: trials.reports.iter().map(|trial| trial.seconds).sum(),
+    };
+    trials.reports.push(report);
+}
+
+/// The search of tuning under way.
+struct Tuner<'t, 'a, 's> {
+    trials: &'t mut Trials<'a>,
+    arena: Arena<'s>,
+    /// What holds for all trials.
+    base: Params,
+    space: Space,
+    goal: Goal,
+    /// Every set of parameters so far.
+    known: BTreeSet<BTreeMap<String, String>>,
+    /// Points of either kind that were drawn.
+    spread: u64,
+    near: u64,
+}
+
+impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
+    fn new(trials: &'t mut Trials<'a>, arena: Arena<'s>, base: Params, space: Space, goal: Goal) -> Self {
+        Self { trials, arena, base, space, goal, known: BTreeSet::new(), spread: 0, near: 0 }
+    }
+
+    /// As many trials as were asked for, time permitting. `best` is what is to be beaten.
+    fn run(mut self, mut best: Contestant) -> Result<Tuned> {
+        let asked = self.trials.context.settings.trials();
+        self.known.insert(named(&best.params));
+        let mut tuned = Tuned::default();
+        while tuned.ran < asked {
+            let Some(params) = self.next(tuned.ran, &best.params)? else {
+                tracing::info!("tuning ends after {} of {asked} trials: there is nothing else to try", tuned.ran);
+                break;
+            };
+            if Instant::now() > self.trials.budget.deadline(Stage::Tuning) {
+                tuned.cut_by_clock = true;
+                self.trials.budget.warn_of_cut_tuning(tuned.ran, asked);
+                break;
+            }
+            let one = self.try_out(params, &best)?;
+            tuned.ran += 1;
+            // Fewer rounds than were given are no contestant.
+            if matches!(self.goal, Goal::Given(_)) && one.outcome.end == End::Deadline {
+                continue;
+            }
+            if one.outcome.value < best.outcome.value {
+                best = one.clone();
+            }
+            let value = one.outcome.value;
+            let place = tuned.contestants.partition_point(|other| other.outcome.value.total_cmp(&value).is_le());
+            tuned.contestants.insert(place, one);
+            tuned.contestants.truncate(MOST_KEPT);
+        }
+        Ok(tuned)
+    }
+
+    fn try_out(&mut self, params: Params, best: &Contestant) -> Result<Contestant> {
+        let limits = self.limits(eta_of(&params), best);
+        let mut outcome = self.trials.run(Stage::Tuning, &mut self.arena, &params, &limits)?;
+        if let Goal::Best(_) = self.goal {
+            outcome.rounds = on_all_rows(outcome.rounds);
+        }
+        Ok(Contestant { variant: self.arena.variant.clone(), params, outcome })
+    }
+
+    fn limits(&self, eta: f64, best: &Contestant) -> Limits {
+        match self.goal {
+            Goal::Given(rounds) => Limits { rounds, patience: None, rival: None },
+            Goal::Best(most) => {
+                let pace = eta_of(&best.params) / eta;
+                let rounds = (MOST_PACE * pace * f64::from(best.outcome.rounds)) as u32;
+                let rounds = rounds.max(FEWEST_ROUNDS).min(most);
+                let rival = Some(Rival::with_pace(&best.outcome, RIVAL_PACE * pace));
+                Limits { rounds, patience: Some(patience(eta)), rival }
+            }
+        }
+    }
+
+    /// Parameters that were not tried; none where hardly any are left.
+    fn next(&mut self, ran: usize, best: &Params) -> Result<Option<Params>> {
+        if self.space.is_empty() {
+            return Ok(None);
+        }
+        for _ in 0..MOST_DRAWS {
+            let point = if ran >= SPREAD_FIRST && ran % 2 == 0 {
+                self.near += 1;
+                self.space.near(&self.space.point(best), self.near - 1)
+            } else {
+                self.spread += 1;
+                self.space.spread(self.spread - 1)
+            };
+            let params = self.space.params(&point, &self.base)?;
+            if self.known.insert(named(&params)) {
+                return Ok(Some(params));
+            }
+        }
+        Ok(None)
+    }
+}
