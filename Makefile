@@ -28,7 +28,7 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --document-private-items
 
 test: setup-tests lint ## Run every check and every test, a real S3 server included
-	cargo test --release --locked --workspace
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --release --locked --workspace
 	scripts/test-deployment
 
 bench: build ## Measure train and predict beside Python and write docs/benchmarks.md (hours and 25 GB; SIZE=huge for 30 M rows)

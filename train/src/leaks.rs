@@ -67,7 +67,7 @@ pub fn find(data: &TrainingData, features: &Features, threads: usize) -> Vec<Str
     std::thread::scope(|scope| {
         let look = |some: &[(usize, &Feature)]| some.iter().copied().filter_map(of_one).collect::<Vec<_>>();
         let workers: Vec<_> = all.chunks(share).map(|some| scope.spawn(move || look(some))).collect();
-        let found = workers.into_iter().map(|worker| worker.join());
+        let found = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
         leaks.extend(found.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
     });
     leaks
