@@ -238,7 +238,7 @@ fn a_thousand_features_and_two_thousand_levels_make_a_page_of_bounded_size() {
 fn ten_thousand_levels_make_a_small_page() {
     let workshop = Workshop::new();
     let mut csv = String::from("id,product,x,target\n");
-    for row in 0..30_000_usize {
+    for row in 0..40_000_usize {
         let product = (row * 7_919) % 10_000;
         let effect = (product % 97) as f64;
         writeln!(
@@ -251,11 +251,11 @@ fn ten_thousand_levels_make_a_small_page() {
     }
     let data = workshop.write("table.csv", &csv);
     // The levels as they are, then the means that stand for them.
-    let native = ["--rounds", "5", "--slice", "product"];
+    let native = ["--rounds", "5", "--slice", "product", "--test-fraction", "0.05"];
     let spec = workshop.write("features.toml", "[encoding]\nproduct = \"target\"\n");
-    let encoded = ["--param", "max_depth=4", "--features", spec.to_str().unwrap(), "--slice", "product"];
-    for (run_id, more) in [("native", native.as_slice()), ("encoded", encoded.as_slice())] {
-        let run = workshop.trained(run_id, &data, more);
+    let encoded = [native.as_slice(), &["--features", spec.to_str().unwrap()]].concat();
+    for (run_id, more) in [("native", native.to_vec()), ("encoded", encoded)] {
+        let run = workshop.trained(run_id, &data, &more);
         run.assert_whole();
         assert!(run.page.len() < 300_000, "{run_id}: {} bytes", run.page.len());
         assert!(run.page.contains("10,000"), "how many levels there are");

@@ -35,7 +35,7 @@ impl Workshop {
         let done = Command::new(env!("CARGO_BIN_EXE_train"))
             .args(["--id", "id", "--target", "target", "--model-version", "v1", "--min-r2", "-100", "--threads", "1"])
             .args(["--run-id", run_id, "--log-format", "json", "--train-data", "table.csv", "--models", "models"])
-            .env("TIME_BUDGET", "400")
+            .env("TIME_BUDGET", "3600")
             .args(more)
             .current_dir(self.0.path())
             .output();

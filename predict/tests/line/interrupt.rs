@@ -19,9 +19,9 @@ const GIVEN: &[&str] = &["--rounds", "300", "--param", "subsample=0.7", "--param
 /// The same for so long that it is stopped while it boosts, however fast the machine is.
 const LONG: &[&str] = &["--rounds", "1200", "--param", "subsample=0.7", "--param", "colsample_bynode=0.6"];
 /// How to learn is chosen first, in so much time that the clock ends nothing.
-const CHOSEN: &[&str] = &["--param", "max_depth=4", "--time-budget", "400"];
+const CHOSEN: &[&str] = &["--param", "max_depth=4", "--time-budget", "3600"];
 /// The same, and parameters are searched for.
-const TUNED: &[&str] = &["--tune", "8", "--param", "max_depth=3", "--time-budget", "400"];
+const TUNED: &[&str] = &["--tune", "8", "--param", "max_depth=3", "--time-budget", "3600"];
 
 fn with_data(place: Place, rows: usize) -> Place {
     place.write("train/part.parquet", parquet_bytes(&customers(rows, 1, 7)));

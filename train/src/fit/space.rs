@@ -90,8 +90,8 @@ impl Space {
             dimension("colsample_bynode", Scale::Linear, 0.2, 1.0, 1.0),
             dimension("min_child_weight", Scale::Logarithmic, 0.5 * weight, 64.0 * weight, 1.0),
             dimension("lambda", Scale::Logarithmic, 0.1 * weight, 30.0 * weight, 1.0),
-            dimension("alpha", Scale::OffOrLogarithmic, 0.01 * gradient, 30.0 * gradient, 0.0),
-            dimension("gamma", Scale::OffOrLogarithmic, 0.001 * loss, 3.0 * loss, 0.0),
+            dimension("alpha", Scale::OffOrLogarithmic, 0.003 * gradient, 3.0 * gradient, 0.0),
+            dimension("gamma", Scale::OffOrLogarithmic, 0.0003 * loss, 0.3 * loss, 0.0),
         ];
         let is_open = |one: &Dimension| match one.name {
             "max_depth" => user.get(one.name).is_none() && !is_shaped,

@@ -34,8 +34,9 @@ const MOST_KEPT: usize = 16;
 const MOST_PACE: f64 = 4.0;
 /// and at least so many.
 const FEWEST_ROUNDS: u32 = 100;
-/// A trial is given up where it is far behind after this part of what [`Rival`] allows otherwise.
-const RIVAL_PACE: f64 = 0.5;
+/// A trial is given up where it is far behind after this part of what [`Rival`] allows otherwise: as soon as it has learnt for
+/// as long as the best one, both at the same learning rate.
+const RIVAL_PACE: f64 = 1.0 / 3.0;
 /// Draws until there is a point that was not tried: in a small space all of them may have been.
 const MOST_DRAWS: u64 = 50;
 
