@@ -182,7 +182,9 @@ fn every_command_of_the_readme_runs() {
         }
     }
     data.write("features.toml", std::fs::read(sample("features.toml")).unwrap());
-    ["models", "scores"].map(|bucket| S3Server::shared().create_bucket(bucket));
+    for bucket in ["models", "scores"] {
+        S3Server::shared().create_bucket(bucket);
+    }
     assert!(run_all(&with_the_example_s_tables(), Path::new("README.md")) >= 6);
 }
 

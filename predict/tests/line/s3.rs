@@ -59,7 +59,7 @@ fn the_sample_is_the_same_on_s3() {
     }
     place.write("data/features.toml", std::fs::read(sample("features.toml")).unwrap());
     let here = Workshop::new();
-    let local = |name: &str| if name.starts_with("data/") { sample(&name[5..]) } else { here.text(name) };
+    let local = |name: &str| name.strip_prefix("data/").map_or_else(|| here.text(name), sample);
     let remote = |name: &str| place.location(name);
     let environment = S3Server::shared().env();
     let line = |environment: &[(String, String)], at: &dyn Fn(&str) -> String| {
