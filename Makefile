@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run lint test faults fuzz image image-test audit clean
+.PHONY: help setup setup-tests build run lint test bench bench-quick faults fuzz fuzz-targets memcheck image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -28,9 +28,16 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --document-private-items
 
 test: setup-tests lint ## Run every check and every test, a real S3 server included
-	cargo build --release --locked -p train -p predict
-	cargo test --release --locked --workspace
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --release --locked --workspace
 	scripts/test-deployment
+
+bench: build ## Measure train and predict beside Python and write docs/benchmarks.md (hours and 25 GB; SIZE=huge for 30 M rows)
+	benches/run --size $(or $(SIZE),full)
+	benches/accuracy/run --train $(PROGRAMS)/train --write docs/accuracy.md
+
+bench-quick: build ## The same on small tables in a few minutes, into a temporary folder
+	benches/run --size quick
+	benches/accuracy/run --train $(PROGRAMS)/train concrete
 
 faults: build setup-tests ## Run 1,000 seeded cases of a bad line to S3 (CASES=…, FIRST=… for other seeds)
 	FAULT_CASES=$(or $(CASES),1000) FAULT_FIRST=$(or $(FIRST),0) \
@@ -41,6 +48,12 @@ fuzz: build setup-tests ## Damage tables and stores at random (SECONDS=… for e
 		cargo test --release --locked -p common --test damaged -- --nocapture --test-threads=1
 	FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_FIRST=$(or $(FIRST),1000000) \
 		cargo test --release --locked -p predict --test line -- damaged_files --nocapture
+
+fuzz-targets: build ## Run the libFuzzer targets under AddressSanitizer (SECONDS=… for each, JOBS=… side by side)
+	SECONDS_EACH=$(or $(SECONDS),300) JOBS=$(or $(JOBS),1) scripts/fuzz-targets
+
+memcheck: setup-tests ## Run the tests of the XGBoost wrapper and of the scorer under valgrind
+	scripts/memcheck
 
 image: ## Build the images engagement-ml/train and engagement-ml/predict, with Docker or podman
 	@scripts/image

@@ -34,7 +34,7 @@ def package_file(requirement, name, sha256, *, source=False):
     return path
 
 
-def write_parts(frame, folder, rows_per_part, row_group_size=None):
+def write_parts(frame, folder, rows_per_part, row_group_size=None, compression_level=19):
     """Writes a pandas frame as `folder/part-00000.parquet`, …: the same bytes for the same rows."""
     import pyarrow
     import pyarrow.parquet
@@ -51,7 +51,7 @@ def write_parts(frame, folder, rows_per_part, row_group_size=None):
             rows,
             folder / f"part-{part:05}.parquet",
             compression="zstd",
-            compression_level=19,
+            compression_level=compression_level,
             use_dictionary=few_values,
             row_group_size=row_group_size,
         )

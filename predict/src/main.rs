@@ -9,6 +9,7 @@ use predict::settings::{Arguments, Settings};
 use predict::{Context, prepare};
 
 fn main() -> ExitCode {
+    common::run::environment::settle();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {

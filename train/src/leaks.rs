@@ -7,6 +7,7 @@ use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
 use common::{Error, Result};
 use ndarray::ArrayView1;
+use polars::prelude::PlHashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::features::Features;
@@ -24,7 +25,7 @@ const FOLLOWS: f64 = 0.25;
 const NEIGHBOURS: usize = 2;
 
 /// Says what speaks against the data, and ends a strict run that has anything of it. `shared_ids` is said where it was
-/// found already and `data` does not show it.
+/// found already and `data` does not show it. Features are looked at on `threads` threads.
 ///
 /// # Errors
 /// [`Error::Data`] with every warning where `strict`.
@@ -34,9 +35,10 @@ pub fn check(
     shared_ids: Option<&str>,
     features: &Features,
     spec: &Spec,
+    threads: usize,
 ) -> Result<Vec<String>> {
     let mut warnings: Vec<String> = shared_ids.map(str::to_owned).into_iter().collect();
-    warnings.extend(find(data, features));
+    warnings.extend(find(data, features, threads));
     warnings.extend(quality_warnings(data, features));
     warnings.extend(target_out_of_range(data, spec));
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -49,7 +51,7 @@ pub fn check(
 
 /// Looks for leaks; each is one sentence that names the column and what to do.
 #[must_use]
-pub fn find(data: &TrainingData, features: &Features) -> Vec<String> {
+pub fn find(data: &TrainingData, features: &Features, threads: usize) -> Vec<String> {
     let mut leaks: Vec<String> = shared_ids(data).into_iter().collect();
     let places = sample(data.train.len());
     if places.len() < FEWEST_ROWS {
@@ -57,10 +59,17 @@ pub fn find(data: &TrainingData, features: &Features) -> Vec<String> {
     }
     let target: Vec<f64> = places.iter().map(|&place| data.train.target[place]).collect();
     let target = Target { name: &data.target, ranks: ranks(&target), values: target, rows: data.rows_read() as f64 };
-    for (index, feature) in features.features.iter().enumerate() {
-        let values = sampled(&features.train.column(index), &places);
-        leaks.extend(feature_leak(feature, &values, &target));
-    }
+    let of_one = |(index, feature): (usize, &Feature)| {
+        feature_leak(feature, &sampled(&features.train.column(index), &places), &target)
+    };
+    let all: Vec<(usize, &Feature)> = features.features.iter().enumerate().collect();
+    let share = all.len().div_ceil(threads.max(1)).max(1);
+    std::thread::scope(|scope| {
+        let look = |some: &[(usize, &Feature)]| some.iter().copied().filter_map(of_one).collect::<Vec<_>>();
+        let workers: Vec<_> = all.chunks(share).map(|some| scope.spawn(move || look(some))).collect();
+        let found = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
+        leaks.extend(found.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
+    });
     leaks
 }
 
@@ -100,11 +109,13 @@ fn target_out_of_range(data: &TrainingData, spec: &Spec) -> Option<String> {
     })
 }
 
+/// The held-out ids are remembered, the fewer of the two, and looked up for every training row.
 fn shared_ids(data: &TrainingData) -> Option<String> {
-    let train: HashSet<&str> = data.train.ids.iter().map(String::as_str).collect();
-    let shared: Vec<&String> = data.test.ids.iter().filter(|id| train.contains(id.as_str())).collect();
-    let first = shared.first()?;
-    Some(shared_ids_text(shared.len() as u64, first, data.test.len()))
+    let test: PlHashSet<&str> = data.test.ids.iter().map(String::as_str).collect();
+    let shared: PlHashSet<&str> = data.train.ids.iter().filter_map(|id| test.get(id.as_str()).copied()).collect();
+    let mut held_out = data.test.ids.iter().filter(|id| shared.contains(id.as_str()));
+    let first = held_out.next()?;
+    Some(shared_ids_text(1 + held_out.count() as u64, first, data.test.len()))
 }
 
 /// What is to say about ids that are on both sides of the split.
@@ -137,7 +148,8 @@ fn feature_leak(feature: &Feature, values: &[f64], target: &Target<'_>) -> Optio
         let of_known = |all: &[f64]| -> Vec<f64> { known.iter().map(|&row| all[row]).collect() };
         let (values, of_target, target_ranks) = (of_known(values), of_known(&target.values), of_known(&target.ranks));
         let by_rank = correlation(&ranks(&values), &target_ranks).powi(2);
-        let by_neighbours = [&of_target, &target_ranks].map(|target| explained_by_neighbours(&values, target));
+        let order = order_of(&values);
+        let by_neighbours = [&of_target, &target_ranks].map(|target| explained_by_neighbours(&order, target));
         let by_neighbours = by_neighbours[0].max(by_neighbours[1]);
         let follows = by_rank.max(by_neighbours);
         // Days are in order, too, but they do not number rows.
@@ -194,13 +206,18 @@ fn is_numbering(values: &[f64], rows: f64) -> bool {
     is_whole && most - least < 2.0 * rows && values.iter().all(|value| seen.insert(value.to_bits()))
 }
 
-/// Share of the target's variance that the rows next in the order of the values explain, whatever the shape of the curve:
-/// each row is compared with the mean of a few on either side. Rows of one value are next to each other in no order.
-fn explained_by_neighbours(values: &[f64], target: &[f64]) -> f64 {
+/// The rows in the order of their values. Rows of one value are next to each other in no order.
+fn order_of(values: &[f64]) -> Vec<usize> {
     let shuffled = |row: usize| xxh3_64(&(row as u64).to_le_bytes());
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by_cached_key(|&row| shuffled(row));
     order.sort_by(|&left, &right| values[left].total_cmp(&values[right]));
+    order
+}
+
+/// Share of the target's variance that the rows next in the order of the values explain, whatever the shape of the curve:
+/// each row is compared with the mean of a few on either side.
+fn explained_by_neighbours(order: &[usize], target: &[f64]) -> f64 {
     let mean = target.iter().sum::<f64>() / target.len().max(1) as f64;
     let (mut residual, mut variance) = (0.0, 0.0);
     for (place, &row) in order.iter().enumerate() {

@@ -137,10 +137,11 @@ fn check_rows<'a>(run: &Run, input: &'a Input, earlier: Option<&TrainPlan>) -> R
 /// Step 2: the features, what speaks against them, and whether XGBoost takes the parameters with them.
 async fn learn_features(run: &Run, spec: &Spec, input: &Input) -> Result<Learnt> {
     let data = input.learning();
-    let features = features::learn_and_encode(data, spec, run.context.limits.threads.value).await?;
+    let threads = run.context.limits.threads.value;
+    let features = features::learn_and_encode(data, spec, threads).await?;
     let quality = features.quality_score(data);
     run.summary().set("data_quality_score", quality);
-    let warnings = leaks::check(run.settings.strict, data, input.shared_ids(), &features, spec)?;
+    let warnings = leaks::check(run.settings.strict, data, input.shared_ids(), &features, spec, threads)?;
     run.summary().set("warnings", warnings.len());
     let given = fit::given_parameters(&run.settings, spec)?;
     let params = fit::with_constraints(given, spec, &features.features)?;

@@ -9,7 +9,7 @@ use train::settings::{Arguments, Settings};
 use train::{Context, models};
 
 fn main() -> ExitCode {
-    common::run::openmp::wait_passively();
+    common::run::environment::settle();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {

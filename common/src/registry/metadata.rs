@@ -98,15 +98,30 @@ impl Metadata {
     pub fn from_json(bytes: &[u8], location: &str) -> Result<Self> {
         check_format_version(bytes, location)?;
         let metadata: Self = serde_json::from_slice(bytes).map_err(|error| damaged(location, &error))?;
-        if metadata.features.len() != metadata.statistics.len() {
-            return Err(Error::Model(format!("{location} is damaged: features and statistics differ in number")));
+        match metadata.contradiction() {
+            None => Ok(metadata),
+            Some(what) => {
+                Err(Error::Model(format!("{location} is damaged: {what}; promote another model or train again")))
+            }
         }
-        let width = metadata.features.len();
-        let golden = &metadata.golden;
+    }
+
+    /// What no training can have written, though it is JSON of the right form.
+    fn contradiction(&self) -> Option<&'static str> {
+        let (width, golden) = (self.features.len(), &self.golden);
+        if width != self.statistics.len() {
+            return Some("features and statistics differ in number");
+        }
+        if !self.statistics.iter().chain(&self.target_statistics).all(Statistics::is_sound) {
+            return Some("its statistics contradict themselves");
+        }
         if golden.rows.iter().any(|row| row.len() != width) || golden.rows.len() != golden.predictions.len() {
-            return Err(Error::Model(format!("{location} is damaged: its golden rows do not fit its features")));
+            return Some("its golden rows do not fit its features");
         }
-        Ok(metadata)
+        if self.clip.is_some_and(|(low, high)| low > high) {
+            return Some("the lower bound of clip is above the upper one");
+        }
+        None
     }
 
     /// The file's bytes.
@@ -135,4 +150,49 @@ pub fn check_format_version(bytes: &[u8], location: &str) -> Result<()> {
 
 fn damaged(location: &str, error: &serde_json::Error) -> Error {
     Error::Model(format!("{location} is damaged: {error}; promote another model or train again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// One number `x`, seen as 1, 2 and missing.
+    fn sound() -> Value {
+        json!({
+            "format_version": 1, "model_name": "engagement", "model_version": "v1", "run_id": "m",
+            "created_at": "2026-01-01T00:00:00Z", "features": [{"name": "x", "kind": "number", "type": "float"}],
+            "id": "id", "id_type": "text", "target": "score", "spec": {}, "params": {}, "rounds": 1, "seed": 42,
+            "clip": [0.0, 1.0],
+            "statistics": [{"rows": 3, "missing": 0.25, "edges": [1.0, 2.0], "shares": [0.25, 0.25, 0.25, 0.25]}],
+            "data": {"train_data": "a", "objects_sha256": "00", "objects": 1, "rows_train": 3, "rows_test": 1},
+            "model_sha256": "00", "xgboost_version": "3.4.1", "program_version": "1.0.0",
+            "golden": {"rows": [[0.5], [null]], "predictions": [0.5, 0.25]}
+        })
+    }
+
+    fn read(document: &Value) -> Result<Metadata> {
+        Metadata::from_json(document.to_string().as_bytes(), "metadata.json")
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_damaged() {
+        assert!(read(&sound()).is_ok(), "{:?}", read(&sound()));
+        for (place, wrong) in [
+            // A prediction cannot be held inside them: `clamp` would panic.
+            ("/clip", json!([1.0, 0.0])),
+            ("/statistics", json!([])),
+            ("/statistics/0/edges", json!([2.0, 1.0])),
+            ("/statistics/0/shares", json!([0.5, 0.5])),
+            ("/golden/rows", json!([[0.5], [0.5, 0.5]])),
+            ("/golden/predictions", json!([0.5])),
+        ] {
+            let mut document = sound();
+            *document.pointer_mut(place).unwrap() = wrong;
+            let error = read(&document).unwrap_err();
+            assert_eq!(error.exit_code(), 6, "{place}");
+            assert!(error.to_string().starts_with("metadata.json is damaged: "), "{error}");
+        }
+    }
 }

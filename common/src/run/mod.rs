@@ -2,10 +2,10 @@
 
 mod cgroup;
 pub mod ecs;
+pub mod environment;
 mod http;
 pub mod id;
 pub mod limits;
-pub mod openmp;
 pub mod runtime;
 pub mod shutdown;
 pub mod usage;

@@ -19,6 +19,17 @@ pub enum EnsembleError {
     Foreign(String),
 }
 
+impl EnsembleError {
+    /// Whether XGBoost must not be given the bytes.
+    #[must_use]
+    pub fn forbids_xgboost(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::Foreign(_) => true,
+            Self::Unsupported(_) => false,
+        }
+    }
+}
+
 /// What kind of values a feature has, as the model's `feature_types` say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeatureType {
@@ -82,6 +93,15 @@ impl Ensemble {
     /// [`EnsembleError`], which says whether XGBoost may be given the bytes.
     pub fn from_ubj(bytes: &[u8]) -> Result<Self, EnsembleError> {
         load::ensemble(bytes)
+    }
+
+    /// Checks the model inside a snapshot, which is what `XGBoosterSerializeToBuffer` writes: the model and the
+    /// configuration of its training. Of the latter only the form is checked.
+    ///
+    /// # Errors
+    /// [`EnsembleError`], which says whether XGBoost may be given the bytes.
+    pub fn check_snapshot(bytes: &[u8]) -> Result<(), EnsembleError> {
+        load::snapshot(bytes)
     }
 
     /// The number of columns that the model was trained on.

@@ -123,8 +123,19 @@ struct Parameters {
 
 pub(super) fn ensemble(bytes: &[u8]) -> Loaded<Ensemble> {
     let document = ubj::parse(bytes).map_err(EnsembleError::Damaged)?;
-    let model = Object::new("model".into(), &document)?;
-    check_version(&model)?;
+    ensemble_of(&Object::new("model".into(), &document)?)
+}
+
+/// Checks the model of a snapshot; its `Config` has to be an object.
+pub(super) fn snapshot(bytes: &[u8]) -> Loaded<()> {
+    let document = ubj::parse(bytes).map_err(EnsembleError::Damaged)?;
+    let snapshot = Object::new("snapshot".into(), &document)?;
+    snapshot.object("Config")?;
+    ensemble_of(&snapshot.object("Model")?).map(drop)
+}
+
+fn ensemble_of(model: &Object<'_, '_>) -> Loaded<Ensemble> {
+    check_version(model)?;
     let learner = model.object("learner")?;
     check_attributes(&learner)?;
     let parameters = parameters(&learner.object("learner_model_param")?)?;

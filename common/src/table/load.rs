@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::cells::{infer_kind, typed_column};
 use super::csv::CsvReader;
+use super::lookalikes;
 use super::parquet::RowGroup;
 use super::{ColumnKind, ColumnSchema, ColumnSource, DataObject, Dataset, Format, MemoryColumns, TableSchema};
 use crate::{Error, Result};
@@ -345,7 +346,11 @@ fn typed(column: &Series, keep_text: &[String], types: Option<&TableSchema>, loc
     }
     let Some(required) = types.and_then(|schema| schema.get(name)) else {
         let kind = infer_kind(cells);
-        warn_of_almost_numbers(cells, kind, location);
+        if kind == ColumnKind::Text
+            && let Some(doubt) = lookalikes::doubt(cells)
+        {
+            tracing::warn!(column = name, "{location}: column \"{name}\" {doubt}");
+        }
         return Ok(typed_column(cells, kind));
     };
     let kind = match (required.kind, infer_kind(cells)) {
@@ -366,24 +371,4 @@ fn typed(column: &Series, keep_text: &[String], types: Option<&TableSchema>, loc
         cells.get(misfit).unwrap_or_default(),
         required.kind.describe()
     )))
-}
-
-/// A few stray words make a column of numbers text, and a model much worse: say so.
-fn warn_of_almost_numbers(cells: &polars::prelude::StringChunked, kind: ColumnKind, location: &str) {
-    if kind != ColumnKind::Text {
-        return;
-    }
-    let present = cells.len() - cells.null_count();
-    let not_numbers = || cells.iter().flatten().filter(|cell| super::cells::parse_number(cell).is_none());
-    let strays = not_numbers().count();
-    if strays * 20 > present {
-        return;
-    }
-    tracing::warn!(
-        column = cells.name().as_str(),
-        "{location}: column \"{}\" is text because of {strays} of {present} cells, such as \"{}\"; the others are \
-         numbers. Leave those cells empty to have a column of numbers",
-        cells.name(),
-        not_numbers().next().unwrap_or_default(),
-    );
 }

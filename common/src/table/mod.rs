@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod ids;
 mod kind;
 pub mod load;
+mod lookalikes;
 pub mod parquet;
 mod ranged_reader;
 pub mod schema;

@@ -2,6 +2,7 @@
 
 use super::tests::{Table, options, params};
 use super::*;
+use crate::scoring::{Ensemble, EnsembleError};
 
 const ROUNDS: u32 = 10;
 
@@ -80,6 +81,9 @@ fn a_resumed_run_ends_with_the_bytes_and_the_curve_of_an_undisturbed_one() {
         let mut resumed_curve = go_on(&mut booster, &first, 0, 1);
         for (from, to) in [(1, 5), (5, 6), (6, ROUNDS)] {
             let snapshot = booster.serialize().unwrap();
+            // What is taken up is checked before: nothing that was written may fail that.
+            let checked = Ensemble::check_snapshot(&snapshot);
+            assert!(!checked.as_ref().is_err_and(EnsembleError::forbids_xgboost), "{case:?}: {checked:?}");
             drop(booster);
             let again = data(case, 1);
             booster = Booster::unserialize(&snapshot).unwrap();

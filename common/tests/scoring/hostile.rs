@@ -166,3 +166,17 @@ fn odd_thresholds_are_scored_alike() {
     }
     assert!(compared >= 20, "{compared}");
 }
+
+/// A snapshot holds a model, which is checked as one that stands alone.
+#[test]
+fn snapshots_with_a_damaged_model_are_refused() {
+    let (_, model) = model(2);
+    let name = |name: &str| [b"L".as_slice(), &(name.len() as u64).to_be_bytes(), name.as_bytes()].concat();
+    let snapshot = |model: &[u8]| [b"{", &name("Config")[..], b"{}", &name("Model"), model, b"}"].concat();
+    let refused = |bytes: &[u8]| Ensemble::check_snapshot(bytes).is_err_and(|problem| problem.forbids_xgboost());
+    let whole = snapshot(&model);
+    assert!(!refused(&whole), "{:?}", Ensemble::check_snapshot(&whole));
+    assert!(refused(&model) && refused(&whole[..whole.len() - 1]));
+    assert!(refused(&snapshot(&with(&model, "left_children", 0, 1000))));
+    assert!(refused(&snapshot(&with(&model, "split_indices", 0, 6))));
+}

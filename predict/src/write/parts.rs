@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::assemble::FinishedPart;
 use crate::settings::OutputFormat;
 
+/// More rows than a part has: the sums of so many parts do not overflow.
+const MOST_ROWS: u64 = u32::MAX as u64;
+
 /// Rejected rows by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectCounts {
@@ -33,6 +36,11 @@ impl RejectCounts {
             (false, true) => self.duplicate_id += 1,
             (false, false) => self.bad_value += 1,
         }
+    }
+
+    /// All of them, unless that is more than can be counted.
+    fn checked_total(&self) -> Option<u64> {
+        self.null_id.checked_add(self.duplicate_id)?.checked_add(self.bad_value)
     }
 
     /// All of them.
@@ -77,6 +85,18 @@ pub struct PartRecord {
     pub reasons: RejectCounts,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+}
+
+impl PartRecord {
+    /// Whether its counts fit each other: a record is read from a file, and a damaged one must not become a wrong total.
+    fn adds_up(&self) -> bool {
+        let rows = |file: &Option<PartFile>| file.as_ref().map_or(0, |file| file.rows);
+        let rejected = self.reasons.checked_total();
+        self.rows_read <= MOST_ROWS
+            && rejected == Some(rows(&self.rejected))
+            && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == Some(rows(&self.predictions))
+            && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
+    }
 }
 
 /// Writes the parts of one run.
@@ -129,7 +149,10 @@ impl PartWriter {
         for object in self.store.list(&records_prefix(&self.run_id)).await? {
             let (bytes, _) = self.store.get(&object.key).await?;
             let Ok(record) = serde_json::from_slice::<PartRecord>(&bytes) else { continue };
-            if self.stands(record.predictions.as_ref()).await? && self.stands(record.rejected.as_ref()).await? {
+            if record.adds_up()
+                && self.stands(record.predictions.as_ref()).await?
+                && self.stands(record.rejected.as_ref()).await?
+            {
                 records.push(record);
             }
         }
@@ -200,4 +223,42 @@ fn encode(
     let rejected_rows = rejected.height() as u64;
     let rejected = if rejected_rows == 0 { None } else { Some((to_parquet(&mut rejected)?, rejected_rows)) };
     Ok(EncodedPart { predictions, rejected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(predicted: u64, rejected: u64) -> PartRecord {
+        let file = |rows: u64| PartFile { path: "a".to_owned(), rows, bytes: 1, sha256: "00".to_owned() };
+        let mut tally = FeatureTally::new(None);
+        (0..predicted + rejected).for_each(|_| tally.count_level(true, None));
+        PartRecord {
+            index: 0,
+            rows_read: predicted + rejected,
+            predictions: (predicted > 0).then(|| file(predicted)),
+            rejected: (rejected > 0).then(|| file(rejected)),
+            reasons: RejectCounts { bad_value: rejected, ..RejectCounts::default() },
+            tallies: vec![tally],
+        }
+    }
+
+    #[test]
+    fn records_whose_counts_do_not_fit_are_no_parts() {
+        assert!(record(3, 1).adds_up() && record(0, 2).adds_up() && record(2, 0).adds_up());
+        let changed = |change: fn(&mut PartRecord)| {
+            let mut record = record(3, 1);
+            change(&mut record);
+            record.adds_up()
+        };
+        assert!(!changed(|record| record.rows_read = 0));
+        assert!(!changed(|record| record.rows_read = u64::MAX));
+        assert!(!changed(|record| record.reasons.null_id = u64::MAX));
+        assert!(!changed(|record| record.reasons.null_id = 1));
+        assert!(!changed(|record| record.rejected = None));
+        assert!(!changed(|record| record.predictions = None));
+        assert!(!changed(|record| record.tallies[0].missing = u64::MAX));
+        assert!(!changed(|record| record.tallies[0].rows = 5));
+        assert!(!changed(|record| record.tallies[0].bins = vec![4, 1]));
+    }
 }

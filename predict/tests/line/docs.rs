@@ -115,7 +115,8 @@ impl Desk {
     fn pandas() -> PathBuf {
         let answer = Command::new(repository().join("scripts/setup-python")).output().unwrap();
         assert!(answer.status.success(), "{answer:?}");
-        Path::new(String::from_utf8(answer.stdout).unwrap().trim()).join("../..")
+        let interpreter = PathBuf::from(String::from_utf8(answer.stdout).unwrap().trim());
+        interpreter.ancestors().nth(2).unwrap().to_owned()
     }
 
     /// Runs a script to its end: whether all of it went well, and what it said.
@@ -181,7 +182,9 @@ fn every_command_of_the_readme_runs() {
         }
     }
     data.write("features.toml", std::fs::read(sample("features.toml")).unwrap());
-    ["models", "scores"].map(|bucket| S3Server::shared().create_bucket(bucket));
+    for bucket in ["models", "scores"] {
+        S3Server::shared().create_bucket(bucket);
+    }
     assert!(run_all(&with_the_example_s_tables(), Path::new("README.md")) >= 6);
 }
 

@@ -62,6 +62,22 @@ fn drop_check(workshop: &Workshop, run_id: &str) -> (bool, String) {
     (check["passed"] == true, check["detail"].as_str().unwrap().to_owned())
 }
 
+/// A tree that leads out of itself, under hashes that fit: XGBoost would follow it.
+fn forge(workshop: &Workshop, folder: &str) {
+    let path = |file: &str| workshop.path(&format!("{folder}/{file}"));
+    let mut model = fs::read(path("model.ubj")).unwrap();
+    let head = b"left_children[$l#L";
+    let at = model.windows(head.len()).position(|window| window == head).unwrap() + head.len() + 8;
+    model[at..at + 4].copy_from_slice(&i32::MAX.to_be_bytes());
+    fs::write(path("model.ubj"), &model).unwrap();
+    let mut metadata = workshop.json(&format!("{folder}/metadata.json"));
+    metadata["model_sha256"] = json!(super::sha256(&model));
+    fs::write(path("metadata.json"), metadata.to_string()).unwrap();
+    let mut result = workshop.json(&format!("{folder}/result.json"));
+    result["metadata_sha256"] = json!(super::sha256(metadata.to_string().as_bytes()));
+    fs::write(path("result.json"), result.to_string()).unwrap();
+}
+
 #[test]
 fn a_current_model_that_cannot_be_scored_is_named_and_stops_no_training() {
     let workshop = Workshop::with_model();
@@ -71,6 +87,11 @@ fn a_current_model_that_cannot_be_scored_is_named_and_stops_no_training() {
         assert!(ended.stderr.contains("MAX_R2_DROP"), "{}", ended.stderr);
         drop_check(&workshop, run_id)
     };
+    let current = workshop.model_folder();
+    forge(&workshop, &current);
+    let (passed, detail) = trained("forged", "train", &[]);
+    assert!(passed && detail.contains("model.ubj") && detail.contains("left_children"), "{detail}");
+
     let current = workshop.model_folder();
     fs::write(workshop.path(&format!("{current}/model.ubj")), b"damaged").unwrap();
     let (passed, detail) = trained("damaged", "train", &[]);

@@ -8,7 +8,7 @@ use testkit::s3::{ADMIN, READER, S3Server};
 use testkit::tables::{customers, parquet_bytes, without};
 
 use super::places::{self, Place, json};
-use super::{ROWS, programs, sample, text};
+use super::{ROWS, Workshop, programs, sample, text};
 
 /// Of a failure that no retry can mend.
 const QUICK: Duration = Duration::from_secs(20);
@@ -48,30 +48,35 @@ fn a_bucket_serves_as_a_folder_does() {
     assert_eq!((text(&latest, "path"), text(&latest, "previous")), ("v1/r1", "v1/r2"));
 }
 
+/// With rounds given: a search takes long and knows nothing of where the rows lie.
 #[test]
 fn the_sample_is_the_same_on_s3() {
     let place = Place::bucket("sample");
-    let local = super::sample::line();
     for part in ["train", "test", "customers"] {
         for (index, file) in super::files_below(std::path::Path::new(&sample(part))).iter().enumerate() {
             place.write(&format!("data/{part}/part-{index:05}.parquet"), std::fs::read(file).unwrap());
         }
     }
     place.write("data/features.toml", std::fs::read(sample("features.toml")).unwrap());
-    let [data, test, spec] = ["data/train", "data/test", "data/features.toml"].map(|name| place.location(name));
-    let (models, output, input) =
-        (place.location("models"), place.location("output"), place.location("data/customers"));
-    let server = S3Server::shared();
-    let train = programs().train().envs(&server.env()).args(["--train-data", &data, "--test-data", &test]);
-    let train = train.args(["--features", &spec, "--models", &models, "--model-version", "v1.0.0", "--threads", "1"]);
-    let trained = train.run().succeeded();
-    assert_eq!((&trained["r2"], &trained["model_sha256"]), (&local.trained["r2"], &local.trained["model_sha256"]));
-    let predict = programs().predict().envs(&server.env()).args(["--input", &input, "--models", &models]);
-    let predicted = predict.args(["--output", &output, "--columns", "SEX,AGE", "--run-id", "p1"]).run().succeeded();
-    assert_eq!(predicted["rows_predicted"], 30_000);
-    let part = |run_id: &str| format!("predictions/run_id={run_id}/part-00000.parquet");
-    let there = &place.files("output")[&part("p1")];
-    let here = local.workshop.path("output").join(part(text(&local.predicted, "run_id")));
+    let here = Workshop::new();
+    let local = |name: &str| name.strip_prefix("data/").map_or_else(|| here.text(name), sample);
+    let remote = |name: &str| place.location(name);
+    let environment = S3Server::shared().env();
+    let line = |environment: &[(String, String)], at: &dyn Fn(&str) -> String| {
+        let [data, test, spec, models] = ["data/train", "data/test", "data/features.toml", "models"].map(at);
+        let train = programs().train().envs(environment).args(["--train-data", &data, "--test-data", &test]);
+        let train = train.args(["--features", &spec, "--models", &models, "--model-version", "v1.0.0"]);
+        let trained = train.args(["--rounds", "100", "--threads", "1"]).run().succeeded();
+        let [input, output] = ["data/customers", "output"].map(at);
+        let predict = programs().predict().envs(environment).args(["--input", &input, "--models", &models]);
+        let predicted = predict.args(["--output", &output, "--columns", "SEX,AGE", "--run-id", "p1"]).run().succeeded();
+        assert_eq!(predicted["rows_predicted"], 30_000);
+        (trained["r2"].clone(), trained["model_sha256"].clone())
+    };
+    assert_eq!(line(&environment, &remote), line(&[], &local));
+    let part = "predictions/run_id=p1/part-00000.parquet";
+    let there = &place.files("output")[part];
+    let here = here.path("output").join(part);
     assert_eq!(*there, std::fs::read(here).unwrap(), "the same bytes");
 }
 

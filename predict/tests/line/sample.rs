@@ -21,7 +21,7 @@ pub(crate) struct Line {
     pub(crate) predicted: Value,
 }
 
-/// Run once for all tests.
+/// Run once for all tests, on two threads: other tests wait for it.
 pub(crate) fn line() -> &'static Line {
     static LINE: OnceLock<Line> = OnceLock::new();
     LINE.get_or_init(|| {
@@ -29,7 +29,7 @@ pub(crate) fn line() -> &'static Line {
         let train = programs().train().folder(workshop.folder.path());
         let data = [sample("train"), sample("test"), sample("features.toml")];
         let train = train.args(["--train-data", &data[0], "--test-data", &data[1], "--features", &data[2]]);
-        let trained = train.args(["--models", "models", "--model-version", "v1.0.0", "--threads", "1"]).run();
+        let trained = train.args(["--models", "models", "--model-version", "v1.0.0", "--threads", "2"]).run();
         let input = sample("customers");
         let predicted = workshop.predict_on(&input).args(["--columns", "SEX,AGE"]).run();
         Line { trained: trained.succeeded(), predicted: predicted.succeeded(), workshop }

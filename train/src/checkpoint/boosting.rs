@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::Result;
+use common::scoring::Ensemble;
 use common::xgboost::Booster;
 
 use super::{Checkpoint, seal_bytes, unseal_bytes};
@@ -54,6 +55,12 @@ impl<'a> Snapshots<'a> {
                 return Ok(None);
             }
         };
+        if let Err(problem) = Ensemble::check_snapshot(snapshot)
+            && problem.forbids_xgboost()
+        {
+            self.checkpoint.warn_of(&self.name, &problem);
+            return Ok(None);
+        }
         let read = Booster::unserialize(snapshot).and_then(|mut booster| booster.rounds().map(|done| (booster, done)));
         match read {
             Ok((booster, done)) if done <= rounds => Ok(Some((booster, done))),

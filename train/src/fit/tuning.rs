@@ -243,7 +243,7 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
             return Ok(None);
         }
         for _ in 0..MOST_DRAWS {
-            let point = if ran >= SPREAD_FIRST && ran % 2 == 0 {
+            let point = if ran >= SPREAD_FIRST && ran.is_multiple_of(2) {
                 self.near += 1;
                 self.space.near(&self.space.point(best), self.near - 1)
             } else {

@@ -90,6 +90,14 @@ impl Statistics {
         bin_of(&self.edges, value)
     }
 
+    /// Whether these can be statistics of anything: what is read from a file has to be asked before rows are binned by it.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let shares_fit = self.edges.is_empty() || self.shares.len() == self.edges.len() + 2;
+        let are_shares = !self.shares.is_empty() && self.shares.iter().all(|share| (0.0..=1.0).contains(share));
+        shares_fit && are_shares && self.edges.is_sorted() && self.edges.iter().all(|edge| edge.is_finite())
+    }
+
     /// The number of bins, the one for missing included.
     #[must_use]
     pub fn bins(&self) -> usize {
@@ -177,5 +185,21 @@ mod tests {
         // A large offset must not eat the spread.
         let far: Vec<f32> = (0..1000).map(|row| 1e7 + (row % 2) as f32).collect();
         assert_eq!(Statistics::of_numbers(&far).std, Some(0.5));
+    }
+
+    #[test]
+    fn edges_that_descend_and_shares_that_do_not_fit_are_not_sound() {
+        let sound = Statistics::of_numbers(&[1.0, 2.0, 3.0, f32::NAN]);
+        assert!(sound.is_sound() && Statistics::of_levels(3, 1, 0, &[2]).is_sound());
+        assert!(Statistics::of_numbers(&[]).is_sound() && Statistics::of_levels(0, 0, 0, &[]).is_sound());
+        let edges = |edges: Vec<f32>| Statistics { edges, ..sound.clone() };
+        assert!(!edges(vec![2.0, 1.0, 3.0]).is_sound() && !edges(vec![1.0, f32::NAN, 3.0]).is_sound());
+        assert!(!edges(vec![1.0]).is_sound());
+        for share in [-0.1, 1.1, f64::NAN] {
+            let mut other = sound.clone();
+            other.shares[0] = share;
+            assert!(!other.is_sound(), "{share}");
+        }
+        assert!(!Statistics::default().is_sound());
     }
 }

@@ -118,6 +118,15 @@ impl FeatureTally {
         }
     }
 
+    /// Whether these can be counts over at most `rows` rows: what is read from a file has to be asked before it is added.
+    #[must_use]
+    pub fn fits(&self, rows: u64) -> bool {
+        let faults = [self.missing, self.infinite, self.out_of_range, self.unseen];
+        let sum = |counts: &[u64]| counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+        let within = |counts: &[u64]| sum(counts).is_some_and(|sum| sum <= self.rows);
+        self.rows <= rows && within(&faults) && within(&self.bins)
+    }
+
     /// Share of cells that are present, inside their range and, when `scoring`, of a known level. 1 where nothing was
     /// counted.
     #[must_use]

@@ -1,0 +1,1 @@
+"""What benches/run measures, keeps and shows."""

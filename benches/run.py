@@ -1,0 +1,157 @@
+"""Measures train and predict beside Python and writes docs/benchmarks.md.
+
+Every point is kept in docs/benchmarks.json as soon as it is measured, so a run may be interrupted, and sections and single
+points can be measured again: `benches/run train-rows predict-rows:10000000`.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass, field
+from typing import Callable
+
+from bench import data, micro, page, predict, results, train
+from bench.settings import FOLDER, docs
+
+WALL, PEAK = ("wall", "wall time, s"), ("peak_mib", "peak memory, MiB")
+
+
+@dataclass
+class Section:
+    """A table of the page: `measure(point, repeats)` gives the figures of one of its points."""
+
+    chapter: str
+    name: str
+    title: str
+    about: str
+    x: str
+    points: dict
+    measure: Callable
+    render: Callable = None
+    program: str = "predict"
+    charts: list = field(default_factory=list)
+
+    def __post_init__(self):
+        render = self.render or page.paired_table
+        self.render = lambda points: render(self, points)
+
+
+TRAIN, PREDICT, STEPS = "Training", "Scoring", "Steps"
+SECTIONS = [
+    Section(
+        TRAIN, "train-rows", "By rows",
+        f"{data.FEATURES} features, 200 rounds, `max_depth=6`, `eta=0.1`; a fifth as many test rows.", "training rows",
+        {"quick": [1_000, 10_000], "full": [1_000, 10_000, 100_000, 1_000_000], "huge": [3_000_000]},
+        lambda rows, repeats: train.beside_python(int(rows), data.FEATURES, 200, repeats), program="train", charts=[WALL, PEAK],
+    ),
+    Section(
+        TRAIN, "train-columns", "By columns", "100,000 rows, 100 rounds.", "features",
+        {"quick": [10], "full": [10, 70, 300], "huge": [1_000]},
+        lambda features, repeats: train.beside_python(100_000, int(features), 100, repeats), program="train", charts=[WALL],
+    ),
+    Section(
+        TRAIN, "train-rounds", "By trees", f"100,000 rows, {data.FEATURES} features.", "rounds",
+        {"quick": [20], "full": [50, 200, 800], "huge": []},
+        lambda rounds, repeats: train.beside_python(100_000, data.FEATURES, int(rounds), repeats), program="train", charts=[WALL],
+    ),
+    Section(
+        TRAIN, "train-pandas", "Beside pandas", "The same with a peer that reads with pandas: 200 rounds.", "training rows",
+        {"quick": [], "full": [10_000, 100_000], "huge": [1_000_000]},
+        lambda rows, repeats: train.beside_python(int(rows), data.FEATURES, 200, repeats, "pandas"), program="train",
+    ),
+    Section(
+        PREDICT, "predict-rows", "By rows", f"{data.FEATURES} features, {data.TREES} trees of depth 6, ids checked.", "rows",
+        {"quick": [10_000, 100_000], "full": [100_000, 1_000_000, 10_000_000], "huge": [30_000_000]},
+        lambda rows, repeats: predict.beside_python(int(rows), data.FEATURES, data.TREES, repeats), charts=[WALL, PEAK],
+    ),
+    Section(
+        PREDICT, "predict-columns", "By columns", f"500,000 rows, {data.TREES} trees.", "features",
+        {"quick": [10], "full": [10, 70, 300], "huge": [1_000]},
+        lambda features, repeats: predict.beside_python(500_000, int(features), data.TREES, repeats), charts=[WALL],
+    ),
+    Section(
+        PREDICT, "predict-trees", "By trees", f"1,000,000 rows, {data.FEATURES} features.", "trees",
+        {"quick": [], "full": [50, 200, 1_000], "huge": []},
+        lambda trees, repeats: predict.beside_python(1_000_000, data.FEATURES, int(trees), repeats), charts=[WALL],
+    ),
+    Section(
+        PREDICT, "predict-sets", "By instruction set", "10,000,000 rows, the trees compiled for each set that the machine has.", "instructions",
+        {"quick": [], "full": ["avx512", "avx2", "neon", "portable"], "huge": []},
+        lambda instructions, repeats: predict.with_instructions(10_000_000, instructions, repeats), page.own_table,
+    ),
+    Section(
+        PREDICT, "predict-memory", "Memory", "Repeated ids allowed, since exact ids take memory for each row; 30 M rows are 10 M thrice.", "rows",
+        {"quick": [100_000], "full": [1_000_000, 10_000_000, 30_000_000], "huge": []},
+        lambda rows, repeats: predict.memory(int(rows), repeats), page.memory_table,
+    ),
+    Section(
+        PREDICT, "predict-s3", "From and to S3",
+        "A local S3 server (SeaweedFS) that shares the cores. Alone it hands over and takes the same bytes by curl.", "rows",
+        {"quick": [100_000], "full": [10_000_000], "huge": []},
+        lambda rows, repeats: predict.s3(int(rows), repeats), page.s3_table,
+    ),
+    Section(
+        STEPS, "scoring", "Scoring alone", "The compiled trees against XGBoost's in-place prediction, quantising included, every bit compared.", "rows",
+        {"quick": [100_000], "full": [10_000_000], "huge": []},
+        lambda rows, _: predict.scoring(rows), page.text_blocks,
+    ),
+    Section(
+        STEPS, "micro", "Micro-benchmarks",
+        "`cargo bench -p common` on one core: encoding six columns and a derived one, quantising 40 columns and scoring them by 60 trees for each "
+        "instruction set, writing a Parquet part of predictions.", "step",
+        {"quick": ["hot paths"], "full": ["hot paths"], "huge": []},
+        lambda *_: {"steps": micro.measured()}, page.micro_table,
+    ),
+]  # fmt: skip
+
+
+def measure(section, point, repeats):
+    """One point, kept at once."""
+    circumstances = results.circumstances()
+    print(f"{section.name} {point} …", flush=True)
+    figures = section.measure(point, repeats)
+    if figures is None:
+        print("    not on this machine", flush=True)
+        return
+    results.keep(section.name, str(point), figures | {"measured": circumstances, "runs": repeats})
+    summary = {name: {key: round(value, 3) for key, value in one.items()} for name, one in figures.items() if name in ("ours", "python")}
+    print(f"    {summary or 'done'}", flush=True)
+
+
+def chosen(words, size):
+    """Pairs of a section and a point."""
+    sections = {section.name: section for section in SECTIONS}
+    sizes = {"quick": ["quick"], "full": ["full"], "huge": ["full", "huge"]}[size]
+    for word in words or sections:
+        name, _, point = word.partition(":")
+        if name not in sections:
+            raise SystemExit(f"no section {name}: there are {', '.join(sections)}")
+        section = sections[name]
+        for one in [point] if point else [one for part in sizes for one in section.points[part]]:
+            yield section, one
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--size", choices=["quick", "full", "huge"], default="full", help="quick takes minutes, full hours, huge more hours and memory")
+    arguments.add_argument("--rounds", type=int, help="runs of each; the fastest counts (default: 3, quick 1)")
+    arguments.add_argument("--page", action="store_true", help="write the page and the charts again, measure nothing")
+    arguments.add_argument("--list", action="store_true", help="say what would be measured")
+    arguments.add_argument("sections", nargs="*", metavar="SECTION[:POINT]")
+    given = arguments.parse_args()
+    repeats = given.rounds or (1 if given.size == "quick" else 3)
+    work = [] if given.page else list(chosen(given.sections, given.size))
+    if given.list:
+        print("\n".join(f"{section.name}:{point}" for section, point in work))
+        return
+    if given.size == "quick":
+        os.environ.setdefault("BENCH_DOCS", str(FOLDER / "quick"))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    docs().mkdir(parents=True, exist_ok=True)
+    for section, point in work:
+        measure(section, point, repeats)
+        page.write(SECTIONS, results.load())
+    page.write(SECTIONS, results.load())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+//! Lets the targets find `libxgboost.so.3` where `make setup` put it.
+
+fn main() {
+    let library = std::env::var("DEP_ENGAGEMENT_XGBOOST_LIB").unwrap_or_default();
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{library}");
+}

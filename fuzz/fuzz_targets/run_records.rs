@@ -1,0 +1,47 @@
+//! Records of a run of predict: plan, result and parts are refused, ignored, or add up.
+#![no_main]
+
+use std::sync::Arc;
+
+use engagement_fuzz::common::registry::ModelRun;
+use engagement_fuzz::predict::manifest::{RunRecords, Totals};
+use engagement_fuzz::predict::settings::OutputFormat;
+use engagement_fuzz::predict::write::PartWriter;
+use engagement_fuzz::store::MemoryStore;
+use engagement_fuzz::{assert_refusal, block_on, mutate, start};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+
+fuzz_target!(init: start(), |data: &[u8]| block_on(check(data)));
+
+async fn check(data: &[u8]) {
+    let store = MemoryStore::of([
+        ("runs/r/plan.json", data.to_vec()),
+        ("runs/r/result.json", data.to_vec()),
+        ("runs/r/manifest.json", data.to_vec()),
+        ("runs/r/_parts/part-00000.json", data.to_vec()),
+        ("runs/r/_parts/part-00001.json", data.to_vec()),
+        // What the seeds name as their parts.
+        ("predictions/run_id=r/part-00000.parquet", vec![0; 100]),
+        ("rejected/run_id=r/part-00000.parquet", vec![0; 100]),
+    ]);
+    let run_id: engagement_fuzz::common::run::RunId = "r".parse().expect("a run id");
+    let records = RunRecords { store: Arc::clone(&store) as _, run_id: run_id.clone() };
+    match records.plan().await {
+        Ok(Some(plan)) => {
+            if let Err(error) = ModelRun::from_path(&plan.model) {
+                assert_refusal(&error, &[6]);
+            }
+        }
+        Ok(None) => panic!("there is a plan"),
+        Err(error) => assert_refusal(&error, &[4]),
+    }
+    if let Err(error) = records.finished().await {
+        assert_refusal(&error, &[4]);
+    }
+    let writer = PartWriter { store, run_id, format: OutputFormat::Parquet, model_version: "v1".to_owned() };
+    let parts = writer.finished_parts().await.expect("what cannot be read is no part");
+    let totals = Totals::of(parts, Vec::new());
+    assert!(totals.rows_predicted() <= totals.rows_read);
+}
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| mutate::json(data, size, max_size, seed));
