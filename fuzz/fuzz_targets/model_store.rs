@@ -36,6 +36,6 @@ fuzz_target!(init: start(), |data: &[u8]| {
     }
 });
 
-fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| mutate::model_folder(
-    data, size, max_size, seed
-));
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::model_folder(data, size, max_size, seed)
+});

@@ -41,7 +41,9 @@ fuzz_target!(init: start(), |data: &[u8]| {
     }
 });
 
-fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| mutate::in_place(data, size, max_size, seed));
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::in_place(data, size, max_size, seed)
+});
 
 /// Values of a feature: of numbers, and of the codes of categories.
 fn values(feature: usize) -> Vec<f32> {

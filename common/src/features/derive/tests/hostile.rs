@@ -56,6 +56,18 @@ fn deep_nesting_is_refused_without_exhausting_the_stack() {
     }
 }
 
+/// Found by fuzzing: a literal that goes over two lines was cited as it stood.
+#[test]
+fn what_is_cited_stays_on_one_line() {
+    for sql in ["t - TIMESTAMP '1969-12-\n)\0'", "a = DATE '\r\n'", "\"a\nb\" + 'x'", "FLOOR\u{1b}[31m(a"] {
+        let refused = parse(sql).map(|expression| expression.bind(&|_| Some(ValueType::Number)));
+        if let Err(error) | Ok(Err(error)) = refused {
+            assert!(!error.to_string().contains(char::is_control), "{error:?}");
+        }
+    }
+    assert!(parse("t - TIMESTAMP '1969-12-\n)\0'").unwrap_err().to_string().contains("'1969-12- )\\u{0}'"));
+}
+
 const WORDS: &[&str] = &[
     "a",
     "b",
