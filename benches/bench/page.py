@@ -67,12 +67,17 @@ def where(results):
         days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
         threads = sorted({record["threads"] for record in here})
         lines.append(f"Measured on: {machine}; {days}, {', '.join(map(str, threads))} threads.")
-    loads = [record["measured"]["load"] for record in records]
-    busy = sum(load >= 0.5 for load in loads)
-    note = "The column *load* is the load average of the minute before: what else ran on the machine."
+    note = "The column *others* is how many processors the rest of the machine took meanwhile: the less, the better the figure."
+    busy = sum(record["measured"].get("others", 0) >= 0.2 for record in records)
     if busy:
-        note += f" {busy} of {len(loads)} points were measured beside other work and are worth less than the others."
+        note += f" {busy} of {len(records)} points were measured beside other work and are worth less than the others."
     return "\n".join([*lines, note])
+
+
+def others(record):
+    """Processors that others took; of older figures only the load before is known."""
+    measured = record["measured"]
+    return f"{measured['others']:.2f}" if "others" in measured else f"load {measured['load']}"
 
 
 def pictures(section, points):
@@ -91,14 +96,14 @@ def pictures(section, points):
 def paired_table(section, points):
     """Two lines a point: Python and ours, with the ratios."""
     has_r2 = any("r2" in record["ours"] for _, record in points)
-    lines = [f"| {section.x} | program | wall s | CPU s | peak MiB |{' R² |' if has_r2 else ''} wall × | CPU × | memory × | runs | load |"]
+    lines = [f"| {section.x} | program | wall s | CPU s | peak MiB |{' R² |' if has_r2 else ''} wall × | CPU × | memory × | runs | others |"]
     lines.append("|" + "---|" * (10 + has_r2))
     for point, record in points:
-        measured, ours, python = record["measured"], record["ours"], record["python"]
+        ours, python = record["ours"], record["python"]
         r2 = [f" {figures['r2']:.4f} |" if has_r2 else "" for figures in (python, ours)]
         ratios = " | ".join(f"{python[name] / ours[name]:.1f}" if python[name] / ours[name] >= 10 else f"{python[name] / ours[name]:.2f}" for name in ("wall", "cpu", "peak_mib"))
         lines.append(f"| {amount(point)} | Python | {figures_of(python)} |{r2[0]} | | | | |")
-        lines.append(f"| {amount(point)} | {section.program} | {figures_of(ours)} |{r2[1]} {ratios} | {record['runs']} | {measured['load']} |")
+        lines.append(f"| {amount(point)} | {section.program} | {figures_of(ours)} |{r2[1]} {ratios} | {record['runs']} | {others(record)} |")
     return "\n".join(lines)
 
 
@@ -112,38 +117,38 @@ def amount(point):
 
 def own_table(section, points):
     """One line a point, ours alone."""
-    lines = [f"| {section.x} | wall s | CPU s | peak MiB | runs | load |", "|---|---|---|---|---|---|"]
+    lines = [f"| {section.x} | wall s | CPU s | peak MiB | runs | others |", "|---|---|---|---|---|---|"]
     for point, record in points:
-        lines.append(f"| {amount(point)} | {figures_of(record['ours'])} | {record['runs']} | {record['measured']['load']} |")
+        lines.append(f"| {amount(point)} | {figures_of(record['ours'])} | {record['runs']} | {others(record)} |")
     return "\n".join(lines)
 
 
 def memory_table(section, points):
-    lines = ["| rows | peak MiB | planned MiB | wall s | runs | load |", "|---|---|---|---|---|---|"]
+    lines = ["| rows | peak MiB | planned MiB | wall s | runs | others |", "|---|---|---|---|---|---|"]
     for point, record in points:
-        ours, measured = record["ours"], record["measured"]
-        lines.append(f"| {amount(point)} | {ours['peak_mib']:,.0f} | {record['planned_mib']:,.0f} | {ours['wall']:.2f} | {record['runs']} | {measured['load']} |")
+        ours = record["ours"]
+        lines.append(f"| {amount(point)} | {ours['peak_mib']:,.0f} | {record['planned_mib']:,.0f} | {ours['wall']:.2f} | {record['runs']} | {others(record)} |")
     return "\n".join(lines)
 
 
 def s3_table(section, points):
-    lines = ["| rows | the server alone, wall s | predict, wall s | predict / server | runs | load |", "|---|---|---|---|---|---|"]
+    lines = ["| rows | the server alone, wall s | predict, wall s | predict / server | runs | others |", "|---|---|---|---|---|---|"]
     for point, record in points:
         own, wall = record["server_wall"], record["ours"]["wall"]
-        lines.append(f"| {amount(point)} | {own:.2f} | {wall:.2f} | {wall / own:.2f} | {record['runs']} | {record['measured']['load']} |")
+        lines.append(f"| {amount(point)} | {own:.2f} | {wall:.2f} | {wall / own:.2f} | {record['runs']} | {others(record)} |")
     return "\n".join(lines)
 
 
 def text_blocks(section, points):
-    return "\n\n".join(f"Load {record['measured']['load']}:\n\n```\n{record['text']}\n```" for _, record in points)
+    return "\n\n".join(f"Others took {others(record)} processors:\n\n```\n{record['text']}\n```" for _, record in points)
 
 
 def micro_table(section, points):
-    lines = ["| step | M rows/s, median | M rows/s, fastest | load |", "|---|---|---|---|"]
+    lines = ["| step | M rows/s, median | M rows/s, fastest | others |", "|---|---|---|---|"]
     for _, record in points:
         for name, rates in record["steps"].items():
             median, best = (rates[key] / 1e6 for key in ("rows_per_second", "fastest_rows_per_second"))
-            lines.append(f"| {name} | {median:.2f} | {best:.2f} | {record['measured']['load']} |")
+            lines.append(f"| {name} | {median:.2f} | {best:.2f} | {others(record)} |")
     return "\n".join(lines)
 
 

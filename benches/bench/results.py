@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 
 from .settings import PROJECT, THREADS, docs
 
@@ -31,10 +32,34 @@ def circumstances():
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "machine": machine(),
-        "load": round(os.getloadavg()[0], 1),
         "threads": THREADS,
         "commit": commit,
     }
+
+
+class Others:
+    """How many processors whatever else ran on the machine took while something was measured."""
+
+    def __enter__(self):
+        self.started, self.busy, self.own = time.monotonic(), busy_seconds(), own_seconds()
+        return self
+
+    def __exit__(self, *_):
+        wall = time.monotonic() - self.started
+        self.processors = round(max(0.0, busy_seconds() - self.busy - (own_seconds() - self.own)) / wall, 2)
+
+
+def busy_seconds():
+    """Seconds that all processors have worked since the machine started."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _, _, irq, softirq = map(int, stat.readline().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds():
+    """Seconds of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def machine():
