@@ -4,6 +4,9 @@ import os
 import subprocess
 import tempfile
 import time
+from pathlib import Path
+
+from .settings import PROJECT
 
 
 def run(command, environment=None):
@@ -35,3 +38,10 @@ def paired(rounds, ours, theirs):
         mine.append(ours())
         others.append(theirs())
     return {"ours": fastest(mine), "python": fastest(others)}
+
+
+def built(example):
+    """The path of an example. Built as a part of the whole workspace: alone, its dependencies would have other features and be compiled again."""
+    command = ["cargo", "build", "--release", "--locked", "-q", "--workspace", "--example", example]
+    subprocess.run(command, cwd=PROJECT, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")) / "release" / "examples" / example

@@ -11,7 +11,7 @@ RATES = {"item/s": 1.0, "Kitem/s": 1e3, "Mitem/s": 1e6, "Gitem/s": 1e9}
 
 def measured():
     """Rows per second of each benchmark, by its name: the median and the fastest."""
-    command = ["cargo", "bench", "--profile", "release", "--locked", "-p", "common", "--bench", "hot_paths"]
+    command = ["cargo", "bench", "--profile", "release", "--locked", "--workspace", "--bench", "hot_paths"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")

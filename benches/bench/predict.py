@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from . import data
-from .measure import fastest, paired, run
+from .measure import built, fastest, paired, run
 from .settings import BENCHES, BIN, FOLDER, PROJECT, THREADS
 
 
@@ -81,8 +81,8 @@ class S3:
     """A real S3 server of its own, and plain transfers by curl: as fast as the server can."""
 
     def __enter__(self):
-        command = ["cargo", "run", "--release", "--locked", "-q", "-p", "testkit", "--example", "s3_server"]
-        self.server = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        server = built("s3_server")
+        self.server = subprocess.Popen([server], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.environment = dict(line.strip().split("=", 1) for line in iter(self.server.stdout.readline, "\n"))
         return self
 
@@ -123,5 +123,4 @@ def s3(rows, repeats):
 
 def scoring(rows):
     """The scorer alone against XGBoost's in-place prediction, as its example prints it."""
-    command = ["cargo", "run", "--release", "--locked", "-q", "-p", "common", "--example", "scoring_speed", rows]
-    return {"text": run(command)[1].strip()}
+    return {"text": run([built("scoring_speed"), rows])[1].strip()}
