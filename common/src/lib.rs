@@ -26,5 +26,6 @@ pub mod run;
 
 pub mod error;
 pub mod panics;
+mod text;
 
 pub use error::{Error, Result};

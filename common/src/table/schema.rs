@@ -3,6 +3,7 @@
 use polars::prelude::DataType;
 
 use super::ColumnKind;
+use crate::text::without_control_characters;
 use crate::{Error, Result};
 
 impl ColumnKind {
@@ -46,9 +47,10 @@ impl TableSchema {
     pub fn new(columns: Vec<ColumnSchema>, object: &str) -> Result<Self> {
         let mut seen = std::collections::HashSet::new();
         match columns.iter().find(|column| !seen.insert(column.name.as_str())) {
-            Some(twice) => {
-                Err(Error::Data(format!("{object}: two columns are called \"{}\"; rename one of them", twice.name)))
-            }
+            Some(twice) => Err(Error::Data(format!(
+                "{object}: two columns are called \"{}\"; rename one of them",
+                without_control_characters(&twice.name)
+            ))),
             None => Ok(Self { columns }),
         }
     }
@@ -116,4 +118,18 @@ impl TableSchema {
 
 fn different(object: &str, first: &str, problem: &str) -> Error {
     Error::Data(format!("{object} {problem} {first}: all objects of a location must have the same columns"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing: a name of two lines was cited as it stood.
+    #[test]
+    fn a_name_that_stands_twice_is_cited_on_one_line() {
+        let column = || ColumnSchema { name: "a\n~".to_owned(), kind: ColumnKind::Text, dtype: DataType::String };
+        let error = TableSchema::new(vec![column(), column()], "t.csv").unwrap_err();
+        assert_eq!(error.to_string(), "t.csv: two columns are called \"a\\n~\"; rename one of them");
+        assert_eq!(error.exit_code(), 4);
+    }
 }

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::logs::LogFormat;
+use crate::text::without_control_characters;
 
 /// How the lines of this run are written, and what all of them say.
 #[derive(Debug)]
@@ -120,19 +121,6 @@ fn coloured(level: &Level) -> String {
         Level::TRACE => 35,
     };
     format!("\u{1b}[{colour}m{level:5}\u{1b}[0m")
-}
-
-/// A text that stays on its line and cannot move a terminal's cursor: names and values come from other people's data.
-pub(super) fn without_control_characters(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
-            clean.extend(character.escape_default());
-        } else {
-            clean.push(character);
-        }
-    }
-    clean
 }
 
 /// What an event carries. Numbers that are not finite are `null`, as JSON has none.

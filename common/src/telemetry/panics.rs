@@ -5,8 +5,8 @@ use std::backtrace::Backtrace;
 use std::env;
 use std::panic::{self, PanicHookInfo};
 
-use super::format::without_control_characters;
 use crate::error::Error;
+use crate::text::without_control_characters;
 
 /// Logs panics in place of Rust's message of several lines. A backtrace is added only where `RUST_BACKTRACE` asks.
 pub(super) fn log_panics() {

@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::format::without_control_characters;
 use crate::error::{Error, Result};
 use crate::run::RunId;
+use crate::text::without_control_characters;
 
 /// The most bytes of a result with the end of its line.
 const MAX_BYTES: usize = 8 * 1024;

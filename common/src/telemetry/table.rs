@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::format::without_control_characters;
 use super::result::Outcome;
+use crate::text::without_control_characters;
 
 /// The longest list or object that a cell shows, in characters.
 const MAX_CELL_LENGTH: usize = 100;

@@ -1,8 +1,10 @@
 //! What can be wrong with a derived feature.
 
+use crate::text::without_control_characters;
+
 /// The error of one derived feature: its name and what is wrong with its expression, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("derived feature `{}`: {}", printable(feature), printable(&problem.to_string()))]
+#[error("derived feature `{}`: {}", without_control_characters(feature), without_control_characters(&problem.to_string()))]
 pub struct ExpressionError {
     /// Name of the derived feature.
     pub feature: String,
@@ -50,19 +52,6 @@ pub enum Problem {
         /// Rows of the batch.
         expected: usize,
     },
-}
-
-/// On one line: the problem cites the expression, which may have been written on several.
-fn printable(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' | '\r' | '\t' => line.push(' '),
-            control if control.is_control() => line.extend(control.escape_default()),
-            other => line.push(other),
-        }
-    }
-    line
 }
 
 impl Problem {

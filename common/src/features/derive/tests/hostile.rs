@@ -65,7 +65,7 @@ fn what_is_cited_stays_on_one_line() {
             assert!(!error.to_string().contains(char::is_control), "{error:?}");
         }
     }
-    assert!(parse("t - TIMESTAMP '1969-12-\n)\0'").unwrap_err().to_string().contains("'1969-12- )\\u{0}'"));
+    assert!(parse("t - TIMESTAMP '1969-12-\n)\0'").unwrap_err().to_string().contains("'1969-12-\\n)\\u{0}'"));
 }
 
 const WORDS: &[&str] = &[
