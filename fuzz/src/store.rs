@@ -54,6 +54,8 @@ impl Store for MemoryStore {
         slice.ok_or_else(|| StoreError::NotFound(format!("memory/{key} is shorter")))
     }
 
+    fn keep_buffers(&self, _most_bytes: usize) {}
+
     async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError> {
         let version = Version(sha256_hex(&content));
         self.objects().insert(key.to_owned(), content);

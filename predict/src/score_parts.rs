@@ -41,6 +41,7 @@ impl Line<'_> {
     /// # Errors
     /// Those of reading, scoring and writing, as they are.
     pub async fn score_parts(&self) -> Result<Vec<PartRecord>> {
+        self.dataset.store.keep_buffers(usize::try_from(self.memory.fetch_bytes).unwrap_or(usize::MAX));
         let in_memory = match self.settings.duplicates {
             Duplicates::Allow => Some(IdCheck::Off),
             Duplicates::Reject if self.memory.ids_on_disk() => None,

@@ -21,6 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::buffers::Buffers;
 use super::{Condition, ObjectMeta, Store, StoreError, Version};
 use incoming::{Incoming, Staged};
 use listing::list_folder;
@@ -39,7 +40,8 @@ impl LocalStore {
     pub(crate) fn new(root: PathBuf) -> Self {
         let incoming = Incoming::below(&root);
         let text = root.display().to_string();
-        Self { folder: Arc::new(Folder { root, text, incoming, swept: Once::new() }) }
+        let buffers = Arc::default();
+        Self { folder: Arc::new(Folder { root, text, incoming, swept: Once::new(), buffers }) }
     }
 
     async fn blocking<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -67,6 +69,10 @@ impl Store for LocalStore {
     async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
         let (key, version) = (key.to_owned(), version.clone());
         self.blocking(move |folder| folder.get_range(&key, &range, &version)).await
+    }
+
+    fn keep_buffers(&self, most_bytes: usize) {
+        self.folder.buffers.keep(most_bytes);
     }
 
     async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError> {
@@ -102,6 +108,7 @@ struct Folder {
     text: String,
     incoming: Incoming,
     swept: Once,
+    buffers: Arc<Buffers>,
 }
 
 impl Folder {
@@ -141,15 +148,15 @@ impl Folder {
         if range.start > range.end || range.end > size {
             return Err(super::beyond_end(&path.display().to_string(), range, size));
         }
-        let mut content = vec![0; usize::try_from(range.end - range.start).map_err(|_| changed(&path))?];
-        match file.read_exact_at(&mut content, range.start) {
+        let mut content = self.buffers.take(usize::try_from(range.end - range.start).map_err(|_| changed(&path))?);
+        match file.read_exact_at(content.as_mut(), range.start) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(changed(&path)),
             other => other.map_err(failed)?,
         }
         if version_of(&file.metadata().map_err(failed)?) != *version {
             return Err(changed(&path));
         }
-        Ok(content.into())
+        Ok(content.filled())
     }
 
     fn put(&self, key: &str, content: &[u8], condition: Option<&Condition>) -> Result<Version, StoreError> {

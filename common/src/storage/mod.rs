@@ -5,6 +5,7 @@
 
 mod location;
 
+mod buffers;
 mod local;
 mod s3;
 
@@ -98,6 +99,10 @@ pub trait Store: Send + Sync + Debug {
 
     /// Every object below `prefix` (a folder: `a/b` finds `a/b/c`, not `a/bc`; the empty prefix finds all), by key.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
+
+    /// Keeps up to `most_bytes` of the buffers of ranged reads for later ones, instead of giving them back to the allocator
+    /// each time. At first none are kept.
+    fn keep_buffers(&self, most_bytes: usize);
 
     /// Removes the object; no error where there is none.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;

@@ -1,6 +1,7 @@
 //! Reading: the SDK retries requests, but not bodies. A body that breaks off, stalls, or is not what was asked for is
 //! fetched again.
 
+use std::error::Error;
 use std::ops::Range;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -11,6 +12,7 @@ use md5::{Digest, Md5};
 use super::error::{Failure, Kind, causes};
 use super::{S3Store, StoreError, Version, back_off, quoted, version};
 use crate::storage::beyond_end;
+use crate::storage::buffers::Buffer;
 
 /// Why one attempt gave no content.
 enum Broken {
@@ -124,7 +126,7 @@ async fn range_once(
     }
     let is_whole = range.start == 0 && size == Some(range.end);
     let md5 = md5_of(&answer, expected).filter(|_| is_whole);
-    let content = body(answer, Some(range.end - range.start)).await?;
+    let content = fill(answer, store.buffers.take((range.end - range.start) as usize)).await?;
     verified(content, md5, received_before)
 }
 
@@ -163,9 +165,7 @@ async fn body(answer: GetObjectOutput, length: Option<u64>) -> Result<Bytes, Bro
         match stream.try_next().await {
             Ok(Some(chunk)) => content.extend_from_slice(&chunk),
             Ok(None) => break,
-            Err(error) => {
-                return Err(broken(format!("the body broke off after {} bytes: {}", content.len(), causes(&error))));
-            }
+            Err(error) => return Err(broke_off(content.len(), &error)),
         }
         if expected.is_some_and(|expected| content.len() > expected) {
             break;
@@ -177,6 +177,29 @@ async fn body(answer: GetObjectOutput, length: Option<u64>) -> Result<Bytes, Bro
         }
         _ => Ok(content.freeze()),
     }
+}
+
+/// Reads the body to its end: exactly as many bytes as the buffer has.
+async fn fill(answer: GetObjectOutput, mut buffer: Buffer) -> Result<Bytes, Broken> {
+    let mut stream = answer.body;
+    let content = buffer.as_mut();
+    let (expected, mut filled) = (content.len(), 0);
+    while let Some(chunk) = stream.try_next().await.map_err(|error| broke_off(filled, &error))? {
+        let end = filled + chunk.len();
+        match content.get_mut(filled..end) {
+            Some(place) => place.copy_from_slice(&chunk),
+            None => return Err(broken(format!("{end} bytes came instead of {expected}"))),
+        }
+        filled = end;
+    }
+    match filled == expected {
+        true => Ok(buffer.filled()),
+        false => Err(broken(format!("{filled} bytes came instead of {expected}"))),
+    }
+}
+
+fn broke_off(after: usize, error: &(dyn Error + 'static)) -> Broken {
+    broken(format!("the body broke off after {after} bytes: {}", causes(error)))
 }
 
 /// The MD5 of the content, in hexadecimal digits, where the ETag is one: not after multipart uploads and not under keys

@@ -22,6 +22,7 @@ mod tests;
 
 use std::fmt::{self, Debug, Formatter};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,6 +31,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
 
+use super::buffers::Buffers;
 use super::{Condition, ObjectMeta, Store, StoreError, Version};
 use crate::Result;
 use error::{Failure, Kind};
@@ -66,6 +68,7 @@ pub(crate) struct S3Store {
     bucket: String,
     prefix: String,
     root: String,
+    buffers: Arc<Buffers>,
 }
 
 impl S3Store {
@@ -73,7 +76,7 @@ impl S3Store {
     pub(crate) async fn connect(bucket: &str, prefix: &str, options: &S3Options) -> Result<Self> {
         let root = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
         let client = client::connect(options).await?;
-        Ok(Self { client, bucket: bucket.to_owned(), prefix: prefix.to_owned(), root })
+        Ok(Self { client, bucket: bucket.to_owned(), prefix: prefix.to_owned(), root, buffers: Arc::default() })
     }
 
     fn check_key(&self, key: &str) -> Result<(), StoreError> {
@@ -134,6 +137,10 @@ impl Store for S3Store {
 
     async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
         download::range(self, key, &range, version).await
+    }
+
+    fn keep_buffers(&self, most_bytes: usize) {
+        self.buffers.keep(most_bytes);
     }
 
     async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError> {

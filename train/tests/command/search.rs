@@ -1,19 +1,16 @@
 //! What `train` chooses by itself, and what it leaves alone, by running the program on real files.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use super::{Workshop, json, succeeded};
 
 const ROWS: usize = 400;
 
 /// A made-up table: the target follows a number and, with noise, the place of a town in the alphabet and its plan.
-fn table(folder: &Path) -> PathBuf {
+fn table() -> String {
     let mut csv = String::from("id,x,plan,town,target\n");
     for row in 0..ROWS {
         let noise = ((row * 7_919) % 101) as f64 / 101.0;
@@ -21,9 +18,7 @@ fn table(folder: &Path) -> PathBuf {
         let target = 2.0 * x + plan as f64 + (town as f64 / 20.0).floor() + noise;
         writeln!(csv, "{row},{x},plan-{plan},town-{town:03},{target}").unwrap();
     }
-    let path = folder.join("table.csv");
-    std::fs::write(&path, csv).unwrap();
-    path
+    csv
 }
 
 struct Run {
@@ -50,24 +45,12 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap()
 }
 
-fn train(folder: &Path, run_id: &str, more: &[&str]) -> Run {
-    let models = folder.join("models");
-    let done = Command::new(env!("CARGO_BIN_EXE_train"))
-        .args(["--id", "id", "--target", "target", "--model-version", "v1", "--min-r2", "-100"])
-        .env("THREADS", "1")
-        .args(["--run-id", run_id, "--log-format", "json"])
-        .arg("--train-data")
-        .arg(table(folder))
-        .arg("--models")
-        .arg(&models)
-        .args(more)
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let run = models.join("engagement/v1").join(run_id);
-    let read = |file: &str| std::fs::read(run.join(file)).unwrap();
-    let json = |file: &str| serde_json::from_slice(&read(file)).unwrap();
-    Run { model: read("model.ubj"), metadata: json("metadata.json"), metrics: json("metrics.json") }
+fn train(workshop: &Workshop, run_id: &str, more: &[&str]) -> Run {
+    let data = workshop.write("table.csv", &table());
+    succeeded(&workshop.call(run_id, &data).args(more).output().unwrap());
+    let folder = workshop.run_folder(run_id);
+    let model = std::fs::read(folder.join("model.ubj")).unwrap();
+    Run { model, metadata: json(&folder.join("metadata.json")), metrics: json(&folder.join("metrics.json")) }
 }
 
 /// Does something while all processors are busy with something else.
@@ -89,10 +72,10 @@ fn on_a_busy_machine<T>(work: impl FnOnce() -> T) -> T {
 /// What is chosen goes by counted work: how busy the machine is has no part in it, if there is time enough.
 #[test]
 fn the_same_rows_and_seed_give_the_same_model_however_busy_the_machine_is() {
-    let folder = TempDir::new().unwrap();
+    let workshop = Workshop::new();
     let more = ["--time-budget", "3600"];
-    let first = train(folder.path(), "first", &more);
-    let second = on_a_busy_machine(|| train(folder.path(), "second", &more));
+    let first = train(&workshop, "first", &more);
+    let second = on_a_busy_machine(|| train(&workshop, "second", &more));
     assert!(first.model == second.model);
     assert_eq!(first.metadata["features"], second.metadata["features"]);
     let stages = first.stages();
@@ -101,15 +84,15 @@ fn the_same_rows_and_seed_give_the_same_model_however_busy_the_machine_is() {
     assert!(first.metrics["r2"].as_f64().unwrap() > 0.85, "{}", first.metrics["r2"]);
 
     let of_two_threads = ["--time-budget", "3600", "--threads", "2", "--param", "max_depth=3"];
-    let first = train(folder.path(), "two-threads", &of_two_threads);
-    let second = on_a_busy_machine(|| train(folder.path(), "two-threads-busy", &of_two_threads));
+    let first = train(&workshop, "two-threads", &of_two_threads);
+    let second = on_a_busy_machine(|| train(&workshop, "two-threads-busy", &of_two_threads));
     assert!(first.model == second.model);
 }
 
 #[test]
 fn given_rounds_are_obeyed_and_nothing_is_searched() {
-    let folder = TempDir::new().unwrap();
-    let run = train(folder.path(), "given", &["--rounds", "12", "--param", "max_depth=3"]);
+    let workshop = Workshop::new();
+    let run = train(&workshop, "given", &["--rounds", "12", "--param", "max_depth=3"]);
     assert_eq!(run.metadata["rounds"], 12);
     assert_eq!(run.metadata["params"]["max_depth"], "3");
     assert!(run.stages().is_empty());
@@ -118,8 +101,8 @@ fn given_rounds_are_obeyed_and_nothing_is_searched() {
 
 #[test]
 fn given_parameters_stay_as_they_are() {
-    let folder = TempDir::new().unwrap();
-    let run = train(folder.path(), "given", &["--param", "eta=0.3", "--param", "max_depth=2"]);
+    let workshop = Workshop::new();
+    let run = train(&workshop, "given", &["--param", "eta=0.3", "--param", "max_depth=2"]);
     let stages = run.stages();
     assert!(stages.contains(&"encoding") && !stages.contains(&"parameters"), "{stages:?}");
     for trial in run.metrics["trials"].as_array().unwrap() {
@@ -131,10 +114,9 @@ fn given_parameters_stay_as_they_are() {
 
 #[test]
 fn the_spec_names_the_encoding() {
-    let folder = TempDir::new().unwrap();
-    let spec = folder.path().join("features.toml");
-    std::fs::write(&spec, "[encoding]\nplan = \"native\"\ntown = \"target\"\n").unwrap();
-    let run = train(folder.path(), "spec", &["--param", "eta=0.3", "--features", spec.to_str().unwrap()]);
+    let workshop = Workshop::new();
+    let spec = workshop.write("features.toml", "[encoding]\nplan = \"native\"\ntown = \"target\"\n");
+    let run = train(&workshop, "spec", &["--param", "eta=0.3", "--features", spec.to_str().unwrap()]);
     assert_eq!(run.kinds(), [("x", "number"), ("plan", "category"), ("town", "encoded")]);
     let town = &run.metadata["features"][2];
     assert_eq!(town["levels"].as_array().unwrap().len(), town["values"].as_array().unwrap().len());
@@ -143,8 +125,8 @@ fn the_spec_names_the_encoding() {
 
 #[test]
 fn without_time_there_is_no_search_but_a_model() {
-    let folder = TempDir::new().unwrap();
-    let run = train(folder.path(), "hurried", &["--time-budget", "0"]);
+    let workshop = Workshop::new();
+    let run = train(&workshop, "hurried", &["--time-budget", "0"]);
     assert!(run.stages().is_empty());
     assert_eq!(run.metadata["rounds"], 100);
 }

@@ -1,59 +1,27 @@
 //! `report.html` as `train` writes it: whole, self-contained, safe with hostile names, bounded, and there for every outcome.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 
 use clap::CommandFactory;
 use serde_json::Value;
-use tempfile::TempDir;
+
+use super::{Workshop, json, succeeded};
 
 /// Elements without an end.
 const VOID: [&str; 1] = ["meta"];
 /// The only address in the page: the name of a namespace, which nobody fetches.
 const SVG_NAMESPACE: &str = "http://www.w3.org/2000/svg";
 
-struct Workshop(TempDir);
+fn train(workshop: &Workshop, run_id: &str, data: &Path, more: &[&str]) -> Output {
+    workshop.call(run_id, data).env("THREADS", "2").args(more).output().unwrap()
+}
 
-impl Workshop {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn write(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    }
-
-    /// Runs `train` on a file of this folder.
-    fn train(&self, run_id: &str, data: &Path, more: &[&str]) -> Output {
-        let done = Command::new(env!("CARGO_BIN_EXE_train"))
-            .args(["--id", "id", "--target", "target", "--model-version", "v1", "--threads", "2"])
-            .args(["--run-id", run_id, "--log-format", "json", "--models", "models", "--train-data"])
-            .arg(data)
-            .args(more)
-            .env("MIN_R2", "-1e12")
-            .current_dir(self.0.path())
-            .output();
-        done.unwrap()
-    }
-
-    fn trained(&self, run_id: &str, data: &Path, more: &[&str]) -> Run {
-        let done = self.train(run_id, data, more);
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        self.run(run_id)
-    }
-
-    fn run(&self, run_id: &str) -> Run {
-        let folder = self.0.path().join("models/engagement/v1").join(run_id);
-        let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
-        let json = |file: &str| serde_json::from_str(&read(file)).unwrap();
-        Run { page: read("report.html"), metrics: json("metrics.json") }
-    }
+fn trained(workshop: &Workshop, run_id: &str, data: &Path, more: &[&str]) -> Run {
+    succeeded(&train(workshop, run_id, data, more));
+    Run::of(workshop, run_id)
 }
 
 struct Run {
@@ -62,6 +30,14 @@ struct Run {
 }
 
 impl Run {
+    fn of(workshop: &Workshop, run_id: &str) -> Self {
+        let folder = workshop.run_folder(run_id);
+        Self {
+            page: std::fs::read_to_string(folder.join("report.html")).unwrap(),
+            metrics: json(&folder.join("metrics.json")),
+        }
+    }
+
     fn assert_whole(&self) {
         assert_well_formed(&self.page);
         let without_namespace = self.page.replace(SVG_NAMESPACE, "");
@@ -123,7 +99,7 @@ fn table(rows: usize, shift: f64) -> String {
 fn the_page_tells_everything_in_one_file() {
     let workshop = Workshop::new();
     let data = workshop.write("table.csv", &table(1_500, 0.0));
-    let run = workshop.trained("first", &data, &["--slice", "plan", "--slice", "member"]);
+    let run = trained(&workshop, "first", &data, &["--slice", "plan", "--slice", "member"]);
     run.assert_whole();
     let expected = [
         "The gate",
@@ -159,7 +135,7 @@ fn importance_agrees_with_the_data_and_stands_in_metrics_json() {
         writeln!(csv, "{row},{strong},{weak},{noise},{}", 10.0 * strong + weak).unwrap();
     }
     let data = workshop.write("table.csv", &csv);
-    let run = workshop.trained("r", &data, &["--rounds", "50"]);
+    let run = trained(&workshop, "r", &data, &["--rounds", "50"]);
     let importance = &run.metrics["importance"];
     let features = importance["features"].as_array().unwrap();
     let names: Vec<&str> = features.iter().map(|feature| feature["feature"].as_str().unwrap()).collect();
@@ -200,7 +176,7 @@ fn hostile_names_and_values_stay_text() {
     let spec = "categorical = [\"a&b</td></table>\"]\n[ranges]\n\"<script>alert(1)</script>\" = { max = 3 }\n";
     let spec = workshop.write("features.toml", spec);
     let more = ["--features", spec.to_str().unwrap(), "--slice", names[3], "--slice", names[4], "--rounds", "20"];
-    let run = workshop.trained("r", &data, &more);
+    let run = trained(&workshop, "r", &data, &more);
     run.assert_whole();
     for shown in [
         "&lt;script&gt;alert(1)&lt;/script&gt;",
@@ -225,7 +201,7 @@ fn a_thousand_features_and_two_thousand_levels_make_a_page_of_bounded_size() {
         (0..1_000).for_each(|column| write!(csv, ",{}", (row * (column + 3)) % 10).unwrap());
     }
     let data = workshop.write("table.csv", &csv);
-    let run = workshop.trained("r", &data, &["--rounds", "3", "--slice", "group", "--param", "max_depth=3"]);
+    let run = trained(&workshop, "r", &data, &["--rounds", "3", "--slice", "group", "--param", "max_depth=3"]);
     run.assert_whole();
     assert!(run.page.len() < 400_000, "{} bytes", run.page.len());
     for rest in ["columns more, in metadata.json", "features more, in metrics.json", "values more, in metrics.json"] {
@@ -255,12 +231,11 @@ fn ten_thousand_levels_make_a_small_page() {
     let spec = workshop.write("features.toml", "[encoding]\nproduct = \"target\"\n");
     let encoded = [native.as_slice(), &["--features", spec.to_str().unwrap()]].concat();
     for (run_id, more) in [("native", native.to_vec()), ("encoded", encoded)] {
-        let run = workshop.trained(run_id, &data, &more);
+        let run = trained(&workshop, run_id, &data, &more);
         run.assert_whole();
         assert!(run.page.len() < 300_000, "{run_id}: {} bytes", run.page.len());
         assert!(run.page.contains("10,000"), "how many levels there are");
-        let metadata = std::fs::read(workshop.0.path().join(format!("models/engagement/v1/{run_id}/metadata.json")));
-        let metadata: Value = serde_json::from_slice(&metadata.unwrap()).unwrap();
+        let metadata = json(&workshop.run_folder(run_id).join("metadata.json"));
         let product = metadata["features"].as_array().unwrap().iter().find(|feature| feature["name"] == "product");
         assert_eq!(product.unwrap()["levels"].as_array().unwrap().len(), 10_000);
     }
@@ -272,7 +247,7 @@ fn tables_at_the_edge_have_a_page_too() {
     let two = workshop.write("two.csv", "id,empty,constant,target\n1,,5,0.0\n2,,5,1.0\n");
     let one = workshop.write("one.csv", "id,empty,constant,target\n9,,5,3.0\n");
     let two_path = two.to_str().unwrap();
-    let run = workshop.trained("few", &one, &["--test-data", two_path]);
+    let run = trained(&workshop, "few", &one, &["--test-data", two_path]);
     run.assert_whole();
     assert!(run.page.contains("too few rows"), "one row cannot choose how to learn");
     assert!(run.page.contains("has no value in any training row"));
@@ -282,15 +257,15 @@ fn tables_at_the_edge_have_a_page_too() {
         writeln!(extreme, "{row},{}e300,{}e-40,{}e15", row % 3, row % 5, row % 7).unwrap();
     }
     let extreme = workshop.write("extreme.csv", &extreme);
-    workshop.trained("extreme", &extreme, &["--rounds", "5"]).assert_whole();
+    trained(&workshop, "extreme", &extreme, &["--rounds", "5"]).assert_whole();
 }
 
 #[test]
 fn drift_against_the_latest_model_names_what_moved() {
     let workshop = Workshop::new();
     let first = workshop.write("first.csv", &table(1_500, 0.0));
-    workshop.trained("first", &first, &["--rounds", "10"]);
-    let same = workshop.trained("same", &first, &["--rounds", "10"]);
+    trained(&workshop, "first", &first, &["--rounds", "10"]);
+    let same = trained(&workshop, "same", &first, &["--rounds", "10"]);
     let drift = &same.metrics["drift"];
     assert_eq!(drift["previous"], "v1/first");
     let largest = |drift: &Value| drift["features"][0]["psi"].as_f64().unwrap();
@@ -298,7 +273,7 @@ fn drift_against_the_latest_model_names_what_moved() {
 
     let renamed = table(1_500, 0.4).replacen(",member,", ",is_member,", 1);
     let moved = workshop.write("moved.csv", &renamed);
-    let run = workshop.trained("moved", &moved, &["--rounds", "10"]);
+    let run = trained(&workshop, "moved", &moved, &["--rounds", "10"]);
     run.assert_whole();
     let drift = &run.metrics["drift"];
     assert_eq!(drift["features"][0]["feature"], "x");
@@ -313,9 +288,9 @@ fn drift_against_the_latest_model_names_what_moved() {
 fn a_latest_model_that_cannot_be_read_is_said_and_does_not_stop_its_successor() {
     let workshop = Workshop::new();
     let data = workshop.write("table.csv", &table(400, 0.0));
-    workshop.trained("first", &data, &["--rounds", "5"]);
-    std::fs::write(workshop.0.path().join("models/engagement/v1/first/metadata.json"), "{}").unwrap();
-    let run = workshop.trained("second", &data, &["--rounds", "5"]);
+    trained(&workshop, "first", &data, &["--rounds", "5"]);
+    std::fs::write(workshop.run_folder("first").join("metadata.json"), "{}").unwrap();
+    let run = trained(&workshop, "second", &data, &["--rounds", "5"]);
     run.assert_whole();
     assert!(run.page.contains("The latest model, v1/first, cannot be read"));
     assert!(run.metrics["drift"]["unreadable"].as_str().unwrap().contains("SHA-256"));
@@ -325,12 +300,12 @@ fn a_latest_model_that_cannot_be_read_is_said_and_does_not_stop_its_successor() 
 fn a_rejected_model_has_the_same_page_and_it_says_why() {
     let workshop = Workshop::new();
     let data = workshop.write("table.csv", &table(1_500, 0.0));
-    let passed = workshop.trained("passed", &data, &["--rounds", "10", "--slice", "plan"]);
+    let passed = trained(&workshop, "passed", &data, &["--rounds", "10", "--slice", "plan"]);
     let more =
         ["--rounds", "10", "--slice", "plan", "--min-r2", "0.9999", "--min-slice-r2", "0.9999", "--max-r2-drop", "0.1"];
-    let done = workshop.train("rejected", &data, &more);
+    let done = train(&workshop, "rejected", &data, &more);
     assert_eq!(done.status.code(), Some(3));
-    let rejected = workshop.run("rejected");
+    let rejected = Run::of(&workshop, "rejected");
     rejected.assert_whole();
     assert_eq!(passed.headings(), rejected.headings());
     for said in ["✗ rejected", "Not published", "is below the minimum 0.9999", "slices are below", "--max-r2-drop"] {
@@ -346,12 +321,12 @@ fn the_same_run_gives_the_same_page() {
         let of_the_run = |line: &&str| !line.contains("passed") && !line.contains("<h2>How it was made");
         run.page.lines().filter(of_the_run).map(str::to_owned).collect()
     };
-    let first = workshop.trained("first", &data, &["--rounds", "10"]);
+    let first = trained(&workshop, "first", &data, &["--rounds", "10"]);
     let other = Workshop::new();
     let copied = other.write("table.csv", &table(600, 0.0));
-    let second = other.trained("second", &copied, &["--rounds", "10"]);
+    let second = trained(&other, "second", &copied, &["--rounds", "10"]);
     let without_folder = |lines: BTreeSet<String>, workshop: &Workshop| -> BTreeSet<String> {
-        let folder = workshop.0.path().to_str().unwrap().to_owned();
+        let folder = workshop.folder().to_str().unwrap().to_owned();
         lines.into_iter().map(|line| line.replace(&folder, "")).collect()
     };
     assert_eq!(without_folder(lines(&first), &workshop), without_folder(lines(&second), &other));

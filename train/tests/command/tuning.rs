@@ -1,12 +1,11 @@
 //! `--tune N`: what it tries, what it leaves alone, and that it is never worse than what is chosen without, where it can tell.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fmt::Write as _;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use super::{Workshop, json, succeeded};
 
 const ROWS: usize = 400;
 
@@ -21,40 +20,22 @@ fn table() -> String {
     csv
 }
 
-struct Workshop(TempDir);
+fn train(workshop: &Workshop, run_id: &str, more: &[&str]) -> Output {
+    let data = workshop.write("table.csv", &table());
+    // As much time as a busy machine takes: the clock is not what these tests are about.
+    workshop.call(run_id, &data).env("TIME_BUDGET", "3600").args(more).output().unwrap()
+}
 
-impl Workshop {
-    fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        std::fs::write(folder.path().join("table.csv"), table()).unwrap();
-        Self(folder)
-    }
-
-    fn train(&self, run_id: &str, more: &[&str]) -> Output {
-        // As much time as a busy machine takes: the clock is not what these tests are about.
-        let done = Command::new(env!("CARGO_BIN_EXE_train"))
-            .args(["--id", "id", "--target", "target", "--model-version", "v1", "--min-r2", "-100", "--threads", "1"])
-            .args(["--run-id", run_id, "--log-format", "json", "--train-data", "table.csv", "--models", "models"])
-            .env("TIME_BUDGET", "3600")
-            .args(more)
-            .current_dir(self.0.path())
-            .output();
-        done.unwrap()
-    }
-
-    fn trained(&self, run_id: &str, more: &[&str]) -> Run {
-        let done = self.train(run_id, more);
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let folder = self.0.path().join("models/engagement/v1").join(run_id);
-        let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
-        let json = |file: &str| serde_json::from_slice(&read(file)).unwrap();
-        Run {
-            model: read("model.ubj"),
-            metadata: json("metadata.json"),
-            metrics: json("metrics.json"),
-            page: String::from_utf8(read("report.html")).unwrap(),
-            log: String::from_utf8(done.stderr).unwrap(),
-        }
+fn trained(workshop: &Workshop, run_id: &str, more: &[&str]) -> Run {
+    let done = train(workshop, run_id, more);
+    succeeded(&done);
+    let folder = workshop.run_folder(run_id);
+    Run {
+        model: std::fs::read(folder.join("model.ubj")).unwrap(),
+        metadata: json(&folder.join("metadata.json")),
+        metrics: json(&folder.join("metrics.json")),
+        page: std::fs::read_to_string(folder.join("report.html")).unwrap(),
+        log: String::from_utf8(done.stderr).unwrap(),
     }
 }
 
@@ -87,8 +68,8 @@ fn value(trial: &Value) -> f64 {
 #[test]
 fn tuning_begins_with_the_choice_that_is_made_without_and_is_never_worse() {
     let workshop = Workshop::new();
-    let without = workshop.trained("without", &[]);
-    let run = workshop.trained("tuned", &["--tune", "12"]);
+    let without = trained(&workshop, "without", &[]);
+    let run = trained(&workshop, "tuned", &["--tune", "12"]);
     let before = |run: &Run| -> Vec<Value> {
         let trials = run.metrics["trials"].as_array().unwrap().iter();
         let untimed = trials.filter(|trial| trial["stage"] != "tuning").cloned().map(|mut trial| {
@@ -126,7 +107,7 @@ fn tuning_begins_with_the_choice_that_is_made_without_and_is_never_worse() {
 fn what_was_set_by_hand_is_obeyed_and_the_rest_is_searched() {
     let workshop = Workshop::new();
     let given = ["--tune", "6", "--param", "max_depth=2", "--param", "learning_rate=0.25", "--param", "lambda=3"];
-    let run = workshop.trained("given", &given);
+    let run = trained(&workshop, "given", &given);
     let trials = run.tuning();
     assert_eq!(trials.len(), 7);
     for trial in &trials {
@@ -142,14 +123,14 @@ fn what_was_set_by_hand_is_obeyed_and_the_rest_is_searched() {
     let (untuned, tuned) = run.untuned_and_tuned();
     let best = trials[1..].iter().map(|trial| value(trial)).fold(f64::INFINITY, f64::min);
     assert_eq!(tuned, best.min(untuned));
-    let again = workshop.trained("again", &given);
+    let again = trained(&workshop, "again", &given);
     assert!(run.model == again.model, "the same rows, settings, seed and threads give the same model");
     assert_eq!(run.metrics["members"], again.metrics["members"]);
 
     let all = ["max_depth=2", "eta=0.2", "subsample=1", "colsample_bynode=1", "min_child_weight=1", "lambda=1"];
     let all = all.iter().chain(&["alpha=0", "gamma=0"]).flat_map(|pair| ["--param", *pair]);
     let arguments: Vec<&str> = ["--tune", "6"].into_iter().chain(all).collect();
-    let run = workshop.trained("nothing-left", &arguments);
+    let run = trained(&workshop, "nothing-left", &arguments);
     assert_eq!((run.tuning().len(), &run.metrics["tuning"]["ran"]), (1, &0.into()));
     assert!(run.log.contains("nothing else to try"), "{}", run.log);
 }
@@ -157,8 +138,8 @@ fn what_was_set_by_hand_is_obeyed_and_the_rest_is_searched() {
 #[test]
 fn given_rounds_are_those_of_every_trial_and_of_the_model() {
     let workshop = Workshop::new();
-    let untuned = workshop.trained("untuned", &["--rounds", "15"]);
-    let run = workshop.trained("rounds", &["--rounds", "15", "--tune", "8"]);
+    let untuned = trained(&workshop, "untuned", &["--rounds", "15"]);
+    let run = trained(&workshop, "rounds", &["--rounds", "15", "--tune", "8"]);
     let trials = run.tuning();
     assert_eq!((trials.len(), run.metrics["trials"].as_array().unwrap().len()), (9, 9));
     assert!(trials.iter().all(|trial| trial["rounds"] == 15 && trial["end"] == "rounds"));
@@ -175,13 +156,13 @@ fn given_rounds_are_those_of_every_trial_and_of_the_model() {
 #[test]
 fn the_clock_ends_it_and_that_is_said() {
     let workshop = Workshop::new();
-    let run = workshop.trained("cut", &["--tune", "1000000", "--time-budget", "2", "--param", "max_depth=3"]);
+    let run = trained(&workshop, "cut", &["--tune", "1000000", "--time-budget", "2", "--param", "max_depth=3"]);
     let tuning = &run.metrics["tuning"];
     assert_eq!((&tuning["cut_by_clock"], &tuning["asked"]), (&true.into(), &1_000_000.into()));
     assert!(tuning["ran"].as_u64().unwrap() < 100_000);
     assert!(run.log.contains("tuning was cut short by the clock after"), "{}", run.log);
     assert!(run.page.contains("--time-budget"), "and in the report");
-    let none = workshop.trained("none", &["--tune", "5", "--time-budget", "0"]);
+    let none = trained(&workshop, "none", &["--tune", "5", "--time-budget", "0"]);
     assert!(none.tuning().is_empty() && none.log.contains("--tune (TUNE) has no effect"), "{}", none.log);
     assert_eq!(none.metadata["rounds"], 100);
 }
@@ -189,9 +170,9 @@ fn the_clock_ends_it_and_that_is_said() {
 #[test]
 fn another_number_of_trials_is_another_run() {
     let workshop = Workshop::new();
-    workshop.trained("r", &["--rounds", "5", "--tune", "3"]);
-    assert!(workshop.train("r", &["--rounds", "5", "--tune", "3"]).status.success());
-    let done = workshop.train("r", &["--rounds", "5", "--tune", "4"]);
+    trained(&workshop, "r", &["--rounds", "5", "--tune", "3"]);
+    assert!(train(&workshop, "r", &["--rounds", "5", "--tune", "3"]).status.success());
+    let done = train(&workshop, "r", &["--rounds", "5", "--tune", "4"]);
     assert_eq!(done.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&done.stdout).contains("began with other settings"));
 }

@@ -1,22 +1,21 @@
 //! What `train` does where memory or disk are short: with real limits, on real file systems.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tempfile::TempDir;
 use testkit::disk::Disk;
 use testkit::tables::{customers, write_parquet};
+
+use super::{json, last_line, program};
 
 /// Rows of the large table: in memory they take 318 MiB, in batches 290, with bins on disk 284.
 const ROWS: usize = 1_000_000;
 
 fn train(data: &Path, models: &Path, more: &[&str], scratch: Option<&Path>) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+    let mut command = program();
     command.args(["--id", "customer_id", "--target", "score", "--model-version", "v1", "--min-r2", "-1e12"]);
     command.args(["--threads", "2", "--log-format", "json", "--train-data"]).arg(data).arg("--models").arg(models);
     if let Some(scratch) = scratch {
@@ -25,17 +24,9 @@ fn train(data: &Path, models: &Path, more: &[&str], scratch: Option<&Path>) -> O
     command.args(more).output().unwrap()
 }
 
-fn last(done: &Output) -> Value {
-    let text = String::from_utf8_lossy(&done.stdout);
-    let line = text.lines().last();
-    let value = line.and_then(|line| serde_json::from_str(line).ok());
-    assert!(value.is_some(), "{text}\n{}", String::from_utf8_lossy(&done.stderr));
-    value.unwrap()
-}
-
 #[track_caller]
 fn failed(done: &Output, exit_code: i32, parts: &[&str]) {
-    let failure = last(done);
+    let failure = last_line(done);
     assert_eq!(done.status.code(), Some(exit_code), "{failure}");
     let message = failure["error_message"].as_str().unwrap();
     parts.iter().for_each(|part| assert!(message.contains(part), "\"{part}\" is not in: {message}"));
@@ -43,8 +34,8 @@ fn failed(done: &Output, exit_code: i32, parts: &[&str]) {
 
 #[track_caller]
 fn r2(done: &Output) -> f64 {
-    assert_eq!(done.status.code(), Some(0), "{}{}", last(done), String::from_utf8_lossy(&done.stderr));
-    last(done)["r2"].as_f64().unwrap()
+    assert_eq!(done.status.code(), Some(0), "{}{}", last_line(done), String::from_utf8_lossy(&done.stderr));
+    last_line(done)["r2"].as_f64().unwrap()
 }
 
 /// The memory plan that the log tells.
@@ -98,7 +89,7 @@ fn rows_that_do_not_fit_train_in_batches_and_from_disk_about_as_well() {
     assert!(plan(&on_disk).contains("external memory"), "{}", plan(&on_disk));
     for other in [&in_batches, &on_disk] {
         assert!((r2(other) - expected).abs() < 0.005, "{} and {expected}", r2(other));
-        let (rows, all) = (last(other), last(&in_memory));
+        let (rows, all) = (last_line(other), last_line(&in_memory));
         assert_eq!((&rows["rows_train"], &rows["rows_test"]), (&all["rows_train"], &all["rows_test"]));
         assert_eq!(rows["data_quality_score"], all["data_quality_score"]);
     }
@@ -110,8 +101,8 @@ fn a_model_is_chosen_on_a_sample_where_not_all_rows_fit() {
     let data = large(folder.path());
     let done = train(&data, &folder.path().join("models"), &["--memory", "430m", "--time-budget", "1"], None);
     assert!(r2(&done) > 0.9);
-    let metrics = folder.path().join("models/engagement/v1").join(last(&done)["run_id"].as_str().unwrap());
-    let metrics: Value = serde_json::from_slice(&std::fs::read(metrics.join("metrics.json")).unwrap()).unwrap();
+    let metrics = folder.path().join("models/engagement/v1").join(last_line(&done)["run_id"].as_str().unwrap());
+    let metrics = json(&metrics.join("metrics.json"));
     let trial = &metrics["trials"][0];
     assert!(trial["rows"].as_u64().unwrap() < 400_000, "{trial}");
 }

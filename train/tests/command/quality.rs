@@ -1,57 +1,26 @@
 //! `DataQualityScore`, ranges and the profile of columns, computed by hand on small tables.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-struct Workshop(TempDir);
+use super::{Workshop, last_line, succeeded};
 
-impl Workshop {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn write(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    }
-
-    fn train(&self, csv: &str, spec: &str, more: &[&str]) -> Output {
-        let (data, spec) = (self.write("table.csv", csv), self.write("features.toml", spec));
-        let done = Command::new(env!("CARGO_BIN_EXE_train"))
-            .args(["--id", "id", "--target", "target", "--model-version", "v1", "--min-r2", "-1e12", "--rounds", "3"])
-            .args(["--run-id", "r", "--log-format", "json", "--models", "models", "--threads", "1", "--train-data"])
-            .arg(data)
-            .arg("--features")
-            .arg(spec)
-            .args(more)
-            .current_dir(self.0.path())
-            .output();
-        done.unwrap()
-    }
-
-    /// The result and the profile of each column.
-    fn trained(&self, csv: &str, spec: &str) -> (Value, Value) {
-        let done = self.train(csv, spec, &[]);
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let result = last_line(&done);
-        let metadata = std::fs::read(self.0.path().join("models/engagement/v1/r/metadata.json")).unwrap();
-        let metadata: Value = serde_json::from_slice(&metadata).unwrap();
-        let by_name = metadata["profile"].as_array().unwrap().iter();
-        let profiles = by_name.map(|profile| (profile["column"].as_str().unwrap().to_owned(), profile.clone()));
-        (result, Value::Object(profiles.collect()))
-    }
+fn train(workshop: &Workshop, csv: &str, spec: &str, more: &[&str]) -> Output {
+    let (data, spec) = (workshop.write("table.csv", csv), workshop.write("features.toml", spec));
+    workshop.call("r", &data).args(["--rounds", "3", "--features"]).arg(spec).args(more).output().unwrap()
 }
 
-fn last_line(done: &Output) -> Value {
-    let stdout = String::from_utf8_lossy(&done.stdout);
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+/// The result and the profile of each column.
+fn trained(csv: &str, spec: &str) -> (Value, Value) {
+    let workshop = Workshop::new();
+    let done = train(&workshop, csv, spec, &[]);
+    succeeded(&done);
+    let metadata = super::json(&workshop.run_folder("r").join("metadata.json"));
+    let by_name = metadata["profile"].as_array().unwrap().iter();
+    let profiles = by_name.map(|profile| (profile["column"].as_str().unwrap().to_owned(), profile.clone()));
+    (last_line(&done), Value::Object(profiles.collect()))
 }
 
 fn score(result: &Value) -> f64 {
@@ -82,7 +51,7 @@ const SPEC: &str = "categorical = [\"code\"]\nas_of = \"2024-06-01\"\n[derived]\
 
 #[test]
 fn the_score_is_the_contracts() {
-    let (result, profiles) = Workshop::new().trained(&table(), SPEC);
+    let (result, profiles) = trained(&table(), SPEC);
     // Rows accepted × the mean over the columns age, code, plan and joined, each once: the date gives two features, and
     // what is derived is no column.
     let expected = (38.0 / 40.0) * ((30.0 / 40.0) + (35.0 / 40.0) + (32.0 / 40.0) + 1.0) / 4.0;
@@ -99,7 +68,7 @@ fn the_score_is_the_contracts() {
 
 #[test]
 fn each_column_is_profiled_once_with_what_people_ask_first() {
-    let (_, profiles) = Workshop::new().trained(&table(), SPEC);
+    let (_, profiles) = trained(&table(), SPEC);
     let names: Vec<&String> = profiles.as_object().unwrap().keys().collect();
     assert_eq!(names, ["age", "code", "plan", "joined", "double", "target"]);
     let roles = names.iter().map(|name| profiles[name.as_str()]["role"].as_str().unwrap());
@@ -119,7 +88,7 @@ fn each_column_is_profiled_once_with_what_people_ask_first() {
 fn an_infinite_cell_counts_once() {
     let mut csv = String::from("id,x,target\n");
     (0..20).for_each(|row| writeln!(csv, "{row},{},{row}", if row < 5 { "1e300" } else { "1" }).unwrap());
-    let (result, profiles) = Workshop::new().trained(&csv, "[ranges]\nx = { max = 10 }\n");
+    let (result, profiles) = trained(&csv, "[ranges]\nx = { max = 10 }\n");
     assert!((score(&result) - 15.0 / 20.0).abs() < 1e-12, "{result}");
     assert_eq!((&profiles["x"]["infinite"], &profiles["x"]["out_of_range"]), (&json!(5), &json!(0)));
 }
@@ -128,18 +97,18 @@ fn an_infinite_cell_counts_once() {
 fn a_target_outside_its_range_is_a_warning_and_strict_refuses_it() {
     let workshop = Workshop::new();
     let spec = "[ranges]\ntarget = { max = 6 }\n";
-    let done = workshop.train(&table(), spec, &["--strict"]);
+    let done = train(&workshop, &table(), spec, &["--strict"]);
     assert_eq!(done.status.code(), Some(4));
     let message = last_line(&done)["error_message"].as_str().unwrap().to_owned();
     assert!(message.contains("values of the target \"target\" lie outside its range"), "{message}");
-    let (_, profiles) = workshop.trained(&table(), spec);
+    let (_, profiles) = trained(&table(), spec);
     assert_eq!(profiles["target"]["out_of_range"], 8, "rows with 7 and 8");
 }
 
 #[test]
 fn ranges_that_nothing_looks_at_are_named() {
     let workshop = Workshop::new();
-    let done = workshop.train(&table(), "[ranges]\nagee = { max = 6 }\nplan = { min = 1 }\n", &[]);
+    let done = train(&workshop, &table(), "[ranges]\nagee = { max = 6 }\nplan = { min = 1 }\n", &[]);
     assert!(done.status.success());
     let log = String::from_utf8_lossy(&done.stderr);
     assert!(log.contains("no column \\\"agee\\\"") && log.contains("\\\"plan\\\" has text"), "{log}");
