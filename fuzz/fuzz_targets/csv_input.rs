@@ -4,6 +4,6 @@
 use engagement_fuzz::{mutate, read_file, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
-fuzz_target!(init: start(), |data: &[u8]| { read_file(data, if data.starts_with(&[0x1f, 0x8b]) { "csv.gz" } else { "csv" }) });
+fuzz_target!(init: start(), |data: &[u8]| read_file(data, if data.starts_with(&[0x1f, 0x8b]) { "csv.gz" } else { "csv" }));
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { mutate::csv(data, size, max_size, seed) });

@@ -25,7 +25,7 @@ fuzz_target!(init: start(), |data: &[u8]| {
     let golden = metadata.golden.columns();
     assert!(golden.len() == metadata.features.len() || metadata.golden.rows.is_empty());
     for output in [0.0, -1e30, f32::INFINITY, f32::NAN] {
-        final_prediction(output, metadata.clip);
+        let _ = final_prediction(output, metadata.clip);
     }
     let inputs: Vec<_> = metadata.features.iter().flat_map(|feature| feature.input_columns()).map(|(name, kind)| (name.to_owned(), kind)).collect();
     for is_csv in [false, true] {
@@ -38,7 +38,7 @@ fuzz_target!(init: start(), |data: &[u8]| {
                 Ok(()) => assert!(out.len() == rows::ROWS && out.iter().all(|value| !value.is_infinite())),
                 Err(error) => assert_refusal(&error, &[4]),
             }
-            tally.drift(statistics);
+            let _ = tally.drift(statistics);
             tallies.push(tally);
         }
         let score = data_quality_score(1, 2, metadata.features.iter().zip(&tallies), true);

@@ -29,8 +29,8 @@ fuzz_target!(init: start(), |data: &[u8]| {
     let run = ModelRun::from_path("v1/m").expect("a run");
     match block_on(Model::load(&models, run, None)) {
         Ok(model) => {
-            model.input_columns(&[]);
-            model.new_tallies();
+            let _ = model.input_columns(&[]);
+            let _ = model.new_tallies();
         }
         Err(error) => assert_refusal(&error, &[6]),
     }

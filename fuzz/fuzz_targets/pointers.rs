@@ -9,7 +9,7 @@ use engagement_fuzz::train::publish::RunFolder;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
-fuzz_target!(init: start(), |data: &[u8]| { block_on(check(data)) });
+fuzz_target!(init: start(), |data: &[u8]| block_on(check(data)));
 
 async fn check(data: &[u8]) {
     let run = ModelRun::from_path("v1/m").expect("a run");
