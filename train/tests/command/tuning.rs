@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Workshop, json, succeeded};
 
 const ROWS: usize = 400;
+const TABLE: &str = "table.csv";
 
 /// Two numbers whose product counts, a category, and noise.
 fn table() -> String {
@@ -20,8 +21,14 @@ fn table() -> String {
     csv
 }
 
+fn with_table() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.write(TABLE, &table());
+    workshop
+}
+
 fn train(workshop: &Workshop, run_id: &str, more: &[&str]) -> Output {
-    let data = workshop.write("table.csv", &table());
+    let data = workshop.folder().join(TABLE);
     // As much time as a busy machine takes: the clock is not what these tests are about.
     workshop.call(run_id, &data).env("TIME_BUDGET", "3600").args(more).output().unwrap()
 }
@@ -67,7 +74,7 @@ fn value(trial: &Value) -> f64 {
 
 #[test]
 fn tuning_begins_with_the_choice_that_is_made_without_and_is_never_worse() {
-    let workshop = Workshop::new();
+    let workshop = with_table();
     let without = trained(&workshop, "without", &[]);
     let run = trained(&workshop, "tuned", &["--tune", "12"]);
     let before = |run: &Run| -> Vec<Value> {
@@ -105,7 +112,7 @@ fn tuning_begins_with_the_choice_that_is_made_without_and_is_never_worse() {
 
 #[test]
 fn what_was_set_by_hand_is_obeyed_and_the_rest_is_searched() {
-    let workshop = Workshop::new();
+    let workshop = with_table();
     let given = ["--tune", "6", "--param", "max_depth=2", "--param", "learning_rate=0.25", "--param", "lambda=3"];
     let run = trained(&workshop, "given", &given);
     let trials = run.tuning();
@@ -137,7 +144,7 @@ fn what_was_set_by_hand_is_obeyed_and_the_rest_is_searched() {
 
 #[test]
 fn given_rounds_are_those_of_every_trial_and_of_the_model() {
-    let workshop = Workshop::new();
+    let workshop = with_table();
     let untuned = trained(&workshop, "untuned", &["--rounds", "15"]);
     let run = trained(&workshop, "rounds", &["--rounds", "15", "--tune", "8"]);
     let trials = run.tuning();
@@ -155,7 +162,7 @@ fn given_rounds_are_those_of_every_trial_and_of_the_model() {
 
 #[test]
 fn the_clock_ends_it_and_that_is_said() {
-    let workshop = Workshop::new();
+    let workshop = with_table();
     let run = trained(&workshop, "cut", &["--tune", "1000000", "--time-budget", "2", "--param", "max_depth=3"]);
     let tuning = &run.metrics["tuning"];
     assert_eq!((&tuning["cut_by_clock"], &tuning["asked"]), (&true.into(), &1_000_000.into()));
@@ -169,7 +176,7 @@ fn the_clock_ends_it_and_that_is_said() {
 
 #[test]
 fn another_number_of_trials_is_another_run() {
-    let workshop = Workshop::new();
+    let workshop = with_table();
     trained(&workshop, "r", &["--rounds", "5", "--tune", "3"]);
     assert!(train(&workshop, "r", &["--rounds", "5", "--tune", "3"]).status.success());
     let done = train(&workshop, "r", &["--rounds", "5", "--tune", "4"]);
