@@ -2,6 +2,8 @@
 
     benches/accuracy/run [--seeds 1,2] [--threads N] [--train PATH] [--only-train] [--write docs/accuracy.md] [TABLE …]
 
+With `--write` every split's figures are kept beside the document, in accuracy.json, and the table is made of all of them.
+
 Every table is split once per seed into 80 % to train on and 20 % held out; all four see the same rows. The figures of the
 libraries are kept beside the split; delete the folder `tables` of the cache to measure them again.
 """
@@ -53,36 +55,81 @@ def rows_of(name, seed):
     return len(train), train.shape[1]
 
 
+def circumstances():
+    """When and on what."""
+    return {"date": time.strftime("%Y-%m-%d"), "machine": machine()}
+
+
+def machine():
+    """The processor, as /proc/cpuinfo names it, and how many."""
+    names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores" if names else f"{os.cpu_count()} cores"
+
+
+def keep(file, result):
+    """Puts a split's figures among those that were measured before."""
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    kept[f"{result['table']}/{result['seed']}"] = result
+    file.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+    return list(kept.values())
+
+
+def line_of_split(result):
+    python, mine = result["python"], result["train"]
+    scores = " | ".join(f"{python[library]['r2']:.4f}" for library in LIBRARIES)
+    return f"| {result['table']} | {result['seed']} | {mine['r2']:.4f} | {scores} | {difference(result):+.4f} | {mine['seconds']:.1f} s"
+
+
+def difference(result, libraries=LIBRARIES):
+    """R² of `train` less that of the best of these."""
+    return result["train"]["r2"] - max(result["python"][library]["r2"] for library in libraries)
+
+
+def mean(values):
+    values = list(values)
+    return sum(values) / len(values)
+
+
 def markdown(results):
+    """A line for each table: means over its splits."""
     lines = [
-        "| table | role | split | rows × columns | `train` | XGBoost | LightGBM | CatBoost | to the best | s: `train` (search) | s: XGB, LGBM, CatBoost |",
+        "| table | role | splits | rows × columns | `train` | XGBoost | LightGBM | CatBoost | to the best, each split | s: `train` (search) | s: XGB, LGBM, CatBoost |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for result in results:
-        python = result["python"]
-        best = max(python[library]["r2"] for library in LIBRARIES)
-        scores = " | ".join(f"{python[library]['r2']:.4f}" for library in LIBRARIES)
-        seconds = ", ".join(f"{python[library]['seconds']:.1f}" for library in LIBRARIES)
-        mine = result["train"]
+    by_table = {name: [result for result in results if result["table"] == name] for name in tables.MAKERS}
+    for name, of_table in by_table.items():
+        if not of_table:
+            continue
+        of_table.sort(key=lambda result: result["seed"])
+        python = {library: [result["python"][library] for result in of_table] for library in LIBRARIES}
+        scores = " | ".join(f"{mean(one['r2'] for one in python[library]):.4f}" for library in LIBRARIES)
+        seconds = ", ".join(f"{mean(one['seconds'] for one in python[library]):.1f}" for library in LIBRARIES)
+        mine = {key: mean(result["train"][key] for result in of_table) for key in ("r2", "seconds", "search")}
+        to_best = ", ".join(f"{difference(result):+.4f}" for result in of_table)
         lines.append(
-            f"| {result['table']} | {tables.ROLE[result['table']]} | {result['seed']} | {result['rows']:,} × {result['columns']} "
-            f"| **{mine['r2']:.4f}** | {scores} | {mine['r2'] - best:+.4f} | {mine['seconds']:.1f} ({mine['search']:.1f}) | {seconds} |"
+            f"| {name} | {tables.ROLE[name]} | {len(of_table)} | {of_table[0]['rows']:,} × {of_table[0]['columns']} "
+            f"| **{mine['r2']:.4f}** | {scores} | {to_best} | {mine['seconds']:.1f} ({mine['search']:.1f}) | {seconds} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def summary(results):
-    def difference(result, libraries):
-        return result["train"]["r2"] - max(result["python"][library]["r2"] for library in libraries)
-
-    to_best = [difference(result, LIBRARIES) for result in results]
+    to_best = [difference(result) for result in results]
     to_xgboost = [difference(result, ["xgboost"]) for result in results]
     within = sum(value >= -0.002 for value in to_best)
+    measured = sorted({(result["measured"]["date"], result["measured"]["machine"]) for result in results})
     return (
-        f"{within} of {len(results)} splits are within 0.002 of the best of the three or above it; mean difference to the best "
-        f"{sum(to_best) / len(to_best):+.4f}, worst {min(to_best):+.4f}; mean difference to XGBoost "
-        f"{sum(to_xgboost) / len(to_xgboost):+.4f}.\n"
+        f"{within} of {len(results)} splits of {len({result['table'] for result in results})} tables are within 0.002 of the best of the "
+        f"three or above it; mean difference to the best {mean(to_best):+.4f}, median {sorted(to_best)[len(to_best) // 2]:+.4f}, worst "
+        f"{min(to_best):+.4f}. Against XGBoost alone: mean {mean(to_xgboost):+.4f}, above it on {sum(value > 0 for value in to_xgboost)} "
+        f"splits, worst {min(to_xgboost):+.4f}. Measured on {'; '.join(f'{machine}, {date}' for date, machine in measured)}.\n"
     )
+
+
+def write_page(page, results):
+    start, end = "<!-- table: benches/accuracy/run -->\n", "<!-- end of table -->"
+    before, rest = page.read_text().split(start)
+    page.write_text(before + start + "\n" + markdown(results) + "\n" + summary(results) + "\n" + end + rest.split(end)[1])
 
 
 def main():
@@ -93,21 +140,21 @@ def main():
     arguments.add_argument("--write", type=Path)
     arguments.add_argument("tables", nargs="*", default=list(tables.MAKERS))
     arguments = arguments.parse_args()
-    results = []
+    results, kept = [], arguments.write and arguments.write.with_suffix(".json")
     for name in arguments.tables:
         for seed in map(int, arguments.seeds.split(",")):
             python = baselines.measure(name, seed, arguments.threads)
             mine = ours(name, seed, arguments.threads, arguments.train)
             rows, columns = rows_of(name, seed)
-            results.append({"table": name, "seed": seed, "rows": rows, "columns": columns, "train": mine, "python": python})
-            print(markdown(results[-1:]).splitlines()[-1], mine["encoding"], mine["params"], mine["rounds"], flush=True)
-    text = markdown(results) + "\n" + summary(results)
-    print(text)
-    if arguments.write:
-        document = arguments.write.read_text()
-        start, end = "<!-- table: benches/accuracy/run -->\n", "<!-- end of table -->"
-        before, rest = document.split(start)
-        arguments.write.write_text(before + start + "\n" + text + "\n" + end + rest.split(end)[1])
+            python = {library: python[library] for library in LIBRARIES}
+            result = {"table": name, "seed": seed, "rows": rows, "columns": columns, "train": mine, "python": python}
+            result["measured"] = circumstances()
+            print(line_of_split(result), mine["encoding"], mine["params"], mine["rounds"], flush=True)
+            results = keep(kept, result) if kept else [*results, result]
+            if arguments.write:
+                write_page(arguments.write, results)
+    print(markdown(results) + "\n" + summary(results))
+
 
 
 if __name__ == "__main__":
