@@ -26,7 +26,7 @@ const FOOTER_FACTOR: u64 = 4;
 const OBJECT: u64 = 2048;
 /// Fetched bytes that keep two cores busy where row groups are small.
 const FETCH_WANTED: u64 = 128 * MIB;
-/// The most that is given to one row group for each thread and one on its way.
+/// The most that is given to two row groups, one that is scored and one that is fetched: three were no faster.
 const FETCH_MOST: u64 = 256 * MIB;
 /// Bytes of the rows of one batch, features as codes.
 const BATCH_WANTED: u64 = 24 * MIB;
@@ -331,8 +331,7 @@ fn fetching(
     let all: u64 = row_groups(dataset).map(|group| group.fetched_bytes).sum();
     let whole_bytes = batch_bytes(dataset, batch_rows, row, threads, 0);
     let left = available.saturating_sub(whole_bytes);
-    let for_all_threads = |unit: u64| FETCH_WANTED.max((threads as u64 + 1).saturating_mul(unit).min(FETCH_MOST));
-    let fetch_bytes = for_all_threads(largest).min(left).min(all).max(largest.min(WHOLE_AT_LEAST));
+    let fetch_bytes = FETCH_WANTED.max((2 * largest).min(FETCH_MOST)).min(left).min(all).max(largest.min(WHOLE_AT_LEAST));
     let whole = Pieces { whole_most: fetch_bytes, rows: batch_rows, overhead_bytes: overhead.bytes };
     // Whole where one can be fetched while another is scored.
     let least_for_whole = if largest <= WHOLE_AT_LEAST { largest } else { all.min(2 * largest) };
@@ -347,7 +346,7 @@ fn fetching(
         let left = available.saturating_sub(batch_bytes);
         if piece <= left || rows <= PIECE_ROWS_LEAST {
             // One being scored and one being fetched, where there is room for both.
-            let fetch_bytes = for_all_threads(piece).max(2 * piece).min(left).max(piece);
+            let fetch_bytes = FETCH_WANTED.max(2 * piece).min(left).max(piece);
             let pieces = Pieces { whole_most: FETCH_WANTED.min(fetch_bytes), rows, overhead_bytes: overhead.bytes };
             return Fetching { batch_rows: rows, batch_bytes, fetch_bytes, pieces };
         }
