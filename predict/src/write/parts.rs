@@ -147,7 +147,12 @@ impl PartWriter {
     pub async fn finished_parts(&self) -> Result<Vec<PartRecord>> {
         let mut records = Vec::new();
         for object in self.store.list(&records_prefix(&self.run_id)).await? {
-            let (bytes, _) = self.store.get(&object.key).await?;
+            let bytes = match self.store.get(&object.key).await {
+                Ok((bytes, _)) => bytes,
+                // Another attempt of this run has ended since the records were listed, and has removed them.
+                Err(StoreError::NotFound(_)) => continue,
+                Err(error) => return Err(error.into()),
+            };
             let Ok(record) = serde_json::from_slice::<PartRecord>(&bytes) else { continue };
             if record.adds_up()
                 && self.stands(record.predictions.as_ref()).await?
