@@ -24,6 +24,26 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: '{text}' is no number")))
 }
 
+/// What `fuzz/fuzz_targets/parquet_input.rs` begins with, and what it found.
+#[test]
+fn the_seeds_of_the_fuzz_target_are_read_or_refused() {
+    let seeds = testkit::project().join("fuzz/seeds/parquet_input");
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("seeds-{}", std::process::id()));
+    let mut refused = 0;
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let seed = seed.unwrap().path();
+        let name = seed.file_name().unwrap().to_str().unwrap().to_owned();
+        let path = folder.join(format!("{name}.parquet"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::copy(&seed, &path).unwrap();
+        let is_refused = matches!(read::whole(&path), read::Outcome::Refused(_));
+        assert_eq!(is_refused, name.starts_with("damaged-"), "{name}");
+        refused += usize::from(is_refused);
+    }
+    assert!(refused >= 3);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 /// Damages one of `originals` for every seed and reads it as a file with this ending. What is being read lies in the build's
 /// temporary folder, in case it ends the process.
 fn fuzz(ending: &str, originals: &[Vec<u8>], damage: fn(&[u8], &mut Random) -> Vec<u8>) {

@@ -9,6 +9,7 @@ use polars_buffer::Buffer;
 use polars_parquet::read::{ColumnChunkMetadata, FileMetadata, RowGroupMetadata, infer_schema};
 
 use super::damage::{guard, not_parquet};
+use super::thrift;
 use crate::storage::{ObjectMeta, Store};
 use crate::table::{ColumnKind, ColumnSchema, TableSchema};
 use crate::{Error, Result};
@@ -31,6 +32,7 @@ impl Footer {
         let bytes = read_bytes(store, meta, name).await?;
         let footer_bytes = bytes.len() as u64;
         let (metadata, schema) = guard(name, "its footer", || {
+            thrift::check(&bytes)?;
             let metadata = polars_parquet::parquet::read::deserialize_metadata(Buffer::from_owner(bytes))
                 .map_err(|error| error.to_string())?;
             let schema = infer_schema(&metadata).map_err(|error| error.to_string())?;

@@ -10,6 +10,7 @@ mod pages;
 mod pieces;
 mod ranges;
 mod row_group;
+mod thrift;
 
 use std::ops::Range;
 use std::sync::Arc;

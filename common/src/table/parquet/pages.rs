@@ -77,6 +77,26 @@ pub(super) fn are_intact(mut chunk: &[u8]) -> bool {
     true
 }
 
+/// Checks that the data pages of a column do not say that they have more than `most` values together: the decoder makes room
+/// for as many as a page says, before it reads them.
+///
+/// # Errors
+/// What is wrong with the pages.
+pub(super) fn check_values(mut bytes: &[u8], most: i64) -> Result<(), String> {
+    let most = usize::try_from(most).map_err(|_| format!("it says that it has {most} values"))?;
+    let mut values = 0_usize;
+    // Whatever follows the last value is not looked at by the decoder either.
+    while values < most && !bytes.is_empty() {
+        let page = Page::at_start_of(bytes)?;
+        values = values.saturating_add(page.values.unwrap_or(0));
+        if values > most {
+            return Err(format!("its pages say that they have {values} values, of {most}"));
+        }
+        bytes = bytes.get(page.len()..).unwrap_or_default();
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use polars_parquet_format::thrift::protocol::TCompactOutputProtocol;
@@ -103,6 +123,16 @@ mod tests {
         for end in 0..found.header {
             assert!(Page::at_start_of(&bytes[..end]).is_err(), "{end} bytes are no header");
         }
+    }
+
+    #[test]
+    fn pages_of_more_values_than_there_are_are_refused() {
+        let two = [page(b"abc", None), page(b"def", None)].concat();
+        assert_eq!(check_values(&two, 6), Ok(()));
+        assert_eq!(check_values(&[two.as_slice(), b"padding"].concat(), 6), Ok(()));
+        assert!(check_values(&two, 5).unwrap_err().contains("6 values, of 5"));
+        assert!(check_values(&two, -1).is_err());
+        assert!(check_values(b"padding", 1).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use polars_parquet::read::{BasicDecompressor, ColumnChunkMetadata, Filter, PageR
 
 use super::damage::{damaged, guard};
 use super::footer::Footer;
+use super::pages;
 use crate::table::ColumnSource;
 use crate::{Error, Result};
 
@@ -83,6 +84,8 @@ fn decode(
     field: &ArrowField,
     filter: Option<Filter>,
 ) -> Result<Series, String> {
+    let values_left = chunk.num_values() - i64::try_from(column.first_row).unwrap_or(i64::MAX);
+    pages::check_values(&column.bytes, values_left)?;
     // A page's declared size is checked against what the chunk can hold, so that a damaged header cannot ask for more.
     let largest_page = usize::try_from(chunk.uncompressed_size().max(chunk.compressed_size())).unwrap_or(usize::MAX);
     let descriptor = chunk.descriptor().descriptor.clone();
