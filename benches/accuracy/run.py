@@ -1,6 +1,6 @@
 """Held-out R² of `train` with nothing tuned against the defaults of Python's XGBoost, LightGBM and CatBoost.
 
-    benches/accuracy/run [--seeds 1,2] [--threads N] [--train PATH] [--only-train] [--write docs/accuracy.md] [TABLE …]
+    benches/accuracy/run [--seeds 1,2] [--threads N] [--train PATH] [--write docs/accuracy.md] [TABLE …]
 
 With `--write` every split's figures are kept beside the document, in accuracy.json, and the table is made of all of them.
 
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +21,9 @@ import baselines
 import tables
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benches"))
+from bench.results import circumstances  # noqa: E402
+
 LIBRARIES = ("xgboost", "lightgbm", "catboost")
 
 
@@ -55,17 +59,6 @@ def rows_of(name, seed):
     return len(train), train.shape[1]
 
 
-def circumstances():
-    """When and on what."""
-    return {"date": time.strftime("%Y-%m-%d"), "machine": machine()}
-
-
-def machine():
-    """The processor, as /proc/cpuinfo names it, and how many."""
-    names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else f"{os.cpu_count()} cores"
-
-
 def keep(file, result):
     """Puts a split's figures among those that were measured before."""
     kept = json.loads(file.read_text()) if file.exists() else {}
@@ -75,9 +68,9 @@ def keep(file, result):
 
 
 def line_of_split(result):
-    python, mine = result["python"], result["train"]
-    scores = " | ".join(f"{python[library]['r2']:.4f}" for library in LIBRARIES)
-    return f"| {result['table']} | {result['seed']} | {mine['r2']:.4f} | {scores} | {difference(result):+.4f} | {mine['seconds']:.1f} s"
+    scores = {"train": result["train"], **result["python"]}
+    figures = ", ".join(f"{name} {one['r2']:.4f} in {one['seconds']:.1f} s" for name, one in scores.items())
+    return f"{result['table']}, split {result['seed']}: {figures}: {difference(result):+.4f};"
 
 
 def difference(result, libraries=LIBRARIES):
@@ -154,7 +147,6 @@ def main():
             if arguments.write:
                 write_page(arguments.write, results)
     print(markdown(results) + "\n" + summary(results))
-
 
 
 if __name__ == "__main__":

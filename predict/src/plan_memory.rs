@@ -334,8 +334,8 @@ fn fetching(
     let fetch_bytes =
         FETCH_WANTED.max((2 * largest).min(FETCH_MOST)).min(left).min(all).max(largest.min(WHOLE_AT_LEAST));
     let whole = Pieces { whole_most: fetch_bytes, rows: batch_rows, overhead_bytes: overhead.bytes };
-    // Whole where one can be fetched while another is scored.
-    let least_for_whole = if largest <= WHOLE_AT_LEAST { largest } else { all.min(2 * largest) };
+    // Whole where one can be fetched while another is scored, or where there is little to fetch.
+    let least_for_whole = if largest <= WHOLE_AT_LEAST || all <= FETCH_WANTED { largest } else { 2 * largest };
     if least_for_whole <= fetch_bytes {
         return Fetching { batch_rows, batch_bytes: whole_bytes, fetch_bytes, pieces: whole };
     }

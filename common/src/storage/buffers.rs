@@ -2,9 +2,9 @@
 //!
 //! A run reads gigabytes in pieces of a few MiB. Given back to the allocator, such pieces leave holes that nothing else fits
 //! into, and memory grows with the input (10 M rows: 227 MiB, 30 M: 278); given back to the kernel, each costs its page faults
-//! again (the same times and a fifth more). So a store keeps as many as its reader says.
+//! again (30 M rows took a fifth longer). So a store keeps as many as its reader says.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -64,7 +64,7 @@ impl Buffers {
         }
     }
 
-    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

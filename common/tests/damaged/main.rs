@@ -29,12 +29,12 @@ fn setting(name: &str) -> Option<u64> {
 fn the_seeds_of_the_fuzz_target_are_read_or_refused() {
     let seeds = testkit::project().join("fuzz/seeds/parquet_input");
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("seeds-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
     let mut refused = 0;
     for seed in std::fs::read_dir(seeds).unwrap() {
         let seed = seed.unwrap().path();
         let name = seed.file_name().unwrap().to_str().unwrap().to_owned();
         let path = folder.join(format!("{name}.parquet"));
-        std::fs::create_dir_all(&folder).unwrap();
         std::fs::copy(&seed, &path).unwrap();
         let is_refused = matches!(read::whole(&path), read::Outcome::Refused(_));
         assert_eq!(is_refused, name.starts_with("damaged-"), "{name}");

@@ -1,12 +1,12 @@
 //! Reading: the SDK retries requests, but not bodies. A body that breaks off, stalls, or is not what was asked for is
 //! fetched again.
 
-use std::error::Error;
 use std::ops::Range;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStreamError;
 use aws_sdk_s3::types::ServerSideEncryption;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use super::error::{Failure, Kind, causes};
@@ -82,7 +82,7 @@ async fn whole_once(store: &S3Store, key: &str, received_before: Option<&str>) -
     let version = version(answer.e_tag());
     let md5 = md5_of(&answer, &version);
     let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
-    let content = body(answer, length).await?;
+    let content = body(store, answer, length).await?;
     Ok((verified(content, md5, received_before)?, version))
 }
 
@@ -126,7 +126,7 @@ async fn range_once(
     }
     let is_whole = range.start == 0 && size == Some(range.end);
     let md5 = md5_of(&answer, expected).filter(|_| is_whole);
-    let content = fill(answer, store.buffers.take((range.end - range.start) as usize)).await?;
+    let content = body(store, answer, Some(range.end - range.start)).await?;
     verified(content, md5, received_before)
 }
 
@@ -157,25 +157,13 @@ fn content_range(answer: &GetObjectOutput) -> Result<(u64, Option<u64>), Broken>
 }
 
 /// Reads the body to its end: exactly `length` bytes, if that is known.
-async fn body(answer: GetObjectOutput, length: Option<u64>) -> Result<Bytes, Broken> {
-    let mut stream = answer.body;
-    let expected = length.and_then(|length| usize::try_from(length).ok());
-    let mut content = BytesMut::with_capacity(expected.unwrap_or(0));
-    loop {
-        match stream.try_next().await {
-            Ok(Some(chunk)) => content.extend_from_slice(&chunk),
-            Ok(None) => break,
-            Err(error) => return Err(broke_off(content.len(), &error)),
-        }
-        if expected.is_some_and(|expected| content.len() > expected) {
-            break;
-        }
-    }
-    match expected {
-        Some(expected) if expected != content.len() => {
-            Err(broken(format!("{} bytes came instead of {expected}", content.len())))
-        }
-        _ => Ok(content.freeze()),
+async fn body(store: &S3Store, answer: GetObjectOutput, length: Option<u64>) -> Result<Bytes, Broken> {
+    match length.and_then(|length| usize::try_from(length).ok()) {
+        Some(length) => fill(answer, store.buffers.take(length)).await,
+        None => match answer.body.collect().await {
+            Ok(content) => Ok(content.into_bytes()),
+            Err(error) => Err(broken(format!("the body broke off: {}", causes(&error)))),
+        },
     }
 }
 
@@ -184,6 +172,9 @@ async fn fill(answer: GetObjectOutput, mut buffer: Buffer) -> Result<Bytes, Brok
     let mut stream = answer.body;
     let content = buffer.as_mut();
     let (expected, mut filled) = (content.len(), 0);
+    let broke_off = |after: usize, error: &ByteStreamError| {
+        broken(format!("the body broke off after {after} bytes: {}", causes(error)))
+    };
     while let Some(chunk) = stream.try_next().await.map_err(|error| broke_off(filled, &error))? {
         let end = filled + chunk.len();
         match content.get_mut(filled..end) {
@@ -196,10 +187,6 @@ async fn fill(answer: GetObjectOutput, mut buffer: Buffer) -> Result<Bytes, Brok
         true => Ok(buffer.filled()),
         false => Err(broken(format!("{filled} bytes came instead of {expected}"))),
     }
-}
-
-fn broke_off(after: usize, error: &(dyn Error + 'static)) -> Broken {
-    broken(format!("the body broke off after {after} bytes: {}", causes(error)))
 }
 
 /// The MD5 of the content, in hexadecimal digits, where the ETag is one: not after multipart uploads and not under keys

@@ -2,6 +2,8 @@
 //!
 //! polars' decoder of footers makes room for as many elements as a list says it has before it reads the first one: a damaged
 //! footer of 3 KB asked for more memory than there is, which ends the process. Found by the fuzz target `parquet_input`.
+//! `polars-parquet-format` has a bounded reader too, but it passes over bytes only where they are UTF-8, which statistics and
+//! fields of later versions of the format need not be.
 //! The encoding: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.
 
 /// Structs and lists within each other, beyond which nothing is believed. Footers have six.
