@@ -39,6 +39,8 @@ const ROW_WITHOUT_ID: u64 = 20;
 const ROW_HASHES: u64 = 24;
 /// XGBoost's own of each row that it learns from: label, weight, prediction, gradient, partitions of the rows.
 const ROW_WHILE_BOOSTED: u64 = 64;
+/// Of these, while the matrix is made of batches: label and weight, and room for as many again where their lists grow.
+const ROW_WHILE_FED: u64 = 16;
 /// Lists of rows of the choice of a model.
 const ROW_OF_A_TRIAL: u64 = 64;
 /// A cell of a matrix of 32-bit floats.
@@ -358,11 +360,16 @@ impl Shape {
         BASE + self.histogram_bytes.saturating_sub(SMALL_HISTOGRAMS)
     }
 
-    /// XGBoost's matrix of the training rows, and what it keeps of each while it learns.
-    fn boosted(&self) -> u64 {
+    /// XGBoost's matrix of the training rows.
+    fn matrix(&self) -> u64 {
         let cells = self.train_rows * self.width;
-        let matrix = if self.is_binned { cells * BINNED_CELL_EIGHTHS / 8 } else { cells * PLAIN_CELL };
-        matrix + self.train_rows * (ROW_WHILE_BOOSTED + 8)
+        let cells = if self.is_binned { cells * BINNED_CELL_EIGHTHS / 8 } else { cells * PLAIN_CELL };
+        cells + self.train_rows * 8
+    }
+
+    /// The same, and what it keeps of each row while it learns.
+    fn boosted(&self) -> u64 {
+        self.matrix() + self.train_rows * ROW_WHILE_BOOSTED
     }
 
     /// Everything in memory: the most of what its steps hold.
@@ -388,13 +395,15 @@ impl Shape {
         let ahead = self.threads.max(2) * self.largest_group_rows * LEARNT_VALUE;
         let batch = batch_rows * self.width * CELL;
         let page = batch_rows * self.width * BINNED_CELL_EIGHTHS / 8;
-        let boosted = if on_disk { PAGES * page + self.train_rows * ROW_WHILE_BOOSTED } else { self.boosted() };
-        let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead;
+        let bins = if on_disk { PAGES * page } else { self.matrix() };
+        // The held-out rows are fed like the training rows, when nothing is boosted any more.
+        let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead + self.train_rows * ROW_WHILE_FED;
+        let boosting = self.train_rows * ROW_WHILE_BOOSTED;
         InBatches {
             base: self.base(),
             rows,
             reading: rows + self.rows() * ROW_HASHES + ahead,
-            fitting: feeding + boosted,
+            fitting: SAMPLE_MOST.min(self.train_rows) * ROW + bins + feeding.max(boosting),
         }
     }
 
