@@ -163,6 +163,8 @@ fn choose_and_fit(
         settings: &run.settings,
         spec,
         threads: plan.threads,
+        fitted_rows: input.all().train.len(),
+        parts: plan.reading.parts,
         shutdown: &run.context.shutdown,
         run_id: &run.context.run_id,
         telemetry: &run.context.telemetry,

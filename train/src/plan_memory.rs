@@ -1,9 +1,9 @@
-//! How much memory a run takes, and in which of three ways it can train, known before the first row is read: from the
+//! How much memory a run takes, and in which of four ways it can train, known before the first row is read: from the
 //! footers (or the sizes of CSV objects), the spec and the settings.
 //!
 //! Every amount is an upper bound of what the code holds at once, found by counting buffers; constants are measured. A run
-//! takes the fastest way that fits: everything in memory; XGBoost's bins in memory and the rows read in batches; bins on
-//! the scratch disk.
+//! takes the fastest way that fits: everything in memory; XGBoost's bins in memory and the rows read in batches; a part of
+//! the rows at a time, where the model may be the mean of several; bins on the scratch disk.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use common::xgboost::Params;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::fit::histograms;
+use crate::fit::{histograms, leaves_learning_open, set_by_user};
 use crate::read::Opened;
 use crate::settings::Settings;
 
@@ -64,6 +64,8 @@ const PAGES: u64 = 3;
 const SAMPLE_MOST: u64 = 400_000;
 /// Fewest.
 const SAMPLE_LEAST: u64 = 20_000;
+/// Most parts that rows are learnt from one after the other: a booster must see enough of them.
+const MOST_PARTS: usize = 8;
 
 /// How a run trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -74,6 +76,9 @@ pub enum Mode {
     InMemory,
     /// XGBoost's bins are in memory; rows are read and encoded in batches.
     Batches,
+    /// The same of a part of the rows at a time: each booster of the model learns from one of the parts, and each part is
+    /// learnt from. Reading bins from disk in each round takes many times as long.
+    Parts,
     /// XGBoost's bins lie on the scratch disk.
     External,
 }
@@ -87,6 +92,9 @@ pub struct Reading {
     pub batch_rows: usize,
     /// Rows that a model is chosen on; 0 where all rows are in memory.
     pub sample_rows: usize,
+    /// Parts that the rows are learnt from in; 0 where that is all of them at once.
+    #[serde(default)]
+    pub parts: usize,
 }
 
 /// The plan, in bytes unless a name says otherwise.
@@ -110,6 +118,8 @@ pub struct MemoryPlan {
     pub batch_rows: usize,
     /// Rows that a model is chosen on, where not all are in memory.
     pub sample_rows: usize,
+    /// Parts that the rows are learnt from in; 0 where that is all of them at once.
+    pub parts: usize,
 }
 
 /// What decides how much is needed.
@@ -125,6 +135,8 @@ struct Shape {
     is_reencoded: bool,
     /// Whether parameters and rounds are chosen on the training rows.
     is_searched: bool,
+    /// Whether the model may be the mean of several boosters.
+    may_be_mean: bool,
     /// Whether XGBoost works on bins, not on the numbers themselves.
     is_binned: bool,
     is_csv: bool,
@@ -135,8 +147,10 @@ struct Shape {
     largest_group_rows: u64,
     largest_group_bytes: u64,
     threads: u64,
-    /// Of XGBoost's trees.
-    histogram_bytes: u64,
+    /// Of the trees that a search grows at once, beyond what is small.
+    searched_histograms: u64,
+    /// Of a tree of the model, beyond what is small.
+    fitted_histograms: u64,
 }
 
 impl MemoryPlan {
@@ -153,11 +167,13 @@ impl MemoryPlan {
         opened: &Opened,
         began: Option<Reading>,
     ) -> Result<Self> {
-        let shape = Shape::of(settings, spec, params, limits, opened).await?;
+        let user = set_by_user(settings, spec)?;
+        let shape = Shape::of(settings, spec, params, &user, limits, opened).await?;
         let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
-        if let Some(Reading { mode, batch_rows, sample_rows }) = began.filter(|began| began.mode != Mode::InMemory) {
+        if let Some(began) = began.filter(|began| began.mode != Mode::InMemory) {
+            let Reading { mode, batch_rows, sample_rows, parts } = began;
             let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
-            plan = Self { mode, batch_rows, sample_rows, scratch_bytes, ..plan };
+            plan = Self { mode, batch_rows, sample_rows, parts, scratch_bytes, ..plan };
         }
         plan.check(&shape, opened, &scratch())?;
         Ok(plan)
@@ -167,17 +183,26 @@ impl MemoryPlan {
         let usable = (limit_bytes as f64 * USABLE) as u64;
         let in_memory_bytes = shape.in_memory();
         let batch_rows = (BATCH_WANTED / (CELL * shape.width.max(1))).min(shape.rows()).clamp(4096, 1 << 18);
-        let (batches, external) = (shape.in_batches(batch_rows, false), shape.in_batches(batch_rows, true));
+        let (batches, external) =
+            (shape.in_batches(batch_rows, Bins::InMemory { parts: 1 }), shape.in_batches(batch_rows, Bins::OnDisk));
+        let in_parts = || {
+            let most = if shape.may_be_mean { MOST_PARTS } else { 0 };
+            let of = |parts| (parts, shape.in_batches(batch_rows, Bins::InMemory { parts: parts as u64 }));
+            (2..=most).map(of).find(|(_, in_parts)| in_parts.peak() <= usable)
+        };
         let can_batch = shape.is_binned && !shape.is_csv;
         // Of a small table batches and pages take more than all its rows.
         let is_small = external.peak() >= in_memory_bytes;
-        let (mode, fixed) = match () {
-            () if in_memory_bytes <= usable || is_small || !can_batch => (Mode::InMemory, in_memory_bytes),
-            () if batches.peak() <= usable => (Mode::Batches, batches.peak()),
-            () => (Mode::External, external.peak()),
+        let (mode, parts, of_mode) = if in_memory_bytes <= usable || is_small || !can_batch {
+            (Mode::InMemory, 0, external)
+        } else if batches.peak() <= usable {
+            (Mode::Batches, 0, batches)
+        } else if let Some((parts, of_parts)) = in_parts() {
+            (Mode::Parts, parts, of_parts)
+        } else {
+            (Mode::External, 0, external)
         };
-        let of_mode = if mode == Mode::Batches { batches } else { external };
-        let left = usable.saturating_sub(of_mode.rows + shape.base());
+        let left = usable.saturating_sub(of_mode.rows + shape.searching());
         let sample_rows = (left / shape.sample_row()).clamp(SAMPLE_LEAST, SAMPLE_MOST).min(shape.train_rows);
         let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
         Self {
@@ -185,15 +210,16 @@ impl MemoryPlan {
             rows: shape.train_rows + shape.test_rows,
             columns: shape.width,
             total_bytes: if mode == Mode::InMemory {
-                fixed
+                in_memory_bytes
             } else {
-                fixed.max(shape.base() + of_mode.rows + sample_rows * shape.sample_row())
+                of_mode.peak().max(shape.searching() + of_mode.rows + sample_rows * shape.sample_row())
             },
             in_memory_bytes,
             limit_bytes,
             scratch_bytes,
             batch_rows: batch_rows as usize,
             sample_rows: sample_rows as usize,
+            parts,
         }
     }
 
@@ -240,7 +266,7 @@ impl MemoryPlan {
     pub fn reading(&self) -> Reading {
         match self.mode {
             Mode::InMemory => Reading::default(),
-            mode => Reading { mode, batch_rows: self.batch_rows, sample_rows: self.sample_rows },
+            mode => Reading { mode, batch_rows: self.batch_rows, sample_rows: self.sample_rows, parts: self.parts },
         }
     }
 
@@ -250,6 +276,13 @@ impl MemoryPlan {
             Mode::InMemory => "every row in memory".to_owned(),
             Mode::Batches => {
                 format!("rows are read in batches, since all in memory would take {} MiB", self.in_memory_mib())
+            }
+            Mode::Parts => {
+                format!(
+                    "each booster learns from one of {} parts of the rows, since all in memory would take {} MiB",
+                    self.parts,
+                    self.in_memory_mib()
+                )
             }
             Mode::External => {
                 format!(
@@ -283,11 +316,18 @@ pub fn scratch() -> PathBuf {
     std::env::temp_dir()
 }
 
+/// Where the bins of training in batches are.
+#[derive(Debug, Clone, Copy)]
+enum Bins {
+    /// Those of one of so many parts of the rows.
+    InMemory { parts: u64 },
+    /// A few pages in memory.
+    OnDisk,
+}
+
 /// What training in batches holds.
 #[derive(Debug, Clone, Copy)]
 struct InBatches {
-    /// What every run takes.
-    base: u64,
     /// What is known of the rows all the time.
     rows: u64,
     reading: u64,
@@ -296,12 +336,19 @@ struct InBatches {
 
 impl InBatches {
     fn peak(self) -> u64 {
-        self.base + self.reading.max(self.rows + self.fitting)
+        BASE + self.reading.max(self.rows + self.fitting)
     }
 }
 
 impl Shape {
-    async fn of(settings: &Settings, spec: &Spec, params: &Params, limits: &Limits, opened: &Opened) -> Result<Self> {
+    async fn of(
+        settings: &Settings,
+        spec: &Spec,
+        params: &Params,
+        user: &Params,
+        limits: &Limits,
+        opened: &Opened,
+    ) -> Result<Self> {
         let datasets = || std::iter::once(&opened.train).chain(&opened.test);
         let mut rows = Vec::new();
         for dataset in datasets() {
@@ -339,6 +386,7 @@ impl Shape {
             width,
             is_reencoded: categories > 0,
             is_searched,
+            may_be_mean: is_searched && settings.rounds.is_none() && leaves_learning_open(user),
             is_binned: params.wants_quantile_matrix(),
             is_csv,
             csv_bytes: if is_csv { datasets().map(bytes).sum() } else { 0 },
@@ -347,7 +395,10 @@ impl Shape {
             largest_group_rows: groups().map(|group| group.rows as u64).max().unwrap_or(0),
             largest_group_bytes: groups().map(|group| group.fetched_bytes).max().unwrap_or(0),
             threads,
-            histogram_bytes: histogram_bytes(params, width, is_searched.then_some(threads)),
+            searched_histograms: histogram_bytes(params, width, is_searched)
+                .saturating_mul(if is_searched { threads.min(MOST_FOLDS) } else { 1 })
+                .saturating_sub(SMALL_HISTOGRAMS),
+            fitted_histograms: histogram_bytes(params, width, is_searched).saturating_sub(SMALL_HISTOGRAMS),
         })
     }
 
@@ -355,21 +406,21 @@ impl Shape {
         self.train_rows + self.test_rows
     }
 
-    /// What a run takes however many rows there are.
-    fn base(&self) -> u64 {
-        BASE + self.histogram_bytes.saturating_sub(SMALL_HISTOGRAMS)
+    /// What a search takes however many rows there are.
+    fn searching(&self) -> u64 {
+        BASE + self.searched_histograms
     }
 
-    /// XGBoost's matrix of the training rows.
-    fn matrix(&self) -> u64 {
-        let cells = self.train_rows * self.width;
+    /// XGBoost's matrix of so many rows.
+    fn matrix(&self, rows: u64) -> u64 {
+        let cells = rows * self.width;
         let cells = if self.is_binned { cells * BINNED_CELL_EIGHTHS / 8 } else { cells * PLAIN_CELL };
-        cells + self.train_rows * 8
+        cells + rows * 8
     }
 
-    /// The same, and what it keeps of each row while it learns.
+    /// That of the training rows, and what it keeps of each row while it learns.
     fn boosted(&self) -> u64 {
-        self.matrix() + self.train_rows * ROW_WHILE_BOOSTED
+        self.matrix(self.train_rows) + self.train_rows * ROW_WHILE_BOOSTED
     }
 
     /// Everything in memory: the most of what its steps hold.
@@ -383,24 +434,28 @@ impl Shape {
         let matrix = self.rows() * self.features * CELL;
         let encoded = self.rows() * self.width * CELL;
         let copied = self.train_rows * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
-        let searching = if self.is_searched { matrix + copied + self.boosted() } else { 0 };
+        let searching = if self.is_searched { matrix + copied + self.boosted() + self.searched_histograms } else { 0 };
         let encoding = if self.is_reencoded { matrix + encoded } else { 0 };
-        let fitting = if self.is_reencoded { encoded } else { matrix } + self.boosted();
+        let fitting = if self.is_reencoded { encoded } else { matrix } + self.boosted() + self.fitted_histograms;
         let steps = [matrix + learning, searching, encoding, fitting];
-        self.base() + self.kept + reading.max(rows + steps.into_iter().max().unwrap_or(0))
+        BASE + self.kept + reading.max(rows + steps.into_iter().max().unwrap_or(0))
     }
 
-    fn in_batches(&self, batch_rows: u64, on_disk: bool) -> InBatches {
+    fn in_batches(&self, batch_rows: u64, bins: Bins) -> InBatches {
         let rows = self.rows() * ROW_WITHOUT_ID;
         let ahead = self.threads.max(2) * self.largest_group_rows * LEARNT_VALUE;
         let batch = batch_rows * self.width * CELL;
         let page = batch_rows * self.width * BINNED_CELL_EIGHTHS / 8;
-        let bins = if on_disk { PAGES * page } else { self.matrix() };
+        // Rows fall into parts by chance: the largest has hardly more than a hundredth above its share.
+        let part = |parts: u64| if parts == 1 { self.train_rows } else { self.train_rows / parts * 101 / 100 };
+        let (learnt, bins) = match bins {
+            Bins::InMemory { parts } => (part(parts), self.matrix(part(parts))),
+            Bins::OnDisk => (self.train_rows, PAGES * page),
+        };
         // The held-out rows are fed like the training rows, when nothing is boosted any more.
-        let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead + self.train_rows * ROW_WHILE_FED;
-        let boosting = self.train_rows * ROW_WHILE_BOOSTED;
+        let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead + learnt * ROW_WHILE_FED;
+        let boosting = learnt * ROW_WHILE_BOOSTED + self.fitted_histograms;
         InBatches {
-            base: self.base(),
             rows,
             reading: rows + self.rows() * ROW_HASHES + ahead,
             fitting: SAMPLE_MOST.min(self.train_rows) * ROW + bins + feeding.max(boosting),
@@ -421,8 +476,8 @@ impl Shape {
     }
 }
 
-/// Histograms of the trees that are grown at once: with these parameters, or on `searching` threads with those of a search.
-fn histogram_bytes(params: &Params, columns: u64, searching: Option<u64>) -> u64 {
+/// Histograms of a tree: with these parameters, or with the largest that a search may try.
+fn histogram_bytes(params: &Params, columns: u64, is_searched: bool) -> u64 {
     let number = |name: &str| params.get(name).and_then(|value| value.parse::<u32>().ok());
     let nodes = match (number("max_leaves"), number("max_depth")) {
         (Some(leaves), _) if leaves > 0 => 2 * u64::from(leaves),
@@ -433,9 +488,11 @@ fn histogram_bytes(params: &Params, columns: u64, searching: Option<u64>) -> u64
     // Trees that may become larger seldom do.
     let nodes = nodes.min(histograms::MOST_NODES);
     let given = histograms::bytes(columns, params.max_bin(), nodes);
-    let Some(threads) = searching else { return given };
+    if !is_searched {
+        return given;
+    }
     let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
-    given.max(histograms::bytes(columns, bins, histograms::MOST_NODES)) * threads.min(MOST_FOLDS)
+    given.max(histograms::bytes(columns, bins, histograms::MOST_NODES))
 }
 
 fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
@@ -459,13 +516,26 @@ mod tests {
             largest_group_rows: 262_144.min(rows),
             largest_group_bytes: 262_144.min(rows) * 400,
             threads: 2,
-            histogram_bytes: histogram_bytes(&Params::default(), 74, Some(2)),
+            searched_histograms: 2 * histogram_bytes(&Params::default(), 74, true) - SMALL_HISTOGRAMS,
+            fitted_histograms: histogram_bytes(&Params::default(), 74, true) - SMALL_HISTOGRAMS,
             ..Shape::default()
         }
     }
 
     fn mode(rows: u64, limit_mib: u64) -> Mode {
         MemoryPlan::of_shape(&shape(rows), limit_mib * MIB).mode
+    }
+
+    #[test]
+    fn rows_are_learnt_from_in_as_few_parts_as_fit_where_the_model_may_be_a_mean() {
+        let plan = |rows, limit| MemoryPlan::of_shape(&Shape { may_be_mean: true, ..shape(rows) }, limit * MIB);
+        assert_eq!((plan(2_000_000, 4096).mode, plan(4_000_000, 4096).mode), (Mode::InMemory, Mode::Batches));
+        let parts = |rows, limit| (plan(rows, limit).mode, plan(rows, limit).parts);
+        assert_eq!(parts(6_000_000, 2048).0, Mode::Parts);
+        assert!(parts(6_000_000, 1536).1 > parts(6_000_000, 2048).1);
+        assert_eq!(parts(40_000_000, 2048), (Mode::External, 0), "parts would become too many");
+        let plan = plan(6_000_000, 1536);
+        assert!(plan.total_bytes <= (plan.limit_bytes as f64 * USABLE) as u64 && plan.scratch_bytes == 0, "{plan:?}");
     }
 
     #[test]
@@ -490,14 +560,14 @@ mod tests {
 
     #[test]
     fn histograms_grow_with_columns_bins_and_depth() {
-        let of = |pairs: &[(&str, &str)], searching| {
-            histogram_bytes(&Params::parse(pairs.iter().copied()).unwrap(), 10, searching) / (10 * 16)
+        let of = |pairs: &[(&str, &str)], is_searched| {
+            histogram_bytes(&Params::parse(pairs.iter().copied()).unwrap(), 10, is_searched) / (10 * 16)
         };
-        assert_eq!(of(&[], None), 64 * 256);
-        assert_eq!(of(&[("max_depth", "3"), ("max_bin", "1024")], None), 8 * 1024);
-        assert_eq!(of(&[("max_depth", "0"), ("max_leaves", "31")], None), 62 * 256);
-        assert_eq!(of(&[("max_depth", "40")], None), 512 * 256);
-        assert_eq!(of(&[], Some(8)), 5 * 512 * 1024);
+        assert_eq!(of(&[], false), 64 * 256);
+        assert_eq!(of(&[("max_depth", "3"), ("max_bin", "1024")], false), 8 * 1024);
+        assert_eq!(of(&[("max_depth", "0"), ("max_leaves", "31")], false), 62 * 256);
+        assert_eq!(of(&[("max_depth", "40")], false), 512 * 256);
+        assert_eq!(of(&[], true), 512 * 1024);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use super::Stop;
 use super::encoded::{MatrixColumns, Used};
+use crate::fit::Part;
 use crate::read::{Rows, TrainingData};
 
 /// The rows of a split.
@@ -29,6 +30,8 @@ pub(super) enum Side {
 pub(super) struct Job {
     pub(super) data: Arc<TrainingData>,
     pub(super) side: Side,
+    /// Which rows of the side, where these are not all.
+    pub(super) part: Option<Part>,
     /// Folds of the training rows.
     pub(super) folds: Arc<Vec<u8>>,
     pub(super) columns: Arc<MatrixColumns>,
@@ -45,7 +48,7 @@ pub(super) struct EncodedBatch {
     /// One list for each column, NaN where missing.
     pub(super) cells: Vec<Vec<f32>>,
     /// Which rows of the side these are.
-    pub(super) rows: Range<usize>,
+    pub(super) rows: Vec<usize>,
     labels: Vec<f32>,
     weights: Option<Vec<f32>>,
 }
@@ -153,11 +156,12 @@ impl Job {
                 self.stop.check()?;
                 let within = rows_within(rows, done, &batch);
                 done = within.end;
-                if within.is_empty() {
+                let source = columns.narrowed(batch.start - places.start..batch.end - places.start);
+                let used: Vec<usize> = within.filter(|&row| self.part.is_none_or(|part| part.holds(row))).collect();
+                if used.is_empty() {
                     continue;
                 }
-                let source = columns.narrowed(batch.start - places.start..batch.end - places.start);
-                let encoded = self.encode(&source, batch.start, within)?;
+                let encoded = self.encode(&source, batch.start, used)?;
                 if send.send(Ok(Some(encoded))).is_err() {
                     return Ok(());
                 }
@@ -167,10 +171,14 @@ impl Job {
     }
 
     /// Encodes the columns, several at once.
-    fn encode(&self, source: &PieceColumns, first: usize, within: Range<usize>) -> Result<EncodedBatch> {
+    fn encode(&self, source: &PieceColumns, first: usize, used: Vec<usize>) -> Result<EncodedBatch> {
         let rows = self.rows();
-        let folds = if self.side == Side::Training { &self.folds[within.clone()] } else { &[] };
-        let used = Used { rows: &rows.places[within.clone()], first, folds };
+        let places: Vec<u32> = used.iter().map(|&row| rows.places[row]).collect();
+        let folds: Vec<u8> = match self.side {
+            Side::Training => used.iter().map(|&row| self.folds[row]).collect(),
+            Side::HeldOut => Vec::new(),
+        };
+        let of_matrix = Used { rows: &places, first, folds: &folds };
         let next = AtomicUsize::new(0);
         let work = || {
             let mut encoded = Vec::new();
@@ -179,7 +187,7 @@ impl Job {
                 if index >= self.columns.len() {
                     return encoded;
                 }
-                encoded.push((index, self.columns.encode(index, source, &used)));
+                encoded.push((index, self.columns.encode(index, source, &of_matrix)));
             }
         };
         let mut encoded = std::thread::scope(|scope| {
@@ -192,9 +200,9 @@ impl Job {
         });
         encoded.sort_by_key(|(index, _)| *index);
         let cells = encoded.into_iter().map(|(_, cells)| cells).collect::<Result<_>>()?;
-        let labels = rows.target[within.clone()].iter().map(|&target| target as f32).collect();
-        let weights = rows.weights.as_ref().map(|weights| weights[within.clone()].to_vec());
-        Ok(EncodedBatch { cells, rows: within, labels, weights })
+        let labels = used.iter().map(|&row| rows.target[row] as f32).collect();
+        let weights = rows.weights.as_ref().map(|weights| used.iter().map(|&row| weights[row]).collect());
+        Ok(EncodedBatch { cells, rows: used, labels, weights })
     }
 }
 

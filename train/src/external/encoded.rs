@@ -125,7 +125,7 @@ impl Sums {
     /// Adds the rows of a batch of codes.
     pub(super) fn add(&mut self, batch: &EncodedBatch, rows: &Rows, folds: &[u8]) {
         for (sums, codes) in self.0.iter_mut().zip(&batch.cells) {
-            for (&code, row) in codes.iter().zip(batch.rows.clone()) {
+            for (&code, &row) in codes.iter().zip(&batch.rows) {
                 let weight = rows.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
                 sums.add(folds[row], code, rows.target[row], weight);
             }

@@ -4,7 +4,9 @@
 //! statistics, how to encode, parameters and rounds) is learnt from a sample of the training rows, drawn by a hash of their
 //! ids, by the same code that otherwise sees all of them; only the means of the target that stand for levels are made of
 //! all training rows. Then rows are read, encoded and handed to XGBoost in batches, as many times as it asks for them, and
-//! the held-out rows are predicted batch by batch.
+//! the held-out rows are predicted batch by batch. Where the bins of all rows do not fit either, each booster of the model learns
+//! from a part of the rows (pasting: Breiman 1999, "Pasting small votes for classification in large databases and on-line"), or
+//! the bins lie on disk.
 
 mod batches;
 mod encoded;
@@ -31,7 +33,7 @@ use self::rows::scan;
 use crate::encodings::Variant;
 use crate::evaluate::{Evaluation, of_predictions};
 use crate::features::Features;
-use crate::fit::{Choice, FitContext, Fitted, fit_with, matrix_features};
+use crate::fit::{Choice, FitContext, Fitted, Member, fit_with, matrix_features};
 use crate::plan_memory::{MemoryPlan, Mode, scratch};
 use crate::read::{Opened, Rows, TrainingData, check_rows, check_same_columns, fingerprint_of, id_and_target};
 use crate::settings::Settings;
@@ -224,7 +226,7 @@ impl<'a> Reader<'a> {
         Self { data, spec, plan, threads, stop, runtime: Handle::current() }
     }
 
-    /// The matrix of all training rows. `features` were learnt from the sample and encoded as `variant` says; means of the
+    /// The matrix of all training rows, or of the part that a member learns from. `features` were learnt from the sample and encoded as its variant says; means of the
     /// target in them are replaced by those over all training rows. For a thread that may block.
     ///
     /// # Errors
@@ -234,13 +236,13 @@ impl<'a> Reader<'a> {
         context: &FitContext<'_>,
         params: &Params,
         features: &mut [Feature],
-        variant: &Variant,
+        member: &Member,
     ) -> Result<Training> {
-        let columns = self.learn_means(features, variant)?;
-        let mut batches = Batches::new(self.job(columns, Side::Training));
+        let columns = self.learn_means(features, &member.variant)?;
+        let mut batches = Batches::new(Job { part: member.part, ..self.job(columns, Side::Training) });
         let names = matrix_features(features);
         let options = QuantileOptions { max_bin: params.max_bin(), threads: context.threads, reference: None };
-        if self.plan.mode == Mode::Batches {
+        if self.plan.mode != Mode::External {
             let matrix = DMatrix::quantile_from(&names, &mut batches, &options)?;
             return Ok(Training { matrix, _scratch: None });
         }
@@ -261,7 +263,7 @@ impl<'a> Reader<'a> {
         let chosen = features.features.clone();
         let fitted = fit_with(context, choice, &chosen, |member, params, places| {
             let mut of_member: Vec<Feature> = places.iter().map(|&place| chosen[place].clone()).collect();
-            let training = self.training(context, params, &mut of_member, &member.variant)?;
+            let training = self.training(context, params, &mut of_member, member)?;
             for (&place, feature) in places.iter().zip(of_member) {
                 features.features[place] = feature;
             }
@@ -348,6 +350,7 @@ impl<'a> Reader<'a> {
         Job {
             data: Arc::clone(&self.data.all),
             side,
+            part: None,
             folds: Arc::clone(&self.data.folds),
             columns: Arc::new(columns),
             batch_rows: self.plan.batch_rows,

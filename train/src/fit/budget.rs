@@ -64,13 +64,15 @@ pub(super) struct Budget {
     cells: f64,
     started: Instant,
     clock: Duration,
+    /// Stages that the clock has cut short.
+    cut: Vec<Stage>,
 }
 
 impl Budget {
     pub(super) fn new(settings: &Settings, threads: usize) -> Self {
         let seconds = settings.time_budget;
         let cells = seconds as f64 * CELLS_PER_SECOND * threads as f64;
-        Self { cells, started: Instant::now(), clock: Duration::from_secs(seconds) }
+        Self { cells, started: Instant::now(), clock: Duration::from_secs(seconds), cut: Vec::new() }
     }
 
     /// What a stage may go through.
@@ -95,8 +97,12 @@ impl Budget {
         }
     }
 
-    /// Tells that the clock had a say in the choice.
-    pub(super) fn warn_of_deadline(&self, stage: Stage) {
+    /// Tells that the clock had a say in the choice, once for each stage.
+    pub(super) fn warn_of_deadline(&mut self, stage: Stage) {
+        if self.cut.contains(&stage) {
+            return;
+        }
+        self.cut.push(stage);
         let (seconds, stage) = (self.clock.as_secs(), stage.name());
         tracing::warn!(
             stage,
@@ -121,7 +127,7 @@ mod tests {
 
     #[test]
     fn stages_on_all_rows_have_their_time_left() {
-        let budget = Budget { cells: 1e9, started: Instant::now(), clock: Duration::from_secs(60) };
+        let budget = Budget { cells: 1e9, started: Instant::now(), clock: Duration::from_secs(60), cut: Vec::new() };
         let after = |stage| (budget.deadline(stage) - budget.started).as_secs_f64().round();
         let stages = [Stage::Encoding, Stage::Bins, Stage::Parameters, Stage::Race, Stage::Rounds];
         assert_eq!(stages.map(after), [19.0, 19.0, 19.0, 27.0, 60.0]);
@@ -131,7 +137,7 @@ mod tests {
     #[test]
     fn time_that_an_earlier_attempt_spent_is_spent() {
         let seconds = Duration::from_secs;
-        let mut budget = Budget { cells: 1e9, started: Instant::now(), clock: seconds(60) };
+        let mut budget = Budget { cells: 1e9, started: Instant::now(), clock: seconds(60), cut: Vec::new() };
         budget.spend(seconds(20));
         assert!((seconds(20)..seconds(25)).contains(&budget.spent()));
         budget.spend(seconds(5));

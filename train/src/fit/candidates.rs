@@ -53,7 +53,7 @@ const OF_THE_TASK: [&str; 9] = [
 
 /// Whether the user left it to the program how to learn.
 #[must_use]
-pub(super) fn leaves_learning_open(set_by_user: &Params) -> bool {
+pub fn leaves_learning_open(set_by_user: &Params) -> bool {
     set_by_user.iter().all(|(name, _)| OF_THE_TASK.contains(&name))
 }
 

@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 
 use common::xgboost::Params;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::finals::SEED_STEP;
 use super::trial::End;
 use crate::encodings::Variant;
+
+/// Keeps the parts of the rows apart from every other use of hashes.
+const PARTS_SEED: u64 = 0x5eed_0005;
 
 /// How the model will be learnt: its columns and its members, whose weighted mean it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +61,26 @@ pub struct Member {
     pub seed: u32,
     /// Its share of the mean.
     pub weight: f64,
+    /// The rows that it learns from, where these are not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+/// One of several parts of the training rows, about equally large and without order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which, from 0.
+    pub index: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Part {
+    /// Whether a training row is among them, by a hash of its place among these: neighbours are alike in many tables.
+    #[must_use]
+    pub fn holds(&self, row: usize) -> bool {
+        xxh3_64_with_seed(&(row as u64).to_le_bytes(), PARTS_SEED) % self.of as u64 == self.index as u64
+    }
 }
 
 /// A trial, for `metrics.json`.
@@ -87,7 +112,7 @@ impl Choice {
     /// One booster, chosen without a search.
     #[must_use]
     pub fn unsearched(variant: Variant, params: Params, rounds: u32, seed: u32) -> Self {
-        let member = Member { variant: variant.clone(), params, rounds, seed, weight: 1.0 };
+        let member = Member { variant: variant.clone(), params, rounds, seed, weight: 1.0, part: None };
         Self {
             variant,
             members: vec![member],
@@ -96,6 +121,23 @@ impl Choice {
             trials: Vec::new(),
             tuning: None,
         }
+    }
+
+    /// The same where rows are learnt from in parts: instead of each member one for every part, with a seed of its own.
+    #[must_use]
+    pub fn in_parts(self, parts: usize) -> Self {
+        if parts < 2 {
+            return self;
+        }
+        let of_parts = |member: &Member| {
+            let member = Member { weight: member.weight / parts as f64, ..member.clone() };
+            (0..parts).map(move |index| {
+                let seed = member.seed.wrapping_add(SEED_STEP.wrapping_mul(index as u32));
+                Member { seed, part: Some(Part { index, of: parts }), ..member.clone() }
+            })
+        };
+        let members = self.members.iter().flat_map(of_parts).collect();
+        Self { members, ..self }
     }
 
     /// Rounds of all members.
@@ -118,6 +160,26 @@ fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_row_is_learnt_from_by_one_member_of_each_kind() {
+        let params = Params::parse([("eta", "0.1")]).unwrap();
+        let variant = Variant { name: "none".into(), encodings: vec![None] };
+        let whole = Choice::unsearched(variant, params, 17, 42);
+        assert_eq!(whole.clone().in_parts(0), whole);
+        let choice = whole.in_parts(3);
+        assert_eq!(choice.rounds(), 3 * 17);
+        assert!((choice.members.iter().map(|member| member.weight).sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!(choice.members[0].seed != choice.members[1].seed && choice.members[1].seed != choice.members[2].seed);
+        let mut rows = [0; 3];
+        for row in 0..30_000 {
+            let holding = |member: &&Member| member.part.unwrap().holds(row);
+            let holders: Vec<&Member> = choice.members.iter().filter(holding).collect();
+            assert_eq!(holders.len(), 1, "{row}");
+            rows[holders[0].part.unwrap().index] += 1;
+        }
+        assert!(rows.iter().all(|rows| (9_700..10_300).contains(rows)), "{rows:?}");
+    }
 
     #[test]
     fn a_choice_that_is_written_down_is_read_as_it_was() {

@@ -35,7 +35,7 @@ const MEMBERS_SHARE: f64 = 0.5;
 const SLOW_ETA: f64 = 0.05;
 const QUICK_ETA: f64 = 0.1;
 /// Keeps the random numbers of one member apart from those of the next: XGBoost counts a seed up from round to round.
-const SEED_STEP: u32 = 10_000_019;
+pub(super) const SEED_STEP: u32 = 10_000_019;
 
 /// Rounds without an improvement that end a trial at a learning rate: the slower it learns, the longer it waits.
 pub(super) fn patience(eta: f64) -> u32 {
@@ -87,7 +87,9 @@ impl Finals<'_, '_> {
 
     /// How many contestants can have their rounds chosen slowly.
     fn affordable_finalists(&self, ranking: &Ranking) -> usize {
-        let Some(first) = ranking.contestants.first().filter(|_| self.is_open) else { return 1 };
+        // Where rows are learnt from in parts, the mean is that of the parts' boosters.
+        let may_be_several = self.is_open && self.parts() == 1;
+        let Some(first) = ranking.contestants.first().filter(|_| may_be_several) else { return 1 };
         let rounds = self.tried(&first.params).rounds_at(SLOW_ETA);
         let cells = rounds * self.all.cells_per_round(&first.variant);
         ((self.trials.budget.cells(Stage::Rounds) / cells) as usize).clamp(1, MOST_FINALISTS)
@@ -98,9 +100,10 @@ impl Finals<'_, '_> {
         let Contestant { variant, mut params, outcome } = contestant;
         let mut arena = self.trials.arena(self.all, variant.clone(), &params);
         let affordable = f64::from(arena.affordable(cells)) * pace(&params);
-        let affordable = (affordable as u32).clamp(100, MOST_ROUNDS);
+        let affordable = (affordable.min(self.affordable_fit(&variant, &params)) as u32).clamp(100, MOST_ROUNDS);
         let tried = self.tried(&params);
-        let for_each_member = MOST_ROUNDS / self.affordable_members(tried.rounds_at(QUICK_ETA), &variant) as u32;
+        let members = self.affordable_members(tried.rounds_at(QUICK_ETA), &variant).max(self.parts());
+        let for_each_member = MOST_ROUNDS / members as u32;
         let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
         if self.is_open {
             params.set("eta", &tried.final_eta(affordable.min(for_each_member)).to_string())?;
@@ -145,18 +148,33 @@ impl Finals<'_, '_> {
                     rounds: one.outcome.rounds,
                     seed: self.trials.context.settings.seed.wrapping_add(step),
                     weight: weight / f64::from(seeds),
+                    part: None,
                 });
             }
         }
         Some(chosen)
     }
 
+    /// Rounds that fitting the model may take where that is to more rows than rounds are chosen on.
+    fn affordable_fit(&self, variant: &Variant, params: &Params) -> f64 {
+        let fitted = self.trials.context.fitted_rows;
+        if fitted <= self.trials.rows.len() {
+            return f64::INFINITY;
+        }
+        self.trials.budget.cells(Stage::Rounds) / cells_of_round(fitted, variant.width()) * pace(params)
+    }
+
+    /// Boosters that a contestant is fitted as, at least.
+    fn parts(&self) -> usize {
+        self.trials.context.parts.max(1)
+    }
+
     /// How many boosters of so many rounds can be fitted, and may have their trees in one model.
     fn affordable_members(&self, rounds: f64, variant: &Variant) -> usize {
-        if !self.is_open {
+        if !self.is_open || self.parts() > 1 {
             return 1;
         }
-        let cells = rounds * cells_of_round(self.trials.rows.len(), variant.width());
+        let cells = rounds * cells_of_round(self.trials.context.fitted_rows, variant.width());
         let by_cells = MEMBERS_SHARE * self.trials.budget.cells(Stage::Rounds) / cells.max(1.0);
         let by_rounds = 1.2 * f64::from(MOST_ROUNDS) / rounds.max(1.0);
         (by_cells.min(by_rounds) as usize).clamp(1, MOST_MEMBERS)

@@ -3,14 +3,16 @@
 use std::borrow::Borrow;
 
 use common::features::encode::Feature;
-use common::scoring::{BlendPart, blend};
+use common::scoring::{BlendPart, Ensemble, blend};
 use common::telemetry::Unit;
 use common::xgboost::{Booster, DMatrix, Params};
 use common::{Error, Result};
 use ndarray::Array2;
 
 use super::boost::{Boosted, boost};
-use super::{Choice, FitContext, Fitted, Member, build_matrix, columns, labels, matrix_features, with_constraints};
+use super::{
+    Choice, FitContext, Fitted, Member, Part, build_matrix, columns, labels, matrix_features, with_constraints,
+};
 use crate::read::Rows;
 
 /// Fits a model to the training rows, as chosen: its members one after the other, then their weighted mean as one model.
@@ -46,22 +48,32 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
     let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(rounds)));
     let mut fitted: Vec<FittedMember> = Vec::with_capacity(choice.members.len());
     let mut known: Option<MemberMatrix<Matrix>> = None;
+    let mut base_score: Option<String> = None;
     for (index, member) in choice.members.iter().enumerate() {
         let places = member.variant.places_in(&choice.variant);
         let of_member = at(features, &places);
-        let params = with_constraints(member.params.clone(), context.spec, &of_member)?;
-        let training = match known.take().filter(|known| known.serves(&places, &params)) {
+        let mut params = with_constraints(member.params.clone(), context.spec, &of_member)?;
+        if let Some(base_score) = &base_score {
+            params.set("base_score", base_score)?;
+        }
+        let training = match known.take().filter(|known| known.serves(member, &places, &params)) {
             Some(known) => known,
             None => {
                 common::xgboost::dry_run(&params, &matrix_features(&of_member))?;
                 let matrix = matrix(member, &params, &places)?;
-                MemberMatrix { places: places.clone(), params: params.clone(), matrix }
+                MemberMatrix { places: places.clone(), part: member.part, params: params.clone(), matrix }
             }
         };
         let boosted = boost(context, index, member, &params, training.matrix.borrow(), &progress)?;
-        let Boosted { booster, resumed_from } = boosted;
+        let Boosted { mut booster, resumed_from } = boosted;
         known = Some(training);
-        fitted.push(FittedMember { booster, places, params, resumed_from });
+        let model = booster.save()?;
+        if member.part.is_some() && base_score.is_none() {
+            base_score = Some(base_score_of(&model)?);
+        }
+        // A booster holds what it learnt with of every row: one at a time.
+        let booster = (choice.members.len() == 1).then_some(booster);
+        fitted.push(FittedMember { booster, model, places, params, resumed_from });
     }
     progress.finish();
     let params = fitted.first().map(|member| member.params.clone()).unwrap_or_default();
@@ -71,28 +83,38 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
     Ok(Fitted { booster, model, params, rounds, choice, resumed_from })
 }
 
+/// Where a model begins: XGBoost finds that in the rows it learns from, and models of one mean have it in common.
+fn base_score_of(model: &[u8]) -> Result<String> {
+    let model = Ensemble::from_ubj(model).map_err(|error| Error::Defect(error.to_string()))?;
+    Ok(model.base_score().to_string())
+}
+
 fn at(features: &[Feature], places: &[usize]) -> Vec<Feature> {
     places.iter().map(|&place| features[place].clone()).collect()
 }
 
-/// A member's matrix, which serves the next one too where that has the same columns and bins.
+/// A member's matrix, which serves the next one too where that has the same rows, columns and bins.
 struct MemberMatrix<Matrix> {
     places: Vec<usize>,
+    part: Option<Part>,
     params: Params,
     matrix: Matrix,
 }
 
 impl<Matrix> MemberMatrix<Matrix> {
-    fn serves(&self, places: &[usize], params: &Params) -> bool {
+    fn serves(&self, member: &Member, places: &[usize], params: &Params) -> bool {
         // With `approx` a matrix keeps the bins of the booster that trained on it first.
         let are_quantiles = self.params.wants_quantile_matrix() && params.wants_quantile_matrix();
-        are_quantiles && self.places == places && self.params.max_bin() == params.max_bin()
+        are_quantiles && self.part == member.part && self.places == places && self.params.max_bin() == params.max_bin()
     }
 }
 
 /// A member that has been trained.
 struct FittedMember {
-    booster: Booster,
+    /// The booster, where it is the only one.
+    booster: Option<Booster>,
+    /// Its bytes, as `model.ubj`.
+    model: Vec<u8>,
     /// The places of its columns among the model's.
     places: Vec<usize>,
     params: Params,
@@ -101,16 +123,17 @@ struct FittedMember {
 
 /// The weighted mean of all members as one booster; a single one stays as it is.
 fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<Booster> {
-    if members.len() == 1
-        && let Some(only) = members.pop()
-    {
-        return Ok(only.booster);
+    if let Some(only) = members.iter_mut().find_map(|member| member.booster.take()) {
+        return Ok(only);
     }
-    let models = members.iter_mut().map(|member| member.booster.save()).collect::<Result<Vec<_>, _>>()?;
-    let parts: Vec<BlendPart<'_>> = models
+    let parts: Vec<BlendPart<'_>> = members
         .iter()
-        .zip(members.iter().zip(&choice.members))
-        .map(|(model, (member, chosen))| BlendPart { model, weight: chosen.weight as f32, columns: &member.places })
+        .zip(&choice.members)
+        .map(|(FittedMember { model, places, .. }, Member { weight, .. })| BlendPart {
+            model,
+            weight: *weight as f32,
+            columns: places,
+        })
         .collect();
     let blend = blend(&parts).map_err(|error| Error::Defect(error.to_string()))?;
     let mut booster = Booster::load(&blend)?;

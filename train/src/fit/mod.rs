@@ -31,7 +31,8 @@ use common::xgboost::{
 use common::{Error, Result};
 use ndarray::{Array2, Axis};
 
-pub use self::choice::{Choice, Member, TrialReport, Tuning};
+pub use self::candidates::leaves_learning_open;
+pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
 pub use self::members::{fit, fit_with};
 pub use self::search::choose;
 pub use self::trial::End;
@@ -72,6 +73,10 @@ pub struct FitContext<'a> {
     pub spec: &'a Spec,
     /// Threads for XGBoost.
     pub threads: usize,
+    /// Rows that the model is fitted to; more than how to learn is chosen on, where not all are in memory.
+    pub fitted_rows: usize,
+    /// Parts of these rows, of which each booster learns from one; 0 where all of them learn from all rows.
+    pub parts: usize,
     /// Ends the run between two rounds.
     pub shutdown: &'a Shutdown,
     /// Id of the run.
@@ -144,7 +149,7 @@ pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
             context.checkpoint.store_within(TO_STORE);
             return Err(stopped);
         }
-        other => other?,
+        other => other?.in_parts(context.parts),
     };
     // What was not searched for comes out the same whenever it is asked for.
     if choice.trials.is_empty() { Ok(choice) } else { context.checkpoint.settle(choice) }

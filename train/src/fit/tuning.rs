@@ -14,7 +14,7 @@ pub(super) use super::choice::Tuning;
 use super::arena::Arena;
 use super::budget::Stage;
 use super::candidates::{FINAL_ETAS, eta_of};
-use super::choice::{Choice, Member, TrialReport};
+use super::choice::{Choice, TrialReport};
 use super::finals::{on_all_rows, patience};
 use super::folds::Sample;
 use super::ranking::{Contestant, Mixture, Ranking, named};
@@ -126,8 +126,7 @@ pub(super) fn of_given_rounds(
     let before = untuned.outcome.value;
     let better = tuned.contestants.into_iter().next().filter(|best| best.outcome.value < before);
     let Contestant { params, outcome, .. } = better.unwrap_or(untuned);
-    let mut choice = Choice::unsearched(variant.clone(), Params::default(), rounds, settings.seed);
-    choice.members = vec![Member { variant: variant.clone(), params, rounds, seed: settings.seed, weight: 1.0 }];
+    let mut choice = Choice::unsearched(variant.clone(), params, rounds, settings.seed);
     let (untuned, value, ran) = (finite(before), finite(outcome.value), tuned.ran);
     let tuning = Tuning { asked: settings.trials(), ran, cut_by_clock: tuned.cut_by_clock, untuned, tuned: value };
     choice.tuning = Some(concluded(tuning));
