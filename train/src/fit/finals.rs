@@ -158,7 +158,7 @@ impl Finals<'_, '_> {
     /// Rounds that fitting the model may take where that is to more rows than rounds are chosen on.
     fn affordable_fit(&self, variant: &Variant, params: &Params) -> f64 {
         let fitted = self.trials.context.fitted_rows;
-        if fitted <= self.trials.rows.len() {
+        if fitted <= self.all.len() {
             return f64::INFINITY;
         }
         self.trials.budget.cells(Stage::Rounds) / cells_of_round(fitted, variant.width()) * pace(params)

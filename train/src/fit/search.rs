@@ -40,6 +40,8 @@ const TRIAL_ROUNDS: (u32, u32) = (25, 400);
 const PATIENCE: u32 = 25;
 /// A fold is worth its cost where the trials can afford as many rounds.
 const ROUNDS_PER_FOLD: f64 = 150.0;
+/// Rounds that are wanted of those that go on to the race, on as many rows as allow that.
+const JUDGED_ROUNDS: f64 = 150.0;
 
 /// Chooses what the user left open.
 ///
@@ -97,13 +99,14 @@ impl Search<'_> {
         let sample = sample.with_folds(folds);
         let widest = variants.iter().max_by_key(|variant| variant.width());
         let per_round = widest.map_or(1.0, |widest| sample.cells_per_round(widest));
+        let judged = self.affordable_rows(widest).min(rows.len());
         let mut candidates = candidates.to_vec();
         if self.is_open && cells / per_round >= f64::from(2 * TRIAL_ROUNDS.1) {
             candidates.iter_mut().try_for_each(|params| params.set("eta", &SLOWER_TRIAL_ETA.to_string()))?;
         }
         let mut ranking = self.trials_on(&sample, variants, &candidates, cells)?;
-        let all = if sample.len() < rows.len() {
-            let all = Sample::draw(rows, rows.len(), seed);
+        let all = if sample.len() < judged {
+            let all = Sample::draw(rows, judged, seed);
             ranking = self.race(&all, ranking)?;
             all
         } else {
@@ -113,6 +116,12 @@ impl Search<'_> {
             return Ok(None);
         }
         Finals { trials: &mut self.trials, is_open: self.is_open, all: &all }.choose(ranking, user)
+    }
+
+    /// Rows that a model can be judged on until it has learnt enough: too few rounds on more rows say less.
+    fn affordable_rows(&self, widest: Option<&Variant>) -> usize {
+        let width = widest.map_or(1, Variant::width).max(1);
+        (self.trials.budget.cells(Stage::Rounds) / (JUDGED_ROUNDS * width as f64)) as usize
     }
 
     /// Encodings with the first candidate, then the other candidates with the best encoding.

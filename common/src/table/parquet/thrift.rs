@@ -1,18 +1,137 @@
-//! Whether bytes are a struct in Thrift's compact protocol whose lists hold as many elements as they say.
+//! Whether bytes are a Parquet footer in Thrift's compact protocol whose lists hold as many elements as they say.
 //!
-//! polars' decoder of footers makes room for as many elements as a list says it has before it reads the first one: a damaged
-//! footer of 3 KB asked for more memory than there is, which ends the process. Found by the fuzz target `parquet_input`.
+//! polars' decoder of footers makes room for as many elements as a list says it has before it reads the first one, and takes
+//! a field for what its number says, whatever kind it is said to be: damaged footers of 1 to 3 KB asked for more memory than
+//! there is, which ends the process. Found by the fuzz target `parquet_input`. So the fields that the format knows must be of
+//! its kinds; others are passed over, as polars does.
 //! `polars-parquet-format` has a bounded reader too, but it passes over bytes only where they are UTF-8, which statistics and
 //! fields of later versions of the format need not be.
 //! The encoding: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.
 
+use Kind::{Bool, Byte, Bytes, Integer, List, Struct};
+
 /// Structs and lists within each other, beyond which nothing is believed. Footers have six.
 const DEPTH_MOST: usize = 32;
 
+/// What a field must be.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Bool,
+    Byte,
+    /// Of 16, 32 or 64 bits: written alike.
+    Integer,
+    Bytes,
+    List(&'static Kind),
+    Struct(&'static [(u64, Kind)]),
+}
+
+/// `FileMetaData` and all that it consists of, by the numbers of their fields:
+/// <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>.
+const FILE: &[(u64, Kind)] = &[
+    (1, Integer),
+    (2, List(&Struct(SCHEMA_ELEMENT))),
+    (3, Integer),
+    (4, List(&Struct(ROW_GROUP))),
+    (5, List(&Struct(KEY_VALUE))),
+    (6, Bytes),
+    (7, List(&Struct(COLUMN_ORDER))),
+    (8, Struct(&[])),
+    (9, Bytes),
+];
+const SCHEMA_ELEMENT: &[(u64, Kind)] = &[
+    (1, Integer),
+    (2, Integer),
+    (3, Integer),
+    (4, Bytes),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+    (8, Integer),
+    (9, Integer),
+    (10, Struct(LOGICAL_TYPE)),
+];
+const LOGICAL_TYPE: &[(u64, Kind)] = &[
+    (1, Struct(&[])),
+    (2, Struct(&[])),
+    (3, Struct(&[])),
+    (4, Struct(&[])),
+    (5, Struct(&[(1, Integer), (2, Integer)])),
+    (6, Struct(&[])),
+    (7, Struct(&[(1, Bool), (2, Struct(TIME_UNIT))])),
+    (8, Struct(&[(1, Bool), (2, Struct(TIME_UNIT))])),
+    (10, Struct(&[(1, Byte), (2, Bool)])),
+    (11, Struct(&[])),
+    (12, Struct(&[])),
+    (13, Struct(&[])),
+    (14, Struct(&[])),
+    (15, Struct(&[])),
+    (16, Struct(&[(1, Byte)])),
+    (17, Struct(&[(1, Bytes)])),
+    (18, Struct(&[(1, Bytes), (2, Integer)])),
+];
+const TIME_UNIT: &[(u64, Kind)] = &[(1, Struct(&[])), (2, Struct(&[])), (3, Struct(&[]))];
+const ROW_GROUP: &[(u64, Kind)] = &[
+    (1, List(&Struct(COLUMN_CHUNK))),
+    (2, Integer),
+    (3, Integer),
+    (4, List(&Struct(&[(1, Integer), (2, Bool), (3, Bool)]))),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+];
+const COLUMN_CHUNK: &[(u64, Kind)] = &[
+    (1, Bytes),
+    (2, Integer),
+    (3, Struct(COLUMN)),
+    (4, Integer),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+    (8, Struct(&[])),
+    (9, Bytes),
+];
+const COLUMN: &[(u64, Kind)] = &[
+    (1, Integer),
+    (2, List(&Integer)),
+    (3, List(&Bytes)),
+    (4, Integer),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+    (8, List(&Struct(KEY_VALUE))),
+    (9, Integer),
+    (10, Integer),
+    (11, Integer),
+    (12, Struct(STATISTICS)),
+    (13, List(&Struct(&[(1, Integer), (2, Integer), (3, Integer)]))),
+    (14, Integer),
+    (15, Integer),
+    (16, Struct(&[(1, Integer), (2, List(&Integer)), (3, List(&Integer))])),
+    (17, Struct(&[])),
+];
+const STATISTICS: &[(u64, Kind)] =
+    &[(1, Bytes), (2, Bytes), (3, Integer), (4, Integer), (5, Bytes), (6, Bytes), (7, Bool), (8, Bool)];
+const KEY_VALUE: &[(u64, Kind)] = &[(1, Bytes), (2, Bytes)];
+const COLUMN_ORDER: &[(u64, Kind)] = &[(1, Struct(&[]))];
+
+impl Kind {
+    /// Whether it is what the protocol calls by this number.
+    fn is(self, number: u8) -> bool {
+        match self {
+            Bool => matches!(number, 1 | 2),
+            Byte => number == 3,
+            Integer => matches!(number, 4..=6),
+            Bytes => number == 8,
+            List(_) => number == 9,
+            Struct(_) => number == 12,
+        }
+    }
+}
+
 /// # Errors
-/// What is wrong with the bytes.
+/// What is wrong with the bytes of a footer.
 pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
-    Walk { rest: bytes }.skip_struct(0)
+    Walk { rest: bytes }.skip_struct(FILE, 0)
 }
 
 struct Walk<'a> {
@@ -20,60 +139,51 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn skip_struct(&mut self, depth: usize) -> Result<(), String> {
+    fn skip_struct(&mut self, fields: &[(u64, Kind)], depth: usize) -> Result<(), String> {
         if depth > DEPTH_MOST {
             return Err("its structures are nested too deeply".to_owned());
         }
+        let mut field = 0_u64;
         loop {
             let header = self.byte()?;
-            let kind = header & 0x0f;
-            if kind == 0 {
+            let number = header & 0x0f;
+            if number == 0 {
                 return Ok(());
             }
-            if header >> 4 == 0 {
-                // The field's number; otherwise its distance to the one before is in the header.
-                self.varint()?;
+            field = match header >> 4 {
+                // The field's number follows; otherwise its distance to the one before is in the header.
+                0 => unzigzag(self.varint()?),
+                distance => field.wrapping_add(u64::from(distance)),
+            };
+            let known = fields.iter().find(|(of, _)| *of == field).map(|(_, kind)| *kind);
+            if known.is_some_and(|kind| !kind.is(number)) {
+                return Err(format!("field {field} of a structure is of the kind {number}"));
             }
             // A boolean's value is its kind.
-            if !matches!(kind, 1 | 2) {
-                self.skip_value(kind, depth)?;
+            if !matches!(number, 1 | 2) {
+                self.skip_value(number, known, depth)?;
             }
         }
     }
 
-    fn skip_value(&mut self, kind: u8, depth: usize) -> Result<(), String> {
-        match kind {
-            1..=3 => self.skip(1),
+    fn skip_value(&mut self, number: u8, known: Option<Kind>, depth: usize) -> Result<(), String> {
+        match number {
+            3 => self.skip(1),
             4..=6 => self.varint().map(drop),
             7 => self.skip(8),
             8 => {
                 let length = self.varint()?;
                 self.skip(length)
             }
-            9 | 10 => self.skip_list(depth + 1),
-            11 => self.skip_map(depth + 1),
-            12 => self.skip_struct(depth + 1),
-            13 => self.skip(16),
-            other => Err(format!("a value of the unknown kind {other}")),
+            9 => self.skip_list(if let Some(List(of)) = known { Some(*of) } else { None }, depth + 1),
+            12 => self.skip_struct(if let Some(Struct(fields)) = known { fields } else { &[] }, depth + 1),
+            other => Err(format!("a value of the kind {other}, which no footer has")),
         }
     }
 
-    fn skip_list(&mut self, depth: usize) -> Result<(), String> {
+    fn skip_list(&mut self, known: Option<Kind>, depth: usize) -> Result<(), String> {
         let header = self.byte()?;
         let length = if header >> 4 == 15 { self.varint()? } else { u64::from(header >> 4) };
-        self.skip_values(length, &[header & 0x0f], depth)
-    }
-
-    fn skip_map(&mut self, depth: usize) -> Result<(), String> {
-        let length = self.varint()?;
-        if length == 0 {
-            return Ok(());
-        }
-        let kinds = self.byte()?;
-        self.skip_values(length, &[kinds >> 4, kinds & 0x0f], depth)
-    }
-
-    fn skip_values(&mut self, length: u64, kinds: &[u8], depth: usize) -> Result<(), String> {
         // Every value takes a byte at least.
         if length > self.rest.len() as u64 {
             return Err(format!("a list says that it has {length} elements, in {} bytes", self.rest.len()));
@@ -81,10 +191,11 @@ impl Walk<'_> {
         if depth > DEPTH_MOST {
             return Err("its structures are nested too deeply".to_owned());
         }
-        for _ in 0..length {
-            kinds.iter().try_for_each(|kind| self.skip_value(*kind, depth))?;
+        let number = header & 0x0f;
+        if length > 0 && known.is_some_and(|kind| !kind.is(number)) {
+            return Err(format!("the elements of a list are of the kind {number}"));
         }
-        Ok(())
+        (0..length).try_for_each(|_| self.skip_value(number, known, depth))
     }
 
     fn byte(&mut self) -> Result<u8, String> {
@@ -112,6 +223,11 @@ impl Walk<'_> {
     }
 }
 
+/// The number that is written so; one below 0 becomes one that no field has.
+fn unzigzag(written: u64) -> u64 {
+    (written >> 1) ^ (written & 1).wrapping_neg()
+}
+
 fn cut_off() -> String {
     "it is cut off".to_owned()
 }
@@ -123,12 +239,12 @@ mod tests {
     #[test]
     fn values_of_every_kind_are_passed_over() {
         let bytes = [
-            0x11, // field 1: true
-            0x15, 0x96, 0x01, // field 2: a number of two bytes
-            0x18, 0x02, b'a', b'b', // field 3: bytes
-            0x19, 0x25, 0x02, 0x04, // field 4: two numbers
-            0x19, 0x1c, 0x12, 0x00, // field 5: a list of one struct, which has one boolean
-            0x1b, 0x01, 0x85, 0x01, b'k', 0x02, // field 6: a map
+            0x15, 0x96, 0x01, // field 1, the version: a number of two bytes
+            0x58, 0x02, b'a', b'b', // field 6, who wrote it: bytes
+            0x45, 0x02, // field 10, which no footer has yet: a number
+            0x19, 0x25, 0x02, 0x04, // field 11: two numbers
+            0x19, 0x1c, 0x12, 0x00, // field 12: a list of one struct, which has one boolean
+            0x13, 0x07, // field 13: a byte
             0x07, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, // a double with a field number of its own
             0x00,
         ];
@@ -140,15 +256,29 @@ mod tests {
 
     #[test]
     fn a_list_of_more_elements_than_there_are_is_refused() {
-        let message = check(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]).unwrap_err();
+        let message = check(&[0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]).unwrap_err();
         assert!(message.contains("4294967295 elements"), "{message}");
-        assert!(check(&[0x19, 0x5c, 0x00, 0x00]).is_err());
+        assert!(check(&[0x29, 0x5c, 0x00, 0x00]).is_err());
+    }
+
+    #[test]
+    fn a_field_that_polars_would_take_for_another_is_refused() {
+        // The bytes of field 2, which is a list, would be read as a list of 2³² elements.
+        let message = check(&[0x28, 0x06, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]).unwrap_err();
+        assert!(message.contains("field 2"), "{message}");
+        // So would they where a number of the schema's is not one.
+        assert!(check(&[0x29, 0x1c, 0x18, 0x01, 0x00, 0x00, 0x00]).unwrap_err().contains("field 1"));
+        // A list of numbers where it should be one of structs; an empty list has no kind (fastparquet).
+        assert!(check(&[0x29, 0x15, 0x00, 0x00]).unwrap_err().contains("elements"));
+        assert_eq!(check(&[0x29, 0x00, 0x00]), Ok(()));
+        // Field 2 by its number.
+        assert!(check(&[0x08, 0x04, 0x01, 0x00, 0x00]).unwrap_err().contains("field 2"));
     }
 
     #[test]
     fn deep_nesting_ends() {
-        assert!(check(&[0x1c; 10_000]).unwrap_err().contains("deeply"));
-        let lists: Vec<u8> = std::iter::once(0x19).chain([0x19; 10_000]).collect();
+        assert!(check(&[&[0xac], [0x1c; 10_000].as_slice()].concat()).unwrap_err().contains("deeply"));
+        let lists: Vec<u8> = std::iter::once(0xa9).chain([0x19; 10_000]).collect();
         assert!(check(&lists).unwrap_err().contains("deeply"));
     }
 }
