@@ -5,64 +5,25 @@
 //! takes the fastest way that fits: everything in memory; XGBoost's bins in memory and the rows read in batches; a part of
 //! the rows at a time, where the model may be the mean of several; bins on the scratch disk.
 
+mod amounts;
+
 use std::path::{Path, PathBuf};
 
 use common::features::spec::Spec;
 use common::run::Limits;
-use common::table::load::KEPT_BYTES;
-use common::table::parquet::{ParquetFile, RowGroupSize};
-use common::table::{ColumnKind, ColumnSchema, Dataset};
 use common::xgboost::Params;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::fit::{histograms, leaves_learning_open, set_by_user};
+use self::amounts::{Bins, SAMPLE_MOST, Shape};
+use crate::fit::set_by_user;
 use crate::read::Opened;
 use crate::settings::Settings;
 
 const MIB: u64 = 1024 * 1024;
-/// Program, XGBoost's library, threads, runtime, trees and small histograms.
-const BASE: u64 = 128 * MIB;
-/// Histograms that are small.
-const SMALL_HISTOGRAMS: u64 = 32 * MIB;
-/// Folds that judge, side by side as threads allow, each with histograms of its own.
-const MOST_FOLDS: u64 = 5;
 /// The share of the limit that is planned with; the rest is the allocator's and the kernel's.
 const USABLE: f64 = 0.9;
-/// A usable row in memory: place, target, weight, and the id as text.
-const ROW: u64 = 80;
-/// The same while ids are compared: the columns, their texts and the set of ids.
-const ROW_WHILE_READ: u64 = 180;
-/// A usable row of a table that is read in batches: place, target, weight, fold.
-const ROW_WITHOUT_ID: u64 = 20;
-/// Of each row while repeated ids are looked for in such a table: its hash, and the table of hashes that came.
-const ROW_HASHES: u64 = 24;
-/// XGBoost's own of each row that it learns from: label, weight, prediction, gradient, partitions of the rows.
-const ROW_WHILE_BOOSTED: u64 = 64;
-/// Of these, while the matrix is made of batches: label and weight, and room for as many again where their lists grow.
-const ROW_WHILE_FED: u64 = 16;
-/// Lists of rows of the choice of a model.
-const ROW_OF_A_TRIAL: u64 = 64;
-/// A cell of a matrix of 32-bit floats.
-const CELL: u64 = 4;
-/// A cell of a quantile matrix where some cells are missing, row by row and column by column, in eighths of a byte; the
-/// footers do not say that none is.
-const BINNED_CELL_EIGHTHS: u64 = 42;
-/// A cell of the plain matrix of the tree methods `exact` and `approx`, its transpose included.
-const PLAIN_CELL: u64 = 24;
-/// A value of a column that is being learnt.
-const LEARNT_VALUE: u64 = 64;
-/// A cell of CSV as text, its characters not counted; typed, it takes half.
-const CSV_CELL: u64 = 20;
-/// Cells of a batch, as numbers.
-const BATCH_WANTED: u64 = 16 * MIB;
-/// Batches of numbers that exist at once: one waits, one is read by XGBoost, one is being encoded.
-const BATCHES: u64 = 3;
-/// Pages of bins that XGBoost reads ahead, and the one in use.
-const PAGES: u64 = 3;
-/// Most rows of the sample that a model is chosen on where not all fit.
-const SAMPLE_MOST: u64 = 400_000;
-/// Fewest.
+/// Fewest rows of the sample that a model is chosen on where not all fit.
 const SAMPLE_LEAST: u64 = 20_000;
 /// Most parts that rows are learnt from one after the other: a booster must see enough of them.
 const MOST_PARTS: usize = 8;
@@ -122,37 +83,6 @@ pub struct MemoryPlan {
     pub parts: usize,
 }
 
-/// What decides how much is needed.
-#[derive(Debug, Clone, Copy, Default)]
-struct Shape {
-    train_rows: u64,
-    test_rows: u64,
-    /// Features as they are learnt.
-    features: u64,
-    /// Columns of the matrix at most: a category may be encoded in several ways.
-    width: u64,
-    /// Whether categories may be encoded otherwise than learnt.
-    is_reencoded: bool,
-    /// Whether parameters and rounds are chosen on the training rows.
-    is_searched: bool,
-    /// Whether the model may be the mean of several boosters.
-    may_be_mean: bool,
-    /// Whether XGBoost works on bins, not on the numbers themselves.
-    is_binned: bool,
-    is_csv: bool,
-    csv_bytes: u64,
-    columns: u64,
-    /// Compressed bytes that stay in memory.
-    kept: u64,
-    largest_group_rows: u64,
-    largest_group_bytes: u64,
-    threads: u64,
-    /// Of the trees that a search grows at once, beyond what is small.
-    searched_histograms: u64,
-    /// Of a tree of the model, beyond what is small.
-    fitted_histograms: u64,
-}
-
 impl MemoryPlan {
     /// The plan of a run; of one that goes on, with what it `began` with.
     ///
@@ -182,7 +112,7 @@ impl MemoryPlan {
     fn of_shape(shape: &Shape, limit_bytes: u64) -> Self {
         let usable = (limit_bytes as f64 * USABLE) as u64;
         let in_memory_bytes = shape.in_memory();
-        let batch_rows = (BATCH_WANTED / (CELL * shape.width.max(1))).min(shape.rows()).clamp(4096, 1 << 18);
+        let batch_rows = shape.batch_rows();
         let (batches, external) =
             (shape.in_batches(batch_rows, Bins::InMemory { parts: 1 }), shape.in_batches(batch_rows, Bins::OnDisk));
         let in_parts = || {
@@ -316,191 +246,9 @@ pub fn scratch() -> PathBuf {
     std::env::temp_dir()
 }
 
-/// Where the bins of training in batches are.
-#[derive(Debug, Clone, Copy)]
-enum Bins {
-    /// Those of one of so many parts of the rows.
-    InMemory { parts: u64 },
-    /// A few pages in memory.
-    OnDisk,
-}
-
-/// What training in batches holds.
-#[derive(Debug, Clone, Copy)]
-struct InBatches {
-    /// What is known of the rows all the time.
-    rows: u64,
-    reading: u64,
-    fitting: u64,
-}
-
-impl InBatches {
-    fn peak(self) -> u64 {
-        BASE + self.reading.max(self.rows + self.fitting)
-    }
-}
-
-impl Shape {
-    async fn of(
-        settings: &Settings,
-        spec: &Spec,
-        params: &Params,
-        user: &Params,
-        limits: &Limits,
-        opened: &Opened,
-    ) -> Result<Self> {
-        let datasets = || std::iter::once(&opened.train).chain(&opened.test);
-        let mut rows = Vec::new();
-        for dataset in datasets() {
-            rows.push(dataset.estimated_rows().await?);
-        }
-        let held_out = |all: u64| (all as f64 * settings.test_fraction.0).round() as u64;
-        let (train_rows, test_rows) = match rows.as_slice() {
-            [all] => (all - held_out(*all), held_out(*all)),
-            [train, test] => (*train, *test),
-            _ => (0, 0),
-        };
-        let is_searched = (settings.rounds.is_none() || settings.trials() > 0) && settings.time_budget > 0;
-        let columns = opened.train.schema.columns();
-        let is_csv = opened.train.is_csv();
-        // Any column of CSV may turn out to be text; those that do are few or the rows are short.
-        let is_category = |column: &&ColumnSchema| {
-            (column.kind == ColumnKind::Text && !is_csv) || spec.categorical.contains(&column.name)
-        };
-        let named = [spec.id.as_ref(), spec.target.as_ref(), spec.weight.as_ref()];
-        let is_feature =
-            |column: &&ColumnSchema| !named.contains(&Some(&column.name)) && !spec.exclude.contains(&column.name);
-        let dates = columns.iter().filter(is_feature).filter(|column| column.kind == ColumnKind::Date).count();
-        let relative = if spec.as_of.is_some() { dates } else { 0 };
-        let features = columns.iter().filter(is_feature).count() + spec.derived.len() + relative;
-        let categories = columns.iter().filter(is_feature).filter(is_category).count();
-        let more = if is_searched { 2 * categories } else { 0 };
-        let width = (features + more) as u64;
-        let threads = limits.threads.value as u64;
-        let groups = || datasets().flat_map(row_groups);
-        let bytes = |dataset: &Dataset| dataset.objects.iter().map(|object| object.meta.size).sum::<u64>();
-        Ok(Self {
-            train_rows,
-            test_rows,
-            features: features as u64,
-            width,
-            is_reencoded: categories > 0,
-            is_searched,
-            may_be_mean: is_searched && settings.rounds.is_none() && leaves_learning_open(user),
-            is_binned: params.wants_quantile_matrix(),
-            is_csv,
-            csv_bytes: if is_csv { datasets().map(bytes).sum() } else { 0 },
-            columns: columns.len() as u64,
-            kept: datasets().filter(|_| !is_csv).map(bytes).filter(|bytes| *bytes <= KEPT_BYTES).sum(),
-            largest_group_rows: groups().map(|group| group.rows as u64).max().unwrap_or(0),
-            largest_group_bytes: groups().map(|group| group.fetched_bytes).max().unwrap_or(0),
-            threads,
-            searched_histograms: histogram_bytes(params, width, is_searched)
-                .saturating_mul(if is_searched { threads.min(MOST_FOLDS) } else { 1 })
-                .saturating_sub(SMALL_HISTOGRAMS),
-            fitted_histograms: histogram_bytes(params, width, is_searched).saturating_sub(SMALL_HISTOGRAMS),
-        })
-    }
-
-    fn rows(&self) -> u64 {
-        self.train_rows + self.test_rows
-    }
-
-    /// What a search takes however many rows there are.
-    fn searching(&self) -> u64 {
-        BASE + self.searched_histograms
-    }
-
-    /// XGBoost's matrix of so many rows.
-    fn matrix(&self, rows: u64) -> u64 {
-        let cells = rows * self.width;
-        let cells = if self.is_binned { cells * BINNED_CELL_EIGHTHS / 8 } else { cells * PLAIN_CELL };
-        cells + rows * 8
-    }
-
-    /// That of the training rows, and what it keeps of each row while it learns.
-    fn boosted(&self) -> u64 {
-        self.matrix(self.train_rows) + self.train_rows * ROW_WHILE_BOOSTED
-    }
-
-    /// Everything in memory: the most of what its steps hold.
-    fn in_memory(&self) -> u64 {
-        let cells = self.rows() * self.columns * CSV_CELL;
-        let typed = if self.is_csv { cells / 2 + self.csv_bytes } else { 0 };
-        let reading = if self.is_csv { cells + self.csv_bytes } else { self.rows() * ROW_WHILE_READ };
-        let rows = self.rows() * ROW + typed;
-        let learnt_rows = if self.is_csv { self.rows() } else { self.largest_group_rows };
-        let learning = self.threads * learnt_rows * LEARNT_VALUE;
-        let matrix = self.rows() * self.features * CELL;
-        let encoded = self.rows() * self.width * CELL;
-        let copied = self.train_rows * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
-        let searching = if self.is_searched { matrix + copied + self.boosted() + self.searched_histograms } else { 0 };
-        let encoding = if self.is_reencoded { matrix + encoded } else { 0 };
-        let fitting = if self.is_reencoded { encoded } else { matrix } + self.boosted() + self.fitted_histograms;
-        let steps = [matrix + learning, searching, encoding, fitting];
-        BASE + self.kept + reading.max(rows + steps.into_iter().max().unwrap_or(0))
-    }
-
-    fn in_batches(&self, batch_rows: u64, bins: Bins) -> InBatches {
-        let rows = self.rows() * ROW_WITHOUT_ID;
-        let ahead = self.threads.max(2) * self.largest_group_rows * LEARNT_VALUE;
-        let batch = batch_rows * self.width * CELL;
-        let page = batch_rows * self.width * BINNED_CELL_EIGHTHS / 8;
-        // Rows fall into parts by chance: the largest has hardly more than a hundredth above its share.
-        let part = |parts: u64| if parts == 1 { self.train_rows } else { self.train_rows / parts * 101 / 100 };
-        let (learnt, bins) = match bins {
-            Bins::InMemory { parts } => (part(parts), self.matrix(part(parts))),
-            Bins::OnDisk => (self.train_rows, PAGES * page),
-        };
-        // The held-out rows are fed like the training rows, when nothing is boosted any more.
-        let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead + learnt * ROW_WHILE_FED;
-        let boosting = learnt * ROW_WHILE_BOOSTED + self.fitted_histograms;
-        InBatches {
-            rows,
-            reading: rows + self.rows() * ROW_HASHES + ahead,
-            fitting: SAMPLE_MOST.min(self.train_rows) * ROW + bins + feeding.max(boosting),
-        }
-    }
-
-    /// What a row of the sample takes while a model is chosen.
-    fn sample_row(&self) -> u64 {
-        ROW + ROW_OF_A_TRIAL
-            + ROW_WHILE_BOOSTED
-            + self.features * CELL
-            + self.width * (2 * CELL + BINNED_CELL_EIGHTHS / 8 + 1)
-    }
-
-    fn scratch(&self) -> u64 {
-        let cells = self.train_rows * self.width;
-        cells * BINNED_CELL_EIGHTHS / 8 + self.train_rows * 16 + 64 * MIB
-    }
-}
-
-/// Histograms of a tree: with these parameters, or with the largest that a search may try.
-fn histogram_bytes(params: &Params, columns: u64, is_searched: bool) -> u64 {
-    let number = |name: &str| params.get(name).and_then(|value| value.parse::<u32>().ok());
-    let nodes = match (number("max_leaves"), number("max_depth")) {
-        (Some(leaves), _) if leaves > 0 => 2 * u64::from(leaves),
-        (_, None) => 1 << 6,
-        (_, Some(depth)) if depth > 0 => 1_u64.checked_shl(depth).unwrap_or(u64::MAX),
-        _ => u64::MAX,
-    };
-    // Trees that may become larger seldom do.
-    let nodes = nodes.min(histograms::MOST_NODES);
-    let given = histograms::bytes(columns, params.max_bin(), nodes);
-    if !is_searched {
-        return given;
-    }
-    let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
-    given.max(histograms::bytes(columns, bins, histograms::MOST_NODES))
-}
-
-fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
-    dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).flat_map(ParquetFile::row_groups)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::amounts::{SMALL_HISTOGRAMS, histogram_bytes};
     use super::*;
 
     fn shape(rows: u64) -> Shape {
