@@ -14,7 +14,7 @@ const TO_STOP: Duration = Duration::from_secs(5);
 /// The most interruptions of one run.
 const MOST: usize = 4;
 
-/// A long enough run: a second or two of boosting.
+/// A run that boosts for a second or less.
 const GIVEN: &[&str] = &["--rounds", "300", "--param", "subsample=0.7", "--param", "colsample_bynode=0.6"];
 /// The same for so long that it is stopped while it boosts, however fast the machine is.
 const LONG: &[&str] = &["--rounds", "1200", "--param", "subsample=0.7", "--param", "colsample_bynode=0.6"];
@@ -119,7 +119,7 @@ fn many() {
     for (name, seed) in [("local folder", 11), ("S3", 12)] {
         let place = |bucket: &str| if name == "S3" { Place::bucket(bucket) } else { Place::local() };
         let mut figures = Figures::default();
-        interrupt(&with_data(place("given"), 6_000), seed, count - 2 * of_a_search, GIVEN, &mut figures);
+        interrupt(&with_data(place("given"), 6_000), seed, count - 2 * of_a_search, LONG, &mut figures);
         assert!(figures.taken_up > 0, "{figures}");
         interrupt(&with_data(place("chosen"), 1_000), seed + 10, of_a_search, CHOSEN, &mut figures);
         interrupt(&with_data(place("tuned"), 1_000), seed + 20, of_a_search, TUNED, &mut figures);
