@@ -115,7 +115,9 @@ impl Finals<'_, '_> {
         chosen.rounds = if chosen.was_still_learning() && self.is_open {
             let (eta, rounds) = unfinished(tried, eta, &chosen);
             params.set("eta", &eta.to_string())?;
-            rounds
+            // Where the clock ended it, it may have ended the trials before too: they tell too few rounds.
+            let usual = f64::from(FALLBACK_ROUNDS) * QUICK_ETA / eta;
+            if chosen.end == End::Deadline { rounds.max(usual as u32) } else { rounds }
         } else if chosen.was_still_learning() {
             (2 * chosen.rounds).clamp(FALLBACK_ROUNDS, MOST_ROUNDS)
         } else if chosen.value > MUCH_WORSE * outcome.value {
