@@ -226,8 +226,9 @@ impl<'a> Reader<'a> {
         Self { data, spec, plan, threads, stop, runtime: Handle::current() }
     }
 
-    /// The matrix of all training rows, or of the part that a member learns from. `features` were learnt from the sample and encoded as its variant says; means of the
-    /// target in them are replaced by those over all training rows. For a thread that may block.
+    /// The matrix of all training rows, or of the part that a member learns from. `features` were learnt from the sample and
+    /// encoded as its variant says; means of the target in them are replaced by those over all training rows. For a thread
+    /// that may block.
     ///
     /// # Errors
     /// What reading fails with; [`Error::Resources`] where the scratch disk is full; what XGBoost refuses.

@@ -123,10 +123,11 @@ impl Choice {
         }
     }
 
-    /// The same where rows are learnt from in parts: instead of each member one for every part, with a seed of its own.
+    /// The same where rows are learnt from in parts: instead of each member one for every part, with a seed of its own. What
+    /// is in parts already stays as it is.
     #[must_use]
     pub fn in_parts(self, parts: usize) -> Self {
-        if parts < 2 {
+        if parts < 2 || self.members.iter().any(|member| member.part.is_some()) {
             return self;
         }
         let of_parts = |member: &Member| {
@@ -169,6 +170,7 @@ mod tests {
         assert_eq!(whole.clone().in_parts(0), whole);
         let choice = whole.in_parts(3);
         assert_eq!(choice.rounds(), 3 * 17);
+        assert_eq!(choice.clone().in_parts(3), choice);
         assert!((choice.members.iter().map(|member| member.weight).sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(choice.members[0].seed != choice.members[1].seed && choice.members[1].seed != choice.members[2].seed);
         let mut rows = [0; 3];

@@ -142,7 +142,8 @@ pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     let fits = |choice: &Choice| choice.variant.encodings.len() == base.features.len();
     if let Some(choice) = context.checkpoint.earlier_choice()?.filter(fits) {
         tracing::info!("how to learn was chosen before");
-        return Ok(choice);
+        // It may have been made where all rows were in memory.
+        return Ok(choice.in_parts(context.parts));
     }
     let choice = match choose(context, base, rows) {
         Err(stopped @ Error::Stopped(_)) => {
