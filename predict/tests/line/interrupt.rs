@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use polars::prelude::{IntoColumn, NamedFrom, Series};
 use testkit::program::{Ended, Invocation};
 use testkit::random::Random;
-use testkit::tables::{customers, parquet_bytes};
+use testkit::tables::{customers, parquet_bytes, write_parquet};
 
 use super::places::{Place, assert_models_are_whole, json};
 
@@ -236,4 +237,40 @@ fn a_round_that_takes_long_is_left_behind() {
     assert!(took < TO_STOP, "{took:?}");
     let result = train(&place, run_id, rounds).run().succeeded();
     assert!(result["resumed_from_round"].as_u64().is_some_and(|round| round >= 1), "{result}");
+}
+
+/// Where the bins do not fit, and each booster learns from another part of the rows, a run goes on in the part that it was in.
+/// How to learn is left open and the clock ends its choice, so that both continuations start from one choice.
+#[test]
+fn a_run_in_parts_goes_on_in_its_part() {
+    const RUN: &str = "parts";
+    let place = Place::local();
+    let mut table = customers(500_000, 1, 7);
+    let mut random = Random::new(11);
+    for column in 0..40 {
+        let values: Vec<f64> = (0..table.height()).map(|_| random.below(1_000) as f64).collect();
+        table.with_column(Series::new(format!("noise_{column}").into(), values).into_column()).unwrap();
+    }
+    write_parquet(&table, &place.workshop.path("train/part.parquet"));
+    let attempt = |models: &str| {
+        let arguments = ["--memory", "370m", "--time-budget", "1", "--models", &place.location(models)];
+        train(&place, RUN, &arguments).env("THREADS", "2")
+    };
+    let boosts = |models: &str, booster: usize| {
+        let path = place.workshop.path(&format!("{models}/engagement/v1/{RUN}/_checkpoint/boosting-{booster}"));
+        move || path.exists()
+    };
+    let ended = attempt("stopped").start().terminate_when(boosts("stopped", 0));
+    ended.failed(143, &["SIGTERM", RUN]);
+    assert!(ended.stderr.contains("one of 2 parts of the rows"), "{}", ended.stderr);
+    for (name, bytes) in place.files("stopped") {
+        place.write(&format!("again/{name}"), bytes);
+    }
+    let undisturbed = attempt("stopped").run().succeeded();
+    let killed = attempt("again").start().kill_when(boosts("again", 1));
+    assert_eq!(killed.status.code(), None, "{killed:?}");
+    let result = attempt("again").run().succeeded();
+    assert!(undisturbed["resumed_from_round"].is_u64() && result["resumed_from_round"].is_u64(), "{result}");
+    let model = |models: &str| place.files(models).remove(&format!("engagement/v1/{RUN}/model.ubj")).unwrap();
+    assert!(model("again") == model("stopped"), "other bytes; {result}");
 }
