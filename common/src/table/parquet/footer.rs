@@ -1,5 +1,6 @@
 //! What the end of a Parquet object says about the rest of it.
 
+use std::borrow::Cow;
 use std::panic::catch_unwind;
 
 use bytes::Bytes;
@@ -32,9 +33,12 @@ impl Footer {
         let bytes = read_bytes(store, meta, name).await?;
         let footer_bytes = bytes.len() as u64;
         let (metadata, schema) = guard(name, "its footer", || {
-            thrift::check(&bytes)?;
-            let metadata = polars_parquet::parquet::read::deserialize_metadata(Buffer::from_owner(bytes))
-                .map_err(|error| error.to_string())?;
+            let bytes = match thrift::checked(&bytes)? {
+                Cow::Borrowed(_) => Buffer::from_owner(bytes),
+                Cow::Owned(hidden) => Buffer::from(hidden),
+            };
+            let metadata =
+                polars_parquet::parquet::read::deserialize_metadata(bytes).map_err(|error| error.to_string())?;
             let schema = infer_schema(&metadata).map_err(|error| error.to_string())?;
             check_ranges(&metadata, meta.size)?;
             Ok((metadata, schema))

@@ -4,11 +4,15 @@
 //! a field for what its number says, whatever kind it is said to be: damaged footers of 1 to 3 KB asked for more memory than
 //! there is, which ends the process. Found by the fuzz target `parquet_input`. So the fields that the format knows must be of
 //! its kinds; others are passed over, as polars does.
+//! One thing polars does not pass over: a logical type of a later version than it knows (VARIANT, GEOMETRY) makes it refuse the
+//! file, even where nobody asks for that column. Such a type is hidden from it, so that the column is what its bytes are.
 //! `polars-parquet-format` has a bounded reader too, but it passes over bytes only where they are UTF-8, which statistics and
 //! fields of later versions of the format need not be.
 //! The encoding: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.
 
-use Kind::{Bool, Byte, Bytes, Integer, List, Struct};
+use std::borrow::Cow;
+
+use Kind::{Bool, Byte, Bytes, Integer, List, Struct, Union};
 
 /// Structs and lists within each other, beyond which nothing is believed. Footers have six.
 const DEPTH_MOST: usize = 32;
@@ -23,6 +27,8 @@ enum Kind {
     Bytes,
     List(&'static Kind),
     Struct(&'static [(u64, Kind)]),
+    /// A struct of one of these fields, of which polars refuses any other.
+    Union(&'static [(u64, Kind)]),
 }
 
 /// `FileMetaData` and all that it consists of, by the numbers of their fields:
@@ -48,8 +54,9 @@ const SCHEMA_ELEMENT: &[(u64, Kind)] = &[
     (7, Integer),
     (8, Integer),
     (9, Integer),
-    (10, Struct(LOGICAL_TYPE)),
+    (10, Union(LOGICAL_TYPE)),
 ];
+/// Those that polars knows.
 const LOGICAL_TYPE: &[(u64, Kind)] = &[
     (1, Struct(&[])),
     (2, Struct(&[])),
@@ -65,9 +72,6 @@ const LOGICAL_TYPE: &[(u64, Kind)] = &[
     (13, Struct(&[])),
     (14, Struct(&[])),
     (15, Struct(&[])),
-    (16, Struct(&[(1, Byte)])),
-    (17, Struct(&[(1, Bytes)])),
-    (18, Struct(&[(1, Bytes), (2, Integer)])),
 ];
 const TIME_UNIT: &[(u64, Kind)] = &[(1, Struct(&[])), (2, Struct(&[])), (3, Struct(&[]))];
 const ROW_GROUP: &[(u64, Kind)] = &[
@@ -123,32 +127,51 @@ impl Kind {
             Integer => matches!(number, 4..=6),
             Bytes => number == 8,
             List(_) => number == 9,
-            Struct(_) => number == 12,
+            Struct(_) | Union(_) => number == 12,
         }
     }
 }
 
+/// The bytes of a footer, with logical types that polars does not know hidden from it: under the number of a field that there is
+/// not.
+///
 /// # Errors
-/// What is wrong with the bytes of a footer.
-pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
-    Walk { rest: bytes }.skip_struct(FILE, 0)
+/// What is wrong with the bytes.
+pub(super) fn checked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+    let mut walk = Walk { bytes, at: 0, unknown: Vec::new() };
+    walk.skip_struct(FILE, 0)?;
+    let mut checked = Cow::Borrowed(bytes);
+    for header in walk.unknown {
+        // It is the last field of its structure that the format has, so those that follow by their distance stay unknown too.
+        let hidden = checked.to_mut();
+        match hidden[header] >> 4 {
+            0 => hidden[header + 1] += zigzag(1),
+            _ => hidden[header] += 1 << 4,
+        }
+    }
+    Ok(checked)
 }
 
 struct Walk<'a> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
+    at: usize,
+    /// Where the headers of fields are that hold a union of something unknown.
+    unknown: Vec<usize>,
 }
 
 impl Walk<'_> {
-    fn skip_struct(&mut self, fields: &[(u64, Kind)], depth: usize) -> Result<(), String> {
+    /// Whether it has a field that is known.
+    fn skip_struct(&mut self, fields: &[(u64, Kind)], depth: usize) -> Result<bool, String> {
         if depth > DEPTH_MOST {
             return Err("its structures are nested too deeply".to_owned());
         }
-        let mut field = 0_u64;
+        let (mut field, mut has_known) = (0_u64, false);
         loop {
+            let start = self.at;
             let header = self.byte()?;
             let number = header & 0x0f;
             if number == 0 {
-                return Ok(());
+                return Ok(has_known);
             }
             field = match header >> 4 {
                 // The field's number follows; otherwise its distance to the one before is in the header.
@@ -156,12 +179,19 @@ impl Walk<'_> {
                 distance => field.wrapping_add(u64::from(distance)),
             };
             let known = fields.iter().find(|(of, _)| *of == field).map(|(_, kind)| *kind);
+            has_known |= known.is_some();
             if known.is_some_and(|kind| !kind.is(number)) {
                 return Err(format!("field {field} of a structure is of the kind {number}"));
             }
-            // A boolean's value is its kind.
-            if !matches!(number, 1 | 2) {
-                self.skip_value(number, known, depth)?;
+            match known {
+                Some(Union(fields)) => {
+                    if !self.skip_struct(fields, depth + 1)? {
+                        self.unknown.push(start);
+                    }
+                }
+                // A boolean's value is its kind.
+                _ if matches!(number, 1 | 2) => {}
+                _ => self.skip_value(number, known, depth)?,
             }
         }
     }
@@ -176,7 +206,7 @@ impl Walk<'_> {
                 self.skip(length)
             }
             9 => self.skip_list(if let Some(List(of)) = known { Some(*of) } else { None }, depth + 1),
-            12 => self.skip_struct(if let Some(Struct(fields)) = known { fields } else { &[] }, depth + 1),
+            12 => self.skip_struct(if let Some(Struct(fields)) = known { fields } else { &[] }, depth + 1).map(drop),
             other => Err(format!("a value of the kind {other}, which no footer has")),
         }
     }
@@ -185,8 +215,9 @@ impl Walk<'_> {
         let header = self.byte()?;
         let length = if header >> 4 == 15 { self.varint()? } else { u64::from(header >> 4) };
         // Every value takes a byte at least.
-        if length > self.rest.len() as u64 {
-            return Err(format!("a list says that it has {length} elements, in {} bytes", self.rest.len()));
+        let left = self.bytes.len() - self.at;
+        if length > left as u64 {
+            return Err(format!("a list says that it has {length} elements, in {left} bytes"));
         }
         if depth > DEPTH_MOST {
             return Err("its structures are nested too deeply".to_owned());
@@ -199,9 +230,9 @@ impl Walk<'_> {
     }
 
     fn byte(&mut self) -> Result<u8, String> {
-        let (first, rest) = self.rest.split_first().ok_or_else(cut_off)?;
-        self.rest = rest;
-        Ok(*first)
+        let byte = self.bytes.get(self.at).ok_or_else(cut_off)?;
+        self.at += 1;
+        Ok(*byte)
     }
 
     fn varint(&mut self) -> Result<u64, String> {
@@ -217,10 +248,15 @@ impl Walk<'_> {
     }
 
     fn skip(&mut self, bytes: u64) -> Result<(), String> {
-        let skipped = usize::try_from(bytes).ok().and_then(|bytes| self.rest.get(bytes..));
-        self.rest = skipped.ok_or_else(cut_off)?;
+        let end = usize::try_from(bytes).ok().and_then(|bytes| self.at.checked_add(bytes));
+        self.at = end.filter(|end| *end <= self.bytes.len()).ok_or_else(cut_off)?;
         Ok(())
     }
+}
+
+/// How a small number that is not negative is written.
+const fn zigzag(number: u8) -> u8 {
+    number << 1
 }
 
 /// The number that is written so; one below 0 becomes one that no field has.
@@ -235,6 +271,27 @@ fn cut_off() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(bytes: &[u8]) -> Result<(), String> {
+        checked(bytes).map(drop)
+    }
+
+    #[test]
+    fn a_logical_type_that_polars_does_not_know_is_hidden_from_it() {
+        let footer = |element: &[u8]| [&[0x29, 0x1c], element, &[0x00, 0x00]].concat();
+        // Field 4, the name; field 10 by its distance or by its number; in it field 16 (VARIANT), a struct with its version.
+        let by_distance = footer(&[0x48, 0x01, b'v', 0x6c, 0x0c, 0x20, 0x13, 0x01, 0x00, 0x00]);
+        let by_number = footer(&[0x48, 0x01, b'v', 0x0c, 0x14, 0x0c, 0x20, 0x13, 0x01, 0x00, 0x00]);
+        let known = footer(&[0x48, 0x01, b'v', 0x6c, 0x1c, 0x00, 0x00]);
+        let hidden = |bytes: &[u8], at: usize, as_what: u8| {
+            let mut hidden = bytes.to_vec();
+            hidden[at] = as_what;
+            hidden
+        };
+        assert_eq!(*checked(&by_distance).unwrap(), hidden(&by_distance, 5, 0x7c));
+        assert_eq!(*checked(&by_number).unwrap(), hidden(&by_number, 6, 0x16));
+        assert!(matches!(checked(&known), Ok(Cow::Borrowed(bytes)) if bytes == known));
+    }
 
     #[test]
     fn values_of_every_kind_are_passed_over() {
