@@ -32,6 +32,9 @@ pub enum Source {
     Expression(Expression, BTreeMap<String, ColumnKind>),
 }
 
+/// Columns that an error names at most.
+const NAMED_MOST: usize = 50;
+
 /// The features of a table, in matrix order: its columns in their order, then the derived ones in the spec's.
 ///
 /// # Errors
@@ -45,14 +48,14 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
     }
     warn_of_absent_exclusions(spec, schema, location);
     warn_of_idle_ranges(spec, schema, location);
+    let reserved = [Some(id), Some(target), spec.weight.as_deref()];
+    let is_candidate = |column: &&ColumnSchema| {
+        !reserved.contains(&Some(column.name.as_str())) && !spec.exclude.contains(&column.name)
+    };
+    let candidates: Vec<&ColumnSchema> = schema.columns().iter().filter(is_candidate).collect();
+    refuse_unusable(&candidates, location)?;
     let mut features = Vec::new();
-    for column in schema.columns() {
-        let reserved = [Some(id), Some(target), spec.weight.as_deref()];
-        if reserved.contains(&Some(column.name.as_str())) || spec.exclude.contains(&column.name) {
-            continue;
-        }
-        plan_column(spec, column, location, &mut features)?;
-    }
+    candidates.iter().for_each(|column| plan_column(spec, column, &mut features));
     for expression in &spec.derived {
         features.push(plan_expression(expression, schema, location)?);
     }
@@ -65,13 +68,28 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
     Ok(features)
 }
 
-fn plan_column(spec: &Spec, column: &ColumnSchema, location: &str, features: &mut Vec<PlannedFeature>) -> Result<()> {
-    if column.kind == ColumnKind::Unsupported {
-        return Err(Error::Data(format!(
-            "{location}: column \"{}\" has the type {}, which cannot be a feature: add it to `exclude` in the feature spec",
-            column.name, column.dtype
-        )));
+/// Names all of them at once, so that they need to be excluded only once.
+fn refuse_unusable(columns: &[&ColumnSchema], location: &str) -> Result<()> {
+    let is_unusable = |column: &&&ColumnSchema| column.kind == ColumnKind::Unsupported;
+    let unusable: Vec<&&ColumnSchema> = columns.iter().filter(is_unusable).collect();
+    let named = |column: &&&ColumnSchema| format!("\"{}\" ({})", column.name, column.dtype);
+    let mut names: Vec<String> = unusable.iter().take(NAMED_MOST).map(named).collect();
+    if unusable.len() > names.len() {
+        names.push(format!("{} more", unusable.len() - names.len()));
     }
+    let names = names.join(", ");
+    match unusable.len() {
+        0 => Ok(()),
+        1 => Err(Error::Data(format!(
+            "{location}: column {names} cannot be a feature: add it to `exclude` in the feature spec"
+        ))),
+        _ => Err(Error::Data(format!(
+            "{location}: columns {names} cannot be features: add them to `exclude` in the feature spec"
+        ))),
+    }
+}
+
+fn plan_column(spec: &Spec, column: &ColumnSchema, features: &mut Vec<PlannedFeature>) {
     let feature = PlannedFeature {
         name: column.name.clone(),
         source: Source::Column(column.name.clone()),
@@ -83,10 +101,9 @@ fn plan_column(spec: &Spec, column: &ColumnSchema, location: &str, features: &mu
         features.push(feature.clone());
         let name = format!("{}_until_as_of", column.name);
         features.push(PlannedFeature { name, as_of: Some(as_of.days()), ..feature });
-        return Ok(());
+        return;
     }
     features.push(feature);
-    Ok(())
 }
 
 fn plan_expression(expression: &Expression, schema: &TableSchema, location: &str) -> Result<PlannedFeature> {
@@ -153,4 +170,33 @@ fn warn_of_idle_ranges(spec: &Spec, schema: &TableSchema, location: &str) {
 /// Whether a name is that of a date counted from `as_of`.
 fn is_until_as_of(spec: &Spec, name: &str, schema: &TableSchema) -> bool {
     spec.as_of.is_some() && name.strip_suffix("_until_as_of").is_some_and(|column| schema.get(column).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::DataType;
+
+    use super::*;
+
+    #[test]
+    fn all_columns_that_can_be_no_feature_are_named_at_once() {
+        let column =
+            |name: &str, dtype: DataType| ColumnSchema { name: name.to_owned(), kind: ColumnKind::of(&dtype), dtype };
+        let mut columns = vec![column("k", DataType::String), column("y", DataType::Float64)];
+        let refused = |columns: &[ColumnSchema], exclude: &[&str]| {
+            let schema = TableSchema::new(columns.to_vec(), "t").unwrap();
+            let exclude = exclude.iter().map(ToString::to_string).collect();
+            let spec = Spec { exclude, ..Spec::default() };
+            plan(&spec, "k", "y", &schema, "t").unwrap_err().to_string()
+        };
+        columns.push(column("raw", DataType::Binary));
+        let of_one = "t: column \"raw\" (binary) cannot be a feature: add it to `exclude` in the feature spec";
+        assert_eq!(refused(&columns, &[]), of_one);
+        columns.push(column("tags", DataType::List(Box::new(DataType::String))));
+        let of_two = "t: columns \"raw\" (binary), \"tags\" (list[str]) cannot be features: add them to `exclude` in the feature spec";
+        assert_eq!(refused(&columns, &[]), of_two);
+        assert_eq!(refused(&columns, &["tags"]), of_one);
+        columns.extend((0..NAMED_MOST).map(|index| column(&index.to_string(), DataType::Binary)));
+        assert!(refused(&columns, &[]).contains(", 2 more cannot be features"));
+    }
 }
