@@ -22,6 +22,11 @@ pub(super) fn doubt(cells: &StringChunked) -> Option<String> {
             cells.iter().flatten().find(|cell| cell.contains(',')).unwrap_or(example)
         ));
     }
+    if has_one_unit(cells) {
+        return Some(format!(
+            "seems to hold numbers with a unit, such as \"{example}\", but is text, a category for each: write the number alone"
+        ));
+    }
     let not_numbers = || cells.iter().flatten().filter(|cell| parse_number(cell).is_none());
     let strays = not_numbers().count();
     (strays * STRAYS <= present).then(|| {
@@ -63,6 +68,32 @@ fn is_like_a_number(cell: &str) -> bool {
     parse_number(&number).is_some()
 }
 
+/// Whether all are numbers with the same unit: `$1,500.00`, `13.9%`, `36 months`.
+fn has_one_unit(cells: &StringChunked) -> bool {
+    let mut units = cells.iter().flatten().map(unit);
+    let Some(Some(first)) = units.next() else { return false };
+    units.all(|unit| unit == Some(first))
+}
+
+/// What stands before a number, a sign of currency, and behind it: such a sign, per cent, or a word after a blank. Codes as `A12`
+/// and `Q4` have none.
+fn unit(cell: &str) -> Option<(&str, &str)> {
+    let cell = cell.trim();
+    let cell = cell.strip_prefix(['-', '+']).unwrap_or(cell);
+    let number_start = cell.find(|sign: char| sign.is_ascii_digit() || sign == '.' || sign == '-')?;
+    let (before, rest) = cell.split_at(number_start);
+    let number_end = rest.rfind(|sign: char| sign.is_ascii_digit() || sign == '.')? + 1;
+    let (number, behind) = rest.split_at(number_end);
+    let is_sign = |text: &str| matches!(text.trim(), "$" | "€" | "£" | "¥" | "%");
+    let is_word = || behind.starts_with(' ') && behind.trim().chars().all(char::is_alphabetic);
+    let is_unit = match (before.is_empty(), behind.is_empty()) {
+        (true, false) => is_sign(behind) || is_word(),
+        (false, true) => is_sign(before),
+        _ => false,
+    };
+    (is_unit && is_like_a_number(number)).then_some((before.trim(), behind.trim()))
+}
+
 #[cfg(test)]
 mod tests {
     use polars::prelude::{NewChunkedArray, StringChunked};
@@ -90,6 +121,20 @@ mod tests {
         for text in ["a,b", "52.5,13.4", "1.2.3", ","] {
             assert_eq!(doubt_of(&[Some("1,5"), Some(text)]), "", "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_with_a_unit_are_doubtful() {
+        for cells in
+            [["13.9%", "7 %"], ["$1,500.00", "-$3"], ["36 months", "60 months"], [" 5 €", "5,5€"], ["£.5", "£ 12"]]
+        {
+            let doubt = doubt_of(&[None, Some(cells[0]), Some(cells[1])]);
+            assert!(doubt.contains(&format!("with a unit, such as \"{}\"", cells[0])), "{cells:?}: {doubt}");
+        }
+        for text in ["A12", "12A", "Q4", "7 or 8", "1st", "%", "$", "$a", "5 m2", "1.2.3 km", "9 years", "-", ""] {
+            assert_eq!(doubt_of(&[Some("36 months"), Some(text)]), "", "{text}");
+        }
+        assert_eq!(doubt_of(&[Some("zone 7"), Some("zone 8")]), "");
     }
 
     #[test]

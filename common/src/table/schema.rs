@@ -73,8 +73,16 @@ impl TableSchema {
     /// [`Error::Data`] where there is no such column.
     pub fn require(&self, name: &str, location: &str) -> Result<&ColumnSchema> {
         self.get(name).ok_or_else(|| {
-            Error::Data(format!("{location}: column \"{name}\" is missing; the columns are {}", self.names_shortened()))
+            let columns = self.names_shortened();
+            let similar = self.similar(name).map(|there| format!(", but there is \"{there}\"")).unwrap_or_default();
+            Error::Data(format!("{location}: column \"{name}\" is missing{similar}; the columns are {columns}"))
         })
+    }
+
+    /// A column whose name differs only in capitals or in blanks around it, which is hard to see in a list.
+    fn similar(&self, name: &str) -> Option<&str> {
+        let folded = |name: &str| name.trim().to_lowercase();
+        self.columns.iter().map(|column| column.name.as_str()).find(|there| folded(there) == folded(name))
     }
 
     /// Takes in the columns of a further object, which must be the same ones, in any order.
@@ -123,6 +131,16 @@ fn different(object: &str, first: &str, problem: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_column_is_told_with_what_there_is() {
+        let column =
+            |name: &str| ColumnSchema { name: name.to_owned(), kind: ColumnKind::Text, dtype: DataType::String };
+        let schema = TableSchema::new(vec![column(" Id"), column("b")], "t.csv").unwrap();
+        let missing = |name: &str| schema.require(name, "t.csv").unwrap_err().to_string();
+        assert_eq!(missing("id"), "t.csv: column \"id\" is missing, but there is \" Id\"; the columns are  Id, b");
+        assert_eq!(missing("c"), "t.csv: column \"c\" is missing; the columns are  Id, b");
+    }
 
     /// Found by fuzzing: a name of two lines was cited as it stood.
     #[test]
