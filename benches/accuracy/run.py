@@ -129,7 +129,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seeds", default="1")
     arguments.add_argument("--threads", type=int, default=os.cpu_count())
-    arguments.add_argument("--train", default=ROOT / "target" / "release" / "train")
+    arguments.add_argument("--train", required=True)
     arguments.add_argument("--write", type=Path)
     arguments.add_argument("tables", nargs="*", default=list(tables.MAKERS))
     arguments = arguments.parse_args()
