@@ -254,7 +254,7 @@ fn a_run_in_parts_goes_on_in_its_part() {
     write_parquet(&table, &place.workshop.path("train/part.parquet"));
     let attempt = |models: &str| {
         let arguments = ["--memory", "370m", "--time-budget", "1", "--models", &place.location(models)];
-        train(&place, RUN, &arguments).env("THREADS", "2")
+        train(&place, RUN, &arguments)
     };
     let boosts = |models: &str, booster: usize| {
         let path = place.workshop.path(&format!("{models}/engagement/v1/{RUN}/_checkpoint/boosting-{booster}"));
