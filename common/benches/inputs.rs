@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use common::columns::{ColumnKind, MemoryColumns};
 use common::features::encode::{BadRows, Encoder, Feature, Kind, learn_number};
 use common::features::quality::{FeatureTally, Statistics};
 use common::scoring::{Ensemble, InstructionSet, RankBlock, Scorer};
-use common::table::{ColumnKind, MemoryColumns};
 use polars::prelude::{BooleanChunked, DataFrame, DataType, IntoColumn, IntoSeries, NamedFrom, Series};
 
 use crate::random::{self, Random};

@@ -8,6 +8,8 @@ pub mod settings;
 
 pub mod storage;
 
+pub mod columns;
+
 pub mod table;
 
 pub mod features;

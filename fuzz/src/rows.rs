@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use common::features::derive::{Columns, ValueType, Values};
-use common::table::{ColumnKind, MemoryColumns};
+use common::columns::{ColumnKind, MemoryColumns};
 use polars::prelude::{DataType, NamedFrom, Series};
 
 /// Rows of the tables here.

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use common::table::{ColumnKind, Dataset};
+use common::columns::ColumnKind;
+
+use common::table::Dataset;
 use common::{Error, Result};
 
 use crate::load::Model;

@@ -131,7 +131,7 @@ async fn predict(
 
     let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
     let columns = scorer.input_columns();
-    let dataset = Arc::new(Dataset::open_for(&settings.input, Some(&columns)).await?);
+    let dataset = Arc::new(Dataset::open_for(&settings.input, Some(&columns), settings.csv_format()).await?);
     check::check_input(settings, &dataset, &scorer.model)?;
     let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
     memory.log();

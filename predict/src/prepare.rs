@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use common::columns::ColumnSource;
 use common::features::encode::BadRows;
 use common::features::quality::data_quality_score;
 use common::registry::{ModelStore, resolve};
 use common::run::now_rfc3339;
-use common::table::{ColumnSource, Dataset};
+use common::table::Dataset;
 use common::telemetry::{Outcome, Summary, Telemetry};
 use common::{Error, Result};
 use futures::TryStreamExt;
@@ -68,7 +69,7 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
         tracing::warn!("no model is published as \"{}\" yet", settings.model_version);
     }
     let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
-    let dataset = Arc::new(Dataset::open_for(&settings.input, needed.as_deref()).await?);
+    let dataset = Arc::new(Dataset::open_for(&settings.input, needed.as_deref(), settings.csv_format()).await?);
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());
     summary.set("bytes", dataset.objects.iter().map(|object| object.meta.size).sum::<u64>());
     if let Some(model) = &model {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use common::table::{ColumnSource, Dataset};
+use common::columns::ColumnSource;
+
+use common::table::Dataset;
 use common::{Error, Result};
 use futures::TryStreamExt;
 
@@ -30,7 +32,7 @@ pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: Reading
 fn take_in(mut scratch: IdScratch, scorer: &Scorer, batch: &InputBatch) -> Result<IdScratch> {
     let keys = IdKeys::of(&batch.columns.column(&scorer.id)?)?;
     // Cells that have a type already cannot fail to parse.
-    if batch.columns.is_untyped_text() {
+    if batch.columns.cell_format().is_some() {
         let bad = scorer.bad_rows(batch)?;
         scratch.push(&keys, |row| !bad.is_bad(row))?;
     } else {

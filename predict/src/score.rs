@@ -1,9 +1,9 @@
 //! Step 5: a batch of input rows into predictions. Pure computing: any number of batches may be scored at once.
 
+use common::columns::ColumnSource;
 use common::features::clip::final_prediction;
 use common::features::encode::BadRows;
 use common::features::quality::FeatureTally;
-use common::table::ColumnSource;
 use common::xgboost::{Booster, Column};
 use common::{Error, Result};
 use polars::prelude::Series;

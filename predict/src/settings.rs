@@ -5,6 +5,7 @@ use common::registry::Selector;
 use common::scoring::InstructionSet;
 use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, env, finite};
 use common::storage::Location;
+use common::table::csv::CsvFormat;
 
 /// What `predict` was asked to do.
 #[derive(Debug)]
@@ -156,5 +157,13 @@ impl OutputFormat {
             Self::Parquet => "parquet",
             Self::Csv => "csv",
         }
+    }
+}
+
+impl Settings {
+    /// How CSV is written.
+    #[must_use]
+    pub fn csv_format(&self) -> CsvFormat {
+        CsvFormat::default()
     }
 }

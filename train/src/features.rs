@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use common::columns::{ColumnSource, MemoryColumns};
 use common::features::encode::values::as_levels;
 use common::features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, learn_number};
 use common::features::plan::{PlannedFeature, Source, plan};
 use common::features::quality::{FeatureTally, Statistics, data_quality_score};
 use common::features::spec::Spec;
-use common::table::{ColumnSource, LoadableTable, MemoryColumns, PieceColumns};
+use common::table::{LoadableTable, PieceColumns};
 use common::{Error, Result};
 use futures::StreamExt;
 use ndarray::{Array2, ShapeBuilder};
@@ -275,7 +276,7 @@ fn unlearnt(planned: &PlannedFeature) -> Feature {
     };
     let kind = match (&planned.source, planned.source_kind) {
         (Source::Expression(..), _) => Kind::Derived,
-        (Source::Column(_), common::table::ColumnKind::Date) => Kind::Date { as_of: planned.as_of },
+        (Source::Column(_), common::columns::ColumnKind::Date) => Kind::Date { as_of: planned.as_of },
         (Source::Column(_), _) => Kind::Number,
     };
     Feature { name: planned.name.clone(), kind, column, sql, source_kind: planned.source_kind, inputs }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::columns::MemoryColumns;
 pub use common::evaluation::Verdict;
 use common::evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
 use common::features::encode::values::as_levels;
@@ -9,7 +10,6 @@ use common::features::encode::{BadRows, Encoder};
 use common::features::quality::FeatureTally;
 use common::registry::{LoadedModel, ModelRun, ModelStore, Selector, load_run, resolve};
 use common::scoring::Ensemble;
-use common::table::MemoryColumns;
 use common::xgboost::Booster;
 use common::{Error, Result};
 use ndarray::{Array2, ShapeBuilder};

@@ -288,7 +288,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use common::table::ColumnKind;
+    use common::columns::ColumnKind;
 
     use super::*;
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use common::columns::ids::ids_as_text;
+use common::columns::{ColumnKind, TableSchema};
 use common::features::encode::values::as_numbers;
 use common::features::spec::Spec;
 use common::run::Limits;
 use common::storage::ObjectMeta;
-use common::table::ids::ids_as_text;
-use common::table::{ColumnKind, Dataset, LoadableTable, TableSchema};
+use common::table::{Dataset, LoadableTable};
 use common::{Error, Result};
 use polars::prelude::{PlHashSet, Series, StringChunked};
 use sha2::{Digest, Sha256};
@@ -153,9 +154,9 @@ pub struct Opened {
 /// [`Error::Setting`] where id or target are not named; as [`Dataset::open`].
 pub async fn open(settings: &Settings, spec: &Spec) -> Result<Opened> {
     id_and_target(spec)?;
-    let train = Dataset::open(&settings.train_data).await?;
+    let train = Dataset::open(&settings.train_data, settings.csv_format()).await?;
     let test = match &settings.test_data {
-        Some(location) => Some(Dataset::open(location).await?),
+        Some(location) => Some(Dataset::open(location, settings.csv_format()).await?),
         None => None,
     };
     Ok(Opened { train, test })

@@ -5,6 +5,7 @@ use common::registry::Selector;
 use common::run::id::ModelVersion;
 use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, env, finite, model_name};
 use common::storage::Location;
+use common::table::csv::CsvFormat;
 
 /// What `train` was asked to do.
 #[derive(Debug)]
@@ -203,6 +204,14 @@ impl Parameters {
             _ => Err(format!("{:?} must be KEY=VALUE, such as max_depth=6", pair.trim())),
         };
         text.split(';').filter(|pair| !pair.trim().is_empty()).map(named).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Settings {
+    /// How CSV is written.
+    #[must_use]
+    pub fn csv_format(&self) -> CsvFormat {
+        CsvFormat::default()
     }
 }
 

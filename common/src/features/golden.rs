@@ -83,7 +83,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::table::ColumnKind;
+    use crate::columns::ColumnKind;
 
     #[test]
     fn rows_are_the_same_each_time_and_within_what_training_saw() {

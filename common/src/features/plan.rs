@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::derive::{Expression, ValueType};
 use super::encode::value_type;
 use super::spec::Spec;
-use crate::table::{ColumnKind, ColumnSchema, TableSchema};
+use crate::columns::{ColumnKind, ColumnSchema, TableSchema};
 use crate::{Error, Result};
 
 /// What one feature will be made from; how, is learnt from the training rows.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::columns::ColumnKind;
 use crate::features::encode::Feature;
 use crate::features::golden::GoldenRows;
 use crate::features::quality::{ColumnProfile, Statistics};
 use crate::features::spec::Spec;
-use crate::table::ColumnKind;
 use crate::{Error, Result};
 
 /// The layout that this program writes and understands.

@@ -9,8 +9,9 @@ use flate2::read::MultiGzDecoder;
 use polars::prelude::{DataType, NamedFrom, Series, StringChunkedBuilder};
 use tokio::runtime::Handle;
 
+use super::Format;
 use super::ranged_reader::{RangedReader, storage_failure};
-use super::{ColumnKind, ColumnSchema, Format, MemoryColumns, TableSchema};
+use crate::columns::{CellFormat, ColumnKind, ColumnSchema, MemoryColumns, TableSchema};
 use crate::storage::{ObjectMeta, Store};
 use crate::{Error, Result};
 
@@ -18,7 +19,7 @@ use crate::{Error, Result};
 pub(super) async fn read_header(
     store: Arc<dyn Store>,
     meta: &ObjectMeta,
-    format: Format,
+    format: (Format, CsvFormat),
     name: &str,
 ) -> Result<TableSchema> {
     let (meta, name, runtime) = (meta.clone(), name.to_owned(), Handle::current());
@@ -28,12 +29,28 @@ pub(super) async fn read_header(
     header.await.map_err(|error| Error::Defect(error.to_string()))?
 }
 
+/// How CSV is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CsvFormat {
+    /// What stands between cells.
+    pub delimiter: u8,
+    /// How values are written in cells.
+    pub cells: CellFormat,
+}
+
+impl Default for CsvFormat {
+    fn default() -> Self {
+        Self { delimiter: b',', cells: CellFormat::default() }
+    }
+}
+
 /// Reads one CSV object from front to back in batches. For threads that may block.
 pub struct CsvReader {
     name: String,
     schema: TableSchema,
     records: Reader<Box<dyn Read + Send>>,
     record: ByteRecord,
+    csv: CsvFormat,
     next_row: u64,
 }
 
@@ -53,16 +70,23 @@ impl CsvReader {
     ///
     /// # Errors
     /// [`Error::Data`] where there is no header, a name comes twice or the bytes are no text; storage errors as they are.
-    pub fn open(store: Arc<dyn Store>, meta: ObjectMeta, format: Format, name: &str, runtime: Handle) -> Result<Self> {
+    pub fn open(
+        store: Arc<dyn Store>,
+        meta: ObjectMeta,
+        (format, csv): (Format, CsvFormat),
+        name: &str,
+        runtime: Handle,
+    ) -> Result<Self> {
         let bytes = RangedReader::new(store, meta, runtime);
         let text: Box<dyn Read + Send> = match format {
             Format::CsvGz => Box::new(MultiGzDecoder::new(bytes)),
             Format::Csv | Format::Parquet => Box::new(bytes),
         };
-        let mut records = ReaderBuilder::new().flexible(true).buffer_capacity(1 << 20).from_reader(text);
+        let mut records =
+            ReaderBuilder::new().delimiter(csv.delimiter).flexible(true).buffer_capacity(1 << 20).from_reader(text);
         let header = records.byte_headers().map_err(|error| unreadable(name, &error))?.clone();
         let schema = header_schema(&header, name)?;
-        Ok(Self { name: name.to_owned(), schema, records, record: ByteRecord::new(), next_row: 0 })
+        Ok(Self { name: name.to_owned(), schema, records, record: ByteRecord::new(), csv, next_row: 0 })
     }
 
     /// Reads up to `rows` rows of the named columns; `None` at the end.
@@ -91,7 +115,7 @@ impl CsvReader {
         let columns = builders.into_iter().map(|builder| Series::from(builder.finish())).collect();
         let first_row = self.next_row;
         self.next_row += count as u64;
-        Ok(Some(CsvBatch { columns: MemoryColumns::untyped_text(count, columns), first_row, malformed }))
+        Ok(Some(CsvBatch { columns: MemoryColumns::text_cells(count, columns, self.csv.cells), first_row, malformed }))
     }
 
     fn positions(&self, names: &[String]) -> Result<Vec<usize>> {

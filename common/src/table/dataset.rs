@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
+use super::csv::{self, CsvFormat};
 use super::parquet::ParquetFile;
-use super::{TableSchema, csv};
+use crate::columns::TableSchema;
 use crate::storage::{Location, ObjectMeta, Store, open_data};
 use crate::{Error, Result};
 
@@ -49,6 +50,8 @@ pub struct Dataset {
     pub objects: Vec<DataObject>,
     /// Their columns. Every column of CSV is text.
     pub schema: TableSchema,
+    /// How its objects are written where they are CSV.
+    pub csv: CsvFormat,
 }
 
 impl Dataset {
@@ -57,20 +60,20 @@ impl Dataset {
     /// # Errors
     /// [`Error::Access`] where the place does not exist or is not open to us, [`Error::Data`] where it is empty, an
     /// object is unreadable or the columns differ between objects, [`Error::Storage`] where storage fails.
-    pub async fn open(location: &Location) -> Result<Self> {
-        Self::open_for(location, None).await
+    pub async fn open(location: &Location, csv: CsvFormat) -> Result<Self> {
+        Self::open_for(location, None, csv).await
     }
 
     /// The same, where only the columns `needed` will be read.
     ///
     /// # Errors
     /// As [`Dataset::open`].
-    pub async fn open_for(location: &Location, needed: Option<&[String]>) -> Result<Self> {
+    pub async fn open_for(location: &Location, needed: Option<&[String]>, csv: CsvFormat) -> Result<Self> {
         let data = open_data(location).await?;
         let store = data.store;
         let needed: Option<Arc<[String]>> = needed.map(Arc::from);
         let mut opened = futures::stream::iter(data.objects)
-            .map(|meta| open_apart(Arc::clone(&store), meta, needed.clone()))
+            .map(|meta| open_apart(Arc::clone(&store), meta, needed.clone(), csv))
             .buffered(CONCURRENT_OPENS);
         let mut objects = Vec::new();
         let mut merged: Option<TableSchema> = None;
@@ -91,7 +94,7 @@ impl Dataset {
             objects.push(object);
         }
         drop(opened);
-        let dataset = Self { location: location.to_string(), store, objects, schema: merged.unwrap_or_default() };
+        let dataset = Self { location: location.to_string(), store, objects, schema: merged.unwrap_or_default(), csv };
         dataset.refuse_mixed_formats()?;
         Ok(dataset)
     }
@@ -154,8 +157,9 @@ async fn open_apart(
     store: Arc<dyn Store>,
     meta: ObjectMeta,
     needed: Option<Arc<[String]>>,
+    csv: CsvFormat,
 ) -> Result<(DataObject, TableSchema)> {
-    let open = async move { open_object(store, meta, needed.as_deref()).await };
+    let open = async move { open_object(store, meta, needed.as_deref(), csv).await };
     tokio::spawn(open).await.map_err(|error| Error::Defect(error.to_string()))?
 }
 
@@ -163,6 +167,7 @@ async fn open_object(
     store: Arc<dyn Store>,
     meta: ObjectMeta,
     needed: Option<&[String]>,
+    csv: CsvFormat,
 ) -> Result<(DataObject, TableSchema)> {
     let name = object_name(store.as_ref(), &meta.key);
     if meta.size == 0 {
@@ -176,7 +181,7 @@ async fn open_object(
         let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, needed).await?;
         return Ok((DataObject { meta, format, parquet: Some(file) }, schema));
     }
-    let schema = csv::read_header(store, &meta, format, &name).await?;
+    let schema = csv::read_header(store, &meta, (format, csv), &name).await?;
     Ok((DataObject { meta, format, parquet: None }, schema))
 }
 

@@ -7,11 +7,12 @@ use futures::{StreamExt, TryStreamExt};
 use polars::prelude::{DataType, Series};
 use tokio::runtime::Handle;
 
-use super::cells::{infer_kind, typed_column};
-use super::csv::CsvReader;
-use super::lookalikes;
+use super::csv::{CsvFormat, CsvReader};
 use super::parquet::RowGroup;
-use super::{ColumnKind, ColumnSchema, ColumnSource, DataObject, Dataset, Format, MemoryColumns, TableSchema};
+use super::{DataObject, Dataset, Format};
+use crate::columns::cells::{infer_kind, typed_column};
+use crate::columns::csv_hints;
+use crate::columns::{ColumnKind, ColumnSchema, ColumnSource, MemoryColumns, TableSchema};
 use crate::{Error, Result};
 
 /// Parquet data up to this size is read once and kept as it is, compressed; columns are decoded from it one by one. Of
@@ -302,7 +303,7 @@ async fn read_all_cells(dataset: &Dataset) -> Result<Vec<Series>> {
     let names: Vec<String> = dataset.schema.columns().iter().map(|column| column.name.clone()).collect();
     let mut columns: Vec<Series> = names.iter().map(|name| super::csv::empty_column(name)).collect();
     for (index, object) in dataset.objects.iter().enumerate() {
-        let (store, meta, format) = (Arc::clone(&dataset.store), object.meta.clone(), object.format);
+        let (store, meta, format) = (Arc::clone(&dataset.store), object.meta.clone(), (object.format, dataset.csv));
         let (object_name, names, runtime) = (dataset.object_name(index), names.clone(), Handle::current());
         let read = move || read_object_cells(store, meta, format, &object_name, &names, runtime);
         let pieces = tokio::task::spawn_blocking(read).await.map_err(|error| Error::Defect(error.to_string()))??;
@@ -318,7 +319,7 @@ async fn read_all_cells(dataset: &Dataset) -> Result<Vec<Series>> {
 fn read_object_cells(
     store: Arc<dyn crate::storage::Store>,
     meta: crate::storage::ObjectMeta,
-    format: Format,
+    format: (Format, CsvFormat),
     object_name: &str,
     names: &[String],
     runtime: Handle,
@@ -347,7 +348,7 @@ fn typed(column: &Series, keep_text: &[String], types: Option<&TableSchema>, loc
     let Some(required) = types.and_then(|schema| schema.get(name)) else {
         let kind = infer_kind(cells);
         if kind == ColumnKind::Text
-            && let Some(doubt) = lookalikes::doubt(cells)
+            && let Some(doubt) = csv_hints::doubt(cells)
         {
             tracing::warn!(column = name, "{location}: column \"{name}\" {doubt}");
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use polars::prelude::{DataFrame, DataType, ParquetCompression, ParquetWriter, Series};
 
-use super::cells::as_text;
+use crate::columns::cells::as_text;
 use crate::{Error, Result};
 
 /// Rows of a row group. Fixed, so that a part's bytes depend on its rows alone.

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use common::Error;
+use common::columns::{ColumnKind, TableSchema, ids};
 use common::features::encode::values::{as_levels, as_numbers};
 use common::storage::Location;
-use common::table::{ColumnKind, Dataset, LoadableTable, TableSchema, ids};
+use common::table::csv::CsvFormat;
+use common::table::{Dataset, LoadableTable};
 use polars::prelude::Series;
 
 /// What reading came to.
@@ -30,7 +32,7 @@ pub(crate) fn whole(path: &Path) -> Outcome {
 
 async fn read(path: &Path) -> Result<(), Error> {
     let location = Location::parse(&path.display().to_string())?;
-    let dataset = Dataset::open(&location).await?;
+    let dataset = Dataset::open(&location, CsvFormat::default()).await?;
     let names = readable(&dataset.schema);
     for object in &dataset.objects {
         let Some(file) = &object.parquet else { continue };
@@ -40,7 +42,7 @@ async fn read(path: &Path) -> Result<(), Error> {
             for rows in halves {
                 let part = group.narrowed(rows.clone());
                 for name in &names {
-                    use_as(&common::table::ColumnSource::column(&part, name)?, rows.len(), &dataset.schema)?;
+                    use_as(&common::columns::ColumnSource::column(&part, name)?, rows.len(), &dataset.schema)?;
                 }
             }
         }

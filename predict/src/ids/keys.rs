@@ -1,8 +1,8 @@
 //! Ids as compact keys.
 
 use common::Result;
-use common::table::ColumnKind;
-use common::table::ids::ids_as_text;
+use common::columns::ColumnKind;
+use common::columns::ids::ids_as_text;
 use polars::prelude::{DataType, Series};
 use xxhash_rust::xxh3::xxh3_128;
 

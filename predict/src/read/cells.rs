@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use common::Result;
+use common::columns::ColumnSource;
+use common::table::Dataset;
 use common::table::csv::CsvReader;
-use common::table::{ColumnSource, Dataset};
 use futures::stream::{BoxStream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -43,7 +44,7 @@ fn read_csv(
     for (index, object) in dataset.objects.iter().enumerate() {
         let name = dataset.object_name(index);
         let (store, meta) = (Arc::clone(&dataset.store), object.meta.clone());
-        let mut reader = CsvReader::open(store, meta, object.format, &name, runtime.clone())?;
+        let mut reader = CsvReader::open(store, meta, (object.format, dataset.csv), &name, runtime.clone())?;
         loop {
             let left_in_part = (PART_ROWS - place % PART_ROWS) as usize;
             let Some(batch) = reader.next_batch(columns, batch_rows.min(left_in_part))? else { break };

@@ -6,8 +6,9 @@ mod units;
 use std::ops::Range;
 use std::sync::Arc;
 
+use common::columns::{CellFormat, ColumnSource, MemoryColumns};
+use common::table::Dataset;
 use common::table::parquet::{PieceReader, RowGroup};
-use common::table::{ColumnSource, Dataset, MemoryColumns};
 use common::{Error, Result};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use polars::prelude::Series;
@@ -100,8 +101,11 @@ impl ColumnSource for BatchColumns {
         }
     }
 
-    fn is_untyped_text(&self) -> bool {
-        matches!(self, Self::Csv(_))
+    fn cell_format(&self) -> Option<CellFormat> {
+        match self {
+            Self::Parquet(_) => None,
+            Self::Csv(cells) => cells.cell_format(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
+use common::columns::{ColumnKind, MemoryColumns};
 use common::features::encode::{BadRows, Encoder};
-use common::table::{ColumnKind, MemoryColumns};
 use polars::prelude::{NamedFrom, Series};
 
 use super::*;

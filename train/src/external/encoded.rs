@@ -1,11 +1,11 @@
 //! The columns of the matrix for batches of rows.
 
 use common::Result;
+use common::columns::ColumnSource;
 use common::features::encode::target::{FoldMeans, FoldSums};
 use common::features::encode::{BadRows, Encoder, Feature, Kind};
 use common::features::quality::FeatureTally;
 use common::features::spec::Spec;
-use common::table::ColumnSource;
 
 use super::batches::EncodedBatch;
 use crate::encodings::FOLDS;

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use common::table::ids::ids_as_text;
-use common::table::{ColumnSource, LoadableTable, PieceColumns};
+use common::columns::ColumnSource;
+use common::columns::ids::ids_as_text;
+use common::table::{LoadableTable, PieceColumns};
 use common::{Error, Result};
 use futures::StreamExt;
 use polars::prelude::StringChunked;

@@ -1,11 +1,12 @@
 //! What the steps of a run hold at once, in bytes, from the shape of its tables and the settings.
 
 use common::Result;
+use common::columns::{ColumnKind, ColumnSchema};
 use common::features::spec::Spec;
 use common::run::Limits;
+use common::table::Dataset;
 use common::table::load::KEPT_BYTES;
 use common::table::parquet::{ParquetFile, RowGroupSize};
-use common::table::{ColumnKind, ColumnSchema, Dataset};
 use common::xgboost::Params;
 
 use super::MIB;

@@ -1,6 +1,7 @@
 //! `metadata.json`: what the model is made of and what its columns were like.
 
 use common::Result;
+use common::columns::ColumnKind;
 use common::features::encode::values::as_f32;
 use common::features::golden::GoldenRows;
 use common::features::quality::{ColumnProfile, FeatureTally, Statistics, profile};
@@ -8,7 +9,6 @@ use common::features::spec::Spec;
 use common::registry::metadata::{DataFingerprint, FORMAT_VERSION, Metadata};
 use common::registry::sha256_hex;
 use common::run::now_rfc3339;
-use common::table::ColumnKind;
 use common::xgboost::Column;
 
 use crate::Context;

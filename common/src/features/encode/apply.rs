@@ -7,11 +7,11 @@ use polars::prelude::{PlHashMap, Series, StringChunked};
 
 use super::values::{as_f32, as_levels, as_numbers, for_each_run, level_of_number};
 use super::{Feature, Kind};
+use crate::columns::cells::{parse_as, parse_boolean};
+use crate::columns::{ColumnKind, ColumnSource, TableSchema};
 use crate::features::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
 use crate::features::quality::FeatureTally;
 use crate::features::spec::Range;
-use crate::table::cells::{parse_as, parse_boolean};
-use crate::table::{ColumnKind, ColumnSource, TableSchema};
 use crate::{Error, Result};
 
 /// Rows of a batch with a cell that does not parse as its feature's type (CSV): such a row is rejected.
@@ -168,9 +168,9 @@ impl BoundFeature {
         let column = source.column(self.feature.source_column().unwrap_or_default())?;
         let kind = self.feature.source_kind;
         if self.feature.levels().is_some() {
-            let levels = column_levels(&column, kind, source.is_untyped_text(), bad)?;
+            let levels = column_levels(&column, kind, source.cell_format().is_some(), bad)?;
             self.push_levels(levels.iter(), out, tally);
-        } else if source.is_untyped_text() {
+        } else if source.cell_format().is_some() {
             let mut numbers = column_numbers(&column, kind, true, bad)?;
             self.push_numbers(&mut numbers, out, tally);
         } else {
@@ -324,7 +324,7 @@ impl ExpressionColumns {
         let mut columns = Vec::with_capacity(inputs.len());
         for (name, kind) in inputs {
             let column = source.column(name)?;
-            columns.push((name.clone(), expression_column(&column, *kind, source.is_untyped_text(), bad)?));
+            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format().is_some(), bad)?));
         }
         Ok(Self { columns })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::table::ColumnKind;
+use crate::columns::ColumnKind;
 
 /// How a feature's number comes about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

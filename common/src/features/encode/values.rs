@@ -7,8 +7,8 @@ use polars_arrow::array::PrimitiveArray;
 use polars_arrow::bitmap::utils::BitChunks;
 use polars_arrow::types::NativeType;
 
-use crate::table::ColumnKind;
-use crate::table::cells::as_text;
+use crate::columns::ColumnKind;
+use crate::columns::cells::as_text;
 use crate::{Error, Result};
 
 /// A column as 64-bit numbers, NaN where it is null: dates and times in days since 1970-01-01, true as 1.

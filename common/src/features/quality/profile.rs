@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::{FeatureTally, Statistics};
+use crate::columns::ColumnKind;
 use crate::features::encode::{Feature, Kind};
-use crate::table::ColumnKind;
 
 /// Levels named in a profile; all of them stand in the feature.
 const TOP_LEVELS: usize = 10;

@@ -209,7 +209,7 @@ mod tests {
             kind: crate::features::encode::Kind::Number,
             column: column.map(str::to_owned),
             sql: sql.map(str::to_owned),
-            source_kind: crate::table::ColumnKind::Text,
+            source_kind: crate::columns::ColumnKind::Text,
             inputs: BTreeMap::new(),
         }
     }

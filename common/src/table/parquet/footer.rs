@@ -11,8 +11,8 @@ use polars_parquet::read::{ColumnChunkMetadata, FileMetadata, RowGroupMetadata, 
 
 use super::damage::{guard, not_parquet};
 use super::thrift;
+use crate::columns::{ColumnKind, ColumnSchema, TableSchema};
 use crate::storage::{ObjectMeta, Store};
-use crate::table::{ColumnKind, ColumnSchema, TableSchema};
 use crate::{Error, Result};
 
 /// Bytes read from an object's end at first: enough for nearly every footer, so that one request serves.

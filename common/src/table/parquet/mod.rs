@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use polars_parquet::read::{ColumnChunkMetadata, RowGroupMetadata};
 
-use super::TableSchema;
 use crate::Result;
+use crate::columns::TableSchema;
 use crate::storage::{ObjectMeta, Store};
 use damage::damaged;
 use footer::Footer;

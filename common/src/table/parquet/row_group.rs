@@ -12,7 +12,7 @@ use polars_parquet::read::{BasicDecompressor, ColumnChunkMetadata, Filter, PageR
 use super::damage::{damaged, guard};
 use super::footer::Footer;
 use super::pages;
-use crate::table::ColumnSource;
+use crate::columns::ColumnSource;
 use crate::{Error, Result};
 
 /// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.

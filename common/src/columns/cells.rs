@@ -11,6 +11,19 @@ use polars::prelude::{
 use super::ColumnKind;
 use crate::{Error, Result};
 
+/// How values are written in text cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CellFormat {
+    /// What stands before the fraction of a number: `.` or `,`.
+    pub decimal: u8,
+}
+
+impl Default for CellFormat {
+    fn default() -> Self {
+        Self { decimal: b'.' }
+    }
+}
+
 const MICROSECONDS_PER_DAY: f64 = 86_400e6;
 
 /// A column as text: numbers as decimals, dates and times as ISO 8601.

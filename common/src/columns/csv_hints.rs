@@ -8,7 +8,7 @@ use super::cells::parse_number;
 const STRAYS: usize = 20;
 
 /// What is doubtful about a column that is text, to be read after its name; nothing where it seems to be meant as text.
-pub(super) fn doubt(cells: &StringChunked) -> Option<String> {
+pub(crate) fn doubt(cells: &StringChunked) -> Option<String> {
     let present = cells.len() - cells.null_count();
     let example = cells.iter().flatten().next()?;
     if cells.iter().flatten().all(is_like_a_date) {
