@@ -18,7 +18,7 @@ fuzz_target!(init: start(), |data: &[u8]| {
     let json = metadata.to_json().expect("metadata as JSON");
     let again = Metadata::from_json(&json, "metadata.json").expect("metadata that was written");
     assert_eq!(again.to_json().expect("metadata as JSON"), json);
-    let encoder = match Encoder::bind(&metadata.features, &metadata.spec.ranges) {
+    let encoder = match metadata.encoder() {
         Ok(encoder) => encoder,
         Err(error) => return assert_refusal(&error, &[6]),
     };

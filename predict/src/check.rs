@@ -31,7 +31,13 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
     model.encoder.check_schema(schema, dataset.is_csv(), location)?;
     let mut names = vec![metadata.id.as_str(), "prediction", "model_version"];
     for column in &settings.columns {
-        schema.require(column, location)?;
+        let carried = schema.require(column, location)?;
+        if carried.kind == ColumnKind::Unsupported {
+            return Err(Error::Data(format!(
+                "{location}: column \"{column}\" has the type {}, which cannot be carried over: leave it out of --columns (COLUMNS)",
+                carried.dtype
+            )));
+        }
         names.push(column);
     }
     let mut seen = HashSet::new();

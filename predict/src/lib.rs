@@ -33,7 +33,8 @@ pub mod prepare;
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::registry::{FORMAT_VERSION, ModelRun, ModelStore};
+use common::registry::pointer::FORMAT_VERSION;
+use common::registry::{ModelRun, ModelStore};
 use common::run::{Limits, RunId, Shutdown, now_rfc3339};
 use common::table::Dataset;
 use common::telemetry::{Outcome, Summary, Telemetry};

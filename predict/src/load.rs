@@ -36,7 +36,7 @@ impl Model {
         let location = models.location_of(&models.key(&run.path()));
         let instructions = instructions.unwrap_or_else(InstructionSet::best);
         let engine = Engine::load(&model, &metadata, &location, instructions)?;
-        let encoder = Encoder::bind(&metadata.features, &metadata.spec.ranges)?;
+        let encoder = metadata.encoder()?;
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();
         Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, statistics })
     }

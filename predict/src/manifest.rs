@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use common::features::quality::{DRIFT_WARNING, FeatureTally, data_quality_score};
-use common::registry::{FORMAT_VERSION, ModelRun};
+use common::registry::ModelRun;
+use common::registry::pointer::FORMAT_VERSION;
 use common::run::{RunId, now_rfc3339};
 use common::storage::{Condition, Store, StoreError};
 use common::table::Dataset;

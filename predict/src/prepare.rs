@@ -40,7 +40,7 @@ async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) 
     let checked = check(settings, context, summary).await;
     let error = checked.as_ref().err();
     let report = json!({
-        "format_version": common::registry::FORMAT_VERSION,
+        "format_version": common::registry::pointer::FORMAT_VERSION,
         "run_id": context.run_id,
         "prepared_at": now_rfc3339(),
         "model": summary.get("model").cloned().unwrap_or(Value::Null),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use common::columns::{ColumnSource, MemoryColumns};
+use common::columns::{ColumnKind, ColumnSource, MemoryColumns, text_hints};
 use common::features::encode::values::as_levels;
 use common::features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, learn_number};
 use common::features::plan::{PlannedFeature, Source, plan};
@@ -40,6 +40,16 @@ pub struct Features {
 }
 
 impl Features {
+    /// Takes the kind from columns that have no value in any training row: they have no meaning later, whatever they hold then.
+    /// Only for features that were learnt from all training rows.
+    pub fn forget_kinds_of_empty_columns(&mut self) {
+        for (feature, statistics) in self.features.iter_mut().zip(&self.statistics) {
+            if statistics.missing >= 1.0 && feature.source_column().is_some() {
+                feature.source_kind = ColumnKind::Null;
+            }
+        }
+    }
+
     /// The share of rows that count times what their cells are like; derived features repeat cells of others.
     #[must_use]
     pub fn quality_score(&self, data: &TrainingData) -> f64 {
@@ -53,6 +63,8 @@ struct Learnt {
     feature: Feature,
     statistics: Statistics,
     tally: FeatureTally,
+    /// What is doubtful about its column.
+    doubt: Option<String>,
 }
 
 /// Plans, learns and encodes every feature, `threads` of them at once.
@@ -115,7 +127,10 @@ fn encode_all(
     let (train, test) = (matrix(train, train_rows)?, matrix(test, test_rows)?);
     let mut features = Features { features: Vec::new(), statistics: Vec::new(), train, test, tallies: Vec::new() };
     for (_, one) in learnt {
-        let Learnt { feature, statistics, tally } = one?;
+        let Learnt { feature, statistics, tally, doubt } = one?;
+        if let Some(doubt) = doubt {
+            tracing::warn!(column = feature.name, "{}: column \"{}\" {doubt}", data.location(), feature.name);
+        }
         features.features.push(feature);
         features.statistics.push(statistics);
         features.tallies.push(tally);
@@ -174,11 +189,15 @@ fn learn_one(
 ) -> Result<Learnt> {
     let data = input.data;
     let mut feature = unlearnt(planned);
-    let mut levels = None;
+    let (mut levels, mut doubt) = (None, None);
     if planned.is_category {
-        let learnt = learn_levels(planned, spec.max_levels, input)?;
-        feature.kind = Kind::Category { levels: learnt.0.levels };
-        levels = Some((learnt.0.statistics, learnt.1));
+        let (counts, decoded) = count_levels(planned, input)?;
+        if planned.source_kind == ColumnKind::Text && matches!(planned.source, Source::Column(_)) {
+            doubt = text_hints::doubt(&counts.by_frequency(), data.tables[data.train.table].dataset().csv.cells);
+        }
+        let learnt = counts.learnt(spec.max_levels);
+        feature.kind = Kind::Category { levels: learnt.levels };
+        levels = Some((learnt.statistics, decoded));
     }
     let encoder = Encoder::bind(std::slice::from_ref(&feature), &spec.ranges)?;
     let mut encoded = Encoded { encoder, tally: FeatureTally::new(None), values: Vec::new() };
@@ -194,18 +213,14 @@ fn learn_one(
         }
     }
     let statistics = statistics.unwrap_or_else(|| learn_number(train));
-    Ok(Learnt { feature, statistics, tally: encoded.tally })
+    Ok(Learnt { feature, statistics, tally: encoded.tally, doubt })
 }
 
 /// Columns that were decoded once and are needed again.
 type Decoded = Vec<(Range<usize>, MemoryColumns)>;
 
 /// The levels of a category over the training rows; with the decoded columns where their bytes are in memory anyway.
-fn learn_levels(
-    planned: &PlannedFeature,
-    max_levels: usize,
-    input: &Input<'_>,
-) -> Result<(common::features::encode::Learnt, Option<Decoded>)> {
+fn count_levels(planned: &PlannedFeature, input: &Input<'_>) -> Result<(LevelCounts, Option<Decoded>)> {
     let rows = &input.data.train;
     let is_kept = !input.data.tables[rows.table].is_read_from_storage();
     let (mut counts, mut decoded, mut cursor) = (LevelCounts::default(), Vec::new(), 0);
@@ -217,7 +232,7 @@ fn learn_levels(
         match &planned.source {
             Source::Column(name) => {
                 let column = columns.column(name)?;
-                let levels = as_levels(&column)?;
+                let levels = as_levels(&column, planned.source_kind)?;
                 of_piece.for_each(|row| counts.add(levels.get(row)));
             }
             Source::Expression(expression, inputs) => {
@@ -230,7 +245,7 @@ fn learn_levels(
         }
         Ok(())
     })?;
-    Ok((counts.learnt(max_levels), is_kept.then_some(decoded)))
+    Ok((counts, is_kept.then_some(decoded)))
 }
 
 /// Where the numbers of one table go: how many rows of each set are done, and the column of each set.
@@ -276,7 +291,7 @@ fn unlearnt(planned: &PlannedFeature) -> Feature {
     };
     let kind = match (&planned.source, planned.source_kind) {
         (Source::Expression(..), _) => Kind::Derived,
-        (Source::Column(_), common::columns::ColumnKind::Date) => Kind::Date { as_of: planned.as_of },
+        (Source::Column(_), kind) if kind.is_temporal() => Kind::Date { as_of: planned.as_of },
         (Source::Column(_), _) => Kind::Number,
     };
     Feature { name: planned.name.clone(), kind, column, sql, source_kind: planned.source_kind, inputs }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use common::columns::MemoryColumns;
+use common::columns::text::canonical_text;
 pub use common::evaluation::Verdict;
 use common::evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
-use common::features::encode::values::as_levels;
 use common::features::encode::{BadRows, Encoder};
 use common::features::quality::FeatureTally;
 use common::registry::{LoadedModel, ModelRun, ModelStore, Selector, load_run, resolve};
@@ -127,7 +127,7 @@ async fn slices(
     let mut slices = Vec::with_capacity(settings.slice.len());
     for column in &settings.slice {
         let values = table.columns(std::slice::from_ref(column), threads).await?;
-        let levels = as_levels(&values[0])?;
+        let levels = canonical_text(&values[0])?;
         let of_row = |&place: &u32| levels.get(place as usize).unwrap_or(MISSING_SLICE);
         let values: Vec<&str> = data.test.places.iter().map(of_row).collect();
         let weights = data.test.weights.as_deref();
@@ -181,7 +181,7 @@ async fn r2_of(
     if model.metadata.target != data.target {
         return Err(Error::Model(format!("it predicts \"{}\", not \"{}\"", model.metadata.target, data.target)));
     }
-    let encoder = Encoder::bind(&model.metadata.features, &model.metadata.spec.ranges)?;
+    let encoder = model.metadata.encoder()?;
     let table = &data.tables[data.test.table];
     encoder.check_schema(table.schema(), false, &table.dataset().location)?;
     if let Some(reader) = reader {

@@ -138,7 +138,10 @@ fn check_rows<'a>(run: &Run, input: &'a Input, earlier: Option<&TrainPlan>) -> R
 async fn learn_features(run: &Run, spec: &Spec, input: &Input) -> Result<Learnt> {
     let data = input.learning();
     let threads = run.context.limits.threads.value;
-    let features = features::learn_and_encode(data, spec, threads).await?;
+    let mut features = features::learn_and_encode(data, spec, threads).await?;
+    if matches!(input, Input::InMemory(_)) {
+        features.forget_kinds_of_empty_columns();
+    }
     let quality = features.quality_score(data);
     run.summary().set("data_quality_score", quality);
     let warnings = leaks::check(run.settings.strict, data, input.shared_ids(), &features, spec, threads)?;

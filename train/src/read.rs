@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use common::columns::ids::ids_as_text;
+use common::columns::text::canonical_text;
 use common::columns::{ColumnKind, TableSchema};
 use common::features::encode::values::as_numbers;
 use common::features::spec::Spec;
 use common::run::Limits;
 use common::storage::ObjectMeta;
-use common::table::{Dataset, LoadableTable};
+use common::table::{CsvTyping, Dataset, LoadableTable};
 use common::{Error, Result};
 use polars::prelude::{PlHashSet, Series, StringChunked};
 use sha2::{Digest, Sha256};
@@ -153,13 +153,30 @@ pub struct Opened {
 /// # Errors
 /// [`Error::Setting`] where id or target are not named; as [`Dataset::open`].
 pub async fn open(settings: &Settings, spec: &Spec) -> Result<Opened> {
-    id_and_target(spec)?;
+    let (id, target) = id_and_target(spec)?;
     let train = Dataset::open(&settings.train_data, settings.csv_format()).await?;
     let test = match &settings.test_data {
         Some(location) => Some(Dataset::open(location, settings.csv_format()).await?),
         None => None,
     };
+    let roles = [("id", Some(&id)), ("target", Some(&target)), ("weight", spec.weight.as_ref())];
+    let roles = roles.into_iter().filter_map(|(role, name)| Some((role, name?)));
+    for (role, name) in roles.chain(settings.slice.iter().map(|name| ("slice", name))) {
+        std::iter::once(&train).chain(&test).try_for_each(|dataset| check_role(dataset, role, name))?;
+    }
     Ok(Opened { train, test })
+}
+
+/// Refuses a column that can serve as nothing.
+fn check_role(dataset: &Dataset, role: &str, name: &str) -> Result<()> {
+    let column = dataset.schema.require(name, &dataset.location)?;
+    if column.kind == ColumnKind::Unsupported {
+        return Err(Error::Data(format!(
+            "{}: the {role} \"{name}\" has the type {}, which cannot be one: name another column, or write it as text or numbers",
+            dataset.location, column.dtype
+        )));
+    }
+    Ok(())
 }
 
 /// Reads ids, targets and weights, drops rows that cannot be used and splits the rest.
@@ -168,12 +185,13 @@ pub async fn open(settings: &Settings, spec: &Spec) -> Result<Opened> {
 /// [`Error::Setting`] where id or target are not named, [`Error::Data`] where columns or rows are unusable.
 pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits, opened: Opened) -> Result<TrainingData> {
     let (id, target) = id_and_target(spec)?;
-    let keep_text = text_columns(spec, &id);
-    let train_table = load(opened.train, &keep_text, None).await?;
+    let text = [id.clone()];
+    let typing = CsvTyping { text: &text, categories: &spec.categorical, types: None };
+    let train_table = load(opened.train, &typing).await?;
     let mut tables = vec![Arc::new(train_table)];
     if let Some(dataset) = opened.test {
-        let test_table = load(dataset, &keep_text, Some(tables[0].schema())).await?;
-        check_same_columns(&tables[0], &test_table, spec, &target)?;
+        let test_table = load(dataset, &CsvTyping { types: Some(tables[0].schema()), ..typing }).await?;
+        check_same_columns(&tables[0], &test_table, spec, (&id, &target))?;
         tables.push(Arc::new(test_table));
     }
     let threads = limits.threads.value;
@@ -210,13 +228,8 @@ fn named(column: Option<&String>, setting: &str) -> Result<String> {
     })
 }
 
-/// CSV columns that must not be read as numbers: ids, and what the spec treats as categories.
-fn text_columns(spec: &Spec, id: &str) -> Vec<String> {
-    std::iter::once(id.to_owned()).chain(spec.categorical.iter().cloned()).collect()
-}
-
-async fn load(dataset: Dataset, keep_text: &[String], types: Option<&TableSchema>) -> Result<LoadableTable> {
-    let table = LoadableTable::open(dataset, keep_text, types).await?;
+async fn load(dataset: Dataset, typing: &CsvTyping<'_>) -> Result<LoadableTable> {
+    let table = LoadableTable::open(dataset, typing).await?;
     check_rows(&table)?;
     Ok(table)
 }
@@ -237,9 +250,17 @@ pub(crate) fn check_rows(table: &LoadableTable) -> Result<()> {
 }
 
 /// The held-out rows need every column that a feature could be made from, of a kind that fits.
-pub(crate) fn check_same_columns(train: &LoadableTable, test: &LoadableTable, spec: &Spec, target: &str) -> Result<()> {
+pub(crate) fn check_same_columns(
+    train: &LoadableTable,
+    test: &LoadableTable,
+    spec: &Spec,
+    (id, target): (&str, &str),
+) -> Result<()> {
     let location = &test.dataset().location;
-    let is_needed = |name: &str| name == target || !spec.exclude.iter().any(|excluded| excluded == name);
+    // Ids have a text, whatever their type.
+    let is_needed =
+        |name: &str| name == target || (name != id && !spec.exclude.iter().any(|excluded| excluded == name));
+    test.schema().require(id, location)?;
     for column in train.schema().columns().iter().filter(|column| is_needed(&column.name)) {
         let given = test.schema().require(&column.name, location)?;
         if !column.kind.accepts(given.kind) {
@@ -274,7 +295,7 @@ async fn usable_rows(
         table.schema().require(name, location)?;
     }
     let columns = table.columns(&names, threads).await?;
-    let ids = ids_as_text(&columns[0])?;
+    let ids = canonical_text(&columns[0])?;
     let target = target_values(&columns[1], location)?;
     let weights = columns.get(2).map(|column| weight_values(column, location)).transpose()?;
     Ok(keep_usable(index, &ids, &target, weights.as_deref(), dropped))

@@ -1,15 +1,13 @@
 //! Values out of text cells: what CSV means.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use polars::prelude::{
     BooleanChunked, DataType, Float64Chunked, Int64Chunked, IntoSeries, NewChunkedArray, Series, StringChunked,
-    TimeUnit,
+    TimeUnit, UInt64Chunked,
 };
 
 use super::ColumnKind;
-use crate::{Error, Result};
+use super::text::{text_of_microseconds, text_of_number_cell};
 
 /// How values are written in text cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,45 +22,84 @@ impl Default for CellFormat {
     }
 }
 
-const MICROSECONDS_PER_DAY: f64 = 86_400e6;
+/// What stands for a missing value in columns of numbers, dates and booleans besides an empty field: what pandas takes for
+/// one (`pandas._libs.parsers.STR_NA_VALUES`), and what databases and statistics packages write.
+const MISSING_MARKERS: [&str; 21] = [
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null", "\\N", "-", "?",
+];
+/// Significant digits of which every number has a 64-bit float of its own.
+const EXACT_DIGITS: usize = 15;
+/// Microseconds of a day.
+pub const MICROSECONDS_PER_DAY: f64 = 86_400e6;
 
-/// A column as text: numbers as decimals, dates and times as ISO 8601.
-///
-/// # Errors
-/// [`Error::Data`] where its type has no text, and where it has a date or time outside of the calendar, on which polars
-/// panics.
-pub fn as_text(column: &Series) -> Result<Series> {
-    let (name, dtype) = (column.name(), column.dtype());
-    let cast = || catch_unwind(AssertUnwindSafe(|| column.cast(&DataType::String)));
-    match crate::panics::expected_within(cast) {
-        Ok(Ok(text)) => Ok(text),
-        Ok(Err(_)) => Err(Error::Data(format!("column \"{name}\" ({dtype}) cannot be written as text"))),
-        Err(_) => Err(Error::Data(format!(
-            "column \"{name}\" ({dtype}) has a date or time outside of the calendar: correct it, or leave the column out"
-        ))),
+/// A cell of a column whose type is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cell<T> {
+    /// It holds a value of the type.
+    Value(T),
+    /// It stands for a missing value.
+    Missing,
+    /// It is no value of the type.
+    Misfit,
+}
+
+impl<T> Cell<T> {
+    fn of(cell: &str, value: Option<T>) -> Self {
+        match value {
+            Some(value) => Self::Value(value),
+            None if is_missing_marker(cell) => Self::Missing,
+            None => Self::Misfit,
+        }
     }
+}
+
+/// Whether a cell of a column of numbers, dates or booleans stands for a missing value.
+#[must_use]
+pub fn is_missing_marker(cell: &str) -> bool {
+    let cell = cell.trim();
+    cell.is_empty() || MISSING_MARKERS.contains(&cell)
 }
 
 /// A cell as a number, if it is one. `nan` and `inf` are numbers that are not finite.
 #[must_use]
-pub fn parse_number(cell: &str) -> Option<f64> {
-    cell.trim().parse().ok()
+pub fn parse_number(cell: &str, format: CellFormat) -> Option<f64> {
+    let cell = cell.trim();
+    if format.decimal == b'.' {
+        return cell.parse().ok();
+    }
+    if cell.contains('.') {
+        return None;
+    }
+    cell.replacen(char::from(format.decimal), ".", 1).parse().ok()
 }
 
-/// A cell as a truth value, if it is one: `true` and `false` in any case, or `1` and `0`.
+/// A cell as a truth value, if it is one: `true` and `false` in any case, or a number that is 1 or 0.
 #[must_use]
 pub fn parse_boolean(cell: &str) -> Option<bool> {
     let cell = cell.trim();
     if cell.eq_ignore_ascii_case("true") || cell == "1" {
         return Some(true);
     }
-    (cell.eq_ignore_ascii_case("false") || cell == "0").then_some(false)
+    if cell.eq_ignore_ascii_case("false") || cell == "0" {
+        return Some(false);
+    }
+    match cell.parse::<f64>() {
+        Ok(1.0) => Some(true),
+        Ok(0.0) => Some(false),
+        _ => None,
+    }
 }
 
-/// A cell as microseconds since 1970-01-01 00:00 UTC, if it is an ISO 8601 date or timestamp.
+/// A cell as microseconds since 1970-01-01 00:00 UTC, if it is an ISO 8601 date or timestamp. A year has four digits:
+/// `24-1-5` is no date, since nobody can tell which one.
 #[must_use]
 pub fn parse_timestamp(cell: &str) -> Option<i64> {
     let cell = cell.trim();
+    let bytes = cell.as_bytes();
+    if bytes.len() < "2026-1-1".len() || bytes[4] != b'-' || !bytes[..4].iter().all(u8::is_ascii_digit) {
+        return None;
+    }
     if let Ok(date) = NaiveDate::parse_from_str(cell, "%Y-%m-%d") {
         return Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros());
     }
@@ -71,36 +108,175 @@ pub fn parse_timestamp(cell: &str) -> Option<i64> {
             return Some(time.and_utc().timestamp_micros());
         }
     }
-    let zoned = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z"];
-    let parsed = zoned.iter().find_map(|format| DateTime::parse_from_str(&cell.replace('Z', "+00:00"), format).ok());
+    let cell = match cell.strip_suffix(['Z', 'z']).or_else(|| cell.strip_suffix(" UTC")) {
+        Some(instant) => format!("{instant}+00:00"),
+        None => cell.to_owned(),
+    };
+    let zoned = [
+        "%Y-%m-%dT%H:%M:%S%.f%#z",
+        "%Y-%m-%d %H:%M:%S%.f%#z",
+        "%Y-%m-%d %H:%M:%S%.f %#z",
+        "%Y-%m-%dT%H:%M%#z",
+        "%Y-%m-%d %H:%M%#z",
+    ];
+    let parsed = zoned.iter().find_map(|format| DateTime::parse_from_str(&cell, format).ok());
     parsed.map(|time| time.timestamp_micros())
 }
 
-/// A cell as a number of the kind that a feature was learnt from; dates as days since 1970-01-01.
+/// A cell as nanoseconds since midnight, if it is a time of day: `18:30`, `18:30:00`, `18:30:00.25`.
 #[must_use]
-pub fn parse_as(kind: ColumnKind, cell: &str) -> Option<f64> {
-    match kind {
-        ColumnKind::Date => parse_timestamp(cell).map(|micros| micros as f64 / MICROSECONDS_PER_DAY),
-        ColumnKind::Boolean => parse_boolean(cell).map(f64::from),
-        _ => parse_number(cell),
-    }
+pub fn parse_time_of_day(cell: &str) -> Option<i64> {
+    let cell = cell.trim();
+    let time = ["%H:%M:%S%.f", "%H:%M"].iter().find_map(|format| NaiveTime::parse_from_str(cell, format).ok())?;
+    Some(i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond()))
 }
 
-/// What a column of cells holds: the narrowest kind that every cell that is not missing fits.
+/// A cell as nanoseconds, if it is a duration as pandas writes it (`1 days 02:03:04.5`), hours, minutes and seconds alone,
+/// or seconds as ISO 8601 has them (`PT93784.5S`).
 #[must_use]
-pub fn infer_kind(cells: &StringChunked) -> ColumnKind {
+pub fn parse_duration(cell: &str) -> Option<i64> {
+    let cell = cell.trim();
+    if let Some(seconds) = cell.strip_prefix("PT").and_then(|rest| rest.strip_suffix('S')) {
+        let seconds: f64 = seconds.parse().ok()?;
+        return Some((seconds * 1e9).round() as i64);
+    }
+    let (days, time) = match cell.split_once(" day") {
+        Some((days, rest)) => (days.trim().parse::<i64>().ok()?, rest.trim_start_matches('s').trim_start()),
+        None => (0, cell),
+    };
+    let time = match time.strip_prefix('+').unwrap_or(time) {
+        "" => 0,
+        time => parse_time_of_day(time)?,
+    };
+    days.checked_mul(86_400_000_000_000)?.checked_add(time)
+}
+
+/// A cell as a number of the kind that a feature was learnt from; dates and times in days, dates since 1970-01-01. Where
+/// nothing but nulls was learnt, every cell is missing.
+#[must_use]
+pub fn parse_as(kind: ColumnKind, cell: &str, format: CellFormat) -> Cell<f64> {
+    let value = match kind {
+        ColumnKind::Null => return Cell::Missing,
+        ColumnKind::Date => parse_timestamp(cell).map(|micros| micros as f64 / MICROSECONDS_PER_DAY),
+        ColumnKind::Time => parse_time_of_day(cell).map(days_of_nanoseconds),
+        ColumnKind::Duration => parse_duration(cell).map(days_of_nanoseconds),
+        ColumnKind::Boolean => parse_boolean(cell).map(f64::from),
+        ColumnKind::Integer | ColumnKind::Float | ColumnKind::Text | ColumnKind::Unsupported => {
+            parse_number(cell, format)
+        }
+    };
+    Cell::of(cell, value)
+}
+
+/// Milliseconds as microseconds: of all units an instant has the same number of them, to the bit.
+#[must_use]
+pub fn microseconds_of_milliseconds(milliseconds: i64) -> f64 {
+    milliseconds.checked_mul(1_000).map_or(milliseconds as f64 * 1_000.0, |microseconds| microseconds as f64)
+}
+
+/// Nanoseconds as microseconds, the same way.
+#[must_use]
+pub fn microseconds_of_nanoseconds(nanoseconds: i64) -> f64 {
+    (nanoseconds / 1_000) as f64 + (nanoseconds % 1_000) as f64 / 1_000.0
+}
+
+fn days_of_nanoseconds(nanoseconds: i64) -> f64 {
+    microseconds_of_nanoseconds(nanoseconds) / MICROSECONDS_PER_DAY
+}
+
+/// The canonical text of a category's cell that was learnt as `kind`: that of the value where the cell is one, else the cell
+/// as it stands, which is then a level that nobody has seen.
+#[must_use]
+pub fn level_of_cell(kind: ColumnKind, cell: &str, format: CellFormat) -> String {
+    let text = match kind {
+        ColumnKind::Integer | ColumnKind::Float => {
+            let truth = || parse_boolean(cell).map(|truth| if truth { "1" } else { "0" }.to_owned());
+            text_of_number_cell(cell, format.decimal).or_else(truth)
+        }
+        ColumnKind::Boolean => parse_boolean(cell).map(|truth| truth.to_string()),
+        ColumnKind::Date => parse_timestamp(cell).and_then(text_of_microseconds),
+        ColumnKind::Time | ColumnKind::Duration => typed_text(kind, cell),
+        ColumnKind::Text | ColumnKind::Null | ColumnKind::Unsupported => None,
+    };
+    text.unwrap_or_else(|| cell.to_owned())
+}
+
+/// The canonical text of a time or a duration.
+fn typed_text(kind: ColumnKind, cell: &str) -> Option<String> {
+    let nanoseconds = Int64Chunked::from_slice_options(
+        "".into(),
+        &[match kind {
+            ColumnKind::Time => parse_time_of_day(cell),
+            _ => parse_duration(cell),
+        }],
+    );
+    let column = match kind {
+        ColumnKind::Time => nanoseconds.into_time().into_series(),
+        _ => nanoseconds.into_duration(TimeUnit::Nanoseconds).into_series(),
+    };
+    super::text::canonical_text(&column).ok()?.get(0).map(str::to_owned)
+}
+
+/// What a column of cells holds: the narrowest kind that every cell fits that does not stand for a missing value. Text where
+/// none is, and where there is any other text.
+#[must_use]
+pub fn infer_kind(cells: &StringChunked, format: CellFormat) -> ColumnKind {
     let mut candidates = Candidates { boolean: true, integer: true, float: true, date: true };
     let mut any = false;
     for cell in cells.iter().flatten() {
-        any = true;
-        candidates.narrow(cell);
+        let cell = cell.trim();
+        let before = candidates;
+        candidates.narrow(cell, format);
         if candidates.none() {
-            return ColumnKind::Text;
+            // Looked at last, since hardly any cell is one.
+            if !is_missing_marker(cell) {
+                return ColumnKind::Text;
+            }
+            candidates = before;
+            continue;
         }
+        // `NaN` is a number, but as a missing value it says nothing about the others.
+        if candidates != before && is_missing_marker(cell) {
+            candidates = before;
+            continue;
+        }
+        any = true;
     }
     if any { candidates.kind() } else { ColumnKind::Null }
 }
 
+/// What a column of categories holds: a kind other than text only where its texts are those of the values, so that none is
+/// renumbered: `007` stays text, and so does everything in a column with one cell like it.
+#[must_use]
+pub fn infer_category_kind(cells: &StringChunked, format: CellFormat) -> ColumnKind {
+    let is_plain = |cell: &str| {
+        let digits = cell.strip_prefix('-').unwrap_or(cell);
+        let whole = digits.split(char::from(format.decimal)).next().unwrap_or_default();
+        let is_padded = whole.len() > 1 && whole.starts_with('0');
+        !is_padded && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == format.decimal)
+    };
+    let digits = |cell: &str| cell.bytes().filter(u8::is_ascii_digit).count();
+    let mut kinds = Candidates { boolean: true, integer: true, float: true, date: true };
+    let (mut any, mut all_are_natural, mut all_are_exact) = (false, true, true);
+    for cell in cells.iter().flatten() {
+        kinds.narrow(cell, format);
+        kinds.integer &= is_plain(cell);
+        kinds.float &= is_plain(cell);
+        all_are_natural = all_are_natural && cell.parse::<u64>().is_ok();
+        all_are_exact &= digits(cell) <= EXACT_DIGITS;
+        any = true;
+        if kinds.none() {
+            return ColumnKind::Text;
+        }
+    }
+    match kinds.kind() {
+        _ if !any => ColumnKind::Null,
+        ColumnKind::Float if !all_are_exact && !all_are_natural => ColumnKind::Text,
+        kind => kind,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
 struct Candidates {
     boolean: bool,
     integer: bool,
@@ -109,19 +285,19 @@ struct Candidates {
 }
 
 impl Candidates {
-    fn narrow(&mut self, cell: &str) {
+    fn narrow(&mut self, cell: &str, format: CellFormat) {
         let trimmed = cell.trim();
-        self.boolean &= trimmed.eq_ignore_ascii_case("true") || trimmed.eq_ignore_ascii_case("false");
-        self.integer &= trimmed.parse::<i64>().is_ok();
-        self.float = self.integer || (self.float && parse_number(trimmed).is_some());
-        self.date &= parse_timestamp(trimmed).is_some();
+        self.boolean = self.boolean && (trimmed.eq_ignore_ascii_case("true") || trimmed.eq_ignore_ascii_case("false"));
+        self.integer = self.integer && trimmed.parse::<i64>().is_ok();
+        self.float = self.integer || (self.float && parse_number(trimmed, format).is_some());
+        self.date = self.date && parse_timestamp(trimmed).is_some();
     }
 
-    fn none(&self) -> bool {
+    fn none(self) -> bool {
         !(self.boolean || self.integer || self.float || self.date)
     }
 
-    fn kind(&self) -> ColumnKind {
+    fn kind(self) -> ColumnKind {
         if self.boolean {
             ColumnKind::Boolean
         } else if self.integer {
@@ -134,8 +310,8 @@ impl Candidates {
     }
 }
 
-/// The cells as a column of `kind`; a cell that does not fit is null.
-pub fn typed_column(cells: &StringChunked, kind: ColumnKind) -> Series {
+/// The cells as a column of `kind`; a cell that stands for a missing value is null, and so is one that does not fit.
+pub fn typed_column(cells: &StringChunked, kind: ColumnKind, format: CellFormat) -> Series {
     let name = cells.name().clone();
     match kind {
         ColumnKind::Boolean => {
@@ -146,25 +322,50 @@ pub fn typed_column(cells: &StringChunked, kind: ColumnKind) -> Series {
             let values = cells.iter().map(|cell| cell.and_then(|cell| cell.trim().parse::<i64>().ok()));
             Int64Chunked::from_iter_options(name, values).into_series()
         }
-        ColumnKind::Float => {
-            let values = cells.iter().map(|cell| cell.and_then(parse_number));
-            Float64Chunked::from_iter_options(name, values).into_series()
-        }
+        ColumnKind::Float => floats_or_large_integers(cells, format),
         ColumnKind::Date => {
             let values = cells.iter().map(|cell| cell.and_then(parse_timestamp));
             let micros = Int64Chunked::from_iter_options(name, values);
             micros.into_datetime(TimeUnit::Microseconds, None).into_series()
         }
-        ColumnKind::Text | ColumnKind::Null | ColumnKind::Unsupported => cells.clone().into_series(),
+        ColumnKind::Time => {
+            let values = cells.iter().map(|cell| cell.and_then(parse_time_of_day));
+            Int64Chunked::from_iter_options(name, values).into_time().into_series()
+        }
+        ColumnKind::Duration => {
+            let values = cells.iter().map(|cell| cell.and_then(parse_duration));
+            Int64Chunked::from_iter_options(name, values).into_duration(TimeUnit::Nanoseconds).into_series()
+        }
+        ColumnKind::Null => Series::full_null(name, cells.len(), &DataType::Null),
+        ColumnKind::Text | ColumnKind::Unsupported => cells.clone().into_series(),
     }
+}
+
+/// Floats; integers without a sign where all cells are such and some are too large for one with a sign, since their last
+/// digits count in categories.
+fn floats_or_large_integers(cells: &StringChunked, format: CellFormat) -> Series {
+    let name = cells.name().clone();
+    let is_large = |cell: &str| cell.parse::<u64>().is_ok();
+    if cells.null_count() < cells.len() && cells.iter().flatten().all(|cell| is_large(cell.trim())) {
+        let values = cells.iter().map(|cell| cell.and_then(|cell| cell.trim().parse::<u64>().ok()));
+        return UInt64Chunked::from_iter_options(name, values).into_series();
+    }
+    let values = cells.iter().map(|cell| cell.and_then(|cell| parse_number(cell, format)));
+    Float64Chunked::from_iter_options(name, values).into_series()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const FORMAT: CellFormat = CellFormat { decimal: b'.' };
+
     fn kind(cells: &[Option<&str>]) -> ColumnKind {
-        infer_kind(&cells.iter().copied().collect())
+        infer_kind(&cells.iter().copied().collect(), FORMAT)
+    }
+
+    fn category(cells: &[&str]) -> ColumnKind {
+        infer_category_kind(&cells.iter().copied().map(Some).collect(), FORMAT)
     }
 
     #[test]
@@ -178,10 +379,83 @@ mod tests {
     }
 
     #[test]
+    fn markers_of_missing_values_do_not_make_a_column_text() {
+        for marker in MISSING_MARKERS {
+            for order in [[marker, "7"], ["7", marker]] {
+                assert_eq!(kind(&order.map(Some)), ColumnKind::Integer, "{marker}");
+            }
+            assert_eq!(kind(&[Some(marker), Some("2026-01-31")]), ColumnKind::Date, "{marker}");
+            assert_eq!(kind(&[Some("true"), Some(marker)]), ColumnKind::Boolean, "{marker}");
+            assert_eq!(kind(&[Some("0.5"), Some(marker), Some("red")]), ColumnKind::Text, "{marker}");
+            assert_eq!(kind(&[Some(marker)]), ColumnKind::Null, "{marker}");
+            let cells: StringChunked = [Some("7"), Some(marker)].into_iter().collect();
+            assert_eq!(typed_column(&cells, ColumnKind::Integer, FORMAT).null_count(), 1, "{marker}");
+            assert_eq!(parse_as(ColumnKind::Date, marker, FORMAT), Cell::Missing, "{marker}");
+        }
+        assert_eq!(kind(&[Some("inf"), Some("7")]), ColumnKind::Float);
+    }
+
+    #[test]
+    fn categories_have_a_type_only_where_no_text_is_renumbered() {
+        assert_eq!(category(&["1", "2.0", "-3"]), ColumnKind::Float);
+        assert_eq!(category(&["1", "2"]), ColumnKind::Integer);
+        assert_eq!(category(&["18446744073709551615", "2"]), ColumnKind::Float);
+        assert_eq!(category(&["True", "False"]), ColumnKind::Boolean);
+        assert_eq!(category(&["2026-01-31", "2026-02-01 10:00"]), ColumnKind::Date);
+        for stays_text in [["007", "8"], ["1e3", "2"], ["NA", "2"], ["+1", "2"], ["0.12345678901234567", "2"]] {
+            assert_eq!(category(&stays_text), ColumnKind::Text, "{stays_text:?}");
+        }
+        let cells: StringChunked = ["18446744073709551615", "2"].into_iter().map(Some).collect();
+        assert_eq!(typed_column(&cells, ColumnKind::Float, FORMAT).dtype(), &DataType::UInt64);
+    }
+
+    #[test]
     fn dates_are_days_and_zones_count() {
-        assert_eq!(parse_as(ColumnKind::Date, "1970-01-02"), Some(1.0));
-        assert_eq!(parse_as(ColumnKind::Date, "1970-01-02 12:00:00"), Some(1.5));
-        assert_eq!(parse_as(ColumnKind::Date, "1970-01-02T01:00:00+01:00"), Some(1.0));
-        assert_eq!(parse_as(ColumnKind::Date, "soon"), None);
+        let days = |cell: &str| parse_as(ColumnKind::Date, cell, FORMAT);
+        assert_eq!(days("1970-01-02"), Cell::Value(1.0));
+        assert_eq!(days("1970-1-2"), Cell::Value(1.0));
+        assert_eq!(days("1970-01-02 12:00:00"), Cell::Value(1.5));
+        assert_eq!(days("1970-01-02T01:00:00+01:00"), Cell::Value(1.0));
+        assert_eq!(days("1970-01-02T12:00Z"), Cell::Value(1.5));
+        assert_eq!(days("1970-01-02 12:00:00 UTC"), Cell::Value(1.5));
+        assert_eq!(days("1970-01-02 12:00:00 +0000"), Cell::Value(1.5));
+        for cell in ["soon", "24-1-5", "24-01-05", "1970", "19700102", "02.01.1970", "1970-13-01", "+1970-01-02"] {
+            assert_eq!(days(cell), Cell::Misfit, "{cell}");
+        }
+        assert_eq!(days("NA"), Cell::Missing);
+    }
+
+    #[test]
+    fn times_of_day_are_a_part_of_a_day() {
+        assert_eq!(parse_as(ColumnKind::Time, "18:00", FORMAT), Cell::Value(0.75));
+        assert_eq!(parse_as(ColumnKind::Time, "06:00:00.000", FORMAT), Cell::Value(0.25));
+        assert_eq!(parse_as(ColumnKind::Duration, "1 days 12:00:00", FORMAT), Cell::Value(1.5));
+        assert_eq!(parse_as(ColumnKind::Duration, "-1 days +18:00:00", FORMAT), Cell::Value(-0.25));
+        assert_eq!(parse_as(ColumnKind::Duration, "PT43200S", FORMAT), Cell::Value(0.5));
+        assert_eq!(parse_as(ColumnKind::Time, "1970-01-02", FORMAT), Cell::Misfit);
+    }
+
+    #[test]
+    fn a_decimal_comma_is_one_where_it_was_asked_for() {
+        let comma = CellFormat { decimal: b',' };
+        assert_eq!(parse_number("1234,5", comma), Some(1234.5));
+        assert_eq!(parse_number("-1,5e3", comma), Some(-1500.0));
+        assert_eq!(parse_number("1.5", comma), None);
+        assert_eq!(parse_number("1,2,3", comma), None);
+        assert_eq!(parse_number("1,5", FORMAT), None);
+        assert_eq!(infer_kind(&[Some("1,5"), Some("2")].into_iter().collect(), comma), ColumnKind::Float);
+    }
+
+    #[test]
+    fn a_category_has_the_text_of_its_value() {
+        assert_eq!(level_of_cell(ColumnKind::Integer, "3.0", FORMAT), "3");
+        assert_eq!(level_of_cell(ColumnKind::Integer, "true", FORMAT), "1");
+        assert_eq!(level_of_cell(ColumnKind::Float, "0.50", FORMAT), "0.5");
+        assert_eq!(level_of_cell(ColumnKind::Boolean, "1", FORMAT), "true");
+        assert_eq!(level_of_cell(ColumnKind::Boolean, "False", FORMAT), "false");
+        assert_eq!(level_of_cell(ColumnKind::Date, "2026-01-31T00:00:00Z", FORMAT), "2026-01-31");
+        assert_eq!(level_of_cell(ColumnKind::Time, "18:30", FORMAT), "18:30:00");
+        assert_eq!(level_of_cell(ColumnKind::Text, "3.0", FORMAT), "3.0");
+        assert_eq!(level_of_cell(ColumnKind::Integer, "NA", FORMAT), "NA");
     }
 }

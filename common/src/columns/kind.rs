@@ -14,11 +14,16 @@ pub enum ColumnKind {
     Boolean,
     /// Strings, dictionary-encoded or not.
     Text,
-    /// Dates, timestamps, times of day: a number of days.
+    /// Dates and timestamps: a number of days since 1970-01-01. In models of format version 1 times of day and durations
+    /// as well.
     Date,
+    /// Times of day: a part of a day.
+    Time,
+    /// Durations: a number of days.
+    Duration,
     /// Nothing but nulls: fits every other kind.
     Null,
-    /// Lists, structs, binary: cannot be a feature.
+    /// Lists, structs, intervals: cannot be a feature.
     Unsupported,
 }
 
@@ -29,18 +34,14 @@ impl ColumnKind {
         matches!(self, Self::Integer | Self::Float | Self::Boolean)
     }
 
-    /// The kind that holds the values of both, if there is one.
+    /// Whether values are times of some sort, which features see as a number of days.
     #[must_use]
-    pub fn merge(self, other: Self) -> Option<Self> {
-        match (self, other) {
-            (left, right) if left == right => Some(left),
-            (Self::Null, kind) | (kind, Self::Null) => Some(kind),
-            (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Some(Self::Float),
-            _ => None,
-        }
+    pub fn is_temporal(self) -> bool {
+        matches!(self, Self::Date | Self::Time | Self::Duration)
     }
 
-    /// Whether a column of kind `given` can stand where this kind was learnt in training.
+    /// Whether a column of kind `given` can stand where this kind was learnt in training. Where nothing but nulls was
+    /// learnt, everything can: it is missing, whatever it holds.
     #[must_use]
     pub fn accepts(self, given: Self) -> bool {
         given == self || given == Self::Null || self == Self::Null || (self.is_number() && given.is_number())
@@ -54,7 +55,9 @@ impl ColumnKind {
             Self::Float => "numbers",
             Self::Boolean => "true/false",
             Self::Text => "text",
-            Self::Date => "dates or times",
+            Self::Date => "dates or timestamps",
+            Self::Time => "times of day",
+            Self::Duration => "durations",
             Self::Null => "only nulls",
             Self::Unsupported => "a type that cannot be a feature",
         }

@@ -3,10 +3,12 @@
 //! Knows no file format, no storage and no model. Begin reading at [`ColumnSource`] and [`ColumnKind`].
 
 pub mod cells;
-pub(crate) mod csv_hints;
-pub mod ids;
+pub mod convert;
 mod kind;
 mod schema;
+pub mod text;
+pub mod text_hints;
+pub mod types;
 
 pub use cells::CellFormat;
 pub use kind::ColumnKind;

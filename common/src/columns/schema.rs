@@ -1,8 +1,11 @@
 //! What the columns of a table are called and what they hold.
 
+use std::collections::HashMap;
+
 use polars::prelude::DataType;
 
 use super::ColumnKind;
+use super::types::common_type;
 use crate::text::without_control_characters;
 use crate::{Error, Result};
 
@@ -12,10 +15,13 @@ impl ColumnKind {
     pub fn of(dtype: &DataType) -> Self {
         match dtype {
             DataType::Boolean => Self::Boolean,
+            DataType::Decimal(_, 0) => Self::Integer,
             DataType::Float32 | DataType::Float64 | DataType::Decimal(..) => Self::Float,
             dtype if dtype.is_integer() => Self::Integer,
             DataType::String | DataType::Categorical(..) | DataType::Enum(..) => Self::Text,
-            DataType::Date | DataType::Datetime(..) | DataType::Time | DataType::Duration(_) => Self::Date,
+            DataType::Date | DataType::Datetime(..) => Self::Date,
+            DataType::Time => Self::Time,
+            DataType::Duration(_) => Self::Duration,
             DataType::Null => Self::Null,
             _ => Self::Unsupported,
         }
@@ -29,14 +35,25 @@ pub struct ColumnSchema {
     pub name: String,
     /// What it holds.
     pub kind: ColumnKind,
-    /// Its type as the data states it; strings for CSV.
+    /// The type that holds the values of all objects; strings for CSV.
     pub dtype: DataType,
+    /// Where objects have it with different types, the first two that do.
+    differs: Option<Box<Differing>>,
+}
+
+/// Two objects of which the column has different types.
+#[derive(Debug, Clone, PartialEq)]
+struct Differing {
+    first: String,
+    object: String,
 }
 
 /// The columns of a table, in the order of its first object.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TableSchema {
     columns: Vec<ColumnSchema>,
+    /// The place of each column, by name.
+    places: HashMap<String, usize>,
 }
 
 impl TableSchema {
@@ -45,14 +62,16 @@ impl TableSchema {
     /// # Errors
     /// [`Error::Data`] where two columns have one name; `object` says where.
     pub fn new(columns: Vec<ColumnSchema>, object: &str) -> Result<Self> {
-        let mut seen = std::collections::HashSet::new();
-        match columns.iter().find(|column| !seen.insert(column.name.as_str())) {
-            Some(twice) => Err(Error::Data(format!(
-                "{object}: two columns are called \"{}\"; rename one of them",
-                without_control_characters(&twice.name)
-            ))),
-            None => Ok(Self { columns }),
+        let mut places = HashMap::with_capacity(columns.len());
+        for (place, column) in columns.iter().enumerate() {
+            if places.insert(column.name.clone(), place).is_some() {
+                return Err(Error::Data(format!(
+                    "{object}: two columns are called \"{}\"; rename one of them",
+                    without_control_characters(&column.name)
+                )));
+            }
         }
+        Ok(Self { columns, places })
     }
 
     /// Every column, in order.
@@ -64,7 +83,7 @@ impl TableSchema {
     /// The column called `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&ColumnSchema> {
-        self.columns.iter().find(|column| column.name == name)
+        self.places.get(name).map(|&place| &self.columns[place])
     }
 
     /// The column called `name`, or an error that lists what there is.
@@ -85,11 +104,15 @@ impl TableSchema {
         self.columns.iter().map(|column| column.name.as_str()).find(|there| folded(there) == folded(name))
     }
 
-    /// Takes in the columns of a further object, which must be the same ones, in any order.
+    /// Takes in the columns of a further object, which must be the same ones, in any order. A column gets the type that
+    /// holds the values of both.
     ///
     /// # Errors
-    /// [`Error::Data`] that names the object and the column that differs.
+    /// [`Error::Data`] that names both objects and the column that differs.
     pub fn merge(&mut self, other: &Self, first: &str, object: &str) -> Result<()> {
+        if self.columns == other.columns {
+            return Ok(());
+        }
         if let Some(extra) = other.columns.iter().find(|column| self.get(&column.name).is_none()) {
             return Err(different(object, first, &format!("has a column \"{}\" that is not in", extra.name)));
         }
@@ -97,19 +120,7 @@ impl TableSchema {
             let Some(theirs) = other.get(&column.name) else {
                 return Err(different(object, first, &format!("lacks the column \"{}\" of", column.name)));
             };
-            let Some(kind) = column.kind.merge(theirs.kind) else {
-                let problem = format!(
-                    "has {} in column \"{}\", not {} as in",
-                    theirs.kind.describe(),
-                    column.name,
-                    column.kind.describe()
-                );
-                return Err(different(object, first, &problem));
-            };
-            if column.kind != kind {
-                column.dtype = theirs.dtype.clone();
-            }
-            column.kind = kind;
+            column.merge(theirs, first, object)?;
         }
         Ok(())
     }
@@ -124,6 +135,59 @@ impl TableSchema {
     }
 }
 
+impl ColumnSchema {
+    /// A column of one object.
+    #[must_use]
+    pub fn new(name: &str, dtype: DataType) -> Self {
+        Self { name: name.to_owned(), kind: ColumnKind::of(&dtype), dtype, differs: None }
+    }
+
+    fn merge(&mut self, other: &Self, first: &str, object: &str) -> Result<()> {
+        if self.dtype == other.dtype && self.kind == other.kind {
+            return Ok(());
+        }
+        let unsupported = [self.kind, other.kind].contains(&ColumnKind::Unsupported);
+        let merged = match (self.kind, other.kind) {
+            (ColumnKind::Unsupported, ColumnKind::Unsupported | ColumnKind::Null) => Some(self.dtype.clone()),
+            (ColumnKind::Null, ColumnKind::Unsupported) => Some(other.dtype.clone()),
+            _ if unsupported => None,
+            _ => common_type(&self.dtype, &other.dtype),
+        };
+        let Some(merged) = merged else {
+            let (name, theirs, ours) = (&self.name, other.described(), self.described());
+            return Err(different(object, first, &format!("has {theirs} in column \"{name}\", not {ours} as in")));
+        };
+        let differ = Differing { first: first.to_owned(), object: object.to_owned() };
+        let changes = |column: &Self| column.dtype != merged && column.kind != ColumnKind::Null;
+        if changes(self) || changes(other) {
+            self.differs.get_or_insert_with(|| Box::new(differ));
+        }
+        self.kind = if unsupported { ColumnKind::Unsupported } else { ColumnKind::of(&merged) };
+        self.dtype = merged;
+        Ok(())
+    }
+
+    /// What it holds, and its type.
+    fn described(&self) -> String {
+        format!("{} ({})", self.kind.describe(), self.dtype)
+    }
+
+    /// Why a value of `object` cannot stay what it is: which objects have which type.
+    #[must_use]
+    pub fn misfit(&self, object: &str, place: &str, value: &str) -> Error {
+        let other = match self.differs.as_deref() {
+            Some(differing) if differing.first != object => format!(" ({} has another type)", differing.first),
+            Some(differing) => format!(" ({} has another type)", differing.object),
+            None => String::new(),
+        };
+        Error::Data(format!(
+            "{object}: column \"{}\" has {value} in {place}, which the type {} cannot hold without loss that the column has in \
+             all objects together{other}: write it with one type",
+            self.name, self.dtype,
+        ))
+    }
+}
+
 fn different(object: &str, first: &str, problem: &str) -> Error {
     Error::Data(format!("{object} {problem} {first}: all objects of a location must have the same columns"))
 }
@@ -134,8 +198,7 @@ mod tests {
 
     #[test]
     fn a_missing_column_is_told_with_what_there_is() {
-        let column =
-            |name: &str| ColumnSchema { name: name.to_owned(), kind: ColumnKind::Text, dtype: DataType::String };
+        let column = |name: &str| ColumnSchema::new(name, DataType::String);
         let schema = TableSchema::new(vec![column(" Id"), column("b")], "t.csv").unwrap();
         let missing = |name: &str| schema.require(name, "t.csv").unwrap_err().to_string();
         assert_eq!(missing("id"), "t.csv: column \"id\" is missing, but there is \" Id\"; the columns are  Id, b");
@@ -145,7 +208,7 @@ mod tests {
     /// Found by fuzzing: a name of two lines was cited as it stood.
     #[test]
     fn a_name_that_stands_twice_is_cited_on_one_line() {
-        let column = || ColumnSchema { name: "a\n~".to_owned(), kind: ColumnKind::Text, dtype: DataType::String };
+        let column = || ColumnSchema::new("a\n~", DataType::String);
         let error = TableSchema::new(vec![column(), column()], "t.csv").unwrap_err();
         assert_eq!(error.to_string(), "t.csv: two columns are called \"a\\n~\"; rename one of them");
         assert_eq!(error.exit_code(), 4);

@@ -180,8 +180,7 @@ mod tests {
 
     #[test]
     fn all_columns_that_can_be_no_feature_are_named_at_once() {
-        let column =
-            |name: &str, dtype: DataType| ColumnSchema { name: name.to_owned(), kind: ColumnKind::of(&dtype), dtype };
+        let column = |name: &str, dtype: DataType| ColumnSchema::new(name, dtype);
         let mut columns = vec![column("k", DataType::String), column("y", DataType::Float64)];
         let refused = |columns: &[ColumnSchema], exclude: &[&str]| {
             let schema = TableSchema::new(columns.to_vec(), "t").unwrap();

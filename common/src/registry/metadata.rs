@@ -1,18 +1,22 @@
 //! `metadata.json`: all that scoring needs besides the trees, and all that anyone needs to rebuild it in Python.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
 use crate::columns::ColumnKind;
-use crate::features::encode::Feature;
+use crate::features::encode::{Encoder, Feature, LevelTexts};
 use crate::features::golden::GoldenRows;
 use crate::features::quality::{ColumnProfile, Statistics};
 use crate::features::spec::Spec;
 use crate::{Error, Result};
 
-/// The layout that this program writes and understands.
-pub const FORMAT_VERSION: u32 = 1;
+/// The layout of `metadata.json` that this program writes. In version 2 a category's levels are
+/// [canonical texts](crate::columns::text), and times of day and durations are no dates.
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest layout that it still reads.
+const OLDEST_FORMAT_VERSION: u32 = 1;
 
 /// What a model is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,7 +100,7 @@ impl Metadata {
     /// # Errors
     /// [`Error::Model`] where the format is unknown or the content damaged.
     pub fn from_json(bytes: &[u8], location: &str) -> Result<Self> {
-        check_format_version(bytes, location)?;
+        check_format_version(bytes, location, OLDEST_FORMAT_VERSION..=FORMAT_VERSION)?;
         let metadata: Self = serde_json::from_slice(bytes).map_err(|error| damaged(location, &error))?;
         match metadata.contradiction() {
             None => Ok(metadata),
@@ -124,6 +128,20 @@ impl Metadata {
         None
     }
 
+    /// Which texts the levels of its categories have.
+    #[must_use]
+    pub fn level_texts(&self) -> LevelTexts {
+        if self.format_version == 1 { LevelTexts::Release1 } else { LevelTexts::Canonical }
+    }
+
+    /// The features, ready to encode rows as the model was trained on them.
+    ///
+    /// # Errors
+    /// As [`Encoder::bind`].
+    pub fn encoder(&self) -> Result<Encoder> {
+        Ok(Encoder::bind(&self.features, &self.spec.ranges)?.with_level_texts(self.level_texts()))
+    }
+
     /// The file's bytes.
     ///
     /// # Errors
@@ -133,18 +151,19 @@ impl Metadata {
     }
 }
 
-/// Refuses a file of a layout that this program does not know.
+/// Refuses a file of a layout that is none of the `known` ones.
 ///
 /// # Errors
 /// [`Error::Model`] that says to use a newer program.
-pub fn check_format_version(bytes: &[u8], location: &str) -> Result<()> {
+pub fn check_format_version(bytes: &[u8], location: &str, known: RangeInclusive<u32>) -> Result<()> {
     let found: FormatVersion = serde_json::from_slice(bytes).map_err(|error| damaged(location, &error))?;
-    if found.format_version == FORMAT_VERSION {
+    if known.contains(&found.format_version) {
         return Ok(());
     }
     Err(Error::Model(format!(
-        "{location} has format_version {}, but this program knows {FORMAT_VERSION}: use the program that wrote it, or a newer one",
-        found.format_version
+        "{location} has format_version {}, but this program knows {}: use the program that wrote it, or a newer one",
+        found.format_version,
+        known.end()
     )))
 }
 

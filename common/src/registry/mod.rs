@@ -7,7 +7,7 @@ pub mod pointer;
 
 pub use layout::{ModelRun, ModelStore, Selector};
 pub use load::{Described, LoadedModel, describe_run, load, load_run, resolve};
-pub use metadata::{FORMAT_VERSION, Metadata};
+pub use metadata::Metadata;
 pub use pointer::Pointer;
 
 use sha2::{Digest, Sha256};

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::layout::{ModelRun, ModelStore};
-use super::metadata::{FORMAT_VERSION, check_format_version};
+use super::metadata::check_format_version;
 use crate::storage::{Condition, StoreError, Version};
 use crate::{Error, Result};
+
+/// The layout of pointers, plans, manifests and `metrics.json`.
+pub const FORMAT_VERSION: u32 = 1;
 
 /// Racing publishers that one move may lose to before it gives up.
 const ATTEMPTS: usize = 32;
@@ -62,7 +65,7 @@ impl Pointer {
             Err(error) => return Err(error.into()),
         };
         let location = models.location_of(key);
-        check_format_version(&bytes, &location)?;
+        check_format_version(&bytes, &location, FORMAT_VERSION..=FORMAT_VERSION)?;
         let pointer = serde_json::from_slice(&bytes);
         let pointer = pointer.map_err(|error| Error::Model(format!("{location} is damaged: {error}")))?;
         Ok(Some((pointer, version)))

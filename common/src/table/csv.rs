@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::Format;
 use super::ranged_reader::{RangedReader, storage_failure};
-use crate::columns::{CellFormat, ColumnKind, ColumnSchema, MemoryColumns, TableSchema};
+use crate::columns::{CellFormat, ColumnSchema, MemoryColumns, TableSchema};
 use crate::storage::{ObjectMeta, Store};
 use crate::{Error, Result};
 
@@ -173,7 +173,7 @@ fn header_schema(header: &ByteRecord, name: &str) -> Result<TableSchema> {
         })?;
         // The byte-order mark that spreadsheets write is not part of the first column's name.
         let text = if index == 0 { text.trim_start_matches('\u{feff}') } else { text };
-        Ok(ColumnSchema { name: text.to_owned(), kind: ColumnKind::Text, dtype: DataType::String })
+        Ok(ColumnSchema::new(text, DataType::String))
     };
     let columns: Vec<ColumnSchema> = header.iter().enumerate().map(column).collect::<Result<_>>()?;
     if let [only] = columns.as_slice()

@@ -49,7 +49,7 @@ pub struct Dataset {
     /// The objects, sorted by key.
     pub objects: Vec<DataObject>,
     /// Their columns. Every column of CSV is text.
-    pub schema: TableSchema,
+    pub schema: Arc<TableSchema>,
     /// How its objects are written where they are CSV.
     pub csv: CsvFormat,
 }
@@ -75,7 +75,7 @@ impl Dataset {
         let mut opened = futures::stream::iter(data.objects)
             .map(|meta| open_apart(Arc::clone(&store), meta, needed.clone(), csv))
             .buffered(CONCURRENT_OPENS);
-        let mut objects = Vec::new();
+        let mut objects: Vec<DataObject> = Vec::new();
         let mut merged: Option<TableSchema> = None;
         let mut first = String::new();
         let mut footer_bytes = 0;
@@ -94,7 +94,9 @@ impl Dataset {
             objects.push(object);
         }
         drop(opened);
-        let dataset = Self { location: location.to_string(), store, objects, schema: merged.unwrap_or_default(), csv };
+        let schema = Arc::new(merged.unwrap_or_default());
+        objects.iter_mut().filter_map(|object| object.parquet.as_mut()).for_each(|file| file.set_types(&schema));
+        let dataset = Self { location: location.to_string(), store, objects, schema, csv };
         dataset.refuse_mixed_formats()?;
         Ok(dataset)
     }

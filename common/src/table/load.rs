@@ -10,9 +10,8 @@ use tokio::runtime::Handle;
 use super::csv::{CsvFormat, CsvReader};
 use super::parquet::RowGroup;
 use super::{DataObject, Dataset, Format};
-use crate::columns::cells::{infer_kind, typed_column};
-use crate::columns::csv_hints;
-use crate::columns::{ColumnKind, ColumnSchema, ColumnSource, MemoryColumns, TableSchema};
+use crate::columns::cells::{infer_category_kind, infer_kind, is_missing_marker, typed_column};
+use crate::columns::{CellFormat, ColumnKind, ColumnSchema, ColumnSource, MemoryColumns, TableSchema};
 use crate::{Error, Result};
 
 /// Parquet data up to this size is read once and kept as it is, compressed; columns are decoded from it one by one. Of
@@ -27,8 +26,20 @@ const CONCURRENT_FETCHES: usize = 4;
 pub struct LoadableTable {
     dataset: Dataset,
     content: Content,
-    schema: TableSchema,
+    schema: Arc<TableSchema>,
     rows: usize,
+}
+
+/// Which types CSV columns have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CsvTyping<'a> {
+    /// Columns that stay text, such as ids.
+    pub text: &'a [String],
+    /// Columns of categories, which have another type than text only where that renumbers none of them.
+    pub categories: &'a [String],
+    /// The schema of the training rows where the held-out rows are opened, which says what columns must be. Without it
+    /// types are inferred from all cells.
+    pub types: Option<&'a TableSchema>,
 }
 
 /// What is in memory of a table.
@@ -43,12 +54,11 @@ enum Content {
 }
 
 impl LoadableTable {
-    /// Opens a dataset for loading. Types of CSV columns are inferred from all cells, unless `types` (the schema of the
-    /// training rows, when the test rows are opened) says what they must be, or `keep_text` names the column.
+    /// Opens a dataset for loading. Types of CSV columns are what `typing` says.
     ///
     /// # Errors
     /// As [`Dataset::open`]; [`Error::Data`] where a row of CSV is malformed or a cell does not fit `types`.
-    pub async fn open(dataset: Dataset, keep_text: &[String], types: Option<&TableSchema>) -> Result<Self> {
+    pub async fn open(dataset: Dataset, typing: &CsvTyping<'_>) -> Result<Self> {
         if !dataset.is_csv() {
             let bytes: u64 = dataset.objects.iter().map(|object| object.meta.size).sum();
             if bytes > KEPT_BYTES {
@@ -61,9 +71,9 @@ impl LoadableTable {
         let rows = cells.first().map_or(0, |column| column.len());
         let mut in_memory = Vec::with_capacity(cells.len());
         for column in cells {
-            in_memory.push(typed(&column, keep_text, types, &dataset.location)?);
+            in_memory.push(typed(&column, typing, dataset.csv.cells, &dataset.location)?);
         }
-        let schema = TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?;
+        let schema = Arc::new(TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?);
         Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows })
     }
 
@@ -71,7 +81,7 @@ impl LoadableTable {
     #[must_use]
     pub fn of_footers(dataset: Dataset) -> Self {
         let rows = dataset.row_count().unwrap_or_default() as usize;
-        let schema = dataset.schema.clone();
+        let schema = Arc::clone(&dataset.schema);
         Self { dataset, content: Content::Footers, schema, rows }
     }
 
@@ -119,7 +129,7 @@ impl LoadableTable {
         let mut columns = Vec::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
             let chunks = pieces.iter().map(|piece| &piece[index]);
-            columns.push(concatenated(name, chunks, self.schema.require(name, &self.dataset.location)?)?);
+            columns.push(concatenated(name, chunks, &self.schema.require(name, &self.dataset.location)?.dtype)?);
         }
         Ok(columns)
     }
@@ -162,11 +172,7 @@ impl LoadableTable {
                 PieceContent::RowGroup(fetch(&self.dataset, (piece.object, piece.row_group), names).await?)
             }
         };
-        let mut types = Vec::with_capacity(names.len());
-        for name in names {
-            types.push((name.clone(), common_type(self.schema.require(name, &self.dataset.location)?)));
-        }
-        Ok(PieceColumns { content, types })
+        Ok(PieceColumns { content, names: names.to_vec() })
     }
 
     fn typed_column(&self, columns: &[Series], name: &str) -> Result<Series> {
@@ -186,11 +192,11 @@ pub struct Piece {
     kept: usize,
 }
 
-/// Columns of a run of rows, in the types that they have in the whole table.
+/// Columns of a run of rows.
 #[derive(Debug, Clone)]
 pub struct PieceColumns {
     content: PieceContent,
-    types: Vec<(String, DataType)>,
+    names: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -207,7 +213,7 @@ impl PieceColumns {
             PieceContent::Columns(columns) => PieceContent::Columns(columns.narrowed(rows)),
             PieceContent::RowGroup(group) => PieceContent::RowGroup(group.narrowed(rows)),
         };
-        Self { content, types: self.types.clone() }
+        Self { content, names: self.names.clone() }
     }
 
     /// The same columns, decoded, so that they can be gone through more than once.
@@ -215,7 +221,7 @@ impl PieceColumns {
     /// # Errors
     /// As [`ColumnSource::column`].
     pub fn decoded(&self) -> Result<MemoryColumns> {
-        let columns = self.types.iter().map(|(name, _)| self.column(name)).collect::<Result<_>>()?;
+        let columns = self.names.iter().map(|name| self.column(name)).collect::<Result<_>>()?;
         Ok(MemoryColumns::new(self.rows(), columns))
     }
 }
@@ -229,15 +235,9 @@ impl ColumnSource for PieceColumns {
     }
 
     fn column(&self, name: &str) -> Result<Series> {
-        let column = match &self.content {
+        match &self.content {
             PieceContent::Columns(columns) => columns.column(name),
             PieceContent::RowGroup(group) => group.column(name),
-        }?;
-        match self.types.iter().find(|(known, _)| known == name) {
-            Some((_, dtype)) if column.dtype() != dtype => {
-                column.cast(dtype).map_err(|error| Error::Data(format!("column \"{name}\": {error}")))
-            }
-            _ => Ok(column),
         }
     }
 }
@@ -272,31 +272,18 @@ async fn decode(group: RowGroup, names: &[String]) -> Result<Vec<Series>> {
 }
 
 fn column_schema(column: &Series) -> ColumnSchema {
-    let kind = if column.null_count() == column.len() { ColumnKind::Null } else { ColumnKind::of(column.dtype()) };
-    ColumnSchema { name: column.name().to_string(), kind, dtype: column.dtype().clone() }
+    let dtype = if column.null_count() == column.len() { DataType::Null } else { column.dtype().clone() };
+    ColumnSchema::new(column.name(), dtype)
 }
 
-/// The pieces as one column. Pieces differ in type where an object has only nulls, or integers where others have floats.
-fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, schema: &ColumnSchema) -> Result<Series> {
-    let mut whole = Series::new_empty(name.into(), &common_type(schema));
+/// The pieces as one column.
+fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, dtype: &DataType) -> Result<Series> {
+    let mut whole = Series::new_empty(name.into(), dtype);
     for piece in pieces {
-        let failed = |error: polars::prelude::PolarsError| Error::Data(format!("column \"{name}\": {error}"));
-        let piece =
-            if piece.dtype() == whole.dtype() { piece.clone() } else { piece.cast(whole.dtype()).map_err(failed)? };
-        whole.append(&piece).map_err(failed)?;
+        whole.append(piece).map_err(|error| Error::Defect(format!("column \"{name}\": {error}")))?;
     }
     // Places are looked up one by one later, which takes long in many pieces.
     Ok(whole.rechunk())
-}
-
-fn common_type(schema: &ColumnSchema) -> DataType {
-    match (schema.kind, &schema.dtype) {
-        (ColumnKind::Text, _) => DataType::String,
-        (ColumnKind::Float, _) => DataType::Float64,
-        (ColumnKind::Integer, DataType::UInt64) => DataType::UInt64,
-        (ColumnKind::Integer, _) => DataType::Int64,
-        (_, dtype) => dtype.clone(),
-    }
 }
 
 async fn read_all_cells(dataset: &Dataset) -> Result<Vec<Series>> {
@@ -339,33 +326,30 @@ fn read_object_cells(
 }
 
 /// One CSV column with the type that its cells, or the training rows, give it.
-fn typed(column: &Series, keep_text: &[String], types: Option<&TableSchema>, location: &str) -> Result<Series> {
+fn typed(column: &Series, typing: &CsvTyping<'_>, format: CellFormat, location: &str) -> Result<Series> {
     let cells = column.str().map_err(|error| Error::Defect(error.to_string()))?;
     let name = column.name().as_str();
-    if keep_text.iter().any(|kept| kept == name) {
+    let is_among = |names: &[String]| names.iter().any(|known| known == name);
+    if is_among(typing.text) {
         return Ok(column.clone());
     }
-    let Some(required) = types.and_then(|schema| schema.get(name)) else {
-        let kind = infer_kind(cells);
-        if kind == ColumnKind::Text
-            && let Some(doubt) = csv_hints::doubt(cells)
-        {
-            tracing::warn!(column = name, "{location}: column \"{name}\" {doubt}");
-        }
-        return Ok(typed_column(cells, kind));
+    let Some(required) = typing.types.and_then(|schema| schema.get(name)) else {
+        let kind =
+            if is_among(typing.categories) { infer_category_kind(cells, format) } else { infer_kind(cells, format) };
+        return Ok(typed_column(cells, kind, format));
     };
-    let kind = match (required.kind, infer_kind(cells)) {
+    let kind = match (required.kind, infer_kind(cells, format)) {
         (ColumnKind::Integer, ColumnKind::Float) => ColumnKind::Float,
         (required, _) => required,
     };
-    let column = typed_column(cells, kind);
-    if column.null_count() == cells.null_count() {
-        return Ok(column);
-    }
-    let is_misfit = |(cell, value): &(Option<&str>, bool)| cell.is_some() && *value;
+    let column = typed_column(cells, kind, format);
     let nulls = column.is_null();
-    let mut cells_and_nulls = cells.iter().zip(nulls.iter().map(|null| null.unwrap_or(true)));
-    let misfit = cells_and_nulls.position(|pair| is_misfit(&pair)).unwrap_or_default();
+    let cells_and_nulls = cells.iter().zip(nulls.iter().map(|null| null.unwrap_or(true)));
+    let is_misfit =
+        |(cell, is_null): (Option<&str>, bool)| is_null && cell.is_some_and(|cell| !is_missing_marker(cell));
+    let Some(misfit) = cells_and_nulls.into_iter().position(is_misfit).filter(|_| kind != ColumnKind::Null) else {
+        return Ok(column);
+    };
     Err(Error::Data(format!(
         "{location}: column \"{name}\", data row {}: \"{}\" does not fit the training rows, which have {} there",
         misfit + 1,

@@ -12,4 +12,4 @@ mod ranged_reader;
 pub mod write;
 
 pub use dataset::{DataObject, Dataset, Format};
-pub use load::{LoadableTable, Piece, PieceColumns};
+pub use load::{CsvTyping, LoadableTable, Piece, PieceColumns};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use polars::prelude::{DataFrame, DataType, ParquetCompression, ParquetWriter, Series};
 
-use crate::columns::cells::as_text;
+use crate::columns::text::formatted_text;
 use crate::{Error, Result};
 
 /// Rows of a row group. Fixed, so that a part's bytes depend on its rows alone.
@@ -58,6 +58,6 @@ fn cells_of(column: &Series) -> Result<Series> {
             let cells: polars::prelude::StringChunked = cells.collect();
             Ok(polars::prelude::IntoSeries::into_series(cells))
         }
-        _ => as_text(column),
+        _ => formatted_text(column),
     }
 }

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use common::Error;
-use common::columns::{ColumnKind, TableSchema, ids};
+use common::columns::text::canonical_text;
+use common::columns::{ColumnKind, TableSchema};
 use common::features::encode::values::{as_levels, as_numbers};
 use common::storage::Location;
 use common::table::csv::CsvFormat;
-use common::table::{Dataset, LoadableTable};
+use common::table::{CsvTyping, Dataset, LoadableTable};
 use polars::prelude::Series;
 
 /// What reading came to.
@@ -47,7 +48,7 @@ async fn read(path: &Path) -> Result<(), Error> {
             }
         }
     }
-    let table = LoadableTable::open(dataset, &[], None).await?;
+    let table = LoadableTable::open(dataset, &CsvTyping::default()).await?;
     let columns = table.columns(&readable(table.schema()), 2).await?;
     for column in &columns {
         use_as(column, table.rows(), table.schema())?;
@@ -63,9 +64,9 @@ fn readable(schema: &TableSchema) -> Vec<String> {
 /// As a feature and as an id.
 fn use_as(column: &Series, rows: usize, schema: &TableSchema) -> Result<(), Error> {
     assert_eq!(column.len(), rows, "{}", column.name());
-    let _ = ids::ids_as_text(column);
+    let _ = canonical_text(column);
     match schema.get(column.name()).map(|column| column.kind) {
-        Some(ColumnKind::Text) => assert_eq!(as_levels(column)?.len(), rows),
+        Some(ColumnKind::Text) => assert_eq!(as_levels(column, ColumnKind::Text)?.len(), rows),
         _ => {
             // Of text that stands for numbers there are none.
             if let Ok(numbers) = as_numbers(column) {

@@ -1,8 +1,7 @@
 //! Ids as compact keys.
 
 use common::Result;
-use common::columns::ColumnKind;
-use common::columns::ids::ids_as_text;
+use common::columns::text::canonical_text;
 use polars::prelude::{DataType, Series};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -36,7 +35,7 @@ impl IdKeys {
         {
             return Ok(Self::Whole(whole.iter().map(|id| id.map(i64::cast_unsigned)).collect()));
         }
-        let text = ids_as_text(ids)?;
+        let text = canonical_text(ids)?;
         Ok(Self::Hashed(text.iter().map(|id| id.map(|id| xxh3_128(id.as_bytes()))).collect()))
     }
 
@@ -68,7 +67,7 @@ impl IdKeys {
 /// Whether ids of a type are kept as they are.
 #[must_use]
 pub fn is_whole(dtype: &DataType) -> bool {
-    ColumnKind::of(dtype) == ColumnKind::Integer && *dtype != DataType::UInt64
+    dtype.is_integer() && *dtype != DataType::UInt64
 }
 
 /// A key as the tables and the scratch hold it.

@@ -194,7 +194,7 @@ impl OpenPart {
     }
 
     fn reject(&mut self, batch: &ScoredBatch, verdicts: &[Option<Reason>], source: &str) -> Result<()> {
-        let ids = common::columns::ids::ids_as_text(&batch.ids)?;
+        let ids = common::columns::text::canonical_text(&batch.ids)?;
         for (row, reason) in verdicts.iter().enumerate() {
             let Some(reason) = reason else { continue };
             self.reasons.count(*reason == Reason::NullId, *reason == Reason::DuplicateId);

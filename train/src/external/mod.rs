@@ -161,7 +161,7 @@ pub async fn read(
     check_rows(&tables[0])?;
     if let Some(test) = tables.get(1) {
         check_rows(test)?;
-        check_same_columns(&tables[0], test, spec, &target)?;
+        check_same_columns(&tables[0], test, spec, (&id, &target))?;
     }
     let id_type = tables[0].schema().require(&id, &settings.train_data.to_string())?.kind;
     let roles = rows::Roles { id: id.clone(), target: target.clone(), weight: spec.weight.clone() };

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use common::columns::ColumnSource;
-use common::columns::ids::ids_as_text;
+use common::columns::text::canonical_text;
 use common::table::{LoadableTable, PieceColumns};
 use common::{Error, Result};
 use futures::StreamExt;
-use polars::prelude::StringChunked;
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
@@ -130,7 +129,8 @@ impl Ids {
     fn read(table: &LoadableTable, roles: &Roles, runtime: &Handle, stop: &Stop) -> Result<Self> {
         let mut hashes = Vec::with_capacity(table.rows());
         each_piece(table, std::slice::from_ref(&roles.id), runtime, stop, |_, columns| {
-            let ids = ids_as_text(&columns.column(&roles.id)?)?;
+            let ids = columns.column(&roles.id)?;
+            let ids = canonical_text(&ids)?;
             hashes.extend(ids.iter().flatten().map(|id| xxh3_64(id.as_bytes())));
             Ok(())
         })?;
@@ -170,7 +170,8 @@ fn each_usable(
     // Two of 10¹² different ids share a hash of 128 bits with a probability below 10⁻¹⁴.
     let mut seen: HashSet<u128> = HashSet::new();
     each_piece(table, &names, runtime, stop, |first, columns| {
-        let ids: StringChunked = ids_as_text(&columns.column(&roles.id)?)?;
+        let ids = columns.column(&roles.id)?;
+        let ids = canonical_text(&ids)?;
         let targets = target_values(&columns.column(&roles.target)?, location)?;
         let weight = roles.weight.as_ref();
         let weights = weight.map(|name| weight_values(&columns.column(name)?, location)).transpose()?;

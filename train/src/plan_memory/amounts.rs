@@ -139,7 +139,7 @@ impl Shape {
         let named = [spec.id.as_ref(), spec.target.as_ref(), spec.weight.as_ref()];
         let is_feature =
             |column: &&ColumnSchema| !named.contains(&Some(&column.name)) && !spec.exclude.contains(&column.name);
-        let dates = columns.iter().filter(is_feature).filter(|column| column.kind == ColumnKind::Date).count();
+        let dates = columns.iter().filter(is_feature).filter(|column| column.kind.is_temporal()).count();
         let relative = if spec.as_of.is_some() { dates } else { 0 };
         let features = columns.iter().filter(is_feature).count() + spec.derived.len() + relative;
         let categories = columns.iter().filter(is_feature).filter(is_category).count();

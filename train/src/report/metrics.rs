@@ -1,7 +1,7 @@
 //! `metrics.json`: every figure of the run for programs (ARCHITECTURE.md, Formats).
 
 use common::evaluation::{Slice, SliceColumn};
-use common::registry::FORMAT_VERSION;
+use common::registry::pointer::FORMAT_VERSION;
 use common::{Error, Result};
 use serde_json::{Map, Value, json};
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use polars::prelude::{PlHashMap, Series, StringChunked};
 
-use super::values::{as_f32, as_levels, as_numbers, for_each_run, level_of_number};
-use super::{Feature, Kind};
-use crate::columns::cells::{parse_as, parse_boolean};
-use crate::columns::{ColumnKind, ColumnSource, TableSchema};
+use super::values::{as_f32, as_levels, as_numbers, for_each_run};
+use super::{Feature, Kind, release_1};
+use crate::columns::cells::{Cell, is_missing_marker, level_of_cell, parse_as, parse_boolean};
+use crate::columns::{CellFormat, ColumnKind, ColumnSource, TableSchema};
 use crate::features::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
 use crate::features::quality::FeatureTally;
 use crate::features::spec::Range;
@@ -41,10 +41,21 @@ impl BadRows {
     }
 }
 
+/// Which text a value of a category has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LevelTexts {
+    /// The [canonical](crate::columns::text) one.
+    #[default]
+    Canonical,
+    /// The one that the release of models of format version 1 wrote.
+    Release1,
+}
+
 /// The features of a model, ready to encode: expressions parsed, levels indexed.
 #[derive(Debug)]
 pub struct Encoder {
     features: Vec<BoundFeature>,
+    texts: LevelTexts,
 }
 
 #[derive(Debug)]
@@ -70,7 +81,13 @@ impl Encoder {
     /// [`Error::Model`] where an expression does not parse or levels and values do not match.
     pub fn bind(features: &[Feature], ranges: &BTreeMap<String, Range>) -> Result<Self> {
         let features = features.iter().map(|feature| BoundFeature::new(feature, ranges)).collect::<Result<_>>()?;
-        Ok(Self { features })
+        Ok(Self { features, texts: LevelTexts::default() })
+    }
+
+    /// The same, whose levels were written as `texts` says.
+    #[must_use]
+    pub fn with_level_texts(self, texts: LevelTexts) -> Self {
+        Self { texts, ..self }
     }
 
     /// Number of features, which is the number of columns of the matrix.
@@ -111,7 +128,10 @@ impl Encoder {
     pub fn check_schema(&self, schema: &TableSchema, untyped_text: bool, location: &str) -> Result<()> {
         for (name, learnt) in self.features.iter().flat_map(|bound| bound.feature.input_columns()) {
             let given = schema.require(name, location)?;
-            if !untyped_text && !learnt.accepts(given.kind) {
+            // Times and durations were dates then.
+            let was_accepted =
+                self.texts == LevelTexts::Release1 && learnt == ColumnKind::Date && given.kind.is_temporal();
+            if !untyped_text && !learnt.accepts(given.kind) && !was_accepted {
                 return Err(Error::Data(format!(
                     "{location}: column \"{name}\" has {} ({}), but the model was trained on {}",
                     given.kind.describe(),
@@ -140,7 +160,7 @@ impl Encoder {
         let bound = &self.features[index];
         match &bound.expression {
             Some(expression) => bound.encode_expression(expression, source, out, tally, bad),
-            None => bound.encode_column(source, out, tally, bad),
+            None => bound.encode_column(self.texts, source, out, tally, bad),
         }
     }
 }
@@ -160,23 +180,46 @@ impl BoundFeature {
 
     fn encode_column(
         &self,
+        texts: LevelTexts,
         source: &dyn ColumnSource,
         out: &mut Vec<f32>,
         tally: &mut FeatureTally,
         bad: &mut BadRows,
     ) -> Result<()> {
-        let column = source.column(self.feature.source_column().unwrap_or_default())?;
         let kind = self.feature.source_kind;
-        if self.feature.levels().is_some() {
-            let levels = column_levels(&column, kind, source.cell_format().is_some(), bad)?;
-            self.push_levels(levels.iter(), out, tally);
-        } else if source.cell_format().is_some() {
-            let mut numbers = column_numbers(&column, kind, true, bad)?;
-            self.push_numbers(&mut numbers, out, tally);
-        } else {
-            for_each_run(&column, |run| self.push_numbers(run, out, tally))?;
+        if kind == ColumnKind::Null {
+            self.push_missing(source.rows(), out, tally);
+            return Ok(());
+        }
+        let column = source.column(self.feature.source_column().unwrap_or_default())?;
+        match (self.feature.levels(), source.cell_format()) {
+            (Some(_), Some(format)) => {
+                let levels = levels_of_cells(text_cells(&column)?, kind, format, texts, bad);
+                self.push_levels(levels.iter(), out, tally);
+            }
+            (Some(_), None) => {
+                let levels = match texts {
+                    LevelTexts::Canonical => as_levels(&column, kind)?,
+                    LevelTexts::Release1 => release_1::levels(&column)?,
+                };
+                self.push_levels(levels.iter(), out, tally);
+            }
+            (None, Some(format)) => {
+                let mut numbers = numbers_of_cells(text_cells(&column)?, kind, format, bad);
+                self.push_numbers(&mut numbers, out, tally);
+            }
+            (None, None) => for_each_run(&column, |run| self.push_numbers(run, out, tally))?,
         }
         Ok(())
+    }
+
+    /// A feature that had no value in training: it has none now, whatever its column holds.
+    fn push_missing(&self, rows: usize, out: &mut Vec<f32>, tally: &mut FeatureTally) {
+        if self.feature.levels().is_some() {
+            self.push_levels(std::iter::repeat_n(None, rows), out, tally);
+        } else {
+            self.push_numbers(&mut vec![f64::NAN; rows], out, tally);
+        }
     }
 
     fn encode_expression(
@@ -258,37 +301,49 @@ fn level_numbers(kind: &Kind) -> Result<PlHashMap<String, Level>, String> {
     Ok(levels.iter().enumerate().map(entry).collect())
 }
 
-/// A column as numbers; text cells of CSV are parsed as the kind that training saw.
-fn column_numbers(column: &Series, kind: ColumnKind, is_text: bool, bad: &mut BadRows) -> Result<Vec<f64>> {
-    if !is_text {
-        return as_numbers(column);
-    }
-    let parse = |(row, cell): (usize, Option<&str>)| {
-        let Some(cell) = cell else { return f64::NAN };
-        parse_as(kind, cell).unwrap_or_else(|| {
+/// Cells of CSV as numbers of the kind that training saw.
+fn numbers_of_cells(cells: &StringChunked, kind: ColumnKind, format: CellFormat, bad: &mut BadRows) -> Vec<f64> {
+    let parse = |(row, cell): (usize, Option<&str>)| match cell.map(|cell| parse_as(kind, cell, format)) {
+        Some(Cell::Value(number)) => number,
+        None | Some(Cell::Missing) => f64::NAN,
+        Some(Cell::Misfit) => {
             bad.mark(row);
             f64::NAN
-        })
+        }
     };
-    Ok(text_cells(column)?.iter().enumerate().map(parse).collect())
+    cells.iter().enumerate().map(parse).collect()
 }
 
-/// A column as levels; a category that was numeric in training is brought to the same text out of CSV.
-fn column_levels<'a>(
-    column: &'a Series,
+/// Cells of CSV as categories: each has the text of the value that it is of the kind that training saw.
+fn levels_of_cells<'a>(
+    cells: &'a StringChunked,
     kind: ColumnKind,
-    is_text: bool,
+    format: CellFormat,
+    texts: LevelTexts,
     bad: &mut BadRows,
-) -> Result<Cow<'a, StringChunked>> {
-    if !is_text || !kind.is_number() {
-        return as_levels(column);
+) -> Cow<'a, StringChunked> {
+    match (texts, kind) {
+        (LevelTexts::Release1, _) => release_1::levels_of_cells(cells, kind, format, bad),
+        (LevelTexts::Canonical, ColumnKind::Text) => Cow::Borrowed(cells),
+        (LevelTexts::Canonical, _) => {
+            let level = |cell: Option<&str>| cell.map(|cell| level_of_cell(kind, cell, format));
+            Cow::Owned(cells.iter().map(level).collect())
+        }
     }
-    let numbers = column_numbers(column, kind, true, bad)?;
-    let level = |number: f64| match kind {
-        ColumnKind::Boolean => number.is_finite().then(|| (number != 0.0).to_string()),
-        _ => level_of_number(number),
-    };
-    Ok(Cow::Owned(numbers.into_iter().map(level).collect()))
+}
+
+/// A column as numbers; text cells of CSV are parsed as the kind that training saw.
+fn column_numbers(
+    column: &Series,
+    kind: ColumnKind,
+    format: Option<CellFormat>,
+    bad: &mut BadRows,
+) -> Result<Vec<f64>> {
+    match format {
+        None if kind == ColumnKind::Null => Ok(vec![f64::NAN; column.len()]),
+        None => as_numbers(column),
+        Some(format) => Ok(numbers_of_cells(text_cells(column)?, kind, format, bad)),
+    }
 }
 
 fn text_cells(column: &Series) -> Result<&StringChunked> {
@@ -324,7 +379,7 @@ impl ExpressionColumns {
         let mut columns = Vec::with_capacity(inputs.len());
         for (name, kind) in inputs {
             let column = source.column(name)?;
-            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format().is_some(), bad)?));
+            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format(), bad)?));
         }
         Ok(Self { columns })
     }
@@ -342,12 +397,17 @@ impl Columns for ExpressionColumns {
     }
 }
 
-fn expression_column(column: &Series, kind: ColumnKind, is_text: bool, bad: &mut BadRows) -> Result<ExpressionColumn> {
+fn expression_column(
+    column: &Series,
+    kind: ColumnKind,
+    format: Option<CellFormat>,
+    bad: &mut BadRows,
+) -> Result<ExpressionColumn> {
     Ok(match value_type(kind) {
-        ValueType::Number => ExpressionColumn::Number(column_numbers(column, kind, is_text, bad)?),
-        ValueType::Date => ExpressionColumn::Date(column_numbers(column, kind, is_text, bad)?),
-        ValueType::Text => ExpressionColumn::Text(TextCells(as_levels(column)?.into_owned())),
-        ValueType::Boolean if is_text => ExpressionColumn::Boolean(parsed_booleans(text_cells(column)?, bad)),
+        ValueType::Number => ExpressionColumn::Number(column_numbers(column, kind, format, bad)?),
+        ValueType::Date => ExpressionColumn::Date(column_numbers(column, kind, format, bad)?),
+        ValueType::Text => ExpressionColumn::Text(TextCells(as_levels(column, kind)?.into_owned())),
+        ValueType::Boolean if format.is_some() => ExpressionColumn::Boolean(parsed_booleans(text_cells(column)?, bad)),
         ValueType::Boolean => {
             let truth = |number: f64| number.is_finite().then_some(number != 0.0);
             ExpressionColumn::Boolean(as_numbers(column)?.into_iter().map(truth).collect())
@@ -358,7 +418,7 @@ fn expression_column(column: &Series, kind: ColumnKind, is_text: bool, bad: &mut
 fn parsed_booleans(cells: &StringChunked, bad: &mut BadRows) -> Vec<Option<bool>> {
     let parse = |(row, cell): (usize, Option<&str>)| {
         let parsed = cell.and_then(parse_boolean);
-        if cell.is_some() && parsed.is_none() {
+        if parsed.is_none() && cell.is_some_and(|cell| !is_missing_marker(cell)) {
             bad.mark(row);
         }
         parsed
@@ -389,7 +449,7 @@ pub(crate) fn value_type(kind: ColumnKind) -> ValueType {
     match kind {
         ColumnKind::Boolean => ValueType::Boolean,
         ColumnKind::Text => ValueType::Text,
-        ColumnKind::Date => ValueType::Date,
+        ColumnKind::Date | ColumnKind::Time | ColumnKind::Duration => ValueType::Date,
         ColumnKind::Integer | ColumnKind::Float | ColumnKind::Null | ColumnKind::Unsupported => ValueType::Number,
     }
 }

@@ -23,6 +23,12 @@ impl LevelCounts {
         }
     }
 
+    /// Every level and in how many rows it came, most frequent first, ties by text.
+    #[must_use]
+    pub fn by_frequency(&self) -> Vec<(&str, u64)> {
+        levels_by_frequency(self.counts.iter().map(|(level, &count)| (level.as_str(), count)).collect(), usize::MAX)
+    }
+
     /// Keeps the `max_levels` most frequent levels and treats the rest as missing.
     #[must_use]
     pub fn learnt(&self, max_levels: usize) -> Learnt {

@@ -4,11 +4,12 @@ mod apply;
 mod counts;
 mod feature;
 mod learn;
+mod release_1;
 pub mod target;
 pub mod values;
 
 pub(crate) use apply::value_type;
-pub use apply::{BadRows, Encoder, evaluate_text};
+pub use apply::{BadRows, Encoder, LevelTexts, evaluate_text};
 pub use counts::LevelCounts;
 pub use feature::{Feature, Kind};
 pub use learn::{Learnt, learn_category, learn_number, levels_by_frequency};

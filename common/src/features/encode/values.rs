@@ -8,7 +8,8 @@ use polars_arrow::bitmap::utils::BitChunks;
 use polars_arrow::types::NativeType;
 
 use crate::columns::ColumnKind;
-use crate::columns::cells::as_text;
+use crate::columns::cells::{MICROSECONDS_PER_DAY, microseconds_of_milliseconds, microseconds_of_nanoseconds};
+use crate::columns::text::{canonical_text, text_of_decimal};
 use crate::{Error, Result};
 
 /// A column as 64-bit numbers, NaN where it is null: dates and times in days since 1970-01-01, true as 1.
@@ -40,21 +41,37 @@ pub fn for_each_run(column: &Series, mut take: impl FnMut(&mut [f64])) -> Result
         }
         return Ok(());
     }
-    let per_unit = match column.dtype() {
-        DataType::Datetime(unit, _) | DataType::Duration(unit) => units_per_day(*unit),
-        DataType::Time => units_per_day(TimeUnit::Nanoseconds),
-        DataType::Date | DataType::Null => 1.0,
-        dtype if ColumnKind::of(dtype).is_number() => 1.0,
-        other => {
-            return Err(Error::Data(format!(
-                "column \"{}\" has the type {other}, where numbers are needed",
-                column.name()
-            )));
-        }
-    };
+    let dtype = column.dtype();
+    if !ColumnKind::of(dtype).is_number() && !ColumnKind::of(dtype).is_temporal() && *dtype != DataType::Null {
+        return Err(Error::Data(format!(
+            "column \"{}\" has the type {dtype}, where numbers are needed",
+            column.name()
+        )));
+    }
+    if let DataType::Decimal(_, scale) = dtype {
+        let decimals = column.decimal().map(|decimals| decimals.physical().downcast_iter());
+        let mut sink = Runs { run: [0.0; RUN], per_unit: 1.0, take: &mut take };
+        let power = 10_f64.powi(*scale as i32);
+        sink.feed(decimals, |value| decimal_as_number(value, *scale, power));
+        return Ok(());
+    }
+    let is_in_days = matches!(dtype, DataType::Datetime(..) | DataType::Duration(_) | DataType::Time);
     let physical = column.to_physical_repr();
+    let per_unit = if is_in_days { MICROSECONDS_PER_DAY } else { 1.0 };
     let mut sink = Runs { run: [0.0; RUN], per_unit, take: &mut take };
     match physical.dtype() {
+        DataType::Int64 if is_in_days => {
+            let arrays = physical.i64().map(ChunkedArray::downcast_iter);
+            match dtype {
+                DataType::Datetime(TimeUnit::Milliseconds, _) | DataType::Duration(TimeUnit::Milliseconds) => {
+                    sink.feed(arrays, microseconds_of_milliseconds);
+                }
+                DataType::Datetime(TimeUnit::Microseconds, _) | DataType::Duration(TimeUnit::Microseconds) => {
+                    sink.feed(arrays, |value| value as f64);
+                }
+                _ => sink.feed(arrays, microseconds_of_nanoseconds),
+            }
+        }
         DataType::Float64 => sink.feed(physical.f64().map(ChunkedArray::downcast_iter), |value| value),
         DataType::Float32 => sink.feed(physical.f32().map(ChunkedArray::downcast_iter), f64::from),
         DataType::Int64 => sink.feed(physical.i64().map(ChunkedArray::downcast_iter), |value| value as f64),
@@ -74,12 +91,16 @@ pub fn for_each_run(column: &Series, mut take: impl FnMut(&mut [f64])) -> Result
     Ok(())
 }
 
-fn units_per_day(unit: TimeUnit) -> f64 {
-    match unit {
-        TimeUnit::Nanoseconds => 86_400e9,
-        TimeUnit::Microseconds => 86_400e6,
-        TimeUnit::Milliseconds => 86_400e3,
+/// The 64-bit float that is nearest to a decimal with `scale` digits behind the point; `power` is 10 to the power of that.
+fn decimal_as_number(value: i128, scale: usize, power: f64) -> f64 {
+    /// Integers up to this one are exact as 64-bit floats.
+    const EXACT: u128 = 1 << 53;
+    /// And so are powers of ten up to this one, so that the quotient of both is rounded once.
+    const EXACT_POWER: usize = 22;
+    if value.unsigned_abs() <= EXACT && scale <= EXACT_POWER {
+        return value as f64 / power;
     }
+    text_of_decimal(value, scale).parse().unwrap_or(f64::NAN)
 }
 
 /// Turns arrays into runs of numbers.
@@ -126,30 +147,24 @@ fn erase_nulls(run: &mut [f64], validity: &mut BitChunks<'_, u64>) {
     }
 }
 
-/// A column of categories as text: text as it is, whole numbers without a point, so that `3` and `3.0` are one level.
+/// A column of categories that were learnt as `kind`, as text: that of their values
+/// ([`canonical_text`](crate::columns::text::canonical_text)). True is 1 where numbers were learnt, and 1 is true where
+/// booleans were.
 ///
 /// # Errors
 /// [`Error::Data`] where the column can be no category.
-pub fn as_levels(column: &Series) -> Result<Cow<'_, StringChunked>> {
-    let unfit = || Error::Data(format!("column \"{}\" ({}) cannot be a category", column.name(), column.dtype()));
-    match ColumnKind::of(column.dtype()) {
-        ColumnKind::Text => column.str().map(Cow::Borrowed).map_err(|_| unfit()),
-        ColumnKind::Boolean | ColumnKind::Date | ColumnKind::Null | ColumnKind::Integer => {
-            let text = as_text(column)?;
-            text.str().cloned().map(Cow::Owned).map_err(|_| unfit())
-        }
-        ColumnKind::Float => {
-            let numbers = as_numbers(column)?;
-            Ok(Cow::Owned(numbers.into_iter().map(level_of_number).collect()))
-        }
-        ColumnKind::Unsupported => Err(unfit()),
-    }
-}
-
-/// The level of a number; a number that is not finite has none.
-#[must_use]
-pub fn level_of_number(number: f64) -> Option<String> {
-    number.is_finite().then(|| number.to_string())
+pub fn as_levels(column: &Series, kind: ColumnKind) -> Result<Cow<'_, StringChunked>> {
+    let given = ColumnKind::of(column.dtype());
+    let texts = canonical_text(column)?;
+    let renamed: [(&str, &str); 2] = match (kind, given) {
+        (ColumnKind::Boolean, ColumnKind::Integer | ColumnKind::Float) => [("1", "true"), ("0", "false")],
+        (ColumnKind::Integer | ColumnKind::Float, ColumnKind::Boolean) => [("true", "1"), ("false", "0")],
+        _ => return Ok(texts),
+    };
+    let rename = |text: &str| {
+        renamed.iter().find(|(from, _)| *from == text).map_or_else(|| text.to_owned(), |(_, to)| (*to).to_owned())
+    };
+    Ok(Cow::Owned(texts.iter().map(|text| text.map(rename)).collect()))
 }
 
 /// A value as the 32-bit float that XGBoost sees, NaN (missing) where it is not finite there.
@@ -225,10 +240,60 @@ mod tests {
     #[test]
     fn three_is_one_level_however_it_is_stored() {
         let floats = Series::new("x".into(), [3.0, 2.5]);
-        let levels = as_levels(&floats).unwrap();
+        let levels = as_levels(&floats, ColumnKind::Float).unwrap();
         assert_eq!(levels.iter().flatten().collect::<Vec<_>>(), ["3", "2.5"]);
         let whole = Series::new("x".into(), [3_i64]);
-        assert_eq!(as_levels(&whole).unwrap().get(0), Some("3"));
+        assert_eq!(as_levels(&whole, ColumnKind::Float).unwrap().get(0), Some("3"));
+    }
+
+    #[test]
+    fn true_is_one_where_the_other_was_learnt() {
+        let numbers = Series::new("x".into(), [Some(1_i8), Some(0), None, Some(2)]);
+        let levels = as_levels(&numbers, ColumnKind::Boolean).unwrap();
+        assert_eq!(levels.iter().collect::<Vec<_>>(), [Some("true"), Some("false"), None, Some("2")]);
+        let truths = Series::new("x".into(), [true, false]);
+        assert_eq!(as_levels(&truths, ColumnKind::Integer).unwrap().iter().flatten().collect::<Vec<_>>(), ["1", "0"]);
+        assert_eq!(
+            as_levels(&truths, ColumnKind::Boolean).unwrap().iter().flatten().collect::<Vec<_>>(),
+            ["true", "false"]
+        );
+    }
+
+    #[test]
+    fn an_instant_is_the_same_number_whatever_its_unit() {
+        let mut random = testkit::random::Random::new(5);
+        for _ in 0..2000 {
+            let milliseconds = random.below(1 << 45) as i64 - (1 << 44);
+            let numbers =
+                [(TimeUnit::Milliseconds, 1), (TimeUnit::Microseconds, 1_000), (TimeUnit::Nanoseconds, 1_000_000)].map(
+                    |(unit, factor)| {
+                        let chunked = polars::prelude::Int64Chunked::from_slice(
+                            "t".into(),
+                            &[milliseconds.saturating_mul(factor)],
+                        );
+                        (milliseconds.checked_mul(factor))
+                            .map(|_| as_numbers(&chunked.into_datetime(unit, None).into_series()).unwrap()[0])
+                    },
+                );
+            assert_eq!(numbers[0], numbers[1]);
+            assert!(numbers[2].is_none() || numbers[2] == numbers[1], "{milliseconds}: {numbers:?}");
+        }
+    }
+
+    #[test]
+    fn a_decimal_is_the_float_of_its_digits() {
+        for (value, scale, expected) in [
+            (12_345_i128, 2, 123.45),
+            (-5, 3, -0.005),
+            (123_456_789_012_345_678_901, 5, 1_234_567_890_123_456.789_01),
+            (1, 38, 1e-38),
+        ] {
+            assert_eq!(
+                decimal_as_number(value, scale, 10_f64.powi(scale as i32)).to_bits(),
+                f64::to_bits(expected),
+                "{value} {scale}"
+            );
+        }
     }
 
     #[test]

@@ -1,17 +1,16 @@
 //! What the end of a Parquet object says about the rest of it.
 
 use std::borrow::Cow;
-use std::panic::catch_unwind;
+use std::collections::HashMap;
 
 use bytes::Bytes;
-use polars::prelude::{ArrowField, DataType};
-use polars_arrow::datatypes::ArrowSchema;
 use polars_buffer::Buffer;
-use polars_parquet::read::{ColumnChunkMetadata, FileMetadata, RowGroupMetadata, infer_schema};
+use polars_parquet::read::{ColumnChunkMetadata, FileMetadata, RowGroupMetadata};
 
 use super::damage::{guard, not_parquet};
 use super::thrift;
-use crate::columns::{ColumnKind, ColumnSchema, TableSchema};
+use super::types::{ParquetColumn, columns_of};
+use crate::columns::{ColumnSchema, TableSchema};
 use crate::storage::{ObjectMeta, Store};
 use crate::{Error, Result};
 
@@ -24,7 +23,10 @@ const FOOTER_TAIL: u64 = 8;
 #[derive(Debug)]
 pub(super) struct Footer {
     pub(super) metadata: FileMetadata,
-    pub(super) schema: ArrowSchema,
+    /// The top-level columns, in order.
+    columns: Vec<ParquetColumn>,
+    /// The place of each, by name.
+    places: HashMap<String, usize>,
 }
 
 impl Footer {
@@ -32,29 +34,36 @@ impl Footer {
     pub(super) async fn read(store: &dyn Store, meta: &ObjectMeta, name: &str) -> Result<(Self, u64)> {
         let bytes = read_bytes(store, meta, name).await?;
         let footer_bytes = bytes.len() as u64;
-        let (metadata, schema) = guard(name, "its footer", || {
+        let (metadata, columns) = guard(name, "its footer", || {
             let bytes = match thrift::checked(&bytes)? {
                 Cow::Borrowed(_) => Buffer::from_owner(bytes),
                 Cow::Owned(hidden) => Buffer::from(hidden),
             };
             let metadata =
                 polars_parquet::parquet::read::deserialize_metadata(bytes).map_err(|error| error.to_string())?;
-            let schema = infer_schema(&metadata).map_err(|error| error.to_string())?;
             check_ranges(&metadata, meta.size)?;
-            Ok((metadata, schema))
+            let columns = columns_of(&metadata);
+            Ok((metadata, columns))
         })?;
-        Ok((Self { metadata, schema }, footer_bytes))
+        let places = columns.iter().enumerate().map(|(place, column)| (column.field.name.to_string(), place)).collect();
+        Ok((Self { metadata, columns, places }, footer_bytes))
     }
 
     /// The columns that it declares.
     pub(super) fn table_schema(&self, name: &str) -> Result<TableSchema> {
-        let columns = self.schema.iter_values().map(|field| column_schema(field, &self.metadata));
-        TableSchema::new(columns.collect(), name)
+        let column = |column: &ParquetColumn| ColumnSchema::new(&column.field.name, column.dtype.clone());
+        TableSchema::new(self.columns.iter().map(column).collect(), name)
+    }
+
+    /// How the values of a column are read.
+    pub(super) fn column(&self, column: &str, object: &str) -> Result<&ParquetColumn> {
+        let place = self.places.get(column);
+        place.map(|&place| &self.columns[place]).ok_or_else(|| missing(object, column))
     }
 
     /// The only chunk of a column that is not nested.
     pub(super) fn chunk(&self, row_group: usize, column: &str, object: &str) -> Result<&ColumnChunkMetadata> {
-        let missing = || Error::Data(format!("{object}: column \"{column}\" is missing"));
+        let missing = || missing(object, column);
         let group = self.metadata.row_groups.get(row_group).ok_or_else(missing)?;
         let mut chunks = group.columns_under_root_iter(column).ok_or_else(missing)?;
         match (chunks.next(), chunks.next()) {
@@ -64,18 +73,8 @@ impl Footer {
     }
 }
 
-/// The schema of one top-level field; anything with more than one leaf is nested.
-fn column_schema(field: &ArrowField, metadata: &FileMetadata) -> ColumnSchema {
-    let dtype = polars_type(field);
-    let leaves = metadata.schema().columns().iter().filter(|leaf| leaf.path_in_schema[0] == field.name).count();
-    let kind = if leaves == 1 { ColumnKind::of(&dtype) } else { ColumnKind::Unsupported };
-    ColumnSchema { name: field.name.to_string(), kind, dtype }
-}
-
-/// polars panics on types that it does not know, 16-bit floats among them: those are unknown, and no defect in the log.
-fn polars_type(field: &ArrowField) -> DataType {
-    crate::panics::expected_within(|| catch_unwind(|| DataType::from_arrow_field(field)))
-        .unwrap_or(DataType::Unknown(Default::default()))
+fn missing(object: &str, column: &str) -> Error {
+    Error::Data(format!("{object}: column \"{column}\" is missing"))
 }
 
 async fn read_bytes(store: &dyn Store, meta: &ObjectMeta, name: &str) -> Result<Bytes> {
@@ -121,10 +120,6 @@ fn check_ranges(metadata: &FileMetadata, size: u64) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use polars_arrow::datatypes::ArrowDataType;
-
     use super::*;
 
     #[test]
@@ -132,23 +127,5 @@ mod tests {
         assert_eq!(footer_length(b"xxxx\x05\0\0\0PAR1"), Ok(5));
         assert!(footer_length(b"garbage garbage").is_err());
         assert!(footer_length(b"PAR1").is_err());
-    }
-
-    #[test]
-    fn a_type_that_polars_does_not_know_is_unknown_and_no_defect() {
-        let (report, panics) = std::sync::mpsc::channel();
-        let (usual, this) = (Arc::new(std::panic::take_hook()), std::thread::current().id());
-        let others = Arc::clone(&usual);
-        std::panic::set_hook(Box::new(move |panic| {
-            if std::thread::current().id() == this {
-                let _ = report.send(crate::panics::is_expected());
-            } else {
-                others(panic);
-            }
-        }));
-        let dtype = polars_type(&ArrowField::new("half".into(), ArrowDataType::Float16, true));
-        std::panic::set_hook(Box::new(move |panic| usual(panic)));
-        assert!(matches!(dtype, DataType::Unknown(_)), "{dtype}");
-        assert_eq!(panics.iter().collect::<Vec<_>>(), [true]);
     }
 }

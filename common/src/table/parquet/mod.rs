@@ -11,6 +11,7 @@ mod pieces;
 mod ranges;
 mod row_group;
 mod thrift;
+mod types;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct ParquetFile {
     footer_bytes: u64,
     /// None where it is read again when it is needed.
     footer: Option<Arc<Footer>>,
+    /// The types that columns have in all objects of the table.
+    types: Arc<TableSchema>,
 }
 
 /// What reading a row group takes.
@@ -74,7 +77,15 @@ impl ParquetFile {
         let (footer, footer_bytes) = Footer::read(store, meta, name).await?;
         let table = footer.table_schema(name)?;
         let row_groups = footer.metadata.row_groups.iter().map(|group| row_group_size(group, needed)).collect();
-        Ok((Self { name: name.into(), row_groups, footer_bytes, footer: Some(Arc::new(footer)) }, table))
+        Ok((
+            Self { name: name.into(), row_groups, footer_bytes, footer: Some(Arc::new(footer)), types: Arc::default() },
+            table,
+        ))
+    }
+
+    /// Has columns come out with the types that they have in all objects of the table.
+    pub fn set_types(&mut self, types: &Arc<TableSchema>) {
+        self.types = Arc::clone(types);
     }
 
     /// Drops the footer, which takes several times its bytes in memory: it is read again when rows are fetched.
@@ -135,7 +146,14 @@ impl ParquetFile {
             fetched.push(ColumnBytes { name: name.clone(), bytes, values, first_row: 0 });
         }
         let rows = footer.metadata.row_groups[row_group].num_rows();
-        Ok(RowGroup { name: Arc::clone(&self.name), footer, row_group, rows: 0..rows, columns: Arc::new(fetched) })
+        Ok(RowGroup {
+            name: Arc::clone(&self.name),
+            footer,
+            row_group,
+            rows: 0..rows,
+            columns: Arc::new(fetched),
+            types: Arc::clone(&self.types),
+        })
     }
 
     /// Begins to read the named columns of one row group in pieces.
@@ -150,7 +168,7 @@ impl ParquetFile {
         columns: &[String],
     ) -> Result<PieceReader> {
         let footer = self.footer(store.as_ref(), meta).await?;
-        PieceReader::new(Arc::clone(store), meta.clone(), Arc::clone(&self.name), footer, row_group, columns)
+        PieceReader::new(self, Arc::clone(store), meta.clone(), footer, row_group, columns)
     }
 
     /// What a piece of a row group takes besides the bytes of its rows.

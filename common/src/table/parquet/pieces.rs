@@ -19,6 +19,7 @@ use super::footer::Footer;
 use super::pages::Page;
 use super::ranges::{CONCURRENT_READS, READ_MOST};
 use super::row_group::{ColumnBytes, RowGroup};
+use crate::columns::TableSchema;
 use crate::storage::{ObjectMeta, Store};
 use crate::{Error, Result};
 
@@ -35,6 +36,7 @@ pub struct PieceReader {
     source: Source,
     footer: Arc<Footer>,
     columns: Vec<ColumnReader>,
+    types: Arc<TableSchema>,
 }
 
 /// Where the bytes come from, and its names for messages.
@@ -48,18 +50,24 @@ struct Source {
 
 impl PieceReader {
     pub(super) fn new(
+        file: &ParquetFile,
         store: Arc<dyn Store>,
         meta: ObjectMeta,
-        name: Arc<str>,
         footer: Arc<Footer>,
         row_group: usize,
         columns: &[String],
     ) -> Result<Self> {
+        let name = Arc::clone(&file.name);
         let rows =
             footer.metadata.row_groups.get(row_group).map_or(0, polars_parquet::read::RowGroupMetadata::num_rows);
         let reader = |column: &String| Ok(ColumnReader::new(column, footer.chunk(row_group, column, &name)?, rows));
         let columns = columns.iter().map(reader).collect::<Result<_>>()?;
-        Ok(Self { source: Source { store, meta: Arc::new(meta), name, row_group }, footer, columns })
+        Ok(Self {
+            source: Source { store, meta: Arc::new(meta), name, row_group },
+            footer,
+            columns,
+            types: Arc::clone(&file.types),
+        })
     }
 
     /// Whether it reads just these columns of that row group.
@@ -90,6 +98,7 @@ impl PieceReader {
             row_group: self.source.row_group,
             rows,
             columns: Arc::new(columns),
+            types: Arc::clone(&self.types),
         })
     }
 }

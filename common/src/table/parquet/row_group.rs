@@ -4,7 +4,8 @@ use std::io::Cursor;
 use std::ops::Range;
 use std::sync::Arc;
 
-use polars::prelude::{ArrowField, DataType, Series};
+use polars::prelude::{ArrowField, Series};
+use polars_arrow::array::Array;
 use polars_buffer::Buffer;
 use polars_parquet::parquet::read::PageMetaData;
 use polars_parquet::read::{BasicDecompressor, ColumnChunkMetadata, Filter, PageReader, column_iter_to_arrays};
@@ -12,7 +13,9 @@ use polars_parquet::read::{BasicDecompressor, ColumnChunkMetadata, Filter, PageR
 use super::damage::{damaged, guard};
 use super::footer::Footer;
 use super::pages;
-use crate::columns::ColumnSource;
+use super::types::Unfit;
+use crate::columns::convert::convert;
+use crate::columns::{ColumnSource, TableSchema};
 use crate::{Error, Result};
 
 /// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.
@@ -24,6 +27,8 @@ pub struct RowGroup {
     /// Which of its rows are decoded.
     pub(super) rows: Range<usize>,
     pub(super) columns: Arc<Vec<ColumnBytes>>,
+    /// The types that columns have in all objects of the table.
+    pub(super) types: Arc<TableSchema>,
 }
 
 /// The bytes of one column: its dictionary, if it has one, and pages that hold at least the rows that are decoded.
@@ -49,15 +54,38 @@ impl RowGroup {
         let chunk = footer.chunk(self.row_group, name, object)?;
         let column = self.columns.iter().find(|column| column.name == name);
         let column = column.ok_or_else(|| Error::Defect(format!("column \"{name}\" was not fetched")))?;
-        let field =
-            footer.schema.get(name).ok_or_else(|| Error::Data(format!("{object}: column \"{name}\" is missing")))?;
+        let parquet = footer.column(name, object)?;
         let what = format!("column \"{name}\" of row group {}", self.row_group);
-        let series = guard(object, &what, || decode(chunk, column, field, self.filter(column)))?;
-        if series.len() == self.rows.len() {
-            return Ok(series);
+        let arrays = guard(object, &what, || decode(chunk, column, &parquet.field, self.filter(column)))?;
+        let series = guard(object, &what, || Ok(parquet.series(arrays)))?.map_err(|unfit| match unfit {
+            Unfit::Damaged(problem) => damaged(object, &what, &problem),
+            Unfit::NoText => Error::Data(format!(
+                "{object}: {what} holds binary data that is no UTF-8 text: leave it out (add it to `exclude` in the feature \
+                 spec), or write it as text"
+            )),
+            Unfit::Unsupported => Error::Data(format!(
+                "{object}: {what} has a type that cannot be read: leave it out (add it to `exclude` in the feature spec)"
+            )),
+            Unfit::TooManyDigits => Error::Data(format!(
+                "{object}: {what} holds a decimal of more than 38 digits, which cannot be kept: write it with fewer, or as text"
+            )),
+        })?;
+        if series.len() != self.rows.len() {
+            let problem = format!("{} values where its footer says {}", series.len(), self.rows.len());
+            return Err(damaged(object, &what, &problem));
         }
-        let problem = format!("{} values where its footer says {}", series.len(), self.rows.len());
-        Err(damaged(object, &what, &problem))
+        self.in_type_of_table(name, series)
+    }
+
+    /// The column with the type that it has in all objects together.
+    fn in_type_of_table(&self, name: &str, series: Series) -> Result<Series> {
+        let Some(column) = self.types.get(name).filter(|column| column.dtype != *series.dtype()) else {
+            return Ok(series);
+        };
+        convert(&series, &column.dtype).map_err(|misfit| {
+            let place = format!("row {} of row group {}", self.rows.start + misfit.row + 1, self.row_group);
+            column.misfit(&self.name, &place, &misfit.value)
+        })
     }
 
     /// The rows to decode, counted within the fetched pages; none where that is all of the row group.
@@ -83,7 +111,7 @@ fn decode(
     column: &ColumnBytes,
     field: &ArrowField,
     filter: Option<Filter>,
-) -> Result<Series, String> {
+) -> Result<Vec<Box<dyn Array>>, String> {
     let values_left = chunk.num_values() - i64::try_from(column.first_row).unwrap_or(i64::MAX);
     pages::check_values(&column.bytes, values_left)?;
     // A page's declared size is checked against what the chunk can hold, so that a damaged header cannot ask for more.
@@ -96,15 +124,5 @@ fn decode(
     let primitive = &chunk.descriptor().descriptor.primitive_type;
     let (arrays, _) = column_iter_to_arrays(vec![pages], vec![primitive], field.clone(), filter)
         .map_err(|error| error.to_string())?;
-    let series = Series::try_from((field, arrays)).map_err(|error| error.to_string())?;
-    plain_type(series).map_err(|error| error.to_string())
-}
-
-/// Dictionary-encoded strings as strings and decimals as floats, so that the rest need not know of them.
-fn plain_type(series: Series) -> polars::prelude::PolarsResult<Series> {
-    match series.dtype() {
-        DataType::Categorical(..) | DataType::Enum(..) => series.cast(&DataType::String),
-        DataType::Decimal(..) => series.cast(&DataType::Float64),
-        _ => Ok(series),
-    }
+    Ok(arrays)
 }

@@ -112,6 +112,8 @@ fn type_of(profile: &ColumnProfile) -> &'static str {
         (true, _) => "category",
         (_, ColumnKind::Boolean) => "yes or no",
         (_, ColumnKind::Date) => "date",
+        (_, ColumnKind::Time) => "time of day",
+        (_, ColumnKind::Duration) => "duration",
         (_, ColumnKind::Integer) => "whole number",
         (_, ColumnKind::Null) => "empty",
         _ => "number",
