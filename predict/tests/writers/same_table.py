@@ -84,9 +84,16 @@ def table(seed):
 
 def cast(source, **types):
     for name, kind in types.items():
-        column = source[name].cast(kind) if kind is not None else source[name]
+        column = as_decimals(source[name], kind) if pa.types.is_decimal(kind) else source[name].cast(kind)
         source = source.set_column(source.schema.get_field_index(name), name, column)
     return source
+
+
+def as_decimals(column, kind):
+    """pyarrow's own cast asks for the digits of the widest integer."""
+    step = decimal.Decimal(1).scaleb(-kind.scale)
+    with decimal.localcontext(decimal.Context(prec=76)):
+        return pa.array([None if value is None else decimal.Decimal(value).quantize(step) for value in column.to_pylist()], kind)
 
 
 def halves(source, folder, one, other, **options):
