@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use common::columns::ColumnKind;
+use common::features::encode::LevelTexts;
 
 use common::table::Dataset;
 use common::{Error, Result};
@@ -21,6 +22,12 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
         return Err(Error::Data(format!("{location} has columns but no rows: there is nothing to score")));
     }
     let metadata = &model.metadata;
+    if dataset.is_csv() && metadata.level_texts() == LevelTexts::Release1 {
+        tracing::warn!(
+            "the model is of format version 1: markers of missing values such as NA or - are now missing in its columns of \
+             numbers and dates, where its release rejected the row"
+        );
+    }
     let id = schema.require(&metadata.id, location)?;
     if !dataset.is_csv() && id.kind == ColumnKind::Unsupported {
         return Err(Error::Data(format!(

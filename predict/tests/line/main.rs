@@ -19,11 +19,14 @@ mod models;
 mod places;
 mod python;
 mod race;
+mod release_1;
 mod repeat;
 mod s3;
 mod sample;
 mod settings;
 mod shapes;
+mod types;
+mod writers;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
