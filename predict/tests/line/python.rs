@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use polars::prelude::{IntoColumn, NamedFrom, Series};
+use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, Series, TimeUnit};
 use testkit::tables::{customers, with, without, write_parquet};
 
 use super::{ROWS, Workshop, repository, sample, text};
@@ -28,7 +28,7 @@ fn python_predicts_the_same_on_the_sample() {
 const SPEC: &str = r#"
 id = "customer_id"
 target = "score"
-categorical = ["visits"]
+categorical = ["visits", "k_f32", "k_bool", "k_time", "k_decimal", "k_day"]
 as_of = "2020-01-01"
 clip = true
 [derived]
@@ -37,6 +37,31 @@ log_spend = "LN(spend)"
 bracket = "CASE WHEN spend < 25 THEN 'low' WHEN spend < 75 THEN 'middle' ELSE 'high' END"
 "#;
 
+/// A table with columns of more types, as numbers and as categories.
+fn with_types(table: DataFrame) -> DataFrame {
+    let rows = table.height() as i64;
+    let whole = |name: &str, value: fn(i64) -> i64| {
+        let values: Vec<Option<i64>> = (0..rows).map(|row| (row % 11 != 0).then(|| value(row))).collect();
+        Series::new(name.into(), values)
+    };
+    let cast = |column: Series, dtype: &DataType| column.cast(dtype).unwrap();
+    let times = |name: &str, unit, value| cast(whole(name, value), &DataType::Datetime(unit, None));
+    let columns = [
+        cast(whole("time", |row| row * 57_000_000_123 % 86_400_000_000_000), &DataType::Time),
+        cast(whole("length", |row| row * 1_234_567 - 900_000), &DataType::Duration(TimeUnit::Milliseconds)),
+        times("ns", TimeUnit::Nanoseconds, |row| row * 86_400_123_456_789),
+        times("ms", TimeUnit::Milliseconds, |row| row * 86_412_345),
+        cast(whole("amount", |row| row * 37), &DataType::Decimal(20, 0)),
+        (&cast(whole("cents", |row| row * 1_237), &DataType::Float64) / 100.0).cast(&DataType::Decimal(12, 2)).unwrap(),
+        &cast(whole("k_f32", |row| row % 4), &DataType::Float32) / 10.0_f32,
+        cast(whole("k_bool", |row| row % 2), &DataType::Boolean),
+        times("k_time", TimeUnit::Microseconds, |row| row % 3 * 43_200_250_000),
+        (&cast(whole("k_decimal", |row| row % 5), &DataType::Float64) / 4.0).cast(&DataType::Decimal(9, 4)).unwrap(),
+        cast(cast(whole("k_day", |row| 19_000 + row % 4), &DataType::Int32), &DataType::Date),
+    ];
+    columns.into_iter().fold(table, with)
+}
+
 /// A column of every kind, expressions that are not finite, levels that training never saw.
 #[test]
 fn python_predicts_the_same_on_every_kind_of_feature() {
@@ -44,12 +69,13 @@ fn python_predicts_the_same_on_every_kind_of_feature() {
     workshop.write("features.toml", SPEC);
     let seen_at = |rows: usize| {
         let micros: Vec<i64> = (0..rows as i64).map(|row| 1_500_000_000_000_000 + row * 7_654_321_987).collect();
-        let unit = polars::prelude::TimeUnit::Microseconds;
+        let unit = TimeUnit::Microseconds;
         let times = Series::new("seen_at".into(), micros);
-        times.cast(&polars::prelude::DataType::Datetime(unit, None)).unwrap().into_column()
+        times.cast(&DataType::Datetime(unit, None)).unwrap().into_column()
     };
-    write_parquet(&with(customers(ROWS, 1, 7), seen_at(ROWS)), &workshop.path("train/part.parquet"));
-    let mut table = with(without(&customers(400, 100_000, 8), "score"), seen_at(400));
+    let train = with_types(with(customers(ROWS, 1, 7), seen_at(ROWS)));
+    write_parquet(&train, &workshop.path("train/part.parquet"));
+    let mut table = with_types(with(without(&customers(400, 100_000, 8), "score"), seen_at(400)));
     let visits: Vec<i32> = (0..400).map(|row| row % 45).collect();
     let spend: Vec<Option<f64>> = (0..400_i32)
         .map(|row| match row % 9 {
