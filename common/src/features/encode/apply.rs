@@ -303,15 +303,24 @@ fn level_numbers(kind: &Kind) -> Result<PlHashMap<String, Level>, String> {
 
 /// Cells of CSV as numbers of the kind that training saw.
 fn numbers_of_cells(cells: &StringChunked, kind: ColumnKind, format: CellFormat, bad: &mut BadRows) -> Vec<f64> {
-    let parse = |(row, cell): (usize, Option<&str>)| match cell.map(|cell| parse_as(kind, cell, format)) {
-        Some(Cell::Value(number)) => number,
-        None | Some(Cell::Missing) => f64::NAN,
-        Some(Cell::Misfit) => {
-            bad.mark(row);
-            f64::NAN
-        }
-    };
-    cells.iter().enumerate().map(parse).collect()
+    let mut numbers = Vec::with_capacity(cells.len());
+    let is_point = format.decimal == b'.' && matches!(kind, ColumnKind::Integer | ColumnKind::Float);
+    for (row, cell) in cells.iter().enumerate() {
+        // By far the most frequent case, tried before any other.
+        let number = match cell.and_then(|cell| if is_point { cell.parse().ok() } else { None }) {
+            Some(number) => number,
+            None => match cell.map(|cell| parse_as(kind, cell, format)) {
+                Some(Cell::Value(number)) => number,
+                None | Some(Cell::Missing) => f64::NAN,
+                Some(Cell::Misfit) => {
+                    bad.mark(row);
+                    f64::NAN
+                }
+            },
+        };
+        numbers.push(number);
+    }
+    numbers
 }
 
 /// Cells of CSV as categories: each has the text of the value that it is of the kind that training saw.
