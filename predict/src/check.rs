@@ -7,6 +7,7 @@ use common::features::encode::LevelTexts;
 
 use common::table::Dataset;
 use common::{Error, Result};
+use polars::prelude::DataType;
 
 use crate::load::Model;
 use crate::settings::Settings;
@@ -39,7 +40,8 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
     let mut names = vec![metadata.id.as_str(), "prediction", "model_version"];
     for column in &settings.columns {
         let carried = schema.require(column, location)?;
-        if carried.kind == ColumnKind::Unsupported {
+        let is_list = matches!(carried.dtype, DataType::List(_));
+        if carried.kind == ColumnKind::Unsupported && !is_list {
             return Err(Error::Data(format!(
                 "{location}: column \"{column}\" has the type {}, which cannot be carried over: leave it out of --columns (COLUMNS)",
                 carried.dtype

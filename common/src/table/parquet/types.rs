@@ -83,10 +83,12 @@ fn column(parquet: &ParquetType, field: &ArrowField, hint: Option<&ArrowDataType
         let dtype = polars_type(field).filter(DataType::is_nested).unwrap_or(DataType::Unknown(Default::default()));
         ParquetColumn { field: field.clone(), reading: Reading::Unsupported, dtype }
     };
-    let ParquetType::PrimitiveType(primitive) = parquet else { return unsupported(field) };
-    if field.dtype().is_nested() {
-        return unsupported(field);
-    }
+    let primitive = match parquet {
+        ParquetType::PrimitiveType(primitive) if !field.dtype().is_nested() => primitive,
+        // No feature, but it can be carried over.
+        _ if leaves(parquet) == 1 => return ParquetColumn { reading: Reading::AsDecoded, ..unsupported(field) },
+        _ => return unsupported(field),
+    };
     let (decoded, reading, dtype) = leaf(primitive, field.dtype(), hint);
     let field = ArrowField::new(field.name.clone(), decoded, field.is_nullable);
     let dtype = match dtype {
@@ -96,6 +98,14 @@ fn column(parquet: &ParquetType, field: &ArrowField, hint: Option<&ArrowDataType
     match dtype {
         Some(dtype) if reading != Reading::Unsupported => ParquetColumn { field, reading, dtype },
         _ => unsupported(&field),
+    }
+}
+
+/// Columns of bytes that a field is made of.
+fn leaves(parquet: &ParquetType) -> usize {
+    match parquet {
+        ParquetType::PrimitiveType(_) => 1,
+        ParquetType::GroupType { fields, .. } => fields.iter().map(leaves).sum(),
     }
 }
 
