@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run lint test bench bench-quick faults fuzz fuzz-targets memcheck image image-test audit clean
+.PHONY: help setup setup-tests build run lint test bench bench-quick shapes faults fuzz fuzz-targets memcheck image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ bench: build ## Measure train and predict beside Python and write docs/benchmark
 bench-quick: build ## The same on small tables in a few minutes, into a temporary folder
 	benches/run --size quick
 	benches/accuracy/run --train $(PROGRAMS)/train concrete
+
+shapes: build setup-tests ## Score tables of every writer and shape: the same predictions from all, within the planned memory (LARGE=--large for millions of rows)
+	$$(scripts/setup-python) benches/shapes.py $(PROGRAMS) $(or $(FOLDER),$(CARGO_TARGET_DIR)/shapes) $(LARGE)
 
 faults: build setup-tests ## Run 1,000 seeded cases of a bad line to S3 (CASES=…, FIRST=… for other seeds)
 	FAULT_CASES=$(or $(CASES),1000) FAULT_FIRST=$(or $(FIRST),0) \
