@@ -80,7 +80,10 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     let concluded = match predicted {
         Ok(Predicted::Over(outcome)) => Ok(outcome),
         // Not to be stopped any more: a few small writes, each of which a repeated run id can go on from.
-        Ok(Predicted::Accepted(publication)) => publish::publish(&settings, &records, publication, &summary).await,
+        Ok(Predicted::Accepted(publication)) => {
+            context.shutdown.conclude();
+            publish::publish(&settings, &records, publication, &summary).await
+        }
         Err(error) => Err(error),
     };
     let outcome = match concluded {

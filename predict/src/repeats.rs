@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use common::Result;
 use common::columns::ColumnSource;
-
 use common::table::Dataset;
-use common::{Error, Result};
 use futures::TryStreamExt;
 
 use crate::ids::{IdKeys, IdScratch, RepeatedRows};
@@ -24,9 +23,9 @@ pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: Reading
     while let Some(batch) = batches.try_next().await? {
         let scorer = Arc::clone(scorer);
         let take_in = move || take_in(scratch, &scorer, &batch);
-        scratch = tokio::task::spawn_blocking(take_in).await.map_err(|error| defect(&error))??;
+        scratch = tokio::task::spawn_blocking(take_in).await??;
     }
-    tokio::task::spawn_blocking(move || scratch.repeated_rows()).await.map_err(|error| defect(&error))?
+    tokio::task::spawn_blocking(move || scratch.repeated_rows()).await?
 }
 
 fn take_in(mut scratch: IdScratch, scorer: &Scorer, batch: &InputBatch) -> Result<IdScratch> {
@@ -39,8 +38,4 @@ fn take_in(mut scratch: IdScratch, scorer: &Scorer, batch: &InputBatch) -> Resul
         scratch.push(&keys, |_| true)?;
     }
     Ok(scratch)
-}
-
-fn defect(error: &tokio::task::JoinError) -> Error {
-    Error::Defect(error.to_string())
 }

@@ -129,7 +129,7 @@ impl Line<'_> {
 async fn score_batch(scorer: Arc<Scorer>, batch: InputBatch, finished: &BTreeSet<u64>) -> Result<ScoredBatch> {
     let ids_only = finished.contains(&batch.part);
     let score = move || scorer.score(&batch, ids_only);
-    tokio::task::spawn_blocking(score).await.map_err(|error| Error::Defect(error.to_string()))?
+    tokio::task::spawn_blocking(score).await?
 }
 
 /// Parts on their way out, a bounded number of them.
@@ -153,7 +153,7 @@ impl Uploads<'_> {
 
     async fn wait_for_one(&mut self) -> Result<()> {
         if let Some(upload) = self.under_way.pop_front() {
-            self.records.push(upload.await.map_err(|error| Error::Defect(error.to_string()))??);
+            self.records.push(upload.await??);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ pub mod program;
 pub mod random;
 pub mod s3;
 pub mod tables;
+pub mod users;
 
 /// The folder of the project whose tests run. Asked while they run: clones share a target folder, and what the compiler
 /// once wrote into a library of it may be the place of another clone, which is gone.

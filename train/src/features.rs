@@ -13,6 +13,7 @@ use common::features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, lea
 use common::features::plan::{PlannedFeature, Source, plan};
 use common::features::quality::{FeatureTally, Statistics, data_quality_score};
 use common::features::spec::Spec;
+use common::run::threads::side_by_side;
 use common::table::{LoadableTable, PieceColumns};
 use common::{Error, Result};
 use futures::StreamExt;
@@ -76,7 +77,7 @@ pub async fn learn_and_encode(data: &Arc<TrainingData>, spec: &Spec, threads: us
     let planned = plan(spec, &data.id, &data.target, data.schema(), location)?;
     let (data, spec, runtime) = (Arc::clone(data), spec.clone(), Handle::current());
     let work = move || encode_all(&data, &spec, &planned, threads, &runtime);
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Defect(error.to_string()))?
+    tokio::task::spawn_blocking(work).await?
 }
 
 /// One feature to be encoded and where its numbers go.
@@ -113,13 +114,7 @@ fn encode_all(
             }
         }
     };
-    let mut learnt = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.clamp(1, width)).map(|_| scope.spawn(work)).collect();
-        let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<(usize, Result<Learnt>)>>| {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        workers.into_iter().flat_map(join).collect::<Vec<_>>()
-    });
+    let mut learnt = side_by_side(threads.clamp(1, width), work).into_iter().flatten().collect::<Vec<_>>();
     learnt.sort_by_key(|(index, _)| *index);
     let matrix = |cells: Vec<f32>, rows: usize| {
         Array2::from_shape_vec((rows, width).f(), cells).map_err(|error| Error::Defect(error.to_string()))

@@ -9,6 +9,7 @@ use common::evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_int
 use common::features::encode::{BadRows, Encoder};
 use common::features::quality::FeatureTally;
 use common::registry::{LoadedModel, ModelRun, ModelStore, Selector, load_run, resolve};
+use common::run::threads::apart;
 use common::scoring::Ensemble;
 use common::xgboost::Booster;
 use common::{Error, Result};
@@ -68,8 +69,12 @@ pub fn check_test_rows(settings: &Settings, data: &TrainingData) -> Result<()> {
     let rows = data.test.len();
     let needed = settings.min_test_rows.0.max(2);
     if rows < needed {
+        let left_out = match data.dropped_in_words() {
+            words if words.is_empty() => words,
+            words => format!("; of the {} rows read, {words}", data.rows_read()),
+        };
         return Err(Error::Data(format!(
-            "{rows} held-out rows are too few to judge a model on: at least {needed} are needed (--min-test-rows); \
+            "{rows} held-out rows are too few to judge a model on: at least {needed} are needed (--min-test-rows){left_out}; \
              give more rows, a larger --test-fraction (TEST_FRACTION) or --test-data (TEST_DATA)"
         )));
     }
@@ -185,10 +190,12 @@ async fn r2_of(
     let table = &data.tables[data.test.table];
     encoder.check_schema(table.schema(), false, &table.dataset().location)?;
     if let Some(reader) = reader {
-        let (booster, metadata) = (load_booster(&model.model)?, &model.metadata);
-        let predictions = tokio::task::block_in_place(|| {
+        let metadata = &model.metadata;
+        let predict = || {
+            let booster = load_booster(&model.model)?;
             reader.predict(&booster, &metadata.features, &metadata.spec, metadata.clip)
-        })?;
+        };
+        let predictions = tokio::task::block_in_place(|| apart(predict))?;
         return Ok(gate(settings).measure(&data.test.target, &predictions, data.test.weights.as_deref())?.r2);
     }
     let names = encoder.input_columns();
@@ -198,7 +205,7 @@ async fn r2_of(
         let predictions = predict_test_rows(&model, &encoder, &columns, &data)?;
         gate.measure(&data.test.target, &predictions, data.test.weights.as_deref())
     };
-    let scores = tokio::task::spawn_blocking(score).await.map_err(|error| Error::Defect(error.to_string()))??;
+    let scores = tokio::task::spawn_blocking(|| apart(score)).await??;
     Ok(scores.r2)
 }
 

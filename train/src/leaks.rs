@@ -2,9 +2,11 @@
 //! split. Named as warnings; with `--strict` they end the run.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
+use common::run::threads::side_by_side;
 use common::{Error, Result};
 use ndarray::ArrayView1;
 use polars::prelude::PlHashSet;
@@ -24,20 +26,20 @@ const FOLLOWS: f64 = 0.25;
 /// Rows on either side, in the order of a feature's values, that a row's target is compared with.
 const NEIGHBOURS: usize = 2;
 
-/// Says what speaks against the data, and ends a strict run that has anything of it. `shared_ids` is said where it was
-/// found already and `data` does not show it. Features are looked at on `threads` threads.
+/// Says what speaks against the data, and ends a strict run that has anything of it. `found` was found already, and `data` does
+/// not show it. Features are looked at on `threads` threads.
 ///
 /// # Errors
 /// [`Error::Data`] with every warning where `strict`.
 pub fn check(
     strict: bool,
     data: &TrainingData,
-    shared_ids: Option<&str>,
+    found: Vec<String>,
     features: &Features,
     spec: &Spec,
     threads: usize,
 ) -> Result<Vec<String>> {
-    let mut warnings: Vec<String> = shared_ids.map(str::to_owned).into_iter().collect();
+    let mut warnings = found;
     warnings.extend(find(data, features, threads));
     warnings.extend(quality_warnings(data, features));
     warnings.extend(target_out_of_range(data, spec));
@@ -63,13 +65,17 @@ pub fn find(data: &TrainingData, features: &Features, threads: usize) -> Vec<Str
         feature_leak(feature, &sampled(&features.train.column(index), &places), &target)
     };
     let all: Vec<(usize, &Feature)> = features.features.iter().enumerate().collect();
-    let share = all.len().div_ceil(threads.max(1)).max(1);
-    std::thread::scope(|scope| {
-        let look = |some: &[(usize, &Feature)]| some.iter().copied().filter_map(of_one).collect::<Vec<_>>();
-        let workers: Vec<_> = all.chunks(share).map(|some| scope.spawn(move || look(some))).collect();
-        let found = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
-        leaks.extend(found.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
-    });
+    let next = AtomicUsize::new(0);
+    let look = || {
+        let mut found = Vec::new();
+        while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            found.extend(of_one(*one).map(|leak| (one.0, leak)));
+        }
+        found
+    };
+    let mut found = side_by_side(threads.min(all.len()), look).concat();
+    found.sort_by_key(|(index, _)| *index);
+    leaks.extend(found.into_iter().map(|(_, leak)| leak));
     leaks
 }
 

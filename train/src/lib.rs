@@ -39,6 +39,7 @@ use std::sync::Arc;
 use common::Result;
 use common::features::spec::Spec;
 use common::registry::sha256_hex;
+use common::run::threads::{self, apart};
 use common::telemetry::{Metric, Outcome};
 use serde_json::json;
 
@@ -46,7 +47,7 @@ use crate::checkpoint::Checkpoint;
 use crate::evaluate::Evaluation;
 use crate::external::{Input, Reader, Stop};
 use crate::features::Features;
-use crate::fit::{FitContext, Fitted};
+use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
 use crate::gate::Verdict;
 use crate::plan_memory::MemoryPlan;
 use crate::publish::{ModelFiles, TrainPlan};
@@ -70,6 +71,7 @@ struct Learnt {
     features: Features,
     quality: f64,
     warnings: Vec<String>,
+    scale: TargetScale,
 }
 
 /// The flow up to the verdict.
@@ -89,7 +91,8 @@ async fn train(run: &Run) -> Result<Trained> {
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
     let input = Input::read(&run.settings, &spec, &run.context.limits, opened, &memory, &stop).await?;
     let data = check_rows(run, &input, earlier.as_ref())?;
-    let learnt = learn_features(run, &spec, &input).await?;
+    let view = target_view(run, &spec, data)?;
+    let learnt = learn_features(run, &spec, &input, view).await?;
     if run.settings.check {
         run.summary().set("check", true).set("features", learnt.features.features.len());
         return Ok(Trained::Over(run.summary().succeeded()));
@@ -101,6 +104,10 @@ async fn train(run: &Run) -> Result<Trained> {
         threads: earlier.as_ref().map_or(run.context.limits.threads.value, |plan| plan.threads),
         reading: memory.reading(),
     };
+    if plan.threads > run.context.limits.threads.value {
+        // The run was begun with more than this attempt was checked for.
+        threads::check(plan.threads)?;
+    }
     run.folder.begin(&plan).await?;
     let checkpoint = Checkpoint::open(&run.folder, &plan, earlier.is_some())?;
     run.keep(&checkpoint);
@@ -134,8 +141,13 @@ fn check_rows<'a>(run: &Run, input: &'a Input, earlier: Option<&TrainPlan>) -> R
     Ok(data)
 }
 
+/// How XGBoost is to see the target.
+fn target_view(run: &Run, spec: &Spec, data: &TrainingData) -> Result<TargetView> {
+    TargetView::of(&fit::given_parameters(&run.settings, spec)?, &data.train, &data.target, data.location())
+}
+
 /// Step 2: the features, what speaks against them, and whether XGBoost takes the parameters with them.
-async fn learn_features(run: &Run, spec: &Spec, input: &Input) -> Result<Learnt> {
+async fn learn_features(run: &Run, spec: &Spec, input: &Input, view: TargetView) -> Result<Learnt> {
     let data = input.learning();
     let threads = run.context.limits.threads.value;
     let mut features = features::learn_and_encode(data, spec, threads).await?;
@@ -144,12 +156,15 @@ async fn learn_features(run: &Run, spec: &Spec, input: &Input) -> Result<Learnt>
     }
     let quality = features.quality_score(data);
     run.summary().set("data_quality_score", quality);
-    let warnings = leaks::check(run.settings.strict, data, input.shared_ids(), &features, spec, threads)?;
+    let TargetView { scale, warning } = view;
+    let found = warning.into_iter().chain(input.shared_ids().map(str::to_owned)).collect();
+    let warnings = leaks::check(run.settings.strict, data, found, &features, spec, threads)?;
     run.summary().set("warnings", warnings.len());
     let given = fit::given_parameters(&run.settings, spec)?;
-    let params = fit::with_constraints(given, spec, &features.features)?;
-    common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?;
-    Ok(Learnt { features, quality, warnings })
+    let params = scale.params(&fit::with_constraints(given, spec, &features.features)?)?;
+    let dry_run = || Ok(common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?);
+    tokio::task::block_in_place(|| apart(dry_run))?;
+    Ok(Learnt { features, quality, warnings, scale })
 }
 
 /// Step 3: how to learn is chosen and the model fitted, each from where an earlier attempt stopped.
@@ -166,6 +181,7 @@ fn choose_and_fit(
         settings: &run.settings,
         spec,
         threads: plan.threads,
+        scale: learnt.scale,
         fitted_rows: input.all().train.len(),
         parts: plan.reading.parts,
         shutdown: &run.context.shutdown,
@@ -173,7 +189,7 @@ fn choose_and_fit(
         telemetry: &run.context.telemetry,
         checkpoint,
     };
-    tokio::task::block_in_place(|| {
+    let choose_and_fit = || {
         let rows = &input.learning().train;
         let choice = fit::settle(&context, &learnt.features, rows)?;
         let features = encodings::apply(learnt.features, &choice.variant, rows, u64::from(run.settings.seed));
@@ -189,7 +205,8 @@ fn choose_and_fit(
             run.summary().set("resumed_from_round", round);
         }
         Ok((Learnt { features, ..learnt }, fitted))
-    })
+    };
+    tokio::task::block_in_place(|| apart(choose_and_fit))
 }
 
 /// Steps 4 to 6, up to the pointers: the held-out rows, the gate's verdict, and the files of the model.
@@ -202,12 +219,13 @@ async fn judge_and_write(
     fitted: Fitted,
     plan: &TrainPlan,
 ) -> Result<Verdict> {
-    let (settings, Learnt { mut features, quality, warnings }) = (&run.settings, learnt);
+    let (settings, Learnt { mut features, quality, warnings, .. }) = (&run.settings, learnt);
     let (gate, clip) = (gate::gate(settings), evaluate::clip_bounds(spec, data));
-    let evaluation = tokio::task::block_in_place(|| match reader {
+    let evaluate = || match reader {
         Some(reader) => reader.evaluate(&gate, &fitted.booster, &mut features, clip),
         None => evaluate::evaluate(&gate, &fitted.booster, &features.test, &data.test, clip),
-    })?;
+    };
+    let evaluation = tokio::task::block_in_place(|| apart(evaluate))?;
     let judgement = gate::judge(settings, run.folder.models(), data, &evaluation, reader, plan.threads).await?;
     run.summary().set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse);
     run.summary().set("mae", evaluation.scores.mae);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use common::run::{Limits, RunId, Shutdown};
+use common::run::{Limits, RunId};
 use common::settings::{Parsed, parse};
 use common::telemetry::{Config, Program, Telemetry};
 use train::settings::{Arguments, Settings};
@@ -29,13 +29,11 @@ fn train(settings: Settings) -> ExitCode {
         run_id: run_id.clone(),
         log_format: settings.shared.log_format,
     });
-    let shutdown = Shutdown::install();
-    let limits = Limits::detect(settings.shared.explicit_limits());
-    let (limits, shutdown) = match (limits, shutdown) {
-        (Ok(limits), Ok(shutdown)) => (limits, shutdown),
-        (Err(error), _) | (_, Err(error)) => return telemetry.fail(&error),
+    let announce = |limits: &Limits| tracing::info!(version = env!("CARGO_PKG_VERSION"), %limits, "train starts");
+    let (limits, shutdown) = match common::run::begin(settings.shared.explicit_limits(), announce) {
+        Ok(begun) => begun,
+        Err(error) => return telemetry.fail(&error),
     };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), %limits, "train starts");
     common::run::runtime::block_on(&limits, telemetry, |telemetry| {
         train::run(settings, Context { run_id, limits, shutdown, telemetry })
     })

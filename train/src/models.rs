@@ -1,9 +1,10 @@
 //! `train models …`: what lies in a store, and where its pointers stand.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use common::registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
-use common::run::{Limits, RunId};
+use common::run::{Explicit, RunId};
 use common::storage::StoreError;
 use common::telemetry::{Config, Program, Summary, Telemetry};
 use common::{Error, Result};
@@ -22,14 +23,19 @@ pub fn main(arguments: &ModelsArguments) -> ExitCode {
         run_id: run_id.clone(),
         log_format: None,
     });
-    let limits = match Limits::detect(common::run::Explicit::default()) {
-        Ok(limits) => limits,
+    let explicit = Explicit { threads: Some(NonZeroUsize::MIN), memory_bytes: None };
+    let (limits, shutdown) = match common::run::begin(explicit, |_| {}) {
+        Ok(begun) => begun,
         Err(error) => return telemetry.fail(&error),
     };
     common::run::runtime::block_on(&limits, telemetry, async |telemetry| {
         let mut summary = Summary::new(&run_id);
         summary.set("model_name", arguments.model_name.as_str());
-        let outcome = match act(arguments, &mut summary).await {
+        let acted = tokio::select! {
+            acted = act(arguments, &mut summary) => acted,
+            () = shutdown.requested() => shutdown.check(&run_id),
+        };
+        let outcome = match acted {
             Ok(()) => summary.succeeded(),
             Err(error) => summary.failed(&error),
         };

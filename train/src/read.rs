@@ -16,6 +16,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::settings::Settings;
 
+/// Characters of a cell that a message shows.
+const EXAMPLE_CHARS: usize = 40;
+
 /// The tables of a run and which of their rows train and which judge.
 #[derive(Debug)]
 pub struct TrainingData {
@@ -53,7 +56,7 @@ pub struct Rows {
 }
 
 /// Rows left out, by reason.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Dropped {
     /// The target is null or not finite.
     pub bad_target: u64,
@@ -63,6 +66,12 @@ pub struct Dropped {
     pub duplicate_id: u64,
     /// The weight is missing, negative or not finite.
     pub bad_weight: u64,
+    /// Those of `bad_target` that are finite numbers, but not as 32-bit floats; and the first of them.
+    #[serde(skip)]
+    pub beyond_floats: Option<(u64, f64)>,
+    /// The first weight that is no number above 0; NaN is missing.
+    #[serde(skip)]
+    pub bad_weight_example: Option<f64>,
 }
 
 impl Dropped {
@@ -79,8 +88,12 @@ impl Dropped {
             self.duplicate_id += 1;
         } else if !is_good(target) {
             self.bad_target += 1;
+            if target.is_finite() {
+                self.beyond_floats.get_or_insert((0, target)).0 += 1;
+            }
         } else if !(weight >= 0.0 && is_good(weight)) {
             self.bad_weight += 1;
+            self.bad_weight_example.get_or_insert(weight);
         } else {
             return true;
         }
@@ -105,6 +118,12 @@ impl TrainingData {
     #[must_use]
     pub fn schema(&self) -> &TableSchema {
         self.tables[self.train.table].schema()
+    }
+
+    /// Why rows were left out, each reason with its rows; empty where none was.
+    #[must_use]
+    pub fn dropped_in_words(&self) -> String {
+        reasons(&self.dropped, &Roles { id: &self.id, target: &self.target, weight: None }, 0)
     }
 
     /// Refuses training rows of which none has a weight.
@@ -134,6 +153,13 @@ impl TrainingData {
                 "{} of {} rows are left out: their target or weight is missing or not usable, or their id is missing or came before",
                 self.dropped.total(),
                 self.rows_read()
+            );
+        }
+        if let Some((rows, example)) = self.dropped.beyond_floats {
+            tracing::warn!(
+                "the target \"{}\" of {rows} of these rows is beyond 32-bit floats, which XGBoost computes with, such as {example:e}: \
+                 divide the target by a power of ten",
+                self.target
             );
         }
     }
@@ -198,12 +224,15 @@ pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits, opened: Ope
     let mut dropped = Dropped::default();
     let roles = Roles { id: &id, target: &target, weight: spec.weight.as_deref() };
     let usable = usable_rows(&tables[0], 0, &roles, threads, &mut dropped).await?;
+    if usable.is_empty() {
+        return Err(nothing_left(&tables[0], &dropped, &roles, 0));
+    }
     let (train, test) = match tables.get(1) {
         Some(test_table) => (usable, usable_rows(test_table, 1, &roles, threads, &mut dropped).await?),
         None => split(usable, settings.test_fraction.0, u64::from(settings.seed)),
     };
-    if train.places.is_empty() {
-        return Err(nothing_left(&tables[0], &dropped, &target, &id));
+    if train.is_empty() {
+        return Err(nothing_left(&tables[0], &dropped, &roles, test.len()));
     }
     let id_type = tables[0].schema().require(&id, &settings.train_data.to_string())?.kind;
     let objects_sha256 = fingerprint_of(&tables);
@@ -275,10 +304,12 @@ pub(crate) fn check_same_columns(
     Ok(())
 }
 
-struct Roles<'a> {
-    id: &'a str,
-    target: &'a str,
-    weight: Option<&'a str>,
+/// The columns that are no features.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Roles<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) weight: Option<&'a str>,
 }
 
 async fn usable_rows(
@@ -303,19 +334,50 @@ async fn usable_rows(
 
 pub(crate) fn target_values(column: &Series, location: &str) -> Result<Vec<f64>> {
     let kind = ColumnKind::of(column.dtype());
-    if !kind.is_number() && kind != ColumnKind::Null {
+    if !kind.is_number() && column.null_count() < column.len() {
         return Err(Error::Data(format!(
-            "{location}: the target \"{}\" has {} ({}), but only numbers can be predicted",
+            "{location}: the target \"{}\" has {} ({}), but only numbers can be predicted{}",
             column.name(),
             kind.describe(),
-            column.dtype()
+            column.dtype(),
+            texts_in_words(column)
         )));
     }
     as_numbers(column)
 }
 
 pub(crate) fn weight_values(column: &Series, location: &str) -> Result<Vec<f64>> {
-    as_numbers(column).map_err(|error| Error::Data(format!("{location}: the weight: {error}")))
+    let kind = ColumnKind::of(column.dtype());
+    if !kind.is_number() && column.null_count() < column.len() {
+        return Err(Error::Data(format!(
+            "{location}: the weight \"{}\" has {} ({}), but a weight is a number{}",
+            column.name(),
+            kind.describe(),
+            column.dtype(),
+            texts_in_words(column)
+        )));
+    }
+    as_numbers(column)
+}
+
+/// What stands in a column of text that should be numbers, for the end of a sentence: how many cells are no numbers, the first
+/// of them and its row. Nothing for columns of other types.
+fn texts_in_words(column: &Series) -> String {
+    let Ok(cells) = column.str() else { return String::new() };
+    let is_number = |cell: &str| cell.trim().parse::<f64>().is_ok();
+    let strays =
+        || cells.iter().enumerate().filter_map(|(row, cell)| Some((row, cell?))).filter(|one| !is_number(one.1));
+    let filled = cells.len() - cells.null_count();
+    match strays().next() {
+        Some((row, cell)) => {
+            let cell: String = cell.chars().take(EXAMPLE_CHARS).collect();
+            let (count, row) = (strays().count(), row + 1);
+            format!(
+                ": {count} of its {filled} cells are no numbers, the first of them {cell:?} in data row {row}: mend them, or leave them empty"
+            )
+        }
+        None => ": all of its cells are numbers written as text: write them as numbers".to_owned(),
+    }
 }
 
 fn keep_usable(
@@ -397,16 +459,40 @@ pub fn is_held_out(id: &str, seed: u64, fraction: f64) -> bool {
     share < fraction
 }
 
-pub(crate) fn nothing_left(table: &LoadableTable, dropped: &Dropped, target: &str, id: &str) -> Error {
+/// Says why none of a table's rows is left to train on: each reason with its rows.
+pub(crate) fn nothing_left(table: &LoadableTable, dropped: &Dropped, roles: &Roles<'_>, held_out: usize) -> Error {
     Error::Data(format!(
-        "{}: none of its {} rows can be trained on: {} have no finite target \"{target}\", {} no id \"{id}\", {} \
-         repeat an id, the others are held out",
+        "{}: none of its {} rows can be trained on: {}",
         table.dataset().location,
         table.rows(),
-        dropped.bad_target,
-        dropped.null_id,
-        dropped.duplicate_id
+        reasons(dropped, roles, held_out as u64)
     ))
+}
+
+fn reasons(dropped: &Dropped, roles: &Roles<'_>, held_out: u64) -> String {
+    let Roles { id, target, weight } = roles;
+    let (beyond, large) = dropped.beyond_floats.unwrap_or_default();
+    let weights = match dropped.bad_weight_example {
+        Some(example) if !example.is_nan() => format!(", such as {example:?}"),
+        _ => String::new(),
+    };
+    let named = weight.map_or_else(String::new, |name| format!(" \"{name}\""));
+    let all = [
+        (dropped.bad_target - beyond, format!("have no target \"{target}\", or one that is not finite")),
+        (
+            beyond,
+            format!(
+                "have a target \"{target}\" beyond 32-bit floats, which XGBoost computes with, such as {large:e} (divide the \
+                 target by a power of ten)"
+            ),
+        ),
+        (dropped.null_id, format!("have no id \"{id}\"")),
+        (dropped.duplicate_id, "repeat an id".to_owned()),
+        (dropped.bad_weight, format!("have a weight{named} that is missing, negative or not finite{weights}")),
+        (held_out, "are held out (--test-fraction, TEST_FRACTION)".to_owned()),
+    ];
+    let said = all.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, reason)| format!("{rows} {reason}"));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 /// SHA-256 over names, sizes and versions of objects.
@@ -420,6 +506,8 @@ pub fn fingerprint<'a>(objects: impl Iterator<Item = &'a ObjectMeta>) -> String 
 
 #[cfg(test)]
 mod tests {
+    use polars::prelude::NamedFrom;
+
     use super::*;
 
     #[test]
@@ -429,7 +517,51 @@ mod tests {
         let target = [1.0, 2.0, 3.0, f64::NAN, 5.0];
         let rows = keep_usable(0, &ids, &target, None, &mut dropped);
         assert_eq!(rows.ids, ["a", "c"]);
-        assert_eq!(dropped, Dropped { bad_target: 1, null_id: 1, duplicate_id: 1, bad_weight: 0 });
+        assert_eq!(dropped, Dropped { bad_target: 1, null_id: 1, duplicate_id: 1, ..Dropped::default() });
+    }
+
+    #[test]
+    fn every_reason_to_leave_a_row_out_is_counted_and_shown() {
+        let ids: StringChunked = (0..7).map(|id| Some(id.to_string())).collect();
+        let target = [1e39, f64::INFINITY, -2e39, 1.0, 1.0, 1.0, 1.0];
+        let weights = [1.0, 1.0, 1.0, f64::NAN, -3.5, 1e39, 2.0];
+        let mut dropped = Dropped::default();
+        let rows = keep_usable(0, &ids, &target, Some(&weights), &mut dropped);
+        assert_eq!((rows.places, rows.weights), (vec![6], Some(vec![2.0])));
+        assert_eq!((dropped.bad_target, dropped.beyond_floats, dropped.bad_weight), (3, Some((2, 1e39)), 3));
+        let roles = Roles { id: "k", target: "y", weight: Some("w") };
+        assert_eq!(
+            reasons(&dropped, &roles, 1),
+            "1 have no target \"y\", or one that is not finite, 2 have a target \"y\" beyond 32-bit floats, which XGBoost \
+             computes with, such as 1e39 (divide the target by a power of ten), 3 have a weight \"w\" that is missing, negative or \
+             not finite, 1 are held out (--test-fraction, TEST_FRACTION)"
+        );
+        let negative = Dropped { bad_weight: 5, bad_weight_example: Some(-1.0), ..Dropped::default() };
+        let expected = "5 have a weight \"w\" that is missing, negative or not finite, such as -1.0";
+        assert_eq!(reasons(&negative, &roles, 0), expected);
+    }
+
+    #[test]
+    fn text_where_numbers_should_be_is_shown() {
+        let shown = |cells: &[Option<&str>]| {
+            let error = target_values(&Series::new("y".into(), cells), "t").unwrap_err();
+            assert_eq!(error.exit_code(), 4);
+            error.to_string()
+        };
+        assert_eq!(
+            shown(&[Some("1.5"), None, Some("n/a"), Some("-")]),
+            "t: the target \"y\" has text (str), but only numbers can be predicted: 2 of its 3 cells are no numbers, the first of \
+             them \"n/a\" in data row 3: mend them, or leave them empty"
+        );
+        assert!(
+            shown(&[Some("1.5"), Some("2")])
+                .ends_with("all of its cells are numbers written as text: write them as numbers")
+        );
+        let weight = weight_values(&Series::new("w".into(), [Some("heavy")]), "t").unwrap_err().to_string();
+        assert!(
+            weight.contains("the weight \"w\" has text (str), but a weight is a number: 1 of its 1 cells"),
+            "{weight}"
+        );
     }
 
     #[test]

@@ -165,10 +165,7 @@ async fn trained_or_stopped(run: &Arc<Run>) -> Result<Trained> {
         }
     });
     tokio::select! {
-        ended = work => ended.unwrap_or_else(|failure| match failure.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(failure) => Err(Error::Defect(failure.to_string())),
-        }),
+        ended = work => ended?,
         overdue = run.overdue() => Err(overdue),
     }
 }

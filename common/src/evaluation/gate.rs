@@ -78,8 +78,8 @@ impl Gate {
     /// The scores of the held-out rows, or why these rows can neither pass nor fail a model.
     ///
     /// # Errors
-    /// [`Error::Data`]: fewer rows than asked for, a target without variance, values that are not finite. Predictions
-    /// that are not finite, or lengths that differ, are [`Error::Defect`].
+    /// [`Error::Data`]: fewer rows than asked for, a target without variance, values or predictions that are not finite. Lengths
+    /// that differ are [`Error::Defect`].
     pub fn measure<T, P>(&self, targets: &[T], predictions: &[P], weights: Option<&[f32]>) -> Result<Scores>
     where
         T: Copy + Into<f64>,
@@ -196,9 +196,11 @@ fn figures(value: f64, threshold: f64) -> (String, String) {
 /// Held-out rows that no R² can be computed on.
 fn degenerate(error: &MetricError) -> Error {
     match error {
-        MetricError::NotFinite { what: "prediction", .. } | MetricError::Lengths { .. } => {
-            Error::Defect(format!("the model cannot be judged: {error}"))
-        }
+        MetricError::NotFinite { what: "prediction", .. } => Error::Data(format!(
+            "the model cannot be judged: {error}: the target, its weights or a given \"base_score\" are so large that 32-bit floats, \
+             which XGBoost computes with, have no room for sums of them: divide them by a power of ten"
+        )),
+        MetricError::Lengths { .. } => Error::Defect(format!("the model cannot be judged: {error}")),
         _ => Error::Data(format!("no R² can be computed on the held-out rows: {error}: hold out other rows")),
     }
 }

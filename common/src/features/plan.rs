@@ -60,6 +60,7 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
         features.push(plan_expression(expression, schema, location)?);
     }
     check_names(spec, &features)?;
+    check_monotone(spec, &features)?;
     if features.is_empty() {
         return Err(Error::Data(format!(
             "{location} has no column left to be a feature besides the id \"{id}\" and the target \"{target}\""
@@ -141,6 +142,19 @@ fn check_names(spec: &Spec, features: &[PlannedFeature]) -> Result<()> {
     Ok(())
 }
 
+/// A column that the spec calls a category is refused when the spec is read; here are those that hold text.
+fn check_monotone(spec: &Spec, features: &[PlannedFeature]) -> Result<()> {
+    let is_wrong = |feature: &&PlannedFeature| feature.is_category && spec.monotone.contains_key(&feature.name);
+    match features.iter().find(is_wrong) {
+        None => Ok(()),
+        Some(feature) => Err(Error::Setting(format!(
+            "feature spec: monotone names \"{}\", which has {} and is a category: categories have no order",
+            feature.name,
+            feature.source_kind.describe()
+        ))),
+    }
+}
+
 fn warn_of_absent_exclusions(spec: &Spec, schema: &TableSchema, location: &str) {
     for name in spec.exclude.iter().filter(|name| schema.get(name).is_none()) {
         tracing::warn!("{location} has no column \"{name}\", which the feature spec excludes: is the name right?");
@@ -174,9 +188,31 @@ fn is_until_as_of(spec: &Spec, name: &str, schema: &TableSchema) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::DataType;
+    use polars::prelude::{DataType, NamedFrom, Series};
 
     use super::*;
+
+    #[test]
+    fn a_category_has_no_direction() {
+        let column = |name: &str, values: Series| ColumnSchema {
+            name: name.to_owned(),
+            kind: ColumnKind::of(values.dtype()),
+            dtype: values.dtype().clone(),
+        };
+        let text = Series::new("c".into(), ["a"]);
+        let number = Series::new("x".into(), [1.5]);
+        let columns = [("k", &text), ("y", &number), ("c", &text), ("x", &number)];
+        let columns = columns.map(|(name, values)| column(name, values.clone())).to_vec();
+        let schema = TableSchema::new(columns, "t").unwrap();
+        let planned = |spec: &str| plan(&Spec::parse(spec, "spec").unwrap(), "k", "y", &schema, "t");
+        let refused = planned("[monotone]\nc = 1").unwrap_err();
+        let expected = "feature spec: monotone names \"c\", which has text and is a category: categories have no order";
+        assert_eq!((refused.exit_code(), refused.to_string().as_str()), (2, expected));
+        let derived =
+            planned("[monotone]\nd = 1\n[derived]\nd = \"CASE WHEN x > 1 THEN 'a' ELSE 'b' END\"").unwrap_err();
+        assert!(derived.to_string().contains("monotone names \"d\""), "{derived}");
+        assert_eq!(planned("[monotone]\nx = 1").unwrap().len(), 2);
+    }
 
     #[test]
     fn all_columns_that_can_be_no_feature_are_named_at_once() {

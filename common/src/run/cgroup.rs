@@ -17,6 +17,8 @@ pub(crate) struct CgroupLimits {
     pub(crate) quota_cpus: Option<usize>,
     /// CPUs that the process may run on.
     pub(crate) cpuset_cpus: Option<usize>,
+    /// Processes and threads.
+    pub(crate) pids: Option<u64>,
 }
 
 /// Reads the limits of this process under `root` (`/` on a real machine). What cannot be read sets no limit.
@@ -41,6 +43,7 @@ impl CgroupLimits {
             memory_bytes: least(self.memory_bytes, other.memory_bytes),
             quota_cpus: least(self.quota_cpus, other.quota_cpus),
             cpuset_cpus: least(self.cpuset_cpus, other.cpuset_cpus),
+            pids: least(self.pids, other.pids),
         }
     }
 }
@@ -122,6 +125,7 @@ fn read_v2(folder: &Path) -> CgroupLimits {
         memory_bytes: parse_bytes(&read(&folder.join("memory.max"))),
         quota_cpus: parse_cpu_max(&read(&folder.join("cpu.max"))),
         cpuset_cpus: parse_cpu_list(&read(&folder.join("cpuset.cpus.effective"))),
+        pids: read_pids(folder),
     }
 }
 
@@ -137,7 +141,13 @@ fn read_v1(folder: &Path) -> CgroupLimits {
         memory_bytes: least(own, inherited),
         quota_cpus: parse_cpu_max(&quota),
         cpuset_cpus: parse_cpu_list(&read(&folder.join("cpuset.cpus"))),
+        pids: read_pids(folder),
     }
+}
+
+/// `max`, or a number, in both versions.
+fn read_pids(folder: &Path) -> Option<u64> {
+    read(&folder.join("pids.max")).trim().parse().ok()
 }
 
 /// `max`, or a number of bytes.
@@ -194,8 +204,14 @@ mod tests {
             ("sys/fs/cgroup/memory.max", "536870912\n"),
             ("sys/fs/cgroup/cpu.max", "150000 100000\n"),
             ("sys/fs/cgroup/cpuset.cpus.effective", "0-3,6\n"),
+            ("sys/fs/cgroup/pids.max", "100\n"),
         ]);
-        let expected = CgroupLimits { memory_bytes: Some(536_870_912), quota_cpus: Some(2), cpuset_cpus: Some(5) };
+        let expected = CgroupLimits {
+            memory_bytes: Some(536_870_912),
+            quota_cpus: Some(2),
+            cpuset_cpus: Some(5),
+            pids: Some(100),
+        };
         assert_eq!(detect_in(root.path()), expected);
     }
 
@@ -210,9 +226,12 @@ mod tests {
             ("sys/fs/cgroup/user.slice/run-1.scope/cpu.max", "400000 100000\n"),
             ("sys/fs/cgroup/user.slice/run-1.scope/payload/memory.max", "max\n"),
             ("sys/fs/cgroup/user.slice/run-1.scope/payload/cpu.max", "max 100000\n"),
+            ("sys/fs/cgroup/user.slice/pids.max", "70\n"),
+            ("sys/fs/cgroup/user.slice/run-1.scope/pids.max", "max\n"),
             ("sys/fs/cgroup/other/memory.max", "1\n"),
         ]);
-        let expected = CgroupLimits { memory_bytes: Some(1_000_000_000), quota_cpus: Some(4), cpuset_cpus: None };
+        let expected =
+            CgroupLimits { memory_bytes: Some(1_000_000_000), quota_cpus: Some(4), cpuset_cpus: None, pids: Some(70) };
         assert_eq!(detect_in(root.path()), expected);
     }
 
@@ -235,7 +254,8 @@ mod tests {
             ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
             ("sys/fs/cgroup/cpuset/cpuset.cpus", "1\n"),
         ]);
-        let expected = CgroupLimits { memory_bytes: Some(2_147_483_648), quota_cpus: Some(1), cpuset_cpus: Some(1) };
+        let expected =
+            CgroupLimits { memory_bytes: Some(2_147_483_648), quota_cpus: Some(1), cpuset_cpus: Some(1), pids: None };
         assert_eq!(detect_in(root.path()), expected);
     }
 

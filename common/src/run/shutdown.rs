@@ -5,6 +5,8 @@
 //! default would drop them.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use signal_hook::iterator::Signals;
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::run::RunId;
+use crate::run::{RunId, threads};
 
 /// The exit code of a run that was stopped.
 const EXIT_STOPPED: i32 = 143;
@@ -21,6 +23,16 @@ const EXIT_STOPPED: i32 = 143;
 /// Signals so soon after the first are the same request: `timeout` signals both its child and the child's group, a
 /// terminal and the program that started us may each pass on one Ctrl-C.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
+
+/// A run that was asked to stop does so within five seconds, or as soon as a store that is slow has answered. One that has not
+/// after this time hangs, and is ended.
+const HANGS_AFTER: Duration = Duration::from_secs(20);
+
+/// The same of a run that is writing its last objects, which is not interrupted: less than the two minutes that Fargate gives.
+const HANGS_CONCLUDING_AFTER: Duration = Duration::from_secs(110);
+
+/// How often a run that was asked to stop is looked at.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// What asked the run to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +56,14 @@ impl fmt::Display for StopSignal {
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     received: watch::Receiver<Option<StopSignal>>,
+    is_concluding: Arc<AtomicBool>,
 }
 
 /// Requests a stop in place of a signal: for tests, and for code that stops itself.
 #[derive(Debug)]
 pub struct Trigger {
     send: watch::Sender<Option<StopSignal>>,
+    is_concluding: Arc<AtomicBool>,
 }
 
 impl Trigger {
@@ -63,15 +77,13 @@ impl Shutdown {
     /// Takes over SIGTERM and SIGINT for the rest of the process. Call it before any work starts.
     ///
     /// # Errors
-    /// [`Error::Defect`] when the operating system refuses a signal handler or a thread.
+    /// [`Error::Resources`] when the operating system refuses a thread, [`Error::Defect`] when it refuses a signal handler.
     pub fn install() -> Result<Self> {
         let signals = Signals::new([SIGTERM, SIGINT])
             .map_err(|error| Error::Defect(format!("signal handlers cannot be installed: {error}")))?;
         let (trigger, shutdown) = Self::manual();
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || obey(signals, &trigger))
-            .map_err(|error| Error::Defect(format!("the thread for signals cannot be started: {error}")))?;
+        let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || obey(signals, &trigger));
+        thread.map_err(threads::refused)?;
         Ok(shutdown)
     }
 
@@ -79,13 +91,19 @@ impl Shutdown {
     #[must_use]
     pub fn manual() -> (Trigger, Self) {
         let (send, received) = watch::channel(None);
-        (Trigger { send }, Self { received })
+        let is_concluding = Arc::default();
+        (Trigger { send, is_concluding: Arc::clone(&is_concluding) }, Self { received, is_concluding })
     }
 
     /// A token that nothing stops.
     #[must_use]
     pub fn never() -> Self {
         Self::manual().1
+    }
+
+    /// From now on the run writes its last objects: it is given more time to end by itself.
+    pub fn conclude(&self) {
+        self.is_concluding.store(true, Ordering::Relaxed);
     }
 
     /// Whether the run was asked to stop.
@@ -119,24 +137,24 @@ fn stopped(signal: StopSignal, run_id: &RunId) -> Error {
     Error::Stopped(format!("stopped by {signal}; run again with --run-id {run_id} (RUN_ID={run_id}) to continue"))
 }
 
-/// Passes the first signal on and ends the process on a later one.
+/// Passes the first signal on and ends the process on a later one, or when it hangs.
 fn obey(mut signals: Signals, trigger: &Trigger) {
-    let mut first: Option<Instant> = None;
-    for number in &mut signals {
-        let now = Instant::now();
-        if is_second_request(first, now) {
+    let Some(number) = (&mut signals).into_iter().next() else { return };
+    let first = Instant::now();
+    announce(number, trigger);
+    loop {
+        thread::sleep(GLANCE);
+        let is_second = signals.pending().next().is_some() && first.elapsed() >= SAME_REQUEST + GLANCE;
+        if is_second || hangs(first.elapsed(), trigger.is_concluding.load(Ordering::Relaxed)) {
             // Without destructors of C++ libraries whose threads still run, and without a log that could block.
             signal_hook::low_level::exit(EXIT_STOPPED);
-        }
-        if first.is_none() {
-            first = Some(now);
-            announce(number, trigger);
         }
     }
 }
 
-fn is_second_request(first: Option<Instant>, now: Instant) -> bool {
-    first.is_some_and(|first| now.duration_since(first) >= SAME_REQUEST)
+/// Whether a run that was asked to stop so long ago will not do so by itself.
+fn hangs(since: Duration, is_concluding: bool) -> bool {
+    since >= if is_concluding { HANGS_CONCLUDING_AFTER } else { HANGS_AFTER }
 }
 
 fn announce(number: i32, trigger: &Trigger) {
@@ -200,10 +218,11 @@ mod tests {
     }
 
     #[test]
-    fn echoes_of_one_request_are_not_a_second_one() {
-        let first = Instant::now();
-        assert!(!is_second_request(None, first));
-        assert!(!is_second_request(Some(first), first + Duration::from_millis(10)));
-        assert!(is_second_request(Some(first), first + SAME_REQUEST));
+    fn a_run_that_hangs_is_told_from_one_that_concludes() {
+        let (trigger, shutdown) = Shutdown::manual();
+        let is_ended = |seconds| hangs(Duration::from_secs(seconds), trigger.is_concluding.load(Ordering::Relaxed));
+        assert_eq!([5, 20].map(is_ended), [false, true]);
+        shutdown.clone().conclude();
+        assert_eq!([5, 20, 60, 115].map(is_ended), [false, false, false, true]);
     }
 }

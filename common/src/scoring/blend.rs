@@ -7,7 +7,8 @@ use super::ubj::{self, TypedArray, Value, Writer};
 
 /// XGBoost's mark of a pruned node where the number of its feature would stand.
 const NO_FEATURE: i32 = i32::MAX;
-const NO_CHILD: i32 = -1;
+/// Its mark of a leaf where the number of its left child would stand.
+pub(super) const NO_CHILD: i32 = -1;
 
 /// One of the models to blend.
 #[derive(Debug, Clone, Copy)]
@@ -217,7 +218,11 @@ fn place(part: &BlendPart<'_>, feature: i32) -> Loaded<i32> {
     }
 }
 
-fn typed<'v, 'a: 'v, T>(fields: &Object<'v, 'a>, name: &str, read: impl Fn(TypedArray<'a>) -> Option<T>) -> Loaded<T> {
+pub(super) fn typed<'v, 'a: 'v, T>(
+    fields: &Object<'v, 'a>,
+    name: &str,
+    read: impl Fn(TypedArray<'a>) -> Option<T>,
+) -> Loaded<T> {
     let array = match fields.get(name)? {
         Value::Typed(array) => read(*array),
         _ => None,
@@ -229,7 +234,7 @@ fn typed<'v, 'a: 'v, T>(fields: &Object<'v, 'a>, name: &str, read: impl Fn(Typed
 }
 
 /// Writes an object as it is, but for the members that `replace` writes: it says whether it did.
-fn replacing(
+pub(super) fn replacing(
     object: &Value<'_>,
     writer: &mut Writer,
     replace: &mut dyn FnMut(&str, &Value<'_>, &mut Writer) -> Loaded<bool>,

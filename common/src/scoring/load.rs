@@ -208,7 +208,7 @@ fn parameters(fields: &Object<'_, '_>) -> Loaded<Parameters> {
 }
 
 /// `[5E-1]`, or `5E-1` as before XGBoost 3.1.
-fn base_scores(text: &str) -> Option<Vec<f32>> {
+pub(super) fn base_scores(text: &str) -> Option<Vec<f32>> {
     let list = match text.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']')?,
         None => text,

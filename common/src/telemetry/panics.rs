@@ -5,7 +5,10 @@ use std::backtrace::Backtrace;
 use std::env;
 use std::panic::{self, PanicHookInfo};
 
+use tokio::task::JoinError;
+
 use crate::error::Error;
+use crate::run::threads;
 use crate::text::without_control_characters;
 
 /// Logs panics in place of Rust's message of several lines. A backtrace is added only where `RUST_BACKTRACE` asks.
@@ -18,6 +21,10 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         return;
     }
     let message = payload_text(panic.payload());
+    if threads::is_refusal(&message) {
+        tracing::warn!("a thread was refused: {message}");
+        return;
+    }
     let location = panic.location().map(ToString::to_string);
     let backtrace = wants_backtrace().then(|| Backtrace::force_capture().to_string());
     tracing::error!(target: "defect", location, backtrace, "defect in this program: {message}");
@@ -27,10 +34,25 @@ fn wants_backtrace() -> bool {
     env::var_os("RUST_BACKTRACE").is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// The error that a caught panic (`catch_unwind`, a task's or thread's `join`) is; where it happened is in the log.
+/// The error that a caught panic (`catch_unwind`, a task's or thread's `join`) is; where it happened is in the log. The panic of
+/// a library that was refused a thread is no defect but a limit of the system.
 #[must_use]
 pub fn defect(payload: &(dyn Any + Send)) -> Error {
-    Error::Defect(format!("{}; please report it with the log", payload_text(payload)))
+    let text = payload_text(payload);
+    if threads::is_refusal(&text) {
+        return threads::refused(text);
+    }
+    Error::Defect(format!("{text}; please report it with the log"))
+}
+
+/// The error of a task that did not end by itself: its panic, as [`defect`] has it.
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => defect(panic.as_ref()),
+            Err(cancelled) => Self::Defect(cancelled.to_string()),
+        }
+    }
 }
 
 /// What `panic!` was given, on one line.
@@ -52,6 +74,24 @@ mod tests {
         let error = caught(|| panic!("row {}\nis odd", 3));
         assert_eq!(error.exit_code(), 70);
         assert_eq!(error.to_string(), "defect in this program: row 3\\nis odd; please report it with the log");
+    }
+
+    #[test]
+    fn a_thread_that_a_library_was_refused_is_no_defect() {
+        let error = caught(|| panic!("failed to spawn thread: Os {{ code: 11, kind: WouldBlock }}"));
+        assert_eq!(error.exit_code(), 8);
+        assert!(
+            error.to_string().starts_with("the system refused to start another thread: failed to spawn"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panicked_is_told_as_its_panic() {
+        let error = Error::from(tokio::spawn(async { panic!("plain") }).await.unwrap_err());
+        assert_eq!(error, Error::Defect("plain; please report it with the log".to_owned()));
+        let refused = || -> () { panic!("could not spawn threads: no") };
+        assert_eq!(Error::from(tokio::task::spawn_blocking(refused).await.unwrap_err()).exit_code(), 8);
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn is_out_of_resources(message: &str) -> bool {
 /// Whether XGBoost's message tells of targets or weights outside what an objective takes. A base score that was given has
 /// passed the dry run; one that is refused later was estimated from the targets.
 fn is_about_labels(message: &str) -> bool {
-    ["label must", "base_score must", "Weights must"].iter().any(|sign| message.contains(sign))
+    ["label must", "base_score must", "`base_score` must", "Weights must"].iter().any(|sign| message.contains(sign))
 }
 
 /// Turns a return code into a result, with the message of this thread's last error.

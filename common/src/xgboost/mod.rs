@@ -69,3 +69,6 @@ mod resume_tests;
 
 #[cfg(test)]
 mod blend_tests;
+
+#[cfg(test)]
+mod rescale_tests;

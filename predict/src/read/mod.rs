@@ -141,7 +141,7 @@ pub fn batches(
             let dataset = Arc::clone(&dataset);
             // A task of its own, so that bytes arrive while the consumer is busy.
             let fetch = tokio::spawn(async move { fetch(&dataset, unit, &columns, link, memory).await });
-            async move { fetch.await.map_err(|error| Error::Defect(error.to_string()))? }
+            async move { fetch.await? }
         })
         .buffered(FETCHES_AHEAD)
         .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))

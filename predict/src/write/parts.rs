@@ -122,7 +122,7 @@ impl PartWriter {
         let (rows_read, reasons, tallies) = (part.rows_read, part.reasons, part.tallies);
         let (version, format) = (self.model_version.clone(), self.format);
         let encode = move || encode(part.predicted, part.rejected, &version, format);
-        let encoded = tokio::task::spawn_blocking(encode).await.map_err(|error| Error::Defect(error.to_string()))??;
+        let encoded = tokio::task::spawn_blocking(encode).await??;
         let predictions_key = format!("predictions/run_id={}/part-{index:05}.{}", self.run_id, self.format.extension());
         let rejected_key = format!("rejected/run_id={}/part-{index:05}.parquet", self.run_id);
         let predictions = self.put(predictions_key, encoded.predictions).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use polars::prelude::{IntoColumn, NamedFrom, Series};
 use testkit::program::{Ended, Invocation};
 use testkit::random::Random;
-use testkit::tables::{customers, parquet_bytes, write_parquet};
+use testkit::tables::{customers, parquet_bytes, with, write_parquet};
 
 use super::places::{Place, assert_models_are_whole, json};
 
@@ -100,6 +100,23 @@ fn a_handful_on_a_local_folder() {
     let mut figures = Figures::default();
     interrupt(&place, 1, 5, GIVEN, &mut figures);
     interrupt(&with_data(Place::local(), 1_000), 2, 2, CHOSEN, &mut figures);
+    println!("{figures}");
+}
+
+/// A target that XGBoost is given in other units: checkpoints hold what it learns, the model is in the target's own units.
+#[test]
+fn a_handful_with_a_target_that_is_scaled() {
+    let tiny = |rows: usize| {
+        let table = customers(rows, 1, 7);
+        let scores = table.column("score").unwrap().f64().unwrap();
+        let tiny: Vec<f64> = scores.iter().map(|score| score.unwrap() * 1e-12).collect();
+        let place = Place::local();
+        place.write("train/part.parquet", parquet_bytes(&with(table, Series::new("score".into(), tiny))));
+        place
+    };
+    let mut figures = Figures::default();
+    interrupt(&tiny(6_000), 4, 3, GIVEN, &mut figures);
+    interrupt(&tiny(1_000), 5, 2, TUNED, &mut figures);
     println!("{figures}");
 }
 

@@ -11,6 +11,7 @@ mod disk;
 mod docs;
 mod faults;
 mod gate;
+mod hosts;
 mod interrupt;
 mod kills;
 mod leaks;

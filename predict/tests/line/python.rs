@@ -25,6 +25,27 @@ fn python_predicts_the_same_on_the_sample() {
     python_agrees(&line.workshop, &sample("customers"), text(&line.predicted, "run_id"), 30_000);
 }
 
+/// Targets that XGBoost was given in other units: the model predicts in the target's own, and so does XGBoost in Python.
+#[test]
+fn python_predicts_the_same_for_a_target_that_was_scaled() {
+    let mut r2 = Vec::new();
+    for power in [-40, 0, 70] {
+        let workshop = Workshop::with_data();
+        let table = customers(ROWS, 1, 7);
+        let scores = table.column("score").unwrap().f64().unwrap();
+        let scaled: Vec<f64> =
+            scores.iter().map(|score| f64::from(score.unwrap() as f32) * 2_f64.powi(power)).collect();
+        write_parquet(&with(table, Series::new("score".into(), scaled)), &workshop.path("train/part.parquet"));
+        let trained = workshop.train().run().succeeded();
+        r2.push(trained["r2"].as_f64().unwrap());
+        let predicted = workshop.predict().args(["--run-id", "r1"]).run().succeeded();
+        let mean = predicted["mean_prediction"].as_f64();
+        assert!(mean.is_none_or(|mean| (40.0..90.0).contains(&(mean / 2_f64.powi(power)))), "{predicted}");
+        python_agrees(&workshop, &workshop.text("customers"), "r1", 400);
+    }
+    assert!(r2[1] > 0.9 && r2.iter().all(|r2_of_power| *r2_of_power == r2[1]), "{r2:?}");
+}
+
 const SPEC: &str = r#"
 id = "customer_id"
 target = "score"

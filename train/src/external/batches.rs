@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use common::run::threads::{refused, side_by_side};
 use common::table::{LoadableTable, PieceColumns};
 use common::xgboost::{Batch, BatchSource, Column};
 use common::{Error, Result};
@@ -13,7 +14,7 @@ use tokio::runtime::Handle;
 
 use super::Stop;
 use super::encoded::{MatrixColumns, Used};
-use crate::fit::Part;
+use crate::fit::{Part, TargetScale};
 use crate::read::{Rows, TrainingData};
 
 /// The rows of a split.
@@ -35,6 +36,8 @@ pub(super) struct Job {
     /// Folds of the training rows.
     pub(super) folds: Arc<Vec<u8>>,
     pub(super) columns: Arc<MatrixColumns>,
+    /// How XGBoost sees the target.
+    pub(super) scale: TargetScale,
     /// Most rows of the table that a batch is made of.
     pub(super) batch_rows: usize,
     pub(super) threads: usize,
@@ -87,8 +90,7 @@ impl Batches {
                 let _ = send.send(end);
             };
             let thread = std::thread::Builder::new().name("batches".to_owned()).spawn(read);
-            let thread = thread.map_err(|error| Error::Resources(format!("no thread can be started: {error}")))?;
-            self.reading = Some((receive, thread));
+            self.reading = Some((receive, thread.map_err(refused)?));
         }
         let ended = || Error::Defect("the thread that reads batches ended before its end".to_owned());
         let (receive, _) = self.reading.as_ref().ok_or_else(ended)?;
@@ -150,7 +152,7 @@ impl Job {
         });
         let mut next = fetching.next();
         while let Some((places, columns)) = next {
-            let columns = self.runtime.block_on(columns).map_err(|error| Error::Defect(error.to_string()))??;
+            let columns = self.runtime.block_on(columns)??;
             next = fetching.next();
             for batch in cut(&places, self.batch_rows) {
                 self.stop.check()?;
@@ -190,17 +192,10 @@ impl Job {
                 encoded.push((index, self.columns.encode(index, source, &of_matrix)));
             }
         };
-        let mut encoded = std::thread::scope(|scope| {
-            let workers: Vec<_> = (1..self.threads.max(1)).map(|_| scope.spawn(work)).collect();
-            let mut encoded = work();
-            for worker in workers {
-                encoded.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            encoded
-        });
+        let mut encoded = side_by_side(self.threads, work).concat();
         encoded.sort_by_key(|(index, _)| *index);
         let cells = encoded.into_iter().map(|(_, cells)| cells).collect::<Result<_>>()?;
-        let labels = used.iter().map(|&row| rows.target[row] as f32).collect();
+        let labels = used.iter().map(|&row| self.scale.label(rows.target[row])).collect();
         let weights = rows.weights.as_ref().map(|weights| used.iter().map(|&row| weights[row]).collect());
         Ok(EncodedBatch { cells, rows: used, labels, weights })
     }

@@ -33,7 +33,7 @@ use self::rows::scan;
 use crate::encodings::Variant;
 use crate::evaluate::{Evaluation, of_predictions};
 use crate::features::Features;
-use crate::fit::{Choice, FitContext, Fitted, Member, fit_with, matrix_features};
+use crate::fit::{Choice, FitContext, Fitted, Member, TargetScale, fit_with, matrix_features};
 use crate::plan_memory::{MemoryPlan, Mode, scratch};
 use crate::read::{Opened, Rows, TrainingData, check_rows, check_same_columns, fingerprint_of, id_and_target};
 use crate::settings::Settings;
@@ -172,7 +172,7 @@ pub async fn read(
     };
     let (of_tables, runtime, stop) = (tables.clone(), Handle::current(), stop.clone());
     let work = move || scan(&of_tables, &roles, &wanted, &runtime, &stop);
-    let scanned = tokio::task::spawn_blocking(work).await.map_err(|error| Error::Defect(error.to_string()))??;
+    let scanned = tokio::task::spawn_blocking(work).await??;
     let objects_sha256 = fingerprint_of(&tables);
     let data = |train: Rows, test: Rows| TrainingData {
         tables: tables.clone(),
@@ -240,7 +240,8 @@ impl<'a> Reader<'a> {
         member: &Member,
     ) -> Result<Training> {
         let columns = self.learn_means(features, &member.variant)?;
-        let mut batches = Batches::new(Job { part: member.part, ..self.job(columns, Side::Training) });
+        let job = self.job(columns, Side::Training);
+        let mut batches = Batches::new(Job { part: member.part, scale: context.scale, ..job });
         let names = matrix_features(features);
         let options = QuantileOptions { max_bin: params.max_bin(), threads: context.threads, reference: None };
         if self.plan.mode != Mode::External {
@@ -354,6 +355,7 @@ impl<'a> Reader<'a> {
             part: None,
             folds: Arc::clone(&self.data.folds),
             columns: Arc::new(columns),
+            scale: TargetScale::default(),
             batch_rows: self.plan.batch_rows,
             threads: self.threads,
             runtime: self.runtime.clone(),

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 use super::Stop;
 use crate::encodings::fold;
-use crate::read::{Dropped, Rows, is_held_out, nothing_left, target_values, weight_values};
+use crate::read::{self, Dropped, Rows, is_held_out, nothing_left, target_values, weight_values};
 
 /// Keeps the sample apart from every other use of the ids' hashes.
 const SAMPLE_SEED_OFFSET: u64 = 0x5eed_0004;
@@ -26,6 +26,12 @@ pub(super) struct Roles {
     pub(super) id: String,
     pub(super) target: String,
     pub(super) weight: Option<String>,
+}
+
+impl Roles {
+    fn named(&self) -> read::Roles<'_> {
+        read::Roles { id: &self.id, target: &self.target, weight: self.weight.as_deref() }
+    }
 }
 
 /// How rows are dealt out.
@@ -89,6 +95,9 @@ pub(super) fn scan(
             scanned.sample.push(row.place, Some(row.id.to_owned()), row.target, row.weight);
         }
     })?;
+    if scanned.train.is_empty() || scanned.sample.is_empty() {
+        return Err(nothing_left(&tables[0], &dropped, &roles.named(), scanned.test.len()));
+    }
     if let Some(table) = tables.get(1) {
         let of_test = Ids::read(table, roles, runtime, stop)?;
         let (mut shared, mut first) = (0_u64, None);
@@ -102,9 +111,6 @@ pub(super) fn scan(
         scanned.shared_ids = first.map(|first| crate::leaks::shared_ids_text(shared, &first, scanned.test.len()));
     }
     scanned.dropped = dropped;
-    if scanned.train.is_empty() || scanned.sample.is_empty() {
-        return Err(nothing_left(&tables[0], &scanned.dropped, &roles.target, &roles.id));
-    }
     Ok(scanned)
 }
 

@@ -203,7 +203,8 @@ fn fold_of(
         MatrixFeature { name: place.to_string(), kind }
     };
     let features: Vec<MatrixFeature> = encoded.iter().enumerate().map(feature).collect();
-    let labels = |places: &[usize]| -> Vec<f32> { places.iter().map(|&row| rows.target[row] as f32).collect() };
+    let labels =
+        |places: &[usize]| -> Vec<f32> { places.iter().map(|&row| context.scale.label(rows.target[row])).collect() };
     let matrix = |cells: Vec<&[f32]>, labels: &[f32], weights: Option<&[f32]>, reference: Option<&DMatrix>| {
         build_matrix(context, params, &features, &cells, labels, weights, reference)
     };

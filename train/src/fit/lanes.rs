@@ -1,9 +1,9 @@
 //! Work on the folds side by side: small matrices keep one thread busy, not several.
 
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use common::Result;
+use common::run::threads::side_by_side;
 
 /// How many pieces of work go on at once, and threads for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +38,7 @@ impl Lanes {
             }
             done
         };
-        let mut done: Vec<(usize, Result<R>)> = thread::scope(|scope| {
-            let lanes: Vec<_> = (0..self.count).map(|_| scope.spawn(lane)).collect();
-            let join = |lane: thread::ScopedJoinHandle<'_, _>| match lane.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            lanes.into_iter().flat_map(join).collect()
-        });
+        let mut done = side_by_side(self.count, lane).into_iter().flatten().collect::<Vec<(usize, Result<R>)>>();
         done.sort_by_key(|(place, _)| *place);
         done.into_iter().map(|(_, result)| result).collect()
     }

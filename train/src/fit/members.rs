@@ -26,7 +26,7 @@ pub fn fit(
     matrix: &Array2<f32>,
     rows: &Rows,
 ) -> Result<Fitted> {
-    let (all, labels, weights) = (columns(matrix), labels(rows), rows.weights.as_deref());
+    let (all, labels, weights) = (columns(matrix), labels(context, rows), rows.weights.as_deref());
     fit_with(context, choice, features, |_, params, places| {
         let names = matrix_features(&at(features, places));
         let columns: Vec<&[f32]> = places.iter().map(|&place| all[place]).collect();
@@ -52,7 +52,8 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
     for (index, member) in choice.members.iter().enumerate() {
         let places = member.variant.places_in(&choice.variant);
         let of_member = at(features, &places);
-        let mut params = with_constraints(member.params.clone(), context.spec, &of_member)?;
+        let own = with_constraints(member.params.clone(), context.spec, &of_member)?;
+        let mut params = context.scale.params(&own)?;
         if let Some(base_score) = &base_score {
             params.set("base_score", base_score)?;
         }
@@ -73,14 +74,14 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
         }
         // A booster holds what it learnt with of every row: one at a time.
         let booster = (choice.members.len() == 1).then_some(booster);
-        fitted.push(FittedMember { booster, model, places, params, resumed_from });
+        fitted.push(FittedMember { booster, model, places, params: own, resumed_from });
     }
     progress.finish();
     let params = fitted.first().map(|member| member.params.clone()).unwrap_or_default();
     let resumed_from = fitted.iter().filter_map(|member| member.resumed_from).reduce(|before, more| before + more);
     let mut booster = blended(context, &choice, fitted)?;
     let model = booster.save()?;
-    Ok(Fitted { booster, model, params, rounds, choice, resumed_from })
+    Ok(Fitted { booster, model, params, scale: context.scale, rounds, choice, resumed_from })
 }
 
 /// Where a model begins: XGBoost finds that in the rows it learns from, and models of one mean have it in common.
@@ -117,14 +118,18 @@ struct FittedMember {
     model: Vec<u8>,
     /// The places of its columns among the model's.
     places: Vec<usize>,
+    /// In the target's own units.
     params: Params,
     resumed_from: Option<u32>,
 }
 
-/// The weighted mean of all members as one booster; a single one stays as it is.
+/// The weighted mean of all members as one booster, in the target's own units; a single one stays as it is.
 fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<Booster> {
-    if let Some(only) = members.iter_mut().find_map(|member| member.booster.take()) {
-        return Ok(only);
+    if let Some(only) = members.iter_mut().find(|member| member.booster.is_some()) {
+        return match only.booster.take().filter(|_| context.scale.is_none()) {
+            Some(booster) => Ok(booster),
+            None => in_own_units(context, std::mem::take(&mut only.model)),
+        };
     }
     let parts: Vec<BlendPart<'_>> = members
         .iter()
@@ -136,7 +141,12 @@ fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMem
         })
         .collect();
     let blend = blend(&parts).map_err(|error| Error::Defect(error.to_string()))?;
-    let mut booster = Booster::load(&blend)?;
+    in_own_units(context, blend)
+}
+
+/// The booster of a model that was trained on targets as XGBoost sees them.
+fn in_own_units(context: &FitContext<'_>, model: Vec<u8>) -> Result<Booster> {
+    let mut booster = Booster::load(&context.scale.model(model)?)?;
     booster.set_threads(context.threads)?;
     Ok(booster)
 }

@@ -13,6 +13,7 @@ mod lanes;
 mod members;
 mod mixing;
 mod ranking;
+mod scale;
 pub mod search;
 mod space;
 mod trial;
@@ -34,6 +35,7 @@ use ndarray::{Array2, Axis};
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
 pub use self::members::{fit, fit_with};
+pub use self::scale::{TargetScale, TargetView};
 pub use self::search::choose;
 pub use self::trial::End;
 use crate::checkpoint::Checkpoint;
@@ -55,8 +57,10 @@ pub struct Fitted {
     pub booster: Booster,
     /// Its bytes, as `model.ubj`.
     pub model: Vec<u8>,
-    /// XGBoost's parameters, as given to it for the first member.
+    /// XGBoost's parameters of the first member, in the target's own units.
     pub params: Params,
+    /// How XGBoost saw the target; booster and model are in the target's own units.
+    pub scale: TargetScale,
     /// Boosting rounds, of all members.
     pub rounds: u32,
     /// How it was to be learnt, and every trial of the search that chose that.
@@ -73,6 +77,8 @@ pub struct FitContext<'a> {
     pub spec: &'a Spec,
     /// Threads for XGBoost.
     pub threads: usize,
+    /// How XGBoost sees the target.
+    pub scale: TargetScale,
     /// Rows that the model is fitted to; more than how to learn is chosen on, where not all are in memory.
     pub fitted_rows: usize,
     /// Parts of these rows, of which each booster learns from one; 0 where all of them learn from all rows.
@@ -156,8 +162,9 @@ pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     if choice.trials.is_empty() { Ok(choice) } else { context.checkpoint.settle(choice) }
 }
 
-fn labels(rows: &Rows) -> Vec<f32> {
-    rows.target.iter().map(|&target| target as f32).collect()
+/// The targets of some rows as XGBoost sees them.
+fn labels(context: &FitContext<'_>, rows: &Rows) -> Vec<f32> {
+    rows.target.iter().map(|&target| context.scale.label(target)).collect()
 }
 
 fn build_matrix(

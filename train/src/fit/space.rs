@@ -8,6 +8,7 @@ use common::Result;
 use common::xgboost::Params;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::scale::TargetScale;
 use crate::read::Rows;
 
 /// Keeps these random numbers apart from every other use of the seed.
@@ -79,8 +80,8 @@ pub(super) struct Space {
 
 impl Space {
     /// What the user left open. Learning is not slower than `slowest_eta`.
-    pub(super) fn new(user: &Params, rows: &Rows, slowest_eta: f64, seed: u32) -> Self {
-        let Units { weight, gradient, loss } = Units::of(user.objective(), rows);
+    pub(super) fn new(user: &Params, rows: &Rows, scale: TargetScale, slowest_eta: f64, seed: u32) -> Self {
+        let Units { weight, gradient, loss } = Units::of(user.objective(), rows, scale);
         let is_shaped = ["grow_policy", "max_leaves"].iter().any(|name| user.get(name).is_some());
         let dimension = |name, scale, low, high, default| Dimension { name, scale, low, high, default };
         let all = [
@@ -174,18 +175,20 @@ struct Units {
 }
 
 impl Units {
-    fn of(objective: &str, rows: &Rows) -> Self {
+    /// `scale` says in which units the target is usual; the units given are those of the target itself.
+    fn of(objective: &str, rows: &Rows, scale: TargetScale) -> Self {
         let count = rows.len().max(1) as f64;
         let mean = rows.target.iter().sum::<f64>() / count;
         let variance = rows.target.iter().map(|target| (target - mean).powi(2)).sum::<f64>() / count;
         let is_squared = objective == "reg:squarederror";
-        let spread = if is_squared { variance.sqrt() } else { 1.0 };
+        let spread = if is_squared { variance.sqrt() * scale.factor() } else { 1.0 };
         let weights = rows.weights.as_ref();
         let weight =
             weights.map_or(1.0, |weights| weights.iter().map(|weight| f64::from(*weight)).sum::<f64>() / count);
         let usable = |unit: f64| if unit.is_finite() { unit.clamp(1e-12, 1e12) } else { 1.0 };
         let (weight, spread) = (usable(weight), usable(spread));
-        Self { weight, gradient: weight * spread, loss: usable(weight * spread * spread) }
+        let (gradient, loss) = (weight * spread, usable(weight * spread * spread));
+        Self { weight, gradient: gradient / scale.factor(), loss: loss / scale.factor().powi(2) }
     }
 }
 
@@ -204,7 +207,7 @@ mod tests {
     }
 
     fn space(user: &[(&str, &str)], scale: f64) -> Space {
-        Space::new(&Params::parse(user.iter().copied()).unwrap(), &rows(scale), 0.02, 42)
+        Space::new(&Params::parse(user.iter().copied()).unwrap(), &rows(scale), TargetScale::default(), 0.02, 42)
     }
 
     #[test]

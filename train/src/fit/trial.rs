@@ -140,7 +140,9 @@ impl Run<'_> {
         for round in rounds {
             context.shutdown.check(context.run_id)?;
             self.booster.update(round, &self.fold.learning)?;
-            evaluations.push(self.booster.evaluate(round, &[(&self.fold.judging, "judging")])?.pop());
+            let evaluation = self.booster.evaluate(round, &[(&self.fold.judging, "judging")])?.pop();
+            let own = |one: Evaluation| Evaluation { value: context.scale.metric(&one.metric, one.value), ..one };
+            evaluations.push(evaluation.map(own));
         }
         Ok(evaluations)
     }
@@ -160,10 +162,10 @@ pub(super) fn run(
 ) -> Result<Outcome> {
     let lanes = Lanes::new(context.threads, folds.len());
     let stride = if folds.len() > 1 { STRIDE } else { 1 };
-    let seed = context.settings.seed;
+    let (seed, scaled) = (context.settings.seed, context.scale.params(params)?);
     let mut runs = Vec::with_capacity(folds.len());
     for fold in folds {
-        let booster = Booster::new(&params.for_booster(lanes.threads, seed), &[&fold.learning, &fold.judging])?;
+        let booster = Booster::new(&scaled.for_booster(lanes.threads, seed), &[&fold.learning, &fold.judging])?;
         runs.push(Run { booster, fold });
     }
     let mut outcome = Outcome::new();
@@ -188,7 +190,7 @@ pub(super) fn run(
     let margins = lanes.each(&mut runs, |run| {
         run.booster.predict_matrix(&run.fold.judging, PredictionKind::Margin, best.clone()).map_err(Error::from)
     })?;
-    outcome.margins = margins.concat();
+    outcome.margins = margins.concat().into_iter().map(|margin| context.scale.margin(margin)).collect();
     Ok(outcome)
 }
 

@@ -82,7 +82,7 @@ pub(super) fn tuned(
     if let Some(bins) = best.params.get("max_bin") {
         base.set("max_bin", bins)?;
     }
-    let space = Space::new(user, trials.rows, slowest, settings.seed);
+    let space = Space::new(user, trials.rows, trials.context.scale, slowest, settings.seed);
     let arena = trials.arena(all, best.variant.clone(), &base);
     let tuned = Tuner::new(trials, arena, base, space, Goal::Best(most_rounds)).run(best.clone())?;
     let mut rivals = tuned.contestants;
@@ -120,7 +120,7 @@ pub(super) fn of_given_rounds(
     let limits = Limits { rounds, patience: None, rival: None };
     let outcome = trials.run(Stage::Tuning, &mut arena, &given, &limits)?;
     let untuned = Contestant { variant: variant.clone(), params: given.clone(), outcome };
-    let space = Space::new(user, rows, FINAL_ETAS[0], settings.seed);
+    let space = Space::new(user, rows, context.scale, FINAL_ETAS[0], settings.seed);
     let tuned = Tuner::new(&mut trials, arena, given, space, Goal::Given(rounds)).run(untuned.clone())?;
     trials.finish();
     let before = untuned.outcome.value;

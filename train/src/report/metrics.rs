@@ -28,6 +28,7 @@ pub fn metrics(subject: &Subject<'_>) -> Result<Vec<u8>> {
         "r2_interval": judgement.interval,
         "slices": slices(&judgement.slices),
         "rounds": fitted.rounds,
+        "target_scaled_by": (!fitted.scale.is_none()).then(|| fitted.scale.factor()),
         "learning_curve": { "metric": fitted.choice.metric, "values": fitted.choice.learning_curve },
         "members": fitted.choice.members,
         "trials": fitted.choice.trials,

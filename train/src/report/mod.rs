@@ -17,6 +17,7 @@ mod page;
 use common::Result;
 use common::registry::{Metadata, ModelStore};
 use common::run::Limits;
+use common::run::threads::apart;
 
 pub use self::drift::{Drift, FeatureDrift};
 pub use self::importance::{FeatureImportance, Importance};
@@ -77,7 +78,8 @@ pub async fn findings(
     fitted: &Fitted,
     threads: usize,
 ) -> Result<Findings> {
-    let importance = tokio::task::block_in_place(|| importance::explain(fitted, features, threads))?;
+    let explain = || importance::explain(fitted, features, threads);
+    let importance = tokio::task::block_in_place(|| apart(explain))?;
     let drift = drift::against_latest(models, metadata).await?;
     Ok(Findings { importance, drift })
 }

@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod hosts;
 mod limits;
+mod messages;
 mod quality;
 mod report;
+mod scale;
 mod search;
 mod tuning;
 

@@ -92,7 +92,8 @@ fn degenerate_rows_are_bad_data_not_a_verdict() {
         assert!(error.to_string().contains(reason), "{error}");
     }
     let broken = gate.measure(&[1.0, 2.0, 3.0], &[1.0, f64::NAN, 3.0], None).unwrap_err();
-    assert_eq!(broken.exit_code(), 70);
+    assert_eq!(broken.exit_code(), 4);
+    assert!(broken.to_string().contains("the prediction of row 1 is NaN: the target"), "{broken}");
     assert!((gate.measure(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0], None).unwrap().r2 - 1.0).abs() < 1e-15);
 }
 

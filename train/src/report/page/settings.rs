@@ -10,7 +10,12 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
     titled(html, "How it was made", |html| {
         pairs(html, "Settings", &settings(subject));
         let params = &subject.metadata.params;
-        let params: Vec<_> = params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut params: Vec<_> = params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let scale = subject.fitted.scale;
+        if !scale.is_none() {
+            let how = format!("times {:e}, and the model brought back, exactly", scale.factor());
+            params.push((format!("(target \"{}\")", subject.metadata.target), how));
+        }
         pairs(html, "XGBoost's parameters, as used", &params);
         pairs(html, "Versions and hashes", &versions(subject));
         note(

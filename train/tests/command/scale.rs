@@ -1,0 +1,257 @@
+//! Targets whose spread XGBoost cannot learn from: the model is that of the same target in other units, brought back exactly.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use common::scoring::{power_of_two, rescale};
+use common::xgboost::Booster;
+use polars::prelude::{DataFrame, NamedFrom, Series};
+use serde_json::Value;
+use testkit::tables::{customers, with, write_parquet};
+
+use super::{Workshop, json, last_line, succeeded};
+
+const ROWS: usize = 1_200;
+
+/// The usual table with targets times 2 to a power; powers of two lose no digit.
+fn table(rows: usize, power: i32) -> DataFrame {
+    let table = customers(rows, 1, 7);
+    // As many digits as 32-bit floats have, so that these are the same for every power.
+    let score = table.column("score").unwrap().f64().unwrap().iter();
+    let target: Vec<f64> = score.map(|value| f64::from(value.unwrap() as f32) * power_of_two(power)).collect();
+    let table = with(table, Series::new("target".into(), target)).drop("score").unwrap();
+    let mut renamed = table;
+    renamed.rename("customer_id", "id".into()).unwrap();
+    renamed
+}
+
+struct Trained {
+    model: Vec<u8>,
+    metrics: Value,
+    metadata: Value,
+    result: Value,
+    log: String,
+    page: String,
+}
+
+fn written(workshop: &Workshop, power: i32, rows: usize) -> PathBuf {
+    let path = workshop.folder().join(format!("table-{power}.parquet"));
+    write_parquet(&table(rows, power), &path);
+    path
+}
+
+fn train(workshop: &Workshop, run_id: &str, power: i32, more: &[&str]) -> Output {
+    let data = written(workshop, power, ROWS);
+    workshop.call(run_id, &data).args(more).output().unwrap()
+}
+
+fn trained(power: i32, spec: &str, more: &[&str]) -> Trained {
+    let workshop = Workshop::new();
+    let spec = workshop.write("features.toml", spec);
+    let more = [&["--features", spec.to_str().unwrap()], more].concat();
+    of_run(&workshop, &train(&workshop, "r", power, &more), "r")
+}
+
+#[track_caller]
+fn of_run(workshop: &Workshop, done: &Output, run_id: &str) -> Trained {
+    succeeded(done);
+    let folder = workshop.run_folder(run_id);
+    Trained {
+        model: std::fs::read(folder.join("model.ubj")).unwrap(),
+        metrics: json(&folder.join("metrics.json")),
+        metadata: json(&folder.join("metadata.json")),
+        result: last_line(done),
+        log: String::from_utf8(done.stderr.clone()).unwrap(),
+        page: std::fs::read_to_string(folder.join("report.html")).unwrap(),
+    }
+}
+
+fn number(value: &Value, name: &str) -> f64 {
+    value[name].as_f64().unwrap_or_else(|| panic!("{name} in {value}"))
+}
+
+/// The same model, figures and result as those of the target times 2 to no power, in the target's own units.
+#[track_caller]
+fn is_the_same(own: &Trained, usual: &Trained, power: i32) {
+    let rescaled = Booster::load(&rescale(&own.model, -power).unwrap()).unwrap().save().unwrap();
+    assert!(rescaled == usual.model, "another model");
+    has_the_same_figures(own, usual, power);
+}
+
+#[track_caller]
+fn has_the_same_figures(own: &Trained, usual: &Trained, power: i32) {
+    let unit = power_of_two(power);
+    for (one, other) in [(&own.result, &usual.result), (&own.metrics, &usual.metrics)] {
+        assert_eq!(number(one, "r2").to_bits(), number(other, "r2").to_bits());
+        assert_eq!(
+            ["rmse", "mae"].map(|name| number(one, name)),
+            ["rmse", "mae"].map(|name| unit * number(other, name))
+        );
+    }
+    assert!(number(&usual.result, "r2") > 0.9);
+    assert_eq!(usual.metrics["target_scaled_by"], Value::Null);
+    let factor = number(&own.metrics, "target_scaled_by");
+    assert_eq!(factor.log2().fract(), 0.0, "{factor} is no power of two");
+    let said = format!("times 2^{} and the model is brought back", factor.log2());
+    assert!(own.log.contains(&said) && !usual.log.contains("brought back"), "{}", own.log);
+    assert!(own.page.contains("brought back, exactly") && !usual.page.contains("brought back"));
+}
+
+#[test]
+fn tiny_and_huge_targets_give_the_model_of_usual_ones() {
+    let given = ["--rounds", "40"];
+    let usual = trained(0, "", &given);
+    for power in [-40, -20, 40] {
+        is_the_same(&trained(power, "", &given), &usual, power);
+    }
+    // Gains have no room here in the target's own units and stay as XGBoost found them.
+    for power in [-90, 60, 90] {
+        has_the_same_figures(&trained(power, "", &given), &usual, power);
+    }
+    // Within the usual range nothing is scaled.
+    for power in [-8, 15] {
+        let own = trained(power, "", &given);
+        assert_eq!((&own.metrics["target_scaled_by"], own.log.contains("brought back")), (&Value::Null, false));
+    }
+}
+
+#[test]
+fn parameters_in_the_targets_units_weights_and_constraints_hold_for_scaled_targets() {
+    let spec = "weight = \"visits\"\nclip = true\n[monotone]\nspend = 1\n[ranges]\nvisits = { min = 0 }\n";
+    let power = -40;
+    let params = |power: i32| {
+        let pairs = [("gamma", 3.0, 2), ("alpha", 5.0, 1), ("max_delta_step", 40.0, 1), ("base_score", 30.0, 1)];
+        pairs.map(|(name, value, times)| format!("{name}={}", value * power_of_two(times * power)))
+    };
+    let call = |power: i32| {
+        let params = params(power);
+        let given = params.iter().flat_map(|param| ["--param", param.as_str()]);
+        let more: Vec<&str> = ["--rounds", "40"].into_iter().chain(given).collect();
+        trained(power, spec, &more)
+    };
+    let (own, usual) = (call(power), call(0));
+    is_the_same(&own, &usual, power);
+    // Written down as they were given, in the target's own units.
+    assert_eq!(own.metadata["params"]["gamma"].as_str().unwrap(), (3.0 * power_of_two(2 * power)).to_string());
+    assert_eq!(
+        number(&own.metadata["clip"], "0").to_bits(),
+        (power_of_two(power) * number(&usual.metadata["clip"], "0")).to_bits()
+    );
+}
+
+#[test]
+fn boosters_with_dropout_and_other_equivariant_objectives_are_brought_back() {
+    let power = -40;
+    for params in [
+        &["booster=dart", "rate_drop=0.2"][..],
+        &["num_parallel_tree=3", "subsample=0.7"],
+        &["tree_method=approx"],
+        &["objective=reg:expectileerror", "expectile_alpha=0.6"],
+    ] {
+        let given = params.iter().flat_map(|param| ["--param", param]);
+        let more: Vec<&str> = ["--rounds", "30"].into_iter().chain(given).collect();
+        is_the_same(&trained(power, "", &more), &trained(0, "", &more), power);
+    }
+    // XGBoost's own sums for these round otherwise at another scale.
+    for params in [&["objective=reg:absoluteerror"][..], &["objective=reg:quantileerror", "quantile_alpha=0.5"]] {
+        let given = params.iter().flat_map(|param| ["--param", param]);
+        let more: Vec<&str> = ["--rounds", "60"].into_iter().chain(given).collect();
+        let (own, usual) = (trained(power, "", &more), trained(0, "", &more));
+        let (own, usual) = (number(&own.result, "r2"), number(&usual.result, "r2"));
+        assert!((own - usual).abs() < 1e-4 && usual > 0.9, "{own} and {usual}");
+    }
+}
+
+#[test]
+fn what_is_searched_for_is_chosen_alike_and_told_in_the_targets_own_units() {
+    let power = -40;
+    let more = ["--time-budget", "3600", "--param", "max_depth=3"];
+    let (own, usual) = (trained(power, "", &more), trained(0, "", &more));
+    has_the_same_figures(&own, &usual, power);
+    let told = |of: &Trained, unit: f64| -> Vec<(Value, Value, f64)> {
+        let trials = of.metrics["trials"].as_array().unwrap().iter();
+        trials
+            .map(|trial| (trial["encoding"].clone(), trial["rounds"].clone(), number(trial, "value") / unit))
+            .collect()
+    };
+    assert_eq!(told(&own, power_of_two(power)), told(&usual, 1.0));
+    let curve = |of: &Trained| of.metrics["learning_curve"]["values"].as_array().unwrap().clone();
+    let scaled: Vec<f64> = curve(&usual).iter().map(|value| value.as_f64().unwrap() * power_of_two(power)).collect();
+    assert_eq!(curve(&own).iter().map(|value| value.as_f64().unwrap()).collect::<Vec<_>>(), scaled);
+    // Means of the target that stand for levels are in its own units too, so that `predict` finds what was learnt from.
+    let encoded = |of: &Trained| {
+        let features = of.metadata["features"].as_array().unwrap().clone();
+        features.into_iter().find(|feature| feature["name"].as_str().unwrap().contains("plan_target"))
+    };
+    if let (Some(own), Some(usual)) = (encoded(&own), encoded(&usual)) {
+        assert_eq!(number(&own, "default"), power_of_two(power) * number(&usual, "default"));
+    }
+}
+
+#[test]
+fn means_of_the_target_are_in_its_own_units() {
+    let power = -40;
+    let (spec, more) = ("[encoding]\nplan = \"target\"\n", ["--rounds", "40"]);
+    let (own, usual) = (trained(power, spec, &more), trained(0, spec, &more));
+    has_the_same_figures(&own, &usual, power);
+    let of = |of: &Trained| {
+        let features = of.metadata["features"].as_array().unwrap().clone();
+        features.into_iter().find(|feature| feature["name"] == "plan").unwrap()
+    };
+    assert_eq!(number(&of(&own), "default"), power_of_two(power) * number(&of(&usual), "default"));
+}
+
+#[test]
+fn tuning_is_never_worse_and_counts_in_the_targets_own_units() {
+    let power = 50;
+    let own = trained(power, "", &["--rounds", "40", "--tune", "6", "--time-budget", "3600"]);
+    let tuning = &own.metrics["tuning"];
+    let (untuned, tuned) = (number(tuning, "untuned"), number(tuning, "tuned"));
+    assert!(tuned <= untuned && tuned > 0.0, "{tuning}");
+    // The root of the mean square, in units of the target: about a thirtieth of its spread.
+    let unit = power_of_two(power);
+    assert!(untuned / unit > 0.2 && untuned / unit < 10.0, "{tuning}");
+    assert!(number(&own.result, "r2") > 0.95);
+}
+
+#[test]
+fn rows_read_in_batches_give_the_same_for_scaled_targets() {
+    let (rows, power) = (150_000, -40);
+    let call = |power: i32, memory: &str| {
+        let workshop = Workshop::new();
+        let data = written(&workshop, power, rows);
+        let more = ["--rounds", "15", "--threads", "1", "--memory", memory, "--param", "max_depth=5"];
+        let done = workshop.call("r", &data).args(more).output().unwrap();
+        let trained = of_run(&workshop, &done, "r");
+        assert!(trained.log.contains("in batches") || trained.log.contains("external memory"), "{}", trained.log);
+        trained
+    };
+    let memory = "150m";
+    is_the_same(&call(power, memory), &call(0, memory), power);
+}
+
+#[test]
+fn what_cannot_be_scaled_is_named_with_what_to_do() {
+    let workshop = Workshop::new();
+    let more = ["--rounds", "5", "--param", "objective=count:poisson"];
+    let done = train(&workshop, "poisson", -30, &more);
+    let poisson = of_run(&workshop, &done, "poisson");
+    let warned = |parts: &[&str]| {
+        let warnings = poisson.metrics["warnings"].as_array().unwrap();
+        let all = |warning: &&Value| parts.iter().all(|part| warning.as_str().unwrap().contains(part));
+        assert!(warnings.iter().any(|warning| all(&warning)), "{warnings:?}");
+    };
+    warned(&["\"target\" has a spread", "objective \"count:poisson\"", "multiply the target by 1e8 before training"]);
+    assert_eq!(poisson.metrics["target_scaled_by"], Value::Null);
+    let strict = train(&workshop, "strict", -30, &[&more[..], &["--strict"]].concat());
+    assert_eq!(strict.status.code(), Some(4));
+    for (power, parts) in [
+        (-140, &["has a spread (standard deviation) of", "multiply it by a power of ten"][..]),
+        (120, &["no room in 32-bit floats", "divide it by a power of ten"]),
+    ] {
+        let done = train(&workshop, &format!("p{power}"), power, &["--rounds", "5"]);
+        let message = last_line(&done)["error_message"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(done.status.code(), Some(4), "{message}");
+        parts.iter().for_each(|part| assert!(message.contains(part), "{message}"));
+    }
+}
