@@ -63,9 +63,9 @@ fn metadata_of_a_format_that_is_not_known_is_refused() {
     let folder = workshop.model_folder();
     let path = format!("{folder}/metadata.json");
     let mut metadata = workshop.json(&path);
-    metadata["format_version"] = 2.into();
+    metadata["format_version"] = 3.into();
     republish(&workshop, &folder, &metadata);
-    workshop.predict().run().failed(6, &["metadata.json", "format_version 2"]);
+    workshop.predict().run().failed(6, &["metadata.json", "format_version 3"]);
 }
 
 #[test]
