@@ -47,12 +47,16 @@ fn refused_or_done(done: &Limited, most: usize, threads: usize) {
 fn a_limit_on_threads_lets_a_run_go_or_ends_it_at_once() {
     let Some(user) = user() else { return };
     let settings = ["--train-data", "data.csv", "--id", "id", "--target", "target", "--models", "models"];
-    let settings = [&settings[..], &["--model-version", "v1", "--rounds", "5", "--log-format", "json"]].concat();
+    let settings =
+        [&settings[..], &["--model-version", "v1", "--rounds", "5", "--min-r2", "-1e12", "--log-format", "json"]]
+            .concat();
     let of_two = [&settings[..], &["--threads", "2"]].concat();
     for most in 1..=needed(2) + 2 {
         refused_or_done(&user.run("train", most, &of_two), most, 2);
     }
-    let searching = [&settings[..12], &["--time-budget", "1", "--threads", "3"]].concat();
+    let searching =
+        [&settings[..10], &["--min-r2", "-1e12", "--time-budget", "1", "--threads", "3", "--log-format", "json"]]
+            .concat();
     for most in [needed(3) - 1, needed(3)] {
         refused_or_done(&user.run("train", most, &searching), most, 3);
     }

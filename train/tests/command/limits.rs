@@ -65,8 +65,18 @@ fn small(folder: &Path) -> PathBuf {
 
 /// Customers, and numbers that say nothing about them.
 fn large(folder: &Path) -> PathBuf {
-    let path = folder.join("large/part-0.parquet");
+    large_times(folder, 0)
+}
+
+/// The same with a target times 2 to a power.
+fn large_times(folder: &Path, power: i32) -> PathBuf {
+    let path = folder.join(format!("large-{power}/part-0.parquet"));
     let mut table = customers(ROWS, 0, 7);
+    if power != 0 {
+        let scores = table.column("score").unwrap().f64().unwrap();
+        let scaled: Vec<f64> = scores.iter().map(|score| score.unwrap() * 2_f64.powi(power)).collect();
+        table.with_column(Series::new("score".into(), scaled).into_column()).unwrap();
+    }
     let mut random = Random::new(11);
     for column in 0..NOISE {
         let values: Vec<f64> = (0..ROWS).map(|_| random.below(1_000) as f64).collect();
@@ -104,6 +114,34 @@ fn rows_that_do_not_fit_train_in_batches_and_from_disk_about_as_well() {
         let (rows, all) = (last_line(other), last_line(&in_memory));
         assert_eq!((&rows["rows_train"], &rows["rows_test"]), (&all["rows_train"], &all["rows_test"]));
         assert_eq!(rows["data_quality_score"], all["data_quality_score"]);
+    }
+}
+
+/// A target that XGBoost is given in other units, however its rows are read.
+#[test]
+fn a_target_that_is_scaled_gives_the_same_in_batches_from_disk_and_in_parts() {
+    let folder = TempDir::new().unwrap();
+    let (usual, tiny) = (large(folder.path()), large_times(folder.path(), -40));
+    let fixed = ["--rounds", "15", "--param", "eta=0.3"];
+    let chosen = ["--time-budget", "1"];
+    for (memory, way, more) in [
+        ("440m", "in batches", &fixed[..]),
+        ("390m", "external memory", &fixed),
+        ("370m", "parts of the rows", &chosen),
+    ] {
+        let with = |data: &Path, models: &str| {
+            train(data, &folder.path().join(models).join(memory), &[more, &["--memory", memory]].concat(), None)
+        };
+        let (usual, tiny) = (with(&usual, "usual"), with(&tiny, "tiny"));
+        assert!(plan(&tiny).contains(way), "{}", plan(&tiny));
+        let log = String::from_utf8_lossy(&tiny.stderr).into_owned();
+        assert!(log.contains("the model is brought back, exactly"), "{log}");
+        // A search that the clock cuts does not choose alike.
+        let tolerance = if more == fixed { 0.0 } else { 0.01 };
+        assert!((r2(&tiny) - r2(&usual)).abs() <= tolerance && r2(&usual) > 0.9, "{} and {}", r2(&tiny), r2(&usual));
+        let rmse = |done: &Output| last_line(done)["rmse"].as_f64().unwrap();
+        let ratio = rmse(&tiny) / rmse(&usual) * 2_f64.powi(40);
+        assert!((ratio - 1.0).abs() <= 20.0 * tolerance, "{ratio}");
     }
 }
 
