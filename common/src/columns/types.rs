@@ -109,6 +109,7 @@ fn digits(dtype: &DataType) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "types are written down where they are asked for")]
     fn merged(left: DataType, right: DataType) -> Option<DataType> {
         let merged = common_type(&left, &right);
         assert_eq!(merged, common_type(&right, &left), "the order of {left} and {right} must not matter");

@@ -188,21 +188,15 @@ fn is_until_as_of(spec: &Spec, name: &str, schema: &TableSchema) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{DataType, NamedFrom, Series};
+    use polars::prelude::DataType;
 
     use super::*;
 
     #[test]
     fn a_category_has_no_direction() {
-        let column = |name: &str, values: Series| ColumnSchema {
-            name: name.to_owned(),
-            kind: ColumnKind::of(values.dtype()),
-            dtype: values.dtype().clone(),
-        };
-        let text = Series::new("c".into(), ["a"]);
-        let number = Series::new("x".into(), [1.5]);
-        let columns = [("k", &text), ("y", &number), ("c", &text), ("x", &number)];
-        let columns = columns.map(|(name, values)| column(name, values.clone())).to_vec();
+        let columns =
+            [("k", DataType::String), ("y", DataType::Float64), ("c", DataType::String), ("x", DataType::Float64)];
+        let columns = columns.map(|(name, dtype)| ColumnSchema::new(name, dtype)).to_vec();
         let schema = TableSchema::new(columns, "t").unwrap();
         let planned = |spec: &str| plan(&Spec::parse(spec, "spec").unwrap(), "k", "y", &schema, "t");
         let refused = planned("[monotone]\nc = 1").unwrap_err();

@@ -159,9 +159,9 @@ fn a_category_is_the_same_whoever_wrote_it() {
                 };
                 let written = table(trained);
                 if csv_trains {
-                    workshop.write("train/a.csv", csv(&written))
+                    workshop.write("train/a.csv", csv(&written));
                 } else {
-                    write_parquet(&written, &workshop.path("train/a.parquet"))
+                    write_parquet(&written, &workshop.path("train/a.parquet"));
                 }
                 workshop.write("spec.toml", "categorical = [\"k\"]");
                 workshop.train().args(["--features", "spec.toml"]).run().succeeded();
@@ -170,9 +170,9 @@ fn a_category_is_the_same_whoever_wrote_it() {
                         let folder = format!("in{place}{csv_scores}");
                         let given = without(&table(scored), "score");
                         if csv_scores {
-                            workshop.write(&format!("{folder}/a.csv"), csv(&given))
+                            workshop.write(&format!("{folder}/a.csv"), csv(&given));
                         } else {
-                            write_parquet(&given, &workshop.path(&format!("{folder}/a.parquet")))
+                            write_parquet(&given, &workshop.path(&format!("{folder}/a.parquet")));
                         }
                         let result = workshop.predict_on(&folder).args(["--run-id", &folder]).run().succeeded();
                         assert_eq!(result["rows_rejected"], 0);

@@ -148,7 +148,7 @@ fn erase_nulls(run: &mut [f64], validity: &mut BitChunks<'_, u64>) {
 }
 
 /// A column of categories that were learnt as `kind`, as text: that of their values
-/// ([`canonical_text`](crate::columns::text::canonical_text)). True is 1 where numbers were learnt, and 1 is true where
+/// ([`canonical_text`]). True is 1 where numbers were learnt, and 1 is true where
 /// booleans were.
 ///
 /// # Errors
@@ -285,7 +285,7 @@ mod tests {
         for (value, scale, expected) in [
             (12_345_i128, 2, 123.45),
             (-5, 3, -0.005),
-            (123_456_789_012_345_678_901, 5, 1_234_567_890_123_456.789_01),
+            (123_456_789_012_345_678_901, 5, 1_234_567_890_123_456.8),
             (1, 38, 1e-38),
         ] {
             assert_eq!(
