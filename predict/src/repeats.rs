@@ -15,7 +15,7 @@ use crate::score::Scorer;
 /// take its id.
 ///
 /// # Errors
-/// Those of reading, as they are; [`Error::Resources`] where the disk is full.
+/// Those of reading, as they are; [`common::Error::Resources`] where the disk is full.
 pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: Reading) -> Result<RepeatedRows> {
     tracing::info!("the ids are compared by way of {}, before anything is scored", std::env::temp_dir().display());
     let mut batches = read::batches(dataset, reading, |_| Need::Ids);
