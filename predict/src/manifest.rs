@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::features::quality::{DRIFT_WARNING, FeatureTally, data_quality_score};
 use common::registry::{FORMAT_VERSION, ModelRun};
 use common::run::{RunId, now_rfc3339};
-use common::storage::{Condition, Store, StoreError};
+use common::storage::{Condition, ObjectMeta, Store, StoreError};
 use common::table::Dataset;
 use common::telemetry::Outcome;
 use common::{Error, Result};
@@ -78,7 +78,16 @@ pub fn input_objects(dataset: &Dataset) -> Vec<InputObject> {
         version: object.meta.version.0.clone(),
         rows: object.parquet.as_ref().map(common::table::parquet::ParquetFile::rows),
     };
-    dataset.objects.iter().map(object).collect()
+    let empty = |meta: &ObjectMeta| InputObject {
+        key: meta.key.clone(),
+        size: meta.size,
+        version: meta.version.0.clone(),
+        rows: None,
+    };
+    let objects = dataset.objects.iter().map(object);
+    let mut listed: Vec<InputObject> = objects.chain(dataset.empty_objects.iter().map(empty)).collect();
+    listed.sort_by(|one, other| one.key.cmp(&other.key));
+    listed
 }
 
 /// The records of one run in the output.
