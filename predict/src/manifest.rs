@@ -56,7 +56,7 @@ pub struct InputObject {
 /// Every setting that bears on the result, so that a repeated run id can be told from another run.
 #[must_use]
 pub fn identity(settings: &Settings) -> serde_json::Value {
-    json!({
+    let mut identity = json!({
         "input": settings.input.to_string(),
         "models": settings.store.models.to_string(),
         "model_name": settings.store.model_name,
@@ -66,7 +66,9 @@ pub fn identity(settings: &Settings) -> serde_json::Value {
         "max_drift": settings.max_drift,
         "columns": settings.columns,
         "format": settings.format.extension(),
-    })
+    });
+    settings.csv.identify(&mut identity);
+    identity
 }
 
 /// The objects of the input as the plan lists them.

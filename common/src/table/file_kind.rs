@@ -85,7 +85,7 @@ pub(crate) fn is_like_csv(head: &[u8]) -> bool {
 
 /// Whether a name without an ending of data says that the object is no data: what writers leave beside it, and documents.
 pub(crate) fn is_no_data(key: &str) -> bool {
-    const ENDINGS: [&str; 26] = [
+    const ENDINGS: [&str; 25] = [
         ".metadata",
         ".manifest",
         ".crc",
@@ -93,7 +93,6 @@ pub(crate) fn is_no_data(key: &str) -> bool {
         ".sha1",
         ".sha256",
         ".sha512",
-        ".asc",
         ".sig",
         ".log",
         ".json",

@@ -1,7 +1,8 @@
 //! What a cell looks like, for telling rows from text. Nothing is read by it.
 
-/// Texts that stand for a missing value in one program or another.
-const MISSING: [&[u8]; 11] = [b"NULL", b"null", b"NA", b"N/A", b"n/a", b"#N/A", b"NaN", b"nan", b"None", b"\\N", b"?"];
+/// Texts that stand for a missing value in one program or another, and an empty cell in quotes.
+const MISSING: [&[u8]; 12] =
+    [b"NULL", b"null", b"NA", b"N/A", b"n/a", b"#N/A", b"NaN", b"nan", b"None", b"\\N", b"?", b"\"\""];
 
 /// What a cell looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

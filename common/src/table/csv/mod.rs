@@ -212,7 +212,7 @@ impl CsvReader {
             if !self.records.folded().is_empty() {
                 self.check_folded()?;
             } else if record.len() == self.schema.columns().len() {
-                self.swallowed.learn(record);
+                self.swallowed.learn(record, self.next_row);
             }
             if let Err(problem) = self.append_record(&positions, &mut builders) {
                 malformed.push(MalformedRow { row: count, problem });

@@ -5,7 +5,7 @@
 //! header, that may be chance (`12 Main St, Apt 4` above `Springfield, IL`), so the fields are compared with what the same
 //! columns hold in records of one line: numbers where numbers belong, dates where dates belong.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::CsvFormat;
 use super::looks::Look;
@@ -18,8 +18,14 @@ const PROFILE_CELLS: u64 = 200_000;
 const PROFILE_EVERY: u64 = 256;
 /// Records of one line that are seen before a suspect is judged, as far as there are so many.
 const RECORDS_TO_JUDGE_BY: u64 = 16;
-/// Suspects that wait for such records. There are no more of them where nearly all records go over several lines.
-const WAITING_MOST: usize = 1_000;
+/// Columns of all suspects that wait for such records. There are more of them where nearly all records go over several lines.
+const WAITING_COLUMNS: usize = 20_000;
+/// Rows that are seen after a suspect of few lines before it is judged, as far as there are so many: whether others are like it.
+const ROWS_TO_JUDGE_BY: u64 = 4_096;
+/// So many suspects of few lines in one column are no slips of the pen: stray quotes seldom close one another in this way.
+const HABIT: usize = 3;
+/// So many fields that fit their columns in one suspect are no habit of a column's text.
+const FITS_BEYOND_CHANCE: u64 = 5;
 /// Whole lines of a cell, each with as many fields as the header, that are no chance.
 const LINES_BEYOND_CHANCE: usize = 3;
 
@@ -41,6 +47,13 @@ pub(super) struct Suspect {
     /// Whether the record has another number of fields than the header.
     is_of_other_width: bool,
     columns: Vec<Looks>,
+}
+
+impl Suspect {
+    /// Whether it may have the shape of rows by chance.
+    fn is_short(&self) -> bool {
+        self.inner < LINES_BEYOND_CHANCE && !self.is_of_other_width
+    }
 }
 
 /// What a suspect is taken for.
@@ -90,9 +103,11 @@ impl Looks {
         self.integers + self.numbers + self.dates + self.others
     }
 
-    fn usual(&self) -> Usual {
+    /// What nearly all cells are, where `records` were looked at; cells of a column that is nearly always empty do not tell.
+    fn usual(&self, records: u64) -> Usual {
         let present = self.present();
-        let is_nearly_all = |count: u64| present > 0 && count * 100 >= present * 99;
+        let is_enough = present > 0 && present >= records.min(3);
+        let is_nearly_all = |count: u64| is_enough && count * 100 >= present * 99;
         if is_nearly_all(self.integers) {
             Usual::Integers
         } else if is_nearly_all(self.integers + self.numbers) {
@@ -131,17 +146,33 @@ pub(super) struct SwallowedRows {
     profile: Vec<Looks>,
     records_seen: u64,
     records_profiled: u64,
-    waiting: VecDeque<Suspect>,
+    rows_seen: u64,
+    /// Columns whose cells have the shape of rows time and again, which is how their text is.
+    habits: BTreeSet<usize>,
+    /// Suspects that wait to be judged, by [`Suspect::is_short`].
+    short: VecDeque<Suspect>,
+    long: VecDeque<Suspect>,
 }
 
 impl SwallowedRows {
     pub(super) fn new(width: usize, csv: CsvFormat) -> Self {
         let profile = vec![Looks::default(); width];
-        Self { width, csv, profile, records_seen: 0, records_profiled: 0, waiting: VecDeque::new() }
+        Self {
+            width,
+            csv,
+            profile,
+            records_seen: 0,
+            records_profiled: 0,
+            rows_seen: 0,
+            habits: BTreeSet::new(),
+            short: VecDeque::new(),
+            long: VecDeque::new(),
+        }
     }
 
     /// Learns from a record of one line with as many fields as the header.
-    pub(super) fn learn(&mut self, record: Record<'_>) {
+    pub(super) fn learn(&mut self, record: Record<'_>, row: u64) {
+        self.rows_seen = row;
         self.records_seen += 1;
         let is_early =
             self.records_profiled < PROFILE_RECORDS && self.records_profiled * self.width as u64 <= PROFILE_CELLS;
@@ -155,21 +186,34 @@ impl SwallowedRows {
 
     /// Takes in the current record, which goes over several lines.
     pub(super) fn consider(&mut self, records: &Records, row: u64) {
+        self.rows_seen = row;
         let folded = records.folded();
-        let before = self.waiting.len();
         let alone = folded.iter().filter_map(|cell| self.suspect(records, std::slice::from_ref(cell), row));
-        let alone: Vec<Suspect> = alone.collect();
-        self.waiting.extend(alone);
-        if self.waiting.len() == before && folded.len() > 1 {
-            let together = self.suspect(records, folded, row);
-            self.waiting.extend(together);
+        let mut suspects: Vec<Suspect> = alone.collect();
+        if suspects.is_empty() && folded.len() > 1 {
+            suspects.extend(self.suspect(records, folded, row));
+        }
+        for suspect in suspects {
+            let waiting = if suspect.is_short() { &mut self.short } else { &mut self.long };
+            waiting.push_back(suspect);
         }
     }
 
     /// The next suspect with what it is taken for, if that can be told by now.
     pub(super) fn judge(&mut self, is_at_end: bool) -> Option<(Suspect, Verdict)> {
-        let is_ready = is_at_end || self.records_profiled >= RECORDS_TO_JUDGE_BY || self.waiting.len() > WAITING_MOST;
-        let suspect = if is_ready { self.waiting.pop_front() } else { None }?;
+        let oldest = self.short.front().map_or(self.rows_seen, |suspect| suspect.row);
+        let is_full = (self.short.len() + self.long.len()) * self.width > WAITING_COLUMNS;
+        let is_known = is_at_end || is_full || self.records_profiled >= RECORDS_TO_JUDGE_BY;
+        let is_settled = is_at_end || is_full || self.rows_seen >= oldest + ROWS_TO_JUDGE_BY;
+        if let Some(suspect) = if is_known { self.long.pop_front() } else { None } {
+            let verdict = self.verdict(&suspect);
+            return Some((suspect, verdict));
+        }
+        let cell = self.short.front().filter(|_| is_known && is_settled)?.cell;
+        if self.short.iter().filter(|other| other.cell == cell).take(HABIT).count() == HABIT {
+            self.habits.insert(cell);
+        }
+        let suspect = self.short.pop_front()?;
         let verdict = self.verdict(&suspect);
         Some((suspect, verdict))
     }
@@ -178,28 +222,29 @@ impl SwallowedRows {
     fn suspect(&self, records: &Records, cells: &[FoldedCell], row: u64) -> Option<Suspect> {
         let first = cells.first()?;
         let (mut lines, mut fitting, mut inner) = (0, 0, 0);
-        unfold(records, cells, self.csv.delimiter, |part| {
-            if let Part::LineEnd(width, is_inner) = part {
+        // Fields of the line under way, and of the lines that have as many as the header.
+        let (mut line, mut fields) = (Vec::new(), Vec::new());
+        unfold(records, cells, self.csv.delimiter, |part| match part {
+            Part::Field(column, text) => line.push((column, text)),
+            Part::LineEnd(width, is_inner) => {
                 lines += 1;
-                fitting += usize::from(width == self.width);
-                inner += usize::from(width == self.width && is_inner);
+                if width == self.width {
+                    fitting += 1;
+                    inner += usize::from(is_inner);
+                    fields.append(&mut line);
+                }
+                line.clear();
             }
         });
         let is_of_other_width = records.record().len() != self.width;
-        let is_shaped = fitting == lines
-            || lines > LINES_BEYOND_CHANCE && fitting * 4 >= lines * 3
-            || is_of_other_width && inner > 0 && self.width > 1;
-        if !is_shaped {
+        let is_shaped = fitting > 0 && self.width > 1 && (is_of_other_width || !fields.is_empty());
+        if !is_shaped && fitting < lines {
             return None;
         }
         let mut columns = vec![Looks::default(); self.width];
-        unfold(records, cells, self.csv.delimiter, |part| {
-            if let Part::Field(column, text) = part
-                && let Some(looks) = columns.get_mut(column)
-            {
-                looks.add(text, self.csv.cells.decimal);
-            }
-        });
+        for (column, text) in fields {
+            columns[column].add(text, self.csv.cells.decimal);
+        }
         let (cell, byte) = (first.cell, records.quote_byte(first));
         Some(Suspect { row, cell, byte, lines, fitting, inner, is_of_other_width, columns })
     }
@@ -209,8 +254,18 @@ impl SwallowedRows {
         if suspect.is_of_other_width {
             return if misfits > fits { Verdict::Text } else { Verdict::Rows };
         }
-        if self.width == 1 || suspect.fitting < suspect.lines {
+        if self.width == 1 {
             return if fits > 0 && misfits * 9 <= fits { Verdict::Rows } else { Verdict::Text };
+        }
+        if suspect.fitting < suspect.lines {
+            let are_most_fitting = suspect.lines > LINES_BEYOND_CHANCE && suspect.fitting * 4 >= suspect.lines * 3;
+            return match fits {
+                _ if misfits * 9 > fits => Verdict::Text,
+                0 if are_most_fitting => Verdict::Possible,
+                0 => Verdict::Text,
+                _ if are_most_fitting || fits >= 2 * suspect.fitting as u64 => Verdict::Rows,
+                _ => Verdict::Possible,
+            };
         }
         if suspect.inner >= LINES_BEYOND_CHANCE {
             return match misfits > fits {
@@ -220,6 +275,7 @@ impl SwallowedRows {
             };
         }
         match (fits, misfits) {
+            (1..FITS_BEYOND_CHANCE, 0) if self.habits.contains(&suspect.cell) => Verdict::Possible,
             (1.., 0) => Verdict::Rows,
             (0, 0) => Verdict::Possible,
             _ if fits > misfits => Verdict::Possible,
@@ -229,9 +285,10 @@ impl SwallowedRows {
 
     fn evidence(&self, suspect: &Suspect) -> Evidence {
         let mut evidence = Evidence::default();
-        let is_short = suspect.inner < LINES_BEYOND_CHANCE;
+        let is_short = suspect.is_short();
         for (usual, found) in self.profile.iter().zip(&suspect.columns) {
-            let fitting = match usual.usual() {
+            let usually = usual.usual(self.records_profiled);
+            let fitting = match usually {
                 Usual::Integers => found.integers,
                 Usual::Numbers => found.integers + found.numbers,
                 Usual::Dates => found.dates,
@@ -242,7 +299,7 @@ impl SwallowedRows {
                 }
             };
             // Few whole numbers do not say that a column has no others.
-            let open = if usual.usual() == Usual::Integers && !is_short { found.numbers } else { 0 };
+            let open = if usually == Usual::Integers && !is_short { found.numbers } else { 0 };
             // Prose has a blank behind a comma, rows seldom have one.
             let indented = if usual.indented == 0 { found.indented } else { 0 };
             let fitting_unindented = fitting.saturating_sub(indented);
@@ -250,7 +307,7 @@ impl SwallowedRows {
             evidence.misfits += (found.present() - fitting_unindented).saturating_sub(open);
         }
         // As one cell it is no number.
-        let own = self.profile.get(suspect.cell).map(Looks::usual);
+        let own = self.profile.get(suspect.cell).map(|looks| looks.usual(self.records_profiled));
         evidence.fits += u64::from(own.is_some_and(|usual| usual != Usual::Anything));
         evidence
     }
@@ -278,7 +335,7 @@ pub(super) fn rows_in_header(records: &Records, csv: CsvFormat) -> Option<Folded
 }
 
 /// Goes through the current record as if `cells` had no quotes.
-fn unfold(records: &Records, cells: &[FoldedCell], delimiter: u8, mut visit: impl FnMut(Part<'_>)) {
+fn unfold<'text>(records: &'text Records, cells: &[FoldedCell], delimiter: u8, mut visit: impl FnMut(Part<'text>)) {
     let (mut column, mut next_cell) = (0, 0);
     for folded in cells {
         column += folded.cell - next_cell;

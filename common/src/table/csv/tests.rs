@@ -509,11 +509,14 @@ fn two_quotes_more_never_take_rows_away_silently() {
     let words = |row: usize| ["oak", "elm tree", "ash", "", "yew"][row % 5];
     let all_text: String = (0..40).map(|row| format!("k{row},{},{}\n", words(row), words(row / 5))).collect();
     let sparse: String = (0..40).map(|row| format!("k{row},,{}\n", if row % 3 == 0 { "7.5" } else { "" })).collect();
-    for original in [numbers, format!("k,a,b\n{all_text}"), format!("k,a,b\n{sparse}")] {
+    let notes = ["plain", "\"a, b\"", "\"a\nb, c\"", "\"say \"\"hi\"\"\nand 5, 6\"", "\"\""];
+    let with_notes: String = (0..40).map(|row| format!("{row},{},{},{row}.5\n", words(row), notes[row % 5])).collect();
+    let with_notes = format!("k,a,note,x\n{with_notes}");
+    for original in [numbers, format!("k,a,b\n{all_text}"), format!("k,a,b\n{sparse}"), with_notes] {
         let whole = read(&original).unwrap();
         let mut random = Random::new(5);
         let (mut errors, mut read_on) = (0, 0);
-        for _ in 0..2_000 {
+        for _ in 0..1_000 {
             let mut places =
                 [random.below(original.len() as u64) as usize, random.below(original.len() as u64) as usize];
             places.sort_unstable();
@@ -522,11 +525,12 @@ fn two_quotes_more_never_take_rows_away_silently() {
                 Err(_) => errors += 1,
                 Ok(table) => {
                     let is_told = table.possible > 0 || table.names != whole.names;
-                    assert!(table.rows.len() == 40 || is_told, "quotes at {places:?}: {changed}");
+                    let is_told = is_told || table.rows.len() > 40 && !table.malformed.is_empty();
+                    assert!(table.rows.len() == 40 || is_told, "quotes at {places:?}: {} {changed}", table.rows.len());
                     read_on += 1;
                 }
             }
         }
-        assert!(errors > 200 && read_on > 500, "{errors} errors, {read_on} read");
+        assert!(errors > 100 && read_on > 200, "{errors} errors, {read_on} read");
     }
 }
