@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 
 pub use bytes;
 pub use common;
+use common::table::csv::CsvFormat;
 pub use predict;
 pub use testkit;
 pub use train;
@@ -55,11 +56,11 @@ pub fn assert_refusal(error: &common::Error, codes: &[u8]) {
 ///
 /// # Panics
 /// Where it is neither read nor refused as wrong data.
-pub fn read_file(content: &[u8], ending: &str) {
+pub fn read_file(content: &[u8], ending: &str, csv: CsvFormat) {
     // In memory where there is such a file system: a file is written for every input.
     let folder = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
     let path = folder.join(format!("engagement-fuzz-{}.{ending}", std::process::id()));
     std::fs::write(&path, content).expect("a file in the temporary folder");
-    read::whole(&path);
+    read::whole(&path, csv);
     let _ = std::fs::remove_file(&path);
 }

@@ -6,7 +6,7 @@ use common::features::quality::{DRIFT_WARNING, FeatureTally, data_quality_score}
 use common::registry::ModelRun;
 use common::registry::pointer::FORMAT_VERSION;
 use common::run::{RunId, now_rfc3339};
-use common::storage::{Condition, Store, StoreError};
+use common::storage::{Condition, ObjectMeta, Store, StoreError};
 use common::table::Dataset;
 use common::telemetry::Outcome;
 use common::{Error, Result};
@@ -57,7 +57,7 @@ pub struct InputObject {
 /// Every setting that bears on the result, so that a repeated run id can be told from another run.
 #[must_use]
 pub fn identity(settings: &Settings) -> serde_json::Value {
-    json!({
+    let mut identity = json!({
         "input": settings.input.to_string(),
         "models": settings.store.models.to_string(),
         "model_name": settings.store.model_name,
@@ -67,7 +67,9 @@ pub fn identity(settings: &Settings) -> serde_json::Value {
         "max_drift": settings.max_drift,
         "columns": settings.columns,
         "format": settings.format.extension(),
-    })
+    });
+    settings.csv.identify(&mut identity);
+    identity
 }
 
 /// The objects of the input as the plan lists them.
@@ -79,7 +81,16 @@ pub fn input_objects(dataset: &Dataset) -> Vec<InputObject> {
         version: object.meta.version.0.clone(),
         rows: object.parquet.as_ref().map(common::table::parquet::ParquetFile::rows),
     };
-    dataset.objects.iter().map(object).collect()
+    let empty = |meta: &ObjectMeta| InputObject {
+        key: meta.key.clone(),
+        size: meta.size,
+        version: meta.version.0.clone(),
+        rows: None,
+    };
+    let objects = dataset.objects.iter().map(object);
+    let mut listed: Vec<InputObject> = objects.chain(dataset.empty_objects.iter().map(empty)).collect();
+    listed.sort_by(|one, other| one.key.cmp(&other.key));
+    listed
 }
 
 /// The records of one run in the output.

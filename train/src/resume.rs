@@ -62,7 +62,7 @@ async fn finish_again(settings: &Settings, folder: &RunFolder, outcome: Outcome,
 /// Every setting that bears on the result, so that a repeated run id can be told from another run.
 #[must_use]
 pub fn identity(settings: &Settings, spec: &Spec) -> Value {
-    json!({
+    let mut identity = json!({
         "train_data": settings.train_data.to_string(),
         "test_data": settings.test_data.as_ref().map(ToString::to_string),
         "test_fraction": settings.test_fraction.0,
@@ -78,7 +78,9 @@ pub fn identity(settings: &Settings, spec: &Spec) -> Value {
         "tune": settings.tune,
         "time_budget": settings.time_budget,
         "seed": settings.seed,
-    })
+    });
+    settings.csv.identify(&mut identity);
+    identity
 }
 
 fn other_settings(folder: &RunFolder) -> Error {

@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
 use common::registry::Selector;
 use common::run::id::ModelVersion;
-use common::settings::{Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, env, finite, model_name};
+use common::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, env, finite, model_name};
 use common::storage::Location;
 use common::table::csv::CsvFormat;
 
@@ -117,6 +117,10 @@ pub struct Settings {
     #[arg(long, env = env::TARGET_COLUMN, hide_env_values = true, value_name = "COLUMN", help_heading = "Data")]
     pub target: Option<String>,
 
+    /// How CSV is written
+    #[command(flatten)]
+    pub csv: CsvArgs,
+
     /// Where models lie and under which name
     #[command(flatten)]
     pub store: ModelStoreArgs,
@@ -211,7 +215,7 @@ impl Settings {
     /// How CSV is written.
     #[must_use]
     pub fn csv_format(&self) -> CsvFormat {
-        CsvFormat::default()
+        self.csv.format()
     }
 }
 

@@ -45,6 +45,10 @@ pub const SEED: &str = "SEED";
 pub const CHECK: &str = "CHECK";
 /// Where the rows to score lie (`predict`).
 pub const INPUT_DATA: &str = "INPUT_DATA";
+/// What stands between the cells of CSV.
+pub const DELIMITER: &str = "DELIMITER";
+/// What stands before the fraction of a number in CSV.
+pub const DECIMAL: &str = "DECIMAL";
 /// Where predictions and run records go (`predict`).
 pub const OUTPUT: &str = "OUTPUT";
 /// Rows per batch in memory (`predict`).
@@ -98,6 +102,8 @@ pub const ALL: &[&str] = &[
     SEED,
     CHECK,
     INPUT_DATA,
+    DELIMITER,
+    DECIMAL,
     OUTPUT,
     BATCH_ROWS,
     DUPLICATES,

@@ -6,5 +6,5 @@ mod shared;
 mod values;
 
 pub use parse::{Parsed, parse};
-pub use shared::{ModelStoreArgs, SharedArgs};
+pub use shared::{CsvArgs, ModelStoreArgs, SharedArgs};
 pub use values::{ByteSize, Fraction, Positive, boolish, finite, model_name};

@@ -6,8 +6,10 @@ use clap::Args;
 
 use super::env;
 use super::values::{ByteSize, Positive};
+use crate::columns::CellFormat;
 use crate::run::{Explicit, RunId};
 use crate::storage::Location;
+use crate::table::csv::CsvFormat;
 use crate::telemetry::LogFormat;
 
 /// The run itself.
@@ -44,6 +46,36 @@ pub struct ModelStoreArgs {
     /// Name of the models
     #[arg(long, env = env::MODEL_NAME, hide_env_values = true, default_value = "engagement", value_parser = super::model_name)]
     pub model_name: String,
+}
+
+/// How CSV is written.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct CsvArgs {
+    /// What stands between the cells of CSV: one ASCII character such as , ; or |, or tab
+    #[arg(long, env = env::DELIMITER, hide_env_values = true, default_value = ",", value_parser = super::values::delimiter, value_name = "CHARACTER", allow_hyphen_values = true, help_heading = "Data")]
+    pub delimiter: u8,
+
+    /// What stands before the fraction of a number in CSV: . or ,
+    #[arg(long, env = env::DECIMAL, hide_env_values = true, default_value = ".", value_parser = super::values::decimal, value_name = "CHARACTER", help_heading = "Data")]
+    pub decimal: u8,
+}
+
+impl CsvArgs {
+    /// The format that these settings mean.
+    #[must_use]
+    pub fn format(self) -> CsvFormat {
+        CsvFormat { delimiter: self.delimiter, cells: CellFormat { decimal: self.decimal } }
+    }
+
+    /// Adds the settings to those that identify a run. The defaults are left out, as a plan of an older program has none.
+    pub fn identify(self, identity: &mut serde_json::Value) {
+        let default = CsvFormat::default();
+        let settings =
+            [("delimiter", self.delimiter, default.delimiter), ("decimal", self.decimal, default.cells.decimal)];
+        for (name, value, _) in settings.into_iter().filter(|(_, value, default)| value != default) {
+            identity[name] = char::from(value).to_string().into();
+        }
+    }
 }
 
 impl SharedArgs {

@@ -83,6 +83,36 @@ pub fn model_name(text: &str) -> Result<String, String> {
     Err("must be 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit".to_owned())
 }
 
+/// The character between cells of CSV; `tab` and `\t` stand for a tab. Blanks are not cut off, since one may be meant.
+///
+/// # Errors
+/// Where it cannot be one.
+pub(super) fn delimiter(text: &str) -> Result<u8, String> {
+    let byte = match (text, text.as_bytes()) {
+        ("tab" | "\\t", _) => b'\t',
+        (_, &[byte]) if byte.is_ascii() => byte,
+        _ => return Err("must be one ASCII character, or tab".to_owned()),
+    };
+    let is_refused = byte.is_ascii_alphanumeric()
+        || matches!(byte, b'"' | b'\'' | b'.' | b'\n' | b'\r' | b'\0' | b'\x0b' | b'\x0c' | b'\x7f');
+    if is_refused {
+        return Err("must be no letter, digit, quote, line break or decimal point".to_owned());
+    }
+    Ok(byte)
+}
+
+/// The character before the fraction of a number.
+///
+/// # Errors
+/// Where it is neither `.` nor `,`.
+pub(super) fn decimal(text: &str) -> Result<u8, String> {
+    match text.trim() {
+        "." => Ok(b'.'),
+        "," => Ok(b','),
+        _ => Err("must be . or ,".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +131,29 @@ mod tests {
         assert!("0.2".parse::<Fraction>().is_ok());
         assert!("1.2".parse::<Fraction>().is_err());
         assert!("nan".parse::<Fraction>().is_err());
+    }
+
+    #[test]
+    fn a_delimiter_is_one_character_that_cells_do_not_need() {
+        for (text, byte) in [
+            (",", b','),
+            (";", b';'),
+            ("|", b'|'),
+            ("tab", b'\t'),
+            ("\\t", b'\t'),
+            ("\t", b'\t'),
+            (" ", b' '),
+            ("^", b'^'),
+            ("\u{1}", b'\x01'),
+            ("-", b'-'),
+        ] {
+            assert_eq!(delimiter(text), Ok(byte), "{text:?}");
+        }
+        for text in ["", "a", "7", "\"", "'", ".", "\n", "\r", "\u{b}", "  ", ", ", ";;", "é", "comma", "\\n", "TAB"] {
+            assert!(delimiter(text).is_err(), "{text:?}");
+        }
+        assert_eq!((decimal("."), decimal(" , ")), (Ok(b'.'), Ok(b',')));
+        assert!(decimal(";").is_err() && decimal("").is_err() && decimal("..").is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use super::csv::{self, CsvFormat};
+use super::file_kind;
 use super::parquet::ParquetFile;
 use crate::columns::TableSchema;
 use crate::storage::{Location, ObjectMeta, Store, open_data};
@@ -48,7 +49,9 @@ pub struct Dataset {
     pub store: Arc<dyn Store>,
     /// The objects, sorted by key.
     pub objects: Vec<DataObject>,
-    /// Their columns. Every column of CSV is text.
+    /// Objects that were left out because nothing is in them.
+    pub empty_objects: Vec<ObjectMeta>,
+    /// The objects' columns, with the types that hold the values of all. Every column of CSV is text.
     pub schema: Arc<TableSchema>,
     /// How its objects are written where they are CSV.
     pub csv: CsvFormat,
@@ -79,7 +82,16 @@ impl Dataset {
         let mut merged: Option<TableSchema> = None;
         let mut first = String::new();
         let mut footer_bytes = 0;
-        while let Some((mut object, schema)) = opened.try_next().await? {
+        let mut empty_objects = Vec::new();
+        while let Some(opened) = opened.try_next().await? {
+            let (mut object, schema) = match opened {
+                Opened::Columns(object, schema) => (object, schema),
+                Opened::Empty(meta) => {
+                    tracing::warn!("{} is empty and is left out", object_name(store.as_ref(), &meta.key));
+                    empty_objects.push(meta);
+                    continue;
+                }
+            };
             let name = object_name(store.as_ref(), &object.meta.key);
             match &mut merged {
                 None => (merged, first) = (Some(schema), name),
@@ -94,9 +106,13 @@ impl Dataset {
             objects.push(object);
         }
         drop(opened);
-        let schema = Arc::new(merged.unwrap_or_default());
+        if let Some(empty) = empty_objects.first().filter(|_| objects.is_empty()) {
+            let name = object_name(store.as_ref(), &empty.key);
+            return Err(Error::Data(format!("{name} is empty, and there is no other data: write it again")));
+        }
+        let (location, schema) = (location.to_string(), Arc::new(merged.unwrap_or_default()));
         objects.iter_mut().filter_map(|object| object.parquet.as_mut()).for_each(|file| file.set_types(&schema));
-        let dataset = Self { location: location.to_string(), store, objects, schema, csv };
+        let dataset = Self { location, store, objects, empty_objects, schema, csv };
         dataset.refuse_mixed_formats()?;
         Ok(dataset)
     }
@@ -129,6 +145,17 @@ impl Dataset {
         Ok((lines as f64 * all_bytes as f64 / looked_at.max(1) as f64).ceil() as u64)
     }
 
+    /// Every object that the location lists, those without anything in them too, in the order of their keys.
+    #[must_use]
+    pub fn listed_objects(&self) -> Vec<&ObjectMeta> {
+        let mut listed: Vec<&ObjectMeta> = self.objects.iter().map(|object| &object.meta).collect();
+        if !self.empty_objects.is_empty() {
+            listed.extend(&self.empty_objects);
+            listed.sort_by(|one, other| one.key.cmp(&other.key));
+        }
+        listed
+    }
+
     /// An object's full name, for messages.
     #[must_use]
     pub fn object_name(&self, object: usize) -> String {
@@ -154,13 +181,21 @@ fn object_name(store: &dyn Store, key: &str) -> String {
     format!("{}/{key}", store.root().trim_end_matches('/'))
 }
 
+/// What opening an object came to.
+enum Opened {
+    /// It has these columns.
+    Columns(DataObject, TableSchema),
+    /// There is nothing in it, or nothing but an empty compressed file.
+    Empty(ObjectMeta),
+}
+
 /// In a task of its own: parsing a footer takes longer than reading it.
 async fn open_apart(
     store: Arc<dyn Store>,
     meta: ObjectMeta,
     needed: Option<Arc<[String]>>,
     csv: CsvFormat,
-) -> Result<(DataObject, TableSchema)> {
+) -> Result<Opened> {
     let open = async move { open_object(store, meta, needed.as_deref(), csv).await };
     tokio::spawn(open).await.map_err(|error| Error::Defect(error.to_string()))?
 }
@@ -170,21 +205,28 @@ async fn open_object(
     meta: ObjectMeta,
     needed: Option<&[String]>,
     csv: CsvFormat,
-) -> Result<(DataObject, TableSchema)> {
+) -> Result<Opened> {
     let name = object_name(store.as_ref(), &meta.key);
     if meta.size == 0 {
-        return Err(Error::Data(format!("{name} is empty (0 bytes): remove it or write it again")));
+        return Ok(Opened::Empty(meta));
     }
     let format = match format_by_extension(&meta.key) {
         Some(format) => format,
+        None if file_kind::is_no_data(&meta.key) => {
+            return Err(Error::Data(format!(
+                "{name} is no data by its name: remove it, or give a location that holds only data"
+            )));
+        }
         None => format_by_content(store.as_ref(), &meta).await?,
     };
     if format == Format::Parquet {
         let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, needed).await?;
-        return Ok((DataObject { meta, format, parquet: Some(file) }, schema));
+        return Ok(Opened::Columns(DataObject { meta, format, parquet: Some(file) }, schema));
     }
-    let schema = csv::read_header(store, &meta, (format, csv), &name).await?;
-    Ok((DataObject { meta, format, parquet: None }, schema))
+    match csv::read_header(store, &meta, (format, csv), &name).await? {
+        Some(schema) => Ok(Opened::Columns(DataObject { meta, format, parquet: None }, schema)),
+        None => Ok(Opened::Empty(meta)),
+    }
 }
 
 fn format_by_extension(key: &str) -> Option<Format> {

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use polars::prelude::{DataType, Series};
 use tokio::runtime::Handle;
 
-use super::csv::{CsvFormat, CsvReader};
+use super::csv::{CsvFormat, CsvReader, MalformedRow};
 use super::parquet::RowGroup;
 use super::{DataObject, Dataset, Format};
 use crate::columns::cells::{infer_category_kind, infer_kind, is_missing_marker, typed_column};
@@ -314,11 +314,9 @@ fn read_object_cells(
     let mut reader = CsvReader::open(store, meta, format, object_name, runtime)?;
     let mut pieces = Vec::new();
     while let Some(batch) = reader.next_batch(names, 1 << 17)? {
-        if let Some(row) = batch.malformed.first() {
-            return Err(Error::Data(format!(
-                "{object_name}: data row {} has another number of fields than the header, or is not UTF-8: mend it",
-                batch.first_row + *row as u64 + 1
-            )));
+        if let Some(MalformedRow { row, problem }) = batch.malformed.first() {
+            let row = batch.first_row + *row as u64 + 1;
+            return Err(Error::Data(format!("{object_name}: data row {row} {problem}")));
         }
         pieces.push(names.iter().map(|name| batch.columns.column(name)).collect::<Result<_>>()?);
     }

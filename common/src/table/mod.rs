@@ -6,6 +6,7 @@
 
 pub mod csv;
 pub mod dataset;
+mod file_kind;
 pub mod load;
 pub mod parquet;
 mod ranged_reader;

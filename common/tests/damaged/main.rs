@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use common::table::csv::CsvFormat;
 use testkit::damage;
 use testkit::random::Random;
 
@@ -36,7 +37,7 @@ fn the_seeds_of_the_fuzz_target_are_read_or_refused() {
         let name = seed.file_name().unwrap().to_str().unwrap().to_owned();
         let path = folder.join(format!("{name}.parquet"));
         std::fs::copy(&seed, &path).unwrap();
-        let is_refused = matches!(read::whole(&path), read::Outcome::Refused(_));
+        let is_refused = matches!(read::whole(&path, CsvFormat::default()), read::Outcome::Refused(_));
         assert_eq!(is_refused, name.starts_with("damaged-"), "{name}");
         refused += usize::from(is_refused);
     }
@@ -62,7 +63,7 @@ fn fuzz(ending: &str, originals: &[Vec<u8>], damage: fn(&[u8], &mut Random) -> V
         let random = &mut Random::new(seed);
         let original = &originals[random.below(originals.len() as u64) as usize];
         let path = write(&folder, ending, seed, &damage(original, random));
-        match catch_unwind(AssertUnwindSafe(|| read::whole(&path))) {
+        match catch_unwind(AssertUnwindSafe(|| read::whole(&path, CsvFormat::default()))) {
             Ok(read::Outcome::Read) => read += 1,
             Ok(read::Outcome::Refused(text)) => {
                 refused += 1;

@@ -20,9 +20,9 @@ pub(crate) enum Outcome {
 
 /// # Panics
 /// Where the file is read as something that contradicts itself, or refused as something else than wrong data.
-pub(crate) fn whole(path: &Path) -> Outcome {
+pub(crate) fn whole(path: &Path, csv: CsvFormat) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    match runtime.block_on(read(path)) {
+    match runtime.block_on(read(path, csv)) {
         Ok(()) => Outcome::Read,
         Err(error) => {
             assert_eq!(error.exit_code(), 4, "{error}");
@@ -32,9 +32,9 @@ pub(crate) fn whole(path: &Path) -> Outcome {
     }
 }
 
-async fn read(path: &Path) -> Result<(), Error> {
+async fn read(path: &Path, csv: CsvFormat) -> Result<(), Error> {
     let location = Location::parse(&path.display().to_string())?;
-    let dataset = Dataset::open(&location, CsvFormat::default()).await?;
+    let dataset = Dataset::open(&location, csv).await?;
     let names = readable(&dataset.schema);
     let mut binary = HashSet::new();
     for object in &dataset.objects {

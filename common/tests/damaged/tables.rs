@@ -47,7 +47,11 @@ pub(crate) fn parquet() -> Vec<Vec<u8>> {
 pub(crate) fn csv() -> Vec<Vec<u8>> {
     let plain = testkit::tables::csv(&customers(60, 1, 7));
     let quoted = "id,\"a, b\",text\r\n1,2.5,\"x \"\"y\"\"\r\nz\"\r\n00123,NULL,\r\n3,1e-3,ü\r\n";
-    vec![plain.into_bytes(), quoted.as_bytes().to_vec(), b"\xef\xbb\xbfid,x\n1,2\n".to_vec()]
+    let mut lines: Vec<String> = plain.lines().map(str::to_owned).collect();
+    lines[40] += ",\"two\nlines, of text\"";
+    lines[44] += ",\"two,\n45,lines\"";
+    let over_lines = lines.join("\n");
+    vec![plain.into_bytes(), over_lines.into_bytes(), quoted.as_bytes().to_vec(), b"\xef\xbb\xbfid,x\n1,2\n".to_vec()]
 }
 
 pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {

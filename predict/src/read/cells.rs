@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::Result;
 use common::columns::ColumnSource;
 use common::table::Dataset;
-use common::table::csv::CsvReader;
+use common::table::csv::{CsvReader, MalformedRow};
 use futures::stream::{BoxStream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -45,19 +45,25 @@ fn read_csv(
         let name = dataset.object_name(index);
         let (store, meta) = (Arc::clone(&dataset.store), object.meta.clone());
         let mut reader = CsvReader::open(store, meta, (object.format, dataset.csv), &name, runtime.clone())?;
+        let mut is_warned = false;
         loop {
             let left_in_part = (PART_ROWS - place % PART_ROWS) as usize;
             let Some(batch) = reader.next_batch(columns, batch_rows.min(left_in_part))? else { break };
             let part = place / PART_ROWS;
             let first_row_of_all = place;
             place += batch.columns.rows() as u64;
+            if let Some(MalformedRow { row, problem }) = batch.malformed.first().filter(|_| !is_warned) {
+                let row = batch.first_row + *row as u64 + 1;
+                tracing::warn!("{name}: data row {row} {problem}; it is rejected, as all such rows of this object are");
+                is_warned = true;
+            }
             let batch = InputBatch {
                 part,
                 object: index,
                 first_row: batch.first_row,
                 first_row_of_all,
                 columns: BatchColumns::Csv(batch.columns),
-                malformed: batch.malformed,
+                malformed: batch.malformed.iter().map(|malformed| malformed.row).collect(),
                 memory: None,
             };
             if sender.blocking_send(Ok(batch)).is_err() {

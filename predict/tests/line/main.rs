@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_models;
 mod crash;
 mod csv;
+mod csv_records;
 mod damaged;
 mod disk;
 mod docs;

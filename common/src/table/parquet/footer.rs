@@ -12,10 +12,13 @@ use super::thrift;
 use super::types::{ParquetColumn, columns_of};
 use crate::columns::{ColumnSchema, TableSchema};
 use crate::storage::{ObjectMeta, Store};
+use crate::table::file_kind;
 use crate::{Error, Result};
 
 /// Bytes read from an object's end at first: enough for nearly every footer, so that one request serves.
 const FOOTER_GUESS: u64 = 64 * 1024;
+/// Bytes of an object's start that tell what it is where it is no Parquet.
+const HEAD: u64 = 512;
 /// What stands behind the footer: its length and the magic.
 const FOOTER_TAIL: u64 = 8;
 
@@ -80,7 +83,10 @@ fn missing(object: &str, column: &str) -> Error {
 async fn read_bytes(store: &dyn Store, meta: &ObjectMeta, name: &str) -> Result<Bytes> {
     let tail_start = meta.size.saturating_sub(FOOTER_GUESS);
     let tail = store.get_range(&meta.key, tail_start..meta.size, &meta.version).await?;
-    let footer_len = footer_length(&tail).map_err(|problem| not_parquet(name, &problem))?;
+    let footer_len = match footer_length(&tail) {
+        Ok(length) => length,
+        Err(problem) => return Err(something_else(store, meta, name, &problem).await?),
+    };
     let needed = footer_len + FOOTER_TAIL;
     if needed > meta.size {
         return Err(not_parquet(name, "its footer is longer than the object"));
@@ -91,6 +97,21 @@ async fn read_bytes(store: &dyn Store, meta: &ObjectMeta, name: &str) -> Result<
         return Ok(tail.slice(from..from + footer_len as usize));
     }
     Ok(store.get_range(&meta.key, footer_start..meta.size - FOOTER_TAIL, &meta.version).await?)
+}
+
+/// The error of an object without a footer, which says what the object is where its first bytes tell.
+async fn something_else(store: &dyn Store, meta: &ObjectMeta, name: &str, problem: &str) -> Result<Error> {
+    let head = store.get_range(&meta.key, 0..meta.size.min(HEAD), &meta.version).await?;
+    if head.starts_with(b"PAR1") {
+        return Ok(not_parquet(name, problem));
+    }
+    if let Some(kind) = file_kind::recognise(&head) {
+        return Ok(Error::Data(format!("{name} is not Parquet but is {}: {}", kind.what, kind.advice)));
+    }
+    if file_kind::is_like_csv(&head) {
+        return Ok(Error::Data(format!("{name} is not Parquet but seems to be CSV: name it .csv")));
+    }
+    Ok(not_parquet(name, problem))
 }
 
 fn footer_length(tail: &[u8]) -> Result<u64, String> {
