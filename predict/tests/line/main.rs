@@ -10,6 +10,7 @@ mod damaged;
 mod disk;
 mod docs;
 mod faults;
+mod footers;
 mod gate;
 mod interrupt;
 mod kills;

@@ -10,7 +10,7 @@ use polars_buffer::Buffer;
 use polars_parquet::read::{ColumnChunkMetadata, FileMetadata, RowGroupMetadata, infer_schema};
 
 use super::damage::{guard, not_parquet};
-use super::thrift;
+use super::{row_counts, thrift};
 use crate::columns::{ColumnKind, ColumnSchema, TableSchema};
 use crate::storage::{ObjectMeta, Store};
 use crate::{Error, Result};
@@ -41,6 +41,7 @@ impl Footer {
                 polars_parquet::parquet::read::deserialize_metadata(bytes).map_err(|error| error.to_string())?;
             let schema = infer_schema(&metadata).map_err(|error| error.to_string())?;
             check_ranges(&metadata, meta.size)?;
+            row_counts::check(&metadata)?;
             Ok((metadata, schema))
         })?;
         Ok((Self { metadata, schema }, footer_bytes))

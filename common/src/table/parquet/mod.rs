@@ -9,6 +9,7 @@ mod footer;
 mod pages;
 mod pieces;
 mod ranges;
+mod row_counts;
 mod row_group;
 mod thrift;
 
