@@ -15,6 +15,7 @@ use crate::ids::{IdScratch, SeenIds, is_whole};
 use crate::load::{Engine, Model};
 use crate::read::{PART_ROWS, Pieces, largest_part_rows};
 use crate::settings::{Duplicates, Settings};
+use crate::write::RejectedRows;
 
 const MIB: u64 = 1024 * 1024;
 /// Program, XGBoost's library, threads and runtime: 75 MiB measured.
@@ -290,7 +291,7 @@ fn column_bytes(dataset: &Dataset, name: &str) -> u64 {
 /// Id, prediction, the model's version as a view, and what is carried over.
 fn output_row_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u64 {
     let carried: u64 = settings.columns.iter().map(|name| column_bytes(dataset, name)).sum();
-    column_bytes(dataset, &model.metadata.id) + 8 + 16 + carried
+    column_bytes(dataset, &model.metadata.id) + (8 + 16 + carried).max(RejectedRows::ROW_BYTES)
 }
 
 /// As many rows as the codes of a batch may take, but so that a small input is spread over the threads.
