@@ -64,7 +64,11 @@ pub struct Context {
 /// Scores the input, from the settings to the moved pointer. Every failure is in the outcome.
 pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     let mut summary = Summary::new(&context.run_id);
-    let store = match settings.output.open().await {
+    let opened = match settings.check() {
+        Ok(()) => settings.output.open().await,
+        Err(error) => Err(error),
+    };
+    let store = match opened {
         Ok(store) => store,
         Err(error) => return (summary.failed(&error), context.telemetry),
     };

@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 
 use crate::Context;
-use crate::check::check_input;
+use crate::check::{check_input, check_names};
 use crate::load::Model;
 use crate::manifest::RunRecords;
 use crate::plan_memory::MemoryPlan;
@@ -27,7 +27,11 @@ const SAMPLE_ROWS: usize = 10_000;
 /// Checks a coming run and writes `prepare.json`. Where no model exists yet that is said, and is no failure.
 pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     let mut summary = Summary::new(&context.run_id);
-    let outcome = match prepare(&settings, &context, &mut summary).await {
+    let prepared = match settings.check() {
+        Ok(()) => prepare(&settings, &context, &mut summary).await,
+        Err(error) => Err(error),
+    };
+    let outcome = match prepared {
         Ok(()) => summary.succeeded(),
         Err(error) => summary.failed(&error),
     };

@@ -6,10 +6,12 @@ pub mod cells;
 pub(crate) mod csv_hints;
 pub mod ids;
 mod kind;
+mod output_names;
 mod schema;
 
 pub use cells::CellFormat;
 pub use kind::ColumnKind;
+pub use output_names::{is_output_column, refuse_output_column};
 pub use schema::{ColumnSchema, TableSchema};
 
 use std::ops::Range;

@@ -16,6 +16,7 @@ mod interrupt;
 mod kills;
 mod leaks;
 mod learning;
+mod locations;
 mod models;
 mod places;
 mod python;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod limits;
+mod places;
 mod quality;
 mod report;
 mod search;
