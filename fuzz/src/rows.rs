@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use common::features::derive::{Columns, ValueType, Values};
-use common::columns::{ColumnKind, MemoryColumns};
+use common::columns::{CellFormat, ColumnKind, MemoryColumns};
 use polars::prelude::{DataType, NamedFrom, Series};
 
 /// Rows of the tables here.
@@ -138,7 +138,7 @@ pub fn cells(name: &str) -> Series {
 /// These columns, as Parquet or as CSV gives them.
 pub fn table(columns: &[(String, ColumnKind)], is_csv: bool) -> MemoryColumns {
     match is_csv {
-        true => MemoryColumns::untyped_text(ROWS, columns.iter().map(|(name, _)| cells(name)).collect()),
+        true => MemoryColumns::text_cells(ROWS, columns.iter().map(|(name, _)| cells(name)).collect(), CellFormat::default()),
         false => MemoryColumns::new(ROWS, columns.iter().map(|(name, kind)| column(name, *kind)).collect()),
     }
 }

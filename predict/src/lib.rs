@@ -135,7 +135,10 @@ async fn predict(
 
     let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
     let columns = scorer.input_columns();
-    let dataset = Arc::new(Dataset::open_for(&settings.input, Some(&columns), settings.csv_format()).await?);
+    check::check_names(settings, &scorer.model)?;
+    let mut dataset = Dataset::open_for(&settings.input, Some(&columns), settings.csv_format()).await?;
+    dataset.adopt_partition_kinds(|name| scorer.model.learnt_kind(name));
+    let dataset = Arc::new(dataset);
     check::check_input(settings, &dataset, &scorer.model)?;
     let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
     memory.log();

@@ -72,8 +72,13 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     if model.is_none() {
         tracing::warn!("no model is published as \"{}\" yet", settings.model_version);
     }
+    if let Some(model) = &model {
+        check_names(settings, model)?;
+    }
     let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
-    let dataset = Arc::new(Dataset::open_for(&settings.input, needed.as_deref(), settings.csv_format()).await?);
+    let mut dataset = Dataset::open_for(&settings.input, needed.as_deref(), settings.csv_format()).await?;
+    dataset.adopt_partition_kinds(|name| model.as_ref().and_then(|model| model.learnt_kind(name)));
+    let dataset = Arc::new(dataset);
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());
     summary.set("bytes", dataset.objects.iter().map(|object| object.meta.size).sum::<u64>());
     if let Some(model) = &model {

@@ -239,7 +239,10 @@ pub(crate) fn check_rows(table: &LoadableTable) -> Result<()> {
 /// The held-out rows need every column that a feature could be made from, of a kind that fits.
 pub(crate) fn check_same_columns(train: &LoadableTable, test: &LoadableTable, spec: &Spec, target: &str) -> Result<()> {
     let location = &test.dataset().location;
-    let is_needed = |name: &str| name == target || !spec.exclude.iter().any(|excluded| excluded == name);
+    let is_feature = |name: &str| {
+        !spec.exclude.iter().any(|excluded| excluded == name) && !train.schema().is_constant_partition(name)
+    };
+    let is_needed = |name: &str| name == target || is_feature(name);
     for column in train.schema().columns().iter().filter(|column| is_needed(&column.name)) {
         let given = test.schema().require(&column.name, location)?;
         if !column.kind.accepts(given.kind) {

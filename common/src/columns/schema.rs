@@ -1,5 +1,7 @@
 //! What the columns of a table are called and what they hold.
 
+use std::collections::BTreeSet;
+
 use polars::prelude::DataType;
 
 use super::ColumnKind;
@@ -37,6 +39,8 @@ pub struct ColumnSchema {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TableSchema {
     columns: Vec<ColumnSchema>,
+    /// Names of columns that stand in the names of folders and have one value, which no feature is made of.
+    constant_partitions: BTreeSet<String>,
 }
 
 impl TableSchema {
@@ -51,7 +55,7 @@ impl TableSchema {
                 "{object}: two columns are called \"{}\"; rename one of them",
                 without_control_characters(&twice.name)
             ))),
-            None => Ok(Self { columns }),
+            None => Ok(Self { columns, constant_partitions: BTreeSet::new() }),
         }
     }
 
@@ -65,6 +69,25 @@ impl TableSchema {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&ColumnSchema> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Puts a column in the place of the one of its name, or after all others.
+    pub fn set(&mut self, column: ColumnSchema) {
+        match self.columns.iter_mut().find(|known| known.name == column.name) {
+            Some(known) => *known = column,
+            None => self.columns.push(column),
+        }
+    }
+
+    /// Notes that a column stands in the names of folders and has one value in all of them.
+    pub fn mark_constant_partition(&mut self, name: &str) {
+        self.constant_partitions.insert(name.to_owned());
+    }
+
+    /// Whether a column stands in the names of folders and has one value in all of them.
+    #[must_use]
+    pub fn is_constant_partition(&self, name: &str) -> bool {
+        self.constant_partitions.contains(name)
     }
 
     /// The column called `name`, or an error that lists what there is.

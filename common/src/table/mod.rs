@@ -8,6 +8,7 @@ pub mod csv;
 pub mod dataset;
 pub mod load;
 pub mod parquet;
+pub mod partitions;
 mod ranged_reader;
 pub mod write;
 

@@ -45,18 +45,20 @@ fn read_csv(
         let name = dataset.object_name(index);
         let (store, meta) = (Arc::clone(&dataset.store), object.meta.clone());
         let mut reader = CsvReader::open(store, meta, (object.format, dataset.csv), &name, runtime.clone())?;
+        let stored = object.partitions.stored_among(columns);
         loop {
             let left_in_part = (PART_ROWS - place % PART_ROWS) as usize;
-            let Some(batch) = reader.next_batch(columns, batch_rows.min(left_in_part))? else { break };
+            let Some(batch) = reader.next_batch(&stored, batch_rows.min(left_in_part))? else { break };
+            let cells = object.partitions.complete(batch.columns, columns, &batch.malformed, &name)?;
             let part = place / PART_ROWS;
             let first_row_of_all = place;
-            place += batch.columns.rows() as u64;
+            place += cells.rows() as u64;
             let batch = InputBatch {
                 part,
                 object: index,
                 first_row: batch.first_row,
                 first_row_of_all,
-                columns: BatchColumns::Csv(batch.columns),
+                columns: BatchColumns::Csv(cells, object.partitions.clone()),
                 malformed: batch.malformed,
                 memory: None,
             };

@@ -18,6 +18,7 @@ mod leaks;
 mod learning;
 mod locations;
 mod models;
+mod partitions;
 mod places;
 mod python;
 mod race;

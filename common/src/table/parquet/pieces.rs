@@ -20,6 +20,7 @@ use super::pages::Page;
 use super::ranges::{CONCURRENT_READS, READ_MOST};
 use super::row_group::{ColumnBytes, RowGroup};
 use crate::storage::{ObjectMeta, Store};
+use crate::table::partitions::PartitionValues;
 use crate::{Error, Result};
 
 /// Fewest bytes of a read that is for values: a request costs more than them.
@@ -35,6 +36,7 @@ pub struct PieceReader {
     source: Source,
     footer: Arc<Footer>,
     columns: Vec<ColumnReader>,
+    partitions: PartitionValues,
 }
 
 /// Where the bytes come from, and its names for messages.
@@ -48,18 +50,18 @@ struct Source {
 
 impl PieceReader {
     pub(super) fn new(
-        store: Arc<dyn Store>,
-        meta: ObjectMeta,
-        name: Arc<str>,
+        file: &ParquetFile,
+        (store, meta): (Arc<dyn Store>, ObjectMeta),
         footer: Arc<Footer>,
         row_group: usize,
         columns: &[String],
     ) -> Result<Self> {
+        let (name, partitions) = (Arc::clone(&file.name), file.partitions.clone());
         let rows =
             footer.metadata.row_groups.get(row_group).map_or(0, polars_parquet::read::RowGroupMetadata::num_rows);
         let reader = |column: &String| Ok(ColumnReader::new(column, footer.chunk(row_group, column, &name)?, rows));
-        let columns = columns.iter().map(reader).collect::<Result<_>>()?;
-        Ok(Self { source: Source { store, meta: Arc::new(meta), name, row_group }, footer, columns })
+        let columns = partitions.stored_among(columns).iter().map(reader).collect::<Result<_>>()?;
+        Ok(Self { source: Source { store, meta: Arc::new(meta), name, row_group }, footer, columns, partitions })
     }
 
     /// Whether it reads just these columns of that row group.
@@ -68,7 +70,7 @@ impl PieceReader {
         let source = &self.source;
         source.name == file.name
             && source.row_group == row_group
-            && self.columns.iter().map(|column| &column.name).eq(columns)
+            && self.columns.iter().map(|column| &column.name).eq(&file.partitions.stored_among(columns))
     }
 
     /// The bytes of `rows`, which begin where the rows of the last call ended or later.
@@ -90,6 +92,7 @@ impl PieceReader {
             row_group: self.source.row_group,
             rows,
             columns: Arc::new(columns),
+            partitions: self.partitions.clone(),
         })
     }
 }

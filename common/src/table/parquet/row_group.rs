@@ -13,6 +13,7 @@ use super::damage::{damaged, guard};
 use super::footer::Footer;
 use super::pages;
 use crate::columns::ColumnSource;
+use crate::table::partitions::PartitionValues;
 use crate::{Error, Result};
 
 /// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.
@@ -24,6 +25,8 @@ pub struct RowGroup {
     /// Which of its rows are decoded.
     pub(super) rows: Range<usize>,
     pub(super) columns: Arc<Vec<ColumnBytes>>,
+    /// The columns out of the names of the object's folders.
+    pub(super) partitions: PartitionValues,
 }
 
 /// The bytes of one column: its dictionary, if it has one, and pages that hold at least the rows that are decoded.
@@ -74,7 +77,12 @@ impl ColumnSource for RowGroup {
     }
 
     fn column(&self, name: &str) -> Result<Series> {
-        self.decode(name)
+        if let Some(column) = self.partitions.column(name, self.rows.len()) {
+            return Ok(column);
+        }
+        let column = self.decode(name)?;
+        self.partitions.check(&column, &self.name)?;
+        Ok(column)
     }
 }
 
