@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use common::columns::ColumnKind;
+use common::columns::{ColumnKind, refuse_output_column};
 use common::features::encode::LevelTexts;
 
 use common::table::Dataset;
@@ -12,11 +12,26 @@ use polars::prelude::DataType;
 use crate::load::Model;
 use crate::settings::Settings;
 
+/// Whether the predictions' columns have different names.
+///
+/// # Errors
+/// [`Error::Setting`] where the predictions would have a column twice.
+pub fn check_names(settings: &Settings, model: &Model) -> Result<()> {
+    let id = model.metadata.id.as_str();
+    refuse_output_column("the id of the model", id)?;
+    let mut seen = HashSet::from([id]);
+    match settings.columns.iter().find(|name| !seen.insert(name)) {
+        None => Ok(()),
+        Some(twice) => Err(Error::Setting(format!(
+            "the predictions would have two columns \"{twice}\": leave it out of --columns (COLUMNS), or rename the id column"
+        ))),
+    }
+}
+
 /// Everything about the input that can be refused before a row is read.
 ///
 /// # Errors
-/// [`Error::Data`] where rows or columns are missing or of the wrong type, [`Error::Setting`] where the output would have
-/// a column twice.
+/// [`Error::Data`] where rows or columns are missing or of the wrong type.
 pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Result<()> {
     let (schema, location) = (&dataset.schema, dataset.location.as_str());
     if dataset.row_count() == Some(0) {
@@ -37,7 +52,6 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
         )));
     }
     model.encoder.check_schema(schema, dataset.is_csv(), location)?;
-    let mut names = vec![metadata.id.as_str(), "prediction", "model_version"];
     for column in &settings.columns {
         let carried = schema.require(column, location)?;
         let is_list = matches!(carried.dtype, DataType::List(_));
@@ -47,13 +61,6 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
                 carried.dtype
             )));
         }
-        names.push(column);
     }
-    let mut seen = HashSet::new();
-    match names.into_iter().find(|name| !seen.insert(*name)) {
-        None => Ok(()),
-        Some(twice) => Err(Error::Setting(format!(
-            "the predictions would have two columns \"{twice}\": leave it out of --columns (COLUMNS), or rename the id column"
-        ))),
-    }
+    Ok(())
 }

@@ -65,7 +65,11 @@ pub struct Context {
 /// Scores the input, from the settings to the moved pointer. Every failure is in the outcome.
 pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     let mut summary = Summary::new(&context.run_id);
-    let store = match settings.output.open().await {
+    let opened = match settings.check() {
+        Ok(()) => settings.output.open().await,
+        Err(error) => Err(error),
+    };
+    let store = match opened {
         Ok(store) => store,
         Err(error) => return (summary.failed(&error), context.telemetry),
     };
@@ -135,7 +139,10 @@ async fn predict(
 
     let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
     let columns = scorer.input_columns();
-    let dataset = Arc::new(Dataset::open_for(&settings.input, Some(&columns), settings.csv_format()).await?);
+    check::check_names(settings, &scorer.model)?;
+    let mut dataset = Dataset::open_for(&settings.input, Some(&columns), settings.csv_format()).await?;
+    dataset.adopt_partition_kinds(|name| scorer.model.learnt_kind(name));
+    let dataset = Arc::new(dataset);
     check::check_input(settings, &dataset, &scorer.model)?;
     let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
     memory.log();

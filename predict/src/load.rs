@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use common::features::encode::Encoder;
+use common::columns::ColumnKind;
+use common::features::encode::{Encoder, Feature};
 use common::features::quality::{FeatureTally, Statistics};
 use common::registry::{LoadedModel, Metadata, ModelRun, ModelStore, load_run};
 use common::scoring::{Ensemble, EnsembleError, InstructionSet, RankBlock, Scorer};
@@ -50,6 +51,13 @@ impl Model {
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
         names
+    }
+
+    /// What a column held in training, where a feature is made from it.
+    #[must_use]
+    pub fn learnt_kind(&self, column: &str) -> Option<ColumnKind> {
+        let features = self.metadata.features.iter();
+        features.flat_map(Feature::input_columns).find(|(name, _)| *name == column).map(|(_, kind)| kind)
     }
 
     /// Tallies with nothing counted yet, one per feature.

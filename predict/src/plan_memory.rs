@@ -15,6 +15,7 @@ use crate::ids::{IdScratch, SeenIds, is_whole};
 use crate::load::{Engine, Model};
 use crate::read::{PART_ROWS, Pieces, largest_part_rows};
 use crate::settings::{Duplicates, Settings};
+use crate::write::RejectedRows;
 
 const MIB: u64 = 1024 * 1024;
 /// Program, XGBoost's library, threads and runtime: 75 MiB measured.
@@ -276,7 +277,7 @@ fn csv_rows_most(dataset: &Dataset) -> u64 {
         Format::Csv | Format::Parquet => object.meta.size,
     };
     let all = dataset.objects.iter().map(bytes).fold(0, u64::saturating_add);
-    all / dataset.schema.columns().len().max(1) as u64
+    all / dataset.stored_columns().max(1) as u64
 }
 
 /// Bytes of a decoded value of a column.
@@ -287,10 +288,10 @@ fn column_bytes(dataset: &Dataset, name: &str) -> u64 {
     }
 }
 
-/// Id, prediction, the model's version as a view, and what is carried over.
+/// A row is predicted (id, prediction, the model's version as a view, and what is carried over) or rejected.
 fn output_row_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u64 {
     let carried: u64 = settings.columns.iter().map(|name| column_bytes(dataset, name)).sum();
-    column_bytes(dataset, &model.metadata.id) + 8 + 16 + carried
+    column_bytes(dataset, &model.metadata.id) + (8 + 16 + carried).max(RejectedRows::ROW_BYTES)
 }
 
 /// As many rows as the codes of a batch may take, but so that a small input is spread over the threads.

@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 
 use crate::Context;
-use crate::check::check_input;
+use crate::check::{check_input, check_names};
 use crate::load::Model;
 use crate::manifest::RunRecords;
 use crate::plan_memory::MemoryPlan;
@@ -27,7 +27,11 @@ const SAMPLE_ROWS: usize = 10_000;
 /// Checks a coming run and writes `prepare.json`. Where no model exists yet that is said, and is no failure.
 pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     let mut summary = Summary::new(&context.run_id);
-    let outcome = match prepare(&settings, &context, &mut summary).await {
+    let prepared = match settings.check() {
+        Ok(()) => prepare(&settings, &context, &mut summary).await,
+        Err(error) => Err(error),
+    };
+    let outcome = match prepared {
         Ok(()) => summary.succeeded(),
         Err(error) => summary.failed(&error),
     };
@@ -68,8 +72,13 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     if model.is_none() {
         tracing::warn!("no model is published as \"{}\" yet", settings.model_version);
     }
+    if let Some(model) = &model {
+        check_names(settings, model)?;
+    }
     let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
-    let dataset = Arc::new(Dataset::open_for(&settings.input, needed.as_deref(), settings.csv_format()).await?);
+    let mut dataset = Dataset::open_for(&settings.input, needed.as_deref(), settings.csv_format()).await?;
+    dataset.adopt_partition_kinds(|name| model.as_ref().and_then(|model| model.learnt_kind(name)));
+    let dataset = Arc::new(dataset);
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());
     summary.set("bytes", dataset.objects.iter().map(|object| object.meta.size).sum::<u64>());
     if let Some(model) = &model {

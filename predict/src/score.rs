@@ -98,7 +98,7 @@ impl Scorer {
             Engine::Xgboost(booster) => self.score_by_xgboost(booster, columns, &mut tallies, &mut bad)?,
         };
         let predictions = self.finish(outputs)?;
-        let carried = self.carry.iter().map(|name| columns.column(name)).collect::<Result<_>>()?;
+        let carried = self.carry.iter().map(|name| columns.carried(name)).collect::<Result<_>>()?;
         Ok(Scores { predictions, bad, tallies, carried })
     }
 

@@ -75,7 +75,7 @@ impl Line<'_> {
             .try_buffered(in_flight)
             .boxed();
         let progress = self.context.telemetry.progress("scoring", Unit::Items("rows"), self.dataset.row_count());
-        let sources = self.dataset.objects.iter().map(|object| object.meta.key.clone()).collect();
+        let sources = self.dataset.objects.iter().map(|object| Arc::from(object.meta.key.as_str())).collect();
         let mut assembler = Assembler::new(ids, sources, self.scorer.model.new_tallies());
         let records = finished.into_values().collect();
         let most = self.memory.parts_in_flight;

@@ -1,10 +1,11 @@
 //! What a run of `predict` was asked to do.
 
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, ValueEnum};
+use common::columns::refuse_output_column;
 use common::registry::Selector;
 use common::scoring::InstructionSet;
-use common::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, env, finite};
-use common::storage::Location;
+use common::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, column_name, env, finite};
+use common::storage::{Location, Place, refuse_overlap};
 use common::table::csv::CsvFormat;
 
 /// What `predict` was asked to do.
@@ -93,7 +94,7 @@ pub struct Settings {
     pub max_drift: Option<f64>,
 
     /// Input columns carried over to the predictions, separated by commas
-    #[arg(long, env = env::COLUMNS, hide_env_values = true, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
+    #[arg(long, env = env::COLUMNS, hide_env_values = true, value_delimiter = ',', value_parser = column_name, value_name = "COLUMN", help_heading = "Output")]
     pub columns: Vec<String>,
 
     /// Format of the predictions
@@ -164,7 +165,21 @@ impl OutputFormat {
     }
 }
 
+/// Folders below the output that a run writes to.
+const OUTPUT_FOLDERS: [&str; 3] = ["predictions", "rejected", "runs"];
+
 impl Settings {
+    /// What can be said against the settings before anything is read or written.
+    ///
+    /// # Errors
+    /// [`common::Error::Setting`] where the output would be read as input, or a carried column has the name of one of the
+    /// predictions' own.
+    pub fn check(&self) -> common::Result<()> {
+        let written = Place { setting: "--output (OUTPUT)", location: &self.output };
+        refuse_overlap(written, &OUTPUT_FOLDERS, Place { setting: "--input (INPUT_DATA)", location: &self.input })?;
+        self.columns.iter().try_for_each(|column| refuse_output_column("--columns (COLUMNS)", column))
+    }
+
     /// How CSV is written.
     #[must_use]
     pub fn csv_format(&self) -> CsvFormat {

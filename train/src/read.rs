@@ -287,8 +287,10 @@ pub(crate) fn check_same_columns(
 ) -> Result<()> {
     let location = &test.dataset().location;
     // Ids have a text, whatever their type.
-    let is_needed =
-        |name: &str| name == target || (name != id && !spec.exclude.iter().any(|excluded| excluded == name));
+    let is_feature = |name: &str| {
+        !spec.exclude.iter().any(|excluded| excluded == name) && !train.schema().is_constant_partition(name)
+    };
+    let is_needed = |name: &str| name == target || (name != id && is_feature(name));
     test.schema().require(id, location)?;
     for column in train.schema().columns().iter().filter(|column| is_needed(&column.name)) {
         let given = test.schema().require(&column.name, location)?;

@@ -117,7 +117,11 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     summary.set("model_name", settings.store.model_name.as_str());
     summary.set("model_version", settings.model_version.as_str());
     let id = ModelRun { version: settings.model_version.clone(), run_id: context.run_id.clone() };
-    let folder = match settings.store.models.open().await {
+    let opened = match settings.check() {
+        Ok(()) => settings.store.models.open().await,
+        Err(error) => Err(error),
+    };
+    let folder = match opened {
         Ok(store) => RunFolder::new(ModelStore::new(store, &settings.store.model_name), id),
         Err(error) => return (summary.failed(&error), telemetry),
     };

@@ -1,10 +1,13 @@
 //! What a run of `train` was asked to do.
 
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
+use common::columns::refuse_output_column;
 use common::registry::Selector;
 use common::run::id::ModelVersion;
-use common::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, env, finite, model_name};
-use common::storage::Location;
+use common::settings::{
+    CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, column_name, env, finite, model_name,
+};
+use common::storage::{Location, Place, refuse_overlap};
 use common::table::csv::CsvFormat;
 
 /// What `train` was asked to do.
@@ -138,7 +141,7 @@ pub struct Settings {
     pub max_r2_drop: Option<f64>,
 
     /// Column whose every value gets an R² of its own (repeats)
-    #[arg(long, env = env::SLICE, hide_env_values = true, value_delimiter = ',', value_name = "COLUMN", help_heading = "Gate")]
+    #[arg(long, env = env::SLICE, hide_env_values = true, value_delimiter = ',', value_parser = column_name, value_name = "COLUMN", help_heading = "Gate")]
     pub slice: Vec<String>,
 
     /// Least R² of every slice [default: off]
@@ -183,6 +186,23 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What can be said against the settings before anything is read or written.
+    ///
+    /// # Errors
+    /// [`common::Error::Setting`] where the models would be read as rows, or the id has the name of a column of predictions.
+    pub fn check(&self) -> common::Result<()> {
+        let models = Place { setting: "--models (MODELS)", location: &self.store.models };
+        let data = [
+            ("--train-data (TRAIN_DATA)", Some(&self.train_data)),
+            ("--test-data (TEST_DATA)", self.test_data.as_ref()),
+        ];
+        for (setting, location) in data {
+            let Some(location) = location else { continue };
+            refuse_overlap(models, &[&self.store.model_name], Place { setting, location })?;
+        }
+        self.id.as_ref().map_or(Ok(()), |id| refuse_output_column("--id (ID_COLUMN)", id))
+    }
+
     /// Trials of a search for parameters that were asked for.
     #[must_use]
     pub fn trials(&self) -> usize {

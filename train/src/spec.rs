@@ -1,5 +1,6 @@
 //! Step 0: the feature spec, before a row is read.
 
+use common::columns::refuse_output_column;
 use common::features::spec::Spec;
 use common::storage::Location;
 use common::{Error, Result};
@@ -21,7 +22,11 @@ pub async fn read(settings: &Settings) -> Result<Spec> {
             Spec::parse(&text, &location.to_string())?
         }
     };
-    spec.with_columns(settings.id.as_deref(), settings.target.as_deref())
+    let spec = spec.with_columns(settings.id.as_deref(), settings.target.as_deref())?;
+    if let Some(id) = &spec.id {
+        refuse_output_column("the id of the feature spec", id)?;
+    }
+    Ok(spec)
 }
 
 async fn read_object(location: &Location) -> Result<Vec<u8>> {

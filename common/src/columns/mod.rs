@@ -5,6 +5,7 @@
 pub mod cells;
 pub mod convert;
 mod kind;
+mod output_names;
 mod schema;
 pub mod text;
 pub mod text_hints;
@@ -12,6 +13,7 @@ pub mod types;
 
 pub use cells::CellFormat;
 pub use kind::ColumnKind;
+pub use output_names::{is_output_column, refuse_output_column};
 pub use schema::{ColumnSchema, TableSchema};
 
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! What the columns of a table are called and what they hold.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use polars::prelude::DataType;
 
@@ -54,6 +54,8 @@ pub struct TableSchema {
     columns: Vec<ColumnSchema>,
     /// The place of each column, by name.
     places: HashMap<String, usize>,
+    /// Names of columns that stand in the names of folders and have one value, which no feature is made of.
+    constant_partitions: BTreeSet<String>,
 }
 
 impl TableSchema {
@@ -71,7 +73,7 @@ impl TableSchema {
                 )));
             }
         }
-        Ok(Self { columns, places })
+        Ok(Self { columns, places, constant_partitions: BTreeSet::new() })
     }
 
     /// Every column, in order.
@@ -84,6 +86,28 @@ impl TableSchema {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&ColumnSchema> {
         self.places.get(name).map(|&place| &self.columns[place])
+    }
+
+    /// Puts a column in the place of the one of its name, or after all others.
+    pub fn set(&mut self, column: ColumnSchema) {
+        match self.places.get(&column.name) {
+            Some(&place) => self.columns[place] = column,
+            None => {
+                self.places.insert(column.name.clone(), self.columns.len());
+                self.columns.push(column);
+            }
+        }
+    }
+
+    /// Notes that a column stands in the names of folders and has one value in all of them.
+    pub fn mark_constant_partition(&mut self, name: &str) {
+        self.constant_partitions.insert(name.to_owned());
+    }
+
+    /// Whether a column stands in the names of folders and has one value in all of them.
+    #[must_use]
+    pub fn is_constant_partition(&self, name: &str) -> bool {
+        self.constant_partitions.contains(name)
     }
 
     /// The column called `name`, or an error that lists what there is.

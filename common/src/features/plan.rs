@@ -50,7 +50,9 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
     warn_of_idle_ranges(spec, schema, location);
     let reserved = [Some(id), Some(target), spec.weight.as_deref()];
     let is_candidate = |column: &&ColumnSchema| {
-        !reserved.contains(&Some(column.name.as_str())) && !spec.exclude.contains(&column.name)
+        !reserved.contains(&Some(column.name.as_str()))
+            && !spec.exclude.contains(&column.name)
+            && !is_constant_partition(&column.name, schema, location)
     };
     let candidates: Vec<&ColumnSchema> = schema.columns().iter().filter(is_candidate).collect();
     refuse_unusable(&candidates, location)?;
@@ -59,7 +61,7 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
     for expression in &spec.derived {
         features.push(plan_expression(expression, schema, location)?);
     }
-    check_names(spec, &features)?;
+    check_names(spec, &features, schema)?;
     check_monotone(spec, &features)?;
     if features.is_empty() {
         return Err(Error::Data(format!(
@@ -67,6 +69,16 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
         )));
     }
     Ok(features)
+}
+
+/// Whether all rows lie in one folder `name=value`: it tells the rows of this location from those of others, and nothing can
+/// be learnt from it.
+fn is_constant_partition(name: &str, schema: &TableSchema, location: &str) -> bool {
+    let is_constant = schema.is_constant_partition(name);
+    if is_constant {
+        tracing::info!("{location}: column \"{name}\" is the same in the names of all folders, so it is no feature");
+    }
+    is_constant
 }
 
 /// Names all of them at once, so that they need to be excluded only once.
@@ -122,7 +134,7 @@ fn plan_expression(expression: &Expression, schema: &TableSchema, location: &str
     })
 }
 
-fn check_names(spec: &Spec, features: &[PlannedFeature]) -> Result<()> {
+fn check_names(spec: &Spec, features: &[PlannedFeature], schema: &TableSchema) -> Result<()> {
     let mut names = std::collections::HashSet::new();
     if let Some(twice) = features.iter().find(|feature| !names.insert(feature.name.as_str())) {
         return Err(Error::Setting(format!(
@@ -133,7 +145,8 @@ fn check_names(spec: &Spec, features: &[PlannedFeature]) -> Result<()> {
     let named =
         [("categorical", spec.categorical.iter().collect::<Vec<_>>()), ("monotone", spec.monotone.keys().collect())];
     for (key, columns) in named {
-        if let Some(unknown) = columns.into_iter().find(|column| !names.contains(column.as_str())) {
+        let is_unknown = |column: &&String| !names.contains(column.as_str()) && !schema.is_constant_partition(column);
+        if let Some(unknown) = columns.into_iter().find(is_unknown) {
             return Err(Error::Setting(format!(
                 "feature spec: {key} names \"{unknown}\", which is no feature of this table"
             )));

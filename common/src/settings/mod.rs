@@ -7,4 +7,4 @@ mod values;
 
 pub use parse::{Parsed, parse};
 pub use shared::{CsvArgs, ModelStoreArgs, SharedArgs};
-pub use values::{ByteSize, Fraction, Positive, boolish, finite, model_name};
+pub use values::{ByteSize, Fraction, Positive, boolish, column_name, finite, model_name};

@@ -17,7 +17,11 @@ pub enum Parsed<T> {
     Print(String),
 }
 
-/// Parses `arguments` (the program's name first). A flag wins over its variable; an empty variable counts as unset.
+/// The setting whose value may be a blank: what stands between the cells of CSV.
+const KEEPS_BLANKS: &str = "delimiter";
+
+/// Parses `arguments` (the program's name first). A flag wins over its variable; an empty variable counts as unset. Blanks
+/// around a value are cut off.
 ///
 /// # Errors
 /// [`Error::Setting`], one line naming the setting.
@@ -25,7 +29,7 @@ pub fn parse<T: clap::CommandFactory + FromArgMatches>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Parsed<T>> {
     let command = without_empty_variables(T::command());
-    let matches = match command.try_get_matches_from(arguments) {
+    let matches = match command.try_get_matches_from(without_blanks(arguments)) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             let text = error.render();
@@ -45,8 +49,38 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 }
 
 fn forget_empty_variable(argument: Arg) -> Arg {
-    let is_empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
-    if is_empty { argument.env(None::<&'static str>) } else { argument }
+    let Some(value) = argument.get_env().and_then(std::env::var_os) else { return argument };
+    let keeps_blanks = argument.get_id() == KEEPS_BLANKS;
+    let Some(trimmed) = value.to_str().map(str::trim).filter(|_| !keeps_blanks) else {
+        return if value.is_empty() { argument.env(None::<&'static str>) } else { argument };
+    };
+    if trimmed.is_empty() {
+        return argument.env(None::<&'static str>);
+    }
+    if value == trimmed {
+        return argument;
+    }
+    // What clap reads from the environment cannot be changed any more; a default stands in for it.
+    argument.env(None::<&'static str>).required(false).default_value(trimmed.to_owned()).hide_default_value(true)
+}
+
+/// The arguments with blanks around their values cut off.
+fn without_blanks(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut keeps_next = false;
+    let trimmed = |argument: OsString| {
+        let keeps = std::mem::replace(&mut keeps_next, false);
+        let Some(text) = argument.to_str() else { return argument };
+        let flag = text.strip_prefix("--").map(|flag| flag.split_once('=').unwrap_or((flag, "")));
+        if keeps || flag.is_some_and(|(name, _)| name == KEEPS_BLANKS) {
+            keeps_next = !keeps && !text.contains('=');
+            return argument;
+        }
+        match text.split_once('=').filter(|_| flag.is_some()) {
+            Some((name, value)) => format!("{name}={}", value.trim()).into(),
+            None => text.trim().into(),
+        }
+    };
+    arguments.into_iter().map(trimmed).collect()
 }
 
 /// clap explains itself over several lines; the first paragraph says it all.
@@ -55,4 +89,18 @@ fn one_line(error: &clap::Error) -> Error {
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let words = paragraph.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
     Error::Setting(format!("{words} (see --help)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_around_values_are_cut_off() {
+        let given =
+            ["train", " s3://a b ", "--models", "\tm\n", "--x= a=b ", "--delimiter", " ", "--delimiter=\t", " y "];
+        let read = without_blanks(given.map(OsString::from));
+        let expected = ["train", "s3://a b", "--models", "m", "--x=a=b", "--delimiter", " ", "--delimiter=\t", "y"];
+        assert_eq!(read, expected);
+    }
 }

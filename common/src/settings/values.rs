@@ -70,6 +70,14 @@ pub fn boolish() -> clap::builder::ValueParser {
     clap::builder::BoolishValueParser::new().into()
 }
 
+/// A column's name, blanks around it cut off: in a list they stand behind the comma.
+///
+/// # Errors
+/// Never; parsers of settings may fail.
+pub fn column_name(text: &str) -> Result<String, String> {
+    Ok(text.trim().to_owned())
+}
+
 /// A model name: one folder of the store.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use location::{DataObjects, Location, open_data};
+pub use location::{DataObjects, Location, Place, open_data, refuse_overlap};
 pub use s3::S3Options;
 
 /// What identifies the content of an object: an S3 ETag, or `size-mtime_ns` of a local file. Opaque: only compared.

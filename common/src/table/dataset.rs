@@ -3,16 +3,23 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
+use polars::prelude::DataType;
+use tokio::sync::Semaphore;
 
 use super::csv::{self, CsvFormat};
 use super::file_kind;
 use super::parquet::ParquetFile;
-use crate::columns::TableSchema;
+use super::partitions::{PartitionColumn, PartitionValues, Partitions};
+use crate::columns::{ColumnKind, ColumnSchema, TableSchema};
 use crate::storage::{Location, ObjectMeta, Store, open_data};
 use crate::{Error, Result};
 
 /// Footers and headers read at once when a location is opened.
 const CONCURRENT_OPENS: usize = 16;
+
+/// Headers of CSV read at once. Each takes a thread that may block, and on a local folder waits for another one; the runtime
+/// has at least twice as many. With as many headers as threads none of them got on.
+const CONCURRENT_HEADERS: usize = 8;
 
 /// Footers of at most this many bytes together are kept; those of further objects are read again when their rows are.
 /// In memory a footer takes some four times its bytes.
@@ -38,6 +45,8 @@ pub struct DataObject {
     pub format: Format,
     /// Footer and row groups, for Parquet.
     pub parquet: Option<ParquetFile>,
+    /// Its values of the columns that stand in the names of folders.
+    pub partitions: PartitionValues,
 }
 
 /// A location of data, opened: objects in the order of their keys, all of the same columns.
@@ -51,8 +60,11 @@ pub struct Dataset {
     pub objects: Vec<DataObject>,
     /// Objects that were left out because nothing is in them.
     pub empty_objects: Vec<ObjectMeta>,
-    /// The objects' columns, with the types that hold the values of all. Every column of CSV is text.
+    /// The objects' columns, with the types that hold the values of all, and after them those that stand in the names of
+    /// folders. Every column of CSV is text.
     pub schema: Arc<TableSchema>,
+    /// The columns that stand in the names of folders.
+    pub partitions: Partitions,
     /// How its objects are written where they are CSV.
     pub csv: CsvFormat,
 }
@@ -73,10 +85,18 @@ impl Dataset {
     /// As [`Dataset::open`].
     pub async fn open_for(location: &Location, needed: Option<&[String]>, csv: CsvFormat) -> Result<Self> {
         let data = open_data(location).await?;
+        let partitions = match data.is_folder {
+            true => {
+                let keys: Vec<&str> = data.objects.iter().map(|object| object.key.as_str()).collect();
+                Partitions::of_keys(&keys, &location.to_string())?
+            }
+            false => Partitions::default(),
+        };
         let store = data.store;
         let needed: Option<Arc<[String]>> = needed.map(Arc::from);
+        let headers = Arc::new(Semaphore::new(CONCURRENT_HEADERS));
         let mut opened = futures::stream::iter(data.objects)
-            .map(|meta| open_apart(Arc::clone(&store), meta, needed.clone(), csv))
+            .map(|meta| open_apart(Arc::clone(&store), meta, needed.clone(), (csv, Arc::clone(&headers))))
             .buffered(CONCURRENT_OPENS);
         let mut objects: Vec<DataObject> = Vec::new();
         let mut merged: Option<TableSchema> = None;
@@ -111,10 +131,59 @@ impl Dataset {
             return Err(Error::Data(format!("{name} is empty, and there is no other data: write it again")));
         }
         let (location, schema) = (location.to_string(), Arc::new(merged.unwrap_or_default()));
-        objects.iter_mut().filter_map(|object| object.parquet.as_mut()).for_each(|file| file.set_types(&schema));
-        let dataset = Self { location, store, objects, empty_objects, schema, csv };
+        let mut dataset = Self { location, store, objects, empty_objects, schema, partitions, csv };
         dataset.refuse_mixed_formats()?;
+        dataset.add_partition_columns();
         Ok(dataset)
+    }
+
+    /// Adds the columns that stand in the names of folders.
+    fn add_partition_columns(&mut self) {
+        let Self { partitions, schema, .. } = self;
+        let schema = Arc::make_mut(schema);
+        partitions.mark_stored(|name| schema.get(name).is_some());
+        for column in partitions.columns().iter().filter(|column| !column.is_stored && column.is_constant) {
+            schema.mark_constant_partition(&column.name);
+        }
+        self.set_partition_columns();
+        let of_folders: Vec<String> = self.partitions.columns().iter().map(PartitionColumn::describe).collect();
+        if !of_folders.is_empty() {
+            tracing::info!("{}: columns out of the names of folders: {}", self.location, of_folders.join(", "));
+        }
+    }
+
+    fn set_partition_columns(&mut self) {
+        let is_csv = self.is_csv();
+        let schema = Arc::make_mut(&mut self.schema);
+        for column in self.partitions.columns().iter().filter(|column| !column.is_stored) {
+            schema.set(match is_csv {
+                true => ColumnSchema::new(&column.name, DataType::String),
+                false => column.schema(),
+            });
+        }
+        for (index, object) in self.objects.iter_mut().enumerate() {
+            object.partitions = self.partitions.of_object(index);
+            if let Some(file) = &mut object.parquet {
+                file.set_partitions(object.partitions.clone());
+                file.set_types(&self.schema);
+            }
+        }
+    }
+
+    /// Gives columns that stand in the names of folders the kinds that were learnt from other rows, where they fit: see
+    /// [`Partitions::adopt_kinds`]. CSV is typed cell by cell anyway.
+    pub fn adopt_partition_kinds(&mut self, learnt: impl Fn(&str) -> Option<ColumnKind>) {
+        if !self.is_csv() {
+            self.partitions.adopt_kinds(learnt);
+            self.set_partition_columns();
+        }
+    }
+
+    /// How many columns the objects themselves have.
+    #[must_use]
+    pub fn stored_columns(&self) -> usize {
+        let of_folders = self.partitions.columns().iter().filter(|column| !column.is_stored).count();
+        self.schema.columns().len() - of_folders
     }
 
     /// Whether the objects are CSV, so that every column is text that stands for typed values.
@@ -194,7 +263,7 @@ async fn open_apart(
     store: Arc<dyn Store>,
     meta: ObjectMeta,
     needed: Option<Arc<[String]>>,
-    csv: CsvFormat,
+    csv: (CsvFormat, Arc<Semaphore>),
 ) -> Result<Opened> {
     let open = async move { open_object(store, meta, needed.as_deref(), csv).await };
     tokio::spawn(open).await.map_err(|error| Error::Defect(error.to_string()))?
@@ -204,7 +273,7 @@ async fn open_object(
     store: Arc<dyn Store>,
     meta: ObjectMeta,
     needed: Option<&[String]>,
-    csv: CsvFormat,
+    (csv, headers): (CsvFormat, Arc<Semaphore>),
 ) -> Result<Opened> {
     let name = object_name(store.as_ref(), &meta.key);
     if meta.size == 0 {
@@ -221,10 +290,16 @@ async fn open_object(
     };
     if format == Format::Parquet {
         let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, needed).await?;
-        return Ok(Opened::Columns(DataObject { meta, format, parquet: Some(file) }, schema));
+        let object = DataObject { meta, format, parquet: Some(file), partitions: PartitionValues::default() };
+        return Ok(Opened::Columns(object, schema));
     }
+    // Never closed: without a permit the header would be read all the same.
+    let _permit = headers.acquire().await;
     match csv::read_header(store, &meta, (format, csv), &name).await? {
-        Some(schema) => Ok(Opened::Columns(DataObject { meta, format, parquet: None }, schema)),
+        Some(schema) => {
+            let object = DataObject { meta, format, parquet: None, partitions: PartitionValues::default() };
+            Ok(Opened::Columns(object, schema))
+        }
         None => Ok(Opened::Empty(meta)),
     }
 }

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::csv::{CsvFormat, CsvReader, MalformedRow};
 use super::parquet::RowGroup;
+use super::partitions::PartitionValues;
 use super::{DataObject, Dataset, Format};
 use crate::columns::cells::{infer_category_kind, infer_kind, is_missing_marker, typed_column};
 use crate::columns::{CellFormat, ColumnKind, ColumnSchema, ColumnSource, MemoryColumns, TableSchema};
@@ -54,11 +55,15 @@ enum Content {
 }
 
 impl LoadableTable {
-    /// Opens a dataset for loading. Types of CSV columns are what `typing` says.
+    /// Opens a dataset for loading. Types of CSV columns are what `typing` says; columns that stand in the names of folders
+    /// have the types of [`Partitions`](super::partitions::Partitions), or those of the training rows.
     ///
     /// # Errors
-    /// As [`Dataset::open`]; [`Error::Data`] where a row of CSV is malformed or a cell does not fit `types`.
-    pub async fn open(dataset: Dataset, typing: &CsvTyping<'_>) -> Result<Self> {
+    /// As [`Dataset::open`]; [`Error::Data`] where a row of CSV is malformed or a cell does not fit the training rows.
+    pub async fn open(mut dataset: Dataset, typing: &CsvTyping<'_>) -> Result<Self> {
+        if let Some(types) = typing.types {
+            dataset.adopt_partition_kinds(|name| types.get(name).map(|column| column.kind));
+        }
         if !dataset.is_csv() {
             let bytes: u64 = dataset.objects.iter().map(|object| object.meta.size).sum();
             if bytes > KEPT_BYTES {
@@ -71,9 +76,21 @@ impl LoadableTable {
         let rows = cells.first().map_or(0, |column| column.len());
         let mut in_memory = Vec::with_capacity(cells.len());
         for column in cells {
-            in_memory.push(typed(&column, typing, dataset.csv.cells, &dataset.location)?);
+            let name = column.name().as_str();
+            let is_learnt = typing.types.is_some_and(|types| types.get(name).is_some());
+            let partition = dataset.partitions.unstored(name).filter(|_| !is_learnt);
+            in_memory.push(match partition {
+                Some(partition) if !typing.text.iter().any(|kept| kept == name) => {
+                    typed_partition(&column, partition.kind)?
+                }
+                _ => typed(&column, typing, dataset.csv.cells, &dataset.location)?,
+            });
         }
-        let schema = Arc::new(TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?);
+        let mut schema = TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?;
+        let is_constant = |name: &&str| dataset.schema.is_constant_partition(name);
+        let names = dataset.schema.columns().iter().map(|column| column.name.as_str());
+        names.filter(is_constant).for_each(|name| schema.mark_constant_partition(name));
+        let schema = Arc::new(schema);
         Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows })
     }
 
@@ -292,7 +309,8 @@ async fn read_all_cells(dataset: &Dataset) -> Result<Vec<Series>> {
     for (index, object) in dataset.objects.iter().enumerate() {
         let (store, meta, format) = (Arc::clone(&dataset.store), object.meta.clone(), (object.format, dataset.csv));
         let (object_name, names, runtime) = (dataset.object_name(index), names.clone(), Handle::current());
-        let read = move || read_object_cells(store, meta, format, &object_name, &names, runtime);
+        let partitions = object.partitions.clone();
+        let read = move || read_object_cells((store, meta, format), &object_name, &names, &partitions, runtime);
         let pieces = tokio::task::spawn_blocking(read).await.map_err(|error| Error::Defect(error.to_string()))??;
         for piece in pieces {
             for (column, cells) in columns.iter_mut().zip(piece) {
@@ -304,23 +322,30 @@ async fn read_all_cells(dataset: &Dataset) -> Result<Vec<Series>> {
 }
 
 fn read_object_cells(
-    store: Arc<dyn crate::storage::Store>,
-    meta: crate::storage::ObjectMeta,
-    format: (Format, CsvFormat),
+    (store, meta, format): (Arc<dyn crate::storage::Store>, crate::storage::ObjectMeta, (Format, CsvFormat)),
     object_name: &str,
     names: &[String],
+    partitions: &PartitionValues,
     runtime: Handle,
 ) -> Result<Vec<Vec<Series>>> {
     let mut reader = CsvReader::open(store, meta, format, object_name, runtime)?;
+    let stored = partitions.stored_among(names);
     let mut pieces = Vec::new();
-    while let Some(batch) = reader.next_batch(names, 1 << 17)? {
+    while let Some(batch) = reader.next_batch(&stored, 1 << 17)? {
         if let Some(MalformedRow { row, problem }) = batch.malformed.first() {
             let row = batch.first_row + *row as u64 + 1;
             return Err(Error::Data(format!("{object_name}: data row {row} {problem}")));
         }
-        pieces.push(names.iter().map(|name| batch.columns.column(name)).collect::<Result<_>>()?);
+        let columns = partitions.complete(batch.columns, names, &[], object_name)?;
+        pieces.push(names.iter().map(|name| columns.column(name)).collect::<Result<_>>()?);
     }
     Ok(pieces)
+}
+
+/// A column out of the names of folders, beside those of CSV: what its type is was decided by all its values.
+fn typed_partition(column: &Series, kind: ColumnKind) -> Result<Series> {
+    let cells = column.str().map_err(|error| Error::Defect(error.to_string()))?;
+    Ok(typed_column(cells, kind, CellFormat::default()))
 }
 
 /// One CSV column with the type that its cells, or the training rows, give it.

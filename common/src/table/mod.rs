@@ -9,6 +9,7 @@ pub mod dataset;
 mod file_kind;
 pub mod load;
 pub mod parquet;
+pub mod partitions;
 mod ranged_reader;
 pub mod write;
 

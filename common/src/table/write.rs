@@ -1,7 +1,9 @@
 //! Tables out: Parquet and CSV, the same bytes for the same rows.
 
+use std::io::Write;
+
 use bytes::Bytes;
-use polars::prelude::{DataFrame, DataType, ParquetCompression, ParquetWriter, Series};
+use polars::prelude::{DataFrame, DataType, ParquetCompression, ParquetWriter, PolarsError, Series};
 
 use crate::columns::text::formatted_text;
 use crate::{Error, Result};
@@ -15,13 +17,36 @@ const ROW_GROUP_ROWS: usize = 1 << 18;
 /// [`Error::Defect`] where polars refuses the frame.
 pub fn to_parquet(frame: &mut DataFrame) -> Result<Bytes> {
     let mut buffer = Vec::with_capacity(frame.height() * 16 + 4096);
-    ParquetWriter::new(&mut buffer)
-        .with_compression(ParquetCompression::Snappy)
-        .with_row_group_size(Some(ROW_GROUP_ROWS))
-        .set_parallel(false)
-        .finish(frame)
-        .map_err(|error| Error::Defect(format!("writing Parquet: {error}")))?;
+    options(&mut buffer).finish(frame).map_err(|error| refused(&error))?;
     Ok(Bytes::from(buffer))
+}
+
+/// The rows as [`to_parquet`] writes them, of which no more than a piece is in memory at once: each is a row group. None where
+/// there are no pieces.
+///
+/// # Errors
+/// As [`to_parquet`]; what a piece fails with.
+pub fn pieces_to_parquet(mut pieces: impl Iterator<Item = Result<DataFrame>>) -> Result<Option<Bytes>> {
+    let Some(first) = pieces.next().transpose()? else { return Ok(None) };
+    let mut buffer = Vec::new();
+    let mut writer = options(&mut buffer).batched(first.schema()).map_err(|error| refused(&error))?;
+    for piece in std::iter::once(Ok(first)).chain(pieces) {
+        let mut piece = piece?;
+        piece.rechunk_mut();
+        writer.write_batch(&piece).map_err(|error| refused(&error))?;
+    }
+    writer.finish().map_err(|error| refused(&error))?;
+    drop(writer);
+    Ok(Some(Bytes::from(buffer)))
+}
+
+fn options<Output: Write>(output: Output) -> ParquetWriter<Output> {
+    let writer = ParquetWriter::new(output).with_compression(ParquetCompression::Snappy);
+    writer.with_row_group_size(Some(ROW_GROUP_ROWS)).set_parallel(false)
+}
+
+fn refused(error: &PolarsError) -> Error {
+    Error::Defect(format!("writing Parquet: {error}"))
 }
 
 /// The rows as CSV with a header row; a missing value is an empty field, an empty text `""`.

@@ -46,12 +46,15 @@ fn read_csv(
         let (store, meta) = (Arc::clone(&dataset.store), object.meta.clone());
         let mut reader = CsvReader::open(store, meta, (object.format, dataset.csv), &name, runtime.clone())?;
         let mut is_warned = false;
+        let stored = object.partitions.stored_among(columns);
         loop {
             let left_in_part = (PART_ROWS - place % PART_ROWS) as usize;
-            let Some(batch) = reader.next_batch(columns, batch_rows.min(left_in_part))? else { break };
+            let Some(batch) = reader.next_batch(&stored, batch_rows.min(left_in_part))? else { break };
+            let malformed: Vec<usize> = batch.malformed.iter().map(|malformed| malformed.row).collect();
+            let cells = object.partitions.complete(batch.columns, columns, &malformed, &name)?;
             let part = place / PART_ROWS;
             let first_row_of_all = place;
-            place += batch.columns.rows() as u64;
+            place += cells.rows() as u64;
             if let Some(MalformedRow { row, problem }) = batch.malformed.first().filter(|_| !is_warned) {
                 let row = batch.first_row + *row as u64 + 1;
                 tracing::warn!("{name}: data row {row} {problem}; it is rejected, as all such rows of this object are");
@@ -62,8 +65,8 @@ fn read_csv(
                 object: index,
                 first_row: batch.first_row,
                 first_row_of_all,
-                columns: BatchColumns::Csv(batch.columns),
-                malformed: batch.malformed.iter().map(|malformed| malformed.row).collect(),
+                columns: BatchColumns::Csv(cells, object.partitions.clone()),
+                malformed,
                 memory: None,
             };
             if sender.blocking_send(Ok(batch)).is_err() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use common::columns::{CellFormat, ColumnSource, MemoryColumns};
 use common::table::Dataset;
 use common::table::parquet::{PieceReader, RowGroup};
+use common::table::partitions::PartitionValues;
 use common::{Error, Result};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use polars::prelude::Series;
@@ -82,29 +83,45 @@ pub struct InputBatch {
 pub enum BatchColumns {
     /// Rows of a Parquet row group.
     Parquet(RowGroup),
-    /// Text cells of CSV.
-    Csv(MemoryColumns),
+    /// Text cells of CSV, and what the names of the object's folders say.
+    Csv(MemoryColumns, PartitionValues),
+}
+
+impl BatchColumns {
+    /// A column as it is carried over to the output: one out of the names of folders is text in a batch of CSV, but has a
+    /// type of its own.
+    ///
+    /// # Errors
+    /// As [`ColumnSource::column`].
+    pub fn carried(&self, name: &str) -> Result<Series> {
+        match self {
+            Self::Csv(cells, partitions) => {
+                partitions.column(name, cells.rows()).map_or_else(|| cells.column(name), Ok)
+            }
+            Self::Parquet(rows) => rows.column(name),
+        }
+    }
 }
 
 impl ColumnSource for BatchColumns {
     fn rows(&self) -> usize {
         match self {
             Self::Parquet(rows) => rows.rows(),
-            Self::Csv(cells) => cells.rows(),
+            Self::Csv(cells, _) => cells.rows(),
         }
     }
 
     fn column(&self, name: &str) -> Result<Series> {
         match self {
             Self::Parquet(rows) => rows.column(name),
-            Self::Csv(cells) => cells.column(name),
+            Self::Csv(cells, _) => cells.column(name),
         }
     }
 
     fn cell_format(&self) -> Option<CellFormat> {
         match self {
             Self::Parquet(_) => None,
-            Self::Csv(cells) => cells.cell_format(),
+            Self::Csv(cells, _) => cells.cell_format(),
         }
     }
 }

@@ -1,30 +1,15 @@
 //! Scored batches, in input order, into parts: each row is predicted or rejected with a reason.
 
+use std::sync::Arc;
+
 use common::features::quality::FeatureTally;
 use common::{Error, Result};
 use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series};
 
 use super::parts::RejectCounts;
+use super::rejected::{Reason, RejectedRows};
 use crate::ids::{IdCheck, SeenIds};
 use crate::score::{ScoredBatch, Scores};
-
-/// Why a row is not predicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
-    NullId,
-    DuplicateId,
-    BadValue,
-}
-
-impl Reason {
-    fn name(self) -> &'static str {
-        match self {
-            Self::NullId => "null_id",
-            Self::DuplicateId => "duplicate_id",
-            Self::BadValue => "bad_value",
-        }
-    }
-}
 
 /// A part whose rows are all there.
 #[derive(Debug)]
@@ -36,7 +21,7 @@ pub struct FinishedPart {
     /// The predicted rows, without the model's version yet.
     pub predicted: DataFrame,
     /// The rejected rows.
-    pub rejected: DataFrame,
+    pub rejected: RejectedRows,
     /// Rejected rows by reason.
     pub reasons: RejectCounts,
     /// What the cells of each feature were like.
@@ -48,7 +33,7 @@ pub struct FinishedPart {
 pub struct Assembler {
     ids: IdCheck,
     /// Names of the objects, for the rejected rows.
-    sources: Vec<String>,
+    sources: Vec<Arc<str>>,
     new_tallies: Vec<FeatureTally>,
     current: Option<OpenPart>,
 }
@@ -59,22 +44,13 @@ struct OpenPart {
     rows_read: u64,
     predicted: Vec<DataFrame>,
     rejected: RejectedRows,
-    reasons: RejectCounts,
     tallies: Vec<FeatureTally>,
-}
-
-#[derive(Debug, Default)]
-struct RejectedRows {
-    ids: Vec<Option<String>>,
-    reasons: Vec<&'static str>,
-    sources: Vec<String>,
-    rows: Vec<i64>,
 }
 
 impl Assembler {
     /// Nothing collected yet. `ids` tells which are repeated; `sources` are the objects' names.
     #[must_use]
-    pub fn new(ids: IdCheck, sources: Vec<String>, new_tallies: Vec<FeatureTally>) -> Self {
+    pub fn new(ids: IdCheck, sources: Vec<Arc<str>>, new_tallies: Vec<FeatureTally>) -> Self {
         Self { ids, sources, new_tallies, current: None }
     }
 
@@ -100,7 +76,7 @@ impl Assembler {
         let verdicts = self.judge(batch, scores);
         let tallies = &self.new_tallies;
         let part = self.current.get_or_insert_with(|| OpenPart::new(batch.part, tallies.clone()));
-        let source = self.sources.get(batch.object).map_or("", String::as_str);
+        let source = self.sources.get(batch.object).cloned().unwrap_or_default();
         part.add(batch, scores, &verdicts, source)?;
         Ok(finished)
     }
@@ -164,17 +140,16 @@ fn look_ahead(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
 
 impl OpenPart {
     fn new(index: u64, tallies: Vec<FeatureTally>) -> Self {
-        Self {
-            index,
-            rows_read: 0,
-            predicted: Vec::new(),
-            rejected: RejectedRows::default(),
-            reasons: RejectCounts::default(),
-            tallies,
-        }
+        Self { index, rows_read: 0, predicted: Vec::new(), rejected: RejectedRows::default(), tallies }
     }
 
-    fn add(&mut self, batch: &ScoredBatch, scores: &Scores, verdicts: &[Option<Reason>], source: &str) -> Result<()> {
+    fn add(
+        &mut self,
+        batch: &ScoredBatch,
+        scores: &Scores,
+        verdicts: &[Option<Reason>],
+        source: Arc<str>,
+    ) -> Result<()> {
         self.rows_read += verdicts.len() as u64;
         for (tally, more) in self.tallies.iter_mut().zip(&scores.tallies) {
             tally.add(more);
@@ -187,22 +162,9 @@ impl OpenPart {
             let kept: Vec<bool> = verdicts.iter().map(Option::is_none).collect();
             let mask = BooleanChunked::from_slice("kept".into(), &kept);
             frame = frame.filter(&mask).map_err(|error| Error::Defect(error.to_string()))?;
-            self.reject(batch, verdicts, source)?;
+            self.rejected.add(&batch.ids, batch.first_row, verdicts, source)?;
         }
         self.predicted.push(frame);
-        Ok(())
-    }
-
-    fn reject(&mut self, batch: &ScoredBatch, verdicts: &[Option<Reason>], source: &str) -> Result<()> {
-        let ids = common::columns::text::canonical_text(&batch.ids)?;
-        for (row, reason) in verdicts.iter().enumerate() {
-            let Some(reason) = reason else { continue };
-            self.reasons.count(*reason == Reason::NullId, *reason == Reason::DuplicateId);
-            self.rejected.ids.push(ids.get(row).map(str::to_owned));
-            self.rejected.reasons.push(reason.name());
-            self.rejected.sources.push(source.to_owned());
-            self.rejected.rows.push((batch.first_row + row as u64) as i64);
-        }
         Ok(())
     }
 
@@ -213,20 +175,7 @@ impl OpenPart {
         for frame in frames {
             predicted.vstack_mut(&frame).map_err(defect)?;
         }
-        let columns = vec![
-            Series::new("id".into(), self.rejected.ids).into_column(),
-            Series::new("reason".into(), self.rejected.reasons).into_column(),
-            Series::new("source".into(), self.rejected.sources).into_column(),
-            Series::new("row".into(), self.rejected.rows).into_column(),
-        ];
-        let height = columns[0].len();
-        Ok(FinishedPart {
-            index: self.index,
-            rows_read: self.rows_read,
-            predicted,
-            rejected: DataFrame::new(height, columns).map_err(defect)?,
-            reasons: self.reasons,
-            tallies: self.tallies,
-        })
+        let Self { index, rows_read, rejected, tallies, .. } = self;
+        Ok(FinishedPart { index, rows_read, predicted, reasons: rejected.counts(), rejected, tallies })
     }
 }

@@ -2,6 +2,8 @@
 
 mod assemble;
 mod parts;
+mod rejected;
 
 pub use assemble::{Assembler, FinishedPart};
 pub use parts::{PartFile, PartRecord, PartWriter, RejectCounts};
+pub use rejected::RejectedRows;

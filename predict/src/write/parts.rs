@@ -13,6 +13,7 @@ use polars::prelude::{ChunkFull, DataFrame, IntoColumn, StringChunked};
 use serde::{Deserialize, Serialize};
 
 use super::assemble::FinishedPart;
+use super::rejected::RejectedRows;
 use crate::settings::OutputFormat;
 
 /// More rows than a part has: the sums of so many parts do not overflow.
@@ -208,7 +209,7 @@ struct EncodedPart {
 
 fn encode(
     mut predicted: DataFrame,
-    mut rejected: DataFrame,
+    rejected: RejectedRows,
     version: &str,
     format: OutputFormat,
 ) -> Result<EncodedPart> {
@@ -225,9 +226,8 @@ fn encode(
         };
         Some((bytes, rows as u64))
     };
-    let rejected_rows = rejected.height() as u64;
-    let rejected = if rejected_rows == 0 { None } else { Some((to_parquet(&mut rejected)?, rejected_rows)) };
-    Ok(EncodedPart { predictions, rejected })
+    drop(predicted);
+    Ok(EncodedPart { predictions, rejected: rejected.into_parquet()? })
 }
 
 #[cfg(test)]

@@ -156,8 +156,13 @@ pub async fn read(
     stop: &Stop,
 ) -> Result<BatchData> {
     let (id, target) = id_and_target(spec)?;
+    let train_schema = opened.train.schema.clone();
+    let test = opened.test.map(|mut test| {
+        test.adopt_partition_kinds(|name| train_schema.get(name).map(|column| column.kind));
+        test
+    });
     let tables: Vec<Arc<LoadableTable>> =
-        std::iter::once(opened.train).chain(opened.test).map(LoadableTable::of_footers).map(Arc::new).collect();
+        std::iter::once(opened.train).chain(test).map(LoadableTable::of_footers).map(Arc::new).collect();
     check_rows(&tables[0])?;
     if let Some(test) = tables.get(1) {
         check_rows(test)?;

@@ -6,6 +6,7 @@
 mod hosts;
 mod limits;
 mod messages;
+mod places;
 mod quality;
 mod report;
 mod scale;

@@ -8,8 +8,8 @@ use polars_buffer::Buffer;
 use polars_parquet::read::{ColumnChunkMetadata, FileMetadata, RowGroupMetadata};
 
 use super::damage::{guard, not_parquet};
-use super::thrift;
 use super::types::{ParquetColumn, columns_of};
+use super::{row_counts, thrift};
 use crate::columns::{ColumnSchema, TableSchema};
 use crate::storage::{ObjectMeta, Store};
 use crate::table::file_kind;
@@ -45,6 +45,7 @@ impl Footer {
             let metadata =
                 polars_parquet::parquet::read::deserialize_metadata(bytes).map_err(|error| error.to_string())?;
             check_ranges(&metadata, meta.size)?;
+            row_counts::check(&metadata)?;
             let columns = columns_of(&metadata);
             Ok((metadata, columns))
         })?;

@@ -9,6 +9,7 @@ mod footer;
 mod pages;
 mod pieces;
 mod ranges;
+mod row_counts;
 mod row_group;
 mod thrift;
 mod types;
@@ -21,6 +22,7 @@ use polars_parquet::read::{ColumnChunkMetadata, RowGroupMetadata};
 use crate::Result;
 use crate::columns::TableSchema;
 use crate::storage::{ObjectMeta, Store};
+use crate::table::partitions::PartitionValues;
 use damage::damaged;
 use footer::Footer;
 pub use pieces::{PieceOverhead, PieceReader};
@@ -41,6 +43,7 @@ pub struct ParquetFile {
     footer: Option<Arc<Footer>>,
     /// The types that columns have in all objects of the table.
     types: Arc<TableSchema>,
+    partitions: PartitionValues,
 }
 
 /// What reading a row group takes.
@@ -77,15 +80,18 @@ impl ParquetFile {
         let (footer, footer_bytes) = Footer::read(store, meta, name).await?;
         let table = footer.table_schema(name)?;
         let row_groups = footer.metadata.row_groups.iter().map(|group| row_group_size(group, needed)).collect();
-        Ok((
-            Self { name: name.into(), row_groups, footer_bytes, footer: Some(Arc::new(footer)), types: Arc::default() },
-            table,
-        ))
+        let (name, footer, partitions) = (name.into(), Some(Arc::new(footer)), PartitionValues::default());
+        Ok((Self { name, row_groups, footer_bytes, footer, types: Arc::default(), partitions }, table))
     }
 
     /// Has columns come out with the types that they have in all objects of the table.
     pub fn set_types(&mut self, types: &Arc<TableSchema>) {
         self.types = Arc::clone(types);
+    }
+
+    /// Gives it columns out of the names of its folders: they are read like its own, and take no bytes.
+    pub fn set_partitions(&mut self, partitions: PartitionValues) {
+        self.partitions = partitions;
     }
 
     /// Drops the footer, which takes several times its bytes in memory: it is read again when rows are fetched.
@@ -124,8 +130,9 @@ impl ParquetFile {
         columns: &[String],
     ) -> Result<RowGroup> {
         let footer = self.footer(store, meta).await?;
+        let columns = self.partitions.stored_among(columns);
         let mut wanted = Vec::with_capacity(columns.len());
-        for name in columns {
+        for name in &columns {
             let chunk = footer.chunk(row_group, name, &self.name)?;
             wanted.push((name, chunk.byte_range(), chunk.num_values()));
         }
@@ -146,14 +153,9 @@ impl ParquetFile {
             fetched.push(ColumnBytes { name: name.clone(), bytes, values, first_row: 0 });
         }
         let rows = footer.metadata.row_groups[row_group].num_rows();
-        Ok(RowGroup {
-            name: Arc::clone(&self.name),
-            footer,
-            row_group,
-            rows: 0..rows,
-            columns: Arc::new(fetched),
-            types: Arc::clone(&self.types),
-        })
+        let (name, partitions, columns) = (Arc::clone(&self.name), self.partitions.clone(), Arc::new(fetched));
+        let types = Arc::clone(&self.types);
+        Ok(RowGroup { name, footer, row_group, rows: 0..rows, columns, types, partitions })
     }
 
     /// Begins to read the named columns of one row group in pieces.
@@ -168,7 +170,7 @@ impl ParquetFile {
         columns: &[String],
     ) -> Result<PieceReader> {
         let footer = self.footer(store.as_ref(), meta).await?;
-        PieceReader::new(self, Arc::clone(store), meta.clone(), footer, row_group, columns)
+        PieceReader::new(self, (Arc::clone(store), meta.clone()), footer, row_group, columns)
     }
 
     /// What a piece of a row group takes besides the bytes of its rows.
@@ -183,7 +185,8 @@ impl ParquetFile {
         columns: &[String],
     ) -> Result<PieceOverhead> {
         let footer = self.footer(store, meta).await?;
-        pieces::overhead(store, meta, &self.name, &footer, row_group, columns).await
+        let columns = self.partitions.stored_among(columns);
+        pieces::overhead(store, meta, &self.name, &footer, row_group, &columns).await
     }
 
     async fn footer(&self, store: &dyn Store, meta: &ObjectMeta) -> Result<Arc<Footer>> {

@@ -21,6 +21,7 @@ use super::ranges::{CONCURRENT_READS, READ_MOST};
 use super::row_group::{ColumnBytes, RowGroup};
 use crate::columns::TableSchema;
 use crate::storage::{ObjectMeta, Store};
+use crate::table::partitions::PartitionValues;
 use crate::{Error, Result};
 
 /// Fewest bytes of a read that is for values: a request costs more than them.
@@ -37,6 +38,7 @@ pub struct PieceReader {
     footer: Arc<Footer>,
     columns: Vec<ColumnReader>,
     types: Arc<TableSchema>,
+    partitions: PartitionValues,
 }
 
 /// Where the bytes come from, and its names for messages.
@@ -51,23 +53,18 @@ struct Source {
 impl PieceReader {
     pub(super) fn new(
         file: &ParquetFile,
-        store: Arc<dyn Store>,
-        meta: ObjectMeta,
+        (store, meta): (Arc<dyn Store>, ObjectMeta),
         footer: Arc<Footer>,
         row_group: usize,
         columns: &[String],
     ) -> Result<Self> {
-        let name = Arc::clone(&file.name);
+        let (name, partitions) = (Arc::clone(&file.name), file.partitions.clone());
         let rows =
             footer.metadata.row_groups.get(row_group).map_or(0, polars_parquet::read::RowGroupMetadata::num_rows);
         let reader = |column: &String| Ok(ColumnReader::new(column, footer.chunk(row_group, column, &name)?, rows));
-        let columns = columns.iter().map(reader).collect::<Result<_>>()?;
-        Ok(Self {
-            source: Source { store, meta: Arc::new(meta), name, row_group },
-            footer,
-            columns,
-            types: Arc::clone(&file.types),
-        })
+        let columns = partitions.stored_among(columns).iter().map(reader).collect::<Result<_>>()?;
+        let source = Source { store, meta: Arc::new(meta), name, row_group };
+        Ok(Self { source, footer, columns, types: Arc::clone(&file.types), partitions })
     }
 
     /// Whether it reads just these columns of that row group.
@@ -76,7 +73,7 @@ impl PieceReader {
         let source = &self.source;
         source.name == file.name
             && source.row_group == row_group
-            && self.columns.iter().map(|column| &column.name).eq(columns)
+            && self.columns.iter().map(|column| &column.name).eq(&file.partitions.stored_among(columns))
     }
 
     /// The bytes of `rows`, which begin where the rows of the last call ended or later.
@@ -99,6 +96,7 @@ impl PieceReader {
             rows,
             columns: Arc::new(columns),
             types: Arc::clone(&self.types),
+            partitions: self.partitions.clone(),
         })
     }
 }

@@ -16,6 +16,7 @@ use super::pages;
 use super::types::Unfit;
 use crate::columns::convert::convert;
 use crate::columns::{ColumnSource, TableSchema};
+use crate::table::partitions::PartitionValues;
 use crate::{Error, Result};
 
 /// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.
@@ -29,6 +30,8 @@ pub struct RowGroup {
     pub(super) columns: Arc<Vec<ColumnBytes>>,
     /// The types that columns have in all objects of the table.
     pub(super) types: Arc<TableSchema>,
+    /// The columns out of the names of the object's folders.
+    pub(super) partitions: PartitionValues,
 }
 
 /// The bytes of one column: its dictionary, if it has one, and pages that hold at least the rows that are decoded.
@@ -102,7 +105,12 @@ impl ColumnSource for RowGroup {
     }
 
     fn column(&self, name: &str) -> Result<Series> {
-        self.decode(name)
+        if let Some(column) = self.partitions.column(name, self.rows.len()) {
+            return Ok(column);
+        }
+        let column = self.decode(name)?;
+        self.partitions.check(&column, &self.name)?;
+        Ok(column)
     }
 }
 

@@ -26,14 +26,14 @@ enum Kind {
     Integer,
     Bytes,
     List(&'static Kind),
-    Struct(&'static [(u64, Kind)]),
+    Struct(&'static [(i64, Kind)]),
     /// A struct of one of these fields, of which polars refuses any other.
-    Union(&'static [(u64, Kind)]),
+    Union(&'static [(i64, Kind)]),
 }
 
 /// `FileMetaData` and all that it consists of, by the numbers of their fields:
 /// <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>.
-const FILE: &[(u64, Kind)] = &[
+const FILE: &[(i64, Kind)] = &[
     (1, Integer),
     (2, List(&Struct(SCHEMA_ELEMENT))),
     (3, Integer),
@@ -44,7 +44,7 @@ const FILE: &[(u64, Kind)] = &[
     (8, Struct(&[])),
     (9, Bytes),
 ];
-const SCHEMA_ELEMENT: &[(u64, Kind)] = &[
+const SCHEMA_ELEMENT: &[(i64, Kind)] = &[
     (1, Integer),
     (2, Integer),
     (3, Integer),
@@ -57,7 +57,7 @@ const SCHEMA_ELEMENT: &[(u64, Kind)] = &[
     (10, Union(LOGICAL_TYPE)),
 ];
 /// Those that polars knows.
-const LOGICAL_TYPE: &[(u64, Kind)] = &[
+const LOGICAL_TYPE: &[(i64, Kind)] = &[
     (1, Struct(&[])),
     (2, Struct(&[])),
     (3, Struct(&[])),
@@ -73,8 +73,8 @@ const LOGICAL_TYPE: &[(u64, Kind)] = &[
     (14, Struct(&[])),
     (15, Struct(&[])),
 ];
-const TIME_UNIT: &[(u64, Kind)] = &[(1, Struct(&[])), (2, Struct(&[])), (3, Struct(&[]))];
-const ROW_GROUP: &[(u64, Kind)] = &[
+const TIME_UNIT: &[(i64, Kind)] = &[(1, Struct(&[])), (2, Struct(&[])), (3, Struct(&[]))];
+const ROW_GROUP: &[(i64, Kind)] = &[
     (1, List(&Struct(COLUMN_CHUNK))),
     (2, Integer),
     (3, Integer),
@@ -83,7 +83,7 @@ const ROW_GROUP: &[(u64, Kind)] = &[
     (6, Integer),
     (7, Integer),
 ];
-const COLUMN_CHUNK: &[(u64, Kind)] = &[
+const COLUMN_CHUNK: &[(i64, Kind)] = &[
     (1, Bytes),
     (2, Integer),
     (3, Struct(COLUMN)),
@@ -94,7 +94,7 @@ const COLUMN_CHUNK: &[(u64, Kind)] = &[
     (8, Struct(&[])),
     (9, Bytes),
 ];
-const COLUMN: &[(u64, Kind)] = &[
+const COLUMN: &[(i64, Kind)] = &[
     (1, Integer),
     (2, List(&Integer)),
     (3, List(&Bytes)),
@@ -113,10 +113,10 @@ const COLUMN: &[(u64, Kind)] = &[
     (16, Struct(&[(1, Integer), (2, List(&Integer)), (3, List(&Integer))])),
     (17, Struct(&[])),
 ];
-const STATISTICS: &[(u64, Kind)] =
+const STATISTICS: &[(i64, Kind)] =
     &[(1, Bytes), (2, Bytes), (3, Integer), (4, Integer), (5, Bytes), (6, Bytes), (7, Bool), (8, Bool)];
-const KEY_VALUE: &[(u64, Kind)] = &[(1, Bytes), (2, Bytes)];
-const COLUMN_ORDER: &[(u64, Kind)] = &[(1, Struct(&[]))];
+const KEY_VALUE: &[(i64, Kind)] = &[(1, Bytes), (2, Bytes)];
+const COLUMN_ORDER: &[(i64, Kind)] = &[(1, Struct(&[]))];
 
 impl Kind {
     /// Whether it is what the protocol calls by this number.
@@ -146,6 +146,8 @@ pub(super) fn checked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
         let hidden = checked.to_mut();
         match hidden[header] >> 4 {
             0 => hidden[header + 1] += zigzag(1),
+            // One more has no place in the header. No field of a footer is so far from the one before.
+            15 => return Err("a logical type is 15 fields behind the field before".to_owned()),
             _ => hidden[header] += 1 << 4,
         }
     }
@@ -161,11 +163,11 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Whether it has a field that is known.
-    fn skip_struct(&mut self, fields: &[(u64, Kind)], depth: usize) -> Result<bool, String> {
+    fn skip_struct(&mut self, fields: &[(i64, Kind)], depth: usize) -> Result<bool, String> {
         if depth > DEPTH_MOST {
             return Err("its structures are nested too deeply".to_owned());
         }
-        let (mut field, mut has_known) = (0_u64, false);
+        let (mut field, mut has_known) = (0_i64, false);
         loop {
             let start = self.at;
             let header = self.byte()?;
@@ -176,8 +178,12 @@ impl Walk<'_> {
             field = match header >> 4 {
                 // The field's number follows; otherwise its distance to the one before is in the header.
                 0 => unzigzag(self.varint()?),
-                distance => field.wrapping_add(u64::from(distance)),
+                distance => field + i64::from(distance),
             };
+            // polars keeps the lower 16 bits, and so would take it for another.
+            if i16::try_from(field).is_err() {
+                return Err(format!("a structure has a field {field}, which no footer has"));
+            }
             let known = fields.iter().find(|(of, _)| *of == field).map(|(_, kind)| *kind);
             has_known |= known.is_some();
             if known.is_some_and(|kind| !kind.is(number)) {
@@ -259,9 +265,9 @@ const fn zigzag(number: u8) -> u8 {
     number << 1
 }
 
-/// The number that is written so; one below 0 becomes one that no field has.
-fn unzigzag(written: u64) -> u64 {
-    (written >> 1) ^ (written & 1).wrapping_neg()
+/// The number that is written so.
+fn unzigzag(written: u64) -> i64 {
+    ((written >> 1) ^ (written & 1).wrapping_neg()).cast_signed()
 }
 
 fn cut_off() -> String {
@@ -291,6 +297,24 @@ mod tests {
         assert_eq!(*checked(&by_distance).unwrap(), hidden(&by_distance, 5, 0x7c));
         assert_eq!(*checked(&by_number).unwrap(), hidden(&by_number, 6, 0x16));
         assert!(matches!(checked(&known), Ok(Cow::Borrowed(bytes)) if bytes == known));
+    }
+
+    #[test]
+    fn a_number_of_a_field_does_not_wrap() {
+        // Field -5, and 15 behind it field 10 with a logical type that polars does not know.
+        let far = [0x29, 0x1c, 0x01, 0x09, 0xfc, 0x0c, 0x20, 0x13, 0x01, 0x00, 0x00, 0x00, 0x00];
+        assert!(check(&far).unwrap_err().contains("15 fields behind"));
+        let known = [0x29, 0x1c, 0x01, 0x09, 0xfc, 0x1c, 0x00, 0x00, 0x00, 0x00];
+        assert_eq!(check(&known), Ok(()), "a type that polars knows is not touched");
+        // Fields 65538 and -65534, which polars would take for field 2.
+        for number in [&[0x84, 0x80, 0x08][..], &[0xfb, 0xff, 0x07]] {
+            let message =
+                check(&[&[0x09][..], number, &[0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]].concat()).unwrap_err();
+            assert!(message.contains("which no footer has"), "{message}");
+        }
+        // 15 at a time, as far as it goes.
+        let steps: Vec<u8> = std::iter::repeat_n([0xf3, 0x00], 2185).flatten().collect();
+        assert!(check(&steps).unwrap_err().contains("32775"));
     }
 
     #[test]
