@@ -41,7 +41,7 @@ fn bad_weights_are_counted_with_an_example() {
     fails(&train(&table(|row| (String::new(), usual(row))), spec, &[]), 4, none);
     let text = "the weight \"w\" has text (str), but a weight is a number: 30 of its 60 cells are no numbers, the first of them \
                 \"heavy\" in data row 1: mend them, or leave them empty";
-    let weight = |row: usize| (if row % 2 == 0 { "heavy" } else { "2" }.to_owned(), usual(row));
+    let weight = |row: usize| (if row.is_multiple_of(2) { "heavy" } else { "2" }.to_owned(), usual(row));
     fails(&train(&table(weight), spec, &[]), 4, text);
     // Some bad ones are left out and counted.
     let done = train(&table(|row| (if row < 7 { "-1" } else { "1" }.to_owned(), usual(row))), spec, &[]);
@@ -59,7 +59,7 @@ fn targets_beyond_small_floats_are_told_from_missing_ones() {
     fails(&train(&table(|_| (one(), String::new())), "", &[]), 4, missing);
     let both = "none of its 60 rows can be trained on: 40 have no target \"target\", or one that is not finite, 20 have a target \
                 \"target\" beyond 32-bit floats, which XGBoost computes with, such as -5e40 (divide the target by a power of ten)";
-    let mixed = |row: usize| (one(), if row % 3 == 0 { "-5e40".to_owned() } else { String::new() });
+    let mixed = |row: usize| (one(), if row.is_multiple_of(3) { "-5e40".to_owned() } else { String::new() });
     fails(&train(&table(mixed), "", &[]), 4, both);
     // Where some are usable, a warning says it.
     let done = train(&table(|row| (one(), if row == 5 { "1e39".to_owned() } else { usual(row) })), "", &[]);
