@@ -157,10 +157,11 @@ async fn learn_features(run: &Run, spec: &Spec, input: &Input, view: TargetView)
     let quality = features.quality_score(data);
     run.summary().set("data_quality_score", quality);
     let TargetView { scale, warning } = view;
-    let found = warning.into_iter().chain(input.shared_ids().map(str::to_owned)).collect();
+    let given = fit::given_parameters(&run.settings, spec)?;
+    let weights = fit::unfit_weights(&given, &input.all().train, scale);
+    let found = warning.into_iter().chain(weights).chain(input.shared_ids().map(str::to_owned)).collect();
     let warnings = leaks::check(run.settings.strict, data, found, &features, spec, threads)?;
     run.summary().set("warnings", warnings.len());
-    let given = fit::given_parameters(&run.settings, spec)?;
     let params = scale.params(&fit::with_constraints(given, spec, &features.features)?)?;
     let dry_run = || Ok(common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?);
     tokio::task::block_in_place(|| apart(dry_run))?;

@@ -35,7 +35,7 @@ use ndarray::{Array2, Axis};
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
 pub use self::members::{fit, fit_with};
-pub use self::scale::{TargetScale, TargetView};
+pub use self::scale::{TargetScale, TargetView, unfit_weights};
 pub use self::search::choose;
 pub use self::trial::End;
 use crate::checkpoint::Checkpoint;

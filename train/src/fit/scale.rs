@@ -31,6 +31,8 @@ const AIM: i32 = 10;
 const LEAST: i32 = -100;
 /// Targets that lie further apart than 2 to this power leave predictions no room as 32-bit floats.
 const MOST: i32 = 125;
+/// A sum of weighted targets above 2 to this power has a square beyond 32-bit floats.
+const MOST_SUM: i32 = 62;
 /// Where 32-bit floats tell fewer than so many values apart within the target's spread, that is said.
 const COARSE: f64 = 1000.0;
 
@@ -70,7 +72,7 @@ impl TargetView {
             return Ok(Self { scale: TargetScale::default(), warning: spread.coarse(target, location) });
         }
         if let Some(reason) = hindrance(params) {
-            let tens = 10_f64.powf((-spread.deviation.log10()).round());
+            let tens = power_of_ten(1.0 / spread.deviation);
             let what = if exponent < 0 { "so small" } else { "so large" };
             return Ok(Self {
                 scale: TargetScale::default(),
@@ -92,6 +94,34 @@ impl TargetView {
         );
         Ok(Self { scale, warning: spread.coarse(target, location) })
     }
+}
+
+/// What is to be said about weights that leave XGBoost nothing to do: a split needs weights of `min_child_weight` on either side, and
+/// sums of weighted targets are squared in 32-bit floats.
+#[must_use]
+pub fn unfit_weights(params: &Params, rows: &Rows, scale: TargetScale) -> Option<String> {
+    let sum: f64 = rows.weights.as_ref()?.iter().map(|weight| f64::from(*weight)).sum();
+    let least = params.get("min_child_weight").and_then(|weight| weight.parse::<f64>().ok()).unwrap_or(1.0);
+    let spread = Spread::of(&rows.target)?.deviation * scale.factor();
+    if sum < 2.0 * least {
+        let tens = power_of_ten(rows.target.len() as f64 / sum);
+        return Some(format!(
+            "the weights of all training rows add up to {sum:e}, and XGBoost splits only where there are weights of {least} \
+             (\"min_child_weight\") on either side, so that it learns nothing: multiply the weights by {tens:e}"
+        ));
+    }
+    (sum * spread > power_of_two(MOST_SUM)).then(|| {
+        format!(
+            "the weights of all training rows add up to {sum:e}, so much that sums of squares have no room in 32-bit floats, which XGBoost \
+             computes with: divide the weights by {:e}",
+            power_of_ten(sum / rows.target.len() as f64)
+        )
+    })
+}
+
+/// The power of ten that is nearest to a number.
+fn power_of_ten(number: f64) -> f64 {
+    10_f64.powi(number.log10().round() as i32)
 }
 
 /// Objectives that learn from targets of this spread as they are: their gradients are shares of the prediction, or grow with it.
@@ -378,6 +408,22 @@ mod tests {
         let far = view(&[("base_score", "1e30")], &times(1e-20)).unwrap_err();
         assert_eq!(far.exit_code(), 2);
         assert!(far.to_string().contains("\"base_score\" 1"), "{far}");
+    }
+
+    #[test]
+    fn weights_that_leave_nothing_to_learn_are_named() {
+        let warned = |weight: f32, pairs: &[(&str, &str)]| {
+            let rows = Rows { weights: Some(vec![weight; 100]), ..times(1.0) };
+            unfit_weights(&params(pairs), &rows, TargetScale::default())
+        };
+        assert_eq!([0.03, 1.0, 1e12].map(|weight| warned(weight, &[])), [None, None, None]);
+        let shares = warned(0.01, &[]).unwrap();
+        assert!(shares.contains("add up to 9.99") && shares.contains("multiply the weights by 1e2"), "{shares}");
+        assert_eq!(warned(0.01, &[("min_child_weight", "0.1")]), None);
+        assert!(warned(1.0, &[("min_child_weight", "60")]).unwrap().contains("weights of 60"));
+        let huge = warned(1e38, &[]).unwrap();
+        assert!(huge.contains("divide the weights by 1e38"), "{huge}");
+        assert_eq!(unfit_weights(&params(&[]), &times(1.0), TargetScale::default()), None);
     }
 
     #[test]
