@@ -47,8 +47,9 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
     let id = schema.require(&metadata.id, location)?;
     if !dataset.is_csv() && id.kind == ColumnKind::Unsupported {
         return Err(Error::Data(format!(
-            "{location}: the id column \"{}\" has the type {}, which cannot be an id",
-            id.name, id.dtype
+            "{location}: the id column \"{}\" has a type that cannot be an id ({})",
+            id.name,
+            id.type_text()
         )));
     }
     model.encoder.check_schema(schema, dataset.is_csv(), location)?;
@@ -57,8 +58,8 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
         let is_list = matches!(carried.dtype, DataType::List(_));
         if carried.kind == ColumnKind::Unsupported && !is_list {
             return Err(Error::Data(format!(
-                "{location}: column \"{column}\" has the type {}, which cannot be carried over: leave it out of --columns (COLUMNS)",
-                carried.dtype
+                "{location}: column \"{column}\" has a type that cannot be carried over ({}): leave it out of --columns (COLUMNS)",
+                carried.type_text()
             )));
         }
     }

@@ -198,8 +198,9 @@ fn check_role(dataset: &Dataset, role: &str, name: &str) -> Result<()> {
     let column = dataset.schema.require(name, &dataset.location)?;
     if column.kind == ColumnKind::Unsupported {
         return Err(Error::Data(format!(
-            "{}: the {role} \"{name}\" has the type {}, which cannot be one: name another column, or write it as text or numbers",
-            dataset.location, column.dtype
+            "{}: the {role} \"{name}\" has a type that cannot be one ({}): name another column, or write it as text or numbers",
+            dataset.location,
+            column.type_text()
         )));
     }
     Ok(())

@@ -193,7 +193,16 @@ impl ColumnSchema {
 
     /// What it holds, and its type.
     fn described(&self) -> String {
-        format!("{} ({})", self.kind.describe(), self.dtype)
+        format!("{} ({})", self.kind.describe(), self.type_text())
+    }
+
+    /// Its type, for people.
+    #[must_use]
+    pub fn type_text(&self) -> String {
+        match self.dtype {
+            DataType::Unknown(_) => "neither a number nor a time nor text, such as an interval".to_owned(),
+            ref dtype => dtype.to_string(),
+        }
     }
 
     /// Why a value of `object` cannot stay what it is: which objects have which type.

@@ -85,7 +85,7 @@ fn is_constant_partition(name: &str, schema: &TableSchema, location: &str) -> bo
 fn refuse_unusable(columns: &[&ColumnSchema], location: &str) -> Result<()> {
     let is_unusable = |column: &&&ColumnSchema| column.kind == ColumnKind::Unsupported;
     let unusable: Vec<&&ColumnSchema> = columns.iter().filter(is_unusable).collect();
-    let named = |column: &&&ColumnSchema| format!("\"{}\" ({})", column.name, column.dtype);
+    let named = |column: &&&ColumnSchema| format!("\"{}\" ({})", column.name, column.type_text());
     let mut names: Vec<String> = unusable.iter().take(NAMED_MOST).map(named).collect();
     if unusable.len() > names.len() {
         names.push(format!("{} more", unusable.len() - names.len()));

@@ -127,10 +127,10 @@ fn data_of(listed: Vec<ObjectMeta>, location: &Location) -> Result<Vec<ObjectMet
         return Err(no_data(location, &empty));
     }
     for object in empty.iter().take(NAMED_MOST) {
-        tracing::warn!("{location}: {} is empty (0 bytes): it is passed over", without_control_characters(&object.key));
+        tracing::warn!("{location}: {} is empty (0 bytes) and is left out", without_control_characters(&object.key));
     }
     if empty.len() > NAMED_MOST {
-        tracing::warn!("{location}: {} more objects are empty and passed over", empty.len() - NAMED_MOST);
+        tracing::warn!("{location}: {} more objects are empty and are left out", empty.len() - NAMED_MOST);
     }
     Ok(data)
 }
