@@ -48,6 +48,13 @@ fn settings(subject: &Subject<'_>) -> Vec<(String, String)> {
     for (name, value) in subject.plan.settings.as_object().into_iter().flatten().filter(|(name, _)| *name != "spec") {
         pairs.push((format!("--{}", name.replace('_', "-")), text(value)));
     }
+    // The plan leaves these out where they have their defaults, so that older plans go on.
+    let csv = settings.csv_format();
+    for (name, value) in [("--delimiter", csv.delimiter), ("--decimal", csv.cells.decimal)] {
+        if !pairs.iter().any(|(known, _)| known == name) {
+            pairs.push((name.to_owned(), char::from(value).escape_default().to_string()));
+        }
+    }
     let location = settings.features.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string);
     let memory = format!("{} bytes", subject.limits.memory_bytes.value);
     let of_run = [
