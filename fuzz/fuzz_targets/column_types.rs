@@ -26,12 +26,13 @@ fuzz_target!(init: start(), |data: &[u8]| {
     }
     let schema = |column: &Series| TableSchema::new(vec![ColumnSchema::new("x", column.dtype().clone())], "t").expect("one column");
     let Some((first, others)) = columns.split_first() else { return };
-    let merge = |mut merged: TableSchema, others: &mut dyn Iterator<Item = &Series>| {
-        others.try_for_each(|other| merged.merge(&schema(other), "a", "b")).map(|()| merged.columns()[0].dtype.clone())
+    let merge = |mut merged: TableSchema, others: Vec<&Series>| {
+        others.into_iter().try_for_each(|other| merged.merge(&schema(other), "a", "b"))?;
+        Ok::<_, engagement_fuzz::common::Error>(merged.columns()[0].dtype.clone())
     };
-    let merged = merge(schema(first), &mut others.iter());
+    let merged = merge(schema(first), others.iter().collect());
     if let Some((last, before)) = columns.split_last() {
-        let backwards = merge(schema(last), &mut before.iter().rev());
+        let backwards = merge(schema(last), before.iter().rev().collect());
         assert_eq!(merged.as_ref().ok(), backwards.as_ref().ok(), "{columns:?}");
     }
     let Ok(dtype) = merged else { return };
