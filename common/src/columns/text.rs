@@ -183,6 +183,10 @@ fn write_float<F: std::fmt::Display + Into<f64> + Copy>(text: &mut String, value
         text.push('0');
         return true;
     }
+    // The shortest digits of a large float end in zeros that the number does not have.
+    if as_f64.fract() == 0.0 && as_f64.abs() < 1e38 {
+        return write!(text, "{}", as_f64 as i128).is_ok();
+    }
     write!(text, "{value}").is_ok()
 }
 
