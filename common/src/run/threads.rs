@@ -171,7 +171,8 @@ pub fn on_threads<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R> 
 }
 
 /// Runs `work` on a thread that ends with it. OpenMP keeps the threads of everyone who ever called it for as long as the
-/// caller lives: called from the runtime's threads, each of them would have some.
+/// caller lives: called from the runtime's threads, each of them would have some. Since it ends the process where it is refused one,
+/// as many as it starts are asked for first: another program of the same user may have taken what there was at the start.
 ///
 /// # Errors
 /// What `work` fails with; [`Error::Resources`] where the system refuses the thread.
@@ -180,6 +181,7 @@ pub fn on_own_thread<R: Send>(work: impl FnOnce() -> Result<R> + Send) -> Result
     thread::scope(|scope| {
         let work = || {
             let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+            start_at_once(processors()).map_err(refused)?;
             work()
         };
         match thread::Builder::new().name("xgboost".to_owned()).spawn_scoped(scope, work) {
