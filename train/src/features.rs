@@ -13,7 +13,7 @@ use common::features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, lea
 use common::features::plan::{PlannedFeature, Source, plan};
 use common::features::quality::{FeatureTally, Statistics, data_quality_score};
 use common::features::spec::Spec;
-use common::run::threads::side_by_side;
+use common::run::threads::on_threads;
 use common::table::{LoadableTable, PieceColumns};
 use common::{Error, Result};
 use futures::StreamExt;
@@ -114,7 +114,7 @@ fn encode_all(
             }
         }
     };
-    let mut learnt = side_by_side(threads.clamp(1, width), work).into_iter().flatten().collect::<Vec<_>>();
+    let mut learnt = on_threads(threads.clamp(1, width), work).into_iter().flatten().collect::<Vec<_>>();
     learnt.sort_by_key(|(index, _)| *index);
     let matrix = |cells: Vec<f32>, rows: usize| {
         Array2::from_shape_vec((rows, width).f(), cells).map_err(|error| Error::Defect(error.to_string()))

@@ -9,7 +9,7 @@ use common::evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_int
 use common::features::encode::{BadRows, Encoder};
 use common::features::quality::FeatureTally;
 use common::registry::{LoadedModel, ModelRun, ModelStore, Selector, load_run, resolve};
-use common::run::threads::apart;
+use common::run::threads::on_own_thread;
 use common::scoring::Ensemble;
 use common::xgboost::Booster;
 use common::{Error, Result};
@@ -195,7 +195,7 @@ async fn r2_of(
             let booster = load_booster(&model.model)?;
             reader.predict(&booster, &metadata.features, &metadata.spec, metadata.clip)
         };
-        let predictions = tokio::task::block_in_place(|| apart(predict))?;
+        let predictions = tokio::task::block_in_place(|| on_own_thread(predict))?;
         return Ok(gate(settings).measure(&data.test.target, &predictions, data.test.weights.as_deref())?.r2);
     }
     let names = encoder.input_columns();
@@ -205,7 +205,7 @@ async fn r2_of(
         let predictions = predict_test_rows(&model, &encoder, &columns, &data)?;
         gate.measure(&data.test.target, &predictions, data.test.weights.as_deref())
     };
-    let scores = tokio::task::spawn_blocking(|| apart(score)).await??;
+    let scores = tokio::task::spawn_blocking(|| on_own_thread(score)).await??;
     Ok(scores.r2)
 }
 

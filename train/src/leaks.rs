@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::features::encode::{Feature, Kind};
 use common::features::spec::Spec;
-use common::run::threads::side_by_side;
+use common::run::threads::on_threads;
 use common::{Error, Result};
 use ndarray::ArrayView1;
 use polars::prelude::PlHashSet;
@@ -73,7 +73,7 @@ pub fn find(data: &TrainingData, features: &Features, threads: usize) -> Vec<Str
         }
         found
     };
-    let mut found = side_by_side(threads.min(all.len()), look).concat();
+    let mut found = on_threads(threads.min(all.len()), look).concat();
     found.sort_by_key(|(index, _)| *index);
     leaks.extend(found.into_iter().map(|(_, leak)| leak));
     leaks

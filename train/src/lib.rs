@@ -39,7 +39,7 @@ use std::sync::Arc;
 use common::Result;
 use common::features::spec::Spec;
 use common::registry::sha256_hex;
-use common::run::threads::{self, apart};
+use common::run::threads::{self, on_own_thread};
 use common::telemetry::{Metric, Outcome};
 use serde_json::json;
 
@@ -164,7 +164,7 @@ async fn learn_features(run: &Run, spec: &Spec, input: &Input, view: TargetView)
     run.summary().set("warnings", warnings.len());
     let params = scale.params(&fit::with_constraints(given, spec, &features.features)?)?;
     let dry_run = || Ok(common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?);
-    tokio::task::block_in_place(|| apart(dry_run))?;
+    tokio::task::block_in_place(|| on_own_thread(dry_run))?;
     Ok(Learnt { features, quality, warnings, scale })
 }
 
@@ -207,7 +207,7 @@ fn choose_and_fit(
         }
         Ok((Learnt { features, ..learnt }, fitted))
     };
-    tokio::task::block_in_place(|| apart(choose_and_fit))
+    tokio::task::block_in_place(|| on_own_thread(choose_and_fit))
 }
 
 /// Steps 4 to 6, up to the pointers: the held-out rows, the gate's verdict, and the files of the model.
@@ -226,7 +226,7 @@ async fn judge_and_write(
         Some(reader) => reader.evaluate(&gate, &fitted.booster, &mut features, clip),
         None => evaluate::evaluate(&gate, &fitted.booster, &features.test, &data.test, clip),
     };
-    let evaluation = tokio::task::block_in_place(|| apart(evaluate))?;
+    let evaluation = tokio::task::block_in_place(|| on_own_thread(evaluate))?;
     let judgement = gate::judge(settings, run.folder.models(), data, &evaluation, reader, plan.threads).await?;
     run.summary().set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse);
     run.summary().set("mae", evaluation.scores.mae);

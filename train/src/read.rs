@@ -376,7 +376,8 @@ fn texts_in_words(column: &Series) -> String {
             let cell: String = cell.chars().take(EXAMPLE_CHARS).collect();
             let (count, row) = (strays().count(), row + 1);
             format!(
-                ": {count} of its {filled} cells are no numbers, the first of them {cell:?} in data row {row}: mend them, or leave them empty"
+                ": {count} of its {filled} cells are no numbers, the first of them {cell:?} in data row {row}: mend them, or \
+                 leave them empty"
             )
         }
         None => ": all of its cells are numbers written as text: write them as numbers".to_owned(),

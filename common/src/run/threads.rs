@@ -22,7 +22,7 @@ use crate::run::cgroup;
 const WAITING: usize = 17;
 /// The main thread, the one that waits for signals, the one that logs a signal, and a process that the AWS SDK starts for
 /// credentials (`credential_process`), which counts as a thread.
-const SINGLE: usize = 4;
+const FIXED: usize = 4;
 /// What a thread that only waits needs of a stack.
 const STACK_BYTES: usize = 64 << 10;
 /// One part in so many of the machine's threads is more than a single run may take, even for a moment: other programs would
@@ -43,16 +43,16 @@ pub fn blocking(threads: usize) -> usize {
 
 /// Threads that a run with `--threads threads` has at once, at most.
 ///
-/// Besides [`workers`], [`blocking`] and `SINGLE` these are polars' pool, as many as the setting says for work of ours that is
-/// shared out ([`side_by_side`]; the thread that reads batches counts among them), and OpenMP's. XGBoost is called by
-/// one thread ([`apart`]) or by some that share the setting among them; to load a model it takes a thread for each processor,
+/// Besides [`workers`], [`blocking`] and [`FIXED`] these are polars' pool, as many as the setting says for work of ours that is
+/// shared out ([`on_threads`]; the thread that reads batches counts among them), and OpenMP's. XGBoost is called by
+/// one thread ([`on_own_thread`]) or by some that share the setting among them; to load a model it takes a thread for each processor,
 /// whatever the setting. So these are as many once for the callers of the moment, once for callers that have just ended, whose
 /// threads take a moment to end too, and once for a thread of the runtime that loaded a model.
 #[must_use]
 pub fn needed(threads: usize) -> usize {
     let shared_out = workers(threads);
     let open_mp = shared_out.max(processors()).saturating_mul(3);
-    [workers(threads), blocking(threads), shared_out, open_mp, polars(), SINGLE]
+    [workers(threads), blocking(threads), shared_out, open_mp, polars(), FIXED]
         .into_iter()
         .fold(0, usize::saturating_add)
 }
@@ -150,7 +150,7 @@ fn limits_in_words() -> String {
 ///
 /// # Panics
 /// Where `work` does: its panic is passed on.
-pub fn side_by_side<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
+pub fn on_threads<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
     thread::scope(|scope| {
         let mut workers = Vec::new();
         for _ in 1..count {
@@ -171,15 +171,17 @@ pub fn side_by_side<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R
 }
 
 /// Runs `work` on a thread that ends with it. OpenMP keeps the threads of everyone who ever called it for as long as the
-/// caller lives: called from the runtime's threads, each of them would have some.
+/// caller lives: called from the runtime's threads, each of them would have some. Since it ends the process where it is refused one,
+/// as many as it starts are asked for first: another program of the same user may have taken what there was at the start.
 ///
 /// # Errors
 /// What `work` fails with; [`Error::Resources`] where the system refuses the thread.
-pub fn apart<R: Send>(work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+pub fn on_own_thread<R: Send>(work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
     let runtime = tokio::runtime::Handle::try_current().ok();
     thread::scope(|scope| {
         let work = || {
             let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+            start_at_once(processors()).map_err(refused)?;
             work()
         };
         match thread::Builder::new().name("xgboost".to_owned()).spawn_scoped(scope, work) {
@@ -201,7 +203,7 @@ mod tests {
         assert_eq!([blocking(1), blocking(16)], [19, 33]);
         assert_eq!(needed(1), needed(2));
         let (few, many) = (processors().max(2), processors() + 10);
-        assert_eq!(needed(few), 6 * few + WAITING + SINGLE + polars());
+        assert_eq!(needed(few), 6 * few + WAITING + FIXED + polars());
         assert_eq!(needed(many) - needed(few), 6 * (many - few));
         assert_eq!(needed(usize::MAX), usize::MAX);
     }
@@ -247,19 +249,22 @@ mod tests {
                 done.push(piece);
             }
         };
-        let of_each = side_by_side(3, work);
+        let of_each = on_threads(3, work);
         assert_eq!(of_each.len(), 3);
         let mut all = of_each.concat();
         all.sort_unstable();
         assert_eq!(all, (0..100).collect::<Vec<_>>());
-        assert_eq!(side_by_side(0, || 7), [7]);
+        assert_eq!(on_threads(0, || 7), [7]);
     }
 
     #[test]
     fn work_apart_has_a_thread_of_its_own_and_gives_what_it_came_to() {
         let here = thread::current().id();
-        let there = apart(|| Ok(thread::current().id())).unwrap();
+        let there = on_own_thread(|| Ok(thread::current().id())).unwrap();
         assert_ne!(here, there);
-        assert_eq!(apart::<()>(|| Err(Error::Data("no".to_owned()))).unwrap_err(), Error::Data("no".to_owned()));
+        assert_eq!(
+            on_own_thread::<()>(|| Err(Error::Data("no".to_owned()))).unwrap_err(),
+            Error::Data("no".to_owned())
+        );
     }
 }

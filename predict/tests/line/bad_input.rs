@@ -146,12 +146,17 @@ fn targets_that_cannot_be_learnt_are_refused() {
     let table = customers(200, 1, 7);
     let target = |values: Series| with(table.clone(), values.with_name("score".into()));
     let name = || "score".into();
+    let missing = "have no target \"score\", or one that is not finite";
     let cases = [
         ("text", target(Series::new(name(), vec!["high"; 200])), "text"),
-        ("null", target(Series::full_null(name(), 200, &DataType::Float64)), "200 have no target"),
-        ("null without a type", target(Series::full_null(name(), 200, &DataType::Null)), "200 have no target"),
-        ("infinite", target(Series::new(name(), vec![f64::INFINITY; 200])), "not finite"),
-        ("beyond f32", target(Series::new(name(), vec![1e300; 200])), "beyond 32-bit floats"),
+        ("null", target(Series::full_null(name(), 200, &DataType::Float64)), missing),
+        ("null without a type", target(Series::full_null(name(), 200, &DataType::Null)), missing),
+        ("infinite", target(Series::new(name(), vec![f64::INFINITY; 200])), missing),
+        (
+            "beyond f32",
+            target(Series::new(name(), vec![1e300; 200])),
+            "200 have a target \"score\" beyond 32-bit floats",
+        ),
         ("constant", target(Series::new(name(), vec![3.5; 200])), "no R²"),
     ];
     for (case, table, said) in cases {

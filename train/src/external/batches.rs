@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use common::run::threads::{refused, side_by_side};
+use common::run::threads::{on_threads, refused};
 use common::table::{LoadableTable, PieceColumns};
 use common::xgboost::{Batch, BatchSource, Column};
 use common::{Error, Result};
@@ -192,7 +192,7 @@ impl Job {
                 encoded.push((index, self.columns.encode(index, source, &of_matrix)));
             }
         };
-        let mut encoded = side_by_side(self.threads, work).concat();
+        let mut encoded = on_threads(self.threads, work).concat();
         encoded.sort_by_key(|(index, _)| *index);
         let cells = encoded.into_iter().map(|(_, cells)| cells).collect::<Result<_>>()?;
         let labels = used.iter().map(|&row| self.scale.label(rows.target[row])).collect();

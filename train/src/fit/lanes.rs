@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use common::Result;
-use common::run::threads::side_by_side;
+use common::run::threads::on_threads;
 
 /// How many pieces of work go on at once, and threads for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Lanes {
             }
             done
         };
-        let mut done = side_by_side(self.count, lane).into_iter().flatten().collect::<Vec<(usize, Result<R>)>>();
+        let mut done = on_threads(self.count, lane).into_iter().flatten().collect::<Vec<(usize, Result<R>)>>();
         done.sort_by_key(|(place, _)| *place);
         done.into_iter().map(|(_, result)| result).collect()
     }

@@ -208,7 +208,9 @@ impl TargetScale {
             return Ok(model);
         }
         rescale(&model, -self.exponent).map_err(|error| {
-            Error::Data(format!("the model has no room in 32-bit floats in the target's own units: {error}; divide the target by a power of ten"))
+            Error::Data(format!(
+                "the model has no room in 32-bit floats in the target's own units: {error}; divide the target by a power of ten"
+            ))
         })
     }
 
@@ -265,7 +267,8 @@ impl Spread {
         let refused = |text: String| Err(Error::Data(format!("{location}: the target \"{target}\" {text}")));
         if most - least > power_of_two(MOST) {
             return refused(format!(
-                "goes from {least:e} to {most:e}, which leaves predictions no room in 32-bit floats: divide it by a power of ten, or leave out values that are none"
+                "goes from {least:e} to {most:e}, which leaves predictions no room in 32-bit floats: divide it by a power of \
+                 ten, or leave out rows that have a placeholder for a value"
             ));
         }
         if deviation < power_of_two(LEAST) {
@@ -276,7 +279,8 @@ impl Spread {
         }
         if !differ {
             return refused(format!(
-                "goes from {least} to {most}, and as 32-bit floats, which XGBoost computes with, all of that is the same number: subtract {least} from it"
+                "goes from {least} to {most}, and as 32-bit floats, which XGBoost computes with, all of that is the same \
+                 number: subtract {least} from it"
             ));
         }
         Ok(())
@@ -288,8 +292,8 @@ impl Spread {
         let step = far * f64::from(f32::EPSILON) / 2.0;
         (self.deviation < COARSE * step).then(|| {
             format!(
-                "{location}: the target \"{target}\" goes from {} to {}; XGBoost computes with 32-bit floats, which there are {step:e} apart: subtract \
-                 {} from it to keep its digits",
+                "{location}: the target \"{target}\" goes from {} to {}; XGBoost computes with 32-bit floats, which there \
+                 are {step:e} apart: subtract {} from it to keep its digits",
                 self.least, self.most, self.least
             )
         })

@@ -17,7 +17,7 @@ mod page;
 use common::Result;
 use common::registry::{Metadata, ModelStore};
 use common::run::Limits;
-use common::run::threads::apart;
+use common::run::threads::on_own_thread;
 
 pub use self::drift::{Drift, FeatureDrift};
 pub use self::importance::{FeatureImportance, Importance};
@@ -79,7 +79,7 @@ pub async fn findings(
     threads: usize,
 ) -> Result<Findings> {
     let explain = || importance::explain(fitted, features, threads);
-    let importance = tokio::task::block_in_place(|| apart(explain))?;
+    let importance = tokio::task::block_in_place(|| on_own_thread(explain))?;
     let drift = drift::against_latest(models, metadata).await?;
     Ok(Findings { importance, drift })
 }
