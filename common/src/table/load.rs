@@ -327,8 +327,7 @@ fn read_object_cells(
     let mut reader = CsvReader::open(store, meta, format, object_name, runtime)?;
     let mut pieces = Vec::new();
     while let Some(batch) = reader.next_batch(names, 1 << 17)? {
-        if let Some(MalformedRow { row, problem }) = batch.malformed.first() {
-            let row = batch.first_row + *row as u64 + 1;
+        if let Some(MalformedRow { row, problem }) = batch.first_problem {
             return Err(Error::Data(format!("{object_name}: data row {row} {problem}")));
         }
         pieces.push(names.iter().map(|name| batch.columns.column(name)).collect::<Result<_>>()?);

@@ -52,8 +52,7 @@ fn read_csv(
             let part = place / PART_ROWS;
             let first_row_of_all = place;
             place += batch.columns.rows() as u64;
-            if let Some(MalformedRow { row, problem }) = batch.malformed.first().filter(|_| !is_warned) {
-                let row = batch.first_row + *row as u64 + 1;
+            if let Some(MalformedRow { row, problem }) = batch.first_problem.filter(|_| !is_warned) {
                 tracing::warn!("{name}: data row {row} {problem}; it is rejected, as all such rows of this object are");
                 is_warned = true;
             }
@@ -63,7 +62,7 @@ fn read_csv(
                 first_row: batch.first_row,
                 first_row_of_all,
                 columns: BatchColumns::Csv(batch.columns),
-                malformed: batch.malformed.iter().map(|malformed| malformed.row).collect(),
+                malformed: batch.malformed,
                 memory: None,
             };
             if sender.blocking_send(Ok(batch)).is_err() {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::CsvFormat;
 use super::looks::Look;
-use super::records::{FoldedCell, Record, Records};
+use super::records::{MultilineCell, Record, Records};
 
 /// The first records of one line that are looked at, and the cells of them that may be; after them, every
 /// [`PROFILE_EVERY`]th record.
@@ -129,9 +129,9 @@ struct Evidence {
     indented: u64,
 }
 
-/// A part of a record whose folded cells are taken for lines of their own.
+/// A part of a record whose multiline cells are taken for lines of their own.
 enum Part<'text> {
-    /// A field of a folded cell in its column; not those that hold the quotes, which are odd either way.
+    /// A field of a multiline cell in its column; not those that hold the quotes, which are odd either way.
     Field(usize, &'text [u8]),
     /// The end of a line, which has so many fields; whether the whole line stands in one cell.
     LineEnd(usize, bool),
@@ -187,11 +187,11 @@ impl SwallowedRows {
     /// Takes in the current record, which goes over several lines.
     pub(super) fn consider(&mut self, records: &Records, row: u64) {
         self.rows_seen = row;
-        let folded = records.folded();
-        let alone = folded.iter().filter_map(|cell| self.suspect(records, std::slice::from_ref(cell), row));
+        let multiline = records.multiline_cells();
+        let alone = multiline.iter().filter_map(|cell| self.suspect(records, std::slice::from_ref(cell), row));
         let mut suspects: Vec<Suspect> = alone.collect();
-        if suspects.is_empty() && folded.len() > 1 {
-            suspects.extend(self.suspect(records, folded, row));
+        if suspects.is_empty() && multiline.len() > 1 {
+            suspects.extend(self.suspect(records, multiline, row));
         }
         for suspect in suspects {
             let waiting = if suspect.is_short() { &mut self.short } else { &mut self.long };
@@ -219,12 +219,12 @@ impl SwallowedRows {
     }
 
     /// Whether `cells` of the current record have the shape of rows.
-    fn suspect(&self, records: &Records, cells: &[FoldedCell], row: u64) -> Option<Suspect> {
+    fn suspect(&self, records: &Records, cells: &[MultilineCell], row: u64) -> Option<Suspect> {
         let first = cells.first()?;
         let (mut lines, mut fitting, mut inner) = (0, 0, 0);
         // Fields of the line under way, and of the lines that have as many as the header.
         let (mut line, mut fields) = (Vec::new(), Vec::new());
-        unfold(records, cells, self.csv.delimiter, |part| match part {
+        walk_lines(records, cells, self.csv.delimiter, |part| match part {
             Part::Field(column, text) => line.push((column, text)),
             Part::LineEnd(width, is_inner) => {
                 lines += 1;
@@ -314,11 +314,11 @@ impl SwallowedRows {
 }
 
 /// The cell of a header that holds what looks like rows, if there is one.
-pub(super) fn rows_in_header(records: &Records, csv: CsvFormat) -> Option<FoldedCell> {
-    let folded = records.folded();
-    let first = *folded.first()?;
+pub(super) fn rows_in_header(records: &Records, csv: CsvFormat) -> Option<MultilineCell> {
+    let multiline = records.multiline_cells();
+    let first = *multiline.first()?;
     let (mut widths, mut inner, mut values) = (Vec::new(), 0, 0);
-    unfold(records, folded, csv.delimiter, |part| match part {
+    walk_lines(records, multiline, csv.delimiter, |part| match part {
         Part::LineEnd(width, is_inner) => {
             widths.push(width);
             inner += usize::from(is_inner);
@@ -335,12 +335,17 @@ pub(super) fn rows_in_header(records: &Records, csv: CsvFormat) -> Option<Folded
 }
 
 /// Goes through the current record as if `cells` had no quotes.
-fn unfold<'text>(records: &'text Records, cells: &[FoldedCell], delimiter: u8, mut visit: impl FnMut(Part<'text>)) {
+fn walk_lines<'text>(
+    records: &'text Records,
+    cells: &[MultilineCell],
+    delimiter: u8,
+    mut visit: impl FnMut(Part<'text>),
+) {
     let (mut column, mut next_cell) = (0, 0);
-    for folded in cells {
-        column += folded.cell - next_cell;
-        next_cell = folded.cell + 1;
-        let text = records.folded_text(folded);
+    for multiline in cells {
+        column += multiline.cell - next_cell;
+        next_cell = multiline.cell + 1;
+        let text = records.multiline_text(multiline);
         let mut lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).peekable();
         let mut is_first = true;
         while let Some(line) = lines.next() {
