@@ -338,7 +338,7 @@ impl CsvReader {
 
     fn describe(&self, suspect: &Suspect) -> String {
         let cell = self.quoted_cell(OpenQuote { cell: suspect.cell, byte: suspect.byte });
-        format!("{}: {}: {cell} goes over {} lines", self.name, place(suspect.row), suspect.lines)
+        format!("{}: {}: {cell} goes over {} lines", self.name, place(suspect.row), suspect.shape.lines)
     }
 
     /// What ended the reading of row `row`; 0 is the header.

@@ -161,12 +161,12 @@ impl Records {
         &self.record.multiline
     }
 
-    /// The bytes between the quotes of a multiline cell of the current record.
+    /// The bytes between the quotes of a multi-line cell of the current record.
     pub(super) fn multiline_text(&self, cell: &MultilineCell) -> &[u8] {
         &self.buffer[cell.opened + 1..cell.closed]
     }
 
-    /// Byte in the text of the quote that opens a multiline cell of the current record.
+    /// Byte in the text of the quote that opens a multi-line cell of the current record.
     pub(super) fn quote_byte(&self, cell: &MultilineCell) -> u64 {
         self.offset + cell.opened as u64
     }
