@@ -319,6 +319,11 @@ mod tests {
             [Some("0.1".into()), Some("2.5".into()), None]
         );
         assert_eq!(text(&Series::new("x".into(), [-0.0_f64])), "0");
+        // Found by the fuzz target `column_types`: the shortest digits of a large float end in zeros.
+        let large = 576_462_404_808_998_912_i64;
+        assert_eq!(text(&Series::new("x".into(), [large])), text(&Series::new("x".into(), [large as f64])));
+        assert_eq!(text(&Series::new("x".into(), [-1e22_f64])), "-10000000000000000000000");
+        assert_eq!(text(&Series::new("x".into(), [16_777_216_f32])), "16777216");
         assert_eq!(text(&Series::new("x".into(), [i64::MIN])), "-9223372036854775808");
         assert_eq!(text(&Series::new("x".into(), [u64::MAX])), "18446744073709551615");
         assert_eq!(text(&Series::new("x".into(), [9_007_199_254_740_993_i64])), "9007199254740993");

@@ -43,7 +43,7 @@ pub fn blocking(threads: usize) -> usize {
 
 /// Threads that a run with `--threads threads` has at once, at most.
 ///
-/// Besides [`workers`], [`blocking`] and [`FIXED`] these are polars' pool, as many as the setting says for work of ours that is
+/// Besides [`workers`], [`blocking`] and `FIXED` these are polars' pool, as many as the setting says for work of ours that is
 /// shared out ([`on_threads`]; the thread that reads batches counts among them), and OpenMP's. XGBoost is called by
 /// one thread ([`on_own_thread`]) or by some that share the setting among them; to load a model it takes a thread for each processor,
 /// whatever the setting. So these are as many once for the callers of the moment, once for callers that have just ended, whose

@@ -332,8 +332,7 @@ fn read_object_cells(
     let stored = partitions.stored_among(names);
     let mut pieces = Vec::new();
     while let Some(batch) = reader.next_batch(&stored, 1 << 17)? {
-        if let Some(MalformedRow { row, problem }) = batch.malformed.first() {
-            let row = batch.first_row + *row as u64 + 1;
+        if let Some(MalformedRow { row, problem }) = batch.first_problem {
             return Err(Error::Data(format!("{object_name}: data row {row} {problem}")));
         }
         let columns = partitions.complete(batch.columns, names, &[], object_name)?;

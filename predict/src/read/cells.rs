@@ -50,13 +50,11 @@ fn read_csv(
         loop {
             let left_in_part = (PART_ROWS - place % PART_ROWS) as usize;
             let Some(batch) = reader.next_batch(&stored, batch_rows.min(left_in_part))? else { break };
-            let malformed: Vec<usize> = batch.malformed.iter().map(|malformed| malformed.row).collect();
-            let cells = object.partitions.complete(batch.columns, columns, &malformed, &name)?;
+            let cells = object.partitions.complete(batch.columns, columns, &batch.malformed, &name)?;
             let part = place / PART_ROWS;
             let first_row_of_all = place;
             place += cells.rows() as u64;
-            if let Some(MalformedRow { row, problem }) = batch.malformed.first().filter(|_| !is_warned) {
-                let row = batch.first_row + *row as u64 + 1;
+            if let Some(MalformedRow { row, problem }) = batch.first_problem.filter(|_| !is_warned) {
                 tracing::warn!("{name}: data row {row} {problem}; it is rejected, as all such rows of this object are");
                 is_warned = true;
             }
@@ -66,7 +64,7 @@ fn read_csv(
                 first_row: batch.first_row,
                 first_row_of_all,
                 columns: BatchColumns::Csv(cells, object.partitions.clone()),
-                malformed,
+                malformed: batch.malformed,
                 memory: None,
             };
             if sender.blocking_send(Ok(batch)).is_err() {

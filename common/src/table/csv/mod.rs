@@ -93,15 +93,17 @@ pub struct CsvBatch {
     pub columns: MemoryColumns,
     /// 0-based number of the first row within the object, the header not counted.
     pub first_row: u64,
-    /// Rows that cannot be read: all their cells are null.
-    pub malformed: Vec<MalformedRow>,
+    /// Rows (counted within the batch) that cannot be read: all their cells are null.
+    pub malformed: Vec<usize>,
+    /// The first of them, and what is wrong with it.
+    pub first_problem: Option<MalformedRow>,
 }
 
 /// A row that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MalformedRow {
-    /// The row, counted within the batch.
-    pub row: usize,
+    /// 1-based number of the row within the object.
+    pub row: u64,
     /// What is wrong with it.
     pub problem: RowProblem,
 }
@@ -200,7 +202,7 @@ impl CsvReader {
         let positions = self.positions(names)?;
         let mut builders: Vec<StringChunkedBuilder> =
             names.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), rows.min(1 << 16))).collect();
-        let mut malformed = Vec::new();
+        let (mut malformed, mut first_problem) = (Vec::new(), None);
         let (first_row, mut count) = (self.next_row, 0);
         while count < rows {
             if !self.records.advance().map_err(|fault| self.fault(fault, self.next_row + 1))? {
@@ -209,13 +211,15 @@ impl CsvReader {
             }
             self.next_row += 1;
             let record = self.records.record();
-            if !self.records.folded().is_empty() {
-                self.check_folded()?;
+            if !self.records.multiline_cells().is_empty() {
+                self.check_multiline()?;
             } else if record.len() == self.schema.columns().len() {
                 self.swallowed.learn(record, self.next_row);
             }
-            if let Err(problem) = self.append_record(&positions, &mut builders) {
-                malformed.push(MalformedRow { row: count, problem });
+            if !self.append_record(&positions, &mut builders) {
+                malformed.push(count);
+                first_problem
+                    .get_or_insert_with(|| MalformedRow { row: self.next_row, problem: self.problem(&positions) });
             }
             count += 1;
         }
@@ -224,7 +228,7 @@ impl CsvReader {
         }
         let columns = builders.into_iter().map(|builder| Series::from(builder.finish())).collect();
         let columns = MemoryColumns::text_cells(count, columns, self.format.1.cells);
-        Ok(Some(CsvBatch { columns, first_row, malformed }))
+        Ok(Some(CsvBatch { columns, first_row, malformed, first_problem }))
     }
 
     fn positions(&self, names: &[String]) -> Result<Vec<usize>> {
@@ -235,32 +239,48 @@ impl CsvReader {
         names.iter().map(position).collect()
     }
 
-    /// Appends the current record's cells, or nulls where it is malformed.
-    fn append_record(&self, positions: &[usize], builders: &mut [StringChunkedBuilder]) -> Result<(), RowProblem> {
+    /// Appends the current record's cells, or nulls where it is malformed; says whether it was well formed.
+    fn append_record(&self, positions: &[usize], builders: &mut [StringChunkedBuilder]) -> bool {
         let record = self.records.record();
-        let problem = if record.len() != self.schema.columns().len() {
-            RowProblem::Width { found: record.len(), expected: self.schema.columns().len() }
-        } else if let Ok(text) = std::str::from_utf8(record.text()) {
-            for (builder, &position) in builders.iter_mut().zip(positions) {
-                builder.append_option(text.get(record.place(position)).filter(|cell| !is_missing(cell)));
+        let is_wide = record.len() == self.schema.columns().len();
+        let is_text = |cell: &usize| std::str::from_utf8(record.cell(*cell)).is_ok();
+        match std::str::from_utf8(record.text()) {
+            Ok(text) if is_wide => {
+                for (builder, &position) in builders.iter_mut().zip(positions) {
+                    builder.append_option(text.get(record.place(position)).filter(|cell| !is_missing(cell)));
+                }
             }
-            return Ok(());
-        } else if let Some(&wrong) = positions.iter().find(|cell| std::str::from_utf8(record.cell(**cell)).is_err()) {
-            let column = without_control_characters(&self.schema.columns()[wrong].name);
-            RowProblem::NotUtf8 { column, hint: encoding::hint(record.cell(wrong)) }
-        } else {
-            for (builder, &position) in builders.iter_mut().zip(positions) {
-                let cell = std::str::from_utf8(record.cell(position)).ok();
-                builder.append_option(cell.filter(|cell| !is_missing(cell)));
+            // What nobody asked for may be anything.
+            Err(_) if is_wide && positions.iter().all(is_text) => {
+                for (builder, &position) in builders.iter_mut().zip(positions) {
+                    let cell = std::str::from_utf8(record.cell(position)).ok();
+                    builder.append_option(cell.filter(|cell| !is_missing(cell)));
+                }
             }
-            return Ok(());
-        };
-        builders.iter_mut().for_each(StringChunkedBuilder::append_null);
-        Err(problem)
+            _ => {
+                builders.iter_mut().for_each(StringChunkedBuilder::append_null);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What is wrong with the current record, which is malformed.
+    fn problem(&self, positions: &[usize]) -> RowProblem {
+        let (record, columns) = (self.records.record(), self.schema.columns());
+        let is_no_text = |cell: &&usize| std::str::from_utf8(record.cell(**cell)).is_err();
+        let is_wide = record.len() == columns.len();
+        match if is_wide { positions.iter().find(is_no_text) } else { None } {
+            Some(&cell) => RowProblem::NotUtf8 {
+                column: without_control_characters(&columns[cell].name),
+                hint: encoding::hint(record.cell(cell)),
+            },
+            None => RowProblem::Width { found: record.len(), expected: columns.len() },
+        }
     }
 
     /// Checks the current record, which goes over several lines.
-    fn check_folded(&mut self) -> Result<()> {
+    fn check_multiline(&mut self) -> Result<()> {
         self.refuse_stray_text(self.next_row)?;
         self.swallowed.consider(&self.records, self.next_row);
         self.judge(false)
@@ -268,7 +288,9 @@ impl CsvReader {
 
     /// A quote too many or too few shows where text stands behind a closing quote. On one line it is read as it stands.
     fn refuse_stray_text(&self, row: u64) -> Result<()> {
-        let Some(stray) = self.records.stray().filter(|_| !self.records.folded().is_empty()) else { return Ok(()) };
+        let Some(stray) = self.records.stray().filter(|_| !self.records.multiline_cells().is_empty()) else {
+            return Ok(());
+        };
         let backslash = if stray.is_backslashed { "; a backslash before a quote does not escape it" } else { "" };
         Err(Error::Data(format!(
             "{}: {}: text stands at {} behind the closing quote of {}, in a record over several lines: a quote is missing \
@@ -308,13 +330,15 @@ impl CsvReader {
                 self.name,
                 self.possible
             );
+            // Said once.
+            self.possible = 1;
         }
         Ok(())
     }
 
     fn describe(&self, suspect: &Suspect) -> String {
         let cell = self.quoted_cell(OpenQuote { cell: suspect.cell, byte: suspect.byte });
-        format!("{}: {}: {cell} goes over {} lines", self.name, place(suspect.row), suspect.lines)
+        format!("{}: {}: {cell} goes over {} lines", self.name, place(suspect.row), suspect.shape.lines)
     }
 
     /// What ended the reading of row `row`; 0 is the header.

@@ -66,13 +66,13 @@ struct Layout {
     cells: Vec<u8>,
     /// Where each cell ends; the next one begins behind the delimiter there.
     ends: Vec<usize>,
-    folded: Vec<FoldedCell>,
+    multiline: Vec<MultilineCell>,
     stray: Option<Stray>,
 }
 
 /// A quoted cell over several lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FoldedCell {
+pub(super) struct MultilineCell {
     /// The cell's place in its record.
     pub(super) cell: usize,
     /// Its quotes in the buffer.
@@ -157,17 +157,17 @@ impl Records {
     }
 
     /// The quoted cells of the current record that go over several lines.
-    pub(super) fn folded(&self) -> &[FoldedCell] {
-        &self.record.folded
+    pub(super) fn multiline_cells(&self) -> &[MultilineCell] {
+        &self.record.multiline
     }
 
-    /// The bytes between the quotes of a folded cell of the current record.
-    pub(super) fn folded_text(&self, cell: &FoldedCell) -> &[u8] {
+    /// The bytes between the quotes of a multi-line cell of the current record.
+    pub(super) fn multiline_text(&self, cell: &MultilineCell) -> &[u8] {
         &self.buffer[cell.opened + 1..cell.closed]
     }
 
-    /// Byte in the text of the quote that opens a folded cell of the current record.
-    pub(super) fn quote_byte(&self, cell: &FoldedCell) -> u64 {
+    /// Byte in the text of the quote that opens a multi-line cell of the current record.
+    pub(super) fn quote_byte(&self, cell: &MultilineCell) -> u64 {
         self.offset + cell.opened as u64
     }
 
@@ -218,7 +218,7 @@ impl Records {
             }
         };
         let line_end = self.start + line;
-        self.record.folded.clear();
+        self.record.multiline.clear();
         self.record.stray = None;
         if self.next_quote < line_end {
             return self.parse_quoted(line_end);
@@ -294,7 +294,7 @@ impl Records {
         }
         let closed = at - 1;
         if closed > line_end && memchr2(b'\n', b'\r', &self.buffer[opened..closed]).is_some() {
-            self.record.folded.push(FoldedCell { cell, opened, closed });
+            self.record.multiline.push(MultilineCell { cell, opened, closed });
         }
         let is_blank = |byte: u8| matches!(byte, b' ' | b'\t') && byte != self.delimiter;
         let behind = self.buffer[at..self.filled].iter().find(|byte| !is_blank(**byte));

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::CsvFormat;
 use super::looks::Look;
-use super::records::{FoldedCell, Record, Records};
+use super::records::{MultilineCell, Record, Records};
 
 /// The first records of one line that are looked at, and the cells of them that may be; after them, every
 /// [`PROFILE_EVERY`]th record.
@@ -23,7 +23,7 @@ const WAITING_COLUMNS: usize = 20_000;
 /// Rows that are seen after a suspect of few lines before it is judged, as far as there are so many: whether others are like it.
 const ROWS_TO_JUDGE_BY: u64 = 4_096;
 /// So many suspects of few lines in one column are no slips of the pen: stray quotes seldom close one another in this way.
-const HABIT: usize = 3;
+const OFTEN: usize = 3;
 /// So many fields that fit their columns in one suspect are no habit of a column's text.
 const FITS_BEYOND_CHANCE: u64 = 5;
 /// Whole lines of a cell, each with as many fields as the header, that are no chance.
@@ -38,19 +38,27 @@ pub(super) struct Suspect {
     pub(super) cell: usize,
     /// Byte in the text of its quote.
     pub(super) byte: u64,
-    /// Lines that it goes over.
-    pub(super) lines: usize,
-    /// Those of them with as many fields as the header.
-    fitting: usize,
-    /// Those of them with nothing of the record's other cells.
-    inner: usize,
-    /// Whether the record has another number of fields than the header.
-    is_of_other_width: bool,
+    /// How its lines are shaped.
+    pub(super) shape: Shape,
+    /// What its fields look like, by column.
     columns: Vec<Looks>,
 }
 
-impl Suspect {
-    /// Whether it may have the shape of rows by chance.
+/// The lines of a record whose quotes are taken away.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Shape {
+    /// Number of lines.
+    pub(super) lines: usize,
+    /// Those with as many fields as the header.
+    fitting: usize,
+    /// Those of these that stand in one cell as a whole.
+    inner: usize,
+    /// Whether the record has another number of fields than the header.
+    is_of_other_width: bool,
+}
+
+impl Shape {
+    /// Whether it may be chance.
     fn is_short(&self) -> bool {
         self.inner < LINES_BEYOND_CHANCE && !self.is_of_other_width
     }
@@ -70,68 +78,100 @@ pub(super) enum Verdict {
 /// How often cells of a column look like what.
 #[derive(Debug, Default, Clone)]
 struct Looks {
-    integers: u64,
-    numbers: u64,
-    dates: u64,
-    others: u64,
-    /// Those of all these that begin with a blank.
-    indented: u64,
+    /// By look, and by whether the cell begins with a blank.
+    counts: [[u64; 2]; PRESENT.len()],
 }
 
+/// What cells look like that are not missing.
+const PRESENT: [Look; 4] = [Look::Integer, Look::Number, Look::Date, Look::Other];
+
 /// What the cells of a column are, all but one in a hundred of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Usual {
     Integers,
     Numbers,
     Dates,
+    #[default]
     Anything,
+}
+
+/// What is usual in a column.
+#[derive(Debug, Clone, Copy, Default)]
+struct Habit {
+    usual: Usual,
+    /// Whether cells begin with a blank, as text behind a comma does and fields seldom do.
+    is_indented: bool,
+    is_well_known: bool,
 }
 
 impl Looks {
     fn add(&mut self, cell: &[u8], decimal: u8) {
-        match Look::of(cell, decimal) {
-            Look::Missing => return,
-            Look::Integer => self.integers += 1,
-            Look::Number => self.numbers += 1,
-            Look::Date => self.dates += 1,
-            Look::Other => self.others += 1,
+        let look = Look::of(cell, decimal);
+        if let Some(place) = PRESENT.iter().position(|present| *present == look) {
+            self.counts[place][usize::from(cell.starts_with(b" "))] += 1;
         }
-        self.indented += u64::from(cell.starts_with(b" "));
     }
 
-    fn present(&self) -> u64 {
-        self.integers + self.numbers + self.dates + self.others
-    }
-
-    /// What nearly all cells are, where `records` were looked at; cells of a column that is nearly always empty do not tell.
-    fn usual(&self, records: u64) -> Usual {
-        let present = self.present();
+    /// What is usual where `records` were looked at; cells of a column that is nearly always empty do not tell.
+    fn habit(&self, records: u64) -> Habit {
+        let [integers, numbers, dates, others] = self.counts.map(|[plain, indented]| plain + indented);
+        let present = integers + numbers + dates + others;
         let is_enough = present > 0 && present >= records.min(3);
         let is_nearly_all = |count: u64| is_enough && count * 100 >= present * 99;
-        if is_nearly_all(self.integers) {
-            Usual::Integers
-        } else if is_nearly_all(self.integers + self.numbers) {
-            Usual::Numbers
-        } else if is_nearly_all(self.dates) {
-            Usual::Dates
-        } else {
-            Usual::Anything
-        }
+        let usual = match () {
+            () if is_nearly_all(integers) => Usual::Integers,
+            () if is_nearly_all(integers + numbers) => Usual::Numbers,
+            () if is_nearly_all(dates) => Usual::Dates,
+            () => Usual::Anything,
+        };
+        let is_indented = self.counts.iter().any(|[_, indented]| *indented > 0);
+        Habit { usual, is_indented, is_well_known: present >= RECORDS_TO_JUDGE_BY }
     }
 }
 
-/// What speaks for rows in a suspect and what against them, in fields.
-#[derive(Debug, Default)]
+/// What speaks for rows and what against them, in fields.
+#[derive(Debug, Default, Clone, Copy)]
 struct Evidence {
     fits: u64,
     misfits: u64,
+    /// Numbers with a fraction in columns of whole numbers.
+    fractions: u64,
     /// Text that begins with a blank in columns where no text does.
     indented: u64,
 }
 
-/// A part of a record whose folded cells are taken for lines of their own.
+impl Evidence {
+    /// Takes in fields of a column.
+    fn add(&mut self, habit: Habit, look: Look, is_indented: bool, count: u64) {
+        let is_odd = is_indented && !habit.is_indented;
+        let is_fitting = match habit.usual {
+            _ if look == Look::Missing => return,
+            Usual::Integers => look == Look::Integer,
+            Usual::Numbers => matches!(look, Look::Integer | Look::Number),
+            Usual::Dates => look == Look::Date,
+            Usual::Anything => {
+                self.indented += if is_odd && habit.is_well_known { count } else { 0 };
+                return;
+            }
+        };
+        match is_fitting && !is_odd {
+            true => self.fits += count,
+            false if habit.usual == Usual::Integers && look == Look::Number => self.fractions += count,
+            false => self.misfits += count,
+        }
+    }
+
+    fn append(&mut self, other: Self) {
+        self.fits += other.fits;
+        self.misfits += other.misfits;
+        self.fractions += other.fractions;
+        self.indented += other.indented;
+    }
+}
+
+/// A part of a record whose multi-line cells are taken for lines of their own.
 enum Part<'text> {
-    /// A field of a folded cell in its column; not those that hold the quotes, which are odd either way.
+    /// A field of such a cell in its column; not those that hold the quotes, which are odd either way.
     Field(usize, &'text [u8]),
     /// The end of a line, which has so many fields; whether the whole line stands in one cell.
     LineEnd(usize, bool),
@@ -142,29 +182,30 @@ enum Part<'text> {
 pub(super) struct SwallowedRows {
     width: usize,
     csv: CsvFormat,
-    /// Looks of each column in records of one line.
+    /// Looks of each column in records of one line, and what is usual there.
     profile: Vec<Looks>,
+    habits: Vec<Habit>,
     records_seen: u64,
     records_profiled: u64,
     rows_seen: u64,
-    /// Columns whose cells have the shape of rows time and again, which is how their text is.
-    habits: BTreeSet<usize>,
-    /// Suspects that wait to be judged, by [`Suspect::is_short`].
+    /// Columns whose text has the shape of rows time and again.
+    often_shaped: BTreeSet<usize>,
+    /// Suspects that wait to be judged, by [`Shape::is_short`].
     short: VecDeque<Suspect>,
     long: VecDeque<Suspect>,
 }
 
 impl SwallowedRows {
     pub(super) fn new(width: usize, csv: CsvFormat) -> Self {
-        let profile = vec![Looks::default(); width];
         Self {
             width,
             csv,
-            profile,
+            profile: vec![Looks::default(); width],
+            habits: vec![Habit::default(); width],
             records_seen: 0,
             records_profiled: 0,
             rows_seen: 0,
-            habits: BTreeSet::new(),
+            often_shaped: BTreeSet::new(),
             short: VecDeque::new(),
             long: VecDeque::new(),
         }
@@ -178,8 +219,9 @@ impl SwallowedRows {
             self.records_profiled < PROFILE_RECORDS && self.records_profiled * self.width as u64 <= PROFILE_CELLS;
         if is_early || self.records_seen.is_multiple_of(PROFILE_EVERY) {
             self.records_profiled += 1;
-            for (looks, cell) in self.profile.iter_mut().zip(record.cells()) {
+            for ((looks, habit), cell) in self.profile.iter_mut().zip(&mut self.habits).zip(record.cells()) {
                 looks.add(cell, self.csv.cells.decimal);
+                *habit = looks.habit(self.records_profiled);
             }
         }
     }
@@ -187,15 +229,13 @@ impl SwallowedRows {
     /// Takes in the current record, which goes over several lines.
     pub(super) fn consider(&mut self, records: &Records, row: u64) {
         self.rows_seen = row;
-        let folded = records.folded();
-        let alone = folded.iter().filter_map(|cell| self.suspect(records, std::slice::from_ref(cell), row));
-        let mut suspects: Vec<Suspect> = alone.collect();
-        if suspects.is_empty() && folded.len() > 1 {
-            suspects.extend(self.suspect(records, folded, row));
+        let cells = records.multiline_cells();
+        let mut is_suspect = false;
+        for cell in cells {
+            is_suspect |= self.consider_cells(records, std::slice::from_ref(cell), row);
         }
-        for suspect in suspects {
-            let waiting = if suspect.is_short() { &mut self.short } else { &mut self.long };
-            waiting.push_back(suspect);
+        if !is_suspect && cells.len() > 1 {
+            self.consider_cells(records, cells, row);
         }
     }
 
@@ -203,122 +243,129 @@ impl SwallowedRows {
     pub(super) fn judge(&mut self, is_at_end: bool) -> Option<(Suspect, Verdict)> {
         let oldest = self.short.front().map_or(self.rows_seen, |suspect| suspect.row);
         let is_full = (self.short.len() + self.long.len()) * self.width > WAITING_COLUMNS;
-        let is_known = is_at_end || is_full || self.records_profiled >= RECORDS_TO_JUDGE_BY;
+        let is_known = is_at_end || is_full || self.is_known();
         let is_settled = is_at_end || is_full || self.rows_seen >= oldest + ROWS_TO_JUDGE_BY;
-        if let Some(suspect) = if is_known { self.long.pop_front() } else { None } {
-            let verdict = self.verdict(&suspect);
-            return Some((suspect, verdict));
+        let suspect = match if is_known { self.long.pop_front() } else { None } {
+            Some(suspect) => suspect,
+            None => {
+                let cell = self.short.front().filter(|_| is_known && is_settled)?.cell;
+                if self.short.iter().filter(|other| other.cell == cell).take(OFTEN).count() == OFTEN {
+                    self.often_shaped.insert(cell);
+                }
+                self.short.pop_front()?
+            }
+        };
+        let mut evidence = Evidence::default();
+        for (habit, looks) in self.habits.iter().zip(&suspect.columns) {
+            for (look, counts) in PRESENT.into_iter().zip(looks.counts) {
+                evidence.add(*habit, look, false, counts[0]);
+                evidence.add(*habit, look, true, counts[1]);
+            }
         }
-        let cell = self.short.front().filter(|_| is_known && is_settled)?.cell;
-        if self.short.iter().filter(|other| other.cell == cell).take(HABIT).count() == HABIT {
-            self.habits.insert(cell);
-        }
-        let suspect = self.short.pop_front()?;
-        let verdict = self.verdict(&suspect);
+        let verdict = self.verdict(suspect.cell, suspect.shape, evidence);
         Some((suspect, verdict))
     }
 
-    /// Whether `cells` of the current record have the shape of rows.
-    fn suspect(&self, records: &Records, cells: &[FoldedCell], row: u64) -> Option<Suspect> {
-        let first = cells.first()?;
-        let (mut lines, mut fitting, mut inner) = (0, 0, 0);
-        // Fields of the line under way, and of the lines that have as many as the header.
-        let (mut line, mut fields) = (Vec::new(), Vec::new());
-        unfold(records, cells, self.csv.delimiter, |part| match part {
-            Part::Field(column, text) => line.push((column, text)),
-            Part::LineEnd(width, is_inner) => {
-                lines += 1;
-                if width == self.width {
-                    fitting += 1;
-                    inner += usize::from(is_inner);
-                    fields.append(&mut line);
-                }
-                line.clear();
-            }
-        });
-        let is_of_other_width = records.record().len() != self.width;
-        let is_shaped = fitting > 0 && self.width > 1 && (is_of_other_width || !fields.is_empty());
-        if !is_shaped && fitting < lines {
-            return None;
-        }
-        let mut columns = vec![Looks::default(); self.width];
-        for (column, text) in fields {
-            columns[column].add(text, self.csv.cells.decimal);
-        }
-        let (cell, byte) = (first.cell, records.quote_byte(first));
-        Some(Suspect { row, cell, byte, lines, fitting, inner, is_of_other_width, columns })
+    fn is_known(&self) -> bool {
+        self.records_profiled >= RECORDS_TO_JUDGE_BY
     }
 
-    fn verdict(&self, suspect: &Suspect) -> Verdict {
-        let Evidence { fits, misfits, indented } = self.evidence(suspect);
-        if suspect.is_of_other_width {
+    /// Takes in `cells` of the current record, unless they are plainly text; says whether they are suspects.
+    fn consider_cells(&mut self, records: &Records, cells: &[MultilineCell], row: u64) -> bool {
+        let Some(first) = cells.first() else { return false };
+        let is_of_other_width = records.record().len() != self.width;
+        let (mut shape, mut evidence) = (Shape { is_of_other_width, ..Shape::default() }, Evidence::default());
+        let (mut line, mut line_fields, mut fields) = (Evidence::default(), 0, 0);
+        walk_lines(records, cells, self.csv.delimiter, |part| match part {
+            Part::Field(column, text) => {
+                let habit = self.habits.get(column).copied().unwrap_or_default();
+                line.add(habit, Look::of(text, self.csv.cells.decimal), text.starts_with(b" "), 1);
+                line_fields += 1;
+            }
+            Part::LineEnd(width, is_inner) => {
+                shape.lines += 1;
+                if width == self.width {
+                    shape.fitting += 1;
+                    shape.inner += usize::from(is_inner);
+                    evidence.append(line);
+                    fields += line_fields;
+                }
+                (line, line_fields) = (Evidence::default(), 0);
+            }
+        });
+        let is_partly_shaped = shape.fitting > 0 && self.width > 1 && (is_of_other_width || fields > 0);
+        if !is_partly_shaped && shape.fitting < shape.lines {
+            return false;
+        }
+        if self.is_known() && self.verdict(first.cell, shape, evidence) == Verdict::Text {
+            return false;
+        }
+        let (cell, byte) = (first.cell, records.quote_byte(first));
+        let suspect = Suspect { row, cell, byte, shape, columns: self.looks(records, cells) };
+        let waiting = if shape.is_short() { &mut self.short } else { &mut self.long };
+        waiting.push_back(suspect);
+        true
+    }
+
+    /// What the fields of `cells` look like in lines with as many of them as the header.
+    fn looks(&self, records: &Records, cells: &[MultilineCell]) -> Vec<Looks> {
+        let mut columns = vec![Looks::default(); self.width];
+        let mut line = Vec::new();
+        walk_lines(records, cells, self.csv.delimiter, |part| match part {
+            Part::Field(column, text) => line.push((column, text)),
+            Part::LineEnd(width, _) => {
+                let fields = line.drain(..).filter(|_| width == self.width);
+                fields.for_each(|(column, text)| columns[column].add(text, self.csv.cells.decimal));
+            }
+        });
+        columns
+    }
+
+    fn verdict(&self, cell: usize, shape: Shape, evidence: Evidence) -> Verdict {
+        // As one cell it is no number.
+        let is_unusual = self.habits.get(cell).is_some_and(|habit| habit.usual != Usual::Anything);
+        let fits = evidence.fits + u64::from(is_unusual);
+        // Whole numbers alone do not say that a column has no others, but few lines need better reasons.
+        let misfits = evidence.misfits + if shape.is_short() { evidence.fractions } else { 0 };
+        if shape.is_of_other_width {
             return if misfits > fits { Verdict::Text } else { Verdict::Rows };
         }
         if self.width == 1 {
             return if fits > 0 && misfits * 9 <= fits { Verdict::Rows } else { Verdict::Text };
         }
-        if suspect.fitting < suspect.lines {
-            let are_most_fitting = suspect.lines > LINES_BEYOND_CHANCE && suspect.fitting * 4 >= suspect.lines * 3;
+        if shape.fitting < shape.lines {
+            let are_most_fitting = shape.lines > LINES_BEYOND_CHANCE && shape.fitting * 4 >= shape.lines * 3;
             return match fits {
                 _ if misfits * 9 > fits => Verdict::Text,
                 0 if are_most_fitting => Verdict::Possible,
                 0 => Verdict::Text,
-                _ if are_most_fitting || fits >= 2 * suspect.fitting as u64 => Verdict::Rows,
+                _ if are_most_fitting || fits >= 2 * shape.fitting as u64 => Verdict::Rows,
                 _ => Verdict::Possible,
             };
         }
-        if suspect.inner >= LINES_BEYOND_CHANCE {
+        if shape.inner >= LINES_BEYOND_CHANCE {
             return match misfits > fits {
                 true => Verdict::Text,
-                false if fits == 0 && indented * 2 > suspect.inner as u64 => Verdict::Possible,
+                false if fits == 0 && evidence.indented * 2 > shape.inner as u64 => Verdict::Possible,
                 false => Verdict::Rows,
             };
         }
         match (fits, misfits) {
-            (1..FITS_BEYOND_CHANCE, 0) if self.habits.contains(&suspect.cell) => Verdict::Possible,
+            (1..FITS_BEYOND_CHANCE, 0) if self.often_shaped.contains(&cell) => Verdict::Possible,
             (1.., 0) => Verdict::Rows,
             (0, 0) => Verdict::Possible,
             _ if fits > misfits => Verdict::Possible,
             _ => Verdict::Text,
         }
     }
-
-    fn evidence(&self, suspect: &Suspect) -> Evidence {
-        let mut evidence = Evidence::default();
-        let is_short = suspect.is_short();
-        for (usual, found) in self.profile.iter().zip(&suspect.columns) {
-            let usually = usual.usual(self.records_profiled);
-            let fitting = match usually {
-                Usual::Integers => found.integers,
-                Usual::Numbers => found.integers + found.numbers,
-                Usual::Dates => found.dates,
-                Usual::Anything => {
-                    let is_unusual = usual.indented == 0 && usual.present() >= RECORDS_TO_JUDGE_BY;
-                    evidence.indented += if is_unusual { found.indented } else { 0 };
-                    continue;
-                }
-            };
-            // Few whole numbers do not say that a column has no others.
-            let open = if usually == Usual::Integers && !is_short { found.numbers } else { 0 };
-            // Prose has a blank behind a comma, rows seldom have one.
-            let indented = if usual.indented == 0 { found.indented } else { 0 };
-            let fitting_unindented = fitting.saturating_sub(indented);
-            evidence.fits += fitting_unindented;
-            evidence.misfits += (found.present() - fitting_unindented).saturating_sub(open);
-        }
-        // As one cell it is no number.
-        let own = self.profile.get(suspect.cell).map(|looks| looks.usual(self.records_profiled));
-        evidence.fits += u64::from(own.is_some_and(|usual| usual != Usual::Anything));
-        evidence
-    }
 }
 
 /// The cell of a header that holds what looks like rows, if there is one.
-pub(super) fn rows_in_header(records: &Records, csv: CsvFormat) -> Option<FoldedCell> {
-    let folded = records.folded();
-    let first = *folded.first()?;
+pub(super) fn rows_in_header(records: &Records, csv: CsvFormat) -> Option<MultilineCell> {
+    let multiline = records.multiline_cells();
+    let first = *multiline.first()?;
     let (mut widths, mut inner, mut values) = (Vec::new(), 0, 0);
-    unfold(records, folded, csv.delimiter, |part| match part {
+    walk_lines(records, multiline, csv.delimiter, |part| match part {
         Part::LineEnd(width, is_inner) => {
             widths.push(width);
             inner += usize::from(is_inner);
@@ -335,12 +382,17 @@ pub(super) fn rows_in_header(records: &Records, csv: CsvFormat) -> Option<Folded
 }
 
 /// Goes through the current record as if `cells` had no quotes.
-fn unfold<'text>(records: &'text Records, cells: &[FoldedCell], delimiter: u8, mut visit: impl FnMut(Part<'text>)) {
+fn walk_lines<'text>(
+    records: &'text Records,
+    cells: &[MultilineCell],
+    delimiter: u8,
+    mut visit: impl FnMut(Part<'text>),
+) {
     let (mut column, mut next_cell) = (0, 0);
-    for folded in cells {
-        column += folded.cell - next_cell;
-        next_cell = folded.cell + 1;
-        let text = records.folded_text(folded);
+    for multiline in cells {
+        column += multiline.cell - next_cell;
+        next_cell = multiline.cell + 1;
+        let text = records.multiline_text(multiline);
         let mut lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).peekable();
         let mut is_first = true;
         while let Some(line) = lines.next() {

@@ -15,7 +15,9 @@ struct Table {
     names: Vec<String>,
     /// Cells by row; of malformed rows there are none.
     rows: Vec<Vec<Option<String>>>,
-    malformed: Vec<(usize, RowProblem)>,
+    /// Malformed rows, and what is wrong with the first of each batch.
+    malformed: Vec<usize>,
+    problems: Vec<(u64, String)>,
     /// Cells that were warned about.
     possible: u64,
 }
@@ -40,7 +42,8 @@ fn read_file(name: &str, content: &[u8], csv: CsvFormat) -> Result<Table> {
     let object = &dataset.objects[0];
     let (store, meta, format) = (Arc::clone(&dataset.store), object.meta.clone(), (object.format, dataset.csv));
     let mut reader = CsvReader::open(store, meta, format, "t.csv", runtime.handle().clone())?;
-    let mut table = Table { names: names.clone(), rows: Vec::new(), malformed: Vec::new(), possible: 0 };
+    let mut table =
+        Table { names: names.clone(), rows: Vec::new(), malformed: Vec::new(), problems: Vec::new(), possible: 0 };
     // Batches that end amid everything.
     while let Some(batch) = reader.next_batch(&names, 3)? {
         let columns: Vec<Series> = names.iter().map(|name| column(&batch.columns, name)).collect();
@@ -49,7 +52,8 @@ fn read_file(name: &str, content: &[u8], csv: CsvFormat) -> Result<Table> {
             table.rows.push(cells.collect());
         }
         let first_row = batch.first_row as usize;
-        table.malformed.extend(batch.malformed.into_iter().map(|bad| (first_row + bad.row, bad.problem)));
+        table.malformed.extend(batch.malformed.into_iter().map(|row| first_row + row));
+        table.problems.extend(batch.first_problem.map(|first| (first.row, first.problem.to_string())));
     }
     table.possible = reader.possible;
     Ok(table)
@@ -240,26 +244,22 @@ fn lines_that_fit_by_chance_are_accepted() {
 #[test]
 fn rows_of_another_width_are_malformed_and_say_so() {
     let read = read("a,b,c\n1,2\n1,2,3,4\n1,2,3\n\"1\n2\",3\n").unwrap();
-    let problems: Vec<_> = read.malformed.iter().map(|(row, problem)| (*row, problem.to_string())).collect();
     let said = |fields: usize| {
         format!(
             "has {fields} fields where the header has 3: leave out or add fields, or quote cells that hold the delimiter"
         )
     };
-    assert_eq!(problems, [(0, said(2)), (1, said(4)), (3, said(2))]);
     assert_eq!((read.rows.len(), read.cell(2, 2)), (4, "3"));
+    assert_eq!((read.problems, read.malformed), (vec![(1, said(2)), (4, said(2))], vec![0, 1, 3]));
 }
 
 #[test]
 fn bytes_that_are_no_utf_8_are_named_with_their_column() {
-    let table = read(b"id,name\n1,caf\xe9\n2,tea\n3,5 \x80\n").unwrap();
-    let problems: Vec<String> = table.malformed.iter().map(|(_, problem)| problem.to_string()).collect();
-    assert!(
-        problems[0].starts_with("is not UTF-8 text in column \"name\" (byte 0xE9, probably Latin-1"),
-        "{problems:?}"
-    );
-    assert!(problems[1].contains("byte 0x80, probably Windows-1252"), "{problems:?}");
-    assert_eq!((table.malformed.len(), table.cell(1, 1)), (2, "tea"));
+    let table = read(b"id,name\n1,caf\xe9\n2,tea\n3,b\n4,5 \x80\n").unwrap();
+    assert_eq!((table.malformed, &table.rows[1][1]), (vec![0, 3], &Some("tea".to_owned())));
+    let [(1, latin), (4, windows)] = &table.problems[..] else { panic!("{:?}", table.problems) };
+    assert!(latin.starts_with("is not UTF-8 text in column \"name\" (byte 0xE9, probably Latin-1"), "{latin}");
+    assert!(windows.contains("byte 0x80, probably Windows-1252"), "{windows}");
     refused(b"id,caf\xe9\n1,2\n", &["header is not UTF-8", "column 2", "0xE9"]);
 }
 
