@@ -35,7 +35,7 @@ pub(super) fn parse(given: &str) -> Result<Location> {
     match scheme.to_ascii_lowercase().as_str() {
         "s3" => match rest.strip_prefix("//").filter(|_| !has_blank) {
             Some(rest) => parse_s3(text, rest),
-            None => Err(wrong(text, &format!("s3:// is one word: write {}", as_s3(rest)))),
+            None => Err(wrong(text, &format!("S3 is written with s3:// in front: write {}", as_s3(rest)))),
         },
         "file" if has_blank => Err(wrong(text, "a blank stands before the colon")),
         "file" => parse_file(text, rest),
