@@ -23,7 +23,7 @@ impl Look {
     /// The look of a cell, blanks around it left aside.
     pub(super) fn of(cell: &[u8], decimal: u8) -> Self {
         let cell = cell.trim_ascii();
-        if cell.is_empty() || cell == b"-" || MISSING.contains(&cell) {
+        if cell.is_empty() || cell == b"-" || cell.len() <= 4 && MISSING.contains(&cell) {
             return Self::Missing;
         }
         let unsigned = cell.strip_prefix(b"-").or(cell.strip_prefix(b"+")).unwrap_or(cell);

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use memchr::{memchr_iter, memchr2};
+
 use super::CsvFormat;
 use super::looks::Look;
 use super::records::{MultilineCell, Record, Records};
@@ -279,7 +281,12 @@ impl SwallowedRows {
         walk_lines(records, cells, self.csv.delimiter, |part| match part {
             Part::Field(column, text) => {
                 let habit = self.habits.get(column).copied().unwrap_or_default();
-                line.add(habit, Look::of(text, self.csv.cells.decimal), text.starts_with(b" "), 1);
+                let look = match habit.usual {
+                    // Any text is alike there.
+                    Usual::Anything => Look::Other,
+                    _ => Look::of(text, self.csv.cells.decimal),
+                };
+                line.add(habit, look, text.starts_with(b" "), 1);
                 line_fields += 1;
             }
             Part::LineEnd(width, is_inner) => {
@@ -392,23 +399,25 @@ fn walk_lines<'text>(
     for multiline in cells {
         column += multiline.cell - next_cell;
         next_cell = multiline.cell + 1;
-        let text = records.multiline_text(multiline);
-        let mut lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).peekable();
-        let mut is_first = true;
-        while let Some(line) = lines.next() {
-            let is_last = lines.peek().is_none();
+        let mut rest = records.multiline_text(multiline);
+        let (mut is_first, mut is_last) = (true, false);
+        while !is_last {
+            let length = memchr2(b'\n', b'\r', rest);
+            is_last = length.is_none();
+            let (line, behind) = rest.split_at(length.unwrap_or(rest.len()));
+            rest = behind.get(1..).unwrap_or_default();
             // Also what stands between the two bytes of a line end.
             if line.is_empty() && !is_first && !is_last {
                 continue;
             }
-            let first_column = column;
-            let mut fields = line.split(|byte| *byte == delimiter).peekable();
-            while let Some(field) = fields.next() {
-                let has_quote = is_first && column == first_column || is_last && fields.peek().is_none();
+            let mut start = 0;
+            for end in memchr_iter(delimiter, line).chain(std::iter::once(line.len())) {
+                let has_quote = is_first && start == 0 || is_last && end == line.len();
                 if !has_quote {
-                    visit(Part::Field(column, field));
+                    visit(Part::Field(column, &line[start..end]));
                 }
                 column += 1;
+                start = end + 1;
             }
             if !is_last {
                 visit(Part::LineEnd(column, !is_first));
