@@ -48,7 +48,7 @@ faults: build setup-tests ## Run 1,000 seeded cases of a bad line to S3 (CASES=�
 
 fuzz: build setup-tests ## Damage tables and stores at random (SECONDS=… for each kind, FIRST=… for other seeds)
 	FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_FIRST=$(or $(FIRST),1000000) \
-		cargo test --release --locked -p common --test damaged -- --nocapture --test-threads=1
+		cargo test --release --locked -p table --test damaged -- --nocapture --test-threads=1
 	FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_FIRST=$(or $(FIRST),1000000) \
 		cargo test --release --locked -p predict --test line -- damaged_files --nocapture
 

@@ -97,7 +97,7 @@ SECTIONS = [
     ),
     Section(
         STEPS, "micro", "Micro-benchmarks",
-        "`cargo bench -p common` on one core: encoding six columns and a derived one, quantising 40 columns and scoring them by 60 trees for each "
+        "`cargo bench -p predict` on one core: encoding six columns and a derived one, quantising 40 columns and scoring them by 60 trees for each "
         "instruction set, writing a Parquet part of predictions.", "step",
         {"quick": ["hot paths"], "full": ["hot paths"], "huge": []},
         lambda *_: {"steps": micro.measured()}, page.micro_table,

@@ -1,4 +1,4 @@
-"""The micro-benchmarks of `cargo bench -p common`: what one row costs on each step of its way."""
+"""The micro-benchmarks of `cargo bench -p predict`: what one row costs on each step of its way."""
 
 import re
 import subprocess

@@ -2,8 +2,8 @@
 //! fits does not harm XGBoost.
 #![no_main]
 
-use engagement_fuzz::common::scoring::Ensemble;
-use engagement_fuzz::common::xgboost::Booster;
+use engagement_fuzz::scoring::Ensemble;
+use engagement_fuzz::xgboost::Booster;
 use engagement_fuzz::train::checkpoint::{seal_bytes, unseal_bytes, unseal_json};
 use engagement_fuzz::{mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};

@@ -2,8 +2,8 @@
 //! predicts the same bits on every instruction set.
 #![no_main]
 
-use engagement_fuzz::common::scoring::{Ensemble, EnsembleError, InstructionSet, Scorer};
-use engagement_fuzz::common::xgboost::{Booster, Column};
+use engagement_fuzz::scoring::{Ensemble, EnsembleError, InstructionSet, Scorer};
+use engagement_fuzz::xgboost::{Booster, Column};
 use engagement_fuzz::{mutate, rows, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use engagement_fuzz::common::registry::ModelRun;
+use engagement_fuzz::registry::ModelRun;
 use engagement_fuzz::predict::manifest::{RunRecords, Totals};
 use engagement_fuzz::predict::settings::OutputFormat;
 use engagement_fuzz::predict::write::PartWriter;
@@ -24,7 +24,7 @@ async fn check(data: &[u8]) {
         ("predictions/run_id=r/part-00000.parquet", vec![0; 100]),
         ("rejected/run_id=r/part-00000.parquet", vec![0; 100]),
     ]);
-    let run_id: engagement_fuzz::common::run::RunId = "r".parse().expect("a run id");
+    let run_id: engagement_fuzz::machine::RunId = "r".parse().expect("a run id");
     let records = RunRecords { store: Arc::clone(&store) as _, run_id: run_id.clone() };
     match records.plan().await {
         Ok(Some(plan)) => {

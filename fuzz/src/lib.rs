@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 pub use bytes;
 pub use common;
-use common::table::csv::CsvFormat;
+use table::csv::CsvFormat;
 pub use predict;
 pub use testkit;
 pub use train;
@@ -27,7 +27,7 @@ pub mod read;
 pub fn start() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !common::panics::is_expected() {
+        if !error::panics::is_expected() {
             default(panic);
             std::process::abort();
         }
@@ -47,7 +47,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 ///
 /// # Panics
 /// Where it was not.
-pub fn assert_refusal(error: &common::Error, codes: &[u8]) {
+pub fn assert_refusal(error: &error::Error, codes: &[u8]) {
     assert!(codes.contains(&error.exit_code()), "exit {}: {error}", error.exit_code());
     assert!(!error.to_string().contains('\n'), "more than one line: {error}");
 }

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use common::columns::{CellFormat, ColumnKind, MemoryColumns};
-use common::features::derive::{Columns, ValueType, Values};
+use columns::{CellFormat, ColumnKind, MemoryColumns};
+use features::derive::{Columns, ValueType, Values};
 use polars::prelude::{DataType, NamedFrom, Series};
 
 /// Rows of the tables here.

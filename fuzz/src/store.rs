@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use common::registry::sha256_hex;
-use common::storage::{Condition, ObjectMeta, Store, StoreError, Version};
+use registry::sha256_hex;
+use storage::{Condition, ObjectMeta, Store, StoreError, Version};
 
 /// Objects by key.
 #[derive(Debug, Default)]

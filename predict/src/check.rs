@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use common::columns::{ColumnKind, refuse_output_column};
-use common::features::encode::LevelTexts;
+use columns::{ColumnKind, refuse_output_column};
+use features::encode::LevelTexts;
 
-use common::table::Dataset;
-use common::{Error, Result};
+use error::{Error, Result};
 use polars::prelude::DataType;
+use table::Dataset;
 
 use crate::load::Model;
 use crate::settings::Settings;

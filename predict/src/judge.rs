@@ -1,7 +1,7 @@
 //! Step 8: whether what was scored may be published.
 
-use common::telemetry::{Metric, Summary};
-use common::{Error, Result};
+use error::{Error, Result};
+use telemetry::{Metric, Summary};
 
 use crate::Context;
 use crate::load::Model;
@@ -37,8 +37,8 @@ pub fn judge(
 }
 
 fn emit_metrics(context: &Context, totals: &Totals, quality: f64) {
-    let peak = common::run::usage::peak_memory().unwrap_or_default();
-    let utilization = common::run::usage::memory_utilization(peak, context.limits.memory_bytes.value);
+    let peak = machine::usage::peak_memory().unwrap_or_default();
+    let utilization = machine::usage::memory_utilization(peak, context.limits.memory_bytes.value);
     context.telemetry.emit(&[
         (Metric::RecordsProcessed, totals.rows_read as f64),
         (Metric::PredictionCount, totals.rows_predicted() as f64),

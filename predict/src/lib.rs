@@ -33,12 +33,12 @@ pub mod prepare;
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::registry::pointer::FORMAT_VERSION;
-use common::registry::{ModelRun, ModelStore};
-use common::run::{Limits, RunId, Shutdown, now_rfc3339};
-use common::table::Dataset;
-use common::telemetry::{Outcome, Summary, Telemetry};
-use common::{Error, Result};
+use error::{Error, Result};
+use machine::{Limits, RunId, Shutdown, now_rfc3339};
+use registry::pointer::FORMAT_VERSION;
+use registry::{ModelRun, ModelStore};
+use table::Dataset;
+use telemetry::{Outcome, Summary, Telemetry};
 
 use crate::load::Model;
 use crate::manifest::{Plan, RunRecords, Totals};

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use common::columns::ColumnKind;
-use common::features::encode::{Encoder, Feature};
-use common::features::quality::{FeatureTally, Statistics};
-use common::registry::{LoadedModel, Metadata, ModelRun, ModelStore, load_run};
-use common::scoring::{Ensemble, EnsembleError, InstructionSet, RankBlock, Scorer};
-use common::xgboost::{Booster, Column};
-use common::{Error, Result};
+use columns::ColumnKind;
+use error::{Error, Result};
+use features::encode::{Encoder, Feature};
+use features::quality::{FeatureTally, Statistics};
+use registry::{LoadedModel, Metadata, ModelRun, ModelStore, load_run};
+use scoring::{Ensemble, EnsembleError, InstructionSet, RankBlock, Scorer};
+use xgboost::{Booster, Column};
 
 /// A model that is fit to score.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl Engine {
         if let Err(problem @ (EnsembleError::Damaged(_) | EnsembleError::Foreign(_))) = &ensemble {
             return Err(Error::Model(format!("{location}/model.ubj: {problem}; train again")));
         }
-        common::xgboost::check_version()?;
+        xgboost::check_version()?;
         let mut booster = Booster::load(model)
             .map_err(|error| Error::Model(format!("{location}/model.ubj cannot be loaded: {error}")))?;
         // Batches are scored side by side, each on one thread.

@@ -2,21 +2,21 @@
 
 use std::process::ExitCode;
 
-use common::run::{Limits, RunId};
-use common::settings::{Parsed, parse};
-use common::telemetry::{Config, Program, Telemetry};
+use app::settings::{Parsed, parse};
+use machine::{Limits, RunId};
 use predict::settings::{Arguments, Settings};
 use predict::{Context, prepare};
+use telemetry::{Config, Program, Telemetry};
 
 fn main() -> ExitCode {
-    common::run::environment::settle();
+    machine::environment::settle();
     match parse::<Arguments>(std::env::args_os()) {
-        Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
+        Ok(Parsed::Print(text)) => telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {
             Arguments::Prepare(settings) => start(*settings, true),
             Arguments::Predict(settings) => start(*settings, false),
         },
-        Err(error) => common::telemetry::refuse(Program::Predict, &error),
+        Err(error) => telemetry::refuse(Program::Predict, &error),
     }
 }
 
@@ -30,11 +30,11 @@ fn start(settings: Settings, only_prepare: bool) -> ExitCode {
         log_format: settings.shared.log_format,
     });
     let announce = |limits: &Limits| tracing::info!(version = env!("CARGO_PKG_VERSION"), %limits, "predict starts");
-    let (limits, shutdown) = match common::run::begin(settings.shared.explicit_limits(), announce) {
+    let (limits, shutdown) = match app::begin(settings.shared.explicit_limits(), announce) {
         Ok(begun) => begun,
         Err(error) => return telemetry.fail(&error),
     };
-    common::run::runtime::block_on(&limits, telemetry, async |telemetry| {
+    app::runtime::block_on(&limits, telemetry, async |telemetry| {
         let context = Context { run_id, limits, shutdown, telemetry };
         match only_prepare {
             true => prepare::run(settings, context).await,

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use common::features::quality::{DRIFT_WARNING, FeatureTally, data_quality_score};
-use common::registry::ModelRun;
-use common::registry::pointer::FORMAT_VERSION;
-use common::run::{RunId, now_rfc3339};
-use common::storage::{Condition, ObjectMeta, Store, StoreError};
-use common::table::Dataset;
-use common::telemetry::Outcome;
-use common::{Error, Result};
+use error::{Error, Result};
+use features::quality::{DRIFT_WARNING, FeatureTally, data_quality_score};
+use machine::{RunId, now_rfc3339};
+use registry::ModelRun;
+use registry::pointer::FORMAT_VERSION;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use storage::{Condition, ObjectMeta, Store, StoreError};
+use table::Dataset;
+use telemetry::Outcome;
 
 use crate::load::Model;
 use crate::read::PART_ROWS;
@@ -75,11 +75,11 @@ pub fn identity(settings: &Settings) -> serde_json::Value {
 /// The objects of the input as the plan lists them.
 #[must_use]
 pub fn input_objects(dataset: &Dataset) -> Vec<InputObject> {
-    let object = |object: &common::table::DataObject| InputObject {
+    let object = |object: &table::DataObject| InputObject {
         key: object.meta.key.clone(),
         size: object.meta.size,
         version: object.meta.version.0.clone(),
-        rows: object.parquet.as_ref().map(common::table::parquet::ParquetFile::rows),
+        rows: object.parquet.as_ref().map(table::parquet::ParquetFile::rows),
     };
     let empty = |meta: &ObjectMeta| InputObject {
         key: meta.key.clone(),
@@ -282,15 +282,14 @@ impl Totals {
         let share = |count: u64, rows: u64| if rows == 0 { 0.0 } else { count as f64 / rows as f64 };
         let metadata = &model.metadata;
         let triples = metadata.features.iter().zip(&metadata.statistics).zip(&self.tallies);
-        let report =
-            |((feature, statistics), tally): ((&common::features::encode::Feature, _), &FeatureTally)| FeatureReport {
-                name: feature.name.clone(),
-                missing: share(tally.missing, tally.rows),
-                infinite: share(tally.infinite, tally.rows),
-                unseen: share(tally.unseen, tally.rows),
-                out_of_range: share(tally.out_of_range, tally.rows),
-                psi: tally.drift(statistics),
-            };
+        let report = |((feature, statistics), tally): ((&features::encode::Feature, _), &FeatureTally)| FeatureReport {
+            name: feature.name.clone(),
+            missing: share(tally.missing, tally.rows),
+            infinite: share(tally.infinite, tally.rows),
+            unseen: share(tally.unseen, tally.rows),
+            out_of_range: share(tally.out_of_range, tally.rows),
+            psi: tally.drift(statistics),
+        };
         triples.map(report).collect()
     }
 }

@@ -3,13 +3,13 @@
 //! Every amount is an upper bound of what the code holds at once, found by counting buffers; the constants are measured.
 //! What the limit leaves beyond them goes into fetching ahead, so a larger task is faster and a small one still works.
 
-use common::columns::ColumnKind;
-use common::run::Limits;
-use common::run::usage::free_disk;
-use common::table::parquet::{ParquetFile, PieceOverhead, RowGroupSize};
-use common::table::{DataObject, Dataset, Format};
-use common::{Error, Result};
+use columns::ColumnKind;
+use error::{Error, Result};
+use machine::Limits;
+use machine::usage::free_disk;
 use serde::Serialize;
+use table::parquet::{ParquetFile, PieceOverhead, RowGroupSize};
+use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_whole};
 use crate::load::{Engine, Model};

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use common::columns::ColumnSource;
-use common::features::encode::BadRows;
-use common::features::quality::data_quality_score;
-use common::registry::{ModelStore, resolve};
-use common::run::now_rfc3339;
-use common::table::Dataset;
-use common::telemetry::{Outcome, Summary, Telemetry};
-use common::{Error, Result};
+use columns::ColumnSource;
+use error::{Error, Result};
+use features::encode::BadRows;
+use features::quality::data_quality_score;
 use futures::TryStreamExt;
+use machine::now_rfc3339;
+use registry::{ModelStore, resolve};
 use serde_json::{Value, json};
+use table::Dataset;
+use telemetry::{Outcome, Summary, Telemetry};
 
 use crate::Context;
 use crate::check::{check_input, check_names};
@@ -44,7 +44,7 @@ async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) 
     let checked = check(settings, context, summary).await;
     let error = checked.as_ref().err();
     let report = json!({
-        "format_version": common::registry::pointer::FORMAT_VERSION,
+        "format_version": registry::pointer::FORMAT_VERSION,
         "run_id": context.run_id,
         "prepared_at": now_rfc3339(),
         "model": summary.get("model").cloned().unwrap_or(Value::Null),

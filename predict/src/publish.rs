@@ -1,9 +1,9 @@
 //! Step 9: what makes written parts a result: the manifest, the result, the pointer.
 
-use common::Result;
-use common::registry::ModelRun;
-use common::run::RunId;
-use common::telemetry::{Outcome, Summary};
+use error::Result;
+use machine::RunId;
+use registry::ModelRun;
+use telemetry::{Outcome, Summary};
 
 use crate::manifest::RunRecords;
 use crate::settings::Settings;

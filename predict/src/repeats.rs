@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use common::Result;
-use common::columns::ColumnSource;
-use common::table::Dataset;
+use columns::ColumnSource;
+use error::Result;
 use futures::TryStreamExt;
+use table::Dataset;
 
 use crate::ids::{IdKeys, IdScratch, RepeatedRows};
 use crate::read::{self, InputBatch, Need, Reading};
@@ -15,7 +15,7 @@ use crate::score::Scorer;
 /// take its id.
 ///
 /// # Errors
-/// Those of reading, as they are; [`common::Error::Resources`] where the disk is full.
+/// Those of reading, as they are; [`error::Error::Resources`] where the disk is full.
 pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: Reading) -> Result<RepeatedRows> {
     tracing::info!("the ids are compared by way of {}, before anything is scored", std::env::temp_dir().display());
     let mut batches = read::batches(dataset, reading, |_| Need::Ids);
@@ -23,9 +23,9 @@ pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: Reading
     while let Some(batch) = batches.try_next().await? {
         let scorer = Arc::clone(scorer);
         let take_in = move || take_in(scratch, &scorer, &batch);
-        scratch = tokio::task::spawn_blocking(take_in).await??;
+        scratch = machine::tasks::blocking(take_in).await??;
     }
-    tokio::task::spawn_blocking(move || scratch.repeated_rows()).await?
+    machine::tasks::blocking(move || scratch.repeated_rows()).await?
 }
 
 fn take_in(mut scratch: IdScratch, scorer: &Scorer, batch: &InputBatch) -> Result<IdScratch> {

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use common::registry::{ModelRun, ModelStore, resolve};
-use common::storage::{Location, ObjectMeta, open_data};
-use common::table::Dataset;
-use common::telemetry::Outcome;
-use common::{Error, Result};
+use error::{Error, Result};
+use registry::{ModelRun, ModelStore, resolve};
 use serde_json::Value;
+use storage::{Location, ObjectMeta, open_data};
+use table::Dataset;
+use telemetry::Outcome;
 
 use crate::manifest::{InputObject, Plan, RunRecords, identity, input_objects};
 use crate::settings::Settings;

@@ -1,12 +1,12 @@
 //! Step 5: a batch of input rows into predictions. Pure computing: any number of batches may be scored at once.
 
-use common::columns::ColumnSource;
-use common::features::clip::final_prediction;
-use common::features::encode::BadRows;
-use common::features::quality::FeatureTally;
-use common::xgboost::{Booster, Column};
-use common::{Error, Result};
+use columns::ColumnSource;
+use error::{Error, Result};
+use features::clip::final_prediction;
+use features::encode::BadRows;
+use features::quality::FeatureTally;
 use polars::prelude::Series;
+use xgboost::{Booster, Column};
 
 use crate::ids::IdKeys;
 use crate::load::{Compiled, Engine, Model};

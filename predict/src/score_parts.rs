@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use common::table::Dataset;
-use common::telemetry::Unit;
-use common::{Error, Result};
+use error::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
+use machine::tasks::joined;
+use table::Dataset;
+use telemetry::Unit;
 use tokio::task::JoinHandle;
 
 use crate::Context;
@@ -129,7 +130,7 @@ impl Line<'_> {
 async fn score_batch(scorer: Arc<Scorer>, batch: InputBatch, finished: &BTreeSet<u64>) -> Result<ScoredBatch> {
     let ids_only = finished.contains(&batch.part);
     let score = move || scorer.score(&batch, ids_only);
-    tokio::task::spawn_blocking(score).await?
+    machine::tasks::blocking(score).await?
 }
 
 /// Parts on their way out, a bounded number of them.
@@ -153,7 +154,7 @@ impl Uploads<'_> {
 
     async fn wait_for_one(&mut self) -> Result<()> {
         if let Some(upload) = self.under_way.pop_front() {
-            self.records.push(upload.await??);
+            self.records.push(joined(upload.await)??);
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! What a run of `predict` was asked to do.
 
+use app::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, column_name, finite};
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, ValueEnum};
-use common::columns::refuse_output_column;
-use common::registry::Selector;
-use common::scoring::InstructionSet;
-use common::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, column_name, env, finite};
-use common::storage::{Location, Place, refuse_overlap};
-use common::table::csv::CsvFormat;
+use columns::refuse_output_column;
+use machine::env;
+use registry::Selector;
+use scoring::InstructionSet;
+use storage::{Location, Place, refuse_overlap};
+use table::csv::CsvFormat;
 
 /// What `predict` was asked to do.
 #[derive(Debug)]
@@ -172,9 +173,9 @@ impl Settings {
     /// What can be said against the settings before anything is read or written.
     ///
     /// # Errors
-    /// [`common::Error::Setting`] where the output would be read as input, or a carried column has the name of one of the
+    /// [`error::Error::Setting`] where the output would be read as input, or a carried column has the name of one of the
     /// predictions' own.
-    pub fn check(&self) -> common::Result<()> {
+    pub fn check(&self) -> error::Result<()> {
         let written = Place { setting: "--output (OUTPUT)", location: &self.output };
         refuse_overlap(written, &OUTPUT_FOLDERS, Place { setting: "--input (INPUT_DATA)", location: &self.input })?;
         self.columns.iter().try_for_each(|column| refuse_output_column("--columns (COLUMNS)", column))

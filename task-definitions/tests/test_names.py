@@ -16,9 +16,9 @@ import pipeline
 from pipeline import FOLDER, PROJECT
 
 SHARED = Path(os.environ.get("ENGAGEMENT_ML_SHARED", PROJECT.parent / "shared"))
-ENV_RS = PROJECT / "common/src/settings/env.rs"
-EMF_RS = PROJECT / "common/src/telemetry/emf.rs"
-ERROR_RS = PROJECT / "common/src/error.rs"
+ENV_RS = PROJECT / "common/machine/src/env.rs"
+EMF_RS = PROJECT / "common/telemetry/src/emf.rs"
+ERROR_RS = PROJECT / "common/error/src/lib.rs"
 SET_BY_ECS = {"ECS_CONTAINER_METADATA_URI_V4"}
 TASKS = {"Training": "training-task.json", "Inference": "inference-task.json", "InferencePrep": "inference-task.json"}
 

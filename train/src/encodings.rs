@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use common::features::encode::target::{LevelValues, TargetRows, cross_fitted, ordinal_values, target_means};
-use common::features::encode::{Feature, Kind};
-use common::features::quality::{FeatureTally, Statistics};
-use common::features::spec::{ColumnEncoding, Spec};
+use features::encode::target::{LevelValues, TargetRows, cross_fitted, ordinal_values, target_means};
+use features::encode::{Feature, Kind};
+use features::quality::{FeatureTally, Statistics};
+use features::spec::{ColumnEncoding, Spec};
 use ndarray::{Array2, ShapeBuilder};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 

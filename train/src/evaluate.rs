@@ -1,11 +1,11 @@
 //! Step 4: what the model is worth on the held-out rows.
 
-use common::Result;
-use common::evaluation::{Gate, Scores};
-use common::features::clip::final_prediction;
-use common::features::spec::Spec;
-use common::xgboost::{Booster, Column};
+use error::Result;
+use evaluation::{Gate, Scores};
+use features::clip::final_prediction;
+use features::spec::Spec;
 use ndarray::Array2;
+use xgboost::{Booster, Column};
 
 use crate::fit::columns;
 use crate::read::{Rows, TrainingData};
@@ -22,7 +22,7 @@ pub struct Evaluation {
 /// Predicts the held-out rows as `predict` will, and compares with their targets.
 ///
 /// # Errors
-/// [`common::Error::Data`] where no R² can be computed: no rows, a constant target.
+/// [`error::Error::Data`] where no R² can be computed: no rows, a constant target.
 pub fn evaluate(
     gate: &Gate,
     booster: &Booster,

@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use common::columns::{ColumnKind, ColumnSource, MemoryColumns, text_hints};
-use common::features::encode::values::as_levels;
-use common::features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, learn_number};
-use common::features::plan::{PlannedFeature, Source, plan};
-use common::features::quality::{FeatureTally, Statistics, data_quality_score};
-use common::features::spec::Spec;
-use common::run::threads::on_threads;
-use common::table::{LoadableTable, PieceColumns};
-use common::{Error, Result};
+use columns::{ColumnKind, ColumnSource, MemoryColumns, text_hints};
+use error::{Error, Result};
+use features::encode::values::as_levels;
+use features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, learn_number};
+use features::plan::{PlannedFeature, Source, plan};
+use features::quality::{FeatureTally, Statistics, data_quality_score};
+use features::spec::Spec;
 use futures::StreamExt;
+use machine::threads::on_threads;
 use ndarray::{Array2, ShapeBuilder};
+use table::{LoadableTable, PieceColumns};
 use tokio::runtime::Handle;
 
 use crate::read::{Rows, TrainingData};
@@ -77,7 +77,7 @@ pub async fn learn_and_encode(data: &Arc<TrainingData>, spec: &Spec, threads: us
     let planned = plan(spec, &data.id, &data.target, data.schema(), location)?;
     let (data, spec, runtime) = (Arc::clone(data), spec.clone(), Handle::current());
     let work = move || encode_all(&data, &spec, &planned, threads, &runtime);
-    tokio::task::spawn_blocking(work).await?
+    machine::tasks::blocking(work).await?
 }
 
 /// One feature to be encoded and where its numbers go.
@@ -155,7 +155,7 @@ impl Input<'_> {
     /// Goes through the columns of a table, piece by piece.
     fn each(&self, table: usize, mut take: impl FnMut(Range<usize>, &PieceColumns) -> Result<()>) -> Result<()> {
         let table: &LoadableTable = &self.data.tables[table];
-        let fetch = |piece: common::table::Piece| async move {
+        let fetch = |piece: table::Piece| async move {
             let columns = table.piece(&piece, &self.names).await?;
             Ok::<_, Error>((piece.places, columns))
         };
@@ -231,7 +231,7 @@ fn count_levels(planned: &PlannedFeature, input: &Input<'_>) -> Result<(LevelCou
                 of_piece.for_each(|row| counts.add(levels.get(row)));
             }
             Source::Expression(expression, inputs) => {
-                let levels = common::features::encode::evaluate_text(expression, inputs, &columns)?;
+                let levels = features::encode::evaluate_text(expression, inputs, &columns)?;
                 of_piece.for_each(|row| counts.add(levels[row].as_deref()));
             }
         }

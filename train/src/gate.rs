@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use common::columns::MemoryColumns;
-use common::columns::text::canonical_text;
-pub use common::evaluation::Verdict;
-use common::evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
-use common::features::encode::{BadRows, Encoder};
-use common::features::quality::FeatureTally;
-use common::registry::{LoadedModel, ModelRun, ModelStore, Selector, load_run, resolve};
-use common::run::threads::on_own_thread;
-use common::scoring::Ensemble;
-use common::xgboost::Booster;
-use common::{Error, Result};
+use columns::MemoryColumns;
+use columns::text::canonical_text;
+use error::{Error, Result};
+pub use evaluation::Verdict;
+use evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
+use features::encode::{BadRows, Encoder};
+use features::quality::FeatureTally;
+use machine::threads::on_own_thread;
 use ndarray::{Array2, ShapeBuilder};
+use registry::{LoadedModel, ModelRun, ModelStore, Selector, load_run, resolve};
+use scoring::Ensemble;
+use xgboost::Booster;
 
 use crate::evaluate::{self, Evaluation};
 use crate::external::Reader;
@@ -205,7 +205,7 @@ async fn r2_of(
         let predictions = predict_test_rows(&model, &encoder, &columns, &data)?;
         gate.measure(&data.test.target, &predictions, data.test.weights.as_deref())
     };
-    let scores = tokio::task::spawn_blocking(|| on_own_thread(score)).await??;
+    let scores = machine::tasks::blocking(|| on_own_thread(score)).await??;
     Ok(scores.r2)
 }
 

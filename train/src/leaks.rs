@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::features::encode::{Feature, Kind};
-use common::features::spec::Spec;
-use common::run::threads::on_threads;
-use common::{Error, Result};
+use error::{Error, Result};
+use features::encode::{Feature, Kind};
+use features::spec::Spec;
+use machine::threads::on_threads;
 use ndarray::ArrayView1;
 use polars::prelude::PlHashSet;
 use xxhash_rust::xxh3::xxh3_64;
@@ -294,7 +294,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use common::columns::ColumnKind;
+    use columns::ColumnKind;
 
     use super::*;
 

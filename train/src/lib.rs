@@ -36,12 +36,12 @@ pub mod models;
 
 use std::sync::Arc;
 
-use common::Result;
-use common::features::spec::Spec;
-use common::registry::sha256_hex;
-use common::run::threads::{self, on_own_thread};
-use common::telemetry::{Metric, Outcome};
+use ::features::spec::Spec;
+use error::Result;
+use machine::threads::{self, on_own_thread};
+use registry::sha256_hex;
 use serde_json::json;
+use telemetry::{Metric, Outcome};
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluate::Evaluation;
@@ -76,7 +76,7 @@ struct Learnt {
 
 /// The flow up to the verdict.
 async fn train(run: &Run) -> Result<Trained> {
-    common::xgboost::check_version()?;
+    xgboost::check_version()?;
     let spec = spec::read(&run.settings).await?;
     fit::given_parameters(&run.settings, &spec)?;
     gate::check_settings(&run.settings)?;
@@ -163,7 +163,7 @@ async fn learn_features(run: &Run, spec: &Spec, input: &Input, view: TargetView)
     let warnings = leaks::check(run.settings.strict, data, found, &features, spec, threads)?;
     run.summary().set("warnings", warnings.len());
     let params = scale.params(&fit::with_constraints(given, spec, &features.features)?)?;
-    let dry_run = || Ok(common::xgboost::dry_run(&params, &fit::matrix_features(&features.features))?);
+    let dry_run = || Ok(xgboost::dry_run(&params, &fit::matrix_features(&features.features))?);
     tokio::task::block_in_place(|| on_own_thread(dry_run))?;
     Ok(Learnt { features, quality, warnings, scale })
 }
@@ -257,8 +257,8 @@ async fn judge_and_write(
 }
 
 fn emit_metrics(context: &Context, evaluation: &Evaluation, data: &TrainingData, quality: f64, seconds: f64) {
-    let peak = common::run::usage::peak_memory().unwrap_or_default();
-    let utilization = common::run::usage::memory_utilization(peak, context.limits.memory_bytes.value);
+    let peak = machine::usage::peak_memory().unwrap_or_default();
+    let utilization = machine::usage::memory_utilization(peak, context.limits.memory_bytes.value);
     context.telemetry.emit(&[
         (Metric::ModelTrainingTime, seconds),
         (Metric::ModelAccuracy, evaluation.scores.r2),

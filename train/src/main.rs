@@ -2,21 +2,21 @@
 
 use std::process::ExitCode;
 
-use common::run::{Limits, RunId};
-use common::settings::{Parsed, parse};
-use common::telemetry::{Config, Program, Telemetry};
+use app::settings::{Parsed, parse};
+use machine::{Limits, RunId};
+use telemetry::{Config, Program, Telemetry};
 use train::settings::{Arguments, Settings};
 use train::{Context, models};
 
 fn main() -> ExitCode {
-    common::run::environment::settle();
+    machine::environment::settle();
     match parse::<Arguments>(std::env::args_os()) {
-        Ok(Parsed::Print(text)) => common::telemetry::print_help(&text),
+        Ok(Parsed::Print(text)) => telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {
             Arguments::Models(arguments) => models::main(&arguments),
             Arguments::Train(settings) => train(*settings),
         },
-        Err(error) => common::telemetry::refuse(Program::Train, &error),
+        Err(error) => telemetry::refuse(Program::Train, &error),
     }
 }
 
@@ -30,11 +30,11 @@ fn train(settings: Settings) -> ExitCode {
         log_format: settings.shared.log_format,
     });
     let announce = |limits: &Limits| tracing::info!(version = env!("CARGO_PKG_VERSION"), %limits, "train starts");
-    let (limits, shutdown) = match common::run::begin(settings.shared.explicit_limits(), announce) {
+    let (limits, shutdown) = match app::begin(settings.shared.explicit_limits(), announce) {
         Ok(begun) => begun,
         Err(error) => return telemetry.fail(&error),
     };
-    common::run::runtime::block_on(&limits, telemetry, |telemetry| {
+    app::runtime::block_on(&limits, telemetry, |telemetry| {
         train::run(settings, Context { run_id, limits, shutdown, telemetry })
     })
 }

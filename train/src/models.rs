@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use common::registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
-use common::run::{Explicit, RunId};
-use common::storage::StoreError;
-use common::telemetry::{Config, Program, Summary, Telemetry};
-use common::{Error, Result};
+use error::{Error, Result};
+use machine::{Explicit, RunId};
+use registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
 use serde_json::{Value, json};
+use storage::StoreError;
+use telemetry::{Config, Program, Summary, Telemetry};
 
 use crate::settings::{ModelsAction, ModelsArguments};
 
@@ -24,11 +24,11 @@ pub fn main(arguments: &ModelsArguments) -> ExitCode {
         log_format: None,
     });
     let explicit = Explicit { threads: Some(NonZeroUsize::MIN), memory_bytes: None };
-    let (limits, shutdown) = match common::run::begin(explicit, |_| {}) {
+    let (limits, shutdown) = match app::begin(explicit, |_| {}) {
         Ok(begun) => begun,
         Err(error) => return telemetry.fail(&error),
     };
-    common::run::runtime::block_on(&limits, telemetry, async |telemetry| {
+    app::runtime::block_on(&limits, telemetry, async |telemetry| {
         let mut summary = Summary::new(&run_id);
         summary.set("model_name", arguments.model_name.as_str());
         let acted = tokio::select! {

@@ -9,11 +9,11 @@ mod amounts;
 
 use std::path::{Path, PathBuf};
 
-use common::features::spec::Spec;
-use common::run::Limits;
-use common::xgboost::Params;
-use common::{Error, Result};
+use error::{Error, Result};
+use features::spec::Spec;
+use machine::Limits;
 use serde::{Deserialize, Serialize};
+use xgboost::Params;
 
 use self::amounts::{Bins, SAMPLE_MOST, Shape};
 use crate::fit::set_by_user;
@@ -177,7 +177,7 @@ impl MemoryPlan {
         if self.scratch_bytes == 0 {
             return Ok(());
         }
-        let free = common::run::usage::free_disk(scratch).map_err(|error| Error::Access(error.to_string()))?;
+        let free = machine::usage::free_disk(scratch).map_err(|error| Error::Access(error.to_string()))?;
         if free < self.scratch_bytes {
             return Err(Error::Resources(format!(
                 "{what} takes {} MiB on the scratch disk ({}), which has {} MiB left: give the task that much ephemeral \

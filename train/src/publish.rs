@@ -2,11 +2,11 @@
 //! store's readers see the model before this one.
 
 use bytes::Bytes;
-use common::registry::{ModelRun, ModelStore, Pointer};
-use common::storage::{Condition, StoreError};
-use common::telemetry::Outcome;
-use common::{Error, Result};
+use error::{Error, Result};
+use registry::{ModelRun, ModelStore, Pointer};
 use serde::{Deserialize, Serialize};
+use storage::{Condition, StoreError};
+use telemetry::Outcome;
 
 use crate::gate::{self, Verdict};
 use crate::plan_memory::Reading;

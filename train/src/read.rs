@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use common::columns::text::canonical_text;
-use common::columns::{ColumnKind, TableSchema};
-use common::features::encode::values::as_numbers;
-use common::features::spec::Spec;
-use common::run::Limits;
-use common::storage::ObjectMeta;
-use common::table::{CsvTyping, Dataset, LoadableTable};
-use common::{Error, Result};
+use columns::text::canonical_text;
+use columns::{ColumnKind, TableSchema};
+use error::{Error, Result};
+use features::encode::values::as_numbers;
+use features::spec::Spec;
+use machine::Limits;
 use polars::prelude::{PlHashSet, Series, StringChunked};
 use sha2::{Digest, Sha256};
+use storage::ObjectMeta;
+use table::{CsvTyping, Dataset, LoadableTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::settings::Settings;

@@ -1,9 +1,9 @@
 //! What a run id did before: nothing, a part of the work, or all of it. A repeated run id must be asked the same.
 
-use common::features::spec::Spec;
-use common::telemetry::Outcome;
-use common::{Error, Result};
+use error::{Error, Result};
+use features::spec::Spec;
 use serde_json::{Value, json};
+use telemetry::Outcome;
 
 use crate::publish::{RunFolder, TrainPlan, publish_pointers};
 use crate::read::{self, TrainingData};
@@ -106,7 +106,7 @@ async fn refuse_replaced_input(settings: &Settings, folder: &RunFolder) -> Resul
         .map_err(|error| Error::Model(format!("{}/metadata.json is damaged: {error}", folder.location())))?;
     let mut objects = Vec::new();
     for location in std::iter::once(&settings.train_data).chain(&settings.test_data) {
-        let Ok(data) = common::storage::open_data(location).await else { return Ok(()) };
+        let Ok(data) = storage::open_data(location).await else { return Ok(()) };
         objects.extend(data.objects);
     }
     let is_same = metadata["data"]["objects_sha256"] == read::fingerprint(objects.iter());

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::registry::{ModelRun, ModelStore};
-use common::run::{Limits, RunId, Shutdown, now_rfc3339};
-use common::telemetry::{Outcome, Summary, Telemetry};
-use common::{Error, Result};
+use error::{Error, Result};
+use machine::tasks::joined;
+use machine::{Limits, RunId, Shutdown, now_rfc3339};
+use registry::{ModelRun, ModelStore};
+use telemetry::{Outcome, Summary, Telemetry};
 use tokio::time::{sleep, timeout};
 
 use crate::checkpoint::Checkpoint;
@@ -169,7 +170,7 @@ async fn trained_or_stopped(run: &Arc<Run>) -> Result<Trained> {
         }
     });
     tokio::select! {
-        ended = work => ended?,
+        ended = work => joined(ended)?,
         overdue = run.overdue() => Err(overdue),
     }
 }

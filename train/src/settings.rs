@@ -1,14 +1,15 @@
 //! What a run of `train` was asked to do.
 
-use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
-use common::columns::refuse_output_column;
-use common::registry::Selector;
-use common::run::id::ModelVersion;
-use common::settings::{
-    CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, column_name, env, finite, model_name,
+use app::settings::{
+    CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, boolish, column_name, finite, model_name,
 };
-use common::storage::{Location, Place, refuse_overlap};
-use common::table::csv::CsvFormat;
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
+use columns::refuse_output_column;
+use machine::env;
+use machine::id::ModelVersion;
+use registry::Selector;
+use storage::{Location, Place, refuse_overlap};
+use table::csv::CsvFormat;
 
 /// What `train` was asked to do.
 #[derive(Debug)]
@@ -189,8 +190,8 @@ impl Settings {
     /// What can be said against the settings before anything is read or written.
     ///
     /// # Errors
-    /// [`common::Error::Setting`] where the models would be read as rows, or the id has the name of a column of predictions.
-    pub fn check(&self) -> common::Result<()> {
+    /// [`error::Error::Setting`] where the models would be read as rows, or the id has the name of a column of predictions.
+    pub fn check(&self) -> error::Result<()> {
         let models = Place { setting: "--models (MODELS)", location: &self.store.models };
         let data = [
             ("--train-data (TRAIN_DATA)", Some(&self.train_data)),

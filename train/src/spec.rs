@@ -1,9 +1,9 @@
 //! Step 0: the feature spec, before a row is read.
 
-use common::columns::refuse_output_column;
-use common::features::spec::Spec;
-use common::storage::Location;
-use common::{Error, Result};
+use columns::refuse_output_column;
+use error::{Error, Result};
+use features::spec::Spec;
+use storage::Location;
 
 use crate::settings::Settings;
 
@@ -30,7 +30,7 @@ pub async fn read(settings: &Settings) -> Result<Spec> {
 }
 
 async fn read_object(location: &Location) -> Result<Vec<u8>> {
-    let data = common::storage::open_data(location).await?;
+    let data = storage::open_data(location).await?;
     match data.objects.as_slice() {
         [object] => Ok(data.store.get(&object.key).await?.0.to_vec()),
         _ => Err(Error::Setting(format!("{location} is not one object: --features (FEATURES) must name a TOML file"))),

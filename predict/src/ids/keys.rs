@@ -1,7 +1,7 @@
 //! Ids as compact keys.
 
-use common::Result;
-use common::columns::text::canonical_text;
+use columns::text::canonical_text;
+use error::Result;
 use polars::prelude::{DataType, Series};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -27,7 +27,7 @@ impl IdKeys {
     /// The keys of a column of ids.
     ///
     /// # Errors
-    /// [`common::Error::Data`] where the column can be no id.
+    /// [`error::Error::Data`] where the column can be no id.
     pub fn of(ids: &Series) -> Result<Self> {
         if is_whole(ids.dtype())
             && let Ok(whole) = ids.cast(&DataType::Int64)

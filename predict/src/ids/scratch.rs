@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use common::{Error, Result};
+use error::{Error, Result};
 
 use super::keys::{IdKeys, Key};
 use super::seen::{KeyTable, SeenIds};

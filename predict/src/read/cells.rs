@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use common::Result;
-use common::columns::ColumnSource;
-use common::table::Dataset;
-use common::table::csv::{CsvReader, MalformedRow};
+use columns::ColumnSource;
+use error::Result;
 use futures::stream::{BoxStream, StreamExt};
+use machine::tasks::joined;
+use table::Dataset;
+use table::csv::{CsvReader, MalformedRow};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::{BatchColumns, InputBatch, PART_ROWS};
 
@@ -23,14 +25,21 @@ pub(super) fn batches(
 ) -> BoxStream<'static, Result<InputBatch>> {
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || {
+    let reading = tokio::task::spawn_blocking(move || {
         if let Err(error) = read_csv(&dataset, &columns, batch_rows, &runtime, &sender) {
             // A closed channel means that nobody waits for the error either.
             let _ = sender.blocking_send(Err(error));
         }
     });
-    futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|batch| (batch, receiver)) })
-        .boxed()
+    let next = |(mut receiver, reading): (mpsc::Receiver<_>, Option<JoinHandle<()>>)| async {
+        if let Some(batch) = receiver.recv().await {
+            return Some((batch, (receiver, reading)));
+        }
+        // A reader that panicked has closed the channel too: what is read then is not all there is.
+        let unfinished = joined(reading?.await).err()?;
+        Some((Err(unfinished), (receiver, None)))
+    };
+    futures::stream::unfold((receiver, Some(reading)), next).boxed()
 }
 
 fn read_csv(

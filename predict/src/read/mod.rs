@@ -6,13 +6,14 @@ mod units;
 use std::ops::Range;
 use std::sync::Arc;
 
-use common::columns::{CellFormat, ColumnSource, MemoryColumns};
-use common::table::Dataset;
-use common::table::parquet::{PieceReader, RowGroup};
-use common::table::partitions::PartitionValues;
-use common::{Error, Result};
+use columns::{CellFormat, ColumnSource, MemoryColumns};
+use error::{Error, Result};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use machine::tasks::joined;
 use polars::prelude::Series;
+use table::Dataset;
+use table::parquet::{PieceReader, RowGroup};
+use table::partitions::PartitionValues;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use units::{Unit, units};
@@ -158,7 +159,7 @@ pub fn batches(
             let dataset = Arc::clone(&dataset);
             // A task of its own, so that bytes arrive while the consumer is busy.
             let fetch = tokio::spawn(async move { fetch(&dataset, unit, &columns, link, memory).await });
-            async move { fetch.await? }
+            async move { joined(fetch.await)? }
         })
         .buffered(FETCHES_AHEAD)
         .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))

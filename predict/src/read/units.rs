@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use common::table::Dataset;
-use common::table::parquet::{ParquetFile, RowGroupSize};
+use table::Dataset;
+use table::parquet::{ParquetFile, RowGroupSize};
 
 use super::{Need, Reading};
 

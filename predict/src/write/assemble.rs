@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use common::features::quality::FeatureTally;
-use common::{Error, Result};
+use error::{Error, Result};
+use features::quality::FeatureTally;
 use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series};
 
 use super::parts::RejectCounts;

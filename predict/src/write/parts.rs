@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::features::quality::FeatureTally;
-use common::registry::sha256_hex;
-use common::run::RunId;
-use common::storage::{Store, StoreError};
-use common::table::write::{to_csv, to_parquet};
-use common::{Error, Result};
+use error::{Error, Result};
+use features::quality::FeatureTally;
+use machine::RunId;
 use polars::prelude::{ChunkFull, DataFrame, IntoColumn, StringChunked};
+use registry::sha256_hex;
 use serde::{Deserialize, Serialize};
+use storage::{Store, StoreError};
+use table::write::{to_csv, to_parquet};
 
 use super::assemble::FinishedPart;
 use super::rejected::RejectedRows;
@@ -123,7 +123,7 @@ impl PartWriter {
         let (rows_read, reasons, tallies) = (part.rows_read, part.reasons, part.tallies);
         let (version, format) = (self.model_version.clone(), self.format);
         let encode = move || encode(part.predicted, part.rejected, &version, format);
-        let encoded = tokio::task::spawn_blocking(encode).await??;
+        let encoded = machine::tasks::blocking(encode).await??;
         let predictions_key = format!("predictions/run_id={}/part-{index:05}.{}", self.run_id, self.format.extension());
         let rejected_key = format!("rejected/run_id={}/part-{index:05}.parquet", self.run_id);
         let predictions = self.put(predictions_key, encoded.predictions).await?;

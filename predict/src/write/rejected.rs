@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::columns::text::canonical_text;
-use common::table::write::pieces_to_parquet;
-use common::{Error, Result};
+use columns::text::canonical_text;
+use error::{Error, Result};
 use polars::prelude::{
     BooleanChunked, ChunkFull, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series, StringChunked,
 };
+use table::write::pieces_to_parquet;
 
 use super::parts::RejectCounts;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use common::run::threads::needed;
+use machine::threads::needed;
 use serde_json::Value;
 use testkit::tables::{csv, customers, parquet_bytes};
 use testkit::users::AnotherUser;

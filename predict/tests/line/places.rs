@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::storage::{Location, S3Options};
 use serde_json::Value;
+use storage::{Location, S3Options};
 use testkit::program::Invocation;
 use testkit::s3::{ADMIN, S3Server};
 

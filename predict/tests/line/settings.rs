@@ -69,7 +69,7 @@ fn on_off_settings_can_be_variables() {
 
 /// A variable of `env.rs`, and which program reads it (none: both).
 fn variables() -> Vec<(String, Option<&'static str>)> {
-    let source = fs::read_to_string(repository().join("common/src/settings/env.rs")).unwrap();
+    let source = fs::read_to_string(repository().join("common/machine/src/env.rs")).unwrap();
     let lines: Vec<&str> = source.lines().collect();
     let variable = |pair: &[&str]| {
         let name = pair[1].strip_prefix("pub const ")?.split(": &str = \"").nth(1)?.trim_end_matches("\";");
@@ -90,7 +90,7 @@ fn every_variable_is_in_the_help() {
     };
     let (train, predict) = (help("train"), help("predict"));
     let variables = variables();
-    assert_eq!(variables.len(), common::settings::env::ALL.len());
+    assert_eq!(variables.len(), machine::env::ALL.len());
     for (name, program) in variables {
         // Set by ECS, not by people.
         if name.starts_with("ECS_") {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use common::Result;
-use common::scoring::Ensemble;
-use common::xgboost::Booster;
+use error::Result;
+use scoring::Ensemble;
+use xgboost::Booster;
 
 use super::{Checkpoint, seal_bytes, unseal_bytes};
 

@@ -16,11 +16,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use common::registry::sha256_hex;
-use common::storage::StoreError;
-use common::{Error, Result};
+use error::{Error, Result};
+use registry::sha256_hex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use storage::StoreError;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -54,7 +54,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Defect`] where the plan cannot be described.
     pub fn open(folder: &RunFolder, plan: &TrainPlan, is_continued: bool) -> Result<Arc<Self>> {
-        let versions = (env!("CARGO_PKG_VERSION"), common::xgboost::version());
+        let versions = (env!("CARGO_PKG_VERSION"), xgboost::version());
         let checkpoint = Arc::new(Self {
             folder: folder.clone(),
             belongs_to: fingerprint(&(plan, versions))?,

@@ -2,8 +2,8 @@
 //!
 //! Of JSON the content stands inside the object; of anything else it follows the line that describes it.
 
-use common::registry::sha256_hex;
-use common::{Error, Result};
+use error::{Error, Result};
+use registry::sha256_hex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-use common::registry::{ModelRun, ModelStore};
-use common::storage::Location;
+use registry::{ModelRun, ModelStore};
+use storage::Location;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
-use common::columns::{ColumnKind, MemoryColumns};
-use common::features::encode::{BadRows, Encoder};
+use columns::{ColumnKind, MemoryColumns};
+use features::encode::{BadRows, Encoder};
 use polars::prelude::{NamedFrom, Series};
 
 use super::*;

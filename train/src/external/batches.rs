@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use common::run::threads::{on_threads, refused};
-use common::table::{LoadableTable, PieceColumns};
-use common::xgboost::{Batch, BatchSource, Column};
-use common::{Error, Result};
+use error::{Error, Result};
+use machine::tasks::joined;
+use machine::threads::{on_threads, refused};
+use table::{LoadableTable, PieceColumns};
 use tokio::runtime::Handle;
+use xgboost::{Batch, BatchSource, Column};
 
 use super::Stop;
 use super::encoded::{MatrixColumns, Used};
@@ -152,7 +153,7 @@ impl Job {
         });
         let mut next = fetching.next();
         while let Some((places, columns)) = next {
-            let columns = self.runtime.block_on(columns)??;
+            let columns = joined(self.runtime.block_on(columns))??;
             next = fetching.next();
             for batch in cut(&places, self.batch_rows) {
                 self.stop.check()?;

@@ -1,11 +1,11 @@
 //! The columns of the matrix for batches of rows.
 
-use common::Result;
-use common::columns::ColumnSource;
-use common::features::encode::target::{FoldMeans, FoldSums};
-use common::features::encode::{BadRows, Encoder, Feature, Kind};
-use common::features::quality::FeatureTally;
-use common::features::spec::Spec;
+use columns::ColumnSource;
+use error::Result;
+use features::encode::target::{FoldMeans, FoldSums};
+use features::encode::{BadRows, Encoder, Feature, Kind};
+use features::quality::FeatureTally;
+use features::spec::Spec;
 
 use super::batches::EncodedBatch;
 use crate::encodings::FOLDS;

@@ -15,17 +15,17 @@ mod rows;
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use common::evaluation::Gate;
-use common::features::clip::final_prediction;
-use common::features::encode::Feature;
-use common::features::spec::Spec;
-use common::run::{Limits, RunId, Shutdown};
-use common::table::LoadableTable;
-use common::xgboost::{Booster, Column, DMatrix, Params, QuantileOptions};
-use common::{Error, Result};
+use error::{Error, Result};
+use evaluation::Gate;
+use features::clip::final_prediction;
+use features::encode::Feature;
+use features::spec::Spec;
+use machine::{Limits, RunId, Shutdown};
 use ndarray::{Array2, ShapeBuilder};
+use table::LoadableTable;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
+use xgboost::{Booster, Column, DMatrix, Params, QuantileOptions};
 
 use self::batches::{Batches, EncodedBatch, Job, Side};
 use self::encoded::MatrixColumns;
@@ -177,7 +177,7 @@ pub async fn read(
     };
     let (of_tables, runtime, stop) = (tables.clone(), Handle::current(), stop.clone());
     let work = move || scan(&of_tables, &roles, &wanted, &runtime, &stop);
-    let scanned = tokio::task::spawn_blocking(work).await??;
+    let scanned = machine::tasks::blocking(work).await??;
     let objects_sha256 = fingerprint_of(&tables);
     let data = |train: Rows, test: Rows| TrainingData {
         tables: tables.clone(),
@@ -370,7 +370,7 @@ impl<'a> Reader<'a> {
 
     /// XGBoost does not always say why its files could not be written.
     fn full_disk(&self, error: Error) -> Error {
-        let is_full = common::run::usage::free_disk(&scratch()).is_ok_and(|free| free < self.plan.scratch_bytes / 100);
+        let is_full = machine::usage::free_disk(&scratch()).is_ok_and(|free| free < self.plan.scratch_bytes / 100);
         match error {
             Error::Defect(text) if is_full => Error::Resources(format!(
                 "the scratch disk ({}) is full: {text}; training takes {} MiB there: give the task more ephemeral storage",

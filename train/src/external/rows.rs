@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use common::columns::ColumnSource;
-use common::columns::text::canonical_text;
-use common::table::{LoadableTable, PieceColumns};
-use common::{Error, Result};
+use columns::ColumnSource;
+use columns::text::canonical_text;
+use error::{Error, Result};
 use futures::StreamExt;
+use table::{LoadableTable, PieceColumns};
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
@@ -205,7 +205,7 @@ fn each_piece(
     stop: &Stop,
     mut take: impl FnMut(usize, &PieceColumns) -> Result<()>,
 ) -> Result<()> {
-    let fetch = |piece: common::table::Piece| async move {
+    let fetch = |piece: table::Piece| async move {
         let columns = table.piece(&piece, names).await?;
         Ok::<_, Error>((piece.places.start, columns))
     };

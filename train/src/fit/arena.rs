@@ -1,7 +1,7 @@
 //! Where contestants compete: a sample in one encoding, whose matrices are made when a trial runs on them for the first time.
 
-use common::Result;
-use common::xgboost::Params;
+use error::Result;
+use xgboost::Params;
 
 use super::FitContext;
 use super::folds::{Fold, Sample, cells_of_round, matrices, signs};
@@ -35,7 +35,7 @@ impl<'a> Arena<'a> {
     /// The matrices of the folds that have rows to learn from and rows to judge on.
     ///
     /// # Errors
-    /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+    /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
     pub(super) fn folds(&mut self, context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<&mut [Fold]> {
         let folds = match self.folds.take() {
             Some(folds) => folds,

@@ -1,8 +1,8 @@
 //! Boosting, round after round: from where an earlier attempt stopped, and so that another one can go on from here.
 
-use common::Result;
-use common::telemetry::Progress;
-use common::xgboost::{Booster, DMatrix, Params};
+use error::Result;
+use telemetry::Progress;
+use xgboost::{Booster, DMatrix, Params};
 
 use super::{FitContext, Member};
 use crate::checkpoint::Snapshots;
@@ -17,7 +17,7 @@ pub(super) struct Boosted {
 /// Trains the rounds of the member `index`; `params` are its own with what depends on the columns.
 ///
 /// # Errors
-/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+/// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
 pub(super) fn boost(
     context: &FitContext<'_>,
     index: usize,

@@ -1,6 +1,6 @@
 //! Parameters that a search tries where the user sets none.
 
-use common::xgboost::{ParamError, Params};
+use xgboost::{ParamError, Params};
 
 /// Learning rate of trials: high, so that few rounds tell sets of parameters apart. The final model learns more slowly.
 pub(super) const TRIAL_ETA: f64 = 0.2;
@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn xgboost_takes_every_candidate() {
         for params in candidates(&Params::default()).unwrap() {
-            let feature = common::xgboost::Feature { name: "x".to_owned(), kind: common::xgboost::FeatureKind::Number };
-            common::xgboost::dry_run(&params, &[feature]).unwrap();
+            let feature = xgboost::Feature { name: "x".to_owned(), kind: xgboost::FeatureKind::Number };
+            xgboost::dry_run(&params, &[feature]).unwrap();
         }
     }
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use common::xgboost::Params;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use xgboost::Params;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::finals::SEED_STEP;

@@ -1,7 +1,7 @@
 //! The last part of a search: the rounds of those whose mean predicts best, and the boosters that the model is the mean of.
 
-use common::Result;
-use common::xgboost::Params;
+use error::Result;
+use xgboost::Params;
 
 use super::FALLBACK_ROUNDS;
 use super::budget::Stage;
@@ -60,7 +60,7 @@ impl Finals<'_, '_> {
     /// The model's boosters. `ranking` is that of the trials before.
     ///
     /// # Errors
-    /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
+    /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
     pub(super) fn choose(mut self, ranking: Ranking, user: &Params) -> Result<Option<Choice>> {
         let most = self.affordable_finalists(&ranking);
         let judged = self.judge(ranking, most)?;

@@ -1,8 +1,8 @@
 //! Inner validation: rows taken from the training rows, by their ids, to judge what is learnt from the others.
 
-use common::Result;
-use common::features::encode::{Feature, Kind};
-use common::xgboost::{DMatrix, Feature as MatrixFeature, FeatureKind, Params};
+use error::Result;
+use features::encode::{Feature, Kind};
+use xgboost::{DMatrix, Feature as MatrixFeature, FeatureKind, Params};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::lanes::Lanes;
@@ -125,7 +125,7 @@ impl Fold {
 /// learn from alone.
 ///
 /// # Errors
-/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+/// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
 pub(super) fn matrices(
     context: &FitContext<'_>,
     base: &Features,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use common::Result;
+use error::Result;
 use serde::{Deserialize, Serialize};
 
 use super::trial::{End, Outcome};
@@ -71,7 +71,7 @@ impl<'a> Journal<'a> {
     /// Writes down what a trial came to; it is stored soon, while the search goes on.
     ///
     /// # Errors
-    /// [`common::Error::Defect`] for what cannot be written.
+    /// [`error::Error::Defect`] for what cannot be written.
     pub(super) fn write(&self, place: usize, belongs_to: &str, entry: &Entry) -> Result<()> {
         self.checkpoint.offer(&name(place), seal_bytes(belongs_to, &entry.written())?);
         Ok(())

@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use common::Result;
-use common::run::threads::on_threads;
+use error::Result;
+use machine::threads::on_threads;
 
 /// How many pieces of work go on at once, and threads for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use common::Error;
+    use error::Error;
 
     use super::*;
 

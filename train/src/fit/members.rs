@@ -2,12 +2,12 @@
 
 use std::borrow::Borrow;
 
-use common::features::encode::Feature;
-use common::scoring::{BlendPart, Ensemble, blend};
-use common::telemetry::Unit;
-use common::xgboost::{Booster, DMatrix, Params};
-use common::{Error, Result};
+use error::{Error, Result};
+use features::encode::Feature;
 use ndarray::Array2;
+use scoring::{BlendPart, Ensemble, blend};
+use telemetry::Unit;
+use xgboost::{Booster, DMatrix, Params};
 
 use super::boost::{Boosted, boost};
 use super::{
@@ -60,7 +60,7 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
         let training = match known.take().filter(|known| known.serves(member, &places, &params)) {
             Some(known) => known,
             None => {
-                common::xgboost::dry_run(&params, &matrix_features(&of_member))?;
+                xgboost::dry_run(&params, &matrix_features(&of_member))?;
                 let matrix = matrix(member, &params, &places)?;
                 MemberMatrix { places: places.clone(), part: member.part, params: params.clone(), matrix }
             }

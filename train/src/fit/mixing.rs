@@ -3,7 +3,7 @@
 //! Greedy selection with replacement (Caruana et al., "Ensemble Selection from Libraries of Models", 2004): the mean starts
 //! as the best contestant, and time after time takes in the one that helps it most. What is picked often weighs much.
 
-use common::scoring::Link;
+use scoring::Link;
 
 use super::folds::Truth;
 

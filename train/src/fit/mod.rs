@@ -22,15 +22,13 @@ mod tuning;
 
 use std::time::Duration;
 
-use common::features::encode::{Feature, Kind};
-use common::features::spec::Spec;
-use common::run::{RunId, Shutdown};
-use common::telemetry::Telemetry;
-use common::xgboost::{
-    Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions,
-};
-use common::{Error, Result};
+use error::{Error, Result};
+use features::encode::{Feature, Kind};
+use features::spec::Spec;
+use machine::{RunId, Shutdown};
 use ndarray::{Array2, Axis};
+use telemetry::Telemetry;
+use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions};
 
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
@@ -119,7 +117,7 @@ pub fn given_parameters(settings: &Settings, spec: &Spec) -> Result<Params> {
 pub fn with_constraints(mut params: Params, spec: &Spec, features: &[Feature]) -> Result<Params> {
     if !spec.monotone.is_empty() {
         let signs: Vec<i8> = features.iter().map(|feature| sign(spec, feature)).collect();
-        params.set("monotone_constraints", &common::xgboost::params::monotone_constraints(&signs))?;
+        params.set("monotone_constraints", &xgboost::params::monotone_constraints(&signs))?;
     }
     Ok(params)
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use common::scoring::Link;
-use common::xgboost::Params;
+use scoring::Link;
+use xgboost::Params;
 
 use super::candidates::{FINAL_ETAS, TRIAL_ETA, Tried};
 use super::folds::Truth;

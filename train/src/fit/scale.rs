@@ -6,9 +6,9 @@
 //! 2⁶⁰ on and was 0 from 2⁷⁰ on, in Python as here. A power of two changes no bit of a float's digits, and the objectives
 //! below give the same trees for scaled targets: what is trained on scaled targets is brought back exactly.
 
-use common::scoring::{power_of_two, rescale};
-use common::xgboost::Params;
-use common::{Error, Result};
+use error::{Error, Result};
+use scoring::{power_of_two, rescale};
+use xgboost::Params;
 
 use crate::read::Rows;
 

@@ -8,8 +8,8 @@
 
 use std::time::Instant;
 
-use common::Result;
-use common::xgboost::Params;
+use error::Result;
+use xgboost::Params;
 
 use super::arena::Arena;
 use super::budget::Stage;
@@ -46,7 +46,7 @@ const JUDGED_ROUNDS: f64 = 150.0;
 /// Chooses what the user left open.
 ///
 /// # Errors
-/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
+/// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
 pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<Choice> {
     let settings = context.settings;
     let given = given_parameters(settings, context.spec)?;

@@ -4,8 +4,8 @@
 //! Conover, "A Comparison of Three Methods for Selecting Values of Input Variables", 1979): of every [`BLOCK`] of them each
 //! lies in another part of every range. Or they lie near a point that did well. All of them follow from the seed.
 
-use common::Result;
-use common::xgboost::Params;
+use error::Result;
+use xgboost::Params;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::scale::TargetScale;
@@ -110,7 +110,7 @@ impl Space {
     /// The parameters at a point, over `base`.
     ///
     /// # Errors
-    /// [`common::Error::Setting`] for a value that is none.
+    /// [`error::Error::Setting`] for a value that is none.
     pub(super) fn params(&self, point: &[f64], base: &Params) -> Result<Params> {
         let mut params = base.clone();
         for (dimension, unit) in self.dimensions.iter().zip(point) {
@@ -238,9 +238,9 @@ mod tests {
                     let depth: u32 = params.get("max_depth").unwrap().parse().unwrap();
                     assert!((3..=9).contains(&depth));
                     if number % 50 == 0 {
-                        let kind = common::xgboost::FeatureKind::Number;
-                        let feature = common::xgboost::Feature { name: "x".to_owned(), kind };
-                        common::xgboost::dry_run(&params, &[feature]).unwrap();
+                        let kind = xgboost::FeatureKind::Number;
+                        let feature = xgboost::Feature { name: "x".to_owned(), kind };
+                        xgboost::dry_run(&params, &[feature]).unwrap();
                     }
                 }
             }

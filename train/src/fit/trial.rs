@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use common::telemetry::Progress;
-use common::xgboost::{Booster, Evaluation, Params, PredictionKind};
-use common::{Error, Result};
+use error::{Error, Result};
+use telemetry::Progress;
+use xgboost::{Booster, Evaluation, Params, PredictionKind};
 
 use super::FitContext;
 use super::folds::Fold;
@@ -151,7 +151,7 @@ impl Run<'_> {
 /// Runs a trial, until `deadline` at the longest.
 ///
 /// # Errors
-/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+/// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
 pub(super) fn run(
     context: &FitContext<'_>,
     folds: &mut [Fold],

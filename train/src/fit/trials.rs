@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use common::Result;
-use common::telemetry::{Progress, Unit};
-use common::xgboost::{Params, params::monotone_constraints};
+use error::Result;
+use telemetry::{Progress, Unit};
+use xgboost::{Params, params::monotone_constraints};
 
 use super::FitContext;
 use super::arena::Arena;
@@ -51,7 +51,7 @@ impl<'a> Trials<'a> {
     /// Runs a trial, unless an earlier attempt wrote down what it came to.
     ///
     /// # Errors
-    /// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
+    /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
     pub(super) fn run(
         &mut self,
         stage: Stage,

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use common::Result;
-use common::xgboost::Params;
+use error::Result;
+use xgboost::Params;
 
 pub(super) use super::choice::Tuning;
 
@@ -60,7 +60,7 @@ struct Tuned {
 /// Tunes what `judged` came to without: the better one of the two mixtures.
 ///
 /// # Errors
-/// [`common::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
+/// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
 pub(super) fn tuned(
     trials: &mut Trials<'_>,
     all: &Sample,

@@ -1,13 +1,13 @@
 //! What the steps of a run hold at once, in bytes, from the shape of its tables and the settings.
 
-use common::Result;
-use common::columns::{ColumnKind, ColumnSchema};
-use common::features::spec::Spec;
-use common::run::Limits;
-use common::table::Dataset;
-use common::table::load::KEPT_BYTES;
-use common::table::parquet::{ParquetFile, RowGroupSize};
-use common::xgboost::Params;
+use columns::{ColumnKind, ColumnSchema};
+use error::Result;
+use features::spec::Spec;
+use machine::Limits;
+use table::Dataset;
+use table::load::KEPT_BYTES;
+use table::parquet::{ParquetFile, RowGroupSize};
+use xgboost::Params;
 
 use super::MIB;
 use crate::fit::{histograms, leaves_learning_open};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use common::features::encode::Feature;
-use common::features::quality::{Statistics, drift_between};
-use common::registry::{Metadata, ModelRun, ModelStore, Selector, describe_run, resolve};
-use common::{Error, Result};
+use error::{Error, Result};
+use features::encode::Feature;
+use features::quality::{Statistics, drift_between};
+use registry::{Metadata, ModelRun, ModelStore, Selector, describe_run, resolve};
 use serde::Serialize;
 
 /// The training rows of this run against those of the current latest model.

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use common::Result;
-use common::features::encode::{Feature, Kind};
-use common::xgboost::{Batch, Booster, Column, DMatrix, Importance as Score, PredictionKind};
+use error::Result;
+use features::encode::{Feature, Kind};
 use ndarray::Array2;
 use serde::Serialize;
+use xgboost::{Batch, Booster, Column, DMatrix, Importance as Score, PredictionKind};
 
 use crate::features::Features;
 use crate::fit::{Fitted, matrix_features};
@@ -77,7 +77,7 @@ pub struct Effect {
 /// Explains a model on held-out rows.
 ///
 /// # Errors
-/// [`common::Error::Defect`] where XGBoost cannot.
+/// [`error::Error::Defect`] where XGBoost cannot.
 pub(super) fn explain(fitted: &Fitted, features: &Features, threads: usize) -> Result<Importance> {
     let rows = sample(features.test.nrows(), fitted.model.len());
     let columns = gather(&features.test, &rows);
@@ -138,7 +138,7 @@ fn contributions(
     // Row by row one value per feature and, last, what the mean row is predicted.
     let width = features.len() + 1;
     if values.len() != width * matrix.rows() {
-        return Err(common::Error::Defect(format!(
+        return Err(error::Error::Defect(format!(
             "XGBoost explained {} rows of {} features by {} SHAP values",
             matrix.rows(),
             features.len(),

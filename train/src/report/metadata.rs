@@ -1,15 +1,15 @@
 //! `metadata.json`: what the model is made of and what its columns were like.
 
-use common::Result;
-use common::columns::ColumnKind;
-use common::features::encode::values::as_f32;
-use common::features::golden::GoldenRows;
-use common::features::quality::{ColumnProfile, FeatureTally, Statistics, profile};
-use common::features::spec::Spec;
-use common::registry::metadata::{DataFingerprint, FORMAT_VERSION, Metadata};
-use common::registry::sha256_hex;
-use common::run::now_rfc3339;
-use common::xgboost::Column;
+use columns::ColumnKind;
+use error::Result;
+use features::encode::values::as_f32;
+use features::golden::GoldenRows;
+use features::quality::{ColumnProfile, FeatureTally, Statistics, profile};
+use features::spec::Spec;
+use machine::now_rfc3339;
+use registry::metadata::{DataFingerprint, FORMAT_VERSION, Metadata};
+use registry::sha256_hex;
+use xgboost::Column;
 
 use crate::Context;
 use crate::features::Features;
@@ -34,7 +34,7 @@ pub fn metadata(
     let columns = golden.columns();
     let columns: Vec<Column<'_>> = columns.iter().map(|column| Column::from(column.as_slice())).collect();
     golden.predictions = fitted.booster.predict_columns(&columns, 0..0)?;
-    let (major, minor, patch) = common::xgboost::version();
+    let (major, minor, patch) = xgboost::version();
     let target_statistics = target_statistics(data);
     let mut profile = profile(&features.features, &features.statistics, &features.tallies);
     profile.push(target_profile(data, spec, &target_statistics));

@@ -1,8 +1,8 @@
 //! `metrics.json`: every figure of the run for programs (ARCHITECTURE.md, Formats).
 
-use common::evaluation::{Slice, SliceColumn};
-use common::registry::pointer::FORMAT_VERSION;
-use common::{Error, Result};
+use error::{Error, Result};
+use evaluation::{Slice, SliceColumn};
+use registry::pointer::FORMAT_VERSION;
 use serde_json::{Map, Value, json};
 
 use super::Subject;

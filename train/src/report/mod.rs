@@ -14,10 +14,10 @@ mod metadata;
 mod metrics;
 mod page;
 
-use common::Result;
-use common::registry::{Metadata, ModelStore};
-use common::run::Limits;
-use common::run::threads::on_own_thread;
+use error::Result;
+use machine::Limits;
+use machine::threads::on_own_thread;
+use registry::{Metadata, ModelStore};
 
 pub use self::drift::{Drift, FeatureDrift};
 pub use self::importance::{FeatureImportance, Importance};
@@ -70,7 +70,7 @@ pub struct Subject<'a> {
 /// Explains the model on held-out rows and compares its training rows with the current latest model's.
 ///
 /// # Errors
-/// Storage errors as they are; [`common::Error::Defect`] where XGBoost cannot explain its model.
+/// Storage errors as they are; [`error::Error::Defect`] where XGBoost cannot explain its model.
 pub async fn findings(
     models: &ModelStore,
     metadata: &Metadata,
@@ -87,7 +87,7 @@ pub async fn findings(
 /// `report.html`: one file, without a script, a font or a picture from elsewhere.
 ///
 /// # Errors
-/// [`common::Error::Defect`] where a chart cannot be drawn.
+/// [`error::Error::Defect`] where a chart cannot be drawn.
 pub fn html(subject: &Subject<'_>) -> Result<String> {
     page::page(subject)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::run::threads::needed;
+use machine::threads::needed;
 use serde_json::Value;
 use testkit::users::{AnotherUser, Limited};
 

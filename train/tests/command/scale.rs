@@ -2,11 +2,11 @@
 
 use std::process::Output;
 
-use common::scoring::{power_of_two, rescale};
-use common::xgboost::Booster;
 use polars::prelude::{DataFrame, NamedFrom, Series};
+use scoring::{power_of_two, rescale};
 use serde_json::Value;
 use testkit::tables::{customers, with, write_parquet};
+use xgboost::Booster;
 
 use super::{Workshop, json, last_line, succeeded};
 

@@ -1,6 +1,6 @@
 //! The metric of the rows that judge, round by round.
 
-use common::Result;
+use error::Result;
 use plotters::element::{Circle, PathElement};
 use plotters::style::Color;
 

@@ -7,7 +7,7 @@ mod predictions;
 mod residuals;
 mod strip;
 
-use common::{Error, Result};
+use error::{Error, Result};
 use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;

@@ -1,6 +1,6 @@
 //! What was predicted over what came.
 
-use common::Result;
+use error::Result;
 use plotters::element::{Circle, PathElement, Rectangle};
 use plotters::style::Color;
 

@@ -1,6 +1,6 @@
 //! What is left of the target when the prediction is taken away.
 
-use common::Result;
+use error::Result;
 use plotters::element::{PathElement, Polygon, Rectangle};
 use plotters::style::Color;
 

@@ -1,6 +1,6 @@
 //! What one feature does to predictions, as a strip: left of the middle it lowers them, right it raises them.
 
-use common::Result;
+use error::Result;
 use plotters::element::Rectangle;
 use plotters::style::Color;
 

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use common::columns::ColumnKind;
-use common::features::quality::{ColumnProfile, Role};
+use columns::ColumnKind;
+use features::quality::{ColumnProfile, Role};
 
 use super::super::Subject;
 use super::super::figures::{count, counted, date, figure, percent, value};

@@ -1,6 +1,6 @@
 //! What has changed since the model that was the latest when this one was judged.
 
-use common::features::quality::DRIFT_WARNING;
+use features::quality::DRIFT_WARNING;
 
 use super::super::figures::{counted, figure, figure_or_dash, visible};
 use super::super::html::Html;

@@ -1,6 +1,6 @@
 //! What the model looks at.
 
-use common::Result;
+use error::Result;
 
 use super::super::Subject;
 use super::super::charts::{Scale, Svg, effect_strip};

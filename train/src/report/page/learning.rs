@@ -1,6 +1,6 @@
 //! How the model learnt, and what else was tried.
 
-use common::Result;
+use error::Result;
 use serde_json::Value;
 
 use super::super::Subject;

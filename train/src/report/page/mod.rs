@@ -10,7 +10,7 @@ mod settings;
 mod slices;
 mod verdict;
 
-use common::Result;
+use error::Result;
 
 use super::Subject;
 use super::figures::{counted, figure};
@@ -24,7 +24,7 @@ const POLICY: &str =
 /// The whole page.
 ///
 /// # Errors
-/// [`common::Error::Defect`] where a chart cannot be drawn.
+/// [`error::Error::Defect`] where a chart cannot be drawn.
 pub(super) fn page(subject: &Subject<'_>) -> Result<String> {
     let mut html = Html::default();
     let mut drawn = Ok(());

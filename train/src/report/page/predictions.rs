@@ -1,6 +1,6 @@
 //! How far predictions of held-out rows are off.
 
-use common::Result;
+use error::Result;
 
 use super::super::Subject;
 use super::super::charts::{predicted_against_actual, residual_bands, residual_histogram, spreads};

@@ -1,6 +1,6 @@
 //! How good the model is for each value of the columns that were asked about.
 
-use common::evaluation::{Slice, SliceColumn};
+use evaluation::{Slice, SliceColumn};
 
 use super::super::Subject;
 use super::super::figures::{count, figure_or_dash, value};

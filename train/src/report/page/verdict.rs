@@ -1,6 +1,6 @@
 //! Whether the model may be published, and the figures that this rests on.
 
-use common::evaluation::Check;
+use evaluation::Check;
 
 use super::super::Subject;
 use super::super::figures::{count, figure, figure_or_dash, percent};

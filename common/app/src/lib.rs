@@ -1,0 +1,11 @@
+//! What the programs share around their flows: settings, the runtime, and how a run begins.
+//!
+//! It must not know what a program does with its settings. Begin reading at [`settings`].
+#![forbid(unsafe_code)]
+
+pub mod settings;
+
+mod begin;
+pub mod runtime;
+
+pub use begin::begin;

@@ -1,0 +1,89 @@
+//! What tables and features both speak: columns of values, what a column may hold, and the one text of a value.
+//!
+//! Knows no file format, no storage and no model. Begin reading at [`ColumnSource`] and [`ColumnKind`].
+#![forbid(unsafe_code)]
+
+pub mod cells;
+pub mod convert;
+mod kind;
+mod output_names;
+mod schema;
+pub mod text;
+pub mod text_hints;
+pub mod types;
+
+pub use cells::CellFormat;
+pub use kind::ColumnKind;
+pub use output_names::{is_output_column, refuse_output_column};
+pub use schema::{ColumnSchema, TableSchema};
+
+use std::ops::Range;
+
+use polars::prelude::Series;
+
+use error::Result;
+
+/// A run of rows of one table.
+pub trait ColumnSource: Sync {
+    /// Number of rows; every column has as many values.
+    fn rows(&self) -> usize;
+
+    /// The values of the column called `name`: numbers, booleans, dates and times in their own types, text as strings.
+    ///
+    /// # Errors
+    /// [`error::Error::Data`] where there is no such column or its bytes cannot be decoded.
+    fn column(&self, name: &str) -> Result<Series>;
+
+    /// How values are written where every column is text that stands for typed values, as in CSV; `None` where columns
+    /// have types of their own.
+    fn cell_format(&self) -> Option<CellFormat> {
+        None
+    }
+}
+
+/// Columns that are in memory already.
+#[derive(Debug, Default, Clone)]
+pub struct MemoryColumns {
+    rows: usize,
+    columns: Vec<Series>,
+    cell_format: Option<CellFormat>,
+}
+
+impl MemoryColumns {
+    /// Columns of one length, each under its own name.
+    #[must_use]
+    pub fn new(rows: usize, columns: Vec<Series>) -> Self {
+        Self { rows, columns, cell_format: None }
+    }
+
+    /// Some of the rows, without a copy.
+    #[must_use]
+    pub fn narrowed(&self, rows: Range<usize>) -> Self {
+        let columns = self.columns.iter().map(|column| column.slice(rows.start as i64, rows.len())).collect();
+        Self { rows: rows.len(), columns, cell_format: self.cell_format }
+    }
+
+    /// Columns of a CSV file, all text, whose values are written as `format` says.
+    #[must_use]
+    pub fn text_cells(rows: usize, columns: Vec<Series>, format: CellFormat) -> Self {
+        Self { rows, columns, cell_format: Some(format) }
+    }
+}
+
+impl ColumnSource for MemoryColumns {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn column(&self, name: &str) -> Result<Series> {
+        self.columns
+            .iter()
+            .find(|column| column.name().as_str() == name)
+            .cloned()
+            .ok_or_else(|| error::Error::Data(format!("column \"{name}\" is missing")))
+    }
+
+    fn cell_format(&self) -> Option<CellFormat> {
+        self.cell_format
+    }
+}

@@ -1,0 +1,249 @@
+//! What the columns of a table are called and what they hold.
+
+use std::collections::{BTreeSet, HashMap};
+
+use polars::prelude::DataType;
+
+use super::ColumnKind;
+use super::types::common_type;
+use error::text::without_control_characters;
+use error::{Error, Result};
+
+impl ColumnKind {
+    /// The kind of a polars type.
+    #[must_use]
+    pub fn of(dtype: &DataType) -> Self {
+        match dtype {
+            DataType::Boolean => Self::Boolean,
+            DataType::Decimal(_, 0) => Self::Integer,
+            DataType::Float32 | DataType::Float64 | DataType::Decimal(..) => Self::Float,
+            dtype if dtype.is_integer() => Self::Integer,
+            DataType::String | DataType::Categorical(..) | DataType::Enum(..) => Self::Text,
+            DataType::Date | DataType::Datetime(..) => Self::Date,
+            DataType::Time => Self::Time,
+            DataType::Duration(_) => Self::Duration,
+            DataType::Null => Self::Null,
+            _ => Self::Unsupported,
+        }
+    }
+}
+
+/// One column of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnSchema {
+    /// Its name, as in the data.
+    pub name: String,
+    /// What it holds.
+    pub kind: ColumnKind,
+    /// The type that holds the values of all objects; strings for CSV.
+    pub dtype: DataType,
+    /// Where objects have it with different types, the first two that do.
+    differs: Option<Box<Differing>>,
+}
+
+/// Two objects of which the column has different types.
+#[derive(Debug, Clone, PartialEq)]
+struct Differing {
+    first: String,
+    object: String,
+}
+
+/// The columns of a table, in the order of its first object.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TableSchema {
+    columns: Vec<ColumnSchema>,
+    /// The place of each column, by name.
+    places: HashMap<String, usize>,
+    /// Names of columns that stand in the names of folders and have one value, which no feature is made of.
+    constant_partitions: BTreeSet<String>,
+}
+
+impl TableSchema {
+    /// A schema of these columns.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where two columns have one name; `object` says where.
+    pub fn new(columns: Vec<ColumnSchema>, object: &str) -> Result<Self> {
+        let mut places = HashMap::with_capacity(columns.len());
+        for (place, column) in columns.iter().enumerate() {
+            if places.insert(column.name.clone(), place).is_some() {
+                return Err(Error::Data(format!(
+                    "{object}: two columns are called \"{}\"; rename one of them",
+                    without_control_characters(&column.name)
+                )));
+            }
+        }
+        Ok(Self { columns, places, constant_partitions: BTreeSet::new() })
+    }
+
+    /// Every column, in order.
+    #[must_use]
+    pub fn columns(&self) -> &[ColumnSchema] {
+        &self.columns
+    }
+
+    /// The column called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&ColumnSchema> {
+        self.places.get(name).map(|&place| &self.columns[place])
+    }
+
+    /// Puts a column in the place of the one of its name, or after all others.
+    pub fn set(&mut self, column: ColumnSchema) {
+        match self.places.get(&column.name) {
+            Some(&place) => self.columns[place] = column,
+            None => {
+                self.places.insert(column.name.clone(), self.columns.len());
+                self.columns.push(column);
+            }
+        }
+    }
+
+    /// Notes that a column stands in the names of folders and has one value in all of them.
+    pub fn mark_constant_partition(&mut self, name: &str) {
+        self.constant_partitions.insert(name.to_owned());
+    }
+
+    /// Whether a column stands in the names of folders and has one value in all of them.
+    #[must_use]
+    pub fn is_constant_partition(&self, name: &str) -> bool {
+        self.constant_partitions.contains(name)
+    }
+
+    /// The column called `name`, or an error that lists what there is.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there is no such column.
+    pub fn require(&self, name: &str, location: &str) -> Result<&ColumnSchema> {
+        self.get(name).ok_or_else(|| {
+            let columns = self.names_shortened();
+            let similar = self.similar(name).map(|there| format!(", but there is \"{there}\"")).unwrap_or_default();
+            Error::Data(format!("{location}: column \"{name}\" is missing{similar}; the columns are {columns}"))
+        })
+    }
+
+    /// A column whose name differs only in capitals or in blanks around it, which is hard to see in a list.
+    fn similar(&self, name: &str) -> Option<&str> {
+        let folded = |name: &str| name.trim().to_lowercase();
+        self.columns.iter().map(|column| column.name.as_str()).find(|there| folded(there) == folded(name))
+    }
+
+    /// Takes in the columns of a further object, which must be the same ones, in any order. A column gets the type that
+    /// holds the values of both.
+    ///
+    /// # Errors
+    /// [`Error::Data`] that names both objects and the column that differs.
+    pub fn merge(&mut self, other: &Self, first: &str, object: &str) -> Result<()> {
+        if self.columns == other.columns {
+            return Ok(());
+        }
+        if let Some(extra) = other.columns.iter().find(|column| self.get(&column.name).is_none()) {
+            return Err(different(object, first, &format!("has a column \"{}\" that is not in", extra.name)));
+        }
+        for column in &mut self.columns {
+            let Some(theirs) = other.get(&column.name) else {
+                return Err(different(object, first, &format!("lacks the column \"{}\" of", column.name)));
+            };
+            column.merge(theirs, first, object)?;
+        }
+        Ok(())
+    }
+
+    /// The names, at most twenty of them, for a message.
+    fn names_shortened(&self) -> String {
+        let mut names: Vec<&str> = self.columns.iter().take(20).map(|column| column.name.as_str()).collect();
+        if self.columns.len() > names.len() {
+            names.push("…");
+        }
+        names.join(", ")
+    }
+}
+
+impl ColumnSchema {
+    /// A column of one object.
+    #[must_use]
+    pub fn new(name: &str, dtype: DataType) -> Self {
+        Self { name: name.to_owned(), kind: ColumnKind::of(&dtype), dtype, differs: None }
+    }
+
+    fn merge(&mut self, other: &Self, first: &str, object: &str) -> Result<()> {
+        if self.dtype == other.dtype && self.kind == other.kind {
+            return Ok(());
+        }
+        let unsupported = [self.kind, other.kind].contains(&ColumnKind::Unsupported);
+        let merged = match (self.kind, other.kind) {
+            (ColumnKind::Unsupported, ColumnKind::Unsupported | ColumnKind::Null) => Some(self.dtype.clone()),
+            (ColumnKind::Null, ColumnKind::Unsupported) => Some(other.dtype.clone()),
+            _ if unsupported => None,
+            _ => common_type(&self.dtype, &other.dtype),
+        };
+        let Some(merged) = merged else {
+            let (name, theirs, ours) = (&self.name, other.described(), self.described());
+            return Err(different(object, first, &format!("has {theirs} in column \"{name}\", not {ours} as in")));
+        };
+        let differ = Differing { first: first.to_owned(), object: object.to_owned() };
+        let changes = |column: &Self| column.dtype != merged && column.kind != ColumnKind::Null;
+        if changes(self) || changes(other) {
+            self.differs.get_or_insert_with(|| Box::new(differ));
+        }
+        self.kind = if unsupported { ColumnKind::Unsupported } else { ColumnKind::of(&merged) };
+        self.dtype = merged;
+        Ok(())
+    }
+
+    /// What it holds, and its type.
+    fn described(&self) -> String {
+        format!("{} ({})", self.kind.describe(), self.type_text())
+    }
+
+    /// Its type, for people.
+    #[must_use]
+    pub fn type_text(&self) -> String {
+        match self.dtype {
+            DataType::Unknown(_) => "neither a number nor a time nor text, such as an interval".to_owned(),
+            ref dtype => dtype.to_string(),
+        }
+    }
+
+    /// Why a value of `object` cannot stay what it is: which objects have which type.
+    #[must_use]
+    pub fn misfit(&self, object: &str, place: &str, value: &str) -> Error {
+        let other = match self.differs.as_deref() {
+            Some(differing) if differing.first != object => format!(" ({} has another type)", differing.first),
+            Some(differing) => format!(" ({} has another type)", differing.object),
+            None => String::new(),
+        };
+        Error::Data(format!(
+            "{object}: column \"{}\" has {value} in {place}, which the type {} cannot hold without loss that the column has in \
+             all objects together{other}: write it with one type",
+            self.name, self.dtype,
+        ))
+    }
+}
+
+fn different(object: &str, first: &str, problem: &str) -> Error {
+    Error::Data(format!("{object} {problem} {first}: all objects of a location must have the same columns"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_column_is_told_with_what_there_is() {
+        let column = |name: &str| ColumnSchema::new(name, DataType::String);
+        let schema = TableSchema::new(vec![column(" Id"), column("b")], "t.csv").unwrap();
+        let missing = |name: &str| schema.require(name, "t.csv").unwrap_err().to_string();
+        assert_eq!(missing("id"), "t.csv: column \"id\" is missing, but there is \" Id\"; the columns are  Id, b");
+        assert_eq!(missing("c"), "t.csv: column \"c\" is missing; the columns are  Id, b");
+    }
+
+    /// Found by fuzzing: a name of two lines was cited as it stood.
+    #[test]
+    fn a_name_that_stands_twice_is_cited_on_one_line() {
+        let column = || ColumnSchema::new("a\n~", DataType::String);
+        let error = TableSchema::new(vec![column(), column()], "t.csv").unwrap_err();
+        assert_eq!(error.to_string(), "t.csv: two columns are called \"a\\n~\"; rename one of them");
+        assert_eq!(error.exit_code(), 4);
+    }
+}

@@ -1,0 +1,464 @@
+//! Columns into the matrix, one feature at a time, the same way in training and in scoring.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use polars::prelude::{PlHashMap, Series, StringChunked};
+
+use super::values::{as_f32, as_levels, as_numbers, for_each_run};
+use super::{Feature, Kind, release_1};
+use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
+use crate::quality::FeatureTally;
+use crate::spec::Range;
+use columns::cells::{Cell, is_missing_marker, level_of_cell, parse_as, parse_boolean};
+use columns::{CellFormat, ColumnKind, ColumnSource, TableSchema};
+use error::{Error, Result};
+
+/// Rows of a batch with a cell that does not parse as its feature's type (CSV): such a row is rejected.
+#[derive(Debug, Default, Clone)]
+pub struct BadRows {
+    flags: Vec<bool>,
+}
+
+impl BadRows {
+    /// No bad row among `rows`.
+    #[must_use]
+    pub fn none(rows: usize) -> Self {
+        Self { flags: vec![false; rows] }
+    }
+
+    /// Marks a row, counted within the batch.
+    pub fn mark(&mut self, row: usize) {
+        if let Some(flag) = self.flags.get_mut(row) {
+            *flag = true;
+        }
+    }
+
+    /// Whether the row was marked.
+    #[must_use]
+    pub fn is_bad(&self, row: usize) -> bool {
+        self.flags.get(row).copied().unwrap_or(false)
+    }
+}
+
+/// Which text a value of a category has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LevelTexts {
+    /// The [canonical](columns::text) one.
+    #[default]
+    Canonical,
+    /// The one that the release of models of format version 1 wrote.
+    Release1,
+}
+
+/// The features of a model, ready to encode: expressions parsed, levels indexed.
+#[derive(Debug)]
+pub struct Encoder {
+    features: Vec<BoundFeature>,
+    texts: LevelTexts,
+}
+
+#[derive(Debug)]
+struct BoundFeature {
+    feature: Feature,
+    range: Range,
+    has_range: bool,
+    expression: Option<Expression>,
+    /// The number that stands for each level.
+    level_numbers: PlHashMap<String, Level>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    index: u32,
+    number: f32,
+}
+
+impl Encoder {
+    /// Prepares the features of a model. `ranges` are the spec's valid values, by feature or column.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where an expression does not parse or levels and values do not match.
+    pub fn bind(features: &[Feature], ranges: &BTreeMap<String, Range>) -> Result<Self> {
+        let features = features.iter().map(|feature| BoundFeature::new(feature, ranges)).collect::<Result<_>>()?;
+        Ok(Self { features, texts: LevelTexts::default() })
+    }
+
+    /// The same, whose levels were written as `texts` says.
+    #[must_use]
+    pub fn with_level_texts(self, texts: LevelTexts) -> Self {
+        Self { texts, ..self }
+    }
+
+    /// Number of features, which is the number of columns of the matrix.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.features.len()
+    }
+
+    /// Whether there are no features.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.features.is_empty()
+    }
+
+    /// The feature at a place of the matrix.
+    #[must_use]
+    pub fn feature(&self, index: usize) -> &Feature {
+        &self.features[index].feature
+    }
+
+    /// The input columns that the features need, each once.
+    #[must_use]
+    pub fn input_columns(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in self.features.iter().flat_map(|bound| bound.feature.input_columns()) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
+    /// Checks that a table has every column the features need, of the type they were learnt from. `untyped_text` is CSV,
+    /// whose cells are checked one by one as they are parsed.
+    ///
+    /// # Errors
+    /// [`Error::Data`] that names the column.
+    pub fn check_schema(&self, schema: &TableSchema, untyped_text: bool, location: &str) -> Result<()> {
+        for (name, learnt) in self.features.iter().flat_map(|bound| bound.feature.input_columns()) {
+            let given = schema.require(name, location)?;
+            // Times and durations were dates then.
+            let was_accepted =
+                self.texts == LevelTexts::Release1 && learnt == ColumnKind::Date && given.kind.is_temporal();
+            if !untyped_text && !learnt.accepts(given.kind) && !was_accepted {
+                return Err(Error::Data(format!(
+                    "{location}: column \"{name}\" has {} ({}), but the model was trained on {}",
+                    given.kind.describe(),
+                    given.dtype,
+                    learnt.describe()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes one feature of a batch: `source.rows()` numbers, NaN where missing, replace what `out` holds.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a column is missing, damaged or of a type that does not fit.
+    pub fn encode(
+        &self,
+        index: usize,
+        source: &dyn ColumnSource,
+        out: &mut Vec<f32>,
+        tally: &mut FeatureTally,
+        bad: &mut BadRows,
+    ) -> Result<()> {
+        out.clear();
+        out.reserve(source.rows());
+        let bound = &self.features[index];
+        match &bound.expression {
+            Some(expression) => bound.encode_expression(expression, source, out, tally, bad),
+            None => bound.encode_column(self.texts, source, out, tally, bad),
+        }
+    }
+}
+
+impl BoundFeature {
+    fn new(feature: &Feature, ranges: &BTreeMap<String, Range>) -> Result<Self> {
+        let damaged = |problem: String| Error::Model(format!("feature \"{}\" of the model: {problem}", feature.name));
+        let expression = match &feature.sql {
+            Some(sql) => Some(Expression::parse(&feature.name, sql, None).map_err(|error| damaged(error.to_string()))?),
+            None => None,
+        };
+        let level_numbers = level_numbers(&feature.kind).map_err(damaged)?;
+        let range = range_of(feature, ranges).copied().unwrap_or_default();
+        let has_range = range != Range::default();
+        Ok(Self { feature: feature.clone(), range, has_range, expression, level_numbers })
+    }
+
+    fn encode_column(
+        &self,
+        texts: LevelTexts,
+        source: &dyn ColumnSource,
+        out: &mut Vec<f32>,
+        tally: &mut FeatureTally,
+        bad: &mut BadRows,
+    ) -> Result<()> {
+        let kind = self.feature.source_kind;
+        if kind == ColumnKind::Null {
+            self.push_missing(source.rows(), out, tally);
+            return Ok(());
+        }
+        let column = source.column(self.feature.source_column().unwrap_or_default())?;
+        match (self.feature.levels(), source.cell_format()) {
+            (Some(_), Some(format)) => {
+                let levels = levels_of_cells(text_cells(&column)?, kind, format, texts, bad);
+                self.push_levels(levels.iter(), out, tally);
+            }
+            (Some(_), None) => {
+                let levels = match texts {
+                    LevelTexts::Canonical => as_levels(&column, kind)?,
+                    LevelTexts::Release1 => release_1::levels(&column)?,
+                };
+                self.push_levels(levels.iter(), out, tally);
+            }
+            (None, Some(format)) => {
+                let mut numbers = numbers_of_cells(text_cells(&column)?, kind, format, bad);
+                self.push_numbers(&mut numbers, out, tally);
+            }
+            (None, None) => for_each_run(&column, |run| self.push_numbers(run, out, tally))?,
+        }
+        Ok(())
+    }
+
+    /// A feature that had no value in training: it has none now, whatever its column holds.
+    fn push_missing(&self, rows: usize, out: &mut Vec<f32>, tally: &mut FeatureTally) {
+        if self.feature.levels().is_some() {
+            self.push_levels(std::iter::repeat_n(None, rows), out, tally);
+        } else {
+            self.push_numbers(&mut vec![f64::NAN; rows], out, tally);
+        }
+    }
+
+    fn encode_expression(
+        &self,
+        expression: &Expression,
+        source: &dyn ColumnSource,
+        out: &mut Vec<f32>,
+        tally: &mut FeatureTally,
+        bad: &mut BadRows,
+    ) -> Result<()> {
+        let columns = ExpressionColumns::load(&self.feature.inputs, source, bad)?;
+        let derived = expression.evaluate(&columns, source.rows());
+        match derived.map_err(|error| Error::Data(error.to_string()))? {
+            Derived::Number(mut numbers) => self.push_numbers(&mut numbers, out, tally),
+            Derived::Text(levels) => self.push_levels(levels.into_iter(), out, tally),
+        }
+        Ok(())
+    }
+
+    fn push_numbers(&self, numbers: &mut [f64], out: &mut Vec<f32>, tally: &mut FeatureTally) {
+        if let Kind::Date { as_of: Some(as_of) } = self.feature.kind {
+            numbers.iter_mut().for_each(|number| *number = as_of - *number);
+        }
+        let first = out.len();
+        out.extend(numbers.iter().map(|number| as_f32(*number)));
+        tally.count_numbers(numbers, &out[first..], &self.range);
+    }
+
+    /// Whether a category is a number, and that number outside the range that the spec gives.
+    fn is_out_of_range(&self, level: &str) -> bool {
+        self.has_range && level.parse().is_ok_and(|number: f64| !self.range.contains(number))
+    }
+
+    fn push_levels<'a>(
+        &self,
+        levels: impl Iterator<Item = Option<&'a str>>,
+        out: &mut Vec<f32>,
+        tally: &mut FeatureTally,
+    ) {
+        let absent = match self.feature.kind {
+            Kind::Encoded { default, .. } => default,
+            _ => f32::NAN,
+        };
+        for level in levels {
+            let known = level.and_then(|level| self.level_numbers.get(level));
+            let place = known.map(|level| level.index);
+            if level.is_some_and(|level| self.is_out_of_range(level)) {
+                tally.count_level_out_of_range(place);
+            } else {
+                tally.count_level(level.is_some(), place);
+            }
+            out.push(known.map_or(absent, |level| level.number));
+        }
+    }
+}
+
+/// The range of a feature, under its own name or that of its column. A date counted from `as_of` has another scale than
+/// its column, and so only a range of its own.
+fn range_of<'a>(feature: &Feature, ranges: &'a BTreeMap<String, Range>) -> Option<&'a Range> {
+    let of_column = || match feature.kind {
+        Kind::Date { as_of: Some(_) } => None,
+        _ => ranges.get(feature.source_column()?),
+    };
+    ranges.get(&feature.name).or_else(of_column)
+}
+
+fn level_numbers(kind: &Kind) -> Result<PlHashMap<String, Level>, String> {
+    let (levels, values): (&[String], Option<&[f32]>) = match kind {
+        Kind::Category { levels } => (levels, None),
+        Kind::Encoded { levels, values, .. } if levels.len() == values.len() => (levels, Some(values)),
+        Kind::Encoded { levels, values, .. } => {
+            return Err(format!("{} levels have {} values", levels.len(), values.len()));
+        }
+        Kind::Number | Kind::Date { .. } | Kind::Derived => (&[], None),
+    };
+    let number = |index: usize| values.map_or(index as f32, |values| values[index]);
+    let entry =
+        |(index, level): (usize, &String)| (level.clone(), Level { index: index as u32, number: number(index) });
+    Ok(levels.iter().enumerate().map(entry).collect())
+}
+
+/// Cells of CSV as numbers of the kind that training saw.
+fn numbers_of_cells(cells: &StringChunked, kind: ColumnKind, format: CellFormat, bad: &mut BadRows) -> Vec<f64> {
+    let mut numbers = Vec::with_capacity(cells.len());
+    let is_point = format.decimal == b'.' && matches!(kind, ColumnKind::Integer | ColumnKind::Float);
+    for (row, cell) in cells.iter().enumerate() {
+        // By far the most frequent case, tried before any other.
+        let number = match cell.and_then(|cell| if is_point { cell.parse().ok() } else { None }) {
+            Some(number) => number,
+            None => match cell.map(|cell| parse_as(kind, cell, format)) {
+                Some(Cell::Value(number)) => number,
+                None | Some(Cell::Missing) => f64::NAN,
+                Some(Cell::Misfit) => {
+                    bad.mark(row);
+                    f64::NAN
+                }
+            },
+        };
+        numbers.push(number);
+    }
+    numbers
+}
+
+/// Cells of CSV as categories: each has the text of the value that it is of the kind that training saw.
+fn levels_of_cells<'a>(
+    cells: &'a StringChunked,
+    kind: ColumnKind,
+    format: CellFormat,
+    texts: LevelTexts,
+    bad: &mut BadRows,
+) -> Cow<'a, StringChunked> {
+    match (texts, kind) {
+        (LevelTexts::Release1, _) => release_1::levels_of_cells(cells, kind, format, bad),
+        (LevelTexts::Canonical, ColumnKind::Text) => Cow::Borrowed(cells),
+        (LevelTexts::Canonical, _) => {
+            let level = |cell: Option<&str>| cell.map(|cell| level_of_cell(kind, cell, format));
+            Cow::Owned(cells.iter().map(level).collect())
+        }
+    }
+}
+
+/// A column as numbers; text cells of CSV are parsed as the kind that training saw.
+fn column_numbers(
+    column: &Series,
+    kind: ColumnKind,
+    format: Option<CellFormat>,
+    bad: &mut BadRows,
+) -> Result<Vec<f64>> {
+    match format {
+        None if kind == ColumnKind::Null => Ok(vec![f64::NAN; column.len()]),
+        None => as_numbers(column),
+        Some(format) => Ok(numbers_of_cells(text_cells(column)?, kind, format, bad)),
+    }
+}
+
+fn text_cells(column: &Series) -> Result<&StringChunked> {
+    column.str().map_err(|error| Error::Defect(format!("a CSV column that is not text: {error}")))
+}
+
+/// The input columns of one expression, loaded and typed.
+struct ExpressionColumns {
+    columns: Vec<(String, ExpressionColumn)>,
+}
+
+enum ExpressionColumn {
+    Number(Vec<f64>),
+    Date(Vec<f64>),
+    Boolean(Vec<Option<bool>>),
+    Text(TextCells),
+}
+
+struct TextCells(StringChunked);
+
+impl TextColumn for TextCells {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self, row: usize) -> Option<&str> {
+        self.0.get(row)
+    }
+}
+
+impl ExpressionColumns {
+    fn load(inputs: &BTreeMap<String, ColumnKind>, source: &dyn ColumnSource, bad: &mut BadRows) -> Result<Self> {
+        let mut columns = Vec::with_capacity(inputs.len());
+        for (name, kind) in inputs {
+            let column = source.column(name)?;
+            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format(), bad)?));
+        }
+        Ok(Self { columns })
+    }
+}
+
+impl Columns for ExpressionColumns {
+    fn get(&self, name: &str) -> Option<Values<'_>> {
+        let (_, column) = self.columns.iter().find(|(column, _)| column == name)?;
+        Some(match column {
+            ExpressionColumn::Number(numbers) => Values::Number(Cow::Borrowed(numbers)),
+            ExpressionColumn::Date(days) => Values::Date(Cow::Borrowed(days)),
+            ExpressionColumn::Boolean(values) => Values::Boolean(Cow::Borrowed(values)),
+            ExpressionColumn::Text(cells) => Values::Text(cells),
+        })
+    }
+}
+
+fn expression_column(
+    column: &Series,
+    kind: ColumnKind,
+    format: Option<CellFormat>,
+    bad: &mut BadRows,
+) -> Result<ExpressionColumn> {
+    Ok(match value_type(kind) {
+        ValueType::Number => ExpressionColumn::Number(column_numbers(column, kind, format, bad)?),
+        ValueType::Date => ExpressionColumn::Date(column_numbers(column, kind, format, bad)?),
+        ValueType::Text => ExpressionColumn::Text(TextCells(as_levels(column, kind)?.into_owned())),
+        ValueType::Boolean if format.is_some() => ExpressionColumn::Boolean(parsed_booleans(text_cells(column)?, bad)),
+        ValueType::Boolean => {
+            let truth = |number: f64| number.is_finite().then_some(number != 0.0);
+            ExpressionColumn::Boolean(as_numbers(column)?.into_iter().map(truth).collect())
+        }
+    })
+}
+
+fn parsed_booleans(cells: &StringChunked, bad: &mut BadRows) -> Vec<Option<bool>> {
+    let parse = |(row, cell): (usize, Option<&str>)| {
+        let parsed = cell.and_then(parse_boolean);
+        if parsed.is_none() && cell.is_some_and(|cell| !is_missing_marker(cell)) {
+            bad.mark(row);
+        }
+        parsed
+    };
+    cells.iter().enumerate().map(parse).collect()
+}
+
+/// The texts that an expression yields for the rows of a table; none where it yields numbers.
+///
+/// # Errors
+/// [`Error::Data`] where an input column is missing or does not fit.
+pub fn evaluate_text(
+    expression: &Expression,
+    inputs: &BTreeMap<String, ColumnKind>,
+    source: &dyn ColumnSource,
+) -> Result<Vec<Option<String>>> {
+    let columns = ExpressionColumns::load(inputs, source, &mut BadRows::none(source.rows()))?;
+    let derived = expression.evaluate(&columns, source.rows());
+    match derived.map_err(|error| Error::Data(error.to_string()))? {
+        Derived::Text(texts) => Ok(texts.into_iter().map(|text| text.map(str::to_owned)).collect()),
+        Derived::Number(_) => Ok(vec![None; source.rows()]),
+    }
+}
+
+/// The type that a column of this kind has in an expression.
+#[must_use]
+pub(crate) fn value_type(kind: ColumnKind) -> ValueType {
+    match kind {
+        ColumnKind::Boolean => ValueType::Boolean,
+        ColumnKind::Text => ValueType::Text,
+        ColumnKind::Date | ColumnKind::Time | ColumnKind::Duration => ValueType::Date,
+        ColumnKind::Integer | ColumnKind::Float | ColumnKind::Null | ColumnKind::Unsupported => ValueType::Number,
+    }
+}

@@ -1,0 +1,59 @@
+//! How often each level of a category comes, counted a few rows at a time.
+
+use polars::prelude::PlHashMap;
+
+use super::learn::{Learnt, levels_by_frequency};
+use crate::quality::Statistics;
+
+/// Levels of a category and how often each came. Only different levels take memory.
+#[derive(Debug, Default, Clone)]
+pub struct LevelCounts {
+    counts: PlHashMap<String, u64>,
+    rows: u64,
+    missing: u64,
+}
+
+impl LevelCounts {
+    /// Counts the cell of one row.
+    pub fn add(&mut self, cell: Option<&str>) {
+        self.rows += 1;
+        match cell {
+            Some(level) => *self.counts.entry_ref(level).or_default() += 1,
+            None => self.missing += 1,
+        }
+    }
+
+    /// Every level and in how many rows it came, most frequent first, ties by text.
+    #[must_use]
+    pub fn by_frequency(&self) -> Vec<(&str, u64)> {
+        levels_by_frequency(self.counts.iter().map(|(level, &count)| (level.as_str(), count)).collect(), usize::MAX)
+    }
+
+    /// Keeps the `max_levels` most frequent levels and treats the rest as missing.
+    #[must_use]
+    pub fn learnt(&self, max_levels: usize) -> Learnt {
+        let counts = self.counts.iter().map(|(level, &count)| (level.as_str(), count)).collect();
+        let kept = levels_by_frequency(counts, max_levels);
+        let counted: u64 = kept.iter().map(|(_, count)| count).sum();
+        let level_counts: Vec<u64> = kept.iter().map(|(_, count)| *count).collect();
+        let not_kept = self.rows - self.missing - counted;
+        let statistics = Statistics::of_levels(self.rows, self.missing, not_kept, &level_counts);
+        let statistics = Statistics { distinct: Some(self.counts.len() as u64), ..statistics };
+        Learnt { levels: kept.into_iter().map(|(level, _)| level.to_owned()).collect(), statistics }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_row_by_row_learns_the_same_as_all_rows_at_once() {
+        let cells = ["b", "a", "b", "c", "a", "b"].map(Some).into_iter().chain([None]);
+        let mut counts = LevelCounts::default();
+        cells.clone().for_each(|cell| counts.add(cell));
+        for most in [1, 2, 10] {
+            assert_eq!(counts.learnt(most), crate::encode::learn_category(cells.clone(), most));
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! How many threads a run needs at most, and whether the system lets it have them.
+//!
+//! Libraries cannot be told that a thread was refused: OpenMP ends the process with exit 1, polars and the standard library
+//! panic, tokio leaves work in its queue for ever. So as many threads as a run needs at most are started, all at once, before
+//! anything else is, and what the system refuses ends the run with exit 8 while that can still be said.
+
+use std::fmt::Write as _;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+use std::thread;
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::cgroup;
+use error::{Error, Result};
+
+/// Blocking work that waits for other blocking work, at most: the headers of 16 CSV objects are read at once
+/// (`CONCURRENT_OPENS` of `table::dataset`), each waiting for bytes that a local store reads on another thread of the same
+/// pool, and one step encodes or scans meanwhile. With fewer threads than that all of them could wait for ever.
+const WAITING: usize = 17;
+/// The main thread, the one that waits for signals, the one that logs a signal, and a process that the AWS SDK starts for
+/// credentials (`credential_process`), which counts as a thread.
+const FIXED: usize = 4;
+/// What a thread that only waits needs of a stack.
+const STACK_BYTES: usize = 64 << 10;
+/// One part in so many of the machine's threads is more than a single run may take, even for a moment: other programs would
+/// find none left.
+const SHARE_OF_MACHINE: u64 = 2;
+
+/// Threads of the runtime that run tasks.
+#[must_use]
+pub fn workers(threads: usize) -> usize {
+    threads.max(2)
+}
+
+/// Threads of the runtime for work that blocks, at most.
+#[must_use]
+pub fn blocking(threads: usize) -> usize {
+    workers(threads).saturating_add(WAITING)
+}
+
+/// Threads that a run with `--threads threads` has at once, at most.
+///
+/// Besides [`workers`], [`blocking`] and `FIXED` these are polars' pool, as many as the setting says for work of ours that is
+/// shared out ([`on_threads`]; the thread that reads batches counts among them), and OpenMP's. XGBoost is called by
+/// one thread ([`on_own_thread`]) or by some that share the setting among them; to load a model it takes a thread for each processor,
+/// whatever the setting. So these are as many once for the callers of the moment, once for callers that have just ended, whose
+/// threads take a moment to end too, and once for a thread of the runtime that loaded a model.
+#[must_use]
+pub fn needed(threads: usize) -> usize {
+    let shared_out = workers(threads);
+    let open_mp = shared_out.max(processors()).saturating_mul(3);
+    [workers(threads), blocking(threads), shared_out, open_mp, polars(), FIXED]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+}
+
+/// The threads of polars' pool, as polars counts them.
+fn polars() -> usize {
+    let set = std::env::var("POLARS_MAX_THREADS").ok().and_then(|text| text.parse().ok());
+    set.unwrap_or_else(processors)
+}
+
+/// Processors that the process may run on.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(4, NonZeroUsize::get)
+}
+
+/// Starts as many threads as a run needs at most, and ends them again: a millisecond or two.
+///
+/// # Errors
+/// [`Error::Resources`] where the system refuses one of them: it says how many are needed and which limits there are.
+pub fn check(threads: usize) -> Result<()> {
+    let needed = needed(threads);
+    let of_machine = threads_of_machine();
+    if let Some((most, name)) = of_machine.filter(|(most, _)| needed as u64 > most / SHARE_OF_MACHINE) {
+        return Err(Error::Resources(format!(
+            "a run with --threads {threads} (THREADS) has up to {needed} threads at once, but this machine has {most} for \
+             all programs ({name}), and a run takes no more than half of them: lower --threads"
+        )));
+    }
+    // The main thread and the one that waits for signals are there already.
+    start_at_once(needed.saturating_sub(2)).map_err(|error| {
+        Error::Resources(format!(
+            "a run with --threads {threads} (THREADS) has up to {needed} threads at once, but the system refuses to start so \
+             many: {error}; {}: raise that limit{}",
+            limits_in_words(),
+            if threads > 2 { ", or lower --threads" } else { "" }
+        ))
+    })
+}
+
+/// The error of a thread that was refused later, where the limits were enough at the start of the run.
+#[must_use]
+pub fn refused(reason: impl std::fmt::Display) -> Error {
+    Error::Resources(format!(
+        "the system refused to start another thread: {reason}; {}: raise that limit, or end other programs of this user",
+        limits_in_words()
+    ))
+}
+
+/// Whether this is what a library or the standard library panics with where a thread was refused.
+#[must_use]
+pub fn is_refusal(panic: &str) -> bool {
+    ["failed to spawn thread", "OS can't spawn worker thread", "could not spawn threads", "no-op thread pool"]
+        .iter()
+        .any(|text| panic.contains(text))
+}
+
+/// Starts threads that wait for each other, and ends them when all have been started or one was refused.
+fn start_at_once(count: usize) -> io::Result<()> {
+    let gate = RwLock::new(());
+    let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
+    thread::scope(|scope| {
+        let wait = || drop(gate.read());
+        let started = (0..count)
+            .try_for_each(|_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, wait).map(drop));
+        drop(closed);
+        started
+    })
+}
+
+/// Threads that all programs of the machine may have together, and what says so.
+fn threads_of_machine() -> Option<(u64, &'static str)> {
+    let read = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let all = [
+        (read("/proc/sys/kernel/threads-max"), "kernel.threads-max"),
+        (read("/proc/sys/kernel/pid_max"), "kernel.pid_max"),
+    ];
+    all.into_iter().filter_map(|(most, name)| Some((most?, name))).min()
+}
+
+/// The limits that may be the cause, as far as they can be read.
+fn limits_in_words() -> String {
+    let mut text = String::new();
+    if let Some(most) = getrlimit(Resource::Nproc).current {
+        let _ = write!(text, "this user may have {most} processes and threads (ulimit -u, RLIMIT_NPROC)");
+    }
+    if let Some(most) = cgroup::detect_in(Path::new("/")).pids {
+        let and = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{and}this container or control group {most} (pids.max, docker run --pids-limit)");
+    }
+    if text.is_empty() { "no limit of this process can be read (ulimit -u, pids.max)".to_owned() } else { text }
+}
+
+/// Runs `work` on `count` threads, the calling one among them, and gives what each came to. `work` takes its pieces from a
+/// queue, so that fewer threads do all of it: where the system refuses one, the others go on without it.
+///
+/// # Panics
+/// Where `work` does: its panic is passed on.
+pub fn on_threads<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
+    thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for _ in 1..count {
+            match thread::Builder::new().name("worker".to_owned()).spawn_scoped(scope, &work) {
+                Ok(worker) => workers.push(worker),
+                Err(error) => {
+                    tracing::warn!("a thread cannot be started, the work goes on with {}: {error}", workers.len() + 1);
+                    break;
+                }
+            }
+        }
+        let mut done = vec![work()];
+        done.extend(
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+        );
+        done
+    })
+}
+
+/// Runs `work` on a thread that ends with it. OpenMP keeps the threads of everyone who ever called it for as long as the
+/// caller lives: called from the runtime's threads, each of them would have some. Since it ends the process where it is refused one,
+/// as many as it starts are asked for first: another program of the same user may have taken what there was at the start.
+///
+/// # Errors
+/// What `work` fails with; [`Error::Resources`] where the system refuses the thread.
+pub fn on_own_thread<R: Send>(work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    thread::scope(|scope| {
+        let work = || {
+            let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+            start_at_once(processors()).map_err(refused)?;
+            work()
+        };
+        match thread::Builder::new().name("xgboost".to_owned()).spawn_scoped(scope, work) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => Err(refused(error)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_run_needs_its_threads_a_few_times_over() {
+        assert_eq!([workers(1), workers(2), workers(16)], [2, 2, 16]);
+        assert_eq!([blocking(1), blocking(16)], [19, 33]);
+        assert_eq!(needed(1), needed(2));
+        let (few, many) = (processors().max(2), processors() + 10);
+        assert_eq!(needed(few), 6 * few + WAITING + FIXED + polars());
+        assert_eq!(needed(many) - needed(few), 6 * (many - few));
+        assert_eq!(needed(usize::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn a_usual_run_is_let_go() {
+        check(2).unwrap();
+    }
+
+    #[test]
+    fn more_threads_than_the_machine_has_are_refused_at_once() {
+        let begun = std::time::Instant::now();
+        let error = check(1_000_000).unwrap_err();
+        assert_eq!(error.exit_code(), 8);
+        let needed = needed(1_000_000);
+        assert!(
+            error.to_string().contains(&format!("--threads 1000000 (THREADS) has up to {needed} threads")),
+            "{error}"
+        );
+        assert!(begun.elapsed().as_secs() < 1);
+    }
+
+    #[test]
+    fn panics_about_threads_are_told_from_others() {
+        let builder = "failed to spawn thread: Os { code: 11, kind: WouldBlock }";
+        let polars = "could not spawn threads: ThreadPoolBuildError { kind: IOError(..) }";
+        assert!(is_refusal(builder) && is_refusal(polars));
+        assert!(is_refusal("OS can't spawn worker thread: Resource temporarily unavailable (os error 11)"));
+        assert!(!is_refusal("index out of bounds"));
+        assert_eq!(refused("no").exit_code(), 8);
+    }
+
+    #[test]
+    fn shared_work_is_done_by_all_threads_and_each_says_what_it_did() {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let piece = next.fetch_add(1, Ordering::Relaxed);
+                if piece >= 100 {
+                    return done;
+                }
+                done.push(piece);
+            }
+        };
+        let of_each = on_threads(3, work);
+        assert_eq!(of_each.len(), 3);
+        let mut all = of_each.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+        assert_eq!(on_threads(0, || 7), [7]);
+    }
+
+    #[test]
+    fn work_apart_has_a_thread_of_its_own_and_gives_what_it_came_to() {
+        let here = thread::current().id();
+        let there = on_own_thread(|| Ok(thread::current().id())).unwrap();
+        assert_ne!(here, there);
+        assert_eq!(
+            on_own_thread::<()>(|| Err(Error::Data("no".to_owned()))).unwrap_err(),
+            Error::Data("no".to_owned())
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Loading a published model: resolve, refuse what is not fit, verify every byte before XGBoost sees one.
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::layout::{ModelRun, ModelStore, Selector};
+use super::metadata::Metadata;
+use super::pointer::Pointer;
+use super::sha256_hex;
+use error::{Error, Result};
+use storage::StoreError;
+
+/// A model whose bytes are what its run published.
+#[derive(Debug, Clone)]
+pub struct LoadedModel {
+    /// Which run it is.
+    pub run: ModelRun,
+    /// Its `metadata.json`.
+    pub metadata: Metadata,
+    /// Its `model.ubj`, verified against the metadata's SHA-256.
+    pub model: Bytes,
+    /// The R² it was published with.
+    pub r2: Option<f64>,
+    /// SHA-256 of its `metadata.json`.
+    pub metadata_sha256: String,
+}
+
+/// What is needed of a run's `result.json`.
+#[derive(Debug, Deserialize)]
+struct RunResult {
+    #[serde(default)]
+    gate: Option<String>,
+    #[serde(default)]
+    r2: Option<f64>,
+    #[serde(default)]
+    metadata_sha256: Option<String>,
+    #[serde(default)]
+    error_message: Option<String>,
+}
+
+/// Finds which run a selector means. `Ok(None)` where nothing was ever published under that name.
+///
+/// # Errors
+/// [`Error::Model`] where a pointer is damaged; storage errors as they are.
+pub async fn resolve(models: &ModelStore, selector: &Selector) -> Result<Option<ModelRun>> {
+    let key = match selector {
+        Selector::Run(run) => return Ok(Some(run.clone())),
+        Selector::Latest => models.latest_key(),
+        Selector::Label(version) => models.label_key(version),
+    };
+    match Pointer::read(models, &key).await? {
+        Some((pointer, _)) => ModelRun::from_path(&pointer.path).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Resolves and loads a model.
+///
+/// # Errors
+/// [`Error::Model`] where there is none, its gate did not pass or its bytes are not what was published.
+pub async fn load(models: &ModelStore, selector: &Selector) -> Result<LoadedModel> {
+    let Some(run) = resolve(models, selector).await? else {
+        return Err(Error::Model(format!(
+            "{}: no model is published as \"{selector}\": train one, or see `train models list`",
+            models.location_of(models.name())
+        )));
+    };
+    load_run(models, run).await
+}
+
+/// Loads just this run's model.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_run(models: &ModelStore, run: ModelRun) -> Result<LoadedModel> {
+    let Described { metadata, metadata_sha256, r2 } = describe_run(models, &run).await?;
+    let model_key = models.run_key(&run, "model.ubj");
+    let model = get(models, &model_key).await?;
+    if sha256_hex(&model) != metadata.model_sha256 {
+        return Err(altered(&models.location_of(&model_key)));
+    }
+    Ok(LoadedModel { run, metadata, model, r2, metadata_sha256 })
+}
+
+/// What a published run says of its model.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// Its `metadata.json`, verified against the result's SHA-256.
+    pub metadata: Metadata,
+    /// SHA-256 of its `metadata.json`.
+    pub metadata_sha256: String,
+    /// The R² it was published with.
+    pub r2: Option<f64>,
+}
+
+/// Reads what a run says of its model, without the model.
+///
+/// # Errors
+/// As [`load`].
+pub async fn describe_run(models: &ModelStore, run: &ModelRun) -> Result<Described> {
+    let result = read_result(models, run).await?;
+    let key = models.run_key(run, "metadata.json");
+    let bytes = get(models, &key).await?;
+    let metadata_sha256 = sha256_hex(&bytes);
+    let location = models.location_of(&key);
+    if result.metadata_sha256.as_ref().is_some_and(|published| *published != metadata_sha256) {
+        return Err(altered(&location));
+    }
+    Ok(Described { metadata: Metadata::from_json(&bytes, &location)?, metadata_sha256, r2: result.r2 })
+}
+
+/// A run without a result is not complete; one whose gate failed is for people to look at, not for scoring.
+async fn read_result(models: &ModelStore, run: &ModelRun) -> Result<RunResult> {
+    let key = models.run_key(run, "result.json");
+    let location = models.location_of(&key);
+    let bytes = match models.store().get(&key).await {
+        Ok((bytes, _)) => bytes,
+        Err(StoreError::NotFound(_)) => {
+            return Err(Error::Model(format!("there is no complete model {run}: {location} does not exist")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let result: RunResult =
+        serde_json::from_slice(&bytes).map_err(|error| Error::Model(format!("{location} is damaged: {error}")))?;
+    match result.gate.as_deref() {
+        Some("passed") => Ok(result),
+        Some(_) => {
+            Err(Error::Model(format!("model {run} was rejected by its gate and is never used to predict: {location}")))
+        }
+        None => Err(Error::Model(format!(
+            "there is no complete model {run}: its training failed ({})",
+            result.error_message.unwrap_or_default()
+        ))),
+    }
+}
+
+async fn get(models: &ModelStore, key: &str) -> Result<Bytes> {
+    match models.store().get(key).await {
+        Ok((bytes, _)) => Ok(bytes),
+        Err(StoreError::NotFound(_)) => Err(Error::Model(format!(
+            "{} is missing from its model: promote another model or train again",
+            models.location_of(key)
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn altered(location: &str) -> Error {
+    Error::Model(format!(
+        "{location} is not what was published (its SHA-256 differs): promote another model or train again"
+    ))
+}

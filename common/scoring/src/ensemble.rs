@@ -1,0 +1,166 @@
+//! A trained model as its trees: what [`Scorer`](super::Scorer) compiles, and the check that a `model.ubj` must pass
+//! before XGBoost's C++ loader sees it.
+
+use std::fmt;
+
+use super::load;
+use super::objective::Link;
+
+/// Why a `model.ubj` was not read. The text is one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnsembleError {
+    /// The bytes are not a sound model. They must not be given to XGBoost, whose loader trusts what it reads.
+    Damaged(String),
+    /// Sound, all of it checked, but of a kind that only XGBoost itself can score: dart, or several outputs.
+    Unsupported(String),
+    /// A kind of model that `train` never writes and this reader does not check (linear, vector leaves, pandas
+    /// categories). It must not be given to XGBoost either.
+    Foreign(String),
+}
+
+impl std::error::Error for EnsembleError {}
+
+impl fmt::Display for EnsembleError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(what) => write!(formatter, "the model is damaged: {what}"),
+            Self::Unsupported(what) => write!(formatter, "the model can only be scored by XGBoost: {what}"),
+            Self::Foreign(what) => write!(formatter, "the model is of a kind that this program does not write: {what}"),
+        }
+    }
+}
+
+impl EnsembleError {
+    /// Whether XGBoost must not be given the bytes.
+    #[must_use]
+    pub fn forbids_xgboost(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::Foreign(_) => true,
+            Self::Unsupported(_) => false,
+        }
+    }
+}
+
+/// What kind of values a feature has, as the model's `feature_types` say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeatureType {
+    /// A number (`q` or `float`, `int`, `i`).
+    Numeric,
+    /// A category, given as its code (`c`).
+    Categorical,
+}
+
+/// A trained gradient-boosted ensemble with one output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ensemble {
+    pub(super) n_features: usize,
+    pub(super) objective: String,
+    pub(super) link: Option<Link>,
+    pub(super) base_score: f32,
+    pub(super) base_margin: f32,
+    pub(super) feature_types: Vec<FeatureType>,
+    pub(super) trees: Vec<Tree>,
+}
+
+/// One regression tree; its root is node 0, every child comes after its parent.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Tree {
+    pub(super) nodes: Vec<Node>,
+    /// The category sets of its nodes, one after the other.
+    pub(super) categories: Vec<u32>,
+    pub(super) depth: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Node {
+    Leaf(f32),
+    Split(Split),
+}
+
+/// A node that asks a question.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Split {
+    pub(super) feature: usize,
+    pub(super) question: Question,
+    /// Where a missing value goes.
+    pub(super) default_left: bool,
+    pub(super) left: usize,
+    pub(super) right: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Question {
+    /// A value below the threshold goes left.
+    Below(f32),
+    /// A code among `tree.categories[range]` goes right; any other, whether known, negative or too large, left.
+    Among(std::ops::Range<usize>),
+}
+
+impl Ensemble {
+    /// Reads the `model.ubj` of XGBoost 3.4.1 (or an earlier 3.x), checking everything that XGBoost's loader and
+    /// predictor rely on: sizes, node and feature indices, that nodes form trees, categories, groups.
+    ///
+    /// # Errors
+    /// [`EnsembleError`], which says whether XGBoost may be given the bytes.
+    pub fn from_ubj(bytes: &[u8]) -> Result<Self, EnsembleError> {
+        load::ensemble(bytes)
+    }
+
+    /// Checks the model inside a snapshot, which is what `XGBoosterSerializeToBuffer` writes: the model and the
+    /// configuration of its training. Of the latter only the form is checked.
+    ///
+    /// # Errors
+    /// [`EnsembleError`], which says whether XGBoost may be given the bytes.
+    pub fn check_snapshot(bytes: &[u8]) -> Result<(), EnsembleError> {
+        load::snapshot(bytes)
+    }
+
+    /// The number of columns that the model was trained on.
+    #[must_use]
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// XGBoost's name of the objective, such as `reg:squarederror`.
+    #[must_use]
+    pub fn objective(&self) -> &str {
+        &self.objective
+    }
+
+    /// The model's base score, in units of the prediction.
+    #[must_use]
+    pub fn base_score(&self) -> f32 {
+        self.base_score
+    }
+
+    /// The kinds of the features in order; empty where the model does not say.
+    #[must_use]
+    pub fn feature_types(&self) -> &[FeatureType] {
+        &self.feature_types
+    }
+
+    /// The number of trees.
+    #[must_use]
+    pub fn n_trees(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// The number of splits between the root and the furthest leaf of any tree.
+    #[must_use]
+    pub fn max_depth(&self) -> usize {
+        self.trees.iter().map(|tree| tree.depth).max().unwrap_or(0)
+    }
+
+    /// The number of leaves of the tree with the most.
+    #[must_use]
+    pub fn max_leaves(&self) -> usize {
+        self.trees.iter().map(Tree::n_leaves).max().unwrap_or(0)
+    }
+}
+
+impl Tree {
+    pub(super) fn n_leaves(&self) -> usize {
+        // Every split has two children, so there is one leaf more than splits.
+        self.nodes.len() / 2 + 1
+    }
+}

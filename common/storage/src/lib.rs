@@ -1,0 +1,134 @@
+//! Where bytes lie: a local folder or S3, behind the smallest trait that serves both.
+//!
+//! Invariant: nothing outside this module names the AWS SDK. Every object but a pointer is written once under a key of
+//! its own, so a crash leaves garbage, never damage; pointers move by [`Store::put_if`].
+#![forbid(unsafe_code)]
+
+mod location;
+
+mod buffers;
+mod local;
+mod s3;
+
+#[cfg(test)]
+mod contract;
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use location::{DataObjects, Location, Place, open_data, refuse_overlap};
+pub use s3::S3Options;
+
+/// What identifies the content of an object: an S3 ETag, or `size-mtime_ns` of a local file. Opaque: only compared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub String);
+
+/// An object as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Path relative to the store's root, segments separated by `/`, never starting with one.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// Changes whenever the content does.
+    pub version: Version,
+}
+
+/// What must hold for a conditional write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// No object has this key yet (`If-None-Match: *`).
+    Absent,
+    /// The object is still this version (`If-Match`).
+    Unchanged(Version),
+}
+
+/// Why a store could not do what it was asked. Each text names the full location and, where there is one, the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No object has this key.
+    #[error("{0}")]
+    NotFound(String),
+    /// A [`Condition`] did not hold: another writer was first.
+    #[error("{0}")]
+    Conflict(String),
+    /// An object is no longer the version that was asked for.
+    #[error("{0}")]
+    Changed(String),
+    /// Access denied, wrong or no credentials, no such bucket, a read-only folder, a wrong region: a setting, not a retry.
+    #[error("{0}")]
+    Denied(String),
+    /// No space, or a quota is used up.
+    #[error("{0}")]
+    Full(String),
+    /// Could not be reached, or kept failing after the SDK's retries.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A defect in this program, such as a panic of the thread that did the work.
+    #[error("defect in this program: {0}")]
+    Defect(String),
+}
+
+impl From<StoreError> for error::Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(text) | StoreError::Denied(text) => Self::Access(text),
+            StoreError::Conflict(text) | StoreError::Unavailable(text) => Self::Storage(text),
+            StoreError::Changed(text) => Self::Data(text),
+            StoreError::Full(text) => Self::Resources(text),
+            StoreError::Defect(text) => Self::Defect(text),
+        }
+    }
+}
+
+/// The failure of a task that the store's work was done in ([`machine::tasks`]).
+impl From<error::Error> for StoreError {
+    fn from(unfinished: error::Error) -> Self {
+        match unfinished {
+            error::Error::Resources(text) => Self::Full(text),
+            error::Error::Defect(text) => Self::Defect(text),
+            other => Self::Defect(other.to_string()),
+        }
+    }
+}
+
+/// A local folder or a prefix of a bucket. Keys are relative to it.
+#[async_trait]
+pub trait Store: Send + Sync + Debug {
+    /// The root, for messages and results: `s3://bucket/prefix` or an absolute path.
+    fn root(&self) -> &str;
+
+    /// The whole object, with the version that was read.
+    async fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError>;
+
+    /// The bytes of `range` of the object, which must still be `version` ([`StoreError::Changed`] otherwise).
+    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError>;
+
+    /// Writes the object whole: a reader sees all of it or nothing. Multipart where it is large.
+    async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError>;
+
+    /// Writes the object if `condition` holds, atomically; [`StoreError::Conflict`] where it does not.
+    async fn put_if(&self, key: &str, content: Bytes, condition: &Condition) -> Result<Version, StoreError>;
+
+    /// The object's size and version, or `None` where there is no such object.
+    async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError>;
+
+    /// Every object below `prefix` (a folder: `a/b` finds `a/b/c`, not `a/bc`; the empty prefix finds all), by key.
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
+
+    /// Keeps up to `most_bytes` of the buffers of ranged reads for later ones, instead of giving them back to the allocator
+    /// each time. At first none are kept.
+    fn keep_buffers(&self, most_bytes: usize);
+
+    /// Removes the object; no error where there is none.
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+}
+
+/// The error of a range that the object does not have.
+fn beyond_end(location: &str, range: &Range<u64>, size: u64) -> StoreError {
+    StoreError::NotFound(format!("{location} has {size} bytes; bytes {}..{} are not in it", range.start, range.end))
+}

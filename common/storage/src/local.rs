@@ -1,0 +1,305 @@
+//! A local folder as a store.
+//!
+//! A file is written in `.incoming/`, made durable, and renamed over its name under a lock between processes, so a reader
+//! sees all of it or nothing and a conditional write has one winner. A version is size, modification time and inode; the
+//! time of a name never repeats or goes back, even when the clock does.
+
+mod incoming;
+mod listing;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::buffers::Buffers;
+use super::{Condition, ObjectMeta, Store, StoreError, Version};
+use incoming::{Incoming, Staged};
+use listing::list_folder;
+
+/// How often a file is read again that was changed in place while it was read.
+const READ_ATTEMPTS: usize = 3;
+
+/// A folder, which need not exist: then it holds nothing and is created by the first write.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalStore {
+    folder: Arc<Folder>,
+}
+
+impl LocalStore {
+    /// `root` is absolute.
+    pub(crate) fn new(root: PathBuf) -> Self {
+        let incoming = Incoming::below(&root);
+        let text = root.display().to_string();
+        let buffers = Arc::default();
+        Self { folder: Arc::new(Folder { root, text, incoming, swept: Once::new(), buffers }) }
+    }
+
+    async fn blocking<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Folder) -> Result<T, StoreError> + Send + 'static,
+    {
+        let folder = Arc::clone(&self.folder);
+        let finished = machine::tasks::blocking(move || work(&folder)).await;
+        finished.unwrap_or_else(|unfinished| Err(unfinished.into()))
+    }
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    fn root(&self) -> &str {
+        &self.folder.text
+    }
+
+    async fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError> {
+        let key = key.to_owned();
+        self.blocking(move |folder| folder.get(&key)).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
+        let (key, version) = (key.to_owned(), version.clone());
+        self.blocking(move |folder| folder.get_range(&key, &range, &version)).await
+    }
+
+    fn keep_buffers(&self, most_bytes: usize) {
+        self.folder.buffers.keep(most_bytes);
+    }
+
+    async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError> {
+        let key = key.to_owned();
+        self.blocking(move |folder| folder.put(&key, &content, None)).await
+    }
+
+    async fn put_if(&self, key: &str, content: Bytes, condition: &Condition) -> Result<Version, StoreError> {
+        let (key, condition) = (key.to_owned(), condition.clone());
+        self.blocking(move |folder| folder.put(&key, &content, Some(&condition))).await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
+        let key = key.to_owned();
+        self.blocking(move |folder| folder.head(&key)).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |folder| folder.list(&prefix)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let key = key.to_owned();
+        self.blocking(move |folder| folder.delete(&key)).await
+    }
+}
+
+/// The same, blocking.
+#[derive(Debug)]
+struct Folder {
+    root: PathBuf,
+    text: String,
+    incoming: Incoming,
+    swept: Once,
+    buffers: Arc<Buffers>,
+}
+
+impl Folder {
+    fn path_of(&self, key: &str) -> Result<PathBuf, StoreError> {
+        let refused = |why: &str| StoreError::Denied(format!("{}: key '{key}' {why}", self.text));
+        if key.is_empty() || key.contains('\0') {
+            return Err(refused("is no file name"));
+        }
+        if key.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            return Err(refused("has an empty, '.' or '..' segment, which a local folder cannot hold"));
+        }
+        if key.split('/').next() == Some(incoming::FOLDER) {
+            return Err(refused("lies where files are kept while they are written"));
+        }
+        Ok(self.root.join(key))
+    }
+
+    fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError> {
+        let path = self.path_of(key)?;
+        for _ in 0..READ_ATTEMPTS {
+            if let Some(read) = read_unchanged(&path).map_err(|error| translate("cannot read", &path, &error))? {
+                return Ok(read);
+            }
+        }
+        Err(changed(&path))
+    }
+
+    fn get_range(&self, key: &str, range: &Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
+        let path = self.path_of(key)?;
+        let failed = |error: io::Error| translate("cannot read", &path, &error);
+        let file = open_file(&path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if version_of(&metadata) != *version {
+            return Err(changed(&path));
+        }
+        let size = metadata.len();
+        if range.start > range.end || range.end > size {
+            return Err(super::beyond_end(&path.display().to_string(), range, size));
+        }
+        let mut content = self.buffers.take(usize::try_from(range.end - range.start).map_err(|_| changed(&path))?);
+        match file.read_exact_at(content.as_mut(), range.start) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(changed(&path)),
+            other => other.map_err(failed)?,
+        }
+        if version_of(&file.metadata().map_err(failed)?) != *version {
+            return Err(changed(&path));
+        }
+        Ok(content.filled())
+    }
+
+    fn put(&self, key: &str, content: &[u8], condition: Option<&Condition>) -> Result<Version, StoreError> {
+        let path = self.path_of(key)?;
+        self.swept.call_once(|| self.incoming.sweep());
+        let failed = |error: io::Error| match translate("cannot write", &path, &error) {
+            StoreError::Full(text) => StoreError::Full(format!("{text}: {} bytes are needed", content.len())),
+            StoreError::NotFound(text) => StoreError::Denied(text),
+            other => other,
+        };
+        let staged = self.incoming.stage(content).map_err(failed)?;
+        let lock = self.incoming.lock().map_err(failed)?;
+        let current = file_metadata(&path).map_err(failed)?;
+        if let Some(condition) = condition {
+            check(condition, current.as_ref(), &path)?;
+        }
+        let version = publish(staged, current.as_ref(), &path).map_err(failed)?;
+        drop(lock);
+        path.parent().map_or(Ok(()), incoming::sync_folder).map_err(failed)?;
+        Ok(version)
+    }
+
+    fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
+        let path = self.path_of(key)?;
+        let found = file_metadata(&path).map_err(|error| translate("cannot read", &path, &error))?;
+        Ok(found.map(|metadata| object(key.to_owned(), &metadata)))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        let start = if prefix.is_empty() { self.root.clone() } else { self.path_of(prefix)? };
+        list_folder(&self.root, &start, prefix)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let path = self.path_of(key)?;
+        let failed = |error: io::Error| translate("cannot delete", &path, &error);
+        if file_metadata(&path).map_err(failed)?.is_none() {
+            return Ok(());
+        }
+        let lock = self.incoming.lock().map_err(failed)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let kept = self.remove_empty_folders(&path);
+        drop(lock);
+        incoming::sync_folder(kept).map_err(failed)
+    }
+
+    /// A folder without objects is nothing, as in S3. The first folder above `path` that stays is returned.
+    fn remove_empty_folders<'path>(&self, path: &'path Path) -> &'path Path {
+        let mut folder = path;
+        while let Some(parent) = folder.parent() {
+            folder = parent;
+            if parent == self.root || fs::remove_dir(parent).is_err() {
+                break;
+            }
+        }
+        folder
+    }
+}
+
+/// The file's content, or `None` if it was changed meanwhile.
+fn read_unchanged(path: &Path) -> io::Result<Option<(Bytes, Version)>> {
+    let mut file = open_file(path)?;
+    let before = file.metadata()?;
+    let mut content = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
+    file.read_to_end(&mut content)?;
+    let version = version_of(&before);
+    let unchanged = content.len() as u64 == before.len() && version == version_of(&file.metadata()?);
+    Ok(unchanged.then(|| (content.into(), version)))
+}
+
+/// Opens a regular file; a folder is no object, and a pipe would block for ever.
+fn open_file(path: &Path) -> io::Result<File> {
+    match file_metadata(path)? {
+        Some(_) => File::open(path),
+        None => Err(io::Error::new(ErrorKind::NotFound, "no such file")),
+    }
+}
+
+fn file_metadata(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn check(condition: &Condition, current: Option<&Metadata>, path: &Path) -> Result<(), StoreError> {
+    let holds = match condition {
+        Condition::Absent => current.is_none(),
+        Condition::Unchanged(version) => current.map(version_of).as_ref() == Some(version),
+    };
+    if holds { Ok(()) } else { Err(StoreError::Conflict(not_as_before(path))) }
+}
+
+/// Gives the file its name; called with the lock held. The version it has then is one that the name never had before.
+fn publish(staged: Staged, current: Option<&Metadata>, path: &Path) -> io::Result<Version> {
+    let replaced = current.map(Metadata::modified).transpose()?;
+    if let Some(replaced) =
+        replaced.filter(|replaced| staged.metadata().and_then(|m| m.modified()).is_ok_and(|m| m <= *replaced))
+    {
+        staged.set_modified(replaced + Duration::from_nanos(1))?;
+    }
+    let version = version_of(&staged.metadata()?);
+    if let Some(parent) = path.parent() {
+        incoming::create_folders(parent)?;
+    }
+    staged.rename(path)?;
+    Ok(version)
+}
+
+fn object(key: String, metadata: &Metadata) -> ObjectMeta {
+    ObjectMeta { key, size: metadata.len(), version: version_of(metadata) }
+}
+
+fn version_of(metadata: &Metadata) -> Version {
+    let nanos = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    Version(format!("{}-{nanos}-{}", metadata.len(), metadata.ino()))
+}
+
+fn changed(path: &Path) -> StoreError {
+    StoreError::Changed(not_as_before(path))
+}
+
+fn not_as_before(path: &Path) -> String {
+    format!("{} is not what it was when it was looked at: it was written, replaced or removed", path.display())
+}
+
+/// The only place where an error of the file system becomes one of the store.
+pub(super) fn translate(what: &str, path: &Path, error: &io::Error) -> StoreError {
+    let text = format!("{what} {}: {error}", path.display());
+    match error.kind() {
+        ErrorKind::NotFound => StoreError::NotFound(text),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full(text),
+        ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::DirectoryNotEmpty
+        | ErrorKind::InvalidFilename => StoreError::Denied(text),
+        _ => StoreError::Unavailable(text),
+    }
+}

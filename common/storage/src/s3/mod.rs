@@ -1,0 +1,211 @@
+//! A prefix of an S3 bucket as a store.
+//!
+//! Retries, backoff and timeouts of requests are the SDK's. What it leaves to its callers is done here: bodies that break
+//! off or stall while they are read are fetched again, an upload whose bytes the service says were changed on the way is
+//! sent again, and a conditional write whose answer was lost is recognised as done.
+//!
+//! Integrity: uploads carry Content-MD5, which every S3 server checks, beside the signed SHA-256 of the body; no newer
+//! checksum headers are sent unless `AWS_REQUEST_CHECKSUM_CALCULATION` asks for them, since other servers refuse them.
+//! Whole objects read are compared with the checksum that the server keeps (by the SDK) and with their ETag where that is an
+//! MD5, and so is a range that is the whole object. Other ranges have no checksum in S3: there length, version and TLS are
+//! what is checked. A listing has none either; one that was cut off is read again.
+
+mod client;
+mod download;
+mod error;
+mod listing;
+mod trust;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt::{self, Debug, Formatter};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::types::Object;
+use bytes::Bytes;
+
+use super::buffers::Buffers;
+use super::{Condition, ObjectMeta, Store, StoreError, Version};
+use ::error::Result;
+use error::{Failure, Kind};
+
+/// What is given in the program instead of in the environment: for tests, and for several servers in one process.
+/// `None` is the environment's setting.
+#[derive(Clone, Default)]
+pub struct S3Options {
+    /// As `AWS_ENDPOINT_URL_S3`.
+    pub endpoint_url: Option<String>,
+    /// As `AWS_REGION`.
+    pub region: Option<String>,
+    /// As `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+    pub access_key: Option<(String, String)>,
+    /// As `AWS_CA_BUNDLE`.
+    pub ca_bundle: Option<String>,
+}
+
+impl Debug for S3Options {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("S3Options")
+            .field("endpoint_url", &self.endpoint_url)
+            .field("region", &self.region)
+            .field("ca_bundle", &self.ca_bundle)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A prefix of a bucket.
+#[derive(Debug, Clone)]
+pub(crate) struct S3Store {
+    client: Client,
+    bucket: String,
+    prefix: String,
+    root: String,
+    buffers: Arc<Buffers>,
+}
+
+impl S3Store {
+    /// `prefix` has no `/` at its end.
+    pub(crate) async fn connect(bucket: &str, prefix: &str, options: &S3Options) -> Result<Self> {
+        let root = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
+        let client = client::connect(options).await?;
+        Ok(Self { client, bucket: bucket.to_owned(), prefix: prefix.to_owned(), root, buffers: Arc::default() })
+    }
+
+    fn check_key(&self, key: &str) -> Result<(), StoreError> {
+        if key.is_empty() {
+            return Err(StoreError::Denied(format!("{}: an object has no empty key", self.root)));
+        }
+        Ok(())
+    }
+
+    /// The key in the bucket.
+    fn prefixed(&self, key: &str) -> String {
+        if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) }
+    }
+
+    /// The object as this store names it; `None` for the empty object that marks the prefix itself as a folder.
+    fn relative(&self, object: Object) -> Option<ObjectMeta> {
+        let full = object.key?;
+        let key = match self.prefix.as_str() {
+            "" => full,
+            prefix => full.strip_prefix(prefix)?.strip_prefix('/')?.to_owned(),
+        };
+        let size = object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+        (!key.is_empty()).then(|| ObjectMeta { key, size, version: version(object.e_tag.as_deref()) })
+    }
+
+    /// For messages.
+    fn location(&self, key: &str) -> String {
+        format!("{}/{key}", self.root)
+    }
+
+    /// As often as the SDK tries a request (`AWS_MAX_ATTEMPTS`) is tried what the SDK does not try again.
+    fn attempts(&self) -> u32 {
+        self.client.config().retry_config().map_or(3, RetryConfig::max_attempts).max(1)
+    }
+
+    async fn first_byte(&self, key: &str) -> Result<(), Failure> {
+        let request = self.client.get_object().bucket(&self.bucket).key(self.prefixed(key)).range("bytes=0-0");
+        request.send().await.map(drop).map_err(|error| Failure::of(&error))
+    }
+
+    async fn head_once(&self, key: &str) -> Result<ObjectMeta, Failure> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.prefixed(key));
+        let answer = request.send().await.map_err(|error| Failure::of(&error))?;
+        let size = answer.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
+        Ok(ObjectMeta { key: key.to_owned(), size, version: version(answer.e_tag.as_deref()) })
+    }
+}
+
+#[async_trait]
+impl Store for S3Store {
+    fn root(&self) -> &str {
+        &self.root
+    }
+
+    async fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError> {
+        download::whole(self, key).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
+        download::range(self, key, &range, version).await
+    }
+
+    fn keep_buffers(&self, most_bytes: usize) {
+        self.buffers.keep(most_bytes);
+    }
+
+    async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError> {
+        upload::put(self, key, content).await
+    }
+
+    async fn put_if(&self, key: &str, content: Bytes, condition: &Condition) -> Result<Version, StoreError> {
+        upload::put_if(self, key, content, condition).await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
+        self.check_key(key)?;
+        let failure = match self.head_once(key).await {
+            Ok(object) => return Ok(Some(object)),
+            Err(failure) => failure,
+        };
+        // An answer to HEAD has no body, so it does not say whether the key is missing or the bucket, or why access is
+        // denied. The answer to GET does.
+        let explained = match failure.kind {
+            Kind::NotFound | Kind::Denied => self.first_byte(key).await.err(),
+            _ => Some(failure),
+        };
+        match explained {
+            Some(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Some(failure) if failure.kind != Kind::BeyondEnd => Err(failure.at("cannot look at", &self.location(key))),
+            _ => {
+                self.head_once(key).await.map(Some).map_err(|failure| failure.at("cannot look at", &self.location(key)))
+            }
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        let folder = match prefix.trim_end_matches('/') {
+            "" if self.prefix.is_empty() => String::new(),
+            "" => format!("{}/", self.prefix),
+            below => format!("{}/", self.prefixed(below)),
+        };
+        let listed = listing::pages(self, &folder).await;
+        let listed = listed.map_err(|failure| failure.at("cannot list", &format!("s3://{}/{folder}", self.bucket)))?;
+        let mut objects: Vec<_> = listed.into_iter().filter_map(|object| self.relative(object)).collect();
+        objects.sort_by(|left, right| left.key.cmp(&right.key));
+        Ok(objects)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.check_key(key)?;
+        let request = self.client.delete_object().bucket(&self.bucket).key(self.prefixed(key));
+        match request.send().await.map_err(|error| Failure::of(&error)) {
+            Err(failure) if failure.kind != Kind::NotFound => Err(failure.at("cannot delete", &self.location(key))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An ETag without its quotes, which some servers leave out in some answers.
+fn version(e_tag: Option<&str>) -> Version {
+    Version(e_tag.unwrap_or_default().trim_matches('"').to_owned())
+}
+
+fn quoted(version: &Version) -> String {
+    format!("\"{}\"", version.0)
+}
+
+/// Waits before the same thing is tried for the `attempt`-th time: 0.1 s, doubled each time, at most 5 s.
+async fn back_off(attempt: u32) {
+    let doubled = 100u64.saturating_mul(1 << attempt.saturating_sub(1).min(10));
+    tokio::time::sleep(Duration::from_millis(doubled.min(5_000))).await;
+}

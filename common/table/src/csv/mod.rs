@@ -1,0 +1,434 @@
+//! CSV in: a header row, then text cells. Empty fields and `NULL` are missing; nothing is typed here, so that an id
+//! `00123` stays what it is. Gzip is unpacked on the way.
+//!
+//! No row is swallowed: a quote that is never closed, and a cell that holds what looks like rows, end the reading.
+
+mod encoding;
+mod gunzip;
+mod header;
+mod looks;
+mod records;
+mod swallowed;
+#[cfg(test)]
+mod tests;
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
+
+use flate2::read::MultiGzDecoder;
+use polars::prelude::{NamedFrom, Series, StringChunkedBuilder};
+use tokio::runtime::Handle;
+
+use self::gunzip::Gunzip;
+use self::records::{Fault, OpenQuote, Records};
+use self::swallowed::{Suspect, SwallowedRows, Verdict, rows_in_header};
+use super::Format;
+use super::file_kind;
+use super::ranged_reader::{RangedReader, storage_failure};
+use columns::{CellFormat, MemoryColumns, TableSchema};
+use error::text::without_control_characters;
+use error::{Error, Result};
+use machine::tasks::blocking;
+use storage::{ObjectMeta, Store};
+
+/// What to do about a quote that stands alone.
+const MEND_QUOTE: &str = "close it, or write it twice (\"\") inside a quoted cell";
+
+/// Bytes of a compressed object from which its kind is told.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Reads an object's header. All its columns are text. `None` where there is no text at all.
+pub(super) async fn read_header(
+    store: Arc<dyn Store>,
+    meta: &ObjectMeta,
+    format: (Format, CsvFormat),
+    name: &str,
+) -> Result<Option<TableSchema>> {
+    let (meta, name, runtime) = (meta.clone(), name.to_owned(), Handle::current());
+    blocking(move || {
+        let reader = CsvReader::open(store, meta, format, &name, runtime)?;
+        if reader.is_empty {
+            return Ok(None);
+        }
+        if let Some(doubt) = header::doubt(&reader.schema, format.1) {
+            tracing::warn!("{name}: {doubt}");
+        }
+        Ok(Some(reader.schema))
+    })
+    .await?
+}
+
+/// How CSV is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CsvFormat {
+    /// What stands between cells.
+    pub delimiter: u8,
+    /// How values are written in cells.
+    pub cells: CellFormat,
+}
+
+impl Default for CsvFormat {
+    fn default() -> Self {
+        Self { delimiter: b',', cells: CellFormat::default() }
+    }
+}
+
+/// Reads one CSV object from front to back in batches. For threads that may block.
+pub struct CsvReader {
+    name: String,
+    schema: TableSchema,
+    records: Records,
+    swallowed: SwallowedRows,
+    format: (Format, CsvFormat),
+    /// Whether the object has no text at all, not even a header.
+    is_empty: bool,
+    next_row: u64,
+    /// Cells that may hold rows, of which the first is named.
+    possible: u64,
+}
+
+/// Rows of a CSV object.
+#[derive(Debug)]
+pub struct CsvBatch {
+    /// The named columns as text, nulls where a cell is empty or `NULL`.
+    pub columns: MemoryColumns,
+    /// 0-based number of the first row within the object, the header not counted.
+    pub first_row: u64,
+    /// Rows (counted within the batch) that cannot be read: all their cells are null.
+    pub malformed: Vec<usize>,
+    /// The first of them, and what is wrong with it.
+    pub first_problem: Option<MalformedRow>,
+}
+
+/// A row that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MalformedRow {
+    /// 1-based number of the row within the object.
+    pub row: u64,
+    /// What is wrong with it.
+    pub problem: RowProblem,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowProblem {
+    /// It is not as wide as the header.
+    #[error(
+        "has {found} fields where the header has {expected}: leave out or add fields, or quote cells that hold the delimiter"
+    )]
+    Width {
+        /// Its fields.
+        found: usize,
+        /// Those of the header.
+        expected: usize,
+    },
+    /// A cell that is needed is not UTF-8.
+    #[error("is not UTF-8 text in column \"{column}\" ({hint})")]
+    NotUtf8 {
+        /// The column's name.
+        column: String,
+        /// What the bytes probably are, and what to do.
+        hint: String,
+    },
+}
+
+impl CsvReader {
+    /// Opens the object and reads its header.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there is no header, a name comes twice or the bytes are no text; storage errors as they are.
+    pub fn open(
+        store: Arc<dyn Store>,
+        meta: ObjectMeta,
+        format: (Format, CsvFormat),
+        name: &str,
+        runtime: Handle,
+    ) -> Result<Self> {
+        let bytes = RangedReader::new(store, meta, runtime);
+        let text: Box<dyn Read + Send> = match format.0 {
+            Format::CsvGz => Box::new(unpacked(bytes, name)?),
+            Format::Csv | Format::Parquet => Box::new(bytes),
+        };
+        let csv = format.1;
+        let mut records = Records::new(text, csv.delimiter);
+        let head = records.head().map_err(|error| unreadable(name, &error))?;
+        if let Some(kind) = file_kind::recognise(head) {
+            let inside = if format.0 == Format::CsvGz { " inside of its gzip data" } else { "" };
+            return Err(Error::Data(format!("{name} is {}{inside}, not CSV: {}", kind.what, kind.advice)));
+        }
+        let is_empty = head.is_empty();
+        let mut reader = Self {
+            name: name.to_owned(),
+            schema: TableSchema::default(),
+            records,
+            swallowed: SwallowedRows::new(0, csv),
+            format,
+            is_empty,
+            next_row: 0,
+            possible: 0,
+        };
+        if !is_empty {
+            reader.read_schema()?;
+        }
+        Ok(reader)
+    }
+
+    fn read_schema(&mut self) -> Result<()> {
+        let (name, csv) = (&self.name, self.format.1);
+        if !self.records.advance().map_err(|fault| self.fault(fault, 0))? {
+            return Err(Error::Data(format!("{name} has no header row: write the column names into its first line")));
+        }
+        self.refuse_stray_text(0)?;
+        if let Some(cell) = rows_in_header(&self.records, csv) {
+            let byte = self.byte(self.records.quote_byte(&cell));
+            return Err(Error::Data(format!(
+                "{name}: the cell of the header that opens with the quote at {byte} holds what looks like rows: a quote is \
+                 missing or too many; {MEND_QUOTE}"
+            )));
+        }
+        self.schema = header::header_schema(self.records.record(), csv, name)?;
+        self.swallowed = SwallowedRows::new(self.schema.columns().len(), csv);
+        Ok(())
+    }
+
+    /// Reads up to `rows` rows of the named columns; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the bytes cannot be unpacked, a quote is not closed or a cell holds what looks like rows;
+    /// storage errors as they are.
+    pub fn next_batch(&mut self, names: &[String], rows: usize) -> Result<Option<CsvBatch>> {
+        if self.is_empty {
+            return Ok(None);
+        }
+        let positions = self.positions(names)?;
+        let mut builders: Vec<StringChunkedBuilder> =
+            names.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), rows.min(1 << 16))).collect();
+        let (mut malformed, mut first_problem) = (Vec::new(), None);
+        let (first_row, mut count) = (self.next_row, 0);
+        while count < rows {
+            if !self.records.advance().map_err(|fault| self.fault(fault, self.next_row + 1))? {
+                self.judge(true)?;
+                break;
+            }
+            self.next_row += 1;
+            let record = self.records.record();
+            if !self.records.multiline_cells().is_empty() {
+                self.check_multiline()?;
+            } else if record.len() == self.schema.columns().len() {
+                self.swallowed.learn(record, self.next_row);
+            }
+            if !self.append_record(&positions, &mut builders) {
+                malformed.push(count);
+                first_problem
+                    .get_or_insert_with(|| MalformedRow { row: self.next_row, problem: self.problem(&positions) });
+            }
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        let columns = builders.into_iter().map(|builder| Series::from(builder.finish())).collect();
+        let columns = MemoryColumns::text_cells(count, columns, self.format.1.cells);
+        Ok(Some(CsvBatch { columns, first_row, malformed, first_problem }))
+    }
+
+    fn positions(&self, names: &[String]) -> Result<Vec<usize>> {
+        let position = |name: &String| {
+            let found = self.schema.columns().iter().position(|column| column.name == *name);
+            found.ok_or_else(|| Error::Data(format!("{}: column \"{name}\" is missing", self.name)))
+        };
+        names.iter().map(position).collect()
+    }
+
+    /// Appends the current record's cells, or nulls where it is malformed; says whether it was well formed.
+    fn append_record(&self, positions: &[usize], builders: &mut [StringChunkedBuilder]) -> bool {
+        let record = self.records.record();
+        let is_wide = record.len() == self.schema.columns().len();
+        let is_text = |cell: &usize| std::str::from_utf8(record.cell(*cell)).is_ok();
+        match std::str::from_utf8(record.text()) {
+            Ok(text) if is_wide => {
+                for (builder, &position) in builders.iter_mut().zip(positions) {
+                    builder.append_option(text.get(record.place(position)).filter(|cell| !is_missing(cell)));
+                }
+            }
+            // What nobody asked for may be anything.
+            Err(_) if is_wide && positions.iter().all(is_text) => {
+                for (builder, &position) in builders.iter_mut().zip(positions) {
+                    let cell = std::str::from_utf8(record.cell(position)).ok();
+                    builder.append_option(cell.filter(|cell| !is_missing(cell)));
+                }
+            }
+            _ => {
+                builders.iter_mut().for_each(StringChunkedBuilder::append_null);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What is wrong with the current record, which is malformed.
+    fn problem(&self, positions: &[usize]) -> RowProblem {
+        let (record, columns) = (self.records.record(), self.schema.columns());
+        let is_no_text = |cell: &&usize| std::str::from_utf8(record.cell(**cell)).is_err();
+        let is_wide = record.len() == columns.len();
+        match if is_wide { positions.iter().find(is_no_text) } else { None } {
+            Some(&cell) => RowProblem::NotUtf8 {
+                column: without_control_characters(&columns[cell].name),
+                hint: encoding::hint(record.cell(cell)),
+            },
+            None => RowProblem::Width { found: record.len(), expected: columns.len() },
+        }
+    }
+
+    /// Checks the current record, which goes over several lines.
+    fn check_multiline(&mut self) -> Result<()> {
+        self.refuse_stray_text(self.next_row)?;
+        self.swallowed.consider(&self.records, self.next_row);
+        self.judge(false)
+    }
+
+    /// A quote too many or too few shows where text stands behind a closing quote. On one line it is read as it stands.
+    fn refuse_stray_text(&self, row: u64) -> Result<()> {
+        let Some(stray) = self.records.stray().filter(|_| !self.records.multiline_cells().is_empty()) else {
+            return Ok(());
+        };
+        let backslash = if stray.is_backslashed { "; a backslash before a quote does not escape it" } else { "" };
+        Err(Error::Data(format!(
+            "{}: {}: text stands at {} behind the closing quote of {}, in a record over several lines: a quote is missing \
+             or too many; {MEND_QUOTE}{backslash}",
+            self.name,
+            place(row),
+            self.byte(stray.byte),
+            self.quoted_cell(OpenQuote { cell: stray.cell, byte: stray.opened })
+        )))
+    }
+
+    /// Judges the cells that may hold rows, as far as that can be told by now.
+    fn judge(&mut self, is_at_end: bool) -> Result<()> {
+        while let Some((suspect, verdict)) = self.swallowed.judge(is_at_end) {
+            match verdict {
+                Verdict::Text => {}
+                Verdict::Possible => {
+                    self.possible += 1;
+                    if self.possible == 1 {
+                        tracing::warn!(
+                            "{} and may hold a row, but was read as text: if a quote is missing or too many, {MEND_QUOTE}",
+                            self.describe(&suspect)
+                        );
+                    }
+                }
+                Verdict::Rows => {
+                    return Err(Error::Data(format!(
+                        "{} and holds what looks like rows: a quote is missing or too many; {MEND_QUOTE}",
+                        self.describe(&suspect)
+                    )));
+                }
+            }
+        }
+        if is_at_end && self.possible > 1 {
+            tracing::warn!(
+                "{}: {} cells over several lines may hold rows, but were read as text",
+                self.name,
+                self.possible
+            );
+            // Said once.
+            self.possible = 1;
+        }
+        Ok(())
+    }
+
+    fn describe(&self, suspect: &Suspect) -> String {
+        let cell = self.quoted_cell(OpenQuote { cell: suspect.cell, byte: suspect.byte });
+        format!("{}: {}: {cell} goes over {} lines", self.name, place(suspect.row), suspect.shape.lines)
+    }
+
+    /// What ended the reading of row `row`; 0 is the header.
+    fn fault(&self, fault: Fault, row: u64) -> Error {
+        let (name, place) = (&self.name, place(row));
+        match fault {
+            Fault::Read(error) => unreadable(name, &error),
+            Fault::Unclosed(quote) => {
+                let cell = self.quoted_cell(quote);
+                Error::Data(format!(
+                    "{name}: {place}: {cell} is never closed, so that all rows behind it are lost: {MEND_QUOTE}"
+                ))
+            }
+            Fault::TooLong(Some(quote)) => {
+                let cell = self.quoted_cell(quote);
+                Error::Data(format!("{name}: {place}: {cell} is not closed within 64 MiB: {MEND_QUOTE}"))
+            }
+            Fault::TooLong(None) => Error::Data(format!(
+                "{name}: {place} is longer than 64 MiB: this is no CSV, or its line breaks are missing; write it again"
+            )),
+        }
+    }
+
+    /// A cell by its quote, for messages.
+    fn quoted_cell(&self, quote: OpenQuote) -> String {
+        let column = self.schema.columns().get(quote.cell).map(|column| without_control_characters(&column.name));
+        let column = column.map(|column| format!(" in column \"{column}\"")).unwrap_or_default();
+        format!("the cell{column} that opens with the quote at {}", self.byte(quote.byte))
+    }
+
+    fn byte(&self, byte: u64) -> String {
+        let of = if self.format.0 == Format::CsvGz { " of the unpacked text" } else { "" };
+        format!("byte {byte}{of}")
+    }
+}
+
+/// Where a row stands, for messages.
+fn place(row: u64) -> String {
+    if row == 0 { "the header".to_owned() } else { format!("data row {row}") }
+}
+
+/// The text of a compressed object.
+fn unpacked(bytes: RangedReader, name: &str) -> Result<Gunzip<RangedReader>> {
+    let mut packed = BufReader::with_capacity(HEAD_BYTES, bytes);
+    let head = packed.fill_buf().map_err(|error| unreadable(name, &error))?;
+    if head.starts_with(&gunzip::MAGIC) {
+        return Ok(Gunzip::new(packed));
+    }
+    Err(Error::Data(match file_kind::recognise(head) {
+        Some(kind) => format!("{name} is not gzip-compressed but is {}: {}", kind.what, kind.advice),
+        None if file_kind::is_like_csv(head) => format!("{name} is not gzip-compressed: name it .csv"),
+        None => format!("{name} is not gzip-compressed: write it again, or remove it"),
+    }))
+}
+
+/// Bytes of an object from which the length of its lines is guessed.
+pub(super) const LINES_GUESS: u64 = 256 * 1024;
+
+/// Lines in the first bytes of an object, at least one.
+pub(super) fn count_lines(bytes: &[u8], format: Format) -> usize {
+    let mut text = Vec::new();
+    let bytes = match format {
+        Format::CsvGz => {
+            // Cut off amid a block, the rest cannot be unpacked: what came before it is enough.
+            let _ = MultiGzDecoder::new(bytes).read_to_end(&mut text);
+            &text
+        }
+        Format::Csv | Format::Parquet => bytes,
+    };
+    let count = |sign: u8| bytes.iter().filter(|byte| **byte == sign).count();
+    count(b'\n').max(count(b'\r')).max(1)
+}
+
+/// Whether a CSV cell stands for a missing value.
+fn is_missing(cell: &str) -> bool {
+    cell.is_empty() || cell == "NULL"
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Error {
+    if let Some(failure) = storage_failure(error) {
+        return failure.into();
+    }
+    if let Some(damage) = gunzip::damage(error) {
+        return Error::Data(format!("{name} cannot be unpacked: {damage}; write it again or remove it"));
+    }
+    Error::Data(format!("{name} is not readable CSV: {error}; write it again or remove it"))
+}
+
+/// An empty text column, for tables without rows.
+pub fn empty_column(name: &str) -> Series {
+    Series::new(name.into(), Vec::<String>::new())
+}

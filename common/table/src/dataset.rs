@@ -1,0 +1,322 @@
+//! An opened location of data: which objects it has, their columns and their rows.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use polars::prelude::DataType;
+use tokio::sync::Semaphore;
+
+use super::csv::{self, CsvFormat};
+use super::file_kind;
+use super::parquet::ParquetFile;
+use super::partitions::{PartitionColumn, PartitionValues, Partitions};
+use columns::{ColumnKind, ColumnSchema, TableSchema};
+use error::{Error, Result};
+use machine::tasks::joined;
+use storage::{Location, ObjectMeta, Store, open_data};
+
+/// Footers and headers read at once when a location is opened.
+const CONCURRENT_OPENS: usize = 16;
+
+/// Headers of CSV read at once. Each takes a thread that may block, and on a local folder waits for another one; the runtime
+/// has at least twice as many. With as many headers as threads none of them got on.
+const CONCURRENT_HEADERS: usize = 8;
+
+/// Footers of at most this many bytes together are kept; those of further objects are read again when their rows are.
+/// In memory a footer takes some four times its bytes.
+const FOOTERS_KEPT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How an object is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated text with a header row.
+    Csv,
+    /// The same, gzip-compressed.
+    CsvGz,
+}
+
+/// One object of a dataset.
+#[derive(Debug)]
+pub struct DataObject {
+    /// Key, size and version in the dataset's store.
+    pub meta: ObjectMeta,
+    /// How it is written.
+    pub format: Format,
+    /// Footer and row groups, for Parquet.
+    pub parquet: Option<ParquetFile>,
+    /// Its values of the columns that stand in the names of folders.
+    pub partitions: PartitionValues,
+}
+
+/// A location of data, opened: objects in the order of their keys, all of the same columns.
+#[derive(Debug)]
+pub struct Dataset {
+    /// Where it lies, for messages.
+    pub location: String,
+    /// The store that holds the objects.
+    pub store: Arc<dyn Store>,
+    /// The objects, sorted by key.
+    pub objects: Vec<DataObject>,
+    /// Objects that were left out because nothing is in them.
+    pub empty_objects: Vec<ObjectMeta>,
+    /// The objects' columns, with the types that hold the values of all, and after them those that stand in the names of
+    /// folders. Every column of CSV is text.
+    pub schema: Arc<TableSchema>,
+    /// The columns that stand in the names of folders.
+    pub partitions: Partitions,
+    /// How its objects are written where they are CSV.
+    pub csv: CsvFormat,
+}
+
+impl Dataset {
+    /// Lists the objects, reads every footer (or CSV header) and checks that the columns agree.
+    ///
+    /// # Errors
+    /// [`Error::Access`] where the place does not exist or is not open to us, [`Error::Data`] where it is empty, an
+    /// object is unreadable or the columns differ between objects, [`Error::Storage`] where storage fails.
+    pub async fn open(location: &Location, csv: CsvFormat) -> Result<Self> {
+        Self::open_for(location, None, csv).await
+    }
+
+    /// The same, where only the columns `needed` will be read.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub async fn open_for(location: &Location, needed: Option<&[String]>, csv: CsvFormat) -> Result<Self> {
+        let data = open_data(location).await?;
+        let partitions = match data.is_folder {
+            true => {
+                let keys: Vec<&str> = data.objects.iter().map(|object| object.key.as_str()).collect();
+                Partitions::of_keys(&keys, &location.to_string())?
+            }
+            false => Partitions::default(),
+        };
+        let store = data.store;
+        let needed: Option<Arc<[String]>> = needed.map(Arc::from);
+        let headers = Arc::new(Semaphore::new(CONCURRENT_HEADERS));
+        let mut opened = futures::stream::iter(data.objects)
+            .map(|meta| open_apart(Arc::clone(&store), meta, needed.clone(), (csv, Arc::clone(&headers))))
+            .buffered(CONCURRENT_OPENS);
+        let mut objects: Vec<DataObject> = Vec::new();
+        let mut merged: Option<TableSchema> = None;
+        let mut first = String::new();
+        let mut footer_bytes = 0;
+        let mut empty_objects = Vec::new();
+        while let Some(opened) = opened.try_next().await? {
+            let (mut object, schema) = match opened {
+                Opened::Columns(object, schema) => (object, schema),
+                Opened::Empty(meta) => {
+                    tracing::warn!("{} is empty and is left out", object_name(store.as_ref(), &meta.key));
+                    empty_objects.push(meta);
+                    continue;
+                }
+            };
+            let name = object_name(store.as_ref(), &object.meta.key);
+            match &mut merged {
+                None => (merged, first) = (Some(schema), name),
+                Some(merged) => merged.merge(&schema, &first, &name)?,
+            }
+            if let Some(file) = &mut object.parquet {
+                footer_bytes += file.kept_footer_bytes();
+                if footer_bytes > FOOTERS_KEPT_BYTES {
+                    file.forget_footer();
+                }
+            }
+            objects.push(object);
+        }
+        drop(opened);
+        if let Some(empty) = empty_objects.first().filter(|_| objects.is_empty()) {
+            let name = object_name(store.as_ref(), &empty.key);
+            return Err(Error::Data(format!("{name} is empty, and there is no other data: write it again")));
+        }
+        let (location, schema) = (location.to_string(), Arc::new(merged.unwrap_or_default()));
+        let mut dataset = Self { location, store, objects, empty_objects, schema, partitions, csv };
+        dataset.refuse_mixed_formats()?;
+        dataset.add_partition_columns();
+        Ok(dataset)
+    }
+
+    /// Adds the columns that stand in the names of folders.
+    fn add_partition_columns(&mut self) {
+        let Self { partitions, schema, .. } = self;
+        let schema = Arc::make_mut(schema);
+        partitions.mark_stored(|name| schema.get(name).is_some());
+        for column in partitions.columns().iter().filter(|column| !column.is_stored && column.is_constant) {
+            schema.mark_constant_partition(&column.name);
+        }
+        self.set_partition_columns();
+        let of_folders: Vec<String> = self.partitions.columns().iter().map(PartitionColumn::describe).collect();
+        if !of_folders.is_empty() {
+            tracing::info!("{}: columns out of the names of folders: {}", self.location, of_folders.join(", "));
+        }
+    }
+
+    fn set_partition_columns(&mut self) {
+        let is_csv = self.is_csv();
+        let schema = Arc::make_mut(&mut self.schema);
+        for column in self.partitions.columns().iter().filter(|column| !column.is_stored) {
+            schema.set(match is_csv {
+                true => ColumnSchema::new(&column.name, DataType::String),
+                false => column.schema(),
+            });
+        }
+        for (index, object) in self.objects.iter_mut().enumerate() {
+            object.partitions = self.partitions.of_object(index);
+            if let Some(file) = &mut object.parquet {
+                file.set_partitions(object.partitions.clone());
+                file.set_types(&self.schema);
+            }
+        }
+    }
+
+    /// Gives columns that stand in the names of folders the kinds that were learnt from other rows, where they fit: see
+    /// [`Partitions::adopt_kinds`]. CSV is typed cell by cell anyway.
+    pub fn adopt_partition_kinds(&mut self, learnt: impl Fn(&str) -> Option<ColumnKind>) {
+        if !self.is_csv() {
+            self.partitions.adopt_kinds(learnt);
+            self.set_partition_columns();
+        }
+    }
+
+    /// How many columns the objects themselves have.
+    #[must_use]
+    pub fn stored_columns(&self) -> usize {
+        let of_folders = self.partitions.columns().iter().filter(|column| !column.is_stored).count();
+        self.schema.columns().len() - of_folders
+    }
+
+    /// Whether the objects are CSV, so that every column is text that stands for typed values.
+    #[must_use]
+    pub fn is_csv(&self) -> bool {
+        self.objects.first().is_some_and(|object| object.format != Format::Parquet)
+    }
+
+    /// Rows of all objects; `None` for CSV, which has to be read to know.
+    #[must_use]
+    pub fn row_count(&self) -> Option<u64> {
+        self.objects.iter().map(|object| object.parquet.as_ref().map(ParquetFile::rows)).sum()
+    }
+
+    /// Rows of all objects: exact for Parquet, for CSV about as many as the lengths of the first lines suggest.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn estimated_rows(&self) -> Result<u64> {
+        if let Some(rows) = self.row_count() {
+            return Ok(rows);
+        }
+        let Some(first) = self.objects.first() else { return Ok(0) };
+        let looked_at = first.meta.size.min(csv::LINES_GUESS);
+        let bytes = self.store.get_range(&first.meta.key, 0..looked_at, &first.meta.version).await?;
+        let all_bytes: u64 = self.objects.iter().map(|object| object.meta.size).sum();
+        let lines = csv::count_lines(&bytes, first.format);
+        Ok((lines as f64 * all_bytes as f64 / looked_at.max(1) as f64).ceil() as u64)
+    }
+
+    /// Every object that the location lists, those without anything in them too, in the order of their keys.
+    #[must_use]
+    pub fn listed_objects(&self) -> Vec<&ObjectMeta> {
+        let mut listed: Vec<&ObjectMeta> = self.objects.iter().map(|object| &object.meta).collect();
+        if !self.empty_objects.is_empty() {
+            listed.extend(&self.empty_objects);
+            listed.sort_by(|one, other| one.key.cmp(&other.key));
+        }
+        listed
+    }
+
+    /// An object's full name, for messages.
+    #[must_use]
+    pub fn object_name(&self, object: usize) -> String {
+        let key = self.objects.get(object).map_or("", |object| object.meta.key.as_str());
+        object_name(self.store.as_ref(), key)
+    }
+
+    fn refuse_mixed_formats(&self) -> Result<()> {
+        let is_parquet = |object: &DataObject| object.format == Format::Parquet;
+        let parquet = self.objects.iter().position(is_parquet);
+        let csv = self.objects.iter().position(|object| !is_parquet(object));
+        match (parquet, csv) {
+            (Some(parquet), Some(csv)) => Err(Error::Data(format!(
+                "{} has both Parquet ({}) and CSV ({}): give a location with one of them",
+                self.location, self.objects[parquet].meta.key, self.objects[csv].meta.key
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn object_name(store: &dyn Store, key: &str) -> String {
+    format!("{}/{key}", store.root().trim_end_matches('/'))
+}
+
+/// What opening an object came to.
+enum Opened {
+    /// It has these columns.
+    Columns(DataObject, TableSchema),
+    /// There is nothing in it, or nothing but an empty compressed file.
+    Empty(ObjectMeta),
+}
+
+/// In a task of its own: parsing a footer takes longer than reading it.
+async fn open_apart(
+    store: Arc<dyn Store>,
+    meta: ObjectMeta,
+    needed: Option<Arc<[String]>>,
+    csv: (CsvFormat, Arc<Semaphore>),
+) -> Result<Opened> {
+    let open = async move { open_object(store, meta, needed.as_deref(), csv).await };
+    joined(tokio::spawn(open).await)?
+}
+
+async fn open_object(
+    store: Arc<dyn Store>,
+    meta: ObjectMeta,
+    needed: Option<&[String]>,
+    (csv, headers): (CsvFormat, Arc<Semaphore>),
+) -> Result<Opened> {
+    let name = object_name(store.as_ref(), &meta.key);
+    if meta.size == 0 {
+        return Ok(Opened::Empty(meta));
+    }
+    let format = match format_by_extension(&meta.key) {
+        Some(format) => format,
+        None if file_kind::is_no_data(&meta.key) => {
+            return Err(Error::Data(format!(
+                "{name} is no data by its name: remove it, or give a location that holds only data"
+            )));
+        }
+        None => format_by_content(store.as_ref(), &meta).await?,
+    };
+    if format == Format::Parquet {
+        let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, needed).await?;
+        let object = DataObject { meta, format, parquet: Some(file), partitions: PartitionValues::default() };
+        return Ok(Opened::Columns(object, schema));
+    }
+    // Never closed: without a permit the header would be read all the same.
+    let _permit = headers.acquire().await;
+    match csv::read_header(store, &meta, (format, csv), &name).await? {
+        Some(schema) => {
+            let object = DataObject { meta, format, parquet: None, partitions: PartitionValues::default() };
+            Ok(Opened::Columns(object, schema))
+        }
+        None => Ok(Opened::Empty(meta)),
+    }
+}
+
+fn format_by_extension(key: &str) -> Option<Format> {
+    let key = key.to_ascii_lowercase();
+    let by_ending = [(".parquet", Format::Parquet), (".csv", Format::Csv), (".csv.gz", Format::CsvGz)];
+    by_ending.into_iter().find(|(ending, _)| key.ends_with(ending)).map(|(_, format)| format)
+}
+
+/// `PAR1` is Parquet, as Athena's UNLOAD writes it without an extension; the gzip magic is compressed CSV; else CSV.
+async fn format_by_content(store: &dyn Store, meta: &ObjectMeta) -> Result<Format> {
+    let magic = store.get_range(&meta.key, 0..meta.size.min(4), &meta.version).await?;
+    Ok(match magic.as_ref() {
+        b"PAR1" => Format::Parquet,
+        [0x1f, 0x8b, ..] => Format::CsvGz,
+        _ => Format::Csv,
+    })
+}

@@ -1,0 +1,382 @@
+//! Whole columns of a dataset, as training needs them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use polars::prelude::{DataType, Series};
+use tokio::runtime::Handle;
+
+use super::csv::{CsvFormat, CsvReader, MalformedRow};
+use super::parquet::RowGroup;
+use super::partitions::PartitionValues;
+use super::{DataObject, Dataset, Format};
+use columns::cells::{infer_category_kind, infer_kind, is_missing_marker, typed_column};
+use columns::{CellFormat, ColumnKind, ColumnSchema, ColumnSource, MemoryColumns, TableSchema};
+use error::{Error, Result};
+use machine::tasks::blocking;
+
+/// Parquet data up to this size is read once and kept as it is, compressed; columns are decoded from it one by one. Of
+/// larger data each column's bytes are read when it is asked for.
+pub const KEPT_BYTES: u64 = 256 << 20;
+
+/// Row groups read at once.
+const CONCURRENT_FETCHES: usize = 4;
+
+/// A dataset whose columns can be read whole.
+#[derive(Debug)]
+pub struct LoadableTable {
+    dataset: Dataset,
+    content: Content,
+    schema: Arc<TableSchema>,
+    rows: usize,
+}
+
+/// Which types CSV columns have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CsvTyping<'a> {
+    /// Columns that stay text, such as ids.
+    pub text: &'a [String],
+    /// Columns of categories, which have another type than text only where that renumbers none of them.
+    pub categories: &'a [String],
+    /// The schema of the training rows where the held-out rows are opened, which says what columns must be. Without it
+    /// types are inferred from all cells.
+    pub types: Option<&'a TableSchema>,
+}
+
+/// What is in memory of a table.
+#[derive(Debug)]
+enum Content {
+    /// Typed columns: CSV is read once, since its types show only when all of it was seen.
+    Columns(Vec<Series>),
+    /// Every row group, compressed.
+    RowGroups(Vec<RowGroup>),
+    /// Nothing but the footers.
+    Footers,
+}
+
+impl LoadableTable {
+    /// Opens a dataset for loading. Types of CSV columns are what `typing` says; columns that stand in the names of folders
+    /// have the types of [`Partitions`](super::partitions::Partitions), or those of the training rows.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; [`Error::Data`] where a row of CSV is malformed or a cell does not fit the training rows.
+    pub async fn open(mut dataset: Dataset, typing: &CsvTyping<'_>) -> Result<Self> {
+        if let Some(types) = typing.types {
+            dataset.adopt_partition_kinds(|name| types.get(name).map(|column| column.kind));
+        }
+        if !dataset.is_csv() {
+            let bytes: u64 = dataset.objects.iter().map(|object| object.meta.size).sum();
+            if bytes > KEPT_BYTES {
+                return Ok(Self::of_footers(dataset));
+            }
+            let groups = fetch_all(&dataset).await?;
+            return Ok(Self { content: Content::RowGroups(groups), ..Self::of_footers(dataset) });
+        }
+        let cells = read_all_cells(&dataset).await?;
+        let rows = cells.first().map_or(0, |column| column.len());
+        let mut in_memory = Vec::with_capacity(cells.len());
+        for column in cells {
+            let name = column.name().as_str();
+            let is_learnt = typing.types.is_some_and(|types| types.get(name).is_some());
+            let partition = dataset.partitions.unstored(name).filter(|_| !is_learnt);
+            in_memory.push(match partition {
+                Some(partition) if !typing.text.iter().any(|kept| kept == name) => {
+                    typed_partition(&column, partition.kind)?
+                }
+                _ => typed(&column, typing, dataset.csv.cells, &dataset.location)?,
+            });
+        }
+        let mut schema = TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?;
+        let is_constant = |name: &&str| dataset.schema.is_constant_partition(name);
+        let names = dataset.schema.columns().iter().map(|column| column.name.as_str());
+        names.filter(is_constant).for_each(|name| schema.mark_constant_partition(name));
+        let schema = Arc::new(schema);
+        Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows })
+    }
+
+    /// A Parquet dataset of which nothing is kept in memory but the footers.
+    #[must_use]
+    pub fn of_footers(dataset: Dataset) -> Self {
+        let rows = dataset.row_count().unwrap_or_default() as usize;
+        let schema = Arc::clone(&dataset.schema);
+        Self { dataset, content: Content::Footers, schema, rows }
+    }
+
+    /// Rows of the table.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Its columns with their types; those of CSV as inferred.
+    #[must_use]
+    pub fn schema(&self) -> &TableSchema {
+        &self.schema
+    }
+
+    /// The objects behind it.
+    #[must_use]
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// The named columns, whole, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a column is missing or damaged; storage errors as they are.
+    pub async fn columns(&self, names: &[String], threads: usize) -> Result<Vec<Series>> {
+        let pieces: Vec<Vec<Series>> = match &self.content {
+            Content::Columns(columns) => {
+                return names.iter().map(|name| self.typed_column(columns, name)).collect();
+            }
+            Content::RowGroups(groups) => {
+                let groups = groups.iter().cloned();
+                let decoded = futures::stream::iter(groups).map(|group| decode(group, names));
+                decoded.buffered(threads).try_collect().await?
+            }
+            Content::Footers => {
+                let groups = row_groups(&self.dataset);
+                let fetched = futures::stream::iter(groups).map(|place| async move {
+                    let group = fetch(&self.dataset, place, names).await?;
+                    decode(group, names).await
+                });
+                fetched.buffered(threads + 1).try_collect().await?
+            }
+        };
+        let mut columns = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            let chunks = pieces.iter().map(|piece| &piece[index]);
+            columns.push(concatenated(name, chunks, &self.schema.require(name, &self.dataset.location)?.dtype)?);
+        }
+        Ok(columns)
+    }
+
+    /// The table in runs of rows, in order: its row groups, or all of it at once where it came as CSV.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Piece> {
+        if let Content::Columns(_) = self.content {
+            return vec![Piece { places: 0..self.rows, object: 0, row_group: 0, kept: 0 }];
+        }
+        let mut first = 0;
+        let of_group = |(kept, (object, row_group)): (usize, (usize, usize))| {
+            let rows =
+                self.dataset.objects[object].parquet.as_ref().map_or(0, |file| file.row_groups()[row_group].rows);
+            let places = first..first + rows;
+            first += rows;
+            Piece { places, object, row_group, kept }
+        };
+        row_groups(&self.dataset).into_iter().enumerate().map(of_group).collect()
+    }
+
+    /// Whether reading a column twice means to fetch it twice.
+    #[must_use]
+    pub fn is_read_from_storage(&self) -> bool {
+        matches!(self.content, Content::Footers)
+    }
+
+    /// The named columns of a run of rows, to be decoded when they are asked for.
+    ///
+    /// # Errors
+    /// As [`LoadableTable::columns`].
+    pub async fn piece(&self, piece: &Piece, names: &[String]) -> Result<PieceColumns> {
+        let content = match &self.content {
+            Content::Columns(columns) => {
+                let columns = names.iter().map(|name| self.typed_column(columns, name)).collect::<Result<_>>()?;
+                PieceContent::Columns(MemoryColumns::new(self.rows, columns))
+            }
+            Content::RowGroups(groups) => PieceContent::RowGroup(groups[piece.kept].clone()),
+            Content::Footers => {
+                PieceContent::RowGroup(fetch(&self.dataset, (piece.object, piece.row_group), names).await?)
+            }
+        };
+        Ok(PieceColumns { content, names: names.to_vec() })
+    }
+
+    fn typed_column(&self, columns: &[Series], name: &str) -> Result<Series> {
+        let found = columns.iter().find(|column| column.name().as_str() == name);
+        found.cloned().ok_or_else(|| Error::Data(format!("{}: column \"{name}\" is missing", self.dataset.location)))
+    }
+}
+
+/// A run of rows of a table, see [`LoadableTable::pieces`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The places of its rows in the table.
+    pub places: Range<usize>,
+    object: usize,
+    row_group: usize,
+    /// The place among the row groups that are kept in memory.
+    kept: usize,
+}
+
+/// Columns of a run of rows.
+#[derive(Debug, Clone)]
+pub struct PieceColumns {
+    content: PieceContent,
+    names: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+enum PieceContent {
+    Columns(MemoryColumns),
+    RowGroup(RowGroup),
+}
+
+impl PieceColumns {
+    /// The same, of which only `rows` (counted within the piece) will be decoded.
+    #[must_use]
+    pub fn narrowed(&self, rows: Range<usize>) -> Self {
+        let content = match &self.content {
+            PieceContent::Columns(columns) => PieceContent::Columns(columns.narrowed(rows)),
+            PieceContent::RowGroup(group) => PieceContent::RowGroup(group.narrowed(rows)),
+        };
+        Self { content, names: self.names.clone() }
+    }
+
+    /// The same columns, decoded, so that they can be gone through more than once.
+    ///
+    /// # Errors
+    /// As [`ColumnSource::column`].
+    pub fn decoded(&self) -> Result<MemoryColumns> {
+        let columns = self.names.iter().map(|name| self.column(name)).collect::<Result<_>>()?;
+        Ok(MemoryColumns::new(self.rows(), columns))
+    }
+}
+
+impl ColumnSource for PieceColumns {
+    fn rows(&self) -> usize {
+        match &self.content {
+            PieceContent::Columns(columns) => columns.rows(),
+            PieceContent::RowGroup(group) => group.rows(),
+        }
+    }
+
+    fn column(&self, name: &str) -> Result<Series> {
+        match &self.content {
+            PieceContent::Columns(columns) => columns.column(name),
+            PieceContent::RowGroup(group) => group.column(name),
+        }
+    }
+}
+
+/// Object and row group of every row group, in order.
+fn row_groups(dataset: &Dataset) -> Vec<(usize, usize)> {
+    let of_object = |(index, object): (usize, &DataObject)| {
+        let count = object.parquet.as_ref().map_or(0, |file| file.row_groups().len());
+        (0..count).map(move |group| (index, group))
+    };
+    dataset.objects.iter().enumerate().flat_map(of_object).collect()
+}
+
+async fn fetch(dataset: &Dataset, (object, group): (usize, usize), names: &[String]) -> Result<RowGroup> {
+    let object = &dataset.objects[object];
+    let Some(file) = &object.parquet else { return Err(Error::Defect(format!("{} is not Parquet", object.meta.key))) };
+    file.fetch(dataset.store.as_ref(), &object.meta, group, names).await
+}
+
+/// Every column that can be read, of every row group.
+async fn fetch_all(dataset: &Dataset) -> Result<Vec<RowGroup>> {
+    let readable = dataset.schema.columns().iter().filter(|column| column.kind != ColumnKind::Unsupported);
+    let names: Vec<String> = readable.map(|column| column.name.clone()).collect();
+    let fetched = futures::stream::iter(row_groups(dataset)).map(|place| fetch(dataset, place, &names));
+    fetched.buffered(CONCURRENT_FETCHES).try_collect().await
+}
+
+async fn decode(group: RowGroup, names: &[String]) -> Result<Vec<Series>> {
+    let names = names.to_vec();
+    let decode = move || names.iter().map(|name| group.column(name)).collect::<Result<Vec<_>>>();
+    blocking(decode).await?
+}
+
+fn column_schema(column: &Series) -> ColumnSchema {
+    let dtype = if column.null_count() == column.len() { DataType::Null } else { column.dtype().clone() };
+    ColumnSchema::new(column.name(), dtype)
+}
+
+/// The pieces as one column.
+fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, dtype: &DataType) -> Result<Series> {
+    let mut whole = Series::new_empty(name.into(), dtype);
+    for piece in pieces {
+        whole.append(piece).map_err(|error| Error::Defect(format!("column \"{name}\": {error}")))?;
+    }
+    // Places are looked up one by one later, which takes long in many pieces.
+    Ok(whole.rechunk())
+}
+
+async fn read_all_cells(dataset: &Dataset) -> Result<Vec<Series>> {
+    let names: Vec<String> = dataset.schema.columns().iter().map(|column| column.name.clone()).collect();
+    let mut columns: Vec<Series> = names.iter().map(|name| super::csv::empty_column(name)).collect();
+    for (index, object) in dataset.objects.iter().enumerate() {
+        let (store, meta, format) = (Arc::clone(&dataset.store), object.meta.clone(), (object.format, dataset.csv));
+        let (object_name, names, runtime) = (dataset.object_name(index), names.clone(), Handle::current());
+        let partitions = object.partitions.clone();
+        let read = move || read_object_cells((store, meta, format), &object_name, &names, &partitions, runtime);
+        let pieces = blocking(read).await??;
+        for piece in pieces {
+            for (column, cells) in columns.iter_mut().zip(piece) {
+                column.append(&cells).map_err(|error| Error::Defect(error.to_string()))?;
+            }
+        }
+    }
+    Ok(columns)
+}
+
+fn read_object_cells(
+    (store, meta, format): (Arc<dyn storage::Store>, storage::ObjectMeta, (Format, CsvFormat)),
+    object_name: &str,
+    names: &[String],
+    partitions: &PartitionValues,
+    runtime: Handle,
+) -> Result<Vec<Vec<Series>>> {
+    let mut reader = CsvReader::open(store, meta, format, object_name, runtime)?;
+    let stored = partitions.stored_among(names);
+    let mut pieces = Vec::new();
+    while let Some(batch) = reader.next_batch(&stored, 1 << 17)? {
+        if let Some(MalformedRow { row, problem }) = batch.first_problem {
+            return Err(Error::Data(format!("{object_name}: data row {row} {problem}")));
+        }
+        let columns = partitions.complete(batch.columns, names, &[], object_name)?;
+        pieces.push(names.iter().map(|name| columns.column(name)).collect::<Result<_>>()?);
+    }
+    Ok(pieces)
+}
+
+/// A column out of the names of folders, beside those of CSV: what its type is was decided by all its values.
+fn typed_partition(column: &Series, kind: ColumnKind) -> Result<Series> {
+    let cells = column.str().map_err(|error| Error::Defect(error.to_string()))?;
+    Ok(typed_column(cells, kind, CellFormat::default()))
+}
+
+/// One CSV column with the type that its cells, or the training rows, give it.
+fn typed(column: &Series, typing: &CsvTyping<'_>, format: CellFormat, location: &str) -> Result<Series> {
+    let cells = column.str().map_err(|error| Error::Defect(error.to_string()))?;
+    let name = column.name().as_str();
+    let is_among = |names: &[String]| names.iter().any(|known| known == name);
+    if is_among(typing.text) {
+        return Ok(column.clone());
+    }
+    let Some(required) = typing.types.and_then(|schema| schema.get(name)) else {
+        let kind =
+            if is_among(typing.categories) { infer_category_kind(cells, format) } else { infer_kind(cells, format) };
+        return Ok(typed_column(cells, kind, format));
+    };
+    let kind = match (required.kind, infer_kind(cells, format)) {
+        (ColumnKind::Integer, ColumnKind::Float) => ColumnKind::Float,
+        (required, _) => required,
+    };
+    let column = typed_column(cells, kind, format);
+    let nulls = column.is_null();
+    let cells_and_nulls = cells.iter().zip(nulls.iter().map(|null| null.unwrap_or(true)));
+    let is_misfit =
+        |(cell, is_null): (Option<&str>, bool)| is_null && cell.is_some_and(|cell| !is_missing_marker(cell));
+    let Some(misfit) = cells_and_nulls.into_iter().position(is_misfit).filter(|_| kind != ColumnKind::Null) else {
+        return Ok(column);
+    };
+    Err(Error::Data(format!(
+        "{location}: column \"{name}\", data row {}: \"{}\" does not fit the training rows, which have {} there",
+        misfit + 1,
+        cells.get(misfit).unwrap_or_default(),
+        required.kind.describe()
+    )))
+}

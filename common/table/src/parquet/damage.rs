@@ -1,0 +1,24 @@
+//! Objects that are not what they should be, as errors that name the object, and decoders that panic on them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use error::{Error, Result};
+
+/// The error of an object that is no Parquet at all.
+pub(super) fn not_parquet(name: &str, problem: &str) -> Error {
+    Error::Data(format!("{name} is not a readable Parquet file: {problem}; write it again or remove it"))
+}
+
+/// The error of `what` in an object.
+pub(super) fn damaged(name: &str, what: &str, problem: &str) -> Error {
+    let problem = problem.lines().next().unwrap_or_default();
+    Error::Data(format!("{name}: {what} cannot be decoded: {problem}; write the object again or remove it"))
+}
+
+/// Runs a decoder over untrusted bytes: its errors and its panics both name the object.
+pub(super) fn guard<T>(name: &str, what: &str, decode: impl FnOnce() -> Result<T, String>) -> Result<T> {
+    match error::panics::expected_within(|| catch_unwind(AssertUnwindSafe(decode))) {
+        Ok(result) => result.map_err(|problem| damaged(name, what, &problem)),
+        Err(_) => Err(damaged(name, what, "its bytes are damaged")),
+    }
+}

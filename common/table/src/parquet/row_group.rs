@@ -1,0 +1,136 @@
+//! Fetched bytes of some columns of a row group, and their values.
+
+use std::io::Cursor;
+use std::ops::Range;
+use std::sync::Arc;
+
+use polars::prelude::{ArrowField, Series};
+use polars_arrow::array::Array;
+use polars_buffer::Buffer;
+use polars_parquet::parquet::read::PageMetaData;
+use polars_parquet::read::{BasicDecompressor, ColumnChunkMetadata, Filter, PageReader, column_iter_to_arrays};
+
+use super::damage::{damaged, guard};
+use super::footer::Footer;
+use super::pages;
+use super::types::Unfit;
+use crate::partitions::PartitionValues;
+use columns::convert::convert;
+use columns::{ColumnSource, TableSchema};
+use error::{Error, Result};
+
+/// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.
+#[derive(Debug, Clone)]
+pub struct RowGroup {
+    pub(super) name: Arc<str>,
+    pub(super) footer: Arc<Footer>,
+    pub(super) row_group: usize,
+    /// Which of its rows are decoded.
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Arc<Vec<ColumnBytes>>,
+    /// The types that columns have in all objects of the table.
+    pub(super) types: Arc<TableSchema>,
+    /// The columns out of the names of the object's folders.
+    pub(super) partitions: PartitionValues,
+}
+
+/// The bytes of one column: its dictionary, if it has one, and pages that hold at least the rows that are decoded.
+#[derive(Debug)]
+pub(super) struct ColumnBytes {
+    pub(super) name: String,
+    pub(super) bytes: Buffer<u8>,
+    /// Values in the pages, nulls included.
+    pub(super) values: i64,
+    /// The row (within the row group) of the first value.
+    pub(super) first_row: usize,
+}
+
+impl RowGroup {
+    /// The same bytes, of which only `rows` (counted within the row group) will be decoded.
+    #[must_use]
+    pub fn narrowed(&self, rows: Range<usize>) -> Self {
+        Self { rows, ..self.clone() }
+    }
+
+    fn decode(&self, name: &str) -> Result<Series> {
+        let (object, footer) = (&self.name, &self.footer);
+        let chunk = footer.chunk(self.row_group, name, object)?;
+        let column = self.columns.iter().find(|column| column.name == name);
+        let column = column.ok_or_else(|| Error::Defect(format!("column \"{name}\" was not fetched")))?;
+        let parquet = footer.column(name, object)?;
+        let what = format!("column \"{name}\" of row group {}", self.row_group);
+        let arrays = guard(object, &what, || decode(chunk, column, &parquet.field, self.filter(column)))?;
+        let series = guard(object, &what, || Ok(parquet.series(arrays)))?.map_err(|unfit| match unfit {
+            Unfit::Damaged(problem) => damaged(object, &what, &problem),
+            Unfit::NoText => Error::Data(format!(
+                "{object}: {what} holds binary data that is no UTF-8 text: leave it out (add it to `exclude` in the feature \
+                 spec), or write it as text"
+            )),
+            Unfit::Unsupported => Error::Data(format!(
+                "{object}: {what} has a type that cannot be read: leave it out (add it to `exclude` in the feature spec)"
+            )),
+            Unfit::TooManyDigits => Error::Data(format!(
+                "{object}: {what} holds a decimal of more than 38 digits, which cannot be kept: write it with fewer, or as text"
+            )),
+        })?;
+        if series.len() != self.rows.len() {
+            let problem = format!("{} values where its footer says {}", series.len(), self.rows.len());
+            return Err(damaged(object, &what, &problem));
+        }
+        self.in_type_of_table(name, series)
+    }
+
+    /// The column with the type that it has in all objects together.
+    fn in_type_of_table(&self, name: &str, series: Series) -> Result<Series> {
+        let Some(column) = self.types.get(name).filter(|column| column.dtype != *series.dtype()) else {
+            return Ok(series);
+        };
+        convert(&series, &column.dtype).map_err(|misfit| {
+            let place = format!("row {} of row group {}", self.rows.start + misfit.row + 1, self.row_group);
+            column.misfit(&self.name, &place, &misfit.value)
+        })
+    }
+
+    /// The rows to decode, counted within the fetched pages; none where that is all of the row group.
+    fn filter(&self, column: &ColumnBytes) -> Option<Filter> {
+        let all_rows = self.footer.metadata.row_groups[self.row_group].num_rows();
+        let from_first = |row: usize| row.saturating_sub(column.first_row);
+        (self.rows != (0..all_rows)).then(|| Filter::new_ranged(from_first(self.rows.start), from_first(self.rows.end)))
+    }
+}
+
+impl ColumnSource for RowGroup {
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn column(&self, name: &str) -> Result<Series> {
+        if let Some(column) = self.partitions.column(name, self.rows.len()) {
+            return Ok(column);
+        }
+        let column = self.decode(name)?;
+        self.partitions.check(&column, &self.name)?;
+        Ok(column)
+    }
+}
+
+fn decode(
+    chunk: &ColumnChunkMetadata,
+    column: &ColumnBytes,
+    field: &ArrowField,
+    filter: Option<Filter>,
+) -> Result<Vec<Box<dyn Array>>, String> {
+    let values_left = chunk.num_values() - i64::try_from(column.first_row).unwrap_or(i64::MAX);
+    pages::check_values(&column.bytes, values_left)?;
+    // A page's declared size is checked against what the chunk can hold, so that a damaged header cannot ask for more.
+    let largest_page = usize::try_from(chunk.uncompressed_size().max(chunk.compressed_size())).unwrap_or(usize::MAX);
+    let descriptor = chunk.descriptor().descriptor.clone();
+    let about = PageMetaData::new(0, column.values, chunk.compression(), descriptor);
+    let bytes = Cursor::new(column.bytes.clone());
+    let pages = PageReader::new_with_page_meta(bytes, about, Vec::new(), largest_page.saturating_add(1024));
+    let pages = BasicDecompressor::new(pages, Vec::new());
+    let primitive = &chunk.descriptor().descriptor.primitive_type;
+    let (arrays, _) = column_iter_to_arrays(vec![pages], vec![primitive], field.clone(), filter)
+        .map_err(|error| error.to_string())?;
+    Ok(arrays)
+}

@@ -1,0 +1,108 @@
+//! Parquet and CSV that were damaged at random: refused as data that is wrong (exit 4, one line), or read as a table whose
+//! columns all have its rows. Never a panic, never an abort.
+//!
+//! A few seeds in every run; for longer, `make fuzz`, or
+//!
+//!     FUZZ_SECONDS=600 cargo test --release --locked -p common --test damaged
+//!     FUZZ_SEED=17 cargo test --release --locked -p common --test damaged parquet -- --nocapture    one seed again
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod read;
+mod tables;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use table::csv::CsvFormat;
+use testkit::damage;
+use testkit::random::Random;
+
+/// Cases of each format in an ordinary run.
+const CASES: u64 = 600;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: '{text}' is no number")))
+}
+
+/// What `fuzz/fuzz_targets/parquet_input.rs` begins with, and what it found.
+#[test]
+fn the_seeds_of_the_fuzz_target_are_read_or_refused() {
+    let seeds = testkit::project().join("fuzz/seeds/parquet_input");
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("seeds-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut refused = 0;
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let seed = seed.unwrap().path();
+        let name = seed.file_name().unwrap().to_str().unwrap().to_owned();
+        let path = folder.join(format!("{name}.parquet"));
+        std::fs::copy(&seed, &path).unwrap();
+        let is_refused = matches!(read::whole(&path, CsvFormat::default()), read::Outcome::Refused(_));
+        assert_eq!(is_refused, name.starts_with("damaged-"), "{name}");
+        refused += usize::from(is_refused);
+    }
+    assert!(refused >= 3);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Damages one of `originals` for every seed and reads it as a file with this ending. What is being read lies in the build's
+/// temporary folder, in case it ends the process.
+fn fuzz(ending: &str, originals: &[Vec<u8>], damage: fn(&[u8], &mut Random) -> Vec<u8>) {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("damaged-{}-{}", ending, std::process::id()));
+    let one = setting("FUZZ_SEED");
+    let first = one.or_else(|| setting("FUZZ_FIRST")).unwrap_or(0);
+    let until =
+        setting("FUZZ_SECONDS").filter(|_| one.is_none()).map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let goes_on = |seed: u64| match until {
+        Some(until) => Instant::now() < until,
+        None => seed < first + if one.is_some() { 1 } else { CASES },
+    };
+    let (mut read, mut refused, mut failed) = (0_u64, 0_u64, Vec::new());
+    let mut seed = first;
+    while goes_on(seed) {
+        let random = &mut Random::new(seed);
+        let original = &originals[random.below(originals.len() as u64) as usize];
+        let path = write(&folder, ending, seed, &damage(original, random));
+        match catch_unwind(AssertUnwindSafe(|| read::whole(&path, CsvFormat::default()))) {
+            Ok(read::Outcome::Read) => read += 1,
+            Ok(read::Outcome::Refused(text)) => {
+                refused += 1;
+                if one.is_some() {
+                    println!("{text}");
+                }
+            }
+            Err(_) => failed.push(seed),
+        }
+        if failed.last() != Some(&seed) && one.is_none() {
+            std::fs::remove_file(&path).unwrap();
+        }
+        seed += 1;
+    }
+    println!("{ending}: {} cases: {read} read, {refused} refused, {} failed", seed - first, failed.len());
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}; the files are in {}", folder.display());
+    assert!(one.is_some() || read > 0 && refused > 0, "{read} read, {refused} refused");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+fn write(folder: &Path, ending: &str, seed: u64, content: &[u8]) -> PathBuf {
+    std::fs::create_dir_all(folder).unwrap();
+    let path = folder.join(format!("{seed}.{ending}"));
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+#[test]
+fn damaged_parquet_is_refused_or_read() {
+    fuzz("parquet", &tables::parquet(), damage::parquet);
+}
+
+#[test]
+fn damaged_csv_is_refused_or_read() {
+    fuzz("csv", &tables::csv(), damage::csv);
+}
+
+#[test]
+fn damaged_compressed_csv_is_refused_or_read() {
+    let compressed: Vec<Vec<u8>> = tables::csv().iter().map(|text| tables::gzip(text)).collect();
+    fuzz("csv.gz", &compressed, damage::bytes);
+}

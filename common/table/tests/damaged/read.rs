@@ -1,0 +1,87 @@
+//! Reads all of a table in both ways: row group by row group, as for scoring, and whole columns, as for training.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use columns::text::canonical_text;
+use columns::{ColumnKind, TableSchema};
+use error::Error;
+use features::encode::values::{as_levels, as_numbers};
+use polars::prelude::Series;
+use storage::Location;
+use table::csv::CsvFormat;
+use table::{CsvTyping, Dataset, LoadableTable};
+
+/// What reading came to.
+pub(crate) enum Outcome {
+    Read,
+    Refused(String),
+}
+
+/// # Panics
+/// Where the file is read as something that contradicts itself, or refused as something else than wrong data.
+pub(crate) fn whole(path: &Path, csv: CsvFormat) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match runtime.block_on(read(path, csv)) {
+        Ok(()) => Outcome::Read,
+        Err(error) => {
+            assert_eq!(error.exit_code(), 4, "{error}");
+            assert!(!error.to_string().contains('\n'), "more than one line: {error}");
+            Outcome::Refused(error.to_string())
+        }
+    }
+}
+
+async fn read(path: &Path, csv: CsvFormat) -> Result<(), Error> {
+    let location = Location::parse(&path.display().to_string())?;
+    let dataset = Dataset::open(&location, csv).await?;
+    let names = readable(&dataset.schema);
+    let mut binary = HashSet::new();
+    for object in &dataset.objects {
+        let Some(file) = &object.parquet else { continue };
+        for (index, size) in file.row_groups().iter().enumerate() {
+            let group = file.fetch(dataset.store.as_ref(), &object.meta, index, &names).await?;
+            let halves = [0..size.rows / 2, size.rows / 2..size.rows];
+            for rows in halves {
+                let part = group.narrowed(rows.clone());
+                for name in &names {
+                    match columns::ColumnSource::column(&part, name) {
+                        // Sound, though it can serve as nothing.
+                        Err(error) if error.to_string().contains("is no UTF-8 text") => {
+                            binary.insert(name.clone());
+                        }
+                        column => use_as(&column?, rows.len(), &dataset.schema)?,
+                    }
+                }
+            }
+        }
+    }
+    let table = LoadableTable::open(dataset, &CsvTyping::default()).await?;
+    let names: Vec<String> = readable(table.schema()).into_iter().filter(|name| !binary.contains(name)).collect();
+    let columns = table.columns(&names, 2).await?;
+    for column in &columns {
+        use_as(column, table.rows(), table.schema())?;
+    }
+    Ok(())
+}
+
+fn readable(schema: &TableSchema) -> Vec<String> {
+    let columns = schema.columns().iter().filter(|column| column.kind != ColumnKind::Unsupported);
+    columns.map(|column| column.name.clone()).collect()
+}
+
+/// As a feature and as an id.
+fn use_as(column: &Series, rows: usize, schema: &TableSchema) -> Result<(), Error> {
+    assert_eq!(column.len(), rows, "{}", column.name());
+    let _ = canonical_text(column);
+    match schema.get(column.name()).map(|column| column.kind) {
+        Some(ColumnKind::Text) => assert_eq!(as_levels(column, ColumnKind::Text)?.len(), rows),
+        _ => {
+            // Of text that stands for numbers there are none.
+            if let Ok(numbers) = as_numbers(column) {
+                assert_eq!(numbers.len(), rows);
+            }
+        }
+    }
+    Ok(())
+}

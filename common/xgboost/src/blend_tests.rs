@@ -1,0 +1,74 @@
+//! Blends of models, as XGBoost and the compiled scorer see them.
+
+use super::tests::{Table, options, params};
+use super::*;
+use scoring::{BlendPart, Ensemble, EnsembleError, Scorer, blend};
+
+/// A model that knows some of the table's columns only.
+fn model(columns: &[usize], case: &[(&str, &str)], rounds: u32, seed: u64) -> Vec<u8> {
+    let (features, table) = (Table::features(true), Table::new(600, seed));
+    let features: Vec<Feature> = columns.iter().map(|column| features[*column].clone()).collect();
+    let all = table.columns();
+    let columns = columns.iter().map(|column| all[*column]).collect();
+    let batch = Batch { columns, labels: Some(&table.labels), weights: None };
+    let matrix = DMatrix::quantile(&features, &batch, &options(1)).unwrap();
+    super::tests::trained(&params(case), &matrix, rounds).save().unwrap()
+}
+
+fn margins(model: &[u8], columns: &[usize], rows: &Table) -> Vec<f32> {
+    let all = rows.columns();
+    let columns: Vec<Column<'_>> = columns.iter().map(|column| all[*column]).collect();
+    Booster::load(model).unwrap().predict_columns(&columns, 0..0).unwrap()
+}
+
+#[test]
+fn a_blend_predicts_the_weighted_mean_of_its_models() {
+    let (left, right) = ([0, 1, 2, 4], [3, 4, 0]);
+    let sampled = [("subsample", "0.6"), ("max_depth", "5")];
+    let parts = [model(&left, &[("eta", "0.2")], 12, 3), model(&right, &sampled, 7, 3)];
+    let blended = blend(&[
+        BlendPart { model: &parts[0], weight: 0.75, columns: &left },
+        BlendPart { model: &parts[1], weight: 0.25, columns: &right },
+    ])
+    .unwrap();
+    let mut booster = Booster::load(&blended).unwrap();
+    assert_eq!((booster.rounds().unwrap(), booster.feature_count().unwrap()), (19, 5));
+    let names: Vec<String> = Table::features(true).into_iter().map(|feature| feature.name).collect();
+    assert_eq!(booster.feature_names().unwrap(), names);
+
+    let rows = Table::new(400, 9);
+    let expected: Vec<f32> = margins(&parts[0], &left, &rows)
+        .into_iter()
+        .zip(margins(&parts[1], &right, &rows))
+        .map(|(left, right)| 0.75 * left + 0.25 * right)
+        .collect();
+    let predicted = booster.predict_columns(&rows.columns(), 0..0).unwrap();
+    assert!(expected.iter().zip(&predicted).all(|(one, other)| (one - other).abs() < 1e-5));
+
+    // As XGBoost writes it back: what `train` stores and `predict` compiles.
+    let saved = booster.save().unwrap();
+    let scorer = Scorer::compile(&Ensemble::from_ubj(&saved).unwrap()).unwrap();
+    let mut scored = vec![0.0; rows.labels.len()];
+    let columns: Vec<&[f32]> = rows.numbers.iter().chain([&rows.codes]).map(Vec::as_slice).collect();
+    scorer.predict(&columns, &mut scored);
+    assert_eq!(scored, predicted);
+    assert_eq!(Booster::load(&saved).unwrap().predict_columns(&rows.columns(), 0..0).unwrap(), predicted);
+}
+
+#[test]
+fn models_that_do_not_go_together_are_refused() {
+    let all = [0, 1, 2, 3, 4];
+    let plain = model(&all, &[], 2, 3);
+    let part = |model, columns| BlendPart { model, weight: 0.5, columns };
+    let other_base = model(&all, &[("base_score", "0.3")], 2, 3);
+    let other_link = model(&all, &[("objective", "count:poisson")], 2, 3);
+    for other in [&other_base, &other_link] {
+        let refused = blend(&[part(&plain, &all), part(other, &all)]);
+        assert!(matches!(refused, Err(EnsembleError::Unsupported(_))), "{refused:?}");
+    }
+    let misplaced = blend(&[part(&plain, &all), part(&plain, &[4, 1, 2, 3, 0])]);
+    assert!(matches!(misplaced, Err(EnsembleError::Unsupported(_))));
+    let (short, gap) = ([0, 1], [0, 1, 2, 3, 5]);
+    assert!(blend(&[part(&plain, &short)]).is_err() && blend(&[part(&plain, &gap)]).is_err() && blend(&[]).is_err());
+    assert!(blend(&[part(&plain[..plain.len() - 1], &all)]).is_err());
+}

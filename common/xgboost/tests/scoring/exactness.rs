@@ -1,0 +1,337 @@
+//! Predictions equal XGBoost's, bit for bit.
+
+use proptest::prelude::*;
+use scoring::{Ensemble, EnsembleError, InstructionSet, Scorer};
+
+use super::random::{self, Random};
+use super::xgb::{Booster, Matrix, Table};
+
+/// What a model is trained with.
+#[derive(Debug, Clone)]
+struct Plan {
+    seed: u64,
+    n_rows: usize,
+    n_numeric: usize,
+    levels: Vec<usize>,
+    missing: f32,
+    rounds: i32,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl Plan {
+    fn new(seed: u64, parameters: &[(&'static str, &str)]) -> Self {
+        let parameters = parameters.iter().map(|(name, value)| (*name, (*value).into())).collect();
+        Self { seed, n_rows: 3000, n_numeric: 8, levels: vec![3, 40], missing: 0.2, rounds: 20, parameters }
+    }
+
+    fn train(&self) -> (Table, Booster) {
+        let random = &mut Random(self.seed);
+        let table = random::table(random, self.n_rows, self.n_numeric, &self.levels, self.missing);
+        let labels = random::labels(random, &table);
+        let mut parameters = self.parameters.clone();
+        parameters.push(("nthread", "2".into()));
+        let booster = Booster::train(&Matrix::new(&table, &labels), &parameters, self.rounds);
+        (table, booster)
+    }
+
+    fn check(&self) -> Ensemble {
+        let (table, booster) = self.train();
+        let model = booster.model();
+        let ensemble = Ensemble::from_ubj(&model).unwrap();
+        let thresholds = thresholds(&model);
+        let adversarial = adversarial(&mut Random(self.seed ^ 1), &table, &thresholds, 3000);
+        for table in [&table, &adversarial] {
+            assert_equal(&ensemble, &booster, table);
+        }
+        ensemble
+    }
+}
+
+/// Compares all rows, for all instruction sets; in one go, and in pieces of odd sizes.
+fn assert_equal(ensemble: &Ensemble, booster: &Booster, table: &Table) {
+    let columns = table.slices();
+    let mut expected = vec![0.0; table.n_rows()];
+    booster.predict(&columns, &mut expected);
+    for instructions in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+        let scorer = Scorer::compile_for(ensemble, instructions).unwrap();
+        let mut predicted = vec![f32::NAN; table.n_rows()];
+        scorer.predict(&columns, &mut predicted);
+        assert_bits(&expected, &predicted, instructions);
+        predicted.fill(f32::NAN);
+        predict_in_pieces(&scorer, &columns, &mut predicted);
+        assert_bits(&expected, &predicted, instructions);
+    }
+}
+
+fn assert_bits(expected: &[f32], predicted: &[f32], instructions: InstructionSet) {
+    for (row, (expected, predicted)) in expected.iter().zip(predicted).enumerate() {
+        let equal = expected.to_bits() == predicted.to_bits();
+        assert!(equal, "{instructions:?}, row {row}: {predicted} is not {expected}");
+    }
+}
+
+/// As a pipeline does it: one block for all batches, columns in pieces that start anywhere, the last feature first.
+fn predict_in_pieces(scorer: &Scorer, columns: &[&[f32]], out: &mut [f32]) {
+    const BATCH: usize = 1100;
+    let mut block = scorer.new_block(BATCH);
+    for (batch, out) in out.chunks_mut(BATCH).enumerate() {
+        for (feature, column) in columns.iter().enumerate().rev() {
+            let values = &column[batch * BATCH..][..out.len()];
+            let mut at = 0;
+            for size in [1, 63, 64, 7, 200, 90, 128, 300].into_iter().cycle() {
+                let end = values.len().min(at + size);
+                scorer.quantise(feature, &values[at..end], at, &mut block);
+                at = end;
+                if at == values.len() {
+                    break;
+                }
+            }
+        }
+        scorer.score(&mut block, out);
+    }
+}
+
+/// All floats of the arrays of split conditions: thresholds, and leaves, which do no harm here.
+fn thresholds(model: &[u8]) -> Vec<f32> {
+    let name = b"split_conditions[$d#L";
+    let mut found = vec![0.0, -0.0, 1.0];
+    for start in (0..model.len()).filter(|start| model[*start..].starts_with(name)) {
+        let rest = &model[start + name.len()..];
+        let size = u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize;
+        let floats = rest[8..][..4 * size].as_chunks::<4>().0;
+        found.extend(floats.iter().map(|bytes| f32::from_be_bytes(*bytes)));
+    }
+    found
+}
+
+/// Values on thresholds and one ulp beside them, the extremes of `f32`, and categories that no training row had.
+fn adversarial(random: &mut Random, table: &Table, thresholds: &[f32], n_rows: usize) -> Table {
+    const EXTREMES: [f32; 13] = [
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        0.0,
+        -0.0,
+        1e-45,
+        -1e-45,
+        1e-39,
+        f32::MAX,
+        f32::MIN,
+        f32::MIN_POSITIVE,
+        3e9,
+        -3e9,
+    ];
+    const ODD_CATEGORIES: [f32; 11] =
+        [-1.0, -0.5, -0.0, 0.5, 1.999, 255.0, 4095.5, 16_777_215.0, 16_777_216.0, 3e9, f32::NEG_INFINITY];
+    let value = |random: &mut Random, column: &[f32], categorical: bool| {
+        let threshold = thresholds[random.below(thresholds.len())];
+        match random.below(if categorical { 3 } else { 7 }) {
+            0 => column[random.below(column.len())],
+            1 => EXTREMES[random.below(EXTREMES.len())],
+            2 if categorical => ODD_CATEGORIES[random.below(ODD_CATEGORIES.len())],
+            2 | 3 => threshold,
+            4 => threshold.next_up(),
+            5 => threshold.next_down(),
+            _ => random.normal(),
+        }
+    };
+    let columns = table.columns.iter().zip(&table.categorical);
+    let columns = columns.map(|(column, is)| (0..n_rows).map(|_| value(random, column, *is)).collect());
+    Table { columns: columns.collect(), categorical: table.categorical.clone() }
+}
+
+#[test]
+fn every_tree_method() {
+    for (seed, method) in (1..).zip(["hist", "approx", "exact"]) {
+        let mut plan = Plan::new(seed, &[("tree_method", method), ("max_depth", "6")]);
+        if method == "exact" {
+            plan.levels.clear();
+            plan.n_numeric = 10;
+        }
+        let ensemble = plan.check();
+        assert_eq!((ensemble.n_trees(), ensemble.n_features()), (20, 10), "{method}");
+    }
+}
+
+#[test]
+fn every_depth_of_trees() {
+    for depth in 1..=11 {
+        let mut plan = Plan::new(depth, &[("max_depth", &depth.to_string()), ("min_child_weight", "0")]);
+        plan.rounds = 4;
+        let ensemble = plan.check();
+        assert_eq!(ensemble.max_depth(), depth as usize);
+    }
+}
+
+#[test]
+fn leaf_wise_trees() {
+    for (seed, leaves) in (20..).zip(["2", "31", "100", "700"]) {
+        let parameters = [("grow_policy", "lossguide"), ("max_leaves", leaves), ("max_depth", "0")];
+        let ensemble = Plan::new(seed, &parameters).check();
+        assert_eq!(ensemble.max_leaves().to_string(), leaves);
+    }
+}
+
+#[test]
+fn many_levels_one_hot_and_partitions() {
+    for (seed, one_hot, threshold) in [(30, "1", "64"), (31, "1000", "64"), (32, "4", "4000")] {
+        let parameters = [("max_cat_to_onehot", one_hot), ("max_cat_threshold", threshold), ("max_depth", "8")];
+        let mut plan = Plan::new(seed, &parameters);
+        plan.levels = vec![2, 7, 25, 100, 300, 1500, 5000];
+        plan.n_rows = 12_000;
+        plan.check();
+    }
+}
+
+#[test]
+fn more_thresholds_than_a_byte_ranks() {
+    let mut plan = Plan::new(40, &[("max_bin", "4096"), ("max_depth", "8"), ("min_child_weight", "0")]);
+    plan.n_numeric = 2;
+    plan.levels.clear();
+    plan.n_rows = 20_000;
+    plan.rounds = 40;
+    plan.check();
+}
+
+#[test]
+fn pruned_trees_and_single_leaves() {
+    let pruned = [("gamma", "2"), ("tree_method", "exact"), ("max_depth", "6")];
+    let mut plan = Plan::new(50, &pruned);
+    plan.levels.clear();
+    plan.check();
+    let ensemble = Plan::new(51, &[("gamma", "1e9")]).check();
+    assert_eq!((ensemble.max_depth(), ensemble.max_leaves()), (0, 1));
+}
+
+#[test]
+fn no_trees() {
+    for (objective, base) in [("reg:squarederror", None), ("reg:logistic", None), ("reg:logistic", Some("0.2"))] {
+        // Where nothing is fitted, the number of features has to be told.
+        let mut parameters = vec![("objective", objective), ("num_feature", "10")];
+        parameters.extend(base.map(|base| ("base_score", base)));
+        let mut plan = Plan::new(60, &parameters);
+        plan.rounds = 0;
+        assert_eq!(plan.check().n_trees(), 0);
+    }
+}
+
+#[test]
+fn every_regression_objective() {
+    let objectives = [
+        "reg:squarederror",
+        "reg:squaredlogerror",
+        "reg:logistic",
+        "reg:pseudohubererror",
+        "reg:absoluteerror",
+        "reg:gamma",
+        "reg:tweedie",
+        "count:poisson",
+        "reg:quantileerror",
+        "reg:expectileerror",
+        "binary:logitraw",
+    ];
+    for (seed, objective) in (70..).zip(objectives) {
+        let alphas = [("quantile_alpha", "0.3"), ("expectile_alpha", "0.3")];
+        let parameters = [("objective", objective), ("eta", "1.0"), alphas[0], alphas[1]];
+        let ensemble = Plan::new(seed, &parameters).check();
+        assert_eq!(ensemble.objective(), objective);
+        Plan::new(seed, &[&parameters[..], &[("base_score", "0.7")]].concat()).check();
+    }
+}
+
+#[test]
+fn parallel_trees_and_sampling() {
+    Plan::new(80, &[("num_parallel_tree", "3"), ("subsample", "0.5"), ("colsample_bynode", "0.3")]).check();
+}
+
+#[test]
+fn features_that_are_not_used_need_not_be_given() {
+    let mut plan = Plan::new(81, &[("max_depth", "1")]);
+    plan.rounds = 2;
+    let (table, booster) = plan.train();
+    let scorer = Scorer::compile(&Ensemble::from_ubj(&booster.model()).unwrap()).unwrap();
+    let used: Vec<usize> = (0..10).filter(|feature| scorer.uses(*feature)).collect();
+    assert!((1..=2).contains(&used.len()) && !scorer.uses(10));
+    let given = |feature: usize| {
+        if used.contains(&feature) { &table.columns[feature][..] } else { &[] }
+    };
+    let columns: Vec<&[f32]> = (0..10).map(given).collect();
+    let (mut expected, mut predicted) = (vec![0.0; table.n_rows()], vec![0.0; table.n_rows()]);
+    booster.predict(&table.slices(), &mut expected);
+    scorer.predict(&columns, &mut predicted);
+    assert_bits(&expected, &predicted, scorer.instruction_set());
+}
+
+#[test]
+fn what_is_not_covered_says_so() {
+    let unsupported = |parameters: &[(&'static str, &str)]| {
+        let model = Plan::new(82, parameters).train().1.model();
+        match Ensemble::from_ubj(&model) {
+            Ok(ensemble) => Scorer::compile(&ensemble).unwrap_err().to_string(),
+            Err(EnsembleError::Unsupported(what)) => what,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert!(unsupported(&[("booster", "dart"), ("rate_drop", "0.5")]).contains("dart"));
+    assert!(unsupported(&[("objective", "reg:quantileerror"), ("quantile_alpha", "[0.1,0.9]")]).contains("2 outputs"));
+    assert!(unsupported(&[("objective", "survival:cox")]).contains("survival:cox"));
+    let leaf_wise = [("grow_policy", "lossguide"), ("max_leaves", "5000"), ("max_depth", "0")];
+    let mut plan = Plan::new(83, &[&leaf_wise[..], &[("min_child_weight", "0"), ("lambda", "0")]].concat());
+    (plan.n_rows, plan.rounds) = (20_000, 1);
+    let ensemble = Ensemble::from_ubj(&plan.train().1.model()).unwrap();
+    assert!(ensemble.max_leaves() > 4096 && Scorer::compile(&ensemble).is_err());
+    let mut linear = Plan::new(84, &[("booster", "gblinear")]);
+    linear.levels.clear();
+    let linear = linear.train().1.model();
+    assert!(matches!(Ensemble::from_ubj(&linear), Err(EnsembleError::Foreign(_))));
+}
+
+#[test]
+fn threads_share_a_scorer() {
+    let (table, booster) = Plan::new(85, &[]).train();
+    let scorer = Scorer::compile(&Ensemble::from_ubj(&booster.model()).unwrap()).unwrap();
+    let mut expected = vec![0.0; table.n_rows()];
+    booster.predict(&table.slices(), &mut expected);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut predicted = vec![0.0; table.n_rows()];
+                scorer.predict(&table.slices(), &mut predicted);
+                assert_bits(&expected, &predicted, scorer.instruction_set());
+            });
+        }
+    });
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    let shape = (any::<u64>(), 50_usize..2500, 1_usize..12, prop::collection::vec(2_usize..600, 0..4));
+    let data = (0.0_f32..0.6, 1_i32..15);
+    let tree = (1_u32..10, prop::sample::select(vec!["depthwise", "lossguide"]), 2_u32..300);
+    let bins = (prop::sample::select(vec!["hist", "approx"]), 2_u32..700, 1_u32..200);
+    (shape, data, tree, bins).prop_map(|(shape, data, tree, bins)| Plan {
+        seed: shape.0,
+        n_rows: shape.1,
+        n_numeric: shape.2,
+        levels: shape.3,
+        missing: data.0,
+        rounds: data.1,
+        parameters: vec![
+            ("max_depth", tree.0.to_string()),
+            ("grow_policy", tree.1.into()),
+            ("max_leaves", tree.2.to_string()),
+            ("tree_method", bins.0.into()),
+            ("max_bin", bins.1.to_string()),
+            ("max_cat_to_onehot", bins.2.to_string()),
+            ("min_child_weight", "0.1".into()),
+        ],
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_models_on_random_rows(plan in plans()) {
+        plan.check();
+    }
+}
