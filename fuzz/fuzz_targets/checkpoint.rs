@@ -2,9 +2,9 @@
 //! fits does not harm XGBoost.
 #![no_main]
 
-use engagement_fuzz::scoring::Ensemble;
-use engagement_fuzz::xgboost::Booster;
-use engagement_fuzz::train::checkpoint::{seal_bytes, unseal_bytes, unseal_json};
+use scoring::CheckedSnapshot;
+use xgboost::Booster;
+use train::checkpoint::{seal_bytes, unseal_bytes, unseal_json};
 use engagement_fuzz::{mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use serde_json::Value;
@@ -18,10 +18,8 @@ fuzz_target!(init: start(), |data: &[u8]| {
     let sealed = seal_bytes(RUN, data).expect("a seal");
     let snapshot = unseal_bytes(RUN, &sealed).expect("what was sealed");
     assert_eq!(snapshot, data);
-    if Ensemble::check_snapshot(snapshot).is_err_and(|problem| problem.forbids_xgboost()) {
-        return;
-    }
-    if let Ok(mut booster) = Booster::unserialize(snapshot) {
+    let Ok(snapshot) = CheckedSnapshot::check(snapshot) else { return };
+    if let Ok(mut booster) = Booster::unserialize(&snapshot) {
         let _ = booster.rounds();
     }
 });

@@ -2,9 +2,9 @@
 //! depend on the order of the objects.
 #![no_main]
 
-use engagement_fuzz::columns::convert::convert;
-use engagement_fuzz::columns::text::canonical_text;
-use engagement_fuzz::columns::{ColumnSchema, TableSchema};
+use columns::convert::convert;
+use columns::text::canonical_text;
+use columns::{ColumnSchema, TableSchema};
 use engagement_fuzz::start;
 use libfuzzer_sys::fuzz_target;
 use polars::prelude::{
@@ -28,7 +28,7 @@ fuzz_target!(init: start(), |data: &[u8]| {
     let Some((first, others)) = columns.split_first() else { return };
     let merge = |mut merged: TableSchema, others: Vec<&Series>| {
         others.into_iter().try_for_each(|other| merged.merge(&schema(other), "a", "b"))?;
-        Ok::<_, engagement_fuzz::error::Error>(merged.columns()[0].dtype.clone())
+        Ok::<_, error::Error>(merged.columns()[0].dtype.clone())
     };
     let merged = merge(schema(first), others.iter().collect());
     if let Some((last, before)) = columns.split_last() {

@@ -2,8 +2,8 @@
 //! where it has both.
 #![no_main]
 
-use engagement_fuzz::columns::CellFormat;
-use engagement_fuzz::table::csv::CsvFormat;
+use columns::CellFormat;
+use table::csv::CsvFormat;
 use engagement_fuzz::{mutate, read_file, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

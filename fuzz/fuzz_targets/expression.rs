@@ -2,7 +2,7 @@
 //! for each of its rows.
 #![no_main]
 
-use engagement_fuzz::features::derive::{Derived, Expression};
+use features::derive::{Derived, Expression};
 use engagement_fuzz::rows::{Batch, ROWS};
 use engagement_fuzz::start;
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,8 @@
 //! A feature spec is refused as a setting, in one line, or means the same after its way through `metadata.json`.
 #![no_main]
 
-use engagement_fuzz::{assert_refusal, features::spec::Spec, start};
+use engagement_fuzz::{assert_refusal, start};
+use features::spec::Spec;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: start(), |data: &[u8]| {

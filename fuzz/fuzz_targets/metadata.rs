@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use engagement_fuzz::features::clip::final_prediction;
-use engagement_fuzz::features::encode::{BadRows, Encoder};
-use engagement_fuzz::features::quality::{FeatureTally, data_quality_score};
-use engagement_fuzz::registry::Metadata;
+use features::clip::final_prediction;
+use features::encode::{BadRows, Encoder};
+use features::quality::{FeatureTally, data_quality_score};
+use registry::Metadata;
 use engagement_fuzz::{assert_refusal, mutate, rows, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

@@ -2,8 +2,8 @@
 //! ends with a model or with exit 6, and XGBoost is not harmed by what reaches it.
 #![no_main]
 
-use engagement_fuzz::registry::{ModelRun, ModelStore, sha256_hex};
-use engagement_fuzz::predict::load::Model;
+use registry::{ModelRun, ModelStore, sha256_hex};
+use predict::load::Model;
 use engagement_fuzz::store::MemoryStore;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};

@@ -2,8 +2,8 @@
 //! of the object that holds the values of its folder agrees with it.
 #![no_main]
 
-use engagement_fuzz::columns::ColumnKind;
-use engagement_fuzz::table::partitions::Partitions;
+use columns::ColumnKind;
+use table::partitions::Partitions;
 use engagement_fuzz::{assert_refusal, start};
 use libfuzzer_sys::fuzz_target;
 

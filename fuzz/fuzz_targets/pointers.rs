@@ -2,10 +2,10 @@
 //! followed; and a new pointer is written over one that can be read.
 #![no_main]
 
-use engagement_fuzz::registry::{ModelRun, ModelStore, Pointer, Selector, load};
-use engagement_fuzz::telemetry::Outcome;
+use registry::{ModelRun, ModelStore, Pointer, Selector, load};
+use telemetry::Outcome;
 use engagement_fuzz::store::MemoryStore;
-use engagement_fuzz::train::publish::RunFolder;
+use train::publish::RunFolder;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use engagement_fuzz::registry::ModelRun;
-use engagement_fuzz::predict::manifest::{RunRecords, Totals};
-use engagement_fuzz::predict::settings::OutputFormat;
-use engagement_fuzz::predict::write::PartWriter;
+use registry::ModelRun;
+use predict::manifest::{RunRecords, Totals};
+use predict::settings::OutputFormat;
+use predict::write::PartWriter;
 use engagement_fuzz::store::MemoryStore;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
@@ -24,7 +24,7 @@ async fn check(data: &[u8]) {
         ("predictions/run_id=r/part-00000.parquet", vec![0; 100]),
         ("rejected/run_id=r/part-00000.parquet", vec![0; 100]),
     ]);
-    let run_id: engagement_fuzz::machine::RunId = "r".parse().expect("a run id");
+    let run_id: machine::RunId = "r".parse().expect("a run id");
     let records = RunRecords { store: Arc::clone(&store) as _, run_id: run_id.clone() };
     match records.plan().await {
         Ok(Some(plan)) => {

@@ -10,16 +10,11 @@ pub mod store;
 use std::future::Future;
 use std::sync::OnceLock;
 
-pub use bytes;
-pub use common;
 use table::csv::CsvFormat;
-pub use predict;
-pub use testkit;
-pub use train;
 
 /// Reads tables in every way the programs do; the same code that the tests with damaged tables run.
 #[expect(dead_code, reason = "why a table was refused is for the tests with damaged tables")]
-#[path = "../../common/tests/damaged/read.rs"]
+#[path = "../../common/table/tests/damaged/read.rs"]
 pub mod read;
 
 /// To be called once, before the first input. A panic of a decoder that is caught as "damaged data" is no find; any other

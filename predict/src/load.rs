@@ -7,7 +7,7 @@ use error::{Error, Result};
 use features::encode::{Encoder, Feature};
 use features::quality::{FeatureTally, Statistics};
 use registry::{LoadedModel, Metadata, ModelRun, ModelStore, load_run};
-use scoring::{Ensemble, EnsembleError, InstructionSet, RankBlock, Scorer};
+use scoring::{CheckedModel, Ensemble, InstructionSet, RankBlock, Scorer};
 use xgboost::{Booster, Column};
 
 /// A model that is fit to score.
@@ -103,13 +103,10 @@ impl Compiled {
 impl Engine {
     /// Checks the model's bytes, compiles them and has every engine that could be used score the golden rows.
     fn load(model: &[u8], metadata: &Metadata, location: &str, instructions: InstructionSet) -> Result<Self> {
-        let ensemble = Ensemble::from_ubj(model);
-        // XGBoost's loader trusts what it reads, so it gets nothing that was not checked.
-        if let Err(problem @ (EnsembleError::Damaged(_) | EnsembleError::Foreign(_))) = &ensemble {
-            return Err(Error::Model(format!("{location}/model.ubj: {problem}; train again")));
-        }
+        let checked = CheckedModel::check(model)
+            .map_err(|problem| Error::Model(format!("{location}/model.ubj: {problem}; train again")))?;
         xgboost::check_version()?;
-        let mut booster = Booster::load(model)
+        let mut booster = Booster::load(&checked)
             .map_err(|error| Error::Model(format!("{location}/model.ubj cannot be loaded: {error}")))?;
         // Batches are scored side by side, each on one thread.
         booster.set_threads(1)?;
@@ -121,7 +118,7 @@ impl Engine {
             .map_err(|error| Error::Model(format!("{location}: the golden rows cannot be scored: {error}")))?;
         check_golden_rows(&by_xgboost, metadata, location)?;
         let compile = |trees: Ensemble| Scorer::compile_for(&trees, instructions).map_err(|error| error.to_string());
-        let scorer = match ensemble.map_err(|error| error.to_string()).and_then(compile) {
+        let scorer = match checked.into_ensemble().map_err(|error| error.to_string()).and_then(compile) {
             Ok(scorer) if scorer.n_features() == slices.len() => scorer,
             Ok(_) => return Err(Error::Model(format!("{location}/model.ubj does not fit its metadata; train again"))),
             Err(reason) => {

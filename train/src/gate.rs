@@ -12,7 +12,7 @@ use features::quality::FeatureTally;
 use machine::threads::on_own_thread;
 use ndarray::{Array2, ShapeBuilder};
 use registry::{LoadedModel, ModelRun, ModelStore, Selector, load_run, resolve};
-use scoring::Ensemble;
+use scoring::CheckedModel;
 use xgboost::Booster;
 
 use crate::evaluate::{self, Evaluation};
@@ -227,12 +227,10 @@ fn predict_test_rows(
     evaluate::predict(&booster, &matrix, model.metadata.clip)
 }
 
-/// The booster of a published model. XGBoost's loader trusts what it reads, so it gets nothing that was not checked.
+/// The booster of a published model.
 fn load_booster(model: &[u8]) -> Result<Booster> {
-    match Ensemble::from_ubj(model) {
-        Err(problem) if problem.forbids_xgboost() => Err(Error::Model(format!("its model.ubj: {problem}"))),
-        _ => Ok(Booster::load(model)?),
-    }
+    let checked = CheckedModel::check(model).map_err(|problem| Error::Model(format!("its model.ubj: {problem}")))?;
+    Ok(Booster::load(&checked)?)
 }
 
 /// One line that says why nothing was published.

@@ -220,17 +220,6 @@ impl Verdict {
     pub fn failed(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| !check.passed)
     }
-
-    /// Nothing, or [`Error::Gate`] with [`Verdict::text`].
-    ///
-    /// # Errors
-    /// [`Error::Gate`] if a check failed.
-    pub fn require_passed(&self) -> Result<()> {
-        if self.passed {
-            return Ok(());
-        }
-        Err(Error::Gate(format!("the model did not pass the gate and was not published: {}", self.text())))
-    }
 }
 
 #[cfg(test)]

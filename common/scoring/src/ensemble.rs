@@ -106,15 +106,6 @@ impl Ensemble {
         load::ensemble(bytes)
     }
 
-    /// Checks the model inside a snapshot, which is what `XGBoosterSerializeToBuffer` writes: the model and the
-    /// configuration of its training. Of the latter only the form is checked.
-    ///
-    /// # Errors
-    /// [`EnsembleError`], which says whether XGBoost may be given the bytes.
-    pub fn check_snapshot(bytes: &[u8]) -> Result<(), EnsembleError> {
-        load::snapshot(bytes)
-    }
-
     /// The number of columns that the model was trained on.
     #[must_use]
     pub fn n_features(&self) -> usize {

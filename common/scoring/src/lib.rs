@@ -14,6 +14,7 @@
 
 mod blend;
 mod block;
+mod checked;
 mod circuit;
 mod ensemble;
 mod kernels;
@@ -29,6 +30,7 @@ mod ubj;
 
 pub use blend::{BlendPart, blend};
 pub use block::RankBlock;
+pub use checked::{CheckedModel, CheckedSnapshot};
 pub use ensemble::{Ensemble, EnsembleError, FeatureType};
 pub use kernels::InstructionSet;
 pub use objective::Link;

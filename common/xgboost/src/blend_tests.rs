@@ -1,6 +1,6 @@
 //! Blends of models, as XGBoost and the compiled scorer see them.
 
-use super::tests::{Table, options, params};
+use super::tests::{Table, load, options, params};
 use super::*;
 use scoring::{BlendPart, Ensemble, EnsembleError, Scorer, blend};
 
@@ -18,7 +18,7 @@ fn model(columns: &[usize], case: &[(&str, &str)], rounds: u32, seed: u64) -> Ve
 fn margins(model: &[u8], columns: &[usize], rows: &Table) -> Vec<f32> {
     let all = rows.columns();
     let columns: Vec<Column<'_>> = columns.iter().map(|column| all[*column]).collect();
-    Booster::load(model).unwrap().predict_columns(&columns, 0..0).unwrap()
+    load(model).predict_columns(&columns, 0..0).unwrap()
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_blend_predicts_the_weighted_mean_of_its_models() {
         BlendPart { model: &parts[1], weight: 0.25, columns: &right },
     ])
     .unwrap();
-    let mut booster = Booster::load(&blended).unwrap();
+    let mut booster = load(&blended);
     assert_eq!((booster.rounds().unwrap(), booster.feature_count().unwrap()), (19, 5));
     let names: Vec<String> = Table::features(true).into_iter().map(|feature| feature.name).collect();
     assert_eq!(booster.feature_names().unwrap(), names);
@@ -52,7 +52,7 @@ fn a_blend_predicts_the_weighted_mean_of_its_models() {
     let columns: Vec<&[f32]> = rows.numbers.iter().chain([&rows.codes]).map(Vec::as_slice).collect();
     scorer.predict(&columns, &mut scored);
     assert_eq!(scored, predicted);
-    assert_eq!(Booster::load(&saved).unwrap().predict_columns(&rows.columns(), 0..0).unwrap(), predicted);
+    assert_eq!(load(&saved).predict_columns(&rows.columns(), 0..0).unwrap(), predicted);
 }
 
 #[test]

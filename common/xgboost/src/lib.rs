@@ -17,7 +17,6 @@ mod log;
 mod model;
 pub mod params;
 mod trial;
-mod ubjson;
 
 pub use booster::{Booster, Evaluation, PredictionKind};
 pub use columns::{Batch, Column, Values};

@@ -1,14 +1,14 @@
 //! Models as bytes, and what can be asked of them.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{c_char, c_int};
 use std::ops::Range;
 
 use xgboost_lib_sys as sys;
 
 use super::booster::{Booster, c_round};
 use super::error::{XgboostError, c_string, check, copy_string, copy_values};
-use super::ubjson::is_whole;
+use scoring::{CheckedModel, CheckedSnapshot};
 
 /// What a feature is scored by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,27 +32,22 @@ impl Booster {
     /// # Errors
     /// [`XgboostError::Library`], for a booster that was never trained, say.
     pub fn save(&mut self) -> Result<Vec<u8>, XgboostError> {
-        self.save_as(c"{\"format\":\"ubj\"}")
+        let (mut length, mut bytes) = (0, std::ptr::null());
+        let config = c"{\"format\":\"ubj\"}".as_ptr();
+        // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
+        let return_code =
+            unsafe { sys::XGBoosterSaveModelToBuffer(self.as_ptr(), config, &raw mut length, &raw mut bytes) };
+        check("save the model", return_code)?;
+        Ok(copy_bytes(bytes, length))
     }
 
-    /// The model as XGBoost's JSON.
+    /// A model from the bytes of [`Booster::save`].
     ///
     /// # Errors
-    /// As [`Booster::save`].
-    pub fn save_json(&mut self) -> Result<String, XgboostError> {
-        let bytes = self.save_as(c"{\"format\":\"json\"}")?;
-        String::from_utf8(bytes).map_err(|_| XgboostError::Shape("XGBoost's JSON is not UTF-8".to_owned()))
-    }
-
-    /// A model from the bytes of [`Booster::save`] (UBJSON or JSON). Bytes that are broken as such are refused before
-    /// XGBoost sees them, but its loader trusts what they say, tree by tree: verify a hash of the bytes first.
-    ///
-    /// # Errors
-    /// [`XgboostError::Shape`] or [`XgboostError::Library`] when the bytes are no model.
-    pub fn load(bytes: &[u8]) -> Result<Self, XgboostError> {
-        check_whole(bytes, "model")?;
-        let mut booster = Self::create(&[])?;
-        // SAFETY: a live booster and a buffer of that length, read during the call.
+    /// [`XgboostError::Library`] where XGBoost refuses what is sound as far as it was checked.
+    pub fn load(model: &CheckedModel<'_>) -> Result<Self, XgboostError> {
+        let (mut booster, bytes) = (Self::create(&[])?, model.bytes());
+        // SAFETY: a live booster and a buffer of that length, read during the call, of a model that holds what it says.
         let return_code =
             unsafe { sys::XGBoosterLoadModelFromBuffer(booster.as_ptr(), bytes.as_ptr().cast(), bytes.len() as u64) };
         check("load the model", return_code)?;
@@ -79,14 +74,13 @@ impl Booster {
         Ok(copy_bytes(bytes, length))
     }
 
-    /// A booster from the bytes of [`Booster::serialize`], to train on with. As trusting as [`Booster::load`].
+    /// A booster from the bytes of [`Booster::serialize`], to train on with.
     ///
     /// # Errors
-    /// [`XgboostError::Shape`] or [`XgboostError::Library`] when the bytes are no snapshot.
-    pub fn unserialize(bytes: &[u8]) -> Result<Self, XgboostError> {
-        check_whole(bytes, "checkpoint")?;
-        let mut booster = Self::create(&[])?;
-        // SAFETY: a live booster and a buffer of that length, which XGBoost only reads.
+    /// As [`Booster::load`].
+    pub fn unserialize(snapshot: &CheckedSnapshot<'_>) -> Result<Self, XgboostError> {
+        let (mut booster, bytes) = (Self::create(&[])?, snapshot.bytes());
+        // SAFETY: a live booster and a buffer of that length, which XGBoost only reads, of a snapshot that holds what it says.
         let return_code =
             unsafe { sys::XGBoosterUnserializeFromBuffer(booster.as_ptr(), bytes.as_ptr().cast(), bytes.len() as u64) };
         check("read the checkpoint", return_code)?;
@@ -124,32 +118,6 @@ impl Booster {
         Ok(rounds.unsigned_abs())
     }
 
-    /// Columns that the model was trained on.
-    ///
-    /// # Errors
-    /// [`XgboostError::Library`].
-    pub fn feature_count(&mut self) -> Result<usize, XgboostError> {
-        let mut features = 0;
-        // SAFETY: a live booster and a valid place for the result.
-        let return_code = unsafe { sys::XGBoosterGetNumFeature(self.as_ptr(), &raw mut features) };
-        check("count the features", return_code)?;
-        Ok(usize::try_from(features).unwrap_or(usize::MAX))
-    }
-
-    /// Names of the features, in order, as the model carries them.
-    ///
-    /// # Errors
-    /// [`XgboostError::Library`].
-    pub fn feature_names(&mut self) -> Result<Vec<String>, XgboostError> {
-        let (mut length, mut names) = (0, std::ptr::null_mut());
-        // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
-        let return_code = unsafe {
-            sys::XGBoosterGetStrFeatureInfo(self.as_ptr(), c"feature_name".as_ptr(), &raw mut length, &raw mut names)
-        };
-        check("read the feature names", return_code)?;
-        Ok(copy_strings(names, length))
-    }
-
     /// Features by importance, those that no tree uses left out, in XGBoost's order.
     ///
     /// # Errors
@@ -175,42 +143,6 @@ impl Booster {
         let scores = copy_values(scores, usize::try_from(length).unwrap_or(0));
         Ok(copy_strings(names, length).into_iter().zip(scores).collect())
     }
-
-    /// A text that travels in the model under this key.
-    ///
-    /// # Errors
-    /// [`XgboostError::Library`]; [`XgboostError::Shape`] for a key with a NUL character.
-    pub fn attribute(&mut self, key: &str) -> Result<Option<String>, XgboostError> {
-        let key = c_string(key)?;
-        let (mut text, mut found) = (std::ptr::null(), 0);
-        // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
-        let return_code = unsafe { sys::XGBoosterGetAttr(self.as_ptr(), key.as_ptr(), &raw mut text, &raw mut found) };
-        check("read an attribute", return_code)?;
-        Ok((found != 0).then(|| copy_string(text)))
-    }
-
-    /// Sets a text that travels in the model; none removes it.
-    ///
-    /// # Errors
-    /// As [`Booster::attribute`].
-    pub fn set_attribute(&mut self, key: &str, value: Option<&str>) -> Result<(), XgboostError> {
-        let key = c_string(key)?;
-        let value = value.map(c_string).transpose()?;
-        let text = value.as_ref().map_or(std::ptr::null(), |value| value.as_ptr());
-        // SAFETY: a live booster, NUL-terminated texts or, to remove, a null pointer; XGBoost copies them.
-        let return_code = unsafe { sys::XGBoosterSetAttr(self.as_ptr(), key.as_ptr(), text) };
-        check("set an attribute", return_code)
-    }
-
-    /// The model in the format that the configuration names.
-    fn save_as(&mut self, config: &CStr) -> Result<Vec<u8>, XgboostError> {
-        let (mut length, mut bytes) = (0, std::ptr::null());
-        // SAFETY: a live booster, a NUL-terminated text, valid places for the results.
-        let return_code =
-            unsafe { sys::XGBoosterSaveModelToBuffer(self.as_ptr(), config.as_ptr(), &raw mut length, &raw mut bytes) };
-        check("save the model", return_code)?;
-        Ok(copy_bytes(bytes, length))
-    }
 }
 
 impl Importance {
@@ -224,14 +156,6 @@ impl Importance {
             Self::TotalCover => "total_cover",
         }
     }
-}
-
-/// Refuses bytes that are cut off or otherwise broken: XGBoost's loader reads beyond the end of such, or ends the process.
-fn check_whole(bytes: &[u8], what: &str) -> Result<(), XgboostError> {
-    if is_whole(bytes) {
-        return Ok(());
-    }
-    Err(XgboostError::Shape(format!("these {} bytes are no {what} of XGBoost, or only part of one", bytes.len())))
 }
 
 /// Copies a buffer that XGBoost owns.

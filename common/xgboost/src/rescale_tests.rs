@@ -1,6 +1,6 @@
 //! Models in other units of the target, as XGBoost and the compiled scorer see them.
 
-use super::tests::{Table, options, params, trained};
+use super::tests::{Table, load, options, params, trained};
 use super::*;
 use scoring::{Ensemble, EnsembleError, Scorer, power_of_two, rescale};
 
@@ -12,11 +12,11 @@ fn model(case: &[(&str, &str)]) -> Vec<u8> {
 }
 
 fn predictions(model: &[u8], rows: &Table) -> Vec<f32> {
-    Booster::load(model).unwrap().predict_columns(&rows.columns(), 0..0).unwrap()
+    load(model).predict_columns(&rows.columns(), 0..0).unwrap()
 }
 
 fn gain(model: &[u8]) -> f64 {
-    let mut booster = Booster::load(model).unwrap();
+    let mut booster = load(model);
     booster.feature_scores(Importance::TotalGain).unwrap().iter().map(|(_, gain)| f64::from(*gain)).sum()
 }
 
@@ -36,7 +36,7 @@ fn a_model_times_a_power_of_two_predicts_exactly_that() {
                 before.iter().map(|value| (f64::from(*value) * power_of_two(exponent)) as f32).collect();
             assert_eq!(predictions(&rescaled, &rows), expected, "{exponent}");
             // What XGBoost writes back, which is what is published, says the same.
-            let saved = Booster::load(&rescaled).unwrap().save().unwrap();
+            let saved = load(&rescaled).save().unwrap();
             assert_eq!(predictions(&saved, &rows), expected);
             if !case.contains(&("booster", "dart")) {
                 let scorer = Scorer::compile(&Ensemble::from_ubj(&saved).unwrap()).unwrap();
@@ -53,8 +53,7 @@ fn a_model_times_a_power_of_two_predicts_exactly_that() {
 fn there_and_back_is_the_same_model() {
     let model = model(&[("eta", "0.2")]);
     // As XGBoost writes it: small integers take less room there.
-    let saved =
-        |model: &[u8], exponent: i32| Booster::load(&rescale(model, exponent).unwrap()).unwrap().save().unwrap();
+    let saved = |model: &[u8], exponent: i32| load(&rescale(model, exponent).unwrap()).save().unwrap();
     for exponent in [-40, -3, 0, 40] {
         assert!(saved(&saved(&model, exponent), -exponent) == model, "{exponent}");
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use error::Result;
-use scoring::Ensemble;
+use scoring::CheckedSnapshot;
 use xgboost::Booster;
 
 use super::{Checkpoint, seal_bytes, unseal_bytes};
@@ -55,13 +55,14 @@ impl<'a> Snapshots<'a> {
                 return Ok(None);
             }
         };
-        if let Err(problem) = Ensemble::check_snapshot(snapshot)
-            && problem.forbids_xgboost()
-        {
-            self.checkpoint.warn_of(&self.name, &problem);
-            return Ok(None);
-        }
-        let read = Booster::unserialize(snapshot).and_then(|mut booster| booster.rounds().map(|done| (booster, done)));
+        let snapshot = match CheckedSnapshot::check(snapshot) {
+            Ok(snapshot) => snapshot,
+            Err(problem) => {
+                self.checkpoint.warn_of(&self.name, &problem);
+                return Ok(None);
+            }
+        };
+        let read = Booster::unserialize(&snapshot).and_then(|mut booster| booster.rounds().map(|done| (booster, done)));
         match read {
             Ok((booster, done)) if done <= rounds => Ok(Some((booster, done))),
             Ok((_, done)) => {

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use error::{Error, Result};
 use features::encode::Feature;
 use ndarray::Array2;
-use scoring::{BlendPart, Ensemble, blend};
+use scoring::{BlendPart, CheckedModel, Ensemble, blend};
 use telemetry::Unit;
 use xgboost::{Booster, DMatrix, Params};
 
@@ -84,6 +84,15 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
     Ok(Fitted { booster, model, params, scale: context.scale, rounds, choice, resumed_from })
 }
 
+/// The booster of a model that this run has made.
+///
+/// # Errors
+/// [`Error::Defect`] where it is not sound.
+pub(crate) fn load_own(model: &[u8]) -> Result<Booster> {
+    let checked = CheckedModel::check(model).map_err(|problem| Error::Defect(problem.to_string()))?;
+    Ok(Booster::load(&checked)?)
+}
+
 /// Where a model begins: XGBoost finds that in the rows it learns from, and models of one mean have it in common.
 fn base_score_of(model: &[u8]) -> Result<String> {
     let model = Ensemble::from_ubj(model).map_err(|error| Error::Defect(error.to_string()))?;
@@ -146,7 +155,7 @@ fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMem
 
 /// The booster of a model that was trained on targets as XGBoost sees them.
 fn in_own_units(context: &FitContext<'_>, model: Vec<u8>) -> Result<Booster> {
-    let mut booster = Booster::load(&context.scale.model(model)?)?;
+    let mut booster = load_own(&context.scale.model(model)?)?;
     booster.set_threads(context.threads)?;
     Ok(booster)
 }

@@ -32,6 +32,7 @@ use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, Feature
 
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
+pub(crate) use self::members::load_own;
 pub use self::members::{fit, fit_with};
 pub use self::scale::{TargetScale, TargetView, unfit_weights};
 pub use self::search::choose;

@@ -82,7 +82,7 @@ pub(super) fn explain(fitted: &Fitted, features: &Features, threads: usize) -> R
     let rows = sample(features.test.nrows(), fitted.model.len());
     let columns = gather(&features.test, &rows);
     // A booster of its own: it is asked for scores, which the fitted one, shared by now, cannot be.
-    let mut booster = Booster::load(&fitted.model)?;
+    let mut booster = crate::fit::load_own(&fitted.model)?;
     booster.set_threads(threads)?;
     let started = Instant::now();
     let shap = contributions(&booster, &features.features, &columns, threads)?;

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use polars::prelude::{DataFrame, NamedFrom, Series};
-use scoring::{power_of_two, rescale};
+use scoring::{CheckedModel, power_of_two, rescale};
 use serde_json::Value;
 use testkit::tables::{customers, with, write_parquet};
 use xgboost::Booster;
@@ -67,7 +67,8 @@ fn number(value: &Value, name: &str) -> f64 {
 /// The same model, figures and result as those of the target times 2 to no power, in the target's own units.
 #[track_caller]
 fn is_the_same(own: &Trained, usual: &Trained, power: i32) {
-    let rescaled = Booster::load(&rescale(&own.model, -power).unwrap()).unwrap().save().unwrap();
+    let rescaled =
+        Booster::load(&CheckedModel::check(&rescale(&own.model, -power).unwrap()).unwrap()).unwrap().save().unwrap();
     assert!(rescaled == usual.model, "another model");
     has_the_same_figures(own, usual, power);
 }

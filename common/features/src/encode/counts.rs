@@ -47,13 +47,26 @@ impl LevelCounts {
 mod tests {
     use super::*;
 
-    #[test]
-    fn counting_row_by_row_learns_the_same_as_all_rows_at_once() {
-        let cells = ["b", "a", "b", "c", "a", "b"].map(Some).into_iter().chain([None]);
+    fn learnt<'a>(cells: impl Iterator<Item = Option<&'a str>>, max_levels: usize) -> Learnt {
         let mut counts = LevelCounts::default();
-        cells.clone().for_each(|cell| counts.add(cell));
-        for most in [1, 2, 10] {
-            assert_eq!(counts.learnt(most), crate::encode::learn_category(cells.clone(), most));
-        }
+        cells.for_each(|cell| counts.add(cell));
+        counts.learnt(max_levels)
+    }
+
+    #[test]
+    fn the_most_frequent_levels_come_first_and_the_rest_is_left_out() {
+        let cells = ["b", "a", "b", "c", "a", "b"].map(Some).into_iter().chain([None]);
+        let learnt = learnt(cells, 2);
+        assert_eq!(learnt.levels, ["b", "a"]);
+        let shares = &learnt.statistics.shares;
+        assert_eq!(learnt.statistics.distinct, Some(3), "the one left out too");
+        assert_eq!(shares.len(), 3);
+        assert!((shares[0] - 3.0 / 7.0).abs() < 1e-12);
+        assert!((shares[2] - 2.0 / 7.0).abs() < 1e-12, "the level left out counts as missing: {shares:?}");
+    }
+
+    #[test]
+    fn ties_are_broken_by_text() {
+        assert_eq!(learnt(["y", "x"].map(Some).into_iter(), 10).levels, ["x", "y"]);
     }
 }

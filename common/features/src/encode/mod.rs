@@ -12,4 +12,4 @@ pub(crate) use apply::value_type;
 pub use apply::{BadRows, Encoder, LevelTexts, evaluate_text};
 pub use counts::LevelCounts;
 pub use feature::{Feature, Kind};
-pub use learn::{Learnt, learn_category, learn_number, levels_by_frequency};
+pub use learn::{Learnt, learn_number, levels_by_frequency};

@@ -1,6 +1,6 @@
 //! Models that were tampered with: refused, or scored as XGBoost scores them.
 
-use scoring::{Ensemble, EnsembleError, InstructionSet, Scorer};
+use scoring::{CheckedSnapshot, Ensemble, EnsembleError, InstructionSet, Scorer};
 
 use super::random::{self, Random};
 use super::xgb::{Booster, Matrix, Table};
@@ -173,9 +173,9 @@ fn snapshots_with_a_damaged_model_are_refused() {
     let (_, model) = model(2);
     let name = |name: &str| [b"L".as_slice(), &(name.len() as u64).to_be_bytes(), name.as_bytes()].concat();
     let snapshot = |model: &[u8]| [b"{", &name("Config")[..], b"{}", &name("Model"), model, b"}"].concat();
-    let refused = |bytes: &[u8]| Ensemble::check_snapshot(bytes).is_err_and(|problem| problem.forbids_xgboost());
+    let refused = |bytes: &[u8]| CheckedSnapshot::check(bytes).is_err();
     let whole = snapshot(&model);
-    assert!(!refused(&whole), "{:?}", Ensemble::check_snapshot(&whole));
+    assert!(!refused(&whole), "{:?}", CheckedSnapshot::check(&whole));
     assert!(refused(&model) && refused(&whole[..whole.len() - 1]));
     assert!(refused(&snapshot(&with(&model, "left_children", 0, 1000))));
     assert!(refused(&snapshot(&with(&model, "split_indices", 0, 6))));

@@ -1,0 +1,128 @@
+//! The walls between the crates: an edge that ARCHITECTURE.md does not list, or a library in a crate that must not know it,
+//! fails here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+
+use testkit::repository;
+
+type Names = BTreeSet<String>;
+
+/// The crates of the workspace by name, with what they depend on outside of tests.
+fn crates() -> BTreeMap<String, Names> {
+    let mut manifests = vec![repository().join("train/Cargo.toml"), repository().join("predict/Cargo.toml")];
+    let folders = fs::read_dir(repository().join("common")).unwrap();
+    manifests
+        .extend(folders.map(|folder| folder.unwrap().path().join("Cargo.toml")).filter(|manifest| manifest.exists()));
+    manifests.iter().map(|manifest| dependencies(&fs::read_to_string(manifest).unwrap())).collect()
+}
+
+/// The name and the dependencies of a manifest, all of which are given as `name.workspace = true`.
+fn dependencies(manifest: &str) -> (String, Names) {
+    let mut section = "";
+    let (mut name, mut dependencies) = (String::new(), Names::new());
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+            assert!(!section.contains("dependencies."), "a dependency of its own section is not seen here: {section}");
+        } else if section == "[package]"
+            && let Some(value) = line.strip_prefix("name = ")
+        {
+            name = value.trim_matches('"').to_owned();
+        } else if matches!(section, "[dependencies]" | "[build-dependencies]") && line.contains('=') {
+            let dependency = line.split(['.', ' ']).next().unwrap();
+            dependencies.insert(dependency.to_owned());
+        }
+    }
+    (name, dependencies)
+}
+
+/// The table of ARCHITECTURE.md: each crate and which of ours it may use.
+fn allowed() -> BTreeMap<String, Names> {
+    let document = fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
+    let table = document.split("| crate | what it is | uses |").nth(1).expect("the table of the crates");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Names>();
+        (names(cells[1]).pop_first().expect("a crate's name"), names(cells[3]))
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn every_edge_between_the_crates_is_in_the_architecture() {
+    let (crates, allowed) = (crates(), allowed());
+    let ours: Names = crates.keys().cloned().collect();
+    for (name, dependencies) in &crates {
+        let edges: Names = dependencies.intersection(&ours).cloned().collect();
+        assert_eq!(Some(&edges), allowed.get(name), "ARCHITECTURE.md, the edges of `{name}`");
+    }
+    assert_eq!(ours, allowed.keys().cloned().collect::<Names>());
+}
+
+#[test]
+fn a_library_is_known_only_where_it_belongs() {
+    // What a library's name begins with, and the only crates that may name it.
+    let walls: &[(&str, &[&str])] = &[
+        ("aws-", &["storage"]),
+        ("xgboost_lib-sys", &["xgboost"]),
+        ("clap", &["app", "train", "predict"]),
+        ("polars-parquet", &["table"]),
+        ("csv", &["table"]),
+        ("sqlparser", &["features"]),
+        ("tracing-subscriber", &["telemetry"]),
+        ("plotters", &["train"]),
+    ];
+    let is_pure = ["columns", "error", "evaluation", "features", "scoring"];
+    for (name, dependencies) in crates() {
+        for dependency in &dependencies {
+            for (prefix, owners) in walls {
+                let is_theirs = !dependency.starts_with(prefix) || owners.contains(&name.as_str());
+                assert!(is_theirs, "`{name}` must not know {dependency}");
+            }
+            let does_io = ["tokio", "futures", "storage", "reqwest", "async-trait"].contains(&dependency.as_str());
+            assert!(!(does_io && is_pure.contains(&name.as_str())), "`{name}` is pure and must not know {dependency}");
+        }
+    }
+}
+
+/// Everything that a crate is built from, with its versions left out.
+fn tree(package: &str) -> Names {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "-p", package]);
+    let output = command.current_dir(repository()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn scoring_is_built_from_nothing_but_the_standard_library() {
+    assert_eq!(tree("scoring"), Names::from(["scoring".to_owned()]));
+}
+
+#[test]
+fn features_are_built_without_the_sdk_and_storage() {
+    let tree = tree("features");
+    assert!(tree.contains("columns") && tree.contains("polars"), "{tree:?}");
+    let foreign: Vec<_> =
+        tree.iter().filter(|name| name.starts_with("aws") || *name == "storage" || *name == "hyper").collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+}
+
+#[test]
+fn unsafe_code_is_forbidden_outside_of_the_binding_and_the_kernels() {
+    for name in crates().keys().filter(|name| !["xgboost", "scoring", "train", "predict"].contains(&name.as_str())) {
+        let root = fs::read_to_string(repository().join(format!("common/{name}/src/lib.rs"))).unwrap();
+        assert!(root.contains("#![forbid(unsafe_code)]"), "`{name}`");
+    }
+    for program in ["train", "predict"] {
+        for root in ["lib.rs", "main.rs"] {
+            let root = fs::read_to_string(repository().join(program).join("src").join(root)).unwrap();
+            assert!(root.contains("#![forbid(unsafe_code)]"), "`{program}`");
+        }
+    }
+}
