@@ -1,4 +1,5 @@
 //! Scores every row of a table with a published model. The modules stand in the order of the flow.
+#![forbid(unsafe_code)]
 
 pub mod settings;
 

@@ -1,4 +1,5 @@
 //! `predict`: parse, set up, run, exit with the outcome's code.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -19,5 +19,7 @@ pub mod users;
 pub fn project() -> PathBuf {
     let tested_crate =
         env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    tested_crate.join("..").canonicalize().expect("the project's folder")
+    let tested_crate = tested_crate.canonicalize().expect("the folder of the tested crate");
+    let mut folders = tested_crate.ancestors();
+    folders.find(|folder| folder.join("Cargo.lock").exists()).expect("the project's folder").to_owned()
 }

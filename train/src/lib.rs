@@ -1,4 +1,5 @@
 //! Fits, evaluates, gates and publishes a model. The modules stand in the order of the flow.
+#![forbid(unsafe_code)]
 
 pub mod settings;
 

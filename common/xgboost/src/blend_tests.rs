@@ -1,6 +1,8 @@
 //! Blends of models, as XGBoost and the compiled scorer see them.
 
 use super::tests::{Table, load, options, params};
+use std::collections::BTreeSet;
+
 use super::*;
 use scoring::{BlendPart, Ensemble, EnsembleError, Scorer, blend};
 
@@ -32,9 +34,11 @@ fn a_blend_predicts_the_weighted_mean_of_its_models() {
     ])
     .unwrap();
     let mut booster = load(&blended);
-    assert_eq!((booster.rounds().unwrap(), booster.feature_count().unwrap()), (19, 5));
-    let names: Vec<String> = Table::features(true).into_iter().map(|feature| feature.name).collect();
-    assert_eq!(booster.feature_names().unwrap(), names);
+    assert_eq!(booster.rounds().unwrap(), 19);
+    assert_eq!(Ensemble::from_ubj(&blended).unwrap().n_features(), 5);
+    let names: BTreeSet<String> = Table::features(true).into_iter().map(|feature| feature.name).collect();
+    let used = booster.feature_scores(Importance::Weight).unwrap();
+    assert_eq!(used.into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>(), names);
 
     let rows = Table::new(400, 9);
     let expected: Vec<f32> = margins(&parts[0], &left, &rows)

@@ -136,7 +136,7 @@ fn resumed_and_undisturbed(case: &[(&str, &str)], given: &[(String, String)], th
     let mut first = Booster::new(given, &[&before.train]).unwrap();
     go_on(&mut first, &before, 0, 5);
     let after = data(case, threads);
-    let mut resumed = Booster::unserialize(&first.serialize().unwrap()).unwrap();
+    let mut resumed = Booster::unserialize(&CheckedSnapshot::check(&first.serialize().unwrap()).unwrap()).unwrap();
     go_on(&mut resumed, &after, 5, ROUNDS);
     (resumed.save().unwrap(), undisturbed.save().unwrap())
 }
