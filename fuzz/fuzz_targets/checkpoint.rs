@@ -2,12 +2,12 @@
 //! fits does not harm XGBoost.
 #![no_main]
 
-use scoring::CheckedSnapshot;
-use xgboost::Booster;
-use train::checkpoint::{seal_bytes, unseal_bytes, unseal_json};
 use engagement_fuzz::{mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use scoring::CheckedSnapshot;
 use serde_json::Value;
+use train::checkpoint::{seal_bytes, unseal_bytes, unseal_json};
+use xgboost::Booster;
 
 /// What the seeds belong to.
 const RUN: &str = "run";

@@ -8,8 +8,8 @@ use columns::{ColumnSchema, TableSchema};
 use engagement_fuzz::start;
 use libfuzzer_sys::fuzz_target;
 use polars::prelude::{
-    DataType, Float32Chunked, Float64Chunked, Int64Chunked, Int128Chunked, IntoSeries, NewChunkedArray, Series, StringChunked,
-    TimeUnit, TimeZone,
+    DataType, Float32Chunked, Float64Chunked, Int64Chunked, Int128Chunked, IntoSeries, NewChunkedArray, Series,
+    StringChunked, TimeUnit, TimeZone,
 };
 
 const UNITS: [TimeUnit; 3] = [TimeUnit::Milliseconds, TimeUnit::Microseconds, TimeUnit::Nanoseconds];
@@ -60,14 +60,32 @@ fn column(kind: u8, parameter: u8, bytes: &[u8]) -> Option<Series> {
         i128::from_le_bytes(value)
     };
     let values: Vec<Option<i128>> = bytes.chunks(16).map(|chunk| (chunk[0] != 0xff).then(|| whole(chunk))).collect();
-    let narrow = || -> Int64Chunked { values.iter().map(|value| value.map(|value| (value >> (parameter % 64)) as i64)).collect() };
+    let narrow = || -> Int64Chunked {
+        values.iter().map(|value| value.map(|value| (value >> (parameter % 64)) as i64)).collect()
+    };
     let unit = UNITS[usize::from(parameter % 3)];
-    let integers = [DataType::Int8, DataType::Int16, DataType::Int32, DataType::UInt8, DataType::UInt16, DataType::UInt32, DataType::UInt64];
+    let integers = [
+        DataType::Int8,
+        DataType::Int16,
+        DataType::Int32,
+        DataType::UInt8,
+        DataType::UInt16,
+        DataType::UInt32,
+        DataType::UInt64,
+    ];
     Some(match kind % 16 {
         0 => narrow().into_series(),
         1..=7 => narrow().into_series().cast(&integers[usize::from(kind % 16) - 1]).ok()?,
-        8 => values.iter().map(|value| value.map(|value| f64::from_bits(value as u64))).collect::<Float64Chunked>().into_series(),
-        9 => values.iter().map(|value| value.map(|value| f32::from_bits(value as u32))).collect::<Float32Chunked>().into_series(),
+        8 => values
+            .iter()
+            .map(|value| value.map(|value| f64::from_bits(value as u64)))
+            .collect::<Float64Chunked>()
+            .into_series(),
+        9 => values
+            .iter()
+            .map(|value| value.map(|value| f32::from_bits(value as u32)))
+            .collect::<Float32Chunked>()
+            .into_series(),
         10 => {
             let (precision, scale) = (1 + usize::from(parameter % 38), usize::from(parameter / 38));
             let bound = 10_i128.checked_pow(precision as u32)?;

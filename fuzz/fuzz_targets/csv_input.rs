@@ -3,9 +3,9 @@
 #![no_main]
 
 use columns::CellFormat;
-use table::csv::CsvFormat;
 use engagement_fuzz::{mutate, read_file, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use table::csv::CsvFormat;
 
 fuzz_target!(init: start(), |data: &[u8]| {
     let ending = if data.starts_with(&[0x1f, 0x8b]) { "csv.gz" } else { "csv" };

@@ -2,9 +2,9 @@
 //! for each of its rows.
 #![no_main]
 
-use features::derive::{Derived, Expression};
 use engagement_fuzz::rows::{Batch, ROWS};
 use engagement_fuzz::start;
+use features::derive::{Derived, Expression};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: start(), |data: &[u8]| {

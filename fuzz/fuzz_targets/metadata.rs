@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use engagement_fuzz::{assert_refusal, mutate, rows, start};
 use features::clip::final_prediction;
 use features::encode::{BadRows, Encoder};
 use features::quality::{FeatureTally, data_quality_score};
-use registry::Metadata;
-use engagement_fuzz::{assert_refusal, mutate, rows, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use registry::Metadata;
 
 fuzz_target!(init: start(), |data: &[u8]| {
     let metadata = match Metadata::from_json(data, "metadata.json") {

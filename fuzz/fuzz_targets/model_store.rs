@@ -2,12 +2,13 @@
 //! ends with a model or with exit 6, and XGBoost is not harmed by what reaches it.
 #![no_main]
 
-use registry::{ModelRun, ModelStore, sha256_hex};
-use predict::load::Model;
 use engagement_fuzz::store::MemoryStore;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use predict::load::Model;
+use registry::{ModelRun, ModelStore};
 use serde_json::{Value, json};
+use storage::sha256_hex;
 
 fuzz_target!(init: start(), |data: &[u8]| {
     let Some(end) = data.iter().position(|byte| *byte == 0) else { return };

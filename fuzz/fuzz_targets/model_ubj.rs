@@ -2,10 +2,10 @@
 //! predicts the same bits on every instruction set.
 #![no_main]
 
-use scoring::{CheckedModel, InstructionSet, Scorer};
-use xgboost::{Booster, Column};
 use engagement_fuzz::{mutate, rows, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use scoring::{CheckedModel, InstructionSet, Scorer};
+use xgboost::{Booster, Column};
 
 /// Rows that are scored: more than a word of 64, so that there is a tail.
 const ROWS: usize = 70;

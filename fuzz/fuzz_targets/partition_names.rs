@@ -3,9 +3,9 @@
 #![no_main]
 
 use columns::ColumnKind;
-use table::partitions::Partitions;
 use engagement_fuzz::{assert_refusal, start};
 use libfuzzer_sys::fuzz_target;
+use table::partitions::Partitions;
 
 fuzz_target!(init: start(), |data: &[u8]| check(data));
 

@@ -2,12 +2,15 @@
 //! followed; and a new pointer is written over one that can be read.
 #![no_main]
 
-use registry::{ModelRun, ModelStore, Pointer, Selector, load};
-use telemetry::Outcome;
 use engagement_fuzz::store::MemoryStore;
-use train::publish::RunFolder;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use registry::{ModelRun, ModelStore, Pointer, Selector, load};
+use telemetry::Outcome;
+use train::plan;
+
+/// When the new model was complete.
+const NOW: &str = "2026-11-28T10:00:00.000Z";
 
 fuzz_target!(init: start(), |data: &[u8]| block_on(check(data)));
 
@@ -25,7 +28,9 @@ async fn check(data: &[u8]) {
             assert_refusal(&error, &[6]);
         }
     }
-    let published = Pointer::to(&run, Some(0.9), "00", None).publish(&models, &models.latest_key()).await;
+    let published =
+        attempt::pointer::publish(models.store(), &models.latest_key(), Pointer::to(&run, Some(0.9), "00", None, NOW))
+            .await;
     match (latest, published) {
         (Ok(_), published) => published.expect("a pointer over one that can be read"),
         (Err(error), published) => {
@@ -33,11 +38,10 @@ async fn check(data: &[u8]) {
             assert_refusal(&published.expect_err("what cannot be read is not written over"), &[6]);
         }
     }
-    let folder = RunFolder::new(models, run);
-    if let Err(error) = folder.finished().await {
+    let folder = plan::folder(&models, &run);
+    if let Err(error) = folder.open::<plan::TrainBody>().await {
         assert_refusal(&error, &[4]);
     }
-    folder.plan().await.expect("a damaged plan is no error");
     match Outcome::from_json(data) {
         Ok(outcome) => assert_eq!(
             Outcome::from_json(outcome.json().as_bytes()).expect("it was read").exit_code(),

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use registry::ModelRun;
-use predict::manifest::{RunRecords, Totals};
-use predict::settings::OutputFormat;
-use predict::write::PartWriter;
 use engagement_fuzz::store::MemoryStore;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use predict::manifest::Totals;
+use predict::plan;
+use predict::settings::OutputFormat;
+use predict::write::PartWriter;
+use registry::ModelRun;
 
 fuzz_target!(init: start(), |data: &[u8]| block_on(check(data)));
 
@@ -18,6 +19,7 @@ async fn check(data: &[u8]) {
         ("runs/r/plan.json", data.to_vec()),
         ("runs/r/result.json", data.to_vec()),
         ("runs/r/manifest.json", data.to_vec()),
+        ("runs/r/_parts/commit", data.to_vec()),
         ("runs/r/_parts/part-00000.json", data.to_vec()),
         ("runs/r/_parts/part-00001.json", data.to_vec()),
         // What the seeds name as their parts.
@@ -25,17 +27,17 @@ async fn check(data: &[u8]) {
         ("rejected/run_id=r/part-00000.parquet", vec![0; 100]),
     ]);
     let run_id: machine::RunId = "r".parse().expect("a run id");
-    let records = RunRecords { store: Arc::clone(&store) as _, run_id: run_id.clone() };
-    match records.plan().await {
-        Ok(Some(plan)) => {
-            if let Err(error) = ModelRun::from_path(&plan.model) {
+    let folder = plan::folder(Arc::clone(&store) as _, &run_id);
+    match folder.open::<plan::PredictBody>().await {
+        Ok(earlier) => {
+            let plan = earlier.plan.expect("there is a plan");
+            if let Err(error) = ModelRun::from_path(&plan.body.model) {
                 assert_refusal(&error, &[6]);
             }
         }
-        Ok(None) => panic!("there is a plan"),
         Err(error) => assert_refusal(&error, &[4]),
     }
-    if let Err(error) = records.finished().await {
+    if let Err(error) = folder.finish_commit().await {
         assert_refusal(&error, &[4]);
     }
     let writer = PartWriter { store, run_id, format: OutputFormat::Parquet, model_version: "v1".to_owned() };

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use registry::sha256_hex;
-use storage::{Condition, ObjectMeta, Store, StoreError, Version};
+use storage::{Condition, ObjectMeta, Store, StoreError, Version, sha256_hex};
 
 /// Objects by key.
 #[derive(Debug, Default)]
@@ -47,7 +46,7 @@ impl Store for MemoryStore {
     async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
         let (content, found) = self.find(key)?;
         if found != *version {
-            return Err(StoreError::Conflict(format!("memory/{key} changed")));
+            return Err(StoreError::Changed(format!("memory/{key} changed")));
         }
         let within = range.end <= content.len() as u64;
         let slice = within.then(|| content.slice(range.start as usize..range.end as usize));

@@ -1,11 +1,13 @@
 //! Step 8: whether what was scored may be published.
 
+use attempt::RunFolder;
 use error::{Error, Result};
 use telemetry::{Metric, Summary};
 
 use crate::Context;
 use crate::load::Model;
-use crate::manifest::{self, Plan, RunRecords, Totals};
+use crate::manifest::{self, Totals};
+use crate::plan::PredictPlan;
 use crate::settings::Settings;
 
 /// Judges the run as a whole; gives its manifest if nothing speaks against it.
@@ -15,8 +17,8 @@ use crate::settings::Settings;
 pub fn judge(
     settings: &Settings,
     context: &Context,
-    records: &RunRecords,
-    plan: &Plan,
+    folder: &RunFolder,
+    plan: &PredictPlan,
     model: &Model,
     totals: &Totals,
     summary: &mut Summary,
@@ -31,7 +33,7 @@ pub fn judge(
     summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
     emit_metrics(context, totals, quality);
     manifest::warn_of_drift(&features);
-    refuse_too_many_rejects(settings, totals, records)?;
+    refuse_too_many_rejects(settings, totals, folder)?;
     refuse_drift(settings, drift)?;
     manifest::manifest(plan, model, totals, &features)
 }
@@ -48,7 +50,7 @@ fn emit_metrics(context: &Context, totals: &Totals, quality: f64) {
     ]);
 }
 
-fn refuse_too_many_rejects(settings: &Settings, totals: &Totals, records: &RunRecords) -> Result<()> {
+fn refuse_too_many_rejects(settings: &Settings, totals: &Totals, folder: &RunFolder) -> Result<()> {
     let (rejected, read) = (totals.reasons.total(), totals.rows_read);
     if read == 0 {
         return Err(Error::Data(format!("{} has a header but no rows: there is nothing to score", settings.input)));
@@ -64,7 +66,7 @@ fn refuse_too_many_rejects(settings: &Settings, totals: &Totals, records: &RunRe
         totals.reasons.duplicate_id,
         totals.reasons.bad_value,
         settings.max_reject_fraction.0,
-        records.location_of(&format!("rejected/run_id={}", records.run_id))
+        format_args!("{}/rejected/run_id={}", folder.store().root().trim_end_matches('/'), folder.run_id())
     )))
 }
 

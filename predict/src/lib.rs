@@ -3,7 +3,7 @@
 
 pub mod settings;
 
-pub mod resume;
+pub mod plan;
 
 pub mod load;
 
@@ -27,24 +27,26 @@ pub mod judge;
 
 pub mod manifest;
 
-pub mod publish;
+pub mod pointer;
 
 pub mod prepare;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use error::{Error, Result};
-use machine::{Limits, RunId, Shutdown, now_rfc3339};
-use registry::pointer::FORMAT_VERSION;
-use registry::{ModelRun, ModelStore};
+use attempt::pointer::Move;
+use attempt::{Commit, RunFile, RunFolder};
+use error::Result;
+use machine::{Limits, RunId, Shutdown};
+use registry::ModelStore;
 use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
 
 use crate::load::Model;
-use crate::manifest::{Plan, RunRecords, Totals};
+use crate::manifest::Totals;
+use crate::plan::Earlier;
 use crate::plan_memory::MemoryPlan;
-use crate::publish::{Publication, line, predictions_location};
+use crate::pointer::{LATEST, OutputPointer};
 use crate::score::Scorer;
 use crate::score_parts::Line;
 use crate::settings::{Instructions, Settings};
@@ -70,24 +72,21 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         Ok(()) => settings.output.open().await,
         Err(error) => Err(error),
     };
-    let store = match opened {
-        Ok(store) => store,
+    let folder = match opened {
+        Ok(store) => plan::folder(store, &context.run_id),
         Err(error) => return (summary.failed(&error), context.telemetry),
     };
     summary.set("output_location", predictions_location(&settings, &context.run_id));
-    let records = RunRecords { store, run_id: context.run_id.clone() };
-    let mut owns_records = false;
     let predicted = tokio::select! {
-        predicted = predict(&settings, &context, &records, &mut summary, &mut owns_records) => predicted,
-        () = context.shutdown.requested() =>
-            context.shutdown.check(&context.run_id).map(|()| Predicted::Over(summary.succeeded())),
+        predicted = predict(&settings, &context, &folder, &mut summary) => predicted,
+        stopped = context.shutdown.stopped(&context.run_id) => Err(stopped),
     };
     let concluded = match predicted {
-        Ok(Predicted::Over(outcome)) => Ok(outcome),
+        Ok(Predicted::Decided(outcome)) => conclude(&folder, outcome).await,
         // Not to be stopped any more: a few small writes, each of which a repeated run id can go on from.
-        Ok(Predicted::Accepted(publication)) => {
+        Ok(Predicted::Ready(commit)) => {
             context.shutdown.conclude();
-            publish::publish(&settings, &records, publication, &summary).await
+            commit_and_conclude(&settings, &folder, *commit).await
         }
         Err(error) => Err(error),
     };
@@ -95,9 +94,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         Ok(outcome) => outcome,
         Err(error) => {
             let outcome = summary.failed(&error);
-            if owns_records && let Err(unwritten) = records.put_failure(line(&outcome)).await {
-                tracing::warn!("result.json could not be written: {unwritten}");
-            }
+            folder.record_failure(&outcome, &error).await;
             outcome
         }
     };
@@ -107,33 +104,29 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
 /// What scoring came to.
 #[derive(Debug)]
 enum Predicted {
-    /// The run was complete already.
-    Over(Outcome),
-    /// The parts are written, and nothing speaks against them.
-    Accepted(Publication),
+    /// An earlier attempt had decided the run.
+    Decided(Outcome),
+    /// The parts are written, and nothing speaks against them: what decides the run.
+    Ready(Box<Commit>),
 }
 
-/// The flow up to the verdict. `owns_records` becomes true once a failure of this run belongs into its `result.json`.
+/// The flow up to what decides the run.
 async fn predict(
     settings: &Settings,
     context: &Context,
-    records: &RunRecords,
+    folder: &RunFolder,
     summary: &mut Summary,
-    owns_records: &mut bool,
 ) -> Result<Predicted> {
     let started = Instant::now();
-    let earlier = records.plan().await?;
-    if let Some(plan) = &earlier {
-        resume::refuse_other_settings(plan, settings, records)?;
-    }
-    if let (Some(outcome), Some(plan)) = (records.finished().await?, &earlier) {
-        resume::refuse_replaced_input(plan, settings, records).await?;
-        resume::finish_again(settings, records, &outcome, &ModelRun::from_path(&plan.model)?).await?;
-        return Ok(Predicted::Over(outcome));
-    }
-    *owns_records = true;
+    attempt::pointer::read::<OutputPointer>(folder.store().as_ref(), LATEST).await?;
+    let earlier = match plan::earlier(settings, folder).await? {
+        Earlier::Decided(outcome) => return Ok(Predicted::Decided(outcome)),
+        Earlier::UnderWay(plan) => Some(plan),
+        Earlier::Nothing => None,
+    };
+    folder.own();
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
-    let model_run = resume::model_run(settings, &models, earlier.as_ref()).await?;
+    let model_run = plan::model_run(settings, &models, earlier.as_ref()).await?;
     let model = Model::load(&models, model_run, settings.instructions.map(Instructions::set)).await?;
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
@@ -147,16 +140,10 @@ async fn predict(
     check::check_input(settings, &dataset, &scorer.model)?;
     let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
     memory.log();
-    if let Some(plan) = &earlier {
-        resume::refuse_other_input(plan, settings, &dataset, records)?;
-    }
-    let plan = records.begin(new_plan(settings, context, &dataset, &scorer.model)).await?;
-    if plan.model != scorer.model.run.path() {
-        return Err(Error::Setting(format!("run {} is under way with another model: start it again", plan.run_id)));
-    }
+    let plan = plan::begin(settings, folder, &dataset, &scorer.model.run, earlier).await?;
 
     let writer = PartWriter {
-        store: Arc::clone(&records.store),
+        store: Arc::clone(folder.store()),
         run_id: context.run_id.clone(),
         format: settings.format,
         model_version: scorer.model.run.version.to_string(),
@@ -165,19 +152,33 @@ async fn predict(
     let parts = all_parts.score_parts().await?;
     let totals = Totals::of(parts, scorer.model.new_tallies());
     summary.set("seconds", started.elapsed().as_secs_f64());
-    let manifest = judge::judge(settings, context, records, &plan, &scorer.model, &totals, summary)?;
-    let model = scorer.model.run.clone();
-    Ok(Predicted::Accepted(Publication { manifest, rows: totals.rows_predicted(), model, writer }))
+    let manifest = judge::judge(settings, context, folder, &plan, &scorer.model, &totals, summary)?;
+    let commit = Commit::new(summary.clone(), None, vec![RunFile::new("manifest.json", manifest)])?;
+    Ok(Predicted::Ready(Box::new(commit)))
 }
 
-fn new_plan(settings: &Settings, context: &Context, dataset: &Dataset, model: &Model) -> Plan {
-    Plan {
-        format_version: FORMAT_VERSION,
-        run_id: context.run_id.to_string(),
-        started_at: now_rfc3339(),
-        model: model.run.path(),
-        settings: manifest::identity(settings),
-        part_rows: read::PART_ROWS,
-        input: manifest::input_objects(dataset),
+async fn commit_and_conclude(settings: &Settings, folder: &RunFolder, commit: Commit) -> Result<Outcome> {
+    let outcome = conclude(folder, folder.commit(commit).await?).await?;
+    let rows = outcome.number("rows_predicted");
+    tracing::info!(rows, "complete: {}", predictions_location(settings, folder.run_id()));
+    Ok(outcome)
+}
+
+/// What follows from the result of a run that is decided: the pointer moves, and the records of the parts go.
+async fn conclude(folder: &RunFolder, outcome: Outcome) -> Result<Outcome> {
+    if !folder.is_unswept().await? {
+        return Ok(outcome);
     }
+    let began_at = folder.open::<serde_json::Value>().await?.plan.map(|plan| plan.started_at).unwrap_or_default();
+    let pointer = OutputPointer::to(&outcome, &began_at);
+    if let Move::Superseded { by } = attempt::pointer::publish(folder.store().as_ref(), LATEST, pointer).await? {
+        tracing::info!("{LATEST} stays at {by}, which was published later");
+    }
+    folder.sweep().await?;
+    Ok(outcome)
+}
+
+/// Where a run's predictions lie.
+fn predictions_location(settings: &Settings, run_id: &RunId) -> String {
+    format!("{}/predictions/run_id={run_id}", settings.output.to_string().trim_end_matches('/'))
 }

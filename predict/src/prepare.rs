@@ -16,7 +16,7 @@ use telemetry::{Outcome, Summary, Telemetry};
 use crate::Context;
 use crate::check::{check_input, check_names};
 use crate::load::Model;
-use crate::manifest::RunRecords;
+use crate::plan;
 use crate::plan_memory::MemoryPlan;
 use crate::read::{self, Need, Reading};
 use crate::settings::{Instructions, Settings};
@@ -40,7 +40,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
 
 async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
     summary.set("prepare", true);
-    let records = RunRecords { store: settings.output.open().await?, run_id: context.run_id.clone() };
+    let folder = plan::folder(settings.output.open().await?, &context.run_id);
     let checked = check(settings, context, summary).await;
     let error = checked.as_ref().err();
     let report = json!({
@@ -58,7 +58,7 @@ async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) 
         "error_message": error.map(ToString::to_string),
     });
     let json = serde_json::to_vec_pretty(&report).map_err(|error| Error::Defect(error.to_string()))?;
-    let written = records.put("prepare.json", json).await;
+    let written = folder.put("prepare.json", json.into()).await;
     checked.and(written)
 }
 

@@ -130,3 +130,14 @@ fn unsafe_code_is_forbidden_outside_of_the_binding_and_the_kernels() {
         }
     }
 }
+
+#[test]
+fn the_log_knows_every_crate() {
+    let logs = fs::read_to_string(project().join("common/telemetry/src/logs.rs")).unwrap();
+    for name in crates().keys() {
+        assert!(
+            logs.contains(&format!("\"{name}\",")),
+            "a line that `{name}` logs at level info is not shown: OUR_CRATES"
+        );
+    }
+}

@@ -5,7 +5,7 @@ pub mod settings;
 
 pub mod run;
 
-pub mod resume;
+pub mod plan;
 
 pub mod spec;
 
@@ -31,39 +31,40 @@ pub mod gate;
 
 pub mod report;
 
-pub mod publish;
-
 pub mod models;
 
 use std::sync::Arc;
 
 use ::features::spec::Spec;
-use error::Result;
+use attempt::{Commit, RunFile};
+use error::{Error, Result};
+use machine::now_rfc3339;
 use machine::threads::{self, on_own_thread};
-use registry::sha256_hex;
+use registry::pointer::FORMAT_VERSION;
 use serde_json::json;
-use telemetry::{Metric, Outcome};
+use storage::sha256_hex;
+use telemetry::{GATE, Metric, Outcome};
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluate::Evaluation;
 use crate::external::{Input, Reader, Stop};
 use crate::features::Features;
 use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
-use crate::gate::Verdict;
+use crate::plan::{Earlier, PROGRAM_VERSION, TrainBody, TrainPlan};
 use crate::plan_memory::MemoryPlan;
-use crate::publish::{ModelFiles, TrainPlan};
 use crate::read::TrainingData;
-use crate::resume::Earlier;
 use crate::run::Run;
 pub use crate::run::{Context, run};
 
 /// What training came to.
 #[derive(Debug)]
 enum Trained {
-    /// The run is over: it was complete already, or only checked.
-    Over(Outcome),
-    /// The model's files are written; the gate has spoken.
-    Judged(Verdict),
+    /// The run only checked.
+    Checked(Outcome),
+    /// An earlier attempt had decided the run.
+    Decided(Outcome),
+    /// The model and all about it: what decides the run.
+    Ready(Box<Commit>),
 }
 
 /// The features of a run and what was found out about the data on the way.
@@ -81,12 +82,14 @@ async fn train(run: &Run) -> Result<Trained> {
     let spec = spec::read(&run.settings).await?;
     fit::given_parameters(&run.settings, &spec)?;
     gate::check_settings(&run.settings)?;
-    let earlier = match resume::earlier(run, &spec).await? {
-        Earlier::Complete(outcome) => return Ok(Trained::Over(outcome)),
+    let earlier = match plan::earlier(run, &spec).await? {
+        Earlier::Decided(outcome) => return Ok(Trained::Decided(outcome)),
         Earlier::UnderWay(plan) => Some(plan),
         Earlier::Nothing => None,
     };
-    run.own_folder();
+    if !run.settings.check {
+        run.folder.own();
+    }
     let opened = read::open(&run.settings, &spec).await?;
     let memory = plan_memory(run, &spec, &opened, earlier.as_ref()).await?;
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
@@ -96,32 +99,67 @@ async fn train(run: &Run) -> Result<Trained> {
     let learnt = learn_features(run, &spec, &input, view).await?;
     if run.settings.check {
         run.summary().set("check", true).set("features", learnt.features.features.len());
-        return Ok(Trained::Over(run.summary().succeeded()));
+        return Ok(Trained::Checked(run.summary().succeeded()));
     }
-    let plan = TrainPlan {
-        format_version: 1,
-        settings: resume::identity(&run.settings, &spec),
-        objects_sha256: data.objects_sha256.clone(),
-        threads: earlier.as_ref().map_or(run.context.limits.threads.value, |plan| plan.threads),
-        reading: memory.reading(),
-    };
-    if plan.threads > run.context.limits.threads.value {
-        // The run was begun with more than this attempt was checked for.
-        threads::check(plan.threads)?;
-    }
-    run.folder.begin(&plan).await?;
+    let plan = begin(run, &spec, &data.objects_sha256, &memory, earlier.as_ref()).await?;
     let checkpoint = Checkpoint::open(&run.folder, &plan, earlier.is_some())?;
     run.keep(&checkpoint);
-    let reader = input.reader(&spec, &memory, plan.threads, &stop);
+    let reader = input.reader(&spec, &memory, plan.body.threads, &stop);
     let (learnt, fitted) = choose_and_fit(run, &spec, &input, reader.as_ref(), learnt, &plan, &checkpoint)?;
     checkpoint.close().await;
-    judge_and_write(run, &spec, data, reader.as_ref(), learnt, fitted, &plan).await.map(Trained::Judged)
+    judge_and_write(run, &spec, data, reader.as_ref(), learnt, fitted, &plan)
+        .await
+        .map(|commit| Trained::Ready(Box::new(commit)))
+}
+
+/// The plan that all attempts of this run keep to.
+async fn begin(
+    run: &Run,
+    spec: &Spec,
+    objects_sha256: &str,
+    memory: &MemoryPlan,
+    earlier: Option<&TrainPlan>,
+) -> Result<TrainPlan> {
+    let plan = match earlier {
+        Some(earlier) => earlier.clone(),
+        None => begin_first(run, spec, objects_sha256, memory).await?,
+    };
+    if plan.body.threads > run.context.limits.threads.value {
+        // The run was begun with more than this attempt was checked for.
+        threads::check(plan.body.threads)?;
+    }
+    run.summary().set("created_at", plan.started_at.as_str());
+    Ok(plan)
+}
+
+async fn begin_first(run: &Run, spec: &Spec, objects_sha256: &str, memory: &MemoryPlan) -> Result<TrainPlan> {
+    let body = TrainBody {
+        objects_sha256: objects_sha256.to_owned(),
+        threads: run.context.limits.threads.value,
+        reading: memory.reading(),
+    };
+    let plan = TrainPlan {
+        format_version: FORMAT_VERSION,
+        program_version: PROGRAM_VERSION.to_owned(),
+        started_at: now_rfc3339(),
+        settings: plan::identity(&run.settings, spec),
+        body: body.clone(),
+    };
+    let plan = run.folder.begin(plan).await?;
+    if plan.body == body {
+        return Ok(plan);
+    }
+    Err(Error::Setting(format!(
+        "another attempt of this run began at the same time, with other rows, threads or memory ({}): run again with the same \
+         run id to go on with what it began",
+        run.folder.plan_location()
+    )))
 }
 
 /// Before step 1: in which way the rows fit into memory.
 async fn plan_memory(run: &Run, spec: &Spec, opened: &read::Opened, earlier: Option<&TrainPlan>) -> Result<MemoryPlan> {
     let given = fit::given_parameters(&run.settings, spec)?;
-    let began = earlier.map(|plan| plan.reading);
+    let began = earlier.map(|plan| plan.body.reading);
     let memory = MemoryPlan::new(&run.settings, spec, &given, &run.context.limits, opened, began).await?;
     memory.log();
     tracing::info!("reading {}", run.settings.train_data);
@@ -132,7 +170,7 @@ async fn plan_memory(run: &Run, spec: &Spec, opened: &read::Opened, earlier: Opt
 fn check_rows<'a>(run: &Run, input: &'a Input, earlier: Option<&TrainPlan>) -> Result<&'a Arc<TrainingData>> {
     let data = input.all();
     if let Some(plan) = earlier {
-        resume::refuse_other_input(plan, data, &run.folder)?;
+        plan::refuse_other_input(plan, data, &run.folder)?;
     }
     run.summary().set("rows_train", data.train.len()).set("rows_test", data.test.len());
     run.summary().set("rows_dropped", json!(data.dropped));
@@ -182,10 +220,10 @@ fn choose_and_fit(
     let context = FitContext {
         settings: &run.settings,
         spec,
-        threads: plan.threads,
+        threads: plan.body.threads,
         scale: learnt.scale,
         fitted_rows: input.all().train.len(),
-        parts: plan.reading.parts,
+        parts: plan.body.reading.parts,
         shutdown: &run.context.shutdown,
         run_id: &run.context.run_id,
         telemetry: &run.context.telemetry,
@@ -211,7 +249,7 @@ fn choose_and_fit(
     tokio::task::block_in_place(|| on_own_thread(choose_and_fit))
 }
 
-/// Steps 4 to 6, up to the pointers: the held-out rows, the gate's verdict, and the files of the model.
+/// Steps 4 to 6: the held-out rows, the gate's verdict, and the files of the model.
 async fn judge_and_write(
     run: &Run,
     spec: &Spec,
@@ -220,7 +258,7 @@ async fn judge_and_write(
     learnt: Learnt,
     fitted: Fitted,
     plan: &TrainPlan,
-) -> Result<Verdict> {
+) -> Result<Commit> {
     let (settings, Learnt { mut features, quality, warnings, .. }) = (&run.settings, learnt);
     let (gate, clip) = (gate::gate(settings), evaluate::clip_bounds(spec, data));
     let evaluate = || match reader {
@@ -228,12 +266,12 @@ async fn judge_and_write(
         None => evaluate::evaluate(&gate, &fitted.booster, &features.test, &data.test, clip),
     };
     let evaluation = tokio::task::block_in_place(|| on_own_thread(evaluate))?;
-    let judgement = gate::judge(settings, run.folder.models(), data, &evaluation, reader, plan.threads).await?;
+    let judgement = gate::judge(settings, &run.models, data, &evaluation, reader, plan.body.threads).await?;
     run.summary().set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse);
     run.summary().set("mae", evaluation.scores.mae);
 
-    let metadata = report::metadata(settings, &run.context, spec, data, &features, &fitted, clip)?;
-    let findings = report::findings(run.folder.models(), &metadata, &features, &fitted, plan.threads).await?;
+    let metadata = report::metadata(settings, &run.context, plan, spec, data, &features, &fitted, clip)?;
+    let findings = report::findings(&run.models, &metadata, &features, &fitted, plan.body.threads).await?;
     let subject = report::Subject {
         settings,
         limits: &run.context.limits,
@@ -248,13 +286,22 @@ async fn judge_and_write(
         findings: &findings,
     };
     let (metrics, report) = (report::metrics(&subject)?, report::html(&subject)?);
-    let files = ModelFiles { metrics, report, model: fitted.model, metadata: metadata.to_json()? };
-    run.folder.write_files(&files).await?;
+    let metadata_json = metadata.to_json()?;
     let seconds = run.started.elapsed().as_secs_f64();
-    run.summary().set("training_seconds", seconds).set("metadata_sha256", sha256_hex(&files.metadata));
-    run.summary().set("model_sha256", metadata.model_sha256.as_str());
     emit_metrics(&run.context, &evaluation, data, quality, seconds);
-    Ok(judgement.verdict)
+    let verdict = judgement.verdict;
+    let mut summary = run.summary().clone();
+    summary.set("training_seconds", seconds).set("metadata_sha256", sha256_hex(&metadata_json));
+    summary.set("model_sha256", metadata.model_sha256.as_str());
+    summary.set(GATE, if verdict.passed { "passed" } else { "failed" });
+    let rejection = (!verdict.passed).then(|| Error::Gate(gate::rejection(&verdict, &run.folder.location())));
+    let files = vec![
+        RunFile::new("model.ubj", fitted.model),
+        RunFile::new("metadata.json", metadata_json),
+        RunFile::new("metrics.json", metrics),
+        RunFile::new("report.html", report),
+    ];
+    Commit::new(summary, rejection.as_ref(), files)
 }
 
 fn emit_metrics(context: &Context, evaluation: &Evaluation, data: &TrainingData, quality: f64, seconds: f64) {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use error::{Error, Result};
-use machine::{Explicit, RunId};
+use machine::{Explicit, RunId, now_rfc3339};
 use registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
 use serde_json::{Value, json};
 use storage::StoreError;
@@ -33,7 +33,7 @@ pub fn main(arguments: &ModelsArguments) -> ExitCode {
         summary.set("model_name", arguments.model_name.as_str());
         let acted = tokio::select! {
             acted = act(arguments, &mut summary) => acted,
-            () = shutdown.requested() => shutdown.check(&run_id),
+            stopped = shutdown.stopped(&run_id) => Err(stopped),
         };
         let outcome = match acted {
             Ok(()) => summary.succeeded(),
@@ -129,10 +129,10 @@ async fn show(models: &ModelStore, selector: &Selector, summary: &mut Summary) -
 /// Points the model's label and `latest` at it: the same two moves as a publication, and the way back to an older model.
 async fn promote(models: &ModelStore, selector: &Selector, summary: &mut Summary) -> Result<()> {
     let model = load(models, selector).await?;
-    let pointer = Pointer::to(&model.run, model.r2, &model.metadata.model_sha256, Some(&model.metadata_sha256));
+    let (hash, metadata_hash) = (&model.metadata.model_sha256, Some(model.metadata_sha256.as_str()));
+    let pointer = Pointer::to(&model.run, model.r2, hash, metadata_hash, &now_rfc3339());
     let before = Pointer::read(models, &models.latest_key()).await?;
-    pointer.publish(models, &models.label_key(&model.run.version)).await?;
-    pointer.publish(models, &models.latest_key()).await?;
+    attempt::pointer::promote_model(models, &model.run, &pointer).await?;
     summary.set("latest", model.run.to_string());
     summary.set("previous", before.map(|(pointer, _)| pointer.path));
     Ok(())

@@ -1,27 +1,26 @@
 //! A run from its start to its outcome: what is known of it on the way, and how it stops in time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use attempt::RunFolder;
 use error::{Error, Result};
+use futures::FutureExt;
 use machine::tasks::joined;
 use machine::{Limits, RunId, Shutdown, now_rfc3339};
-use registry::{ModelRun, ModelStore};
+use registry::{ModelRun, ModelStore, Pointer};
 use telemetry::{Outcome, Summary, Telemetry};
 use tokio::time::{sleep, timeout};
 
 use crate::checkpoint::Checkpoint;
-use crate::publish::RunFolder;
 use crate::settings::Settings;
-use crate::{Trained, publish, train};
+use crate::{Trained, plan, train};
 
 /// How long a run that was asked to stop may go on to where it stops by itself, which is after every round of boosting.
 const TO_STOP: Duration = Duration::from_millis(2_500);
-/// Then, because a round takes longer: how long the last finished round may take to be stored.
+/// Then, because a round takes longer: how long the last finished round may take to be stored. With the result of a stopped run it
+/// is less than the five seconds that a run has.
 const TO_STORE: Duration = Duration::from_millis(1_500);
-/// How long the result of a stopped run may take to be written. All of it is less than the five seconds that a run has.
-const TO_WRITE_RESULT: Duration = Duration::from_millis(700);
 
 /// What a run is given besides its settings.
 #[derive(Debug)]
@@ -43,12 +42,15 @@ pub struct Run {
     pub settings: Settings,
     /// What it was given besides.
     pub context: Context,
-    /// Its folder in the model store.
+    /// The model store.
+    pub models: ModelStore,
+    /// Its place there.
+    pub id: ModelRun,
+    /// Its folder there.
     pub folder: RunFolder,
     /// When it started.
     pub started: Instant,
     summary: Mutex<Summary>,
-    owns_folder: AtomicBool,
     checkpoint: OnceLock<Arc<Checkpoint>>,
 }
 
@@ -56,11 +58,6 @@ impl Run {
     /// The fields of the result, as far as they are known; not to be held across an `await`.
     pub fn summary(&self) -> MutexGuard<'_, Summary> {
         self.summary.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// From now on a failure of this run belongs into its folder's `result.json`, unless the run only checks.
-    pub fn own_folder(&self) {
-        self.owns_folder.store(!self.settings.check, Ordering::Relaxed);
     }
 
     /// From now on the checkpoint is stored where the run is stopped in the middle of a round.
@@ -78,7 +75,7 @@ impl Run {
 
     /// Ends when the run was asked to stop and did not do so by itself. What can be kept of it is stored then.
     async fn overdue(&self) -> Error {
-        self.context.shutdown.requested().await;
+        let stopped = self.context.shutdown.stopped(&self.context.run_id).await;
         sleep(TO_STOP).await;
         if let Some(checkpoint) = self.checkpoint.get() {
             match timeout(TO_STORE, checkpoint.store()).await {
@@ -87,27 +84,7 @@ impl Run {
                 Err(_) => tracing::warn!("the last checkpoint could not be stored in time: the one before it stands"),
             }
         }
-        self.go_on().err().unwrap_or_else(|| Error::Defect("a run was overdue that nobody asked to stop".to_owned()))
-    }
-
-    /// The outcome of a failure, in the folder's `result.json` too where it belongs there.
-    async fn failed(&self, error: &Error) -> Outcome {
-        let outcome = self.summary().failed(error);
-        if !self.owns_folder.load(Ordering::Relaxed) {
-            return outcome;
-        }
-        let written = self.folder.write_failure(&outcome);
-        let unwritten = match error {
-            Error::Stopped(_) => match timeout(TO_WRITE_RESULT, written).await {
-                Ok(written) => written.err(),
-                Err(_) => Some(Error::Storage("it took too long".to_owned())),
-            },
-            _ => written.await.err(),
-        };
-        if let Some(unwritten) = unwritten {
-            tracing::warn!("result.json could not be written: {unwritten}");
-        }
-        outcome
+        stopped
     }
 }
 
@@ -122,40 +99,71 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         Ok(()) => settings.store.models.open().await,
         Err(error) => Err(error),
     };
-    let folder = match opened {
-        Ok(store) => RunFolder::new(ModelStore::new(store, &settings.store.model_name), id),
+    let models = match opened {
+        Ok(store) => ModelStore::new(store, &settings.store.model_name),
         Err(error) => return (summary.failed(&error), telemetry),
     };
-    summary.set("model_location", folder.location());
-    summary.set("created_at", now_rfc3339());
+    let folder = plan::folder(&models, &id);
+    summary.set("model_location", folder.location()).set("created_at", now_rfc3339());
     let run = Arc::new(Run {
         settings,
         context,
+        models,
+        id,
         folder,
         started: Instant::now(),
         summary: Mutex::new(summary),
-        owns_folder: AtomicBool::new(false),
         checkpoint: OnceLock::new(),
     });
     let outcome = match concluded(&run).await {
         Ok(outcome) => outcome,
-        Err(error) => run.failed(&error).await,
+        Err(error) => {
+            let outcome = run.summary().failed(&error);
+            run.folder.record_failure(&outcome, &error).await;
+            outcome
+        }
     };
     (outcome, telemetry)
 }
 
 async fn concluded(run: &Arc<Run>) -> Result<Outcome> {
-    match trained_or_stopped(run).await? {
-        Trained::Over(outcome) => Ok(outcome),
-        // A few small writes, each of which a repeated run id can go on from; the result among them is final.
-        Trained::Judged(verdict) => {
-            run.owns_folder.store(false, Ordering::Relaxed);
-            tokio::select! {
-                concluded = publish::conclude(run, &verdict) => concluded,
-                overdue = run.overdue() => Err(overdue),
-            }
+    let conclude = match trained_or_stopped(run).await? {
+        Trained::Checked(outcome) => return Ok(outcome),
+        Trained::Decided(outcome) => conclude(run, outcome).boxed(),
+        // A few small writes, each of which a repeated run id can go on from.
+        Trained::Ready(commit) => async {
+            let outcome = run.folder.commit(*commit).await?;
+            conclude(run, outcome).await
         }
+        .boxed(),
+    };
+    tokio::select! {
+        concluded = conclude => concluded,
+        overdue = run.overdue() => Err(overdue),
     }
+}
+
+/// What follows from the result of a run that is decided: the pointers move where the gate passed, and the scratch space goes.
+async fn conclude(run: &Run, outcome: Outcome) -> Result<Outcome> {
+    if !run.folder.is_unswept().await? {
+        return Ok(outcome);
+    }
+    if outcome.gate_passed() == Some(true) {
+        tracing::info!("the gate passed; publishing {}", run.id);
+        // Results of old releases do not say when they were complete, and have no other time.
+        let completed_at = outcome.completed_at().unwrap_or_else(|| outcome.text("created_at"));
+        let hash = |name: &str| outcome.text(name).to_owned();
+        let pointer = Pointer::to(
+            &run.id,
+            outcome.number("r2"),
+            &hash("model_sha256"),
+            Some(&hash("metadata_sha256")),
+            completed_at,
+        );
+        attempt::pointer::publish_model(&run.models, &run.id, &pointer).await?;
+    }
+    run.folder.sweep().await?;
+    Ok(outcome)
 }
 
 /// Trains in a task of its own, which is left alone with what it does when a stop has waited for it long enough.
@@ -164,9 +172,7 @@ async fn trained_or_stopped(run: &Arc<Run>) -> Result<Trained> {
     let work = tokio::spawn(async move {
         tokio::select! {
             trained = train(&of_task) => trained,
-            () = of_task.context.shutdown.requested() => {
-                of_task.go_on().map(|()| Trained::Over(of_task.summary().succeeded()))
-            }
+            stopped = of_task.context.shutdown.stopped(&of_task.context.run_id) => Err(stopped),
         }
     });
     tokio::select! {

@@ -121,6 +121,12 @@ impl Shutdown {
         }
     }
 
+    /// Waits until the run is asked to stop; gives the error that it ends with, which says how to continue `run_id`.
+    pub async fn stopped(&self, run_id: &RunId) -> Error {
+        self.requested().await;
+        self.check(run_id).err().unwrap_or_else(|| Error::Defect("a run stopped that nobody asked to".to_owned()))
+    }
+
     /// Ends a step early when the run was asked to stop.
     ///
     /// # Errors

@@ -94,6 +94,12 @@ impl ModelStore {
         self.store.as_ref()
     }
 
+    /// The store behind it, to be kept.
+    #[must_use]
+    pub fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// The models' name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use super::layout::{ModelRun, ModelStore, Selector};
 use super::metadata::Metadata;
 use super::pointer::Pointer;
-use super::sha256_hex;
 use error::{Error, Result};
 use storage::StoreError;
+use storage::sha256_hex;
 
 /// A model whose bytes are what its run published.
 #[derive(Debug, Clone)]

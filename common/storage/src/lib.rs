@@ -7,6 +7,7 @@
 mod location;
 
 mod buffers;
+mod hash;
 mod local;
 mod s3;
 
@@ -19,6 +20,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use hash::sha256_hex;
 pub use location::{DataObjects, Location, Place, open_data, refuse_overlap};
 pub use s3::S3Options;
 
@@ -77,8 +79,9 @@ impl From<StoreError> for error::Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound(text) | StoreError::Denied(text) => Self::Access(text),
-            StoreError::Conflict(text) | StoreError::Unavailable(text) => Self::Storage(text),
-            StoreError::Changed(text) => Self::Data(text),
+            StoreError::Conflict(text) | StoreError::Changed(text) | StoreError::Unavailable(text) => {
+                Self::Storage(text)
+            }
             StoreError::Full(text) => Self::Resources(text),
             StoreError::Defect(text) => Self::Defect(text),
         }

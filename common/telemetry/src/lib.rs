@@ -24,7 +24,7 @@ pub use early::{print_help, refuse};
 pub use emf::Metric;
 pub use logs::{LogFormat, UnknownLogFormat};
 pub use progress::{Progress, Unit};
-pub use result::{Outcome, Summary};
+pub use result::{COMPLETED_AT, FILES, GATE, Outcome, Summary};
 
 use machine::{RunId, ecs};
 

@@ -12,10 +12,24 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::format::Lines;
 
-/// Our crates tell what they do, the others only what is wrong.
-const DEFAULT_FILTER: &str = "warn,common=info,train=info,predict=info";
-
-const OUR_CRATES: [&str; 3] = ["common", "train", "predict"];
+/// Our crates, which tell what they do; of the others only what is wrong is logged.
+const OUR_CRATES: [&str; 15] = [
+    "app",
+    "attempt",
+    "columns",
+    "error",
+    "evaluation",
+    "features",
+    "machine",
+    "predict",
+    "registry",
+    "scoring",
+    "storage",
+    "table",
+    "telemetry",
+    "train",
+    "xgboost",
+];
 
 /// How a line of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,16 +75,21 @@ pub(super) fn start(lines: Lines, bars: Option<MultiProgress>) {
 /// The filter, and what to complain about in the value of `RUST_LOG`.
 fn filter(asked: Option<&str>) -> (EnvFilter, Option<String>) {
     let Some(asked) = asked.filter(|text| !text.trim().is_empty()) else {
-        return (EnvFilter::new(DEFAULT_FILTER), None);
+        return (EnvFilter::new(default_filter()), None);
     };
     match EnvFilter::builder().parse(asked) {
         Ok(filter) => (filter, None),
         Err(error) => {
             let complaint =
-                format!("RUST_LOG is ignored, {asked:?} cannot be read: {error}; use one such as info,common=debug");
-            (EnvFilter::new(DEFAULT_FILTER), Some(complaint))
+                format!("RUST_LOG is ignored, {asked:?} cannot be read: {error}; use one such as info,storage=debug");
+            (EnvFilter::new(default_filter()), Some(complaint))
         }
     }
+}
+
+fn default_filter() -> String {
+    let ours = OUR_CRATES.map(|name| format!("{name}=info"));
+    format!("warn,{}", ours.join(","))
 }
 
 /// What other crates log at `trace` holds whole requests, headers and session tokens included.
@@ -137,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_wrong_rust_log_is_a_complaint() {
-        let (filter, complaint) = filter(Some("common=loud\n"));
-        assert!(filter.to_string().contains("common=info"), "{filter}");
+        let (filter, complaint) = filter(Some("storage=loud\n"));
+        assert!(filter.to_string().contains("storage=info"), "{filter}");
         let complaint = complaint.unwrap();
-        assert!(complaint.starts_with("RUST_LOG is ignored, \"common=loud\\n\" cannot be read"), "{complaint}");
+        assert!(complaint.starts_with("RUST_LOG is ignored, \"storage=loud\\n\" cannot be read"), "{complaint}");
     }
 }

@@ -1,6 +1,8 @@
 //! The last line of standard output, which is also the run's `result.json`: one JSON object of at most 8 KiB that a
 //! state machine reads by key.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use error::text::without_control_characters;
@@ -16,8 +18,15 @@ const SHORT_TEXT_BYTES: usize = 256;
 /// Then fields are dropped until this much of the error's message has room.
 const LONG_MESSAGE_BYTES: usize = 4 * 1024;
 
-/// What says how the run ended is never dropped.
-const KEPT: [&str; 5] = ["event", "exit_code", "error_type", "error_message", "run_id"];
+/// The field that names the files of a complete run, each with its SHA-256.
+pub const FILES: &str = "files";
+/// The field that says when a complete run ended, RFC 3339 in UTC.
+pub const COMPLETED_AT: &str = "completed_at";
+/// The field that says whether the gate let a model pass: `passed` or `failed`.
+pub const GATE: &str = "gate";
+
+/// What says how the run ended, and with which files, is never dropped.
+const KEPT: [&str; 8] = ["event", "exit_code", "error_type", "error_message", "run_id", FILES, COMPLETED_AT, GATE];
 
 /// The fields of a result as they become known. The order in which they are set is their importance: where the object
 /// would be too long, the last are dropped first.
@@ -130,12 +139,43 @@ impl Outcome {
         self.fields.get(name)
     }
 
-    fn is_failure(&self) -> bool {
-        self.text("event") == "failure"
+    /// A field that is text; empty where there is none.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
-    fn text(&self, name: &str) -> &str {
-        self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
+    /// A field that is a number.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.fields.get(name).and_then(Value::as_f64)
+    }
+
+    /// Whether the gate let the model pass; none where it was not asked.
+    #[must_use]
+    pub fn gate_passed(&self) -> Option<bool> {
+        match self.text(GATE) {
+            "passed" => Some(true),
+            "failed" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The SHA-256 of each of the run's files, by name; none where the run is not complete, or an older program ran it.
+    #[must_use]
+    pub fn files(&self) -> Option<BTreeMap<String, String>> {
+        let files = self.fields.get(FILES)?.as_object()?;
+        files.iter().map(|(name, hash)| Some((name.clone(), hash.as_str()?.to_owned()))).collect()
+    }
+
+    /// When the run was complete, RFC 3339 in UTC; none where an older program ran it.
+    #[must_use]
+    pub fn completed_at(&self) -> Option<&str> {
+        self.fields.get(COMPLETED_AT)?.as_str()
+    }
+
+    fn is_failure(&self) -> bool {
+        self.text("event") == "failure"
     }
 
     pub(super) fn failure(&self) -> Option<Failure<'_>> {
@@ -337,8 +377,8 @@ mod tests {
             prop_assert!(outcome.json().len() < MAX_BYTES);
             let read: Map<String, Value> = serde_json::from_str(outcome.json()).unwrap();
             prop_assert_eq!(&read, &outcome.fields);
-            for name in KEPT {
-                prop_assert!(read.contains_key(name), "{}", name);
+            for name in &KEPT[..5] {
+                prop_assert!(read.contains_key(*name), "{}", name);
             }
         }
 

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::result::Outcome;
+use super::result::{FILES, Outcome};
 use error::text::without_control_characters;
 
 /// The longest list or object that a cell shows, in characters.
 const MAX_CELL_LENGTH: usize = 100;
 
-/// What the heading tells already.
-const IN_HEADING: [&str; 3] = ["event", "exit_code", "error_type"];
+/// What the heading tells already, and what only programs read.
+const LEFT_OUT: [&str; 4] = ["event", "exit_code", "error_type", FILES];
 
 /// The lines of the table, their ends included.
 pub(super) fn render(outcome: &Outcome, program: &str) -> String {
@@ -29,7 +29,7 @@ pub(super) fn render(outcome: &Outcome, program: &str) -> String {
 }
 
 fn row((name, value): (&String, &Value)) -> Option<(String, Vec<String>)> {
-    if IN_HEADING.contains(&name.as_str()) {
+    if LEFT_OUT.contains(&name.as_str()) {
         return None;
     }
     let name = if name == "error_message" { "error".to_owned() } else { name.replace('_', " ") };

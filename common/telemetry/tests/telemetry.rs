@@ -171,7 +171,7 @@ fn a_failure_is_logged_once_and_is_the_last_line() {
 fn rust_log_is_obeyed_and_a_wrong_one_only_warned_of() {
     let output = command("work").env("RUST_LOG", "hyper=info").output().unwrap();
     assert_eq!(json_lines(&output.stderr).iter().map(|line| &line["message"]).collect::<Vec<_>>(), ["not ours"]);
-    let output = command("work").env("RUST_LOG", "common=loud").output().unwrap();
+    let output = command("work").env("RUST_LOG", "storage=loud").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let log = json_lines(&output.stderr);
     assert_eq!(log[0]["level"], "WARN");
@@ -258,7 +258,7 @@ fn readers_that_go_away_change_nothing() {
 
 #[test]
 fn a_full_disk_behind_standard_output_changes_nothing() {
-    let output = command("work").env("RUST_LOG", "common=debug").env(BROKEN, "disk full").output().unwrap();
+    let output = command("work").env("RUST_LOG", "telemetry=debug").env(BROKEN, "disk full").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let last = json_lines(&output.stderr).pop().unwrap();
     assert_eq!(last["message"], "standard output cannot be written");

@@ -7,8 +7,8 @@ use error::{Error, Result};
 use features::quality::FeatureTally;
 use machine::RunId;
 use polars::prelude::{ChunkFull, DataFrame, IntoColumn, StringChunked};
-use registry::sha256_hex;
 use serde::{Deserialize, Serialize};
+use storage::sha256_hex;
 use storage::{Store, StoreError};
 use table::write::{to_csv, to_parquet};
 
@@ -124,10 +124,8 @@ impl PartWriter {
         let (version, format) = (self.model_version.clone(), self.format);
         let encode = move || encode(part.predicted, part.rejected, &version, format);
         let encoded = machine::tasks::blocking(encode).await??;
-        let predictions_key = format!("predictions/run_id={}/part-{index:05}.{}", self.run_id, self.format.extension());
-        let rejected_key = format!("rejected/run_id={}/part-{index:05}.parquet", self.run_id);
-        let predictions = self.put(predictions_key, encoded.predictions).await?;
-        let rejected = self.put(rejected_key, encoded.rejected).await?;
+        let predictions = self.put(self.predictions_path(index), encoded.predictions).await?;
+        let rejected = self.put(self.rejected_path(index), encoded.rejected).await?;
         let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies };
         let json = serde_json::to_vec(&record).map_err(|error| Error::Defect(error.to_string()))?;
         self.store.put(&record_key(&self.run_id, index), json.into()).await?;
@@ -155,9 +153,10 @@ impl PartWriter {
                 Err(error) => return Err(error.into()),
             };
             let Ok(record) = serde_json::from_slice::<PartRecord>(&bytes) else { continue };
-            if record.adds_up()
-                && self.stands(record.predictions.as_ref()).await?
-                && self.stands(record.rejected.as_ref()).await?
+            if object.key == record_key(&self.run_id, record.index)
+                && record.adds_up()
+                && self.stands(record.predictions.as_ref(), &self.predictions_path(record.index)).await?
+                && self.stands(record.rejected.as_ref(), &self.rejected_path(record.index)).await?
             {
                 records.push(record);
             }
@@ -166,31 +165,25 @@ impl PartWriter {
         Ok(records)
     }
 
-    async fn stands(&self, file: Option<&PartFile>) -> Result<bool> {
+    /// Whether a file is where its part lies, and what its record says. A record is believed in nothing that can be looked up.
+    async fn stands(&self, file: Option<&PartFile>, path: &str) -> Result<bool> {
         let Some(file) = file else { return Ok(true) };
-        Ok(self.store.head(&file.path).await?.is_some_and(|object| object.size == file.bytes))
-    }
-
-    /// Whether the run was under way: it has records of its parts.
-    ///
-    /// # Errors
-    /// Storage errors as they are.
-    pub async fn is_under_way(&self) -> Result<bool> {
-        Ok(!self.store.list(&records_prefix(&self.run_id)).await?.is_empty())
-    }
-
-    /// Removes the records: the manifest says it all now.
-    ///
-    /// # Errors
-    /// Storage errors as they are.
-    pub async fn forget(&self) -> Result<()> {
-        for object in self.store.list(&records_prefix(&self.run_id)).await? {
-            match self.store.delete(&object.key).await {
-                Ok(()) | Err(StoreError::NotFound(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+        if file.path != path {
+            return Ok(false);
         }
-        Ok(())
+        match self.store.get(path).await {
+            Ok((bytes, _)) => Ok(bytes.len() as u64 == file.bytes && sha256_hex(&bytes) == file.sha256),
+            Err(StoreError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn predictions_path(&self, index: u64) -> String {
+        format!("predictions/run_id={}/part-{index:05}.{}", self.run_id, self.format.extension())
+    }
+
+    fn rejected_path(&self, index: u64) -> String {
+        format!("rejected/run_id={}/part-{index:05}.parquet", self.run_id)
     }
 }
 

@@ -188,7 +188,7 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    registry::sha256_hex(bytes)
+    storage::sha256_hex(bytes)
 }
 
 fn text<'value>(value: &'value Value, name: &str) -> &'value str {

@@ -15,18 +15,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use attempt::RunFolder;
 use bytes::Bytes;
 use error::{Error, Result};
-use registry::sha256_hex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage::StoreError;
+use storage::sha256_hex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 pub use self::boosting::Snapshots;
 pub use self::sealed::{Unusable, seal_bytes, seal_json, unseal_bytes, unseal_json};
-use crate::publish::{RunFolder, TrainPlan};
+use crate::plan::TrainPlan;
 
 /// How the run learns.
 const CHOICE: &str = "choice.json";
@@ -84,7 +85,7 @@ impl Checkpoint {
             return Ok(None);
         }
         self.runtime.block_on(async {
-            let Some(object) = self.folder.get(&file(CHOICE)).await? else { return Ok(None) };
+            let Some(object) = self.folder.get(&self.folder.scratch(CHOICE)).await? else { return Ok(None) };
             match unseal_json(&self.belongs_to, &object) {
                 Ok(choice) => Ok(Some(choice)),
                 Err(unusable) => {
@@ -103,16 +104,16 @@ impl Checkpoint {
     pub fn settle<Choice: Serialize + DeserializeOwned>(&self, choice: Choice) -> Result<Choice> {
         let object = Bytes::from(seal_json(&self.belongs_to, &choice)?);
         self.runtime.block_on(async {
-            match self.folder.put_first(&file(CHOICE), object.clone()).await {
+            match self.folder.put_first(&self.folder.scratch(CHOICE), object.clone()).await {
                 Ok(()) => return Ok(choice),
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            let theirs = self.folder.get(&file(CHOICE)).await?;
+            let theirs = self.folder.get(&self.folder.scratch(CHOICE)).await?;
             if let Some(Ok(theirs)) = theirs.map(|object| unseal_json(&self.belongs_to, &object)) {
                 return Ok(theirs);
             }
-            self.folder.put(&file(CHOICE), object).await?;
+            self.folder.put(&self.folder.scratch(CHOICE), object).await?;
             Ok(choice)
         })
     }
@@ -125,7 +126,7 @@ impl Checkpoint {
         if !self.is_continued {
             return Ok(None);
         }
-        self.runtime.block_on(self.folder.get(&file(name)))
+        self.runtime.block_on(self.folder.get(&self.folder.scratch(name)))
     }
 
     /// What an object belongs to that is bound to the run and to `detail` of it.
@@ -138,8 +139,8 @@ impl Checkpoint {
 
     /// Says that an object is ignored.
     pub fn warn_of(&self, name: &str, reason: &dyn std::fmt::Display) {
-        let location = self.folder.location();
-        tracing::warn!("{location}/{} is ignored, the work that it kept is done again: {reason}", file(name));
+        let location = self.folder.location_of(&self.folder.scratch(name));
+        tracing::warn!("{location} is ignored, the work that it kept is done again: {reason}");
     }
 
     /// Keeps an object in memory until it is stored: at the latest when the run is stopped.
@@ -160,7 +161,7 @@ impl Checkpoint {
     pub async fn store(&self) -> Result<()> {
         let _turn = self.storing.lock().await;
         while let Some((name, object)) = self.next() {
-            self.folder.put(&file(&name), object).await?;
+            self.folder.put(&self.folder.scratch(&name), object).await?;
         }
         Ok(())
     }
@@ -200,10 +201,6 @@ async fn store_what_comes(checkpoint: Arc<Checkpoint>) {
             tracing::warn!("a checkpoint could not be stored, the one before it stands: {error}");
         }
     }
-}
-
-fn file(name: &str) -> String {
-    format!("_checkpoint/{name}")
 }
 
 fn fingerprint(content: &impl Serialize) -> Result<String> {

@@ -3,10 +3,10 @@
 //! Of JSON the content stands inside the object; of anything else it follows the line that describes it.
 
 use error::{Error, Result};
-use registry::sha256_hex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use storage::sha256_hex;
 
 /// Layout of these objects.
 const FORMAT_VERSION: u32 = 1;

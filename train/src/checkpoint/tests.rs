@@ -4,22 +4,23 @@ use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use super::*;
+use crate::plan::TrainBody;
 
 type Choice = BTreeMap<String, u32>;
 
 async fn folder(store: &TempDir) -> RunFolder {
     let location = Location::parse(&store.path().display().to_string()).unwrap();
     let models = ModelStore::new(location.open().await.unwrap(), "engagement");
-    RunFolder::new(models, ModelRun { version: "v1".parse().unwrap(), run_id: "r1".parse().unwrap() })
+    crate::plan::folder(&models, &ModelRun { version: "v1".parse().unwrap(), run_id: "r1".parse().unwrap() })
 }
 
 fn plan(threads: usize) -> TrainPlan {
     TrainPlan {
         format_version: 1,
+        program_version: "1.0.0".to_owned(),
+        started_at: "2026-11-28T10:00:00.000Z".to_owned(),
         settings: "settings".into(),
-        objects_sha256: "rows".to_owned(),
-        threads,
-        reading: Default::default(),
+        body: TrainBody { objects_sha256: "rows".to_owned(), threads, reading: Default::default() },
     }
 }
 

@@ -6,14 +6,14 @@ use features::encode::values::as_f32;
 use features::golden::GoldenRows;
 use features::quality::{ColumnProfile, FeatureTally, Statistics, profile};
 use features::spec::Spec;
-use machine::now_rfc3339;
 use registry::metadata::{DataFingerprint, FORMAT_VERSION, Metadata};
-use registry::sha256_hex;
+use storage::sha256_hex;
 use xgboost::Column;
 
 use crate::Context;
 use crate::features::Features;
 use crate::fit::Fitted;
+use crate::plan::TrainPlan;
 use crate::read::TrainingData;
 use crate::settings::Settings;
 
@@ -24,6 +24,7 @@ use crate::settings::Settings;
 pub fn metadata(
     settings: &Settings,
     context: &Context,
+    plan: &TrainPlan,
     spec: &Spec,
     data: &TrainingData,
     features: &Features,
@@ -43,7 +44,7 @@ pub fn metadata(
         model_name: settings.store.model_name.clone(),
         model_version: settings.model_version.to_string(),
         run_id: context.run_id.to_string(),
-        created_at: now_rfc3339(),
+        created_at: plan.started_at.clone(),
         features: features.features.clone(),
         id: data.id.clone(),
         id_type: data.id_type,

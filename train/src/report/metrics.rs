@@ -36,7 +36,7 @@ pub fn metrics(subject: &Subject<'_>) -> Result<Vec<u8>> {
         "importance": findings.importance,
         "drift": findings.drift,
         "settings": plan.settings,
-        "threads": plan.threads,
+        "threads": plan.body.threads,
     });
     serde_json::to_vec_pretty(&metrics).map_err(|error| Error::Defect(format!("metrics.json: {error}")))
 }

@@ -27,7 +27,7 @@ use crate::evaluate::Evaluation;
 use crate::features::Features;
 use crate::fit::Fitted;
 use crate::gate::Judgement;
-use crate::publish::TrainPlan;
+use crate::plan::TrainPlan;
 use crate::read::TrainingData;
 use crate::settings::Settings;
 

@@ -65,7 +65,7 @@ fn settings(subject: &Subject<'_>) -> Vec<(String, String)> {
         ("--model-name", settings.store.model_name.clone()),
         ("--model-version", settings.model_version.to_string()),
         ("--run-id", subject.metadata.run_id.clone()),
-        ("--threads", subject.plan.threads.to_string()),
+        ("--threads", subject.plan.body.threads.to_string()),
         ("--memory", memory),
         ("--environment", settings.shared.environment.clone()),
         (

@@ -1,0 +1,190 @@
+//! The commit of a run: every file of it and its result, as one object that is put once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use error::{Error, Result};
+use machine::now_rfc3339;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use storage::sha256_hex;
+use telemetry::{COMPLETED_AT, FILES, Outcome, Summary};
+
+/// A file of a run.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RunFile {
+    /// Its name in the run's folder.
+    pub name: String,
+    /// Its content.
+    pub content: Bytes,
+}
+
+impl RunFile {
+    /// A file of this name and content.
+    #[must_use]
+    pub fn new(name: &str, content: impl Into<Bytes>) -> Self {
+        Self { name: name.to_owned(), content: content.into() }
+    }
+}
+
+impl fmt::Debug for RunFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} of {} bytes", self.name, self.content.len())
+    }
+}
+
+/// What a run came to: its result, which names each of the files with its SHA-256, and the files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    outcome: Outcome,
+    files: Vec<RunFile>,
+}
+
+/// The second line of a commit, behind the SHA-256 of all that follows; then come the files, one after the other.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    result: String,
+    files: Vec<(String, usize)>,
+}
+
+impl Commit {
+    /// The commit of a run that ends now: with `rejection`, or well. The result gets `files`, each with its SHA-256, and
+    /// `completed_at`, which orders the moves of pointers.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] for a name that is none of a run's file.
+    pub fn new(mut summary: Summary, rejection: Option<&Error>, files: Vec<RunFile>) -> Result<Self> {
+        if let Some(file) = files.iter().find(|file| !is_file_name(&file.name)) {
+            return Err(Error::Defect(format!("\"{}\" is no name for a run's file", file.name)));
+        }
+        let hashes: BTreeMap<&str, String> =
+            files.iter().map(|file| (file.name.as_str(), sha256_hex(&file.content))).collect();
+        summary.set(COMPLETED_AT, now_rfc3339()).set(FILES, json!(hashes));
+        let outcome = rejection.map_or_else(|| summary.succeeded(), |error| summary.failed(error));
+        Ok(Self { outcome, files })
+    }
+
+    /// The result.
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// The files, none of which is `result.json`.
+    #[must_use]
+    pub fn files(&self) -> &[RunFile] {
+        &self.files
+    }
+
+    /// The commit as one object.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] where it cannot be written as JSON.
+    pub fn to_bytes(&self) -> Result<Bytes> {
+        let files = self.files.iter().map(|file| (file.name.clone(), file.content.len())).collect();
+        let header = Header { result: self.outcome.json().to_owned(), files };
+        let mut sealed = serde_json::to_vec(&header).map_err(|error| Error::Defect(format!("a commit: {error}")))?;
+        sealed.push(b'\n');
+        for file in &self.files {
+            sealed.extend_from_slice(&file.content);
+        }
+        let mut bytes = format!("{}\n", sha256_hex(&sealed)).into_bytes();
+        bytes.append(&mut sealed);
+        Ok(bytes.into())
+    }
+
+    /// Reads a commit; `location` is where it lies, for the message.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where it is not what was put.
+    pub fn from_bytes(bytes: &Bytes, location: &str) -> Result<Self> {
+        Self::read(bytes).ok_or_else(|| {
+            Error::Data(format!("{location} is damaged: remove it and run again, or use another run id"))
+        })
+    }
+
+    fn read(bytes: &Bytes) -> Option<Self> {
+        let (seal, sealed) = line_of(bytes)?;
+        let (header, mut rest) = line_of(&sealed)?;
+        if sha256_hex(&sealed).as_bytes() != seal {
+            return None;
+        }
+        let header: Header = serde_json::from_slice(&header).ok()?;
+        let outcome = Outcome::from_json(header.result.as_bytes()).ok()?;
+        let mut files = Vec::new();
+        for (name, length) in header.files {
+            let content = (length <= rest.len()).then(|| rest.split_to(length))?;
+            files.push(is_file_name(&name).then_some(RunFile { name, content })?);
+        }
+        rest.is_empty().then_some(Self { outcome, files })
+    }
+}
+
+/// The first line, without its end, and what follows.
+fn line_of(bytes: &Bytes) -> Option<(Bytes, Bytes)> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    Some((bytes.slice(..end), bytes.slice(end + 1..)))
+}
+
+/// A commit is read from a store: it must not name a file outside of the run's folder, nor what is not the run's own.
+fn is_file_name(name: &str) -> bool {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    is_plain && !name.is_empty() && !name.starts_with(['.', '_']) && name != "result.json"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        Summary::new(&"r1".parse().unwrap())
+    }
+
+    fn commit() -> Commit {
+        let files = [("model.ubj", b"\n{not a header}".as_slice()), ("empty", b""), ("report.html", b"x")];
+        Commit::new(summary(), None, files.map(|(name, content)| RunFile::new(name, content)).into()).unwrap()
+    }
+
+    #[test]
+    fn the_result_names_the_files_with_their_hashes() {
+        let (commit, rejection) = (commit(), Error::Gate("too bad".to_owned()));
+        let named = commit.outcome().files().unwrap();
+        assert_eq!(named.len(), 3);
+        assert!(commit.files().iter().all(|file| named[&file.name] == sha256_hex(&file.content)));
+        assert!(!commit.outcome().completed_at().unwrap().is_empty());
+        assert_eq!(Commit::new(summary(), Some(&rejection), Vec::new()).unwrap().outcome().exit_code(), 3);
+    }
+
+    #[test]
+    fn a_commit_is_read_as_it_was_put() {
+        let bytes = commit().to_bytes().unwrap();
+        assert_eq!(Commit::from_bytes(&bytes, "c").unwrap(), commit());
+    }
+
+    #[test]
+    fn what_is_not_the_commit_is_refused() {
+        let bytes = commit().to_bytes().unwrap();
+        for length in 0..bytes.len() {
+            let error = Commit::from_bytes(&bytes.slice(..length), "m/c").unwrap_err();
+            assert!(error.exit_code() == 4 && error.to_string().starts_with("m/c is damaged"), "{error}");
+        }
+        for place in 0..bytes.len() {
+            let mut changed = bytes.to_vec();
+            changed[place] ^= 1;
+            assert!(Commit::from_bytes(&changed.into(), "c").is_err(), "byte {place}");
+        }
+        let longer = [bytes.as_ref(), b"x"].concat();
+        assert!(Commit::from_bytes(&longer.into(), "c").is_err());
+    }
+
+    #[test]
+    fn a_commit_names_no_file_outside_of_its_folder() {
+        for name in ["../other/model.ubj", "a/b", "", "result.json", ".hidden", "_checkpoint", "a\\b"] {
+            let files = vec![RunFile::new(name, "x")];
+            assert_eq!(Commit::new(summary(), None, files.clone()).unwrap_err().exit_code(), 70, "{name}");
+            let stored = Commit { files, outcome: commit().outcome }.to_bytes().unwrap();
+            assert!(Commit::from_bytes(&stored, "c").is_err(), "{name}");
+        }
+    }
+}

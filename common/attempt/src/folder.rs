@@ -1,0 +1,296 @@
+//! The folder of a run, and what its attempts write there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use error::{Error, Result};
+use machine::RunId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use storage::{Condition, Store, StoreError, Version};
+use telemetry::Outcome;
+use tokio::time::timeout;
+
+use crate::{Commit, Plan};
+
+/// The result of a run, in its folder.
+const RESULT: &str = "result.json";
+/// The commit of a run, in its scratch space.
+const COMMIT: &str = "commit";
+/// Writers of a run's result that one write may lose to: each is an attempt that failed meanwhile.
+const MOST_RACES: usize = 1_000;
+/// How long the result of a stopped run may take to be written: a stopped process has five seconds in all.
+const TO_WRITE_WHEN_STOPPED: Duration = Duration::from_millis(700);
+
+/// Where a program keeps what, in a run's folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// The plan.
+    pub plan: &'static str,
+    /// The folder of what is needed only while a run is under way.
+    pub scratch: &'static str,
+    /// Whether a result of a release that did not name a run's files is that of a complete run.
+    pub was_complete: fn(&Outcome) -> bool,
+}
+
+/// What earlier attempts of a run left.
+#[derive(Debug)]
+pub struct Earlier<Body> {
+    /// The plan that holds, if one was written and still stands.
+    pub plan: Option<Plan<Body>>,
+    /// The result, if the run is complete.
+    pub outcome: Option<Outcome>,
+}
+
+/// The folder of a run.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    store: Arc<dyn Store>,
+    /// Key of the folder.
+    prefix: String,
+    run_id: RunId,
+    layout: Layout,
+    /// Whether a failure of this attempt is one of the run.
+    is_owned: Arc<AtomicBool>,
+}
+
+impl RunFolder {
+    /// The folder `prefix` of a store, of the run `run_id`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, prefix: String, run_id: RunId, layout: Layout) -> Self {
+        Self { store, prefix, run_id, layout, is_owned: Arc::default() }
+    }
+
+    /// The run.
+    #[must_use]
+    pub fn run_id(&self) -> &RunId {
+        &self.run_id
+    }
+
+    /// The store that the folder lies in.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Where the folder lies, for people.
+    #[must_use]
+    pub fn location(&self) -> String {
+        format!("{}/{}", self.store.root().trim_end_matches('/'), self.prefix)
+    }
+
+    /// Where a file of the folder lies, for people.
+    #[must_use]
+    pub fn location_of(&self, file: &str) -> String {
+        format!("{}/{file}", self.location())
+    }
+
+    /// Where the plan lies, for people.
+    #[must_use]
+    pub fn plan_location(&self) -> String {
+        self.location_of(self.layout.plan)
+    }
+
+    /// The name of a file of the scratch space in the folder.
+    #[must_use]
+    pub fn scratch(&self, name: &str) -> String {
+        format!("{}/{name}", self.layout.scratch)
+    }
+
+    /// What earlier attempts left. The plan is read first: a run that completes between the two reads is seen as complete.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the plan or the result is damaged; storage errors as they are.
+    pub async fn open<Body: DeserializeOwned>(&self) -> Result<Earlier<Body>> {
+        let plan = self.plan().await?;
+        let outcome = self.complete().await?;
+        Ok(Earlier { plan, outcome })
+    }
+
+    /// From now on a failure of this attempt is one of the run, until the run is decided.
+    pub fn own(&self) {
+        self.is_owned.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes the plan, or gives the one of an attempt that was faster: the first plan holds for all.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where that plan is damaged; storage errors as they are.
+    pub async fn begin<Body: Serialize + DeserializeOwned>(&self, plan: Plan<Body>) -> Result<Plan<Body>> {
+        let json = serde_json::to_vec_pretty(&plan).map_err(|error| Error::Defect(format!("a plan: {error}")))?;
+        match self.put_first(self.layout.plan, json.into()).await {
+            Ok(()) => Ok(plan),
+            // Where the plan is gone again the run is complete, as its commit will find.
+            Err(StoreError::Conflict(_)) => Ok(self.plan().await?.unwrap_or(plan)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends a run whose work an earlier attempt had done and committed; none where there is work left.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the commit is damaged; storage errors as they are.
+    pub async fn finish_commit(&self) -> Result<Option<Outcome>> {
+        match self.stored_commit().await? {
+            Some(commit) => self.write_out(&commit).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Decides the run: of all commits of its attempts the first one holds. Its files are written, then its result, which is the
+    /// answer. What this attempt came to is of no account where another one was first.
+    ///
+    /// # Errors
+    /// Storage errors as they are: the run goes on from the commit.
+    pub async fn commit(&self, commit: Commit) -> Result<Outcome> {
+        // A failure from here on is not one of the run: the next attempt ends it.
+        self.is_owned.store(false, Ordering::Relaxed);
+        let held = match self.put_first(&self.scratch(COMMIT), commit.to_bytes()?).await {
+            Ok(()) => Some(commit),
+            Err(StoreError::Conflict(_)) => self.stored_commit().await?,
+            Err(error) => return Err(error.into()),
+        };
+        // A complete run never changes. It is complete where the scratch space had been swept before the commit was put, or after.
+        if let Some(outcome) = self.complete().await? {
+            return Ok(outcome);
+        }
+        let gone = || Error::Storage(format!("{} was removed: run again", self.location_of(&self.scratch(COMMIT))));
+        self.write_out(&held.ok_or_else(gone)?).await
+    }
+
+    /// Writes the result of an attempt that failed, where it is one of the run and the run is not complete. What cannot be
+    /// written is a warning.
+    pub async fn record_failure(&self, outcome: &Outcome, error: &Error) {
+        if !self.is_owned.load(Ordering::Relaxed) {
+            return;
+        }
+        let written = self.write_result(outcome);
+        let unwritten = match error {
+            Error::Stopped(_) => match timeout(TO_WRITE_WHEN_STOPPED, written).await {
+                Ok(written) => written.err(),
+                Err(_) => Some(Error::Storage("it took too long".to_owned())),
+            },
+            _ => written.await.err(),
+        };
+        if let Some(unwritten) = unwritten {
+            tracing::warn!("{} could not be written: {unwritten}", self.location_of(RESULT));
+        }
+    }
+
+    /// Whether the scratch space of a complete run still stands: its pointers may not have moved.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn is_unswept(&self) -> Result<bool> {
+        Ok(!self.store.list(&self.key(self.layout.scratch)).await?.is_empty())
+    }
+
+    /// Removes the scratch space of a complete run, after its pointers have moved. The run is over.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn sweep(&self) -> Result<()> {
+        for object in self.store.list(&self.key(self.layout.scratch)).await? {
+            match self.store.delete(&object.key).await {
+                Ok(()) | Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a file of the folder, if it is there.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn get(&self, file: &str) -> Result<Option<Bytes>> {
+        Ok(self.get_versioned(file).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// Writes a file of the folder, whole.
+    ///
+    /// # Errors
+    /// Storage errors as they are.
+    pub async fn put(&self, file: &str, content: Bytes) -> Result<()> {
+        self.store.put(&self.key(file), content).await?;
+        Ok(())
+    }
+
+    /// Writes a file of the folder that must not be there yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where it is.
+    pub async fn put_first(&self, file: &str, content: Bytes) -> Result<(), StoreError> {
+        self.store.put_if(&self.key(file), content, &Condition::Absent).await.map(drop)
+    }
+
+    /// Key of a file of the folder.
+    #[must_use]
+    pub fn key(&self, file: &str) -> String {
+        format!("{}/{file}", self.prefix)
+    }
+
+    async fn plan<Body: DeserializeOwned>(&self) -> Result<Option<Plan<Body>>> {
+        let Some(bytes) = self.get(self.layout.plan).await? else { return Ok(None) };
+        let damaged = |error| Error::Data(format!("{} is damaged: {error}; use another run id", self.plan_location()));
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    }
+
+    /// The result of the run, if it is complete.
+    async fn complete(&self) -> Result<Option<Outcome>> {
+        let Some(bytes) = self.get(RESULT).await? else { return Ok(None) };
+        let outcome = Outcome::from_json(&bytes)?;
+        Ok(self.is_complete(&outcome).then_some(outcome))
+    }
+
+    fn is_complete(&self, outcome: &Outcome) -> bool {
+        outcome.files().is_some() || (self.layout.was_complete)(outcome)
+    }
+
+    async fn stored_commit(&self) -> Result<Option<Commit>> {
+        let file = self.scratch(COMMIT);
+        let Some(bytes) = self.get(&file).await? else { return Ok(None) };
+        Commit::from_bytes(&bytes, &self.location_of(&file)).map(Some)
+    }
+
+    /// The files of the commit that holds, which every attempt writes to the same bytes, and then its result.
+    async fn write_out(&self, commit: &Commit) -> Result<Outcome> {
+        for file in commit.files() {
+            self.put(&file.name, file.content.clone()).await?;
+        }
+        self.write_result(commit.outcome()).await
+    }
+
+    /// Writes a result, unless that of a complete run stands; gives the one that stands then.
+    async fn write_result(&self, outcome: &Outcome) -> Result<Outcome> {
+        let content = Bytes::from(format!("{}\n", outcome.json()));
+        for _ in 0..MOST_RACES {
+            let condition = match self.get_versioned(RESULT).await? {
+                None => Condition::Absent,
+                Some((bytes, version)) => {
+                    let standing = Outcome::from_json(&bytes);
+                    if let Some(complete) = standing.ok().filter(|standing| self.is_complete(standing)) {
+                        return Ok(complete);
+                    }
+                    Condition::Unchanged(version)
+                }
+            };
+            match self.store.put_if(&self.key(RESULT), content.clone(), &condition).await {
+                Ok(_) => return Ok(outcome.clone()),
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Storage(format!("{} is written by others all the time: run again", self.location_of(RESULT))))
+    }
+
+    async fn get_versioned(&self, file: &str) -> Result<Option<(Bytes, Version)>> {
+        match self.store.get(&self.key(file)).await {
+            Ok(found) => Ok(Some(found)),
+            Err(StoreError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Pointers: the only objects that are written more than once, moved by conditional writes, and in time only forward.
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use error::{Error, Result};
+use registry::{ModelRun, ModelStore, Pointer};
+use serde::Serialize;
+use storage::{Condition, Store, StoreError, Version};
+
+/// Movers of a pointer that one move may lose to: each moved it forward.
+const MOST_RACES: usize = 1_000;
+/// A pointer's time that is later than now by more than clocks differ is not believed: nothing would ever move it again.
+const MOST_CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(10);
+
+/// What a pointer holds.
+pub trait PointerFile: Serialize + Clone {
+    /// Reads a pointer; `location` is where it lies, for the message.
+    ///
+    /// # Errors
+    /// An error that says what is wrong with it, and never overwrites what is no pointer of this kind.
+    fn read(bytes: &[u8], location: &str) -> Result<Self>;
+    /// What it points to.
+    fn path(&self) -> &str;
+    /// When what it points to was complete, or was promoted, RFC 3339 in UTC.
+    fn published_at(&self) -> &str;
+    /// Notes what the pointer named before.
+    fn set_previous(&mut self, previous: &Self);
+}
+
+/// What became of a move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Move {
+    /// The pointer names the run now, or did so before.
+    Done,
+    /// The pointer names what was published later, and stays.
+    Superseded {
+        /// What it names.
+        by: String,
+    },
+}
+
+/// Points `key` at what a run has published, unless it names what was published later: an attempt that was held up, or is
+/// repeated, never takes a pointer back.
+///
+/// # Errors
+/// [`Error::Storage`] where others move it all the time; storage errors and those of [`PointerFile::read`] as they are.
+pub async fn publish<File: PointerFile>(store: &dyn Store, key: &str, pointer: File) -> Result<Move> {
+    let is_later = |standing: &File| {
+        let now = Utc::now();
+        is_believable(standing.published_at(), now) && standing.published_at() > pointer.published_at()
+    };
+    set(store, key, &pointer, is_later).await
+}
+
+/// Points a model's label, then `latest`, at a model that has passed its gate.
+///
+/// # Errors
+/// As [`publish`].
+pub async fn publish_model(models: &ModelStore, run: &ModelRun, pointer: &Pointer) -> Result<()> {
+    for key in &[models.label_key(&run.version), models.latest_key()] {
+        if let Move::Superseded { by } = publish(models.store(), key, pointer.clone()).await? {
+            tracing::warn!(
+                "{} stays at {by}, which was published later: `train models promote {}` names this model instead",
+                models.location_of(key),
+                pointer.path
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Points a model's label, then `latest`, at a published model, whatever they name: the way back to an older one.
+///
+/// # Errors
+/// As [`publish`].
+pub async fn promote_model(models: &ModelStore, run: &ModelRun, pointer: &Pointer) -> Result<()> {
+    for key in &[models.label_key(&run.version), models.latest_key()] {
+        set(models.store(), key, pointer, |_| false).await?;
+    }
+    Ok(())
+}
+
+/// The pointer at `key`; none where there is none.
+///
+/// # Errors
+/// Storage errors and those of [`PointerFile::read`] as they are.
+pub async fn read<File: PointerFile>(store: &dyn Store, key: &str) -> Result<Option<(File, Version)>> {
+    match store.get(key).await {
+        Ok((bytes, version)) => Ok(Some((File::read(&bytes, &location_of(store, key))?, version))),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn set<File: PointerFile>(
+    store: &dyn Store,
+    key: &str,
+    pointer: &File,
+    stays: impl Fn(&File) -> bool,
+) -> Result<Move> {
+    for _ in 0..MOST_RACES {
+        let standing = read::<File>(store, key).await?;
+        let mut next = pointer.clone();
+        let condition = match standing {
+            None => Condition::Absent,
+            Some((standing, _)) if standing.path() == pointer.path() => return Ok(Move::Done),
+            Some((standing, _)) if stays(&standing) => return Ok(Move::Superseded { by: standing.path().to_owned() }),
+            Some((standing, version)) => {
+                next.set_previous(&standing);
+                Condition::Unchanged(version)
+            }
+        };
+        let json = serde_json::to_vec_pretty(&next).map_err(|error| Error::Defect(format!("a pointer: {error}")))?;
+        match store.put_if(key, Bytes::from(json), &condition).await {
+            Ok(_) => return Ok(Move::Done),
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Storage(format!(
+        "{} was moved by others {MOST_RACES} times while this run tried to move it: run again with the same run id",
+        location_of(store, key)
+    )))
+}
+
+fn location_of(store: &dyn Store, key: &str) -> String {
+    format!("{}/{key}", store.root().trim_end_matches('/'))
+}
+
+fn is_believable(published_at: &str, now: DateTime<Utc>) -> bool {
+    let time = DateTime::parse_from_rfc3339(published_at);
+    time.is_ok_and(|time| time.to_utc() <= now + MOST_CLOCKS_DIFFER)
+}
+
+impl PointerFile for Pointer {
+    fn read(bytes: &[u8], location: &str) -> Result<Self> {
+        Self::from_json(bytes, location)
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn published_at(&self) -> &str {
+        &self.published_at
+    }
+
+    fn set_previous(&mut self, previous: &Self) {
+        self.previous = Some(previous.path.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_far_ahead_of_the_clock_is_not_believed() {
+        let now = "2026-11-28T10:00:00Z".parse().unwrap();
+        assert!(is_believable("2026-11-28T10:09:59.000Z", now) && is_believable("2020-01-01T00:00:00.000Z", now));
+        assert!(!is_believable("2026-11-28T10:10:01.000Z", now) && !is_believable("soon", now));
+    }
+}

@@ -1,0 +1,232 @@
+//! Step 1: what an earlier attempt of the same run id left, and whether it may be continued.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use attempt::{Layout, Plan, RunFolder};
+use error::{Error, Result};
+use machine::{RunId, now_rfc3339};
+use registry::pointer::FORMAT_VERSION;
+use registry::{ModelRun, ModelStore, resolve};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use storage::{Location, ObjectMeta, Store, open_data};
+use table::Dataset;
+use telemetry::Outcome;
+
+use crate::read::PART_ROWS;
+use crate::settings::{Duplicates, Settings};
+
+/// The program that this is, for plans.
+pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Where a run of `predict` keeps what in its folder. Results of releases that named no files were complete where they were good.
+const LAYOUT: Layout =
+    Layout { plan: "plan.json", scratch: "_parts", was_complete: |outcome| outcome.exit_code() == 0 };
+
+/// What a run was asked, the model that it resolved and the input that it found.
+pub type PredictPlan = Plan<PredictBody>;
+
+/// What only `predict` knows of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PredictBody {
+    /// The run.
+    pub run_id: String,
+    /// Folder of the model, relative to `<models>/<name>/`.
+    pub model: String,
+    /// Rows of a part.
+    pub part_rows: u64,
+    /// The input's objects.
+    pub input: Vec<InputObject>,
+}
+
+/// One object of the input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputObject {
+    /// Its key below the input's location.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// ETag, or size and time of a local file.
+    pub version: String,
+    /// Rows, where they are known before reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+}
+
+/// The folder of a run in the output.
+#[must_use]
+pub fn folder(output: Arc<dyn Store>, run_id: &RunId) -> RunFolder {
+    RunFolder::new(output, format!("runs/{run_id}"), run_id.clone(), LAYOUT)
+}
+
+/// What a run id did before.
+#[derive(Debug)]
+pub enum Earlier {
+    /// Nothing that counts.
+    Nothing,
+    /// It began with this plan and is not decided.
+    UnderWay(PredictPlan),
+    /// It is decided: this is its result.
+    Decided(Outcome),
+}
+
+/// Looks into the run's folder.
+///
+/// # Errors
+/// [`Error::Setting`] where the run was asked something else before, or by another version; [`Error::Data`] where its input is
+/// not what it was; storage errors as they are.
+pub async fn earlier(settings: &Settings, folder: &RunFolder) -> Result<Earlier> {
+    let location = folder.plan_location();
+    let attempt::Earlier { plan, outcome } = folder.open::<PredictBody>().await?;
+    if let Some(plan) = &plan {
+        plan.refuse_other_settings(&identity(settings), &location)?;
+    }
+    if let Some(outcome) = outcome {
+        if let Some(plan) = &plan {
+            refuse_replaced_input(plan, settings, folder).await?;
+        }
+        tracing::info!(result = outcome.json(), "this run is complete already: nothing to do");
+        return Ok(Earlier::Decided(outcome));
+    }
+    let Some(plan) = plan else { return Ok(Earlier::Nothing) };
+    plan.refuse_other_program(PROGRAM_VERSION, &location)?;
+    if plan.body.part_rows != PART_ROWS {
+        return Err(Error::Setting(format!(
+            "--run-id (RUN_ID) names a run whose parts have {} rows, and this program writes parts of {PART_ROWS} ({location}): \
+             continue it with the program that began it, or use another run id",
+            plan.body.part_rows
+        )));
+    }
+    Ok(match folder.finish_commit().await? {
+        Some(outcome) => Earlier::Decided(outcome),
+        None => Earlier::UnderWay(plan),
+    })
+}
+
+/// The plan that all attempts of this run keep to.
+///
+/// # Errors
+/// [`Error::Setting`] where another attempt began at the same time with another model; storage errors as they are.
+pub async fn begin(
+    settings: &Settings,
+    folder: &RunFolder,
+    dataset: &Dataset,
+    model: &ModelRun,
+    earlier: Option<PredictPlan>,
+) -> Result<PredictPlan> {
+    if let Some(plan) = earlier {
+        refuse_other_input(&plan, settings, dataset, folder)?;
+        return Ok(plan);
+    }
+    let body = PredictBody {
+        run_id: folder.run_id().to_string(),
+        model: model.path(),
+        part_rows: PART_ROWS,
+        input: input_objects(dataset),
+    };
+    let plan = PredictPlan {
+        format_version: FORMAT_VERSION,
+        program_version: PROGRAM_VERSION.to_owned(),
+        started_at: now_rfc3339(),
+        settings: identity(settings),
+        body: body.clone(),
+    };
+    let plan = folder.begin(plan).await?;
+    plan.refuse_other_settings(&identity(settings), &folder.plan_location())?;
+    plan.refuse_other_program(PROGRAM_VERSION, &folder.plan_location())?;
+    if plan.body == body {
+        return Ok(plan);
+    }
+    Err(Error::Setting(format!(
+        "another attempt of this run began at the same time, with another model or input ({}): run again with the same run id \
+         to go on with what it began",
+        folder.plan_location()
+    )))
+}
+
+/// Every setting that bears on the result, so that a repeated run id can be told from another run. One that is added stands here
+/// only where it is not its default, so that plans of older releases compare.
+#[must_use]
+pub fn identity(settings: &Settings) -> Value {
+    let mut identity = json!({
+        "input": settings.input.to_string(),
+        "models": settings.store.models.to_string(),
+        "model_name": settings.store.model_name,
+        "model_version": settings.model_version.to_string(),
+        "duplicates": if settings.duplicates == Duplicates::Reject { "reject" } else { "allow" },
+        "max_reject_fraction": settings.max_reject_fraction.0,
+        "max_drift": settings.max_drift,
+        "columns": settings.columns,
+        "format": settings.format.extension(),
+    });
+    settings.csv.identify(&mut identity);
+    identity
+}
+
+/// Which model: the one that this run id resolved before, or what the settings mean now.
+///
+/// # Errors
+/// [`Error::Model`] where none is published.
+pub async fn model_run(settings: &Settings, models: &ModelStore, earlier: Option<&PredictPlan>) -> Result<ModelRun> {
+    if let Some(plan) = earlier {
+        return ModelRun::from_path(&plan.body.model);
+    }
+    resolve(models, &settings.model_version).await?.ok_or_else(|| {
+        Error::Model(format!(
+            "{}: no model is published as \"{}\": train one, or see `train models list`",
+            models.location_of(models.name()),
+            settings.model_version
+        ))
+    })
+}
+
+/// The objects of the input as the plan lists them.
+#[must_use]
+pub fn input_objects(dataset: &Dataset) -> Vec<InputObject> {
+    let described = |meta: &ObjectMeta, rows: Option<u64>| InputObject {
+        key: meta.key.clone(),
+        size: meta.size,
+        version: meta.version.0.clone(),
+        rows,
+    };
+    let objects = dataset
+        .objects
+        .iter()
+        .map(|object| described(&object.meta, object.parquet.as_ref().map(table::parquet::ParquetFile::rows)));
+    let empty = dataset.empty_objects.iter().map(|meta| described(meta, None));
+    let mut listed: Vec<InputObject> = objects.chain(empty).collect();
+    listed.sort_by(|one, other| one.key.cmp(&other.key));
+    listed
+}
+
+fn refuse_other_input(plan: &PredictPlan, settings: &Settings, dataset: &Dataset, folder: &RunFolder) -> Result<()> {
+    let (then, now) = (&plan.body.input, &input_objects(dataset));
+    if then == now {
+        return Ok(());
+    }
+    let changed = then.iter().find(|object| !now.contains(object));
+    let changed = changed.or_else(|| now.iter().find(|object| !then.contains(object)));
+    Err(other_input(&settings.input, changed.map_or("", |object| object.key.as_str()), folder))
+}
+
+/// A complete run needs its input no more; but where there is another one now, its result is not the one asked for.
+async fn refuse_replaced_input(plan: &PredictPlan, settings: &Settings, folder: &RunFolder) -> Result<()> {
+    let Ok(data) = open_data(&settings.input).await else { return Ok(()) };
+    let was = |object: &InputObject| (object.key.clone(), object.size, object.version.clone());
+    let is = |object: &ObjectMeta| (object.key.clone(), object.size, object.version.0.clone());
+    let then: BTreeSet<_> = plan.body.input.iter().map(was).collect();
+    let now: BTreeSet<_> = data.objects.iter().map(is).collect();
+    match then.symmetric_difference(&now).next() {
+        None => Ok(()),
+        Some((key, ..)) => Err(other_input(&settings.input, key, folder)),
+    }
+}
+
+fn other_input(input: &Location, key: &str, folder: &RunFolder) -> Error {
+    Error::Data(format!(
+        "the input changed since run {} began: {input}/{key} is not what it was ({}); start a run with another run id",
+        folder.run_id(),
+        folder.plan_location()
+    ))
+}

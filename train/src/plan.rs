@@ -1,0 +1,147 @@
+//! What a run id did before: nothing, a part of the work, or all of it. A repeated run id must be asked the same.
+
+use attempt::{Layout, Plan, RunFolder};
+use error::{Error, Result};
+use features::spec::Spec;
+use registry::{ModelRun, ModelStore};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use telemetry::Outcome;
+
+use crate::plan_memory::Reading;
+use crate::read::{self, TrainingData};
+use crate::run::Run;
+use crate::settings::Settings;
+
+/// The program that this is, for plans.
+pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Where a run of `train` keeps what in its folder. Results of releases that named no files were complete with a gate.
+const LAYOUT: Layout = Layout {
+    plan: "_checkpoint/plan.json",
+    scratch: "_checkpoint",
+    was_complete: |outcome| outcome.gate_passed().is_some(),
+};
+
+/// What a run was asked to do with which input; a repeated run id must be asked the same.
+pub type TrainPlan = Plan<TrainBody>;
+
+/// What only `train` knows of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainBody {
+    /// SHA-256 over names, sizes and versions of the input's objects.
+    pub objects_sha256: String,
+    /// Threads that XGBoost sums with: another number would give other last bits.
+    pub threads: usize,
+    /// How rows are read: another way, or another sample, would give another model. A retry with more memory keeps it.
+    #[serde(default)]
+    pub reading: Reading,
+}
+
+/// The folder of a run in the model store.
+#[must_use]
+pub fn folder(models: &ModelStore, run: &ModelRun) -> RunFolder {
+    RunFolder::new(models.shared_store(), models.key(&run.path()), run.run_id.clone(), LAYOUT)
+}
+
+/// What a run id did before.
+#[derive(Debug)]
+pub enum Earlier {
+    /// Nothing that counts.
+    Nothing,
+    /// It began with this plan and is not decided.
+    UnderWay(TrainPlan),
+    /// It is decided: this is its result.
+    Decided(Outcome),
+}
+
+/// Looks into the run's folder.
+///
+/// # Errors
+/// [`Error::Setting`] where the run was asked something else before, or by another version; [`Error::Data`] where its input is
+/// not there any more as it was; storage errors as they are.
+pub async fn earlier(run: &Run, spec: &Spec) -> Result<Earlier> {
+    let (folder, location, identity) = (&run.folder, run.folder.plan_location(), identity(&run.settings, spec));
+    let attempt::Earlier { plan, outcome } = folder.open::<TrainBody>().await?;
+    if let Some(plan) = &plan {
+        plan.refuse_other_settings(&identity, &location)?;
+    }
+    if let Some(outcome) = outcome {
+        refuse_settings_of_another_run(folder, &identity).await?;
+        refuse_replaced_input(&run.settings, folder).await?;
+        tracing::info!("this run is complete already: nothing to do");
+        return Ok(Earlier::Decided(outcome));
+    }
+    let Some(plan) = plan else { return Ok(Earlier::Nothing) };
+    plan.refuse_other_program(PROGRAM_VERSION, &location)?;
+    Ok(match folder.finish_commit().await? {
+        Some(outcome) => Earlier::Decided(outcome),
+        None => Earlier::UnderWay(plan),
+    })
+}
+
+/// Every setting that bears on the result, so that a repeated run id can be told from another run. One that is added stands here
+/// only where it is not its default, so that plans of older releases compare.
+#[must_use]
+pub fn identity(settings: &Settings, spec: &Spec) -> Value {
+    let mut identity = json!({
+        "train_data": settings.train_data.to_string(),
+        "test_data": settings.test_data.as_ref().map(ToString::to_string),
+        "test_fraction": settings.test_fraction.0,
+        "spec": spec,
+        "min_r2": settings.min_r2,
+        "max_r2_drop": settings.max_r2_drop,
+        "slice": settings.slice,
+        "min_slice_r2": settings.min_slice_r2,
+        "min_test_rows": settings.min_test_rows.0,
+        "strict": settings.strict,
+        "param": settings.parameters().collect::<Vec<_>>(),
+        "rounds": settings.rounds,
+        "tune": settings.tune,
+        "time_budget": settings.time_budget,
+        "seed": settings.seed,
+    });
+    settings.csv.identify(&mut identity);
+    identity
+}
+
+/// Refuses rows that are not those which the run began with.
+///
+/// # Errors
+/// [`Error::Data`].
+pub fn refuse_other_input(plan: &TrainPlan, data: &TrainingData, folder: &RunFolder) -> Result<()> {
+    if plan.body.objects_sha256 == data.objects_sha256 { Ok(()) } else { Err(other_input(folder)) }
+}
+
+/// The plan of a complete run is gone: its settings stand in `metrics.json`.
+async fn refuse_settings_of_another_run(folder: &RunFolder, identity: &Value) -> Result<()> {
+    let Some(metrics) = read_json(folder, "metrics.json").await? else { return Ok(()) };
+    let Some(began) = metrics.get("settings") else { return Ok(()) };
+    attempt::refuse_other_settings(began, identity, &folder.location_of("metrics.json"))
+}
+
+/// A complete run needs its input no more; but where there is another one now, its result is not the one asked for.
+async fn refuse_replaced_input(settings: &Settings, folder: &RunFolder) -> Result<()> {
+    let Some(metadata) = read_json(folder, "metadata.json").await? else { return Ok(()) };
+    let mut objects = Vec::new();
+    for location in std::iter::once(&settings.train_data).chain(&settings.test_data) {
+        let Ok(data) = storage::open_data(location).await else { return Ok(()) };
+        objects.extend(data.objects);
+    }
+    let is_same = metadata["data"]["objects_sha256"] == read::fingerprint(objects.iter());
+    if is_same { Ok(()) } else { Err(other_input(folder)) }
+}
+
+async fn read_json(folder: &RunFolder, file: &str) -> Result<Option<Value>> {
+    let Some(bytes) = folder.get(file).await? else { return Ok(None) };
+    let damaged = |error| Error::Model(format!("{} is damaged: {error}", folder.location_of(file)));
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}
+
+fn other_input(folder: &RunFolder) -> Error {
+    Error::Data(format!(
+        "the input changed since run {} began ({}): start a run with another run id",
+        folder.run_id(),
+        folder.location()
+    ))
+}
