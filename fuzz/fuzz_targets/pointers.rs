@@ -39,8 +39,8 @@ async fn check(data: &[u8]) {
         }
     }
     let folder = plan::folder(&models, &run);
-    if let Err(error) = folder.open::<plan::TrainBody>().await {
-        assert_refusal(&error, &[4]);
+    if let Err(error) = folder.earlier::<plan::TrainBody>(&serde_json::Value::Null, plan::PROGRAM_VERSION).await {
+        assert_refusal(&error, &[2, 4]);
     }
     match Outcome::from_json(data) {
         Ok(outcome) => assert_eq!(

@@ -7,6 +7,7 @@ use engagement_fuzz::store::MemoryStore;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use predict::manifest::Totals;
+use attempt::Earlier;
 use predict::plan;
 use predict::settings::OutputFormat;
 use predict::write::PartWriter;
@@ -28,17 +29,16 @@ async fn check(data: &[u8]) {
     ]);
     let run_id: machine::RunId = "r".parse().expect("a run id");
     let folder = plan::folder(Arc::clone(&store) as _, &run_id);
-    match folder.open::<plan::PredictBody>().await {
-        Ok(earlier) => {
-            let plan = earlier.plan.expect("there is a plan");
+    let settings = serde_json::from_slice::<serde_json::Value>(data).ok();
+    let settings = settings.and_then(|plan| plan.get("settings").cloned()).unwrap_or_default();
+    match folder.earlier::<plan::PredictBody>(&settings, plan::PROGRAM_VERSION).await {
+        Ok(Earlier::UnderWay(plan)) => {
             if let Err(error) = ModelRun::from_path(&plan.body.model) {
                 assert_refusal(&error, &[6]);
             }
         }
-        Err(error) => assert_refusal(&error, &[4]),
-    }
-    if let Err(error) = folder.finish_commit().await {
-        assert_refusal(&error, &[4]);
+        Ok(_) => {}
+        Err(error) => assert_refusal(&error, &[2, 4]),
     }
     let writer = PartWriter { store, run_id, format: OutputFormat::Parquet, model_version: "v1".to_owned() };
     let parts = writer.finished_parts().await.expect("what cannot be read is no part");

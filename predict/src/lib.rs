@@ -35,16 +35,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use attempt::pointer::Move;
-use attempt::{Commit, RunFile, RunFolder};
+use attempt::{Commit, Earlier, RunFile, RunFolder};
 use error::Result;
-use machine::{Limits, RunId, Shutdown};
+use machine::{Limits, RunId, Shutdown, now_rfc3339};
 use registry::ModelStore;
 use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
 
 use crate::load::Model;
 use crate::manifest::Totals;
-use crate::plan::Earlier;
 use crate::plan_memory::MemoryPlan;
 use crate::pointer::{LATEST, OutputPointer};
 use crate::score::Scorer;
@@ -82,7 +81,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         stopped = context.shutdown.stopped(&context.run_id) => Err(stopped),
     };
     let concluded = match predicted {
-        Ok(Predicted::Decided(outcome)) => conclude(&folder, outcome).await,
+        Ok(Predicted::Decided(outcome, began_at)) => conclude(&folder, outcome, &began_at).await,
         // Not to be stopped any more: a few small writes, each of which a repeated run id can go on from.
         Ok(Predicted::Ready(commit)) => {
             context.shutdown.conclude();
@@ -104,8 +103,8 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
 /// What scoring came to.
 #[derive(Debug)]
 enum Predicted {
-    /// An earlier attempt had decided the run.
-    Decided(Outcome),
+    /// An earlier attempt had decided the run, which began then.
+    Decided(Outcome, String),
     /// The parts are written, and nothing speaks against them: what decides the run.
     Ready(Box<Commit>),
 }
@@ -120,7 +119,9 @@ async fn predict(
     let started = Instant::now();
     attempt::pointer::read::<OutputPointer>(folder.store().as_ref(), LATEST).await?;
     let earlier = match plan::earlier(settings, folder).await? {
-        Earlier::Decided(outcome) => return Ok(Predicted::Decided(outcome)),
+        Earlier::Decided { outcome, plan } => {
+            return Ok(Predicted::Decided(outcome, plan.map(|plan| plan.started_at).unwrap_or_default()));
+        }
         Earlier::UnderWay(plan) => Some(plan),
         Earlier::Nothing => None,
     };
@@ -153,28 +154,28 @@ async fn predict(
     let totals = Totals::of(parts, scorer.model.new_tallies());
     summary.set("seconds", started.elapsed().as_secs_f64());
     let manifest = judge::judge(settings, context, folder, &plan, &scorer.model, &totals, summary)?;
-    let commit = Commit::new(summary.clone(), None, vec![RunFile::new("manifest.json", manifest)])?;
+    let commit = Commit::new(summary.clone(), None, vec![RunFile::new("manifest.json", manifest)], &now_rfc3339())?;
     Ok(Predicted::Ready(Box::new(commit)))
 }
 
 async fn commit_and_conclude(settings: &Settings, folder: &RunFolder, commit: Commit) -> Result<Outcome> {
-    let outcome = conclude(folder, folder.commit(commit).await?).await?;
+    let outcome = conclude(folder, folder.commit(commit).await?, "").await?;
     let rows = outcome.number("rows_predicted");
     tracing::info!(rows, "complete: {}", predictions_location(settings, folder.run_id()));
     Ok(outcome)
 }
 
-/// What follows from the result of a run that is decided: the pointer moves, and the records of the parts go.
-async fn conclude(folder: &RunFolder, outcome: Outcome) -> Result<Outcome> {
-    if !folder.is_unswept().await? {
-        return Ok(outcome);
-    }
-    let began_at = folder.open::<serde_json::Value>().await?.plan.map(|plan| plan.started_at).unwrap_or_default();
-    let pointer = OutputPointer::to(&outcome, &began_at);
-    if let Move::Superseded { by } = attempt::pointer::publish(folder.store().as_ref(), LATEST, pointer).await? {
-        tracing::info!("{LATEST} stays at {by}, which was published later");
-    }
-    folder.sweep().await?;
+/// What follows from the result of a run that is decided: the pointer moves. `began_at` stands for the time of a run of a release
+/// whose results do not tell it.
+async fn conclude(folder: &RunFolder, outcome: Outcome, began_at: &str) -> Result<Outcome> {
+    let publish = async {
+        let pointer = OutputPointer::to(&outcome, began_at);
+        if let Move::Superseded { by } = attempt::pointer::publish(folder.store().as_ref(), LATEST, pointer).await? {
+            tracing::info!("{LATEST} stays at {by}, which was published later");
+        }
+        Ok(())
+    };
+    folder.conclude(publish).await?;
     Ok(outcome)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use attempt::{Layout, Plan, RunFolder};
+use attempt::{Earlier, Layout, Plan, RunFolder};
 use error::{Error, Result};
 use machine::{RunId, now_rfc3339};
 use registry::pointer::FORMAT_VERSION;
@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use storage::{Location, ObjectMeta, Store, open_data};
 use table::Dataset;
-use telemetry::Outcome;
 
 use crate::read::PART_ROWS;
 use crate::settings::{Duplicates, Settings};
@@ -61,47 +60,30 @@ pub fn folder(output: Arc<dyn Store>, run_id: &RunId) -> RunFolder {
 }
 
 /// What a run id did before.
-#[derive(Debug)]
-pub enum Earlier {
-    /// Nothing that counts.
-    Nothing,
-    /// It began with this plan and is not decided.
-    UnderWay(PredictPlan),
-    /// It is decided: this is its result.
-    Decided(Outcome),
-}
-
-/// Looks into the run's folder.
 ///
 /// # Errors
 /// [`Error::Setting`] where the run was asked something else before, or by another version; [`Error::Data`] where its input is
 /// not what it was; storage errors as they are.
-pub async fn earlier(settings: &Settings, folder: &RunFolder) -> Result<Earlier> {
-    let location = folder.plan_location();
-    let attempt::Earlier { plan, outcome } = folder.open::<PredictBody>().await?;
-    if let Some(plan) = &plan {
-        plan.refuse_other_settings(&identity(settings), &location)?;
-    }
-    if let Some(outcome) = outcome {
-        if let Some(plan) = &plan {
-            refuse_replaced_input(plan, settings, folder).await?;
+pub async fn earlier(settings: &Settings, folder: &RunFolder) -> Result<Earlier<PredictBody>> {
+    let earlier = folder.earlier(&identity(settings), PROGRAM_VERSION).await?;
+    match &earlier {
+        Earlier::Decided { plan, outcome } => {
+            if let Some(plan) = plan {
+                refuse_replaced_input(plan, settings, folder).await?;
+            }
+            tracing::info!(result = outcome.json(), "this run is complete already: nothing to do");
         }
-        tracing::info!(result = outcome.json(), "this run is complete already: nothing to do");
-        return Ok(Earlier::Decided(outcome));
+        Earlier::UnderWay(plan) if plan.body.part_rows != PART_ROWS => {
+            return Err(Error::Setting(format!(
+                "--run-id (RUN_ID) names a run whose parts have {} rows, and this program writes parts of {PART_ROWS} ({}): \
+                 continue it with the program that began it, or use another run id",
+                plan.body.part_rows,
+                folder.plan_location()
+            )));
+        }
+        Earlier::UnderWay(_) | Earlier::Nothing => {}
     }
-    let Some(plan) = plan else { return Ok(Earlier::Nothing) };
-    plan.refuse_other_program(PROGRAM_VERSION, &location)?;
-    if plan.body.part_rows != PART_ROWS {
-        return Err(Error::Setting(format!(
-            "--run-id (RUN_ID) names a run whose parts have {} rows, and this program writes parts of {PART_ROWS} ({location}): \
-             continue it with the program that began it, or use another run id",
-            plan.body.part_rows
-        )));
-    }
-    Ok(match folder.finish_commit().await? {
-        Some(outcome) => Earlier::Decided(outcome),
-        None => Earlier::UnderWay(plan),
-    })
+    Ok(earlier)
 }
 
 /// The plan that all attempts of this run keep to.

@@ -36,7 +36,7 @@ pub mod models;
 use std::sync::Arc;
 
 use ::features::spec::Spec;
-use attempt::{Commit, RunFile};
+use attempt::{Commit, Earlier, RunFile};
 use error::{Error, Result};
 use machine::now_rfc3339;
 use machine::threads::{self, on_own_thread};
@@ -50,9 +50,10 @@ use crate::evaluate::Evaluation;
 use crate::external::{Input, Reader, Stop};
 use crate::features::Features;
 use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
-use crate::plan::{Earlier, PROGRAM_VERSION, TrainBody, TrainPlan};
+use crate::plan::{PROGRAM_VERSION, TrainBody, TrainPlan};
 use crate::plan_memory::MemoryPlan;
 use crate::read::TrainingData;
+use crate::report::ModelParts;
 use crate::run::Run;
 pub use crate::run::{Context, run};
 
@@ -83,7 +84,7 @@ async fn train(run: &Run) -> Result<Trained> {
     fit::given_parameters(&run.settings, &spec)?;
     gate::check_settings(&run.settings)?;
     let earlier = match plan::earlier(run, &spec).await? {
-        Earlier::Decided(outcome) => return Ok(Trained::Decided(outcome)),
+        Earlier::Decided { outcome, .. } => return Ok(Trained::Decided(outcome)),
         Earlier::UnderWay(plan) => Some(plan),
         Earlier::Nothing => None,
     };
@@ -270,7 +271,9 @@ async fn judge_and_write(
     run.summary().set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse);
     run.summary().set("mae", evaluation.scores.mae);
 
-    let metadata = report::metadata(settings, &run.context, plan, spec, data, &features, &fitted, clip)?;
+    let run_id = &run.context.run_id;
+    let parts = ModelParts { settings, run_id, plan, spec, data, features: &features, fitted: &fitted, clip };
+    let metadata = report::metadata(&parts)?;
     let findings = report::findings(&run.models, &metadata, &features, &fitted, plan.body.threads).await?;
     let subject = report::Subject {
         settings,
@@ -301,7 +304,7 @@ async fn judge_and_write(
         RunFile::new("metrics.json", metrics),
         RunFile::new("report.html", report),
     ];
-    Commit::new(summary, rejection.as_ref(), files)
+    Commit::new(summary, rejection.as_ref(), files, &now_rfc3339())
 }
 
 fn emit_metrics(context: &Context, evaluation: &Evaluation, data: &TrainingData, quality: f64, seconds: f64) {

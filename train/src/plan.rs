@@ -1,12 +1,12 @@
-//! What a run id did before: nothing, a part of the work, or all of it. A repeated run id must be asked the same.
+//! What a run is asked to do, and what its run id did before: nothing, a part of the work, or all of it. A repeated run id must be
+//! asked the same.
 
-use attempt::{Layout, Plan, RunFolder};
+use attempt::{Earlier, Layout, Plan, RunFolder};
 use error::{Error, Result};
 use features::spec::Spec;
 use registry::{ModelRun, ModelStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use telemetry::Outcome;
 
 use crate::plan_memory::Reading;
 use crate::read::{self, TrainingData};
@@ -45,39 +45,19 @@ pub fn folder(models: &ModelStore, run: &ModelRun) -> RunFolder {
 }
 
 /// What a run id did before.
-#[derive(Debug)]
-pub enum Earlier {
-    /// Nothing that counts.
-    Nothing,
-    /// It began with this plan and is not decided.
-    UnderWay(TrainPlan),
-    /// It is decided: this is its result.
-    Decided(Outcome),
-}
-
-/// Looks into the run's folder.
 ///
 /// # Errors
 /// [`Error::Setting`] where the run was asked something else before, or by another version; [`Error::Data`] where its input is
 /// not there any more as it was; storage errors as they are.
-pub async fn earlier(run: &Run, spec: &Spec) -> Result<Earlier> {
-    let (folder, location, identity) = (&run.folder, run.folder.plan_location(), identity(&run.settings, spec));
-    let attempt::Earlier { plan, outcome } = folder.open::<TrainBody>().await?;
-    if let Some(plan) = &plan {
-        plan.refuse_other_settings(&identity, &location)?;
-    }
-    if let Some(outcome) = outcome {
-        refuse_settings_of_another_run(folder, &identity).await?;
-        refuse_replaced_input(&run.settings, folder).await?;
+pub async fn earlier(run: &Run, spec: &Spec) -> Result<Earlier<TrainBody>> {
+    let identity = identity(&run.settings, spec);
+    let earlier = run.folder.earlier(&identity, PROGRAM_VERSION).await?;
+    if let Earlier::Decided { .. } = &earlier {
+        refuse_settings_of_another_run(&run.folder, &identity).await?;
+        refuse_replaced_input(&run.settings, &run.folder).await?;
         tracing::info!("this run is complete already: nothing to do");
-        return Ok(Earlier::Decided(outcome));
     }
-    let Some(plan) = plan else { return Ok(Earlier::Nothing) };
-    plan.refuse_other_program(PROGRAM_VERSION, &location)?;
-    Ok(match folder.finish_commit().await? {
-        Some(outcome) => Earlier::Decided(outcome),
-        None => Earlier::UnderWay(plan),
-    })
+    Ok(earlier)
 }
 
 /// Every setting that bears on the result, so that a repeated run id can be told from another run. One that is added stands here

@@ -143,26 +143,20 @@ async fn concluded(run: &Arc<Run>) -> Result<Outcome> {
     }
 }
 
-/// What follows from the result of a run that is decided: the pointers move where the gate passed, and the scratch space goes.
+/// What follows from the result of a run that is decided: where the gate passed, the pointers move.
 async fn conclude(run: &Run, outcome: Outcome) -> Result<Outcome> {
-    if !run.folder.is_unswept().await? {
-        return Ok(outcome);
-    }
-    if outcome.gate_passed() == Some(true) {
+    let publish = async {
+        if outcome.gate_passed() != Some(true) {
+            return Ok(());
+        }
         tracing::info!("the gate passed; publishing {}", run.id);
         // Results of old releases do not say when they were complete, and have no other time.
         let completed_at = outcome.completed_at().unwrap_or_else(|| outcome.text("created_at"));
-        let hash = |name: &str| outcome.text(name).to_owned();
-        let pointer = Pointer::to(
-            &run.id,
-            outcome.number("r2"),
-            &hash("model_sha256"),
-            Some(&hash("metadata_sha256")),
-            completed_at,
-        );
-        attempt::pointer::publish_model(&run.models, &run.id, &pointer).await?;
-    }
-    run.folder.sweep().await?;
+        let (model, metadata) = (outcome.text("model_sha256"), outcome.text("metadata_sha256"));
+        let pointer = Pointer::to(&run.id, outcome.number("r2"), model, Some(metadata), completed_at);
+        attempt::pointer::publish_model(&run.models, &run.id, &pointer).await
+    };
+    run.folder.conclude(publish).await?;
     Ok(outcome)
 }
 

@@ -5,7 +5,6 @@ use std::fmt;
 
 use bytes::Bytes;
 use error::{Error, Result};
-use machine::now_rfc3339;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use storage::sha256_hex;
@@ -49,18 +48,23 @@ struct Header {
 }
 
 impl Commit {
-    /// The commit of a run that ends now: with `rejection`, or well. The result gets `files`, each with its SHA-256, and
-    /// `completed_at`, which orders the moves of pointers.
+    /// The commit of a run that ends at `completed_at` (RFC 3339 in UTC): with `rejection`, or well. The result gets `files`, each
+    /// with its SHA-256, and the time, which orders the moves of pointers.
     ///
     /// # Errors
     /// [`Error::Defect`] for a name that is none of a run's file.
-    pub fn new(mut summary: Summary, rejection: Option<&Error>, files: Vec<RunFile>) -> Result<Self> {
+    pub fn new(
+        mut summary: Summary,
+        rejection: Option<&Error>,
+        files: Vec<RunFile>,
+        completed_at: &str,
+    ) -> Result<Self> {
         if let Some(file) = files.iter().find(|file| !is_file_name(&file.name)) {
             return Err(Error::Defect(format!("\"{}\" is no name for a run's file", file.name)));
         }
         let hashes: BTreeMap<&str, String> =
             files.iter().map(|file| (file.name.as_str(), sha256_hex(&file.content))).collect();
-        summary.set(COMPLETED_AT, now_rfc3339()).set(FILES, json!(hashes));
+        summary.set(COMPLETED_AT, completed_at).set(FILES, json!(hashes));
         let outcome = rejection.map_or_else(|| summary.succeeded(), |error| summary.failed(error));
         Ok(Self { outcome, files })
     }
@@ -137,13 +141,15 @@ fn is_file_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    const NOW: &str = "2026-11-28T10:00:00.000Z";
+
     fn summary() -> Summary {
         Summary::new(&"r1".parse().unwrap())
     }
 
     fn commit() -> Commit {
         let files = [("model.ubj", b"\n{not a header}".as_slice()), ("empty", b""), ("report.html", b"x")];
-        Commit::new(summary(), None, files.map(|(name, content)| RunFile::new(name, content)).into()).unwrap()
+        Commit::new(summary(), None, files.map(|(name, content)| RunFile::new(name, content)).into(), NOW).unwrap()
     }
 
     #[test]
@@ -152,8 +158,8 @@ mod tests {
         let named = commit.outcome().files().unwrap();
         assert_eq!(named.len(), 3);
         assert!(commit.files().iter().all(|file| named[&file.name] == sha256_hex(&file.content)));
-        assert!(!commit.outcome().completed_at().unwrap().is_empty());
-        assert_eq!(Commit::new(summary(), Some(&rejection), Vec::new()).unwrap().outcome().exit_code(), 3);
+        assert_eq!(commit.outcome().completed_at(), Some(NOW));
+        assert_eq!(Commit::new(summary(), Some(&rejection), Vec::new(), NOW).unwrap().outcome().exit_code(), 3);
     }
 
     #[test]
@@ -182,7 +188,7 @@ mod tests {
     fn a_commit_names_no_file_outside_of_its_folder() {
         for name in ["../other/model.ubj", "a/b", "", "result.json", ".hidden", "_checkpoint", "a\\b"] {
             let files = vec![RunFile::new(name, "x")];
-            assert_eq!(Commit::new(summary(), None, files.clone()).unwrap_err().exit_code(), 70, "{name}");
+            assert_eq!(Commit::new(summary(), None, files.clone(), NOW).unwrap_err().exit_code(), 70, "{name}");
             let stored = Commit { files, outcome: commit().outcome }.to_bytes().unwrap();
             assert!(Commit::from_bytes(&stored, "c").is_err(), "{name}");
         }

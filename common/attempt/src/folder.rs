@@ -9,6 +9,7 @@ use error::{Error, Result};
 use machine::RunId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use storage::{Condition, Store, StoreError, Version};
 use telemetry::Outcome;
 use tokio::time::timeout;
@@ -37,11 +38,18 @@ pub struct Layout {
 
 /// What earlier attempts of a run left.
 #[derive(Debug)]
-pub struct Earlier<Body> {
-    /// The plan that holds, if one was written and still stands.
-    pub plan: Option<Plan<Body>>,
-    /// The result, if the run is complete.
-    pub outcome: Option<Outcome>,
+pub enum Earlier<Body> {
+    /// Nothing that counts.
+    Nothing,
+    /// The run began with this plan and is not decided.
+    UnderWay(Plan<Body>),
+    /// The run is decided.
+    Decided {
+        /// The plan that it began with, where it still stands.
+        plan: Option<Plan<Body>>,
+        /// Its result.
+        outcome: Outcome,
+    },
 }
 
 /// The folder of a run.
@@ -99,14 +107,33 @@ impl RunFolder {
         format!("{}/{name}", self.layout.scratch)
     }
 
-    /// What earlier attempts left. The plan is read first: a run that completes between the two reads is seen as complete.
+    /// What earlier attempts left. A run whose work was done and committed is ended here.
     ///
     /// # Errors
-    /// [`Error::Data`] where the plan or the result is damaged; storage errors as they are.
-    pub async fn open<Body: DeserializeOwned>(&self) -> Result<Earlier<Body>> {
-        let plan = self.plan().await?;
+    /// [`Error::Setting`] where the run began with other settings, or is not decided and began with another version of the program;
+    /// [`Error::Data`] where plan, result or commit are damaged; storage errors as they are.
+    pub async fn earlier<Body: DeserializeOwned>(
+        &self,
+        settings: &Value,
+        program_version: &str,
+    ) -> Result<Earlier<Body>> {
+        // The plan first: a run that completes between the two reads is seen as complete.
+        let plan = self.plan::<Body>().await?;
         let outcome = self.complete().await?;
-        Ok(Earlier { plan, outcome })
+        if let Some(plan) = &plan {
+            plan.refuse_other_settings(settings, &self.plan_location())?;
+        }
+        match (plan, outcome) {
+            (plan, Some(outcome)) => Ok(Earlier::Decided { plan, outcome }),
+            (None, None) => Ok(Earlier::Nothing),
+            (Some(plan), None) => {
+                plan.refuse_other_program(program_version, &self.plan_location())?;
+                Ok(match self.stored_commit().await? {
+                    Some(commit) => Earlier::Decided { outcome: self.write_out(&commit).await?, plan: Some(plan) },
+                    None => Earlier::UnderWay(plan),
+                })
+            }
+        }
     }
 
     /// From now on a failure of this attempt is one of the run, until the run is decided.
@@ -125,17 +152,6 @@ impl RunFolder {
             // Where the plan is gone again the run is complete, as its commit will find.
             Err(StoreError::Conflict(_)) => Ok(self.plan().await?.unwrap_or(plan)),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Ends a run whose work an earlier attempt had done and committed; none where there is work left.
-    ///
-    /// # Errors
-    /// [`Error::Data`] where the commit is damaged; storage errors as they are.
-    pub async fn finish_commit(&self) -> Result<Option<Outcome>> {
-        match self.stored_commit().await? {
-            Some(commit) => self.write_out(&commit).await.map(Some),
-            None => Ok(None),
         }
     }
 
@@ -179,20 +195,18 @@ impl RunFolder {
         }
     }
 
-    /// Whether the scratch space of a complete run still stands: its pointers may not have moved.
+    /// What follows from the result of a run that is decided: `publish` moves the pointers, then the scratch space goes. Where it is
+    /// gone already the run is over, and nothing moves.
     ///
     /// # Errors
-    /// Storage errors as they are.
-    pub async fn is_unswept(&self) -> Result<bool> {
-        Ok(!self.store.list(&self.key(self.layout.scratch)).await?.is_empty())
-    }
-
-    /// Removes the scratch space of a complete run, after its pointers have moved. The run is over.
-    ///
-    /// # Errors
-    /// Storage errors as they are.
-    pub async fn sweep(&self) -> Result<()> {
-        for object in self.store.list(&self.key(self.layout.scratch)).await? {
+    /// Those of `publish`, and storage errors, as they are: the run goes on from here.
+    pub async fn conclude(&self, publish: impl Future<Output = Result<()>>) -> Result<()> {
+        let scratch = self.store.list(&self.key(self.layout.scratch)).await?;
+        if scratch.is_empty() {
+            return Ok(());
+        }
+        publish.await?;
+        for object in scratch {
             match self.store.delete(&object.key).await {
                 Ok(()) | Err(StoreError::NotFound(_)) => {}
                 Err(error) => return Err(error.into()),

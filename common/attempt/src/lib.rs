@@ -5,14 +5,14 @@
 //! a run ends with one result, and what a pointer names is complete. `tests/exploration` runs this code through every
 //! interleaving of a few attempts, crashes and lost answers.
 //!
-//! 1. [`RunFolder::open`] finds what earlier attempts left. [`RunFolder::begin`] writes the [`Plan`] once: the first one holds for
+//! 1. [`RunFolder::earlier`] finds what earlier attempts left. [`RunFolder::begin`] writes the [`Plan`] once: the first one holds for
 //!    all attempts.
 //! 2. What is found out on the way lies in the folder's scratch space, for the next attempt.
 //! 3. [`RunFolder::commit`] is where a run is decided: the first [`Commit`] that is put holds every file of the run and its result,
 //!    to the byte. Each attempt then writes these files, not its own, and at last `result.json`. So it does not matter who
 //!    writes them, or how often.
-//! 4. [`pointer::publish`] moves a pointer forward only, by the time of the commit. [`RunFolder::sweep`] removes the scratch
-//!    space; the run is over.
+//! 4. [`RunFolder::conclude`] has the pointers moved, forward only, by the time of the commit ([`pointer::publish`]), and removes
+//!    the scratch space. The run is over.
 //!
 //! It must not know what a program computes. Begin reading at [`RunFolder`].
 #![forbid(unsafe_code)]

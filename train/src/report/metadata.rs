@@ -6,31 +6,44 @@ use features::encode::values::as_f32;
 use features::golden::GoldenRows;
 use features::quality::{ColumnProfile, FeatureTally, Statistics, profile};
 use features::spec::Spec;
+use machine::RunId;
 use registry::metadata::{DataFingerprint, FORMAT_VERSION, Metadata};
 use storage::sha256_hex;
 use xgboost::Column;
 
-use crate::Context;
 use crate::features::Features;
 use crate::fit::Fitted;
 use crate::plan::TrainPlan;
 use crate::read::TrainingData;
 use crate::settings::Settings;
 
+/// What `metadata.json` is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelParts<'a> {
+    /// What was asked.
+    pub settings: &'a Settings,
+    /// The run.
+    pub run_id: &'a RunId,
+    /// What all attempts of the run keep to.
+    pub plan: &'a TrainPlan,
+    /// The feature spec.
+    pub spec: &'a Spec,
+    /// The rows.
+    pub data: &'a TrainingData,
+    /// The features.
+    pub features: &'a Features,
+    /// The trees.
+    pub fitted: &'a Fitted,
+    /// Bounds that predictions are held inside.
+    pub clip: Option<(f64, f64)>,
+}
+
 /// `metadata.json`, golden rows scored.
 ///
 /// # Errors
 /// What XGBoost refuses.
-pub fn metadata(
-    settings: &Settings,
-    context: &Context,
-    plan: &TrainPlan,
-    spec: &Spec,
-    data: &TrainingData,
-    features: &Features,
-    fitted: &Fitted,
-    clip: Option<(f64, f64)>,
-) -> Result<Metadata> {
+pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
+    let ModelParts { settings, run_id, plan, spec, data, features, fitted, clip } = *parts;
     let mut golden = GoldenRows::draw(&features.features, &features.statistics);
     let columns = golden.columns();
     let columns: Vec<Column<'_>> = columns.iter().map(|column| Column::from(column.as_slice())).collect();
@@ -43,7 +56,7 @@ pub fn metadata(
         format_version: FORMAT_VERSION,
         model_name: settings.store.model_name.clone(),
         model_version: settings.model_version.to_string(),
-        run_id: context.run_id.to_string(),
+        run_id: run_id.to_string(),
         created_at: plan.started_at.clone(),
         features: features.features.clone(),
         id: data.id.clone(),

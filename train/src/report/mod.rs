@@ -21,7 +21,7 @@ use registry::{Metadata, ModelStore};
 
 pub use self::drift::{Drift, FeatureDrift};
 pub use self::importance::{FeatureImportance, Importance};
-pub use self::metadata::metadata;
+pub use self::metadata::{ModelParts, metadata};
 pub use self::metrics::metrics;
 use crate::evaluate::Evaluation;
 use crate::features::Features;
