@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use attempt::RunFolder;
+use attempt::pointer::publish_model;
 use error::{Error, Result};
 use futures::FutureExt;
 use machine::tasks::joined;
 use machine::{Limits, RunId, Shutdown, now_rfc3339};
-use registry::{ModelRun, ModelStore, Pointer};
+use registry::{ModelRun, ModelStore};
 use telemetry::{Outcome, Summary, Telemetry};
 use tokio::time::{sleep, timeout};
 
@@ -143,20 +144,9 @@ async fn concluded(run: &Arc<Run>) -> Result<Outcome> {
     }
 }
 
-/// What follows from the result of a run that is decided: where the gate passed, the pointers move.
+/// What follows from the result of a run that is decided.
 async fn conclude(run: &Run, outcome: Outcome) -> Result<Outcome> {
-    let publish = async {
-        if outcome.gate_passed() != Some(true) {
-            return Ok(());
-        }
-        tracing::info!("the gate passed; publishing {}", run.id);
-        // Results of old releases do not say when they were complete, and have no other time.
-        let completed_at = outcome.completed_at().unwrap_or_else(|| outcome.text("created_at"));
-        let (model, metadata) = (outcome.text("model_sha256"), outcome.text("metadata_sha256"));
-        let pointer = Pointer::to(&run.id, outcome.number("r2"), model, Some(metadata), completed_at);
-        attempt::pointer::publish_model(&run.models, &run.id, &pointer).await
-    };
-    run.folder.conclude(publish).await?;
+    run.folder.conclude(publish_model(&run.models, &run.id, &outcome)).await?;
     Ok(outcome)
 }
 

@@ -6,6 +6,7 @@ use error::{Error, Result};
 use registry::{ModelRun, ModelStore, Pointer};
 use serde::Serialize;
 use storage::{Condition, Store, StoreError, Version};
+use telemetry::Outcome;
 
 /// Movers of a pointer that one move may lose to: each moved it forward.
 const MOST_RACES: usize = 1_000;
@@ -52,17 +53,24 @@ pub async fn publish<File: PointerFile>(store: &dyn Store, key: &str, pointer: F
     set(store, key, &pointer, is_later).await
 }
 
-/// Points a model's label, then `latest`, at a model that has passed its gate.
+/// Points a model's label, then `latest`, at the model of a run that is decided, where its gate passed.
 ///
 /// # Errors
 /// As [`publish`].
-pub async fn publish_model(models: &ModelStore, run: &ModelRun, pointer: &Pointer) -> Result<()> {
+pub async fn publish_model(models: &ModelStore, run: &ModelRun, outcome: &Outcome) -> Result<()> {
+    if outcome.gate_passed() != Some(true) {
+        return Ok(());
+    }
+    tracing::info!("the gate passed; publishing {run}");
+    // Results of old releases do not say when they were complete, and have no other time.
+    let completed_at = outcome.completed_at().unwrap_or_else(|| outcome.text("created_at"));
+    let (model, metadata) = (outcome.text("model_sha256"), outcome.text("metadata_sha256"));
+    let pointer = Pointer::to(run, outcome.number("r2"), model, Some(metadata), completed_at);
     for key in &[models.label_key(&run.version), models.latest_key()] {
         if let Move::Superseded { by } = publish(models.store(), key, pointer.clone()).await? {
             tracing::warn!(
-                "{} stays at {by}, which was published later: `train models promote {}` names this model instead",
-                models.location_of(key),
-                pointer.path
+                "{} stays at {by}, which was published later: `train models promote {run}` names this model instead",
+                models.location_of(key)
             );
         }
     }

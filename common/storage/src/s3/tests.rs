@@ -171,14 +171,14 @@ async fn data_is_one_object_or_all_below_a_prefix_that_nothing_hides() {
 }
 
 #[tokio::test]
-async fn a_changed_object_is_a_conflict_for_who_still_reads_it() {
+async fn a_changed_object_is_found_out_by_who_still_reads_it() {
     let server = S3Server::shared();
     server.create_bucket("changed");
     let store = open("s3://changed", &options_of(&server, ADMIN)).await;
     let version = store.put("key", "before".into()).await.unwrap();
     store.put("key", "after!".into()).await.unwrap();
     let read = store.get_range("key", 0..3, &version).await;
-    assert!(matches!(&read, Err(StoreError::Conflict(text)) if text.contains("s3://changed/key")), "{read:?}");
+    assert!(matches!(&read, Err(StoreError::Changed(text)) if text.contains("s3://changed/key")), "{read:?}");
 }
 
 /// Runs [`child_reads_a_key`] in a process of its own, whose environment is `variables` and nothing that the SDK reads.
@@ -190,7 +190,7 @@ fn read_in_child(location: &str, variables: &[(String, String)]) -> String {
         child.env_remove(name);
     }
     let child = child
-        .args(["storage::s3::tests::child_reads_a_key", "--exact", "--ignored", "--nocapture"])
+        .args(["s3::tests::child_reads_a_key", "--exact", "--ignored", "--nocapture"])
         .env("STORAGE_TEST_LOCATION", location)
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

@@ -1,0 +1,42 @@
+//! Every interleaving of a few attempts, crashes and faults of the store, through the code that ships.
+//!
+//! An attempt is the code of this crate over a store that asks the explorer for every answer. Between two answers it is a
+//! deterministic program, so what it will do next depends on the answers alone: each sequence of answers is run once and
+//! remembered (`attempts`), and a state is the content of the store and the place of each attempt among these sequences. The
+//! explorer walks through all states breadth first, each once, whatever order of steps led to it (`explorer`), and checks what
+//! must hold in every state and over every step (`invariants`). A violation is printed as the shortest list of steps that leads to it.
+//!
+//! `stateright` wants the protocol written as an actor of its own, `shuttle` and `loom` run threads from the start for every
+//! schedule: neither remembers states, without which these scenarios take hours.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod attempts;
+mod explorer;
+mod invariants;
+mod scenarios;
+mod store;
+mod world;
+
+use std::time::Instant;
+
+use explorer::explore;
+
+#[test]
+fn no_order_of_steps_crashes_and_faults_breaks_a_run() {
+    let mut total = 0;
+    for scenario in scenarios::all() {
+        let (name, started) = (scenario.name, Instant::now());
+        let explored = explore(scenario);
+        total += explored.states;
+        eprintln!(
+            "{name}: {} states, {} steps, {} ends, {} programs of attempts, {:.1} s",
+            explored.states,
+            explored.steps,
+            explored.ends,
+            explored.programs,
+            started.elapsed().as_secs_f64()
+        );
+    }
+    // A scenario that ends after a few steps explores nothing.
+    assert!(total > 100_000, "{total} states");
+}
