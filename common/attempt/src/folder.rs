@@ -168,12 +168,13 @@ impl RunFolder {
             Err(StoreError::Conflict(_)) => self.stored_commit().await?,
             Err(error) => return Err(error.into()),
         };
-        // A complete run never changes. It is complete where the scratch space had been swept before the commit was put, or after.
-        if let Some(outcome) = self.complete().await? {
-            return Ok(outcome);
+        match held {
+            Some(commit) => self.write_out(&commit).await,
+            // Swept since, with the rest of a run that is complete.
+            None => self.complete().await?.ok_or_else(|| {
+                Error::Storage(format!("{} was removed: run again", self.location_of(&self.scratch(COMMIT))))
+            }),
         }
-        let gone = || Error::Storage(format!("{} was removed: run again", self.location_of(&self.scratch(COMMIT))));
-        self.write_out(&held.ok_or_else(gone)?).await
     }
 
     /// Writes the result of an attempt that failed, where it is one of the run and the run is not complete. What cannot be
@@ -269,8 +270,14 @@ impl RunFolder {
         Commit::from_bytes(&bytes, &self.location_of(&file)).map(Some)
     }
 
-    /// The files of the commit that holds, which every attempt writes to the same bytes, and then its result.
+    /// Writes the files of the commit, to the same bytes whichever attempt does it, and then its result.
+    ///
+    /// A run that is complete never changes, and its scratch space is swept: a commit that is found or put there afterwards is not
+    /// the one that held. So whether the run is complete is asked when the commit is known, never before.
     async fn write_out(&self, commit: &Commit) -> Result<Outcome> {
+        if let Some(outcome) = self.complete().await? {
+            return Ok(outcome);
+        }
         for file in commit.files() {
             self.put(&file.name, file.content.clone()).await?;
         }

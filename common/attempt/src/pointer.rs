@@ -46,11 +46,13 @@ pub enum Move {
 /// # Errors
 /// [`Error::Storage`] where others move it all the time; storage errors and those of [`PointerFile::read`] as they are.
 pub async fn publish<File: PointerFile>(store: &dyn Store, key: &str, pointer: File) -> Result<Move> {
-    let is_later = |standing: &File| {
-        let now = Utc::now();
-        is_believable(standing.published_at(), now) && standing.published_at() > pointer.published_at()
+    let stays = |standing: &File| {
+        // Of two that were complete at one time the first stays.
+        standing.path() != pointer.path()
+            && is_believable(standing.published_at(), Utc::now())
+            && standing.published_at() >= pointer.published_at()
     };
-    set(store, key, &pointer, is_later).await
+    set(store, key, |standing| (!standing.is_some_and(stays)).then(|| pointer.clone())).await
 }
 
 /// Points a model's label, then `latest`, at the model of a run that is decided, where its gate passed.
@@ -83,7 +85,14 @@ pub async fn publish_model(models: &ModelStore, run: &ModelRun, outcome: &Outcom
 /// As [`publish`].
 pub async fn promote_model(models: &ModelStore, run: &ModelRun, pointer: &Pointer) -> Result<()> {
     for key in &[models.label_key(&run.version), models.latest_key()] {
-        set(models.store(), key, pointer, |_| false).await?;
+        // Never before what it replaces, which an attempt that was held up would put back otherwise.
+        let promoted = |standing: Option<&Pointer>| {
+            let before = standing.map(|standing| standing.published_at.as_str());
+            let before = before.filter(|before| is_believable(before, Utc::now()));
+            let published_at = before.unwrap_or_default().max(&pointer.published_at).to_owned();
+            Some(Pointer { published_at, ..pointer.clone() })
+        };
+        set(models.store(), key, promoted).await?;
     }
     Ok(())
 }
@@ -100,24 +109,27 @@ pub async fn read<File: PointerFile>(store: &dyn Store, key: &str) -> Result<Opt
     }
 }
 
+/// Writes what `next` makes of the standing pointer, until nobody else has moved it meanwhile; none of it leaves the pointer where
+/// it is.
 async fn set<File: PointerFile>(
     store: &dyn Store,
     key: &str,
-    pointer: &File,
-    stays: impl Fn(&File) -> bool,
+    next: impl Fn(Option<&File>) -> Option<File>,
 ) -> Result<Move> {
     for _ in 0..MOST_RACES {
         let standing = read::<File>(store, key).await?;
-        let mut next = pointer.clone();
-        let condition = match standing {
-            None => Condition::Absent,
-            Some((standing, _)) if standing.path() == pointer.path() => return Ok(Move::Done),
-            Some((standing, _)) if stays(&standing) => return Ok(Move::Superseded { by: standing.path().to_owned() }),
-            Some((standing, version)) => {
-                next.set_previous(&standing);
-                Condition::Unchanged(version)
+        let file = standing.as_ref().map(|(file, _)| file);
+        let (mut next, condition) = match (next(file), &standing) {
+            (None, _) => {
+                return Ok(Move::Superseded { by: file.map(|file| file.path().to_owned()).unwrap_or_default() });
             }
+            (Some(next), Some((standing, _))) if standing.path() == next.path() => return Ok(Move::Done),
+            (Some(next), Some((_, version))) => (next, Condition::Unchanged(version.clone())),
+            (Some(next), None) => (next, Condition::Absent),
         };
+        if let Some(standing) = file {
+            next.set_previous(standing);
+        }
         let json = serde_json::to_vec_pretty(&next).map_err(|error| Error::Defect(format!("a pointer: {error}")))?;
         match store.put_if(key, Bytes::from(json), &condition).await {
             Ok(_) => return Ok(Move::Done),

@@ -1,6 +1,5 @@
 //! Attempts as programs that are known by the answers they were given: each sequence of answers is run once.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -25,24 +24,25 @@ struct Node {
     /// The place before, and the answer that led here.
     before: Option<(Place, Answer)>,
     next: Next,
-    after: HashMap<Answer, Place>,
+    /// The places after, by what the answer is known by.
+    after: Vec<(u32, Place)>,
 }
 
-/// All places of one attempt.
-pub(crate) struct Attempt {
+/// All places of one program.
+pub(crate) struct Program {
     start: Start,
     nodes: Vec<Node>,
 }
 
-impl Attempt {
+impl Program {
     /// Before its first answer.
     pub(crate) const BEGIN: Place = 0;
 
     pub(crate) fn new(start: Start) -> Self {
-        let mut attempt = Self { start, nodes: Vec::new() };
-        let next = attempt.run(&[]);
-        attempt.nodes.push(Node { before: None, next, after: HashMap::new() });
-        attempt
+        let mut program = Self { start, nodes: Vec::new() };
+        let next = program.run(&[]);
+        program.nodes.push(Node { before: None, next, after: Vec::new() });
+        program
     }
 
     pub(crate) fn next(&self, place: Place) -> &Next {
@@ -53,17 +53,19 @@ impl Attempt {
         self.nodes.len()
     }
 
-    /// The place after an answer.
-    pub(crate) fn after(&mut self, place: Place, answer: &Answer) -> Place {
-        if let Some(known) = self.nodes[place as usize].after.get(answer) {
-            return *known;
-        }
+    /// The place after an answer that is known by `short`, if an attempt has been there before.
+    pub(crate) fn known(&self, place: Place, short: u32) -> Option<Place> {
+        self.nodes[place as usize].after.iter().find(|(answer, _)| *answer == short).map(|(_, after)| *after)
+    }
+
+    /// Runs the program to the place after an answer.
+    pub(crate) fn go(&mut self, place: Place, short: u32, answer: &Answer) -> Place {
         let mut answers = self.answers(place);
         answers.push(answer.clone());
         let next = self.run(&answers);
         let after = Place::try_from(self.nodes.len()).unwrap();
-        self.nodes.push(Node { before: Some((place, answer.clone())), next, after: HashMap::new() });
-        self.nodes[place as usize].after.insert(answer.clone(), after);
+        self.nodes.push(Node { before: Some((place, answer.clone())), next, after: Vec::new() });
+        self.nodes[place as usize].after.push((short, after));
         after
     }
 
@@ -77,7 +79,7 @@ impl Attempt {
         answers
     }
 
-    /// Runs the attempt from its start with these answers.
+    /// Runs the program from its start with these answers.
     fn run(&self, answers: &[Answer]) -> Next {
         let store = AskingStore::default();
         store.port.lock().unwrap().answers.extend(answers.iter().cloned());

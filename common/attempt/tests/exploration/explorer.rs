@@ -1,26 +1,36 @@
-//! The walk through all states.
+//! The walk through all states, up to orders of steps that cannot be told apart.
+//!
+//! What does not change the store (a read, or a conditional write that is refused) can be told from the same step later only if its
+//! key has changed meanwhile. So an attempt goes on from write to write, and just before another attempt changes a key it may have
+//! gone on as far as to a question about that key, or not. Every order of single steps is equivalent to one of these.
+//!
+//! A killed attempt is one that is never given another answer. So no step stands for a crash: at every state any of the attempts may
+//! be dead, which is why retries are tried from every content of the store that is ever reached.
 
-use std::collections::HashSet;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use storage::Condition;
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::attempts::{Attempt, Next, Place};
+use crate::attempts::{Next, Place, Program};
 use crate::invariants::Invariants;
 use crate::scenarios::Scenario;
 use crate::store::{Answer, Question, content_of};
-use crate::world::{Names, World};
+use crate::world::{Id, Names, World};
+
+/// More attempts than any scenario has.
+const MOST_ATTEMPTS: usize = 6;
 
 /// What was walked through.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Explored {
     pub(crate) states: usize,
     pub(crate) steps: usize,
-    /// States in which no attempt goes on.
-    pub(crate) ends: usize,
-    /// Sequences of answers that attempts were run with.
-    pub(crate) programs: usize,
+    /// Contents of the store from which retries were tried.
+    pub(crate) worlds: usize,
+    /// Sequences of answers that programs were run with.
+    pub(crate) sequences: usize,
 }
 
 /// What the store and the machines do to one question.
@@ -36,20 +46,61 @@ enum Fate {
     Refused,
     /// A conditional write takes effect, and is refused when the client sends it again.
     LostThenRefused,
-    /// The attempt is killed with its question unasked.
-    Killed,
 }
 
-/// One step: which attempt, and what happened to its question.
-type Step = (u8, Fate);
+/// The number of a state, in the order in which states are reached.
+type At = u32;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// An attempt that was given an answer.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    attempt: usize,
+    place: Place,
+    fate: Fate,
+}
+
+/// A state that may come next, and the answers on the way there.
+struct Successor {
+    state: State,
+    told: Vec<Told>,
+}
+
+/// The store, the place of each attempt, and what went wrong so far.
+#[derive(Debug, Clone, Copy)]
 struct State {
     world: World,
-    /// The place of each attempt; none where it was killed.
-    places: Vec<Option<Place>>,
-    crashes: u8,
+    places: [Place; MOST_ATTEMPTS],
     faults: u8,
+}
+
+impl State {
+    /// So long that no two states are taken for one by chance.
+    fn hash(&self) -> u128 {
+        let mut bytes = [0; 64];
+        let words = self.world.words().flat_map(u16::to_le_bytes);
+        let places = self.places.into_iter().flat_map(u32::to_le_bytes);
+        let all = words.chain(places).chain([self.faults]);
+        bytes.iter_mut().zip(all).for_each(|(byte, value)| *byte = value);
+        xxh3_128(&bytes)
+    }
+}
+
+/// States are known by hashes, which need no further one.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("hashes are hashed whole")
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Walks through every state of a scenario.
@@ -59,37 +110,39 @@ struct State {
 pub(crate) fn explore(scenario: Scenario) -> Explored {
     let mut walk = Walk::of(scenario);
     let mut explored = Explored::default();
-    let mut front = 0;
-    while front < walk.reached.len() {
-        let (state, _) = walk.reached[front].clone();
-        let steps = walk.steps(&state);
-        let is_end = steps.is_empty();
-        for step in steps {
-            explored.steps += 1;
-            walk.take(front, &state, step);
+    while let Some((at, state)) = walk.front.pop_front() {
+        let mut successors = Vec::new();
+        if let Err(Broken { told, violation }) = walk.successors(&state, &mut successors) {
+            walk.fail(at, &told, &violation);
         }
-        if is_end {
-            explored.ends += 1;
-            walk.check_end(front, &state);
+        for Successor { state, told } in successors {
+            explored.steps += told.len();
+            walk.reach(state, at);
         }
-        front += 1;
+        walk.check_ends(at, &state);
     }
+    explored.worlds = walk.retried.len();
     explored.states = walk.reached.len();
-    explored.programs = walk.attempts.iter().map(Attempt::places).sum();
+    explored.sequences = walk.programs.iter().map(Program::places).sum();
     explored
 }
 
 struct Walk {
-    attempts: Vec<Attempt>,
+    programs: Vec<Program>,
+    /// Which program each attempt runs. Those that run the same stand side by side, and are not told apart.
+    runs: Vec<usize>,
     names: Names,
     invariants: Invariants,
-    crashes: u8,
     faults: u8,
-    /// Every state, with the state and step that first led to it.
-    reached: Vec<(State, Option<(usize, Step)>)>,
-    seen: HashSet<u64>,
-    /// The first attempt that only begins when no other goes on: it stands for the last retry.
+    /// The state that each state was first reached from, and its hash; states themselves are kept only until they are walked through.
+    reached: Vec<(At, u128)>,
+    front: VecDeque<(At, State)>,
+    seen: HashSet<u128, BuildHasherDefault<AsItIs>>,
+    /// The first attempt that is a retry, and begins only when all others have ended or are dead.
     last: usize,
+    /// What the retries came to, one after the other and without faults, by the content of the store that they found.
+    retried: HashMap<World, Vec<String>>,
+    first: State,
 }
 
 impl Walk {
@@ -100,187 +153,357 @@ impl Walk {
             let (key, content) = (names.keys.number(&key), names.contents.number(&content));
             world.put(key, content);
         }
-        let attempts: Vec<Attempt> = scenario.attempts.into_iter().chain(scenario.last).map(Attempt::new).collect();
-        let places = vec![Some(Attempt::BEGIN); attempts.len()];
-        let state = State { world, places, crashes: 0, faults: 0 };
+        let counted = scenario.programs.iter().enumerate();
+        let runs: Vec<usize> = counted.flat_map(|(program, (_, times))| vec![program; *times]).collect();
+        let programs = scenario.programs.into_iter().map(|(start, _)| Program::new(start)).collect();
+        assert!(runs.len() <= MOST_ATTEMPTS);
+        let first = State { world, places: [Program::BEGIN; MOST_ATTEMPTS], faults: 0 };
         let mut walk = Self {
-            last: scenario.concurrent,
-            attempts,
+            programs,
+            runs,
             names,
             invariants: scenario.invariants,
-            crashes: scenario.crashes,
             faults: scenario.faults,
             reached: Vec::new(),
-            seen: HashSet::new(),
+            front: VecDeque::new(),
+            seen: HashSet::default(),
+            last: scenario.concurrent,
+            retried: HashMap::new(),
+            first,
         };
-        walk.reach(state, None);
+        walk.reach(first, 0);
         walk
     }
 
-    /// Every step that may come next.
-    fn steps(&self, state: &State) -> Vec<Step> {
-        let question = |index: usize| {
-            let place = state.places[index]?;
-            match self.attempts[index].next(place) {
-                Next::Asks(question) => Some(question),
-                Next::Ended(_) => None,
-            }
-        };
-        let concurrent: Vec<(usize, &Question)> =
-            (0..self.last).filter_map(|index| Some((index, question(index)?))).collect();
-        if concurrent.is_empty() {
-            // One after the other, without faults: what is left to do must end well.
-            let next = (self.last..self.attempts.len()).find(|&index| question(index).is_some());
-            return next.map(|index| (index as u8, Fate::Answered)).into_iter().collect();
+    /// What an attempt asks at a place, if it goes on.
+    fn question(&self, attempt: usize, place: Place) -> Option<&Question> {
+        match self.programs[self.runs[attempt]].next(place) {
+            Next::Asks(question) => Some(question),
+            Next::Ended(_) => None,
         }
-        let mut steps = Vec::new();
-        for (index, question) in concurrent {
-            let index_of_step = index as u8;
-            steps.push((index_of_step, Fate::Answered));
-            let has_begun = state.places[index] != Some(Attempt::BEGIN);
-            if state.crashes < self.crashes && has_begun {
-                steps.push((index_of_step, Fate::Killed));
-            }
-            if state.faults < self.faults {
-                steps.extend(fates_of(question).iter().map(|&fate| (index_of_step, fate)));
-            }
-        }
-        steps
     }
 
-    fn take(&mut self, from: usize, state: &State, step: Step) {
-        let (attempt, fate) = (step.0 as usize, step.1);
-        let mut next = state.clone();
-        if fate == Fate::Killed {
-            next.crashes += 1;
-            next.places[attempt] = None;
-            self.reach(next, Some((from, step)));
-            return;
+    /// Every state that may come next.
+    fn successors(&mut self, state: &State, successors: &mut Vec<Successor>) -> Result<(), Broken> {
+        for attempt in 0..self.last {
+            let is_like_before = attempt > 0
+                && self.runs[attempt] == self.runs[attempt - 1]
+                && state.places[attempt] == state.places[attempt - 1];
+            if !is_like_before {
+                self.successors_by(attempt, state, successors)?;
+            }
         }
-        if fate != Fate::Answered {
-            next.faults += 1;
+        Ok(())
+    }
+
+    /// Where an attempt goes from here to its next write, and every fault on the way.
+    fn successors_by(&mut self, attempt: usize, state: &State, successors: &mut Vec<Successor>) -> Result<(), Broken> {
+        let (mut at, mut told) = (*state, Vec::new());
+        while let Some(question) = self.question(attempt, at.places[attempt]) {
+            let fates = if state.faults < self.faults { fates_of(question) } else { &[] };
+            for &fate in fates.iter().chain(&[Fate::Answered]) {
+                let step = Told { attempt, place: at.places[attempt], fate };
+                let mut next = self.after(&at, step);
+                if fate != Fate::Answered {
+                    next.faults += 1;
+                }
+                let told: Vec<Told> = told.iter().copied().chain([step]).collect();
+                if next.world == at.world {
+                    if fate != Fate::Answered {
+                        successors.push(Successor { state: next, told });
+                    } else {
+                        at = next;
+                    }
+                    continue;
+                }
+                if let Some(violation) = self.invariants.of_step(&self.names, attempt, &at.world, &next.world) {
+                    return Err(Broken { told, violation });
+                }
+                self.with_reads_before(attempt, &at.world, Successor { state: next, told }, successors);
+                if fate == Fate::Answered {
+                    return Ok(());
+                }
+            }
+            told.push(Told { attempt, place: at.places[attempt], fate: Fate::Answered });
         }
-        let place = state.places[attempt].unwrap();
-        let Next::Asks(question) = self.attempts[attempt].next(place).clone() else { unreachable!() };
-        let answer = self.answer(&mut next.world, &question, fate);
-        let mut place = self.attempts[attempt].after(place, &answer);
+        if at.places != state.places {
+            successors.push(Successor { state: at, told });
+        }
+        Ok(())
+    }
+
+    /// A step that changes a key, with each choice of the other attempts that have asked about that key just before.
+    fn with_reads_before(&mut self, by: usize, world: &World, step: Successor, successors: &mut Vec<Successor>) {
+        let changed: Vec<Id> = world.differences(&step.state.world).collect();
+        let mut choices = vec![step];
+        for other in (0..self.last).filter(|&other| other != by) {
+            let reads = self.reads_of(other, &choices[0].state, world, &changed);
+            for index in 0..choices.len() {
+                for (place, told) in &reads {
+                    let mut state = choices[index].state;
+                    state.places[other] = *place;
+                    let told = told.iter().chain(&choices[index].told).copied().collect();
+                    choices.push(Successor { state, told });
+                }
+            }
+        }
+        successors.append(&mut choices);
+    }
+
+    /// The places to which an attempt may have gone on without a change of the store, the last question being about `keys`.
+    fn reads_of(&mut self, attempt: usize, state: &State, world: &World, keys: &[Id]) -> Vec<(Place, Vec<Told>)> {
+        let mut at = State { world: *world, ..*state };
+        let (mut told, mut places) = (Vec::new(), Vec::new());
+        while let Some(question) = self.question(attempt, at.places[attempt]) {
+            let is_about = keys.iter().any(|&key| concerns(question, self.names.keys.value(key)));
+            let step = Told { attempt, place: at.places[attempt], fate: Fate::Answered };
+            let next = self.after(&at, step);
+            if next.world != at.world {
+                break;
+            }
+            at = next;
+            told.push(step);
+            if is_about {
+                places.push((at.places[attempt], told.clone()));
+            }
+        }
+        places
+    }
+
+    fn reach(&mut self, mut state: State, from: At) {
+        self.sort(&mut state);
+        let hash = state.hash();
+        if self.seen.insert(hash) {
+            self.front.push_back((At::try_from(self.reached.len()).unwrap(), state));
+            self.reached.push((from, hash));
+        }
+    }
+
+    /// Puts attempts that run the same program in the order of their places.
+    fn sort(&self, state: &mut State) {
+        let mut begin = 0;
+        for group in self.runs.chunk_by(|one, other| one == other) {
+            state.places[begin..begin + group.len()].sort_unstable();
+            begin += group.len();
+        }
+    }
+
+    /// The state after an answer.
+    fn after(&mut self, state: &State, Told { attempt, place, fate }: Told) -> State {
+        let mut next = *state;
+        let Next::Asks(question) = self.programs[self.runs[attempt]].next(place) else { unreachable!() };
+        let short = answer(&mut self.names, &mut next.world, question, fate);
+        let mut place = self.go(attempt, place, short);
         // Reading a clock is no step of its own.
-        while let Next::Asks(Question::Clock) = self.attempts[attempt].next(place) {
+        while let Next::Asks(Question::Clock) = self.programs[self.runs[attempt]].next(place) {
             next.world.clock += 1;
-            place = self.attempts[attempt].after(place, &Answer::Time(next.world.clock));
+            place = self.go(attempt, place, Short::Time(next.world.clock));
         }
-        next.places[attempt] = Some(place);
-        let violation = self.invariants.of_step(&self.names, attempt, &state.world, &next.world);
-        if let Some(violation) = violation {
-            self.fail(from, Some(step), &violation);
-        }
-        self.reach(next, Some((from, step)));
+        next.places[attempt] = place;
+        next
     }
 
-    fn reach(&mut self, state: State, by: Option<(usize, Step)>) {
-        let mut hasher = DefaultHasher::new();
-        state.hash(&mut hasher);
-        if self.seen.insert(hasher.finish()) {
-            self.reached.push((state, by));
+    fn go(&mut self, attempt: usize, place: Place, short: Short) -> Place {
+        let program = &mut self.programs[self.runs[attempt]];
+        match program.known(place, short.code()) {
+            Some(after) => after,
+            None => program.go(place, short.code(), &short.answer(&self.names)),
         }
     }
 
-    /// Does to the world what a question asks for, unless its fate is another.
-    fn answer(&mut self, world: &mut World, question: &Question, fate: Fate) -> Answer {
-        if fate == Fate::Failed {
-            return Answer::Unavailable;
+    /// Retries end well from here, and what attempts have come to is what the retries come to.
+    fn check_ends(&mut self, at: At, state: &State) {
+        if !self.retried.contains_key(&state.world) {
+            match self.retry(state) {
+                Ok(retried) => self.retried.insert(state.world, retried),
+                Err(Broken { told, violation }) => self.fail(at, &told, &violation),
+            };
         }
-        if fate == Fate::Refused {
-            return Answer::Conflict;
-        }
-        let answer = match question {
-            Question::Get(key) => match world.get(self.names.keys.number(key)) {
-                Some(content) => Answer::Found(self.names.contents.value(content).clone()),
-                None => Answer::NotFound,
-            },
-            Question::Put(key, content) => self.put(world, key, content),
-            Question::PutIf(key, content, condition) => {
-                let standing = world.get(self.names.keys.number(key));
-                let standing = standing.map(|content| self.names.contents.value(content));
-                let holds = match condition {
-                    Condition::Absent => standing.is_none(),
-                    Condition::Unchanged(version) => standing == Some(&content_of(version)),
-                };
-                if holds { self.put(world, key, content) } else { Answer::Conflict }
+        for attempt in 0..self.last {
+            let Next::Ended(Ok(result)) = self.programs[self.runs[attempt]].next(state.places[attempt]) else {
+                continue;
+            };
+            let retried = &self.retried[&state.world];
+            if let Some(violation) = self.invariants.of_results(attempt, result, retried, self.last) {
+                self.fail(at, &[], &violation);
             }
-            Question::List(prefix) => {
-                let folder = format!("{prefix}/");
-                let keys = world.objects().iter().map(|(key, _)| self.names.keys.value(*key));
-                let mut keys: Vec<String> = keys.filter(|key| key.starts_with(&folder)).cloned().collect();
-                keys.sort();
-                Answer::Keys(keys)
+        }
+    }
+
+    /// The results of the retries, one after the other and without faults.
+    fn retry(&mut self, state: &State) -> Result<Vec<String>, Broken> {
+        let (mut state, mut told, mut results) = (*state, Vec::new(), Vec::new());
+        for attempt in self.last..self.runs.len() {
+            while self.question(attempt, state.places[attempt]).is_some() {
+                let step = Told { attempt, place: state.places[attempt], fate: Fate::Answered };
+                let next = self.after(&state, step);
+                told.push(step);
+                if let Some(violation) = self.invariants.of_step(&self.names, attempt, &state.world, &next.world) {
+                    return Err(Broken { told, violation });
+                }
+                state = next;
             }
-            Question::Delete(key) => {
-                world.delete(self.names.keys.number(key));
-                Answer::Done
+            match self.programs[self.runs[attempt]].next(state.places[attempt]) {
+                Next::Ended(Ok(result)) => results.push(result.clone()),
+                other => return Err(Broken { told, violation: format!("a retry ended with {other:?}") }),
             }
-            Question::Clock => unreachable!("a clock is read at once"),
-        };
-        match fate {
-            Fate::Lost => Answer::Unavailable,
-            Fate::LostThenRefused => Answer::Conflict,
-            _ => answer,
+        }
+        match self.invariants.of_end(&self.names, &state.world, self.last) {
+            Some(violation) => Err(Broken { told, violation: format!("{violation}, after a retry") }),
+            None => Ok(results),
         }
     }
 
-    fn put(&mut self, world: &mut World, key: &String, content: &bytes::Bytes) -> Answer {
-        let (key, content) = (self.names.keys.number(key), self.names.contents.number(content));
-        world.put(key, content);
-        Answer::Done
-    }
-
-    fn check_end(&self, at: usize, state: &State) {
-        let ended: Vec<Option<&Result<String, String>>> = state
-            .places
-            .iter()
-            .enumerate()
-            .map(|(index, place)| match self.attempts[index].next((*place)?) {
-                Next::Ended(result) => Some(result),
-                Next::Asks(_) => None,
-            })
-            .collect();
-        if let Some(violation) = self.invariants.of_end(&self.names, &state.world, &ended, self.last) {
-            self.fail(at, None, &violation);
+    /// Ends the exploration with the answers that lead from the start to a state, and some more.
+    fn fail(&mut self, at: At, more: &[Told], violation: &str) -> ! {
+        let mut hashes = Vec::new();
+        let mut at = at;
+        while at != 0 {
+            let (from, hash) = self.reached[at as usize];
+            hashes.push(hash);
+            at = from;
         }
-    }
-
-    /// Ends the exploration with the steps that lead from the start to a state, and one more.
-    fn fail(&self, mut at: usize, step: Option<Step>, violation: &str) -> ! {
-        let mut steps: Vec<String> = step.iter().map(|step| self.describe(at, *step)).collect();
-        while let Some((before, step)) = self.reached[at].1 {
-            steps.push(self.describe(before, step));
-            at = before;
+        let (mut state, mut lines) = (self.first, Vec::new());
+        for hash in hashes.into_iter().rev() {
+            let mut successors = Vec::new();
+            let _ = self.successors(&state, &mut successors);
+            let found = successors.into_iter().find_map(|Successor { state: mut next, told }| {
+                self.sort(&mut next);
+                (next.hash() == hash).then_some((next, told))
+            });
+            let (next, told) = found.expect("a state that was reached from here");
+            lines.extend(told.iter().map(|told| self.describe(told)));
+            lines.push("  (those that run the same program are named anew)".to_owned());
+            state = next;
         }
-        steps.reverse();
-        panic!("{violation}, after\n{}", steps.join("\n"));
+        lines.extend(more.iter().map(|told| self.describe(told)));
+        lines.dedup();
+        panic!("{violation}, after\n{}", lines.join("\n"));
     }
 
-    fn describe(&self, from: usize, (attempt, fate): Step) -> String {
-        let place = self.reached[from].0.places[attempt as usize].unwrap();
-        let asked = match self.attempts[attempt as usize].next(place) {
-            Next::Asks(Question::Get(key)) => format!("reads {key}"),
-            Next::Asks(Question::Put(key, _)) => format!("writes {key}"),
-            Next::Asks(Question::PutIf(key, _, Condition::Absent)) => format!("writes {key} if absent"),
-            Next::Asks(Question::PutIf(key, ..)) => format!("writes {key} if unchanged"),
-            Next::Asks(Question::List(prefix)) => format!("lists {prefix}"),
-            Next::Asks(Question::Delete(key)) => format!("deletes {key}"),
+    fn describe(&self, told: &Told) -> String {
+        let asked = match self.question(told.attempt, told.place) {
+            Some(Question::Get(key)) => format!("reads {key}"),
+            Some(Question::Put(key, _)) => format!("writes {key}"),
+            Some(Question::PutIf(key, _, Condition::Absent)) => format!("writes {key} if absent"),
+            Some(Question::PutIf(key, ..)) => format!("writes {key} if unchanged"),
+            Some(Question::List(prefix)) => format!("lists {prefix}"),
+            Some(Question::Delete(key)) => format!("deletes {key}"),
             other => format!("{other:?}"),
         };
-        format!("  attempt {attempt} {asked}: {fate:?}")
+        format!("  attempt {} {asked}: {:?}", told.attempt, told.fate)
     }
 }
 
-/// What may go wrong with a question besides a crash.
+/// An invariant that does not hold, and the answers that led to it.
+struct Broken {
+    told: Vec<Told>,
+    violation: String,
+}
+
+/// Whether the answer to a question depends on a key, or changes it.
+fn concerns(question: &Question, key: &str) -> bool {
+    match question {
+        Question::Get(asked) | Question::Put(asked, _) | Question::PutIf(asked, ..) | Question::Delete(asked) => {
+            asked == key
+        }
+        Question::List(prefix) => key.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/')),
+        Question::Clock => false,
+    }
+}
+
+/// What may go wrong with a question besides a crash. Where nothing is written, no answer is like a crash, but that the attempt
+/// may yet write down its failure: it is tried where a condition decides.
 fn fates_of(question: &Question) -> &'static [Fate] {
     match question {
-        Question::Get(_) | Question::List(_) => &[Fate::Failed],
-        Question::Put(..) | Question::Delete(_) => &[Fate::Failed, Fate::Lost],
+        Question::Put(..) | Question::Delete(_) => &[Fate::Lost],
         Question::PutIf(..) => &[Fate::Failed, Fate::Lost, Fate::Refused, Fate::LostThenRefused],
-        Question::Clock => &[],
+        Question::Get(_) | Question::List(_) | Question::Clock => &[],
+    }
+}
+
+/// An answer in numbers.
+#[derive(Debug, Clone, Copy)]
+enum Short {
+    Found(Id),
+    NotFound,
+    Done,
+    Conflict,
+    /// The keys of a listing, a bit for each.
+    Keys(u16),
+    Time(u16),
+    Unavailable,
+}
+
+impl Short {
+    fn code(self) -> u32 {
+        match self {
+            Self::NotFound => 0,
+            Self::Done => 1,
+            Self::Conflict => 2,
+            Self::Unavailable => 3,
+            Self::Found(content) => 1 << 16 | u32::from(content),
+            Self::Keys(keys) => 2 << 16 | u32::from(keys),
+            Self::Time(time) => 3 << 16 | u32::from(time),
+        }
+    }
+
+    fn answer(self, names: &Names) -> Answer {
+        match self {
+            Self::Found(content) => Answer::Found(names.contents.value(content).clone()),
+            Self::NotFound => Answer::NotFound,
+            Self::Done => Answer::Done,
+            Self::Conflict => Answer::Conflict,
+            Self::Unavailable => Answer::Unavailable,
+            Self::Time(time) => Answer::Time(time),
+            Self::Keys(keys) => {
+                let listed = names.keys.all().filter(|(key, _)| keys >> key & 1 == 1);
+                let mut listed: Vec<String> = listed.map(|(_, key)| key.clone()).collect();
+                listed.sort();
+                Answer::Keys(listed)
+            }
+        }
+    }
+}
+
+/// Does to the world what a question asks for, unless its fate is another.
+fn answer(names: &mut Names, world: &mut World, question: &Question, fate: Fate) -> Short {
+    match fate {
+        Fate::Failed => return Short::Unavailable,
+        Fate::Refused => return Short::Conflict,
+        _ => {}
+    }
+    let answer = match question {
+        Question::Get(key) => world.get(names.keys.number(key)).map_or(Short::NotFound, Short::Found),
+        Question::Put(key, content) => {
+            world.put(names.keys.number(key), names.contents.number(content));
+            Short::Done
+        }
+        Question::PutIf(key, content, condition) => {
+            let key = names.keys.number(key);
+            let holds = match condition {
+                Condition::Absent => world.get(key).is_none(),
+                Condition::Unchanged(version) => world.get(key) == Some(names.contents.number(&content_of(version))),
+            };
+            if holds {
+                world.put(key, names.contents.number(content));
+            }
+            if holds { Short::Done } else { Short::Conflict }
+        }
+        Question::List(prefix) => {
+            let folder = format!("{prefix}/");
+            let listed = names.keys.all().filter(|(key, name)| world.get(*key).is_some() && name.starts_with(&folder));
+            Short::Keys(listed.fold(0, |keys, (key, _)| keys | 1 << key))
+        }
+        Question::Delete(key) => {
+            world.delete(names.keys.number(key));
+            Short::Done
+        }
+        Question::Clock => unreachable!("a clock is read at once"),
+    };
+    match fate {
+        Fate::Lost => Short::Unavailable,
+        Fate::LostThenRefused => Short::Conflict,
+        _ => answer,
     }
 }

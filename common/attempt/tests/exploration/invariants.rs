@@ -47,7 +47,7 @@ impl Invariants {
 
     /// What is wrong with a step of `attempt`, if anything is.
     pub(crate) fn of_step(&self, names: &Names, attempt: usize, before: &World, after: &World) -> Option<String> {
-        changed(before, after).into_iter().find_map(|key| {
+        before.differences(after).find_map(|key| {
             let name = names.keys.value(key);
             if name.ends_with("latest.json") {
                 return self.of_pointer(names, attempt, (before.get(key), after.get(key)), after);
@@ -68,28 +68,20 @@ impl Invariants {
         })
     }
 
-    /// What is wrong at an end, if anything is. Attempts from `last` on were the retries that end everything.
-    pub(crate) fn of_end(
-        &self,
-        names: &Names,
-        world: &World,
-        ended: &[Option<&Result<String, String>>],
-        last: usize,
-    ) -> Option<String> {
-        let mut results: HashMap<&str, &str> = HashMap::new();
-        for (index, (kind, result)) in self.kinds.iter().zip(ended).enumerate() {
-            if index >= last
-                && let Some(Err(error)) = result
-            {
-                return Some(format!("the last attempt failed: {error}"));
-            }
-            let (Kind::Attempt { folder }, Some(Ok(result))) = (kind, result) else { continue };
-            let first = results.entry(folder).or_insert(result);
-            if first != result {
-                return Some(format!("two attempts of {folder} ended with {first} and {result}"));
-            }
-        }
-        results.keys().find_map(|folder| self.of_run(names, world, folder))
+    /// What is wrong with the result of an attempt that ended well, seen beside the results of the retries, which are the attempts
+    /// from `last` on.
+    pub(crate) fn of_results(&self, attempt: usize, result: &str, retried: &[String], last: usize) -> Option<String> {
+        let mut retries = self.kinds[last..].iter().zip(retried);
+        let (_, differs) = retries.find(|(kind, retried)| **kind == self.kinds[attempt] && *retried != result)?;
+        Some(format!("an attempt ended with {result} and its retry with {differs}"))
+    }
+
+    /// What is wrong after the retries, if anything is.
+    pub(crate) fn of_end(&self, names: &Names, world: &World, last: usize) -> Option<String> {
+        self.kinds[last..].iter().find_map(|kind| match kind {
+            Kind::Attempt { folder } => self.of_run(names, world, folder),
+            Kind::Promotion => None,
+        })
     }
 
     /// What is wrong with a run that is over.
@@ -97,12 +89,12 @@ impl Invariants {
         let Some(complete) = self.complete(names, world, folder) else {
             return Some(format!("{folder} is over and not complete"));
         };
-        let mut keys = world.objects().iter().map(|(key, _)| names.keys.value(*key));
-        if let Some(left) = keys.find(|key| key.starts_with(&format!("{folder}/_checkpoint/"))) {
+        let mut keys = names.keys.all().filter(|(key, _)| world.get(*key).is_some());
+        if let Some((_, left)) = keys.find(|(_, key)| key.starts_with(&format!("{folder}/_checkpoint/"))) {
             return Some(format!("{left} is left of a run that is over"));
         }
         for pointer in ["m/latest.json", "m/v1/latest.json"] {
-            let standing = pointer_at(names, world, pointer)?;
+            let Some(standing) = pointer_at(names, world, pointer) else { continue };
             if complete.passed && standing.published_at < complete.completed_at {
                 return Some(format!("{pointer} names {}, which is older than {folder}", standing.path));
             }
@@ -153,16 +145,8 @@ impl Invariants {
     }
 }
 
-/// The keys whose content differs.
-fn changed(before: &World, after: &World) -> Vec<Id> {
-    let keys = before.objects().iter().chain(after.objects()).map(|(key, _)| *key);
-    let mut keys: Vec<Id> = keys.filter(|key| before.get(*key) != after.get(*key)).collect();
-    keys.dedup();
-    keys
-}
-
 fn find(names: &Names, world: &World, key: &str) -> Option<Id> {
-    world.objects().iter().find(|(known, _)| names.keys.value(*known) == key).map(|(_, content)| *content)
+    world.get(names.keys.known(key)?)
 }
 
 fn pointer_at(names: &Names, world: &World, key: &str) -> Option<Pointer> {

@@ -29,11 +29,11 @@ fn no_order_of_steps_crashes_and_faults_breaks_a_run() {
         let explored = explore(scenario);
         total += explored.states;
         eprintln!(
-            "{name}: {} states, {} steps, {} ends, {} programs of attempts, {:.1} s",
+            "{name}: {} states, {} steps, {} contents of the store, {} sequences of answers, {:.1} s",
             explored.states,
             explored.steps,
-            explored.ends,
-            explored.programs,
+            explored.worlds,
+            explored.sequences,
             started.elapsed().as_secs_f64()
         );
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attempt::pointer::{promote_model, publish_model};
+use attempt::pointer::{promote_model, publish, publish_model};
 use attempt::{Commit, Earlier, Layout, Plan, RunFile, RunFolder};
 use bytes::Bytes;
 use error::{Error, Result};
@@ -16,34 +16,48 @@ use crate::attempts::Start;
 use crate::invariants::{Invariants, Kind};
 use crate::store::AskingStore;
 
-const LAYOUT: Layout = Layout {
-    plan: "_checkpoint/plan.json",
-    scratch: "_checkpoint",
-    was_complete: |outcome| outcome.gate_passed().is_some(),
-};
+/// The two ways in which programs use the crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// As `train` does: the plan goes with the scratch space, and there are two pointers.
+    Train,
+    /// As `predict` does: the plan stays, and there is one pointer.
+    Predict,
+}
+
+impl Use {
+    fn layout(self) -> Layout {
+        let was_complete = |outcome: &Outcome| outcome.gate_passed().is_some();
+        match self {
+            Self::Train => Layout { plan: "_checkpoint/plan.json", scratch: "_checkpoint", was_complete },
+            Self::Predict => Layout { plan: "plan.json", scratch: "_checkpoint", was_complete },
+        }
+    }
+}
+
 const VERSION: &str = "1.0.0";
+/// Before every time that the explorer's clock tells.
+const BEGAN: &str = "2025-12-31T00:00:00.000Z";
 
 /// A scenario: what is in the store, who works on it at once, who comes afterwards, and how much goes wrong.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) objects: Vec<(String, Bytes)>,
-    pub(crate) attempts: Vec<Start>,
-    /// How many of the attempts there are before the last ones.
+    /// The programs, and how many attempts run each.
+    pub(crate) programs: Vec<(Start, usize)>,
+    /// The attempts from here on run one after the other, without faults, once no other goes on: the retries that end everything.
     pub(crate) concurrent: usize,
-    /// Run one after the other, without faults, once no other attempt goes on: the retries that end everything.
-    pub(crate) last: Vec<Start>,
-    pub(crate) crashes: u8,
     pub(crate) faults: u8,
     pub(crate) invariants: Invariants,
 }
 
-/// What an attempt comes to.
+/// What an attempt comes to. Two attempts at one run come to different models, as when a search is cut by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
-    /// A model that passes the gate. Two attempts at one run may come to different ones: a search is cut by the clock.
-    Passes(&'static str),
+    /// A model that passes the gate.
+    Passes,
     /// A model that does not.
-    Rejected(&'static str),
+    Rejected,
     /// Nothing: the data is wrong.
     Fails,
 }
@@ -57,51 +71,32 @@ enum Actor {
 
 pub(crate) fn all() -> Vec<Scenario> {
     use Actor::{Attempt, Promotes};
+    use Use::{Predict, Train};
     use Work::{Fails, Passes, Rejected};
+    let (passes, rejected, fails) = (Attempt("r1", Passes), Attempt("r1", Rejected), Attempt("r1", Fails));
     vec![
-        scenario(
-            "three attempts of a run",
-            (2, 1),
-            &[Attempt("r1", Passes("a")), Attempt("r1", Passes("b")), Attempt("r1", Passes("c"))],
-        ),
-        scenario(
-            "attempts that come to different verdicts",
-            (2, 1),
-            &[Attempt("r1", Passes("a")), Attempt("r1", Rejected("b")), Attempt("r1", Fails)],
-        ),
-        scenario(
-            "a run and another one",
-            (2, 1),
-            &[Attempt("r1", Passes("a")), Attempt("r1", Passes("b")), Attempt("r2", Passes("c"))],
-        ),
-        scenario(
-            "a run while an older model is promoted",
-            (2, 1),
-            &[Attempt("r1", Passes("a")), Attempt("r1", Passes("b")), Promotes("r0")],
-        ),
-        scenario(
-            "two attempts, much that goes wrong",
-            (2, 3),
-            &[Attempt("r1", Passes("a")), Attempt("r1", Passes("b"))],
-        ),
+        scenario("three attempts of a run of predict", Predict, 1, &[(passes, 3)]),
+        scenario("three attempts of a run of train", Train, 0, &[(passes, 3)]),
+        scenario("two attempts of a run of train, more that goes wrong", Train, 3, &[(passes, 2)]),
+        scenario("attempts that come to different verdicts", Train, 0, &[(passes, 1), (rejected, 1), (fails, 1)]),
+        scenario("a run and another one", Predict, 1, &[(passes, 2), (Attempt("r2", Passes), 1)]),
+        scenario("a run of train and another one", Train, 1, &[(passes, 1), (Attempt("r2", Passes), 1)]),
+        scenario("a run while an older model is promoted", Train, 1, &[(passes, 2), (Promotes("r0"), 1)]),
     ]
 }
 
-fn scenario(name: &'static str, (crashes, faults): (u8, u8), actors: &[Actor]) -> Scenario {
-    let mut runs: Vec<&'static str> = actors.iter().filter_map(|actor| actor.run()).collect();
+fn scenario(name: &'static str, of: Use, faults: u8, actors: &[(Actor, usize)]) -> Scenario {
+    let mut runs: Vec<&'static str> = actors.iter().filter_map(|(actor, _)| actor.run()).collect();
     runs.dedup();
-    // Comes after all others, so it never decides what an attempt before it has decided.
-    let last: Vec<Actor> = runs.iter().map(|run| Actor::Attempt(run, Work::Passes("last"))).collect();
-    let kinds = actors.iter().chain(&last).map(|actor| actor.kind()).collect();
+    let last: Vec<(Actor, usize)> = runs.iter().map(|run| (Actor::Attempt(run, Work::Passes), 1)).collect();
+    let all = actors.iter().chain(&last);
     Scenario {
         name,
-        objects: published("r0"),
-        attempts: actors.iter().map(|actor| actor.start()).collect(),
-        concurrent: actors.len(),
-        last: last.iter().map(|actor| actor.start()).collect(),
-        crashes,
+        objects: published("r0", of),
+        programs: all.clone().map(|(actor, times)| (actor.start(of), *times)).collect(),
+        concurrent: actors.iter().map(|(_, times)| times).sum(),
         faults,
-        invariants: Invariants::new(kinds),
+        invariants: Invariants::new(all.flat_map(|(actor, times)| vec![actor.kind(); *times]).collect()),
     }
 }
 
@@ -120,10 +115,12 @@ impl Actor {
         }
     }
 
-    fn start(self) -> Start {
+    fn start(self, of: Use) -> Start {
         match self {
             Self::Attempt(run, work) => Box::new(move |store| {
-                Box::pin(async move { attempt(store, model_run(run), work).await.map_err(|error| error.to_string()) })
+                Box::pin(
+                    async move { attempt(store, model_run(run), work, of).await.map_err(|error| error.to_string()) },
+                )
             }),
             Self::Promotes(run) => Box::new(move |store| {
                 Box::pin(async move { promote(store, model_run(run)).await.map_err(|error| error.to_string()) })
@@ -142,12 +139,19 @@ struct Body {
 }
 
 /// The life of a run as `train` and `predict` have it.
-async fn attempt(store: AskingStore, run: ModelRun, work: Work) -> Result<String> {
+async fn attempt(store: AskingStore, run: ModelRun, work: Work, of: Use) -> Result<String> {
     let models = ModelStore::new(Arc::new(store.clone()), "m");
-    let folder = RunFolder::new(models.shared_store(), models.key(&run.path()), run.run_id.clone(), LAYOUT);
+    let folder = RunFolder::new(models.shared_store(), models.key(&run.path()), run.run_id.clone(), of.layout());
     let concluded = async {
         let outcome = decided(&folder, &store, work).await?;
-        folder.conclude(publish_model(&models, &run, &outcome)).await?;
+        match of {
+            Use::Train => folder.conclude(publish_model(&models, &run, &outcome)).await?,
+            Use::Predict => {
+                let time = outcome.completed_at().unwrap_or_default();
+                let pointer = Pointer::to(&run, Some(0.9), outcome.text("model_sha256"), None, time);
+                folder.conclude(async { publish(models.store(), "m/latest.json", pointer).await.map(drop) }).await?;
+            }
+        }
         Ok(outcome)
     };
     match concluded.await {
@@ -169,57 +173,53 @@ async fn decided(folder: &RunFolder, store: &AskingStore, work: Work) -> Result<
     let plan = match earlier {
         Earlier::UnderWay(plan) => plan,
         _ => {
-            let started_at = store.now().await;
-            let program_version = VERSION.to_owned();
+            let (started_at, program_version) = (BEGAN.to_owned(), VERSION.to_owned());
             folder
                 .begin(Plan { format_version: 1, program_version, started_at, settings, body: Body { rows: 3 } })
                 .await?
         }
     };
-    let (content, verdict) = match work {
+    let verdict = match work {
         Work::Fails => return Err(Error::Data("a row is wrong".to_owned())),
-        Work::Passes(content) => (content, "passed"),
-        Work::Rejected(content) => (content, "failed"),
+        Work::Passes => "passed",
+        Work::Rejected => "failed",
     };
-    folder.put(&folder.scratch("trial"), Bytes::from_static(content.as_bytes())).await?;
+    assert_eq!(plan.body.rows, 3);
     let completed_at = store.now().await;
-    folder.commit(commit(folder, content, verdict, (&plan.started_at, &completed_at))?).await
+    folder.commit(commit(folder, verdict, &completed_at)?).await
 }
 
-fn commit(
-    folder: &RunFolder,
-    content: &str,
-    verdict: &str,
-    (started_at, completed_at): (&str, &str),
-) -> Result<Commit> {
-    let (model, metadata) = (format!("model {content}"), format!("metadata {content}, begun {started_at}"));
+/// A commit whose model no other attempt comes to.
+fn commit(folder: &RunFolder, verdict: &str, completed_at: &str) -> Result<Commit> {
+    let model = format!("the model of {completed_at}");
     let mut summary = Summary::new(folder.run_id());
-    summary.set("model_sha256", sha256_hex(model.as_bytes())).set("metadata_sha256", sha256_hex(metadata.as_bytes()));
-    summary.set(GATE, verdict).set("r2", 0.9);
+    summary.set("model_sha256", sha256_hex(model.as_bytes())).set(GATE, verdict).set("r2", 0.9);
     let rejection = (verdict == "failed").then(|| Error::Gate("too bad".to_owned()));
-    let files = vec![RunFile::new("model.ubj", model), RunFile::new("metadata.json", metadata)];
-    Commit::new(summary, rejection.as_ref(), files, completed_at)
+    Commit::new(summary, rejection.as_ref(), vec![RunFile::new("model.ubj", model)], completed_at)
 }
 
 async fn promote(store: AskingStore, run: ModelRun) -> Result<String> {
     let models = ModelStore::new(Arc::new(store.clone()), "m");
+    // As `train models promote` does: what is promoted was loaded before.
+    models.store().get(&models.run_key(&run, "result.json")).await?;
     let now = store.now().await;
     promote_model(&models, &run, &Pointer::to(&run, Some(0.9), "", None, &now)).await?;
     Ok("promoted".to_owned())
 }
 
-/// A store with a complete run that both pointers name.
-fn published(run: &'static str) -> Vec<(String, Bytes)> {
+/// A store with a complete run that the pointers name.
+fn published(run: &'static str, of: Use) -> Vec<(String, Bytes)> {
     let run = model_run(run);
     let folder =
-        RunFolder::new(Arc::new(AskingStore::default()), format!("m/{}", run.path()), run.run_id.clone(), LAYOUT);
-    let began = "2025-12-31T00:00:00.000Z";
-    let commit = commit(&folder, "old", "passed", (began, began)).unwrap();
-    let pointer = serde_json::to_vec_pretty(&Pointer::to(&run, Some(0.9), "", None, began)).unwrap();
+        RunFolder::new(Arc::new(AskingStore::default()), format!("m/{}", run.path()), run.run_id.clone(), of.layout());
+    let commit = commit(&folder, "passed", BEGAN).unwrap();
+    let pointer = serde_json::to_vec_pretty(&Pointer::to(&run, Some(0.9), "", None, BEGAN)).unwrap();
     let mut objects: Vec<(String, Bytes)> =
         commit.files().iter().map(|file| (folder.key(&file.name), file.content.clone())).collect();
     objects.push((folder.key("result.json"), format!("{}\n", commit.outcome().json()).into()));
     objects.push(("m/latest.json".to_owned(), pointer.clone().into()));
-    objects.push(("m/v1/latest.json".to_owned(), pointer.into()));
+    if of == Use::Train {
+        objects.push(("m/v1/latest.json".to_owned(), pointer.into()));
+    }
     objects
 }

@@ -31,7 +31,7 @@ pub(crate) enum Answer {
     Done,
     Conflict,
     Keys(Vec<String>),
-    Time(u32),
+    Time(u16),
     /// Whether the question took effect, nobody can tell.
     Unavailable,
 }

@@ -1,12 +1,16 @@
 //! The store as the explorer sees it: which key holds which content. Keys and contents are numbers, so that states are small.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use bytes::Bytes;
 
 /// The number of a key or a content.
-pub(crate) type Id = u32;
+pub(crate) type Id = u16;
+
+/// More keys than any scenario has.
+const MOST_KEYS: usize = 16;
 
 /// Values that are known by a number.
 #[derive(Debug)]
@@ -32,8 +36,20 @@ impl<T: Clone + Eq + Hash> Numbered<T> {
         number
     }
 
+    /// The number of a value that has one.
+    pub(crate) fn known<Q: Eq + Hash + ?Sized>(&self, value: &Q) -> Option<Id>
+    where
+        T: Borrow<Q>,
+    {
+        self.numbers.get(value).copied()
+    }
+
     pub(crate) fn value(&self, number: Id) -> &T {
         &self.values[number as usize]
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Id, &T)> {
+        (0..).zip(&self.values)
     }
 }
 
@@ -44,33 +60,37 @@ pub(crate) struct Names {
     pub(crate) contents: Numbered<Bytes>,
 }
 
-/// The objects of the store by key, and a clock that moves whenever it is read.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+/// The content of each key, and a clock that moves whenever it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct World {
-    objects: Vec<(Id, Id)>,
-    pub(crate) clock: u32,
+    /// By key: the content's number and one, or zero where there is no object.
+    contents: [Id; MOST_KEYS],
+    pub(crate) clock: u16,
 }
 
 impl World {
     pub(crate) fn get(&self, key: Id) -> Option<Id> {
-        let place = self.objects.binary_search_by_key(&key, |(key, _)| *key).ok()?;
-        Some(self.objects[place].1)
+        self.contents[key as usize].checked_sub(1)
     }
 
     pub(crate) fn put(&mut self, key: Id, content: Id) {
-        match self.objects.binary_search_by_key(&key, |(key, _)| *key) {
-            Ok(place) => self.objects[place].1 = content,
-            Err(place) => self.objects.insert(place, (key, content)),
-        }
+        self.contents[key as usize] = content + 1;
     }
 
     pub(crate) fn delete(&mut self, key: Id) {
-        if let Ok(place) = self.objects.binary_search_by_key(&key, |(key, _)| *key) {
-            self.objects.remove(place);
-        }
+        self.contents[key as usize] = 0;
     }
 
-    pub(crate) fn objects(&self) -> &[(Id, Id)] {
-        &self.objects
+    /// The keys whose content differs from that in another world.
+    pub(crate) fn differences(&self, other: &Self) -> impl Iterator<Item = Id> {
+        (0..)
+            .zip(self.contents.iter().zip(other.contents))
+            .filter(|(_, (one, other))| **one != *other)
+            .map(|(key, _)| key)
+    }
+
+    /// Everything that the world is, for a hash.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u16> {
+        self.contents.into_iter().chain([self.clock])
     }
 }
