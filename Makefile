@@ -29,6 +29,7 @@ lint: setup
 
 test: setup-tests lint ## Run every check and every test, a real S3 server included
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --release --locked --workspace
+	cargo test --locked -p error -p evaluation -p machine -p scoring # the light crates, with overflow checks and debug assertions
 	scripts/test-deployment
 
 bench: build ## Measure train and predict beside Python and write docs/benchmarks.md (hours and 25 GB; SIZE=huge for 30 M rows)

@@ -129,6 +129,9 @@ async fn predict(
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
     let model_run = plan::model_run(settings, &models, earlier.as_ref()).await?;
     let model = Model::load(&models, model_run, settings.instructions.map(Instructions::set)).await?;
+    if earlier.is_none() {
+        registry::check_pointer(&models, &settings.model_version, &model.run, &model.metadata.model_sha256).await?;
+    }
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 

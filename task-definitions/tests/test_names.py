@@ -1,7 +1,7 @@
 """Names that task definitions, state machine, stack, contract and code share, and that no compiler compares.
 
-CONTRACT.md and PIPELINE.md lie in the folder `shared` beside the project, or where ENGAGEMENT_ML_SHARED says; where they
-are not, those comparisons are skipped. The Rust sources are compared as far as they exist.
+The contract is docs/contract.md. CONTRACT.md, which it is a copy of, and PIPELINE.md lie in the folder `shared` beside the project, or
+where ENGAGEMENT_ML_SHARED says; where they are not, those comparisons are skipped.
 """
 
 import json
@@ -30,6 +30,11 @@ def shared(file: str) -> str:
     return (SHARED / file).read_text()
 
 
+def contract() -> str:
+    """What other systems rely on."""
+    return (PROJECT / "docs/contract.md").read_text()
+
+
 def source(file: Path) -> str:
     """A Rust source that may not be written yet."""
     if not file.exists():
@@ -55,8 +60,8 @@ def variables() -> set:
 
 
 def settings_of_the_contract() -> set:
-    """The variables of CONTRACT.md: a flag's name in capitals, or the name in parentheses after it."""
-    text = shared("CONTRACT.md").split("## Settings")[1].split("## Exit codes")[0]
+    """The variables of the contract: a flag's name in capitals, or the name in parentheses after it."""
+    text = contract().split("## Settings")[1].split("## Exit codes")[0]
     cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `--")]
     cells.append(text.split("\nBoth:")[1].split("\n\n")[0].replace("`--version`", ""))
     found = set()
@@ -68,7 +73,7 @@ def settings_of_the_contract() -> set:
 
 def exit_codes_of_the_contract() -> dict:
     """Each exit code with the answer to "does a retry help?"."""
-    text = shared("CONTRACT.md").split("## Exit codes")[1].split("## Standard output")[0]
+    text = contract().split("## Exit codes")[1].split("## Standard output")[0]
     return {int(row[0]): row[1].strip() for row in re.findall(r"^\| (\d+) \|.*\|(.*)\|$", text, re.M)}
 
 
@@ -154,7 +159,7 @@ def metrics_of_the_stack() -> set:
 
 
 def test_metrics_are_the_contract_s():
-    text = shared("CONTRACT.md")
+    text = contract()
     described = re.search(r"Namespace `(\w+)`, dimensions (.*?): (.*?)\.\n", text, re.S)
     assert described[1] == "EngagementML"
     assert set(re.findall(r"`(\w+)`", described[3])) == metrics_of_the_stack() | not_built_yet.METRICS
@@ -171,7 +176,7 @@ def test_metrics_are_the_programs():
 
 
 def test_messages_quote_fields_of_the_results():
-    text = shared("CONTRACT.md")
+    text = contract()
     train = set(re.findall(r"[a-z0-9_]+", re.search(r"`train`'s result: (.*?)\. `predict`'s", text, re.S)[1]))
     predict = set(re.findall(r"[a-z0-9_]+", re.search(r"`predict`'s: (.*?)\.\n", text, re.S)[1]))
     message = json.dumps(states()["NotifySuccess"]["Parameters"]["Message"])
@@ -182,7 +187,7 @@ def test_messages_quote_fields_of_the_results():
 
 
 def test_results_are_read_where_the_contract_puts_them():
-    text = shared("CONTRACT.md")
+    text = contract()
     assert "<models>/<name>/<version>/<run_id>/result.json" in text
     assert "<output>/runs/<run_id>/plan.json  manifest.json  result.json" in text
     assert states()["ReadTrainingResult"]["Parameters"]["Key.$"] == "States.Format('models/engagement/{}/{}/result.json', $.model_version, $.run_id)"
@@ -235,3 +240,7 @@ def test_a_program_that_deletes_may_delete():
     for program, role in (("train", "TrainingTaskRole"), ("predict", "InferenceTaskRole")):
         deletes = any(".delete(" in file.read_text() for file in (PROJECT / program / "src").rglob("*.rs"))
         assert not deletes or "s3:DeleteObject" in json.dumps(roles[role]), program
+
+
+def test_the_contract_of_the_repository_is_the_one_that_was_agreed() -> None:
+    assert contract() == shared("CONTRACT.md"), "docs/contract.md and CONTRACT.md of the shared folder differ"

@@ -1,4 +1,4 @@
-//! Every failure is one variant, and every variant has one exit code: the table of CONTRACT.md, "Exit codes".
+//! Every failure is one variant, and every variant has one exit code: the table of docs/contract.md, "Exit codes".
 //!
 //! A message is one line that names what failed, where (location, column, row group) and what to do about it. It never
 //! carries a credential.

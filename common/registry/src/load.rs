@@ -1,5 +1,7 @@
 //! Loading a published model: resolve, refuse what is not fit, verify every byte before XGBoost sees one.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -34,6 +36,9 @@ struct RunResult {
     r2: Option<f64>,
     #[serde(default)]
     metadata_sha256: Option<String>,
+    /// SHA-256 of each file of the run, by name; none in results of old releases.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
     #[serde(default)]
     error_message: Option<String>,
 }
@@ -65,7 +70,31 @@ pub async fn load(models: &ModelStore, selector: &Selector) -> Result<LoadedMode
             models.location_of(models.name())
         )));
     };
-    load_run(models, run).await
+    let loaded = load_run(models, run).await?;
+    check_pointer(models, selector, &loaded.run, &loaded.metadata.model_sha256).await?;
+    Ok(loaded)
+}
+
+/// Refuses a model that is not the one that its pointer was moved to.
+///
+/// # Errors
+/// [`Error::Model`] where the pointer that `selector` means names `run` with another SHA-256 than `model_sha256`.
+pub async fn check_pointer(models: &ModelStore, selector: &Selector, run: &ModelRun, model_sha256: &str) -> Result<()> {
+    let key = match selector {
+        Selector::Run(_) => return Ok(()),
+        Selector::Latest => models.latest_key(),
+        Selector::Label(version) => models.label_key(version),
+    };
+    // It may have moved meanwhile, and names another run then.
+    let pointer = Pointer::read(models, &key).await?.map(|(pointer, _)| pointer);
+    if pointer.is_none_or(|pointer| pointer.path != run.path() || pointer.sha256 == model_sha256) {
+        return Ok(());
+    }
+    Err(Error::Model(format!(
+        "{} names another model than {} holds (their SHA-256 differ): promote another model or train again",
+        models.location_of(&key),
+        models.location_of(&models.key(&run.path()))
+    )))
 }
 
 /// Loads just this run's model.
@@ -73,10 +102,10 @@ pub async fn load(models: &ModelStore, selector: &Selector) -> Result<LoadedMode
 /// # Errors
 /// As [`load`].
 pub async fn load_run(models: &ModelStore, run: ModelRun) -> Result<LoadedModel> {
-    let Described { metadata, metadata_sha256, r2 } = describe_run(models, &run).await?;
+    let Described { metadata, metadata_sha256, r2, model_sha256 } = describe_run(models, &run).await?;
     let model_key = models.run_key(&run, "model.ubj");
     let model = get(models, &model_key).await?;
-    if sha256_hex(&model) != metadata.model_sha256 {
+    if sha256_hex(&model) != metadata.model_sha256 || model_sha256 != metadata.model_sha256 {
         return Err(altered(&models.location_of(&model_key)));
     }
     Ok(LoadedModel { run, metadata, model, r2, metadata_sha256 })
@@ -91,6 +120,8 @@ pub struct Described {
     pub metadata_sha256: String,
     /// The R² it was published with.
     pub r2: Option<f64>,
+    /// SHA-256 of its `model.ubj`, as its result has it.
+    pub model_sha256: String,
 }
 
 /// Reads what a run says of its model, without the model.
@@ -103,10 +134,13 @@ pub async fn describe_run(models: &ModelStore, run: &ModelRun) -> Result<Describ
     let bytes = get(models, &key).await?;
     let metadata_sha256 = sha256_hex(&bytes);
     let location = models.location_of(&key);
-    if result.metadata_sha256.as_ref().is_some_and(|published| *published != metadata_sha256) {
+    let published = result.files.get("metadata.json").or(result.metadata_sha256.as_ref());
+    if published.is_some_and(|published| *published != metadata_sha256) {
         return Err(altered(&location));
     }
-    Ok(Described { metadata: Metadata::from_json(&bytes, &location)?, metadata_sha256, r2: result.r2 })
+    let metadata = Metadata::from_json(&bytes, &location)?;
+    let model_sha256 = result.files.get("model.ubj").unwrap_or(&metadata.model_sha256).clone();
+    Ok(Described { metadata, metadata_sha256, r2: result.r2, model_sha256 })
 }
 
 /// A run without a result is not complete; one whose gate failed is for people to look at, not for scoring.

@@ -1,4 +1,4 @@
-//! The sample: trained, gated, published, scored, laid out as CONTRACT.md says.
+//! The sample: trained, gated, published, scored, laid out as docs/contract.md says.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -14,7 +14,7 @@ const NAMED_MOST: usize = 5;
 /// The end of the name of the object that Hadoop leaves in S3 for a folder.
 const HADOOP_MARKER: &str = "_$folder$";
 
-/// The objects of a data location (CONTRACT.md, "Settings"): never none.
+/// The objects of a data location (docs/contract.md, "Settings"): never none.
 #[derive(Debug, Clone)]
 pub struct DataObjects {
     /// Holds the objects; the keys are relative to its root.
