@@ -1,0 +1,113 @@
+//! Cells that do not parse as the type that was learnt, and the rows that they reject.
+
+use polars::prelude::StringChunked;
+use serde::{Deserialize, Serialize};
+
+use columns::cells::parse_number;
+use columns::text_hints::{self, Level, Writing};
+use columns::{CellFormat, ColumnKind};
+
+/// Most unreadable cells of a column that are kept as examples.
+const KEPT_EXAMPLES: usize = 20;
+/// Most characters of such an example.
+const EXAMPLE_CHARACTERS: usize = 40;
+
+/// Rows of a batch with a cell that does not parse as its feature's type (CSV): such a row is rejected.
+#[derive(Debug, Default, Clone)]
+pub struct BadRows {
+    flags: Vec<bool>,
+    unreadable: Vec<UnreadableCells>,
+}
+
+/// The cells of one column that do not parse as the type that was learnt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableCells {
+    /// The column's name.
+    pub column: String,
+    /// What it held in training.
+    pub kind: ColumnKind,
+    /// How many of its cells cannot be read.
+    pub count: u64,
+    /// The row of the first of them, counted within the batch.
+    pub first_row: u64,
+    /// The first of them.
+    pub examples: Vec<String>,
+    /// Whether cells that could be read have the decimal sign that was given, so that it is the right one.
+    pub has_decimals: bool,
+}
+
+impl UnreadableCells {
+    /// Adds the cells of later rows; the first row stays.
+    pub fn add(&mut self, later: &Self) {
+        self.count += later.count;
+        self.has_decimals |= later.has_decimals;
+        let room = KEPT_EXAMPLES.saturating_sub(self.examples.len());
+        self.examples.extend(later.examples.iter().take(room).cloned());
+    }
+
+    /// What to do about them: `format` is how numbers were read.
+    #[must_use]
+    pub fn remedy(&self, format: CellFormat) -> String {
+        let levels: Vec<Level<'_>> = self.examples.iter().map(|example| (example.as_str(), 1)).collect();
+        // Where some numbers have the sign that was given, another one cannot be right for all.
+        let writing = if self.has_decimals { Writing::typed() } else { Writing::csv(format) };
+        text_hints::remedy(&levels, writing).unwrap_or_else(|| "correct them, or leave them empty".to_owned())
+    }
+}
+
+impl BadRows {
+    /// No bad row among `rows`.
+    #[must_use]
+    pub fn none(rows: usize) -> Self {
+        Self { flags: vec![false; rows], unreadable: Vec::new() }
+    }
+
+    /// Marks a row, counted within the batch.
+    pub fn mark(&mut self, row: usize) {
+        if let Some(flag) = self.flags.get_mut(row) {
+            *flag = true;
+        }
+    }
+
+    /// Marks rows of which the cell in one column cannot be read. A column of several features is counted once.
+    pub(super) fn mark_cells(&mut self, column: ColumnCells<'_>, rows: &[usize]) {
+        rows.iter().for_each(|row| self.mark(*row));
+        let ColumnCells { name, kind, cells, format } = column;
+        let Some(first) = rows.first() else { return };
+        if self.unreadable.iter().any(|known| known.column == name) {
+            return;
+        }
+        let shortened = |cell: &str| cell.chars().take(EXAMPLE_CHARACTERS).collect();
+        let examples = rows.iter().filter_map(|row| cells.get(*row)).take(KEPT_EXAMPLES).map(shortened).collect();
+        let is_decimal = |cell: &str| cell.contains(char::from(format.decimal)) && parse_number(cell, format).is_some();
+        self.unreadable.push(UnreadableCells {
+            column: name.to_owned(),
+            kind,
+            count: rows.len() as u64,
+            first_row: *first as u64,
+            examples,
+            has_decimals: cells.iter().flatten().any(is_decimal),
+        });
+    }
+
+    /// The cells that cannot be read, by column.
+    #[must_use]
+    pub fn unreadable(&self) -> &[UnreadableCells] {
+        &self.unreadable
+    }
+
+    /// Whether the row was marked.
+    #[must_use]
+    pub fn is_bad(&self, row: usize) -> bool {
+        self.flags.get(row).copied().unwrap_or(false)
+    }
+}
+
+/// A column of CSV in a batch: its cells, and the kind that training saw.
+#[derive(Clone, Copy)]
+pub(super) struct ColumnCells<'a> {
+    pub(super) name: &'a str,
+    pub(super) kind: ColumnKind,
+    pub(super) cells: &'a StringChunked,
+    pub(super) format: CellFormat,
+}
