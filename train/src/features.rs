@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use columns::text_hints::{self, Writing};
+use columns::text_hints;
 use columns::{ColumnKind, ColumnSource, MemoryColumns};
 use error::{Error, Result};
 use features::encode::values::as_levels;
@@ -217,7 +217,7 @@ fn learn_one(
     let (mut levels, mut doubt) = (None, doubt_of_number(planned, data));
     if planned.is_category {
         let (counts, decoded) = count_levels(planned, input)?;
-        doubt = doubt_of_category(planned, spec, &counts, data.writing());
+        doubt = doubt_of_category(planned, spec, &counts, data);
         let learnt = counts.learnt(spec.max_levels);
         feature.kind = Kind::Category { levels: learnt.levels };
         levels = Some((learnt.statistics, decoded));
@@ -239,9 +239,14 @@ fn learn_one(
     Ok(Learnt { feature, statistics, tally: encoded.tally, doubt })
 }
 
-/// Codes that became numbers, and so lost their leading zeros.
+/// Codes that became numbers, and so lost their leading zeros; and numbers of rows.
 fn doubt_of_number(planned: &PlannedFeature, data: &TrainingData) -> Option<ColumnDoubt> {
     let Source::Column(column) = &planned.source else { return None };
+    if column.starts_with("Unnamed: ") || column.starts_with("__index_level_") {
+        let text =
+            format!("is the index that pandas writes: write the table with index=False, or exclude = [\"{column}\"]");
+        return Some(ColumnDoubt { column: column.clone(), text, is_misread: false });
+    }
     let is_number = !planned.is_category && planned.source_kind.is_number();
     (is_number && data.tables[data.train.table].is_zero_padded(column)).then(|| ColumnDoubt {
         column: column.clone(),
@@ -256,13 +261,18 @@ fn doubt_of_category(
     planned: &PlannedFeature,
     spec: &Spec,
     counts: &LevelCounts,
-    writing: Writing,
+    data: &TrainingData,
 ) -> Option<ColumnDoubt> {
     let Source::Column(column) = &planned.source else { return None };
     let levels = counts.by_frequency();
-    let misread = (!spec.categorical.contains(column)).then(|| text_hints::doubt(&levels, writing)).flatten();
     let doubt = |text: String, is_misread: bool| ColumnDoubt { column: column.clone(), text, is_misread };
-    if let Some(text) = misread {
+    let is_meant = spec.categorical.contains(column);
+    if data.is_of_folders(column) {
+        let dates = "stands in folder names and is text, a category for each date, which later rows do not have: exclude it, or \
+                     write the date as a column of the files";
+        return (!is_meant && text_hints::are_dates(&levels)).then(|| doubt(dates.to_owned(), false));
+    }
+    if let Some(text) = text_hints::doubt(&levels, data.writing()).filter(|_| !is_meant) {
         return Some(doubt(text, true));
     }
     let (values, rows) = (levels.len(), levels.iter().map(|(_, rows)| rows).sum::<u64>());

@@ -157,6 +157,12 @@ impl TrainingData {
         warnings
     }
 
+    /// Whether a column of the training rows stands in the names of folders, and not in the files.
+    #[must_use]
+    pub fn is_of_folders(&self, column: &str) -> bool {
+        self.tables[self.train.table].dataset().partitions.unstored(column).is_some()
+    }
+
     /// How the texts of the training rows were written.
     #[must_use]
     pub fn writing(&self) -> Writing {

@@ -168,7 +168,13 @@ impl TableSchema {
                 "\"{name}\" comes from folder names: give the folder above {folder}, or exclude it when training"
             ));
         }
-        self.notes.header_doubt.as_ref().filter(|doubt| doubt.is_no_header).map(|doubt| doubt.text.clone())
+        self.no_header().map(str::to_owned)
+    }
+
+    /// Why the line that the names stand in seems to be no header.
+    fn no_header(&self) -> Option<&str> {
+        let doubt = self.notes.header_doubt.as_ref().filter(|doubt| doubt.is_no_header)?;
+        Some(doubt.text.as_str())
     }
 
     /// A column whose name differs only in capitals or in blanks around it, which is hard to see in a list.
@@ -193,7 +199,12 @@ impl TableSchema {
             return Ok(());
         }
         if let Some(extra) = other.columns.iter().find(|column| self.get(&column.name).is_none()) {
-            return Err(different(object, first, &format!("has a column \"{}\" that is not in", extra.name)));
+            let doubt = other.no_header().or(self.no_header()).map(|doubt| format!("; {doubt}")).unwrap_or_default();
+            let extra = without_control_characters(&extra.name);
+            return Err(Error::Data(format!(
+                "{object} has a column \"{extra}\" that is not in {first}: all objects of a location must have the same \
+                 columns{doubt}"
+            )));
         }
         for column in &mut self.columns {
             let Some(theirs) = other.get(&column.name) else {
@@ -309,6 +320,11 @@ mod tests {
         assert!(missing(&schema, "t.csv").ends_with("17, basic"));
         schema.set_header_doubt(Some(HeaderDoubt { text: "no header".to_owned(), is_no_header: true }));
         assert!(missing(&schema, "t.csv").ends_with("17, basic; no header"));
+        let mut first = TableSchema::new(vec![column("id")], "a.csv").unwrap();
+        assert_eq!(
+            first.merge(&schema, "a.csv", "b.csv").unwrap_err().to_string(),
+            "b.csv has a column \"17\" that is not in a.csv: all objects of a location must have the same columns; no header"
+        );
     }
 
     #[test]

@@ -250,6 +250,13 @@ pub fn remedy(levels: &[Level<'_>], writing: Writing) -> Option<String> {
     notation_of(&values, writing).map(|(notation, example)| (notation.remedy)(example, writing))
 }
 
+/// Whether all texts are dates or months, in whatever notation.
+#[must_use]
+pub fn are_dates(levels: &[Level<'_>]) -> bool {
+    let is_date = |text: &str| parse_timestamp(text).is_some() || is_month(text) || is_like_a_date(text);
+    !levels.is_empty() && levels.iter().all(|(text, _)| is_date(text))
+}
+
 /// A text between quotes for a message, cut where it is long.
 #[must_use]
 pub fn shown(text: &str) -> String {
@@ -355,7 +362,7 @@ fn has_date_parts(text: &str, signs: &[char], year_digits: usize) -> bool {
         let number = |part: &str| part.parse::<u32>().unwrap_or(u32::MAX);
         // Days before months or after them.
         let (day, month) = (number(day), number(month));
-        day.min(month) <= 12 && day.max(month) <= 31
+        (1..=12).contains(&day.min(month)) && day.max(month) <= 31
     })
 }
 
@@ -707,6 +714,12 @@ mod tests {
     }
 
     #[test]
+    fn dates_and_months_are_told_from_other_texts() {
+        assert!(are_dates(&[("2024-01-31", 1), ("2024-02-01", 3)]) && are_dates(&[("2024-01", 1)]));
+        assert!(!are_dates(&[("2024-01", 1), ("north", 1)]) && !are_dates(&[("05", 1)]) && !are_dates(&[]));
+    }
+
+    #[test]
     fn excel_formulas_are_doubtful() {
         let doubt = doubt_of(&["=\"12\"", "=\"00123\"", "7"]);
         assert!(doubt.starts_with("seems to hold cells written as Excel formulas, such as \"=\"12\"\""), "{doubt}");
@@ -865,6 +878,9 @@ mod tests {
         assert!(
             doubt(&[("2024-01-31", 38), ("0", 1), ("-999", 1)])
                 .contains("(such as \"0\", \"-999\"); the others are dates")
+        );
+        assert!(
+            doubt(&[("2024-01-31", 39), ("0000-00-00", 1)]).contains("(such as \"0000-00-00\"); the others are dates")
         );
         assert!(doubt(&[("true", 6), ("false", 4), ("1", 5)]).contains("because of 5 of the 15"), "1 is a truth value");
         // Also where they are many cells, but all the same few words.

@@ -197,6 +197,11 @@ fn objects_that_are_no_data_are_named_and_those_of_other_endings_are_read() {
         let said = format!("{name} is no data by its name: remove it");
         predict_refuses(&workshop, name, "customer_id,spend\n1,2\n", &[&said]);
     }
+    for name in ["x.json", "x.jsonl", "x.ndjson"] {
+        workshop.write("csv/part.csv", scoring(&[]));
+        let said = "is JSON, not CSV: export it as Parquet or CSV, or remove it where it lies beside the data";
+        predict_refuses(&workshop, name, "{\"customer_id\": 1}\n", &[said]);
+    }
     for (number, name) in
         ["part.tsv", "part.txt", "part.dat", "part.data", "part.psv", "0000_part_00"].iter().enumerate()
     {

@@ -123,6 +123,12 @@ fn refuse_excels_separator(names: &[String], csv: CsvFormat, name: &str) -> Resu
 /// A header of one column that has another separator in it names the setting.
 fn refuse_other_separator(only: &str, csv: CsvFormat, name: &str) -> Result<()> {
     let is_other = |sign: &char| *sign != char::from(csv.delimiter) && only.contains(*sign);
+    if only.contains('\u{1}') {
+        return Err(Error::Data(format!(
+            "{name}: its cells are separated by the control character 1, as Hive and Athena write text, which has no header: \
+             write Parquet, as UNLOAD does with format = 'PARQUET'"
+        )));
+    }
     let Some(sign) = SEPARATORS.into_iter().find(is_other) else {
         if only.starts_with("s3://") {
             return Err(Error::Data(format!(
@@ -209,6 +215,7 @@ mod tests {
             ("id|x", "give --delimiter '|' (DELIMITER)"),
             ("sep=;", "Excel's \"sep=;\", not the header: remove that line and give --delimiter ';'"),
             ("s3://bucket/unloaded/0001", "is a list of objects"),
+            ("1\u{1}silver\u{1}35", "separated by the control character 1, as Hive and Athena write text"),
         ] {
             let error = schema(line).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");

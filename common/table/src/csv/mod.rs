@@ -34,6 +34,9 @@ use storage::{ObjectMeta, Store};
 /// What to do about a quote that stands alone.
 const MEND_QUOTE: &str = "close it, or write it twice (\"\") inside a quoted cell";
 
+/// What to do about a quote inside a cell that MySQL and others write with a backslash.
+const QUOTE_BY_BACKSLASH: &str = "a quote inside a cell is written \"\", not \\\"";
+
 /// Bytes of a compressed object from which its kind is told.
 const HEAD_BYTES: usize = 64 << 10;
 
@@ -115,14 +118,14 @@ pub struct MalformedRow {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowProblem {
     /// It is not as wide as the header.
-    #[error(
-        "has {found} fields where the header has {expected}: leave out or add fields, or quote cells that hold the delimiter"
-    )]
+    #[error("has {found} fields where the header has {expected}: {}", width_advice(.is_backslashed))]
     Width {
         /// Its fields.
         found: usize,
         /// Those of the header.
         expected: usize,
+        /// Whether a backslash stands before a quote that closed a cell too early.
+        is_backslashed: bool,
     },
     /// A cell that is needed is not UTF-8.
     #[error("is not UTF-8 text in column \"{column}\" ({hint})")]
@@ -132,6 +135,13 @@ pub enum RowProblem {
         /// What the bytes probably are, and what to do.
         hint: String,
     },
+}
+
+fn width_advice(is_backslashed: &bool) -> &'static str {
+    match is_backslashed {
+        true => QUOTE_BY_BACKSLASH,
+        false => "leave out or add fields, or quote cells that hold the delimiter",
+    }
 }
 
 impl CsvReader {
@@ -290,7 +300,11 @@ impl CsvReader {
                 column: without_control_characters(&columns[cell].name),
                 hint: encoding::hint(record.cell(cell)),
             },
-            None => RowProblem::Width { found: record.len(), expected: columns.len() },
+            None => RowProblem::Width {
+                found: record.len(),
+                expected: columns.len(),
+                is_backslashed: self.records.stray().is_some_and(|stray| stray.is_backslashed),
+            },
         }
     }
 
@@ -306,7 +320,7 @@ impl CsvReader {
         let Some(stray) = self.records.stray().filter(|_| !self.records.multiline_cells().is_empty()) else {
             return Ok(());
         };
-        let backslash = if stray.is_backslashed { "; a quote inside a cell is written \"\", not \\\"" } else { "" };
+        let backslash = if stray.is_backslashed { format!("; {QUOTE_BY_BACKSLASH}") } else { String::new() };
         Err(Error::Data(format!(
             "{}: {}: text stands at {} behind the closing quote of {}, in a record over several lines: a quote is missing \
              or too many; {MEND_QUOTE}{backslash}",
