@@ -111,3 +111,50 @@ pub(super) struct ColumnCells<'a> {
     pub(super) cells: &'a StringChunked,
     pub(super) format: CellFormat,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(texts: &[Option<&str>]) -> StringChunked {
+        texts.iter().copied().collect()
+    }
+
+    fn marked(texts: &[Option<&str>], rows: &[usize]) -> BadRows {
+        let mut bad = BadRows::none(texts.len());
+        let (cells, format) = (cells(texts), CellFormat::default());
+        let column = ColumnCells { name: "size", kind: ColumnKind::Float, cells: &cells, format };
+        bad.mark_cells(column, rows);
+        // A feature of the same column finds the same cells again.
+        bad.mark_cells(column, rows);
+        bad
+    }
+
+    #[test]
+    fn a_columns_unreadable_cells_are_counted_once_with_examples() {
+        let bad = marked(&[Some("7"), Some("1,5"), None, Some("2,5")], &[1, 3]);
+        assert_eq!((0..4).map(|row| bad.is_bad(row)).collect::<Vec<_>>(), [false, true, false, true]);
+        let [size] = bad.unreadable() else { panic!("{bad:?}") };
+        assert_eq!((size.count, size.first_row, size.has_decimals), (2, 1, false));
+        assert_eq!(size.examples, ["1,5", "2,5"]);
+        assert!(size.remedy(CellFormat::default()).contains("give --decimal , (DECIMAL)"));
+        assert!(BadRows::none(3).unreadable().is_empty());
+    }
+
+    #[test]
+    fn another_decimal_sign_is_no_advice_where_the_given_one_is_right() {
+        let bad = marked(&[Some("7.5"), Some("1,5")], &[1]);
+        assert_eq!(bad.unreadable()[0].remedy(CellFormat::default()), "write 1234.5");
+        let bad = marked(&[Some("7.5"), Some("unknown")], &[1]);
+        assert_eq!(bad.unreadable()[0].remedy(CellFormat::default()), "correct them, or leave them empty");
+    }
+
+    #[test]
+    fn cells_of_later_rows_add_up_and_few_examples_are_kept() {
+        let texts: Vec<Option<&str>> = vec![Some("?!"); 30];
+        let mut cells = marked(&texts, &(0..30).collect::<Vec<_>>()).unreadable()[0].clone();
+        assert_eq!((cells.count, cells.examples.len()), (30, KEPT_EXAMPLES));
+        cells.add(&marked(&[Some("x")], &[0]).unreadable()[0]);
+        assert_eq!((cells.count, cells.examples.len(), cells.first_row), (31, KEPT_EXAMPLES, 0));
+    }
+}
