@@ -507,8 +507,18 @@ fn reasons(dropped: &Dropped, roles: &Roles<'_>, held_out: u64) -> String {
         (dropped.bad_weight, format!("have a weight{named} that is missing, negative or not finite{weights}")),
         (held_out, "are held out (--test-fraction, TEST_FRACTION)".to_owned()),
     ];
-    let said = all.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, reason)| format!("{rows} {reason}"));
+    let said = all.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, reason)| counted(rows, &reason));
     said.collect::<Vec<_>>().join(", ")
+}
+
+/// `2 have no id`, `1 has no id`.
+fn counted(rows: u64, reason: &str) -> String {
+    let of_one = [("have ", "has "), ("repeat ", "repeats "), ("are ", "is ")];
+    let singular = of_one.into_iter().find_map(|(many, one)| Some(format!("{one}{}", reason.strip_prefix(many)?)));
+    match singular.filter(|_| rows == 1) {
+        Some(singular) => format!("{rows} {singular}"),
+        None => format!("{rows} {reason}"),
+    }
 }
 
 /// SHA-256 over names, sizes and versions of objects.
@@ -549,9 +559,9 @@ mod tests {
         let roles = Roles { id: "k", target: "y", weight: Some("w") };
         assert_eq!(
             reasons(&dropped, &roles, 1),
-            "1 have no target \"y\", or one that is not finite, 2 have a target \"y\" beyond 32-bit floats, which XGBoost \
+            "1 has no target \"y\", or one that is not finite, 2 have a target \"y\" beyond 32-bit floats, which XGBoost \
              computes with, such as 1e39 (divide the target by a power of ten), 3 have a weight \"w\" that is missing, negative or \
-             not finite, 1 are held out (--test-fraction, TEST_FRACTION)"
+             not finite, 1 is held out (--test-fraction, TEST_FRACTION)"
         );
         let negative = Dropped { bad_weight: 5, bad_weight_example: Some(-1.0), ..Dropped::default() };
         let expected = "5 have a weight \"w\" that is missing, negative or not finite, such as -1.0";

@@ -17,7 +17,8 @@ fn table(cell: impl Fn(usize) -> String) -> String {
 
 fn train(workshop: &Workshop, csv: &str, more: &[&str]) -> Output {
     let data = workshop.write("table.csv", csv);
-    workshop.call("r", &data).args(["--rounds", "3", "--delimiter", ";"]).args(more).output().unwrap()
+    // A flag wins over its variable.
+    workshop.call("r", &data).args(["--rounds", "3"]).env("DELIMITER", ";").args(more).output().unwrap()
 }
 
 /// The warnings of a run, which its result counts.
@@ -195,7 +196,7 @@ fn rows_that_are_left_out_are_counted_by_reason() {
         writeln!(text, "{};{};{target}", if row == 7 { 6 } else { row }, row % 5).unwrap();
         text
     });
-    let said = "21 of 400 rows are left out: 20 have no target \"target\", or one that is not finite, 1 repeat an id (the first row \
+    let said = "21 of 400 rows are left out: 20 have no target \"target\", or one that is not finite, 1 repeats an id (the first row \
                 is kept)";
     assert_eq!(warnings_of(&csv, &[]), [said]);
 }
