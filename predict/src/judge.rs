@@ -9,6 +9,7 @@ use crate::load::Model;
 use crate::manifest::{self, Totals};
 use crate::plan::PredictPlan;
 use crate::settings::Settings;
+use crate::write::UnreadableColumn;
 
 /// Judges the run as a whole; gives its manifest if nothing speaks against it.
 ///
@@ -33,7 +34,11 @@ pub fn judge(
     summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
     emit_metrics(context, totals, quality);
     manifest::warn_of_drift(&features);
-    refuse_too_many_rejects(settings, totals, folder)?;
+    let unreadable = UnreadableColumn::most_in_words(&totals.unreadable, settings.csv_format().cells);
+    if let Some(unreadable) = &unreadable {
+        tracing::warn!("{unreadable}; rows with such cells are rejected");
+    }
+    refuse_too_many_rejects(settings, totals, unreadable.as_deref(), folder)?;
     refuse_drift(settings, drift)?;
     manifest::manifest(plan, model, totals, &features)
 }
@@ -50,7 +55,13 @@ fn emit_metrics(context: &Context, totals: &Totals, quality: f64) {
     ]);
 }
 
-fn refuse_too_many_rejects(settings: &Settings, totals: &Totals, folder: &RunFolder) -> Result<()> {
+/// `unreadable` is a sentence about cells that could not be read, where there are any.
+fn refuse_too_many_rejects(
+    settings: &Settings,
+    totals: &Totals,
+    unreadable: Option<&str>,
+    folder: &RunFolder,
+) -> Result<()> {
     let (rejected, read) = (totals.reasons.total(), totals.rows_read);
     if read == 0 {
         return Err(Error::Data(format!("{} has a header but no rows: there is nothing to score", settings.input)));
@@ -61,12 +72,13 @@ fn refuse_too_many_rejects(settings: &Settings, totals: &Totals, folder: &RunFol
     }
     Err(Error::Data(format!(
         "{rejected} of {read} rows were rejected ({} without id, {} repeated ids, {} unreadable values), more than \
-         --max-reject-fraction (MAX_REJECT_FRACTION) {} allows: nothing was published; the rows are listed in {}",
+         --max-reject-fraction (MAX_REJECT_FRACTION) {} allows: nothing was published; the rows are listed in {}{}",
         totals.reasons.null_id,
         totals.reasons.duplicate_id,
         totals.reasons.bad_value,
         settings.max_reject_fraction.0,
-        format_args!("{}/rejected/run_id={}", folder.store().root().trim_end_matches('/'), folder.run_id())
+        format_args!("{}/rejected/run_id={}", folder.store().root().trim_end_matches('/'), folder.run_id()),
+        unreadable.map(|unreadable| format!("; {unreadable}")).unwrap_or_default()
     )))
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::load::Model;
 use crate::plan::PredictPlan;
 use crate::read::PART_ROWS;
-use crate::write::{PartRecord, RejectCounts};
+use crate::write::{PartRecord, RejectCounts, UnreadableColumn};
 
 /// The sums over all parts.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub struct Totals {
     pub reasons: RejectCounts,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// Cells that do not parse as their feature's type, by column.
+    pub unreadable: Vec<UnreadableColumn>,
     /// The records of the parts, in order.
     pub parts: Vec<PartRecord>,
 }
@@ -44,6 +46,7 @@ impl Totals {
         for part in &parts {
             totals.rows_read += part.rows_read;
             totals.reasons.add(&part.reasons);
+            UnreadableColumn::add_all(&mut totals.unreadable, &part.unreadable);
             for (tally, more) in totals.tallies.iter_mut().zip(&part.tallies) {
                 tally.add(more);
             }

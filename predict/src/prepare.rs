@@ -20,6 +20,7 @@ use crate::plan;
 use crate::plan_memory::MemoryPlan;
 use crate::read::{self, Need, Reading};
 use crate::settings::{Instructions, Settings};
+use crate::write::UnreadableColumn;
 
 /// Rows of the input that are looked at.
 const SAMPLE_ROWS: usize = 10_000;
@@ -43,6 +44,8 @@ async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) 
     let folder = plan::folder(settings.output.open().await?, &context.run_id);
     let checked = check(settings, context, summary).await;
     let error = checked.as_ref().err();
+    let has_model = summary.get("model").is_some_and(|model| !model.is_null());
+    let is_rejected = summary.get("sample").is_some_and(|sample| is_rejected(settings, sample));
     let report = json!({
         "format_version": registry::pointer::FORMAT_VERSION,
         "run_id": context.run_id,
@@ -53,13 +56,19 @@ async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) 
         "bytes": summary.get("bytes"),
         "sample": summary.get("sample"),
         "memory": summary.get("memory"),
-        "ready": error.is_none() && summary.get("model").is_some_and(|model| !model.is_null()),
+        "ready": error.is_none() && has_model && !is_rejected,
         "exit_code": error.map_or(0, Error::exit_code),
         "error_message": error.map(ToString::to_string),
     });
     let json = serde_json::to_vec_pretty(&report).map_err(|error| Error::Defect(error.to_string()))?;
     let written = folder.put("prepare.json", json.into()).await;
     checked.and(written)
+}
+
+/// Whether so many rows of a sample cannot be read that a run on rows like them would fail.
+fn is_rejected(settings: &Settings, sample: &Value) -> bool {
+    let of = |key: &str| sample[key].as_f64().unwrap_or_default();
+    of("unreadable_rows") > settings.max_reject_fraction.0 * of("rows")
 }
 
 async fn check(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
@@ -87,13 +96,20 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
         let memory = MemoryPlan::new(settings, &context.limits, &dataset, model, &columns).await?;
         let as_json = serde_json::to_value(&memory).map_err(|error| Error::Defect(error.to_string()))?;
         summary.set("memory", as_json);
-        summary.set("sample", sample(&dataset, model, columns, &memory).await?);
+        let sample = sample(settings, &dataset, model, columns, &memory).await?;
+        summary.set("sample", sample);
     }
     Ok(())
 }
 
 /// What the first rows are like.
-async fn sample(dataset: &Arc<Dataset>, model: &Model, columns: Vec<String>, memory: &MemoryPlan) -> Result<Value> {
+async fn sample(
+    settings: &Settings,
+    dataset: &Arc<Dataset>,
+    model: &Model,
+    columns: Vec<String>,
+    memory: &MemoryPlan,
+) -> Result<Value> {
     let reading = Reading {
         columns,
         id: model.metadata.id.clone(),
@@ -116,5 +132,28 @@ async fn sample(dataset: &Arc<Dataset>, model: &Model, columns: Vec<String>, mem
     }
     let accepted = (0..rows).filter(|&row| !bad.is_bad(row)).count() as u64;
     let quality = data_quality_score(accepted, rows as u64, model.metadata.features.iter().zip(&tallies), true);
-    Ok(json!({ "rows": rows, "unreadable_rows": rows as u64 - accepted, "data_quality_score": quality }))
+    let unreadable = rows as u64 - accepted;
+    if unreadable > 0 {
+        let mut columns = Vec::new();
+        let source = &dataset.objects[batch.object].meta.key;
+        UnreadableColumn::add_batch(&mut columns, bad.unreadable(), batch.first_row, source);
+        warn_of_unreadable(settings, unreadable, rows, &columns);
+    }
+    Ok(json!({ "rows": rows, "unreadable_rows": unreadable, "data_quality_score": quality }))
+}
+
+/// Says how many rows of the sample would be rejected, and which column is why.
+fn warn_of_unreadable(settings: &Settings, unreadable: u64, rows: usize, columns: &[UnreadableColumn]) {
+    let share = unreadable as f64 / rows.max(1) as f64;
+    let allowed = settings.max_reject_fraction.0;
+    let verdict = match share > allowed {
+        true => format!("more than --max-reject-fraction (MAX_REJECT_FRACTION) {allowed} allows: a run would fail"),
+        false => "a run would reject them".to_owned(),
+    };
+    let of_column = UnreadableColumn::most_in_words(columns, settings.csv_format().cells);
+    let of_column = of_column.map(|column| format!("; {column}")).unwrap_or_default();
+    tracing::warn!(
+        "{unreadable} of the first {rows} rows ({:.1} %) cannot be read, {verdict}{of_column}",
+        100.0 * share
+    );
 }

@@ -282,7 +282,8 @@ pub fn apply(base: Features, variant: &Variant, rows: &Rows, seed: u64) -> Featu
             applied.push(feature, column, &base.statistics[source], &base.tallies[source]);
         }
     }
-    applied.named_apart(&base.features)
+    let features = applied.named_apart(&base.features);
+    Features { doubts: base.doubts, ..features }
 }
 
 /// Encoded features as they are put together.
@@ -299,6 +300,7 @@ impl Applied {
             train: Array2::zeros((train_rows, width).f()),
             test: Array2::zeros((test_rows, width).f()),
             tallies: Vec::with_capacity(width),
+            doubts: Vec::new(),
         };
         Self { features, suffixes: Vec::with_capacity(width) }
     }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use columns::{ColumnKind, ColumnSource, MemoryColumns, text_hints};
+use columns::text_hints;
+use columns::{ColumnKind, ColumnSource, MemoryColumns};
 use error::{Error, Result};
 use features::encode::values::as_levels;
 use features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, learn_number};
@@ -22,6 +23,10 @@ use tokio::runtime::Handle;
 
 use crate::read::{Rows, TrainingData};
 
+/// Fewer rows than this may have different texts by chance.
+const ROWS_TO_TELL_APART: u64 = 50;
+/// A text column with more different values than this share of its rows numbers the rows.
+const NEARLY_ALL: f64 = 0.9;
 /// Pieces of one column that are fetched at once.
 const FETCHES_AHEAD: usize = 4;
 
@@ -38,9 +43,36 @@ pub struct Features {
     pub test: Array2<f32>,
     /// What the cells of all rows were like.
     pub tallies: Vec<FeatureTally>,
+    /// What is doubtful about columns, in the order of the features.
+    pub doubts: Vec<ColumnDoubt>,
+}
+
+/// What is doubtful about a column that a feature is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnDoubt {
+    /// The column's name.
+    pub column: String,
+    /// What is doubtful, to be read after its name.
+    pub text: String,
+    /// Whether it looks like numbers, dates or booleans and was read as text.
+    pub is_misread: bool,
+}
+
+impl ColumnDoubt {
+    /// The doubt in a sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!("column \"{}\" {}", self.column, self.text)
+    }
 }
 
 impl Features {
+    /// The columns that look like numbers, dates or booleans and were read as text.
+    #[must_use]
+    pub fn misread_columns(&self) -> Vec<&str> {
+        self.doubts.iter().filter(|doubt| doubt.is_misread).map(|doubt| doubt.column.as_str()).collect()
+    }
+
     /// Takes the kind from columns that have no value in any training row: they have no meaning later, whatever they hold then.
     /// Only for features that were learnt from all training rows.
     pub fn forget_kinds_of_empty_columns(&mut self) {
@@ -64,8 +96,7 @@ struct Learnt {
     feature: Feature,
     statistics: Statistics,
     tally: FeatureTally,
-    /// What is doubtful about its column.
-    doubt: Option<String>,
+    doubt: Option<ColumnDoubt>,
 }
 
 /// Plans, learns and encodes every feature, `threads` of them at once.
@@ -120,12 +151,11 @@ fn encode_all(
         Array2::from_shape_vec((rows, width).f(), cells).map_err(|error| Error::Defect(error.to_string()))
     };
     let (train, test) = (matrix(train, train_rows)?, matrix(test, test_rows)?);
-    let mut features = Features { features: Vec::new(), statistics: Vec::new(), train, test, tallies: Vec::new() };
+    let (statistics, tallies, doubts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut features = Features { features: Vec::new(), statistics, train, test, tallies, doubts };
     for (_, one) in learnt {
         let Learnt { feature, statistics, tally, doubt } = one?;
-        if let Some(doubt) = doubt {
-            tracing::warn!(column = feature.name, "{}: column \"{}\" {doubt}", data.location(), feature.name);
-        }
+        features.doubts.extend(doubt);
         features.features.push(feature);
         features.statistics.push(statistics);
         features.tallies.push(tally);
@@ -184,12 +214,10 @@ fn learn_one(
 ) -> Result<Learnt> {
     let data = input.data;
     let mut feature = unlearnt(planned);
-    let (mut levels, mut doubt) = (None, None);
+    let (mut levels, mut doubt) = (None, doubt_of_number(planned, data));
     if planned.is_category {
         let (counts, decoded) = count_levels(planned, input)?;
-        if planned.source_kind == ColumnKind::Text && matches!(planned.source, Source::Column(_)) {
-            doubt = text_hints::doubt(&counts.by_frequency(), data.tables[data.train.table].dataset().csv.cells);
-        }
+        doubt = doubt_of_category(planned, spec, &counts, data);
         let learnt = counts.learnt(spec.max_levels);
         feature.kind = Kind::Category { levels: learnt.levels };
         levels = Some((learnt.statistics, decoded));
@@ -209,6 +237,48 @@ fn learn_one(
     }
     let statistics = statistics.unwrap_or_else(|| learn_number(train));
     Ok(Learnt { feature, statistics, tally: encoded.tally, doubt })
+}
+
+/// Codes that became numbers, and so lost their leading zeros; and numbers of rows.
+fn doubt_of_number(planned: &PlannedFeature, data: &TrainingData) -> Option<ColumnDoubt> {
+    let Source::Column(column) = &planned.source else { return None };
+    if column.starts_with("Unnamed: ") || column.starts_with("__index_level_") {
+        let text =
+            format!("is the index that pandas writes: write the table with index=False, or exclude = [\"{column}\"]");
+        return Some(ColumnDoubt { column: column.clone(), text, is_misread: false });
+    }
+    let is_number = !planned.is_category && planned.source_kind.is_number();
+    (is_number && data.tables[data.train.table].is_zero_padded(column)).then(|| ColumnDoubt {
+        column: column.clone(),
+        text: format!("has leading zeros: a code? then categorical = [\"{column}\"]"),
+        is_misread: false,
+    })
+}
+
+/// Categories that seem to be meant as something else, and those that nearly every row has its own of. What the spec calls a
+/// category is meant as one.
+fn doubt_of_category(
+    planned: &PlannedFeature,
+    spec: &Spec,
+    counts: &LevelCounts,
+    data: &TrainingData,
+) -> Option<ColumnDoubt> {
+    let Source::Column(column) = &planned.source else { return None };
+    let levels = counts.by_frequency();
+    let doubt = |text: String, is_misread: bool| ColumnDoubt { column: column.clone(), text, is_misread };
+    let is_meant = spec.categorical.contains(column);
+    if data.is_of_folders(column) {
+        let dates = "stands in folder names and is text, a category for each date, which later rows do not have: exclude it, or \
+                     write the date as a column of the files";
+        return (!is_meant && text_hints::are_dates(&levels)).then(|| doubt(dates.to_owned(), false));
+    }
+    if let Some(text) = text_hints::doubt(&levels, data.writing()).filter(|_| !is_meant) {
+        return Some(doubt(text, true));
+    }
+    let (values, rows) = (levels.len(), levels.iter().map(|(_, rows)| rows).sum::<u64>());
+    let tells_rows_apart = rows >= ROWS_TO_TELL_APART && values as f64 >= NEARLY_ALL * rows as f64;
+    tells_rows_apart
+        .then(|| doubt(format!("has {values} values in {rows} rows: nearly every row has its own; exclude it"), false))
 }
 
 /// Columns that were decoded once and are needed again.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use columns::MemoryColumns;
 use columns::text::canonical_text;
+use error::text::without_control_characters;
 use error::{Error, Result};
 pub use evaluation::Verdict;
 use evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
@@ -24,6 +25,8 @@ use crate::settings::Settings;
 const INTERVAL_LEVEL: f64 = 0.95;
 /// The name of the slice of rows that have no value in the column.
 const MISSING_SLICE: &str = "(missing)";
+/// Most columns that a rejection names.
+const NAMED_MOST: usize = 10;
 
 /// What was judged and how.
 #[derive(Debug)]
@@ -233,8 +236,20 @@ fn load_booster(model: &[u8]) -> Result<Booster> {
     Ok(Booster::load(&checked)?)
 }
 
-/// One line that says why nothing was published.
+/// One line that says why nothing was published. `misread` are columns that look like numbers or dates and were read as text,
+/// which may be why.
 #[must_use]
-pub fn rejection(verdict: &Verdict, location: &str) -> String {
-    format!("the gate did not pass, nothing was published: {}; see {location}/report.html", verdict.text())
+pub fn rejection(verdict: &Verdict, location: &str, misread: &[&str]) -> String {
+    let named = misread.iter().take(NAMED_MOST).map(|column| format!("\"{}\"", without_control_characters(column)));
+    let mut names: Vec<String> = named.collect();
+    if misread.len() > names.len() {
+        names.push("…".to_owned());
+    }
+    let names = names.join(", ");
+    let misread = match misread.len() {
+        0 => String::new(),
+        1 => format!("; 1 column that looks like numbers or dates was read as text: {names}"),
+        count => format!("; {count} columns that look like numbers or dates were read as text: {names}"),
+    };
+    format!("the gate did not pass, nothing was published: {}; see {location}/report.html{misread}", verdict.text())
 }

@@ -12,7 +12,7 @@ use ndarray::ArrayView1;
 use polars::prelude::PlHashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::features::Features;
+use crate::features::{ColumnDoubt, Features};
 use crate::read::TrainingData;
 
 /// Rows looked at; more would not change what is found.
@@ -39,9 +39,12 @@ pub fn check(
     spec: &Spec,
     threads: usize,
 ) -> Result<Vec<String>> {
-    let mut warnings = found;
+    let mut warnings = data.warnings();
+    warnings.extend(::features::plan::warnings(spec, data.schema(), data.location()));
+    warnings.extend(features.doubts.iter().map(ColumnDoubt::sentence));
+    warnings.extend(found);
     warnings.extend(find(data, features, threads));
-    warnings.extend(quality_warnings(data, features));
+    warnings.extend(quality_warnings(features));
     warnings.extend(target_out_of_range(data, spec));
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if strict && !warnings.is_empty() {
@@ -81,12 +84,8 @@ pub fn find(data: &TrainingData, features: &Features, threads: usize) -> Vec<Str
 
 /// What else speaks against the data, though it is no leak.
 #[must_use]
-pub fn quality_warnings(data: &TrainingData, features: &Features) -> Vec<String> {
+pub fn quality_warnings(features: &Features) -> Vec<String> {
     let mut warnings = Vec::new();
-    let dropped = data.dropped.total();
-    if dropped > 0 {
-        warnings.push(format!("{dropped} of {} rows are left out", data.rows_read()));
-    }
     for (feature, (statistics, tally)) in
         features.features.iter().zip(features.statistics.iter().zip(&features.tallies))
     {

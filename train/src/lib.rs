@@ -297,7 +297,8 @@ async fn judge_and_write(
     summary.set("training_seconds", seconds).set("metadata_sha256", sha256_hex(&metadata_json));
     summary.set("model_sha256", metadata.model_sha256.as_str());
     summary.set(GATE, if verdict.passed { "passed" } else { "failed" });
-    let rejection = (!verdict.passed).then(|| Error::Gate(gate::rejection(&verdict, &run.folder.location())));
+    let rejected = || gate::rejection(&verdict, &run.folder.location(), &features.misread_columns());
+    let rejection = (!verdict.passed).then(|| Error::Gate(rejected()));
     let files = vec![
         RunFile::new("model.ubj", fitted.model),
         RunFile::new("metadata.json", metadata_json),

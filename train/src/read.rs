@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use columns::cells::parse_number;
 use columns::text::canonical_text;
+use columns::text_hints::{self, Level, Writing};
 use columns::{ColumnKind, TableSchema};
 use error::{Error, Result};
 use features::encode::values::as_numbers;
@@ -15,9 +17,6 @@ use table::{CsvTyping, Dataset, LoadableTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::settings::Settings;
-
-/// Characters of a cell that a message shows.
-const EXAMPLE_CHARS: usize = 40;
 
 /// The tables of a run and which of their rows train and which judge.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ pub struct Dropped {
     pub bad_target: u64,
     /// The id is null.
     pub null_id: u64,
-    /// The id came before.
+    /// The id repeats that of a row above.
     pub duplicate_id: u64,
     /// The weight is missing, negative or not finite.
     pub bad_weight: u64,
@@ -141,28 +140,39 @@ impl TrainingData {
         Ok(())
     }
 
-    /// Tells how many rows there are and how many are left out.
+    /// Tells how many rows there are.
     pub fn log_rows(&self) {
         tracing::info!(rows_train = self.train.len(), rows_test = self.test.len(), "rows read");
-        if self.dropped.total() > 0 {
-            tracing::warn!(
-                bad_target = self.dropped.bad_target,
-                null_id = self.dropped.null_id,
-                duplicate_id = self.dropped.duplicate_id,
-                bad_weight = self.dropped.bad_weight,
-                "{} of {} rows are left out: their target or weight is missing or not usable, or their id is missing or came before",
-                self.dropped.total(),
-                self.rows_read()
-            );
-        }
-        if let Some((rows, example)) = self.dropped.beyond_floats {
-            tracing::warn!(
-                "the target \"{}\" of {rows} of these rows is beyond 32-bit floats, which XGBoost computes with, such as {example:e}: \
-                 divide the target by a power of ten",
-                self.target
-            );
-        }
     }
+
+    /// What is doubtful about the rows as they were read, each in a sentence.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self.tables.iter().flat_map(|table| table.warnings().to_vec()).collect();
+        let dropped = self.dropped.total();
+        if dropped > 0 {
+            let (read, reasons) = (self.rows_read(), self.dropped_in_words());
+            warnings.push(format!("{dropped} of {read} rows are left out: {reasons}"));
+        }
+        warnings
+    }
+
+    /// Whether a column of the training rows stands in the names of folders, and not in the files.
+    #[must_use]
+    pub fn is_of_folders(&self, column: &str) -> bool {
+        self.tables[self.train.table].dataset().partitions.unstored(column).is_some()
+    }
+
+    /// How the texts of the training rows were written.
+    #[must_use]
+    pub fn writing(&self) -> Writing {
+        writing_of(self.tables[self.train.table].dataset())
+    }
+}
+
+/// How the texts of a table were written.
+fn writing_of(dataset: &Dataset) -> Writing {
+    if dataset.is_csv() { Writing::csv(dataset.csv.cells) } else { Writing::typed() }
 }
 
 /// The opened locations of a run: what footers and listings tell.
@@ -330,12 +340,13 @@ async fn usable_rows(
     }
     let columns = table.columns(&names, threads).await?;
     let ids = canonical_text(&columns[0])?;
-    let target = target_values(&columns[1], location)?;
-    let weights = columns.get(2).map(|column| weight_values(column, location)).transpose()?;
+    let writing = writing_of(table.dataset());
+    let target = target_values(&columns[1], location, writing)?;
+    let weights = columns.get(2).map(|column| weight_values(column, location, writing)).transpose()?;
     Ok(keep_usable(index, &ids, &target, weights.as_deref(), dropped))
 }
 
-pub(crate) fn target_values(column: &Series, location: &str) -> Result<Vec<f64>> {
+pub(crate) fn target_values(column: &Series, location: &str, writing: Writing) -> Result<Vec<f64>> {
     let kind = ColumnKind::of(column.dtype());
     if !kind.is_number() && column.null_count() < column.len() {
         return Err(Error::Data(format!(
@@ -343,13 +354,13 @@ pub(crate) fn target_values(column: &Series, location: &str) -> Result<Vec<f64>>
             column.name(),
             kind.describe(),
             column.dtype(),
-            texts_in_words(column)
+            texts_in_words(column, writing)
         )));
     }
     as_numbers(column)
 }
 
-pub(crate) fn weight_values(column: &Series, location: &str) -> Result<Vec<f64>> {
+pub(crate) fn weight_values(column: &Series, location: &str, writing: Writing) -> Result<Vec<f64>> {
     let kind = ColumnKind::of(column.dtype());
     if !kind.is_number() && column.null_count() < column.len() {
         return Err(Error::Data(format!(
@@ -357,27 +368,28 @@ pub(crate) fn weight_values(column: &Series, location: &str) -> Result<Vec<f64>>
             column.name(),
             kind.describe(),
             column.dtype(),
-            texts_in_words(column)
+            texts_in_words(column, writing)
         )));
     }
     as_numbers(column)
 }
 
 /// What stands in a column of text that should be numbers, for the end of a sentence: how many cells are no numbers, the first
-/// of them and its row. Nothing for columns of other types.
-fn texts_in_words(column: &Series) -> String {
+/// of them and its row, and what to do. Nothing for columns of other types.
+fn texts_in_words(column: &Series, writing: Writing) -> String {
     let Ok(cells) = column.str() else { return String::new() };
-    let is_number = |cell: &str| cell.trim().parse::<f64>().is_ok();
+    let is_number = |cell: &str| parse_number(cell, writing.format).is_some();
     let strays =
         || cells.iter().enumerate().filter_map(|(row, cell)| Some((row, cell?))).filter(|one| !is_number(one.1));
     let filled = cells.len() - cells.null_count();
     match strays().next() {
         Some((row, cell)) => {
-            let cell: String = cell.chars().take(EXAMPLE_CHARS).collect();
-            let (count, row) = (strays().count(), row + 1);
+            let levels: Vec<Level<'_>> = strays().map(|(_, cell)| (cell, 1)).collect();
+            let remedy = text_hints::remedy(&levels, writing);
+            let remedy = remedy.unwrap_or_else(|| "correct them, or leave them empty".to_owned());
+            let (count, row, cell) = (levels.len(), row + 1, text_hints::shown(cell));
             format!(
-                ": {count} of its {filled} cells are no numbers, the first of them {cell:?} in data row {row}: mend them, or \
-                 leave them empty"
+                ": {count} of its {filled} cells are no numbers, the first of them {cell} in data row {row}: {remedy}"
             )
         }
         None => ": all of its cells are numbers written as text: write them as numbers".to_owned(),
@@ -491,12 +503,22 @@ fn reasons(dropped: &Dropped, roles: &Roles<'_>, held_out: u64) -> String {
             ),
         ),
         (dropped.null_id, format!("have no id \"{id}\"")),
-        (dropped.duplicate_id, "repeat an id".to_owned()),
+        (dropped.duplicate_id, "repeat an id (the first row is kept)".to_owned()),
         (dropped.bad_weight, format!("have a weight{named} that is missing, negative or not finite{weights}")),
         (held_out, "are held out (--test-fraction, TEST_FRACTION)".to_owned()),
     ];
-    let said = all.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, reason)| format!("{rows} {reason}"));
+    let said = all.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, reason)| counted(rows, &reason));
     said.collect::<Vec<_>>().join(", ")
+}
+
+/// `2 have no id`, `1 has no id`.
+fn counted(rows: u64, reason: &str) -> String {
+    let of_one = [("have ", "has "), ("repeat ", "repeats "), ("are ", "is ")];
+    let singular = of_one.into_iter().find_map(|(many, one)| Some(format!("{one}{}", reason.strip_prefix(many)?)));
+    match singular.filter(|_| rows == 1) {
+        Some(singular) => format!("{rows} {singular}"),
+        None => format!("{rows} {reason}"),
+    }
 }
 
 /// SHA-256 over names, sizes and versions of objects.
@@ -510,6 +532,7 @@ pub fn fingerprint<'a>(objects: impl Iterator<Item = &'a ObjectMeta>) -> String 
 
 #[cfg(test)]
 mod tests {
+    use columns::CellFormat;
     use polars::prelude::NamedFrom;
 
     use super::*;
@@ -536,9 +559,9 @@ mod tests {
         let roles = Roles { id: "k", target: "y", weight: Some("w") };
         assert_eq!(
             reasons(&dropped, &roles, 1),
-            "1 have no target \"y\", or one that is not finite, 2 have a target \"y\" beyond 32-bit floats, which XGBoost \
+            "1 has no target \"y\", or one that is not finite, 2 have a target \"y\" beyond 32-bit floats, which XGBoost \
              computes with, such as 1e39 (divide the target by a power of ten), 3 have a weight \"w\" that is missing, negative or \
-             not finite, 1 are held out (--test-fraction, TEST_FRACTION)"
+             not finite, 1 is held out (--test-fraction, TEST_FRACTION)"
         );
         let negative = Dropped { bad_weight: 5, bad_weight_example: Some(-1.0), ..Dropped::default() };
         let expected = "5 have a weight \"w\" that is missing, negative or not finite, such as -1.0";
@@ -548,20 +571,28 @@ mod tests {
     #[test]
     fn text_where_numbers_should_be_is_shown() {
         let shown = |cells: &[Option<&str>]| {
-            let error = target_values(&Series::new("y".into(), cells), "t").unwrap_err();
+            let writing = Writing::csv(CellFormat::default());
+            let error = target_values(&Series::new("y".into(), cells), "t", writing).unwrap_err();
             assert_eq!(error.exit_code(), 4);
             error.to_string()
         };
         assert_eq!(
             shown(&[Some("1.5"), None, Some("n/a"), Some("-")]),
             "t: the target \"y\" has text (str), but only numbers can be predicted: 2 of its 3 cells are no numbers, the first of \
-             them \"n/a\" in data row 3: mend them, or leave them empty"
+             them \"n/a\" in data row 3: correct them, or leave them empty"
         );
         assert!(
             shown(&[Some("1.5"), Some("2")])
                 .ends_with("all of its cells are numbers written as text: write them as numbers")
         );
-        let weight = weight_values(&Series::new("w".into(), [Some("heavy")]), "t").unwrap_err().to_string();
+        assert!(
+            shown(&[Some("12,5"), Some("7")]).ends_with(
+                "1 of its 2 cells are no numbers, the first of them \"12,5\" in data row 1: write 1234.5, or give --decimal , \
+                 (DECIMAL) where the comma stands before the fraction"
+            )
+        );
+        let weight = Series::new("w".into(), [Some("heavy")]);
+        let weight = weight_values(&weight, "t", Writing::typed()).unwrap_err().to_string();
         assert!(
             weight.contains("the weight \"w\" has text (str), but a weight is a number: 1 of its 1 cells"),
             "{weight}"

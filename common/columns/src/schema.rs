@@ -54,8 +54,28 @@ pub struct TableSchema {
     columns: Vec<ColumnSchema>,
     /// The place of each column, by name.
     places: HashMap<String, usize>,
+    /// What is known besides; most tables have nothing of it.
+    notes: Box<Notes>,
+}
+
+/// What is known of a table besides its columns.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Notes {
     /// Names of columns that stand in the names of folders and have one value, which no feature is made of.
     constant_partitions: BTreeSet<String>,
+    /// Whether the columns are the header of CSV.
+    is_csv: bool,
+    /// What is doubtful about that header.
+    header_doubt: Option<HeaderDoubt>,
+}
+
+/// What is doubtful about the header of CSV.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderDoubt {
+    /// In words, with what to do.
+    pub text: String,
+    /// Whether the line seems to be something else than the header, so that columns are missing.
+    pub is_no_header: bool,
 }
 
 impl TableSchema {
@@ -73,7 +93,7 @@ impl TableSchema {
                 )));
             }
         }
-        Ok(Self { columns, places, constant_partitions: BTreeSet::new() })
+        Ok(Self { columns, places, ..Self::default() })
     }
 
     /// Every column, in order.
@@ -101,16 +121,34 @@ impl TableSchema {
 
     /// Notes that a column stands in the names of folders and has one value in all of them.
     pub fn mark_constant_partition(&mut self, name: &str) {
-        self.constant_partitions.insert(name.to_owned());
+        self.notes.constant_partitions.insert(name.to_owned());
     }
 
     /// Whether a column stands in the names of folders and has one value in all of them.
     #[must_use]
     pub fn is_constant_partition(&self, name: &str) -> bool {
-        self.constant_partitions.contains(name)
+        self.notes.constant_partitions.contains(name)
     }
 
-    /// The column called `name`, or an error that lists what there is.
+    /// The same columns, as the header of CSV.
+    #[must_use]
+    pub fn of_csv(mut self) -> Self {
+        self.notes.is_csv = true;
+        self
+    }
+
+    /// Notes what is doubtful about the header.
+    pub fn set_header_doubt(&mut self, doubt: Option<HeaderDoubt>) {
+        self.notes.header_doubt = doubt;
+    }
+
+    /// What is doubtful about the header, in words.
+    #[must_use]
+    pub fn header_doubt(&self) -> Option<&str> {
+        self.notes.header_doubt.as_ref().map(|doubt| doubt.text.as_str())
+    }
+
+    /// The column called `name`, or an error that lists what there is and, where that can be told, why it is not among it.
     ///
     /// # Errors
     /// [`Error::Data`] where there is no such column.
@@ -118,8 +156,25 @@ impl TableSchema {
         self.get(name).ok_or_else(|| {
             let columns = self.names_shortened();
             let similar = self.similar(name).map(|there| format!(", but there is \"{there}\"")).unwrap_or_default();
-            Error::Data(format!("{location}: column \"{name}\" is missing{similar}; the columns are {columns}"))
+            let why = self.why_missing(name, location).map(|why| format!("; {why}")).unwrap_or_default();
+            Error::Data(format!("{location}: column \"{name}\" is missing{similar}; the columns are {columns}{why}"))
         })
+    }
+
+    fn why_missing(&self, name: &str, location: &str) -> Option<String> {
+        let stands_for = |folder: &&str| folder.split_once('=').is_some_and(|(column, _)| column == name);
+        if let Some(folder) = location.split('/').find(stands_for) {
+            return Some(format!(
+                "\"{name}\" comes from folder names: give the folder above {folder}, or exclude it when training"
+            ));
+        }
+        self.no_header().map(str::to_owned)
+    }
+
+    /// Why the line that the names stand in seems to be no header.
+    fn no_header(&self) -> Option<&str> {
+        let doubt = self.notes.header_doubt.as_ref().filter(|doubt| doubt.is_no_header)?;
+        Some(doubt.text.as_str())
     }
 
     /// A column whose name differs only in capitals or in blanks around it, which is hard to see in a list.
@@ -134,11 +189,22 @@ impl TableSchema {
     /// # Errors
     /// [`Error::Data`] that names both objects and the column that differs.
     pub fn merge(&mut self, other: &Self, first: &str, object: &str) -> Result<()> {
+        if self.notes.is_csv != other.notes.is_csv {
+            let (csv, parquet) = if self.notes.is_csv { (first, object) } else { (object, first) };
+            return Err(Error::Data(format!(
+                "{csv} is CSV and {parquet} is Parquet: give a location with one of them, or write all files in one format"
+            )));
+        }
         if self.columns == other.columns {
             return Ok(());
         }
         if let Some(extra) = other.columns.iter().find(|column| self.get(&column.name).is_none()) {
-            return Err(different(object, first, &format!("has a column \"{}\" that is not in", extra.name)));
+            let doubt = other.no_header().or(self.no_header()).map(|doubt| format!("; {doubt}")).unwrap_or_default();
+            let extra = without_control_characters(&extra.name);
+            return Err(Error::Data(format!(
+                "{object} has a column \"{extra}\" that is not in {first}: all objects of a location must have the same \
+                 columns{doubt}"
+            )));
         }
         for column in &mut self.columns {
             let Some(theirs) = other.get(&column.name) else {
@@ -179,7 +245,9 @@ impl ColumnSchema {
         };
         let Some(merged) = merged else {
             let (name, theirs, ours) = (&self.name, other.described(), self.described());
-            return Err(different(object, first, &format!("has {theirs} in column \"{name}\", not {ours} as in")));
+            return Err(Error::Data(format!(
+                "{object} has {theirs} in column \"{name}\", not {ours} as in {first}: write it with one type in all files"
+            )));
         };
         let differ = Differing { first: first.to_owned(), object: object.to_owned() };
         let changes = |column: &Self| column.dtype != merged && column.kind != ColumnKind::Null;
@@ -215,7 +283,7 @@ impl ColumnSchema {
         };
         Error::Data(format!(
             "{object}: column \"{}\" has {value} in {place}, which the type {} cannot hold without loss that the column has in \
-             all objects together{other}: write it with one type",
+             all objects together{other}: write it with one type in all files",
             self.name, self.dtype,
         ))
     }
@@ -236,6 +304,44 @@ mod tests {
         let missing = |name: &str| schema.require(name, "t.csv").unwrap_err().to_string();
         assert_eq!(missing("id"), "t.csv: column \"id\" is missing, but there is \" Id\"; the columns are  Id, b");
         assert_eq!(missing("c"), "t.csv: column \"c\" is missing; the columns are  Id, b");
+    }
+
+    #[test]
+    fn why_a_column_is_missing_is_told() {
+        let column = |name: &str| ColumnSchema::new(name, DataType::String);
+        let mut schema = TableSchema::new(vec![column("17"), column("basic")], "t.csv").unwrap();
+        let missing = |schema: &TableSchema, location: &str| schema.require("month", location).unwrap_err().to_string();
+        assert_eq!(
+            missing(&schema, "s3://b/sales/month=2024-01"),
+            "s3://b/sales/month=2024-01: column \"month\" is missing; the columns are 17, basic; \"month\" comes from folder \
+             names: give the folder above month=2024-01, or exclude it when training"
+        );
+        schema.set_header_doubt(Some(HeaderDoubt { text: "odd".to_owned(), is_no_header: false }));
+        assert!(missing(&schema, "t.csv").ends_with("17, basic"));
+        schema.set_header_doubt(Some(HeaderDoubt { text: "no header".to_owned(), is_no_header: true }));
+        assert!(missing(&schema, "t.csv").ends_with("17, basic; no header"));
+        let mut first = TableSchema::new(vec![column("id")], "a.csv").unwrap();
+        assert_eq!(
+            first.merge(&schema, "a.csv", "b.csv").unwrap_err().to_string(),
+            "b.csv has a column \"17\" that is not in a.csv: all objects of a location must have the same columns; no header"
+        );
+    }
+
+    #[test]
+    fn types_and_formats_that_do_not_fit_say_what_to_do() {
+        let schema = |dtype: DataType| TableSchema::new(vec![ColumnSchema::new("x", dtype)], "t").unwrap();
+        let mut numbers = schema(DataType::Int64);
+        let error = numbers.merge(&schema(DataType::String), "a.parquet", "b.parquet").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "b.parquet has text (str) in column \"x\", not whole numbers (i64) as in a.parquet: write it with one type in all \
+             files"
+        );
+        let error = numbers.merge(&schema(DataType::String).of_csv(), "a.parquet", "b.csv").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "b.csv is CSV and a.parquet is Parquet: give a location with one of them, or write all files in one format"
+        );
     }
 
     /// Found by fuzzing: a name of two lines was cited as it stood.

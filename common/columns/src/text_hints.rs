@@ -1,9 +1,10 @@
-//! Columns of text that seem to be meant as numbers or dates: each value becomes a category, and the model much worse.
+//! Columns of text that seem to be meant as numbers, dates or booleans: each value becomes a category, and the model much worse.
 //!
 //! What is looked at are the different texts of a column and how often each comes, whatever format it was read from.
 
 use super::CellFormat;
-use super::cells::{is_missing_marker, parse_number, parse_time_of_day, parse_timestamp};
+use super::cells::{is_missing_marker, parse_boolean, parse_number, parse_time_of_day, parse_timestamp};
+use error::text::without_control_characters;
 
 /// Share of a column's rows (markers of missing values apart) that have to look alike: a stray cell does not hide the rest.
 const ALIKE: f64 = 0.95;
@@ -13,85 +14,320 @@ const STRAYS: u64 = 20;
 const STRAY_TEXTS: usize = 5;
 /// Of a column of categories such as `1`, `2`, `A` some are numbers, too, but not so many different ones.
 const NUMBERS_PER_STRAY_TEXT: usize = 10;
+/// Most spellings of stray cells that a message shows.
+const SHOWN_TEXTS: usize = 3;
+/// Most characters of a cell that a message shows.
+const SHOWN_CHARACTERS: usize = 40;
 
 /// A text of a column and in how many rows it stands.
 pub type Level<'a> = (&'a str, u64);
 
-/// What a text seems to be meant as.
-struct Notation {
-    /// Whether a text is written so.
-    is_so: fn(&str) -> bool,
-    /// What the texts seem to hold.
-    what: &'static str,
-    /// What to do about it.
-    remedy: &'static str,
+/// How the texts of a column were written, as far as advice depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Writing {
+    /// How numbers are read out of text.
+    pub format: CellFormat,
+    /// Whether types are told from texts, as in CSV. Elsewhere the program that wrote the column made it text.
+    pub is_csv: bool,
 }
 
-const NOTATIONS: [Notation; 7] = [
-    Notation { is_so: is_like_a_date, what: "dates", remedy: "write dates as 2026-01-31" },
-    Notation { is_so: has_a_month_name, what: "dates with the name of a month", remedy: "write dates as 2026-01-31" },
-    Notation { is_so: is_time_of_day, what: "times of day", remedy: "write a timestamp, or the hours as a number" },
+impl Writing {
+    /// Text in CSV.
+    #[must_use]
+    pub fn csv(format: CellFormat) -> Self {
+        Self { format, is_csv: true }
+    }
+
+    /// Text in a format that has types of its own.
+    #[must_use]
+    pub fn typed() -> Self {
+        Self { format: CellFormat::default(), is_csv: false }
+    }
+
+    fn has_decimal_comma(self) -> bool {
+        self.format.decimal == b','
+    }
+}
+
+/// What a text can be read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value {
+    Number,
+    Date,
+    Boolean,
+}
+
+impl Value {
+    const ALL: [Self; 3] = [Self::Number, Self::Date, Self::Boolean];
+
+    fn of(text: &str, format: CellFormat) -> Option<Self> {
+        let is_truth = |word: &str| text.trim().eq_ignore_ascii_case(word);
+        if parse_number(text, format).is_some() {
+            return Some(Self::Number);
+        }
+        if parse_timestamp(text).is_some() {
+            return Some(Self::Date);
+        }
+        (is_truth("true") || is_truth("false")).then_some(Self::Boolean)
+    }
+
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Number => "numbers",
+            Self::Date => "dates",
+            Self::Boolean => "booleans",
+        }
+    }
+
+    fn singular(self) -> &'static str {
+        match self {
+            Self::Number => "a number",
+            Self::Date => "a date",
+            Self::Boolean => "a boolean",
+        }
+    }
+}
+
+/// What numbers with a unit are called.
+const UNITS: &str = "numbers with a unit";
+
+/// A way to write values that is not read.
+struct Notation {
+    /// Whether a text is written so.
+    is_so: fn(&str, CellFormat) -> bool,
+    /// The values that stand among such texts; any where there is none.
+    among: Option<Value>,
+    /// What the texts seem to hold.
+    what: &'static str,
+    /// What to do about it, for an example.
+    remedy: fn(&str, Writing) -> String,
+}
+
+static NOTATIONS: [Notation; 14] = [
     Notation {
-        is_so: has_decimal_comma,
+        is_so: |text, _| is_excel_formula(text),
+        among: None,
+        what: "cells written as Excel formulas",
+        remedy: |_, _| "write the value alone, without the equals sign and its quotes".to_owned(),
+    },
+    Notation {
+        is_so: |text, _| has_zone_name_or_half(text),
+        among: Some(Value::Date),
+        what: "timestamps with AM, PM or the name of a zone",
+        remedy: |_, _| "write 2026-01-31 12:30:00-05:00, with 24 hours".to_owned(),
+    },
+    Notation { is_so: |text, _| is_like_a_date(text), among: Some(Value::Date), what: "dates", remedy: write_dates },
+    Notation {
+        is_so: |text, _| has_a_month_name(text),
+        among: Some(Value::Date),
+        what: "dates with the name of a month",
+        remedy: write_dates,
+    },
+    Notation {
+        is_so: |text, _| is_month(text),
+        among: Some(Value::Date),
+        what: "months",
+        remedy: |_, _| "write the first day of each month, 2026-01-01".to_owned(),
+    },
+    Notation {
+        is_so: |text, _| is_time_of_day(text),
+        among: None,
+        what: "times of day",
+        remedy: |_, _| "write a timestamp, or the hours as a number".to_owned(),
+    },
+    Notation {
+        is_so: has_points_between_thousands,
+        among: Some(Value::Number),
+        what: "numbers with points between thousands",
+        remedy: remove_points,
+    },
+    Notation {
+        is_so: has_decimal_point_under_comma,
+        among: Some(Value::Number),
+        what: "numbers with a decimal point",
+        remedy: |_, _| "write 1234,5, or leave out --decimal , (DECIMAL)".to_owned(),
+    },
+    Notation {
+        is_so: |text, _| has_comma(text),
+        among: Some(Value::Number),
         what: "numbers with commas",
-        remedy: "write 1234.5, or give --decimal , (DECIMAL) where the comma stands before the fraction",
+        remedy: remedy_for_commas,
     },
-    Notation { is_so: is_grouped_number, what: "numbers with separated thousands", remedy: "write 1234.5" },
     Notation {
-        is_so: is_accounting_number,
-        what: "numbers with parentheses, another minus sign or a suffix for thousands",
-        remedy: "write -1234.5",
+        is_so: |text, _| is_grouped_number(text),
+        among: Some(Value::Number),
+        what: "numbers with separated thousands",
+        remedy: |_, writing| write_number(writing, ""),
     },
-    Notation { is_so: is_short_date, what: "dates with two digits for the year", remedy: "write dates as 2026-01-31" },
+    Notation {
+        is_so: |text, _| has_suffix_for_thousands(text),
+        among: Some(Value::Number),
+        what: "numbers with a suffix for thousands or millions",
+        remedy: |_, _| "write all digits, 500 instead of 0.5K".to_owned(),
+    },
+    Notation {
+        is_so: |text, _| is_accounting_number(text),
+        among: Some(Value::Number),
+        what: "numbers with parentheses or another minus sign",
+        remedy: |_, writing| write_number(writing, "-"),
+    },
+    Notation {
+        is_so: |text, _| is_short_date(text),
+        among: Some(Value::Date),
+        what: "dates with two digits for the year",
+        remedy: write_dates,
+    },
+    Notation {
+        is_so: |text, _| unit(text).is_some(),
+        among: Some(Value::Number),
+        what: UNITS,
+        remedy: |_, _| "write the number alone".to_owned(),
+    },
 ];
+
+fn write_dates(_: &str, _: Writing) -> String {
+    "write dates as 2026-01-31, timestamps as 2026-01-31 12:30:00".to_owned()
+}
+
+fn write_number(writing: Writing, sign: &str) -> String {
+    format!("write {sign}1234{}5", char::from(writing.format.decimal))
+}
+
+/// Under a decimal comma a number such as `3.821` may have its point before thousands or before the fraction.
+fn remove_points(example: &str, writing: Writing) -> String {
+    let or_leave_out = match writing.has_decimal_comma() && !example.contains(',') {
+        true => ", or leave out --decimal , (DECIMAL) if they stand before the fraction",
+        false => "",
+    };
+    format!("remove the points that separate thousands{or_leave_out}")
+}
+
+fn remedy_for_commas(example: &str, writing: Writing) -> String {
+    let (comma, point) = (example.find(','), example.rfind('.'));
+    let separates_thousands = point > comma || example.matches(',').count() > 1;
+    match (writing.has_decimal_comma(), separates_thousands) {
+        (true, true) if point.is_some() => {
+            "remove the commas that separate thousands, and leave out --decimal , (DECIMAL)".to_owned()
+        }
+        (_, true) => "remove the commas that separate thousands".to_owned(),
+        (false, false) if writing.is_csv && point.is_some() => {
+            "remove the points that separate thousands, and give --decimal , (DECIMAL)".to_owned()
+        }
+        (false, false) if writing.is_csv => {
+            "write 1234.5, or give --decimal , (DECIMAL) where the comma stands before the fraction".to_owned()
+        }
+        _ => write_number(writing, ""),
+    }
+}
 
 /// What is doubtful about a column of text, to be read after its name; nothing where it seems to be meant as text. `levels`
 /// are its different texts, most frequent first.
 #[must_use]
-pub fn doubt(levels: &[Level<'_>], format: CellFormat) -> Option<String> {
-    let values: Vec<Level<'_>> = levels.iter().copied().filter(|(text, _)| !is_missing_marker(text)).collect();
-    let rows = |levels: &[Level<'_>]| levels.iter().map(|(_, rows)| rows).sum::<u64>();
-    let all = rows(&values);
-    if all == 0 {
-        return None;
+pub fn doubt(levels: &[Level<'_>], writing: Writing) -> Option<String> {
+    let values = without_markers(levels);
+    if let Some((notation, example)) = notation_of(&values, writing) {
+        let (what, remedy) = (notation.what, (notation.remedy)(example, writing));
+        let example = shown(example);
+        return Some(format!("seems to hold {what}, such as {example}, but is text, a category for each: {remedy}"));
     }
-    let is_number = |text: &str| parse_number(text, format).is_some();
-    let is_value = |text: &str| is_number(text) || parse_timestamp(text).is_some();
-    if let Some(strays) = strays(&values, is_value) {
-        return Some(strays);
+    let rows_of = |value: Value| {
+        let alike = values.iter().filter(|(text, _)| Value::of(text, writing.format) == Some(value));
+        alike.map(|(_, rows)| rows).sum::<u64>()
+    };
+    let most = Value::ALL.into_iter().max_by_key(|value| rows_of(*value)).filter(|value| rows_of(*value) > 0)?;
+    let (fit, strays): (Vec<_>, Vec<_>) =
+        values.iter().copied().partition(|(text, _)| Value::of(text, writing.format) == Some(most));
+    if strays.is_empty() {
+        return if writing.is_csv { None } else { Some(written_as_text(most, &fit)) };
     }
-    for Notation { is_so, what, remedy } in NOTATIONS {
-        let example = values.iter().find(|(text, _)| is_so(text) && !is_value(text));
-        let alike: Vec<_> = values.iter().copied().filter(|(text, _)| is_so(text) || is_number(text)).collect();
-        if let Some((example, _)) = example
-            && rows(&alike) as f64 >= ALIKE * all as f64
-        {
-            return Some(format!(
-                "seems to hold {what}, such as \"{example}\", but is text, a category for each: {remedy}"
-            ));
-        }
-    }
-    let (unit, example) = values.iter().find_map(|(text, _)| Some((unit(text)?, *text)))?;
-    let alike: Vec<_> = values.iter().copied().filter(|(text, _)| self::unit(text).as_ref() == Some(&unit)).collect();
-    (rows(&alike) as f64 >= ALIKE * all as f64).then(|| {
-        format!("seems to hold numbers with a unit, such as \"{example}\", but is text, a category for each: write the number alone")
+    are_strays(&fit, &strays, most).then(|| because_of_strays(&strays, rows(&values), most, writing))
+}
+
+/// What to do about texts that were to be values of another type; nothing where they are in no notation that is known.
+#[must_use]
+pub fn remedy(levels: &[Level<'_>], writing: Writing) -> Option<String> {
+    let values = without_markers(levels);
+    notation_of(&values, writing).map(|(notation, example)| (notation.remedy)(example, writing))
+}
+
+/// Whether all texts are dates or months, in whatever notation.
+#[must_use]
+pub fn are_dates(levels: &[Level<'_>]) -> bool {
+    let is_date = |text: &str| parse_timestamp(text).is_some() || is_month(text) || is_like_a_date(text);
+    !levels.is_empty() && levels.iter().all(|(text, _)| is_date(text))
+}
+
+/// A text between quotes for a message, cut where it is long.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let start: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    format!("\"{}\"", without_control_characters(&start))
+}
+
+fn without_markers<'a>(levels: &[Level<'a>]) -> Vec<Level<'a>> {
+    levels.iter().copied().filter(|(text, _)| !is_missing_marker(text)).collect()
+}
+
+fn rows(levels: &[Level<'_>]) -> u64 {
+    levels.iter().map(|(_, rows)| rows).sum()
+}
+
+/// The notation that nearly all texts have that cannot be read, and the most frequent of them.
+fn notation_of<'a>(values: &[Level<'a>], writing: Writing) -> Option<(&'static Notation, &'a str)> {
+    let format = writing.format;
+    let all = rows(values) as f64;
+    NOTATIONS.iter().find_map(|notation| {
+        let is_unread = |text: &str| (notation.is_so)(text, format) && Value::of(text, format).is_none();
+        let (example, _) = values.iter().find(|(text, _)| is_unread(text))?;
+        let is_among = |text: &str| match (Value::of(text, format), notation.among) {
+            (Some(_), None) => true,
+            (value, among) => value.is_some() && value == among,
+        };
+        // Of numbers with a unit all have the same one, and none stands without.
+        let unit_of_all = if notation.what == UNITS { unit(example) } else { None };
+        let is_alike = |text: &str| match unit_of_all {
+            Some(of_all) => unit(text) == Some(of_all),
+            None => is_among(text) || (notation.is_so)(text, format),
+        };
+        let alike: u64 = values.iter().filter(|(text, _)| is_alike(text)).map(|(_, rows)| rows).sum();
+        (alike as f64 >= ALIKE * all).then_some((notation, *example))
     })
 }
 
-/// A few texts among numbers or dates.
-fn strays(values: &[Level<'_>], is_value: impl Fn(&str) -> bool) -> Option<String> {
-    let (fit, strays): (Vec<_>, Vec<_>) = values.iter().copied().partition(|(text, _)| is_value(text));
-    let (example, _) = *strays.first()?;
-    let rows = |levels: &[Level<'_>]| levels.iter().map(|(_, rows)| rows).sum::<u64>();
-    let (stray, all) = (rows(&strays), rows(values));
-    let are_few = stray * STRAYS <= all;
+/// Whether so few texts are no values of the kind that most are that they stand among them by mistake.
+fn are_strays(fit: &[Level<'_>], strays: &[Level<'_>], most: Value) -> bool {
+    let are_few = rows(strays) * STRAYS <= rows(fit) + rows(strays);
     let are_few_texts = strays.len() <= STRAY_TEXTS && fit.len() >= NUMBERS_PER_STRAY_TEXT * strays.len();
-    (are_few || are_few_texts).then(|| {
-        format!(
-            "is text because of {stray} of {all} cells, such as \"{example}\"; the others are numbers or dates. Leave those \
-             cells empty to have a column of numbers or dates"
-        )
-    })
+    let are_all_truths = most == Value::Boolean && strays.iter().all(|(text, _)| parse_boolean(text).is_some());
+    are_few || are_few_texts || are_all_truths
+}
+
+fn written_as_text(value: Value, levels: &[Level<'_>]) -> String {
+    let example = levels.first().map(|(text, _)| shown(text)).unwrap_or_default();
+    format!(
+        "holds {} written as text (such as {example}): cast it to {} where it is written, or name it in \"categorical\" if it \
+         is a code",
+        value.plural(),
+        value.singular()
+    )
+}
+
+/// A few texts among values of one kind.
+fn because_of_strays(strays: &[Level<'_>], all: u64, most: Value, writing: Writing) -> String {
+    let texts: Vec<String> = strays.iter().take(SHOWN_TEXTS).map(|(text, _)| shown(text)).collect();
+    let (stray, texts, kind) = (rows(strays), texts.join(", "), most.plural());
+    let cells = format!("{stray} of the {all} training cells that are not missing");
+    if writing.is_csv {
+        return format!(
+            "is text because of {cells} (such as {texts}); the others are {kind}. Leave those cells empty to have a column of \
+             {kind}"
+        );
+    }
+    format!(
+        "holds {kind} written as text, but for {cells} (such as {texts}): leave those empty and cast it to {} where it is \
+         written",
+        most.singular()
+    )
 }
 
 fn is_digits(text: &str) -> bool {
@@ -126,7 +362,7 @@ fn has_date_parts(text: &str, signs: &[char], year_digits: usize) -> bool {
         let number = |part: &str| part.parse::<u32>().unwrap_or(u32::MAX);
         // Days before months or after them.
         let (day, month) = (number(day), number(month));
-        day.min(month) <= 12 && day.max(month) <= 31
+        (1..=12).contains(&day.min(month)) && day.max(month) <= 31
     })
 }
 
@@ -206,8 +442,90 @@ fn has_a_month_name(text: &str) -> bool {
     // A time may stand behind it, and `st`, `th` behind the day.
     (2..=8).contains(&words.len()) && words.iter().filter(|word| is_month(word)).count() == 1 && numbers >= 1 && {
         let others = words.iter().filter(|word| !is_month(word));
-        others.into_iter().all(|word| word.starts_with(|sign: char| sign.is_ascii_digit()) || word.len() <= 3)
+        others
+            .into_iter()
+            .all(|word| word.starts_with(|sign: char| sign.is_ascii_digit()) || word.len() <= 3 || is_weekday(word))
     }
+}
+
+fn is_weekday(word: &str) -> bool {
+    const DAYS: [&str; 40] = [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+        "montag",
+        "dienstag",
+        "mittwoch",
+        "donnerstag",
+        "freitag",
+        "samstag",
+        "sonnabend",
+        "sonntag",
+        "lundi",
+        "mardi",
+        "mercredi",
+        "jeudi",
+        "vendredi",
+        "samedi",
+        "dimanche",
+        "lunes",
+        "martes",
+        "miércoles",
+        "jueves",
+        "viernes",
+        "sábado",
+        "domingo",
+        "lunedì",
+        "martedì",
+        "mercoledì",
+        "giovedì",
+        "venerdì",
+        "sabato",
+        "domenica",
+        "maandag",
+        "woensdag",
+        "vrijdag",
+        "zondag",
+    ];
+    let lower = word.to_lowercase();
+    DAYS.contains(&lower.as_str()) || ["tues", "thur", "thurs"].contains(&lower.as_str())
+}
+
+/// `2024-01`, `2024/01`, `01/2024`, `01-2024`.
+fn is_month(text: &str) -> bool {
+    let text = text.trim();
+    ['-', '/'].iter().any(|&sign| {
+        let Some((first, second)) = text.split_once(sign) else { return false };
+        let (year, month) = if first.len() == 4 { (first, second) } else { (second, first) };
+        let is_in = |digits: &str, from: u32, to: u32| {
+            is_digits(digits) && digits.parse::<u32>().is_ok_and(|number| (from..=to).contains(&number))
+        };
+        year.len() == 4 && month.len() <= 2 && is_in(year, 1800, 2200) && is_in(month, 1, 12)
+    })
+}
+
+/// `="00123"`, which Excel reads as text.
+fn is_excel_formula(text: &str) -> bool {
+    let text = text.trim();
+    text.len() >= 3 && text.starts_with("=\"") && text.ends_with('"')
+}
+
+/// `2026-01-31 12:30 EST`, `2026-01-31T12:30:00+01:00[Europe/Berlin]`, `1/31/2026 12:30 PM`.
+fn has_zone_name_or_half(text: &str) -> bool {
+    let text = text.trim();
+    let Some((date, time)) = text.split_once([' ', 'T']) else { return false };
+    let is_date = parse_timestamp(date).is_some() || is_like_a_date(date);
+    let letters = time.trim_end_matches(|sign: char| sign.is_ascii_alphabetic() || sign == '.');
+    let word = &time[letters.len()..];
+    let is_half = ["am", "pm", "a.m.", "p.m."].contains(&word.to_ascii_lowercase().as_str());
+    let is_zone = (2..=5).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_region =
+        time.ends_with(']') || (word.len() > 2 && letters.trim_end_matches(['_', '/']).ends_with(char::is_alphabetic));
+    is_date && time.contains(':') && (is_half || is_zone || is_region)
 }
 
 fn is_time_of_day(text: &str) -> bool {
@@ -218,8 +536,22 @@ fn is_time_of_day(text: &str) -> bool {
 }
 
 /// `1234,56`, `1.234,56` and `1,234.56`.
-fn has_decimal_comma(text: &str) -> bool {
+fn has_comma(text: &str) -> bool {
     text.contains(',') && is_number_with_commas(text)
+}
+
+/// `1.000.000`, and where a comma stands before the fraction `1.000` and `1.234,56`, too.
+fn has_points_between_thousands(text: &str, format: CellFormat) -> bool {
+    let text = text.trim();
+    let is_enough = format.decimal == b',' || (text.matches('.').count() > 1 && !text.contains(','));
+    is_enough && !text.trim_start_matches(['-', '+']).starts_with("0.") && is_in_groups(text, '.') && {
+        parse_number(&text.replace('.', ""), format).is_some()
+    }
+}
+
+/// `1.5`, where a comma stands before the fraction.
+fn has_decimal_point_under_comma(text: &str, format: CellFormat) -> bool {
+    format.decimal == b',' && text.contains('.') && is_plain_number(text)
 }
 
 fn is_number_with_commas(text: &str) -> bool {
@@ -252,6 +584,7 @@ fn is_in_groups(text: &str, sign: char) -> bool {
     let whole = text.strip_prefix(['-', '+']).unwrap_or(text);
     let whole = match sign {
         ',' => whole.split('.').next(),
+        '.' => whole.split(',').next(),
         _ => whole.split([',', '.']).next(),
     };
     let mut groups = whole.unwrap_or_default().split(sign);
@@ -263,29 +596,38 @@ fn is_in_groups(text: &str, sign: char) -> bool {
         && rest.all(|group| group.len() == 3 && is_digits(group))
 }
 
-/// `(1,234.50)`, `1234-`, `−5` with a typographic minus, `1.5K`, `2M`, `3 bn`.
-fn is_accounting_number(text: &str) -> bool {
-    const MINUS_SIGNS: [char; 4] = ['\u{2212}', '\u{2012}', '\u{2013}', '\u{2014}'];
+/// `1.5K`, `2M`, `3 bn`, `0 Mio`.
+fn has_suffix_for_thousands(text: &str) -> bool {
     const SUFFIXES: [&str; 10] = ["k", "m", "b", "g", "t", "bn", "mn", "mio", "mrd", "tsd"];
-    let text = text.trim();
-    let is_number = |text: &str| is_number_with_commas(text.trim()) || is_grouped_number(text);
-    let without = |text: &str| text.trim_start_matches(['$', '€', '£', '¥', ' ']).to_owned();
-    if let Some(inner) = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
-        return is_number(&without(inner));
-    }
-    if text.starts_with(MINUS_SIGNS) {
-        return is_number(&without(text.trim_start_matches(MINUS_SIGNS)));
-    }
-    if let Some(number) = text.strip_suffix('-') {
-        return is_digits(number.get(..1).unwrap_or_default()) && is_number(number);
-    }
-    let lower = text.to_lowercase();
+    let lower = text.trim().to_lowercase();
     let suffixed = |suffix: &&str| {
         lower.strip_suffix(*suffix).is_some_and(|number| {
-            number.ends_with(|sign: char| sign.is_ascii_digit() || sign == ' ') && is_number(&without(number))
+            number.ends_with(|sign: char| sign.is_ascii_digit() || sign == ' ') && is_amount(without_currency(number))
         })
     };
     SUFFIXES.iter().any(suffixed)
+}
+
+fn without_currency(text: &str) -> &str {
+    text.trim_start_matches(['$', '€', '£', '¥', ' '])
+}
+
+fn is_amount(text: &str) -> bool {
+    is_number_with_commas(text.trim()) || is_grouped_number(text)
+}
+
+/// `(1,234.50)`, `1234-`, `−5` with a typographic minus.
+fn is_accounting_number(text: &str) -> bool {
+    const MINUS_SIGNS: [char; 4] = ['\u{2212}', '\u{2012}', '\u{2013}', '\u{2014}'];
+    let text = text.trim();
+    if let Some(inner) = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+        return is_amount(without_currency(inner));
+    }
+    if text.starts_with(MINUS_SIGNS) {
+        return is_amount(without_currency(text.trim_start_matches(MINUS_SIGNS)));
+    }
+    let Some(number) = text.strip_suffix('-') else { return false };
+    is_digits(number.get(..1).unwrap_or_default()) && is_amount(number)
 }
 
 /// What stands before a number, a sign of currency or its three letters, and behind it: such a sign, per cent, a unit of
@@ -318,9 +660,16 @@ fn unit(text: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn doubt_of(texts: &[&str]) -> String {
+    const CSV: Writing = Writing { format: CellFormat { decimal: b'.' }, is_csv: true };
+    const COMMA: Writing = Writing { format: CellFormat { decimal: b',' }, is_csv: true };
+
+    fn doubt_under(texts: &[&str], writing: Writing) -> String {
         let levels: Vec<Level<'_>> = texts.iter().map(|text| (*text, 1)).collect();
-        doubt(&levels, CellFormat::default()).unwrap_or_default()
+        doubt(&levels, writing).unwrap_or_default()
+    }
+
+    fn doubt_of(texts: &[&str]) -> String {
+        doubt_under(texts, CSV)
     }
 
     #[test]
@@ -336,6 +685,8 @@ mod tests {
             "3. März 2026",
             "31st January 2026 10:00",
             "5 août 2024",
+            "Monday, January 5, 2024",
+            "Donnerstag, 4. Juli 2024",
         ] {
             assert!(doubt_of(&[date]).contains("name of a month"), "{date}");
         }
@@ -344,6 +695,53 @@ mod tests {
         {
             assert_eq!(doubt_of(&[text]), "", "{text}");
         }
+    }
+
+    #[test]
+    fn months_are_doubtful() {
+        for month in ["2024-01", "2024/12", "01/2024", "7/2024", "12-2024"] {
+            assert_eq!(
+                doubt_of(&[month]),
+                format!(
+                    "seems to hold months, such as \"{month}\", but is text, a category for each: write the first day of each \
+                     month, 2026-01-01"
+                )
+            );
+        }
+        for text in ["2024-13", "20-2024", "3/4", "2024-001", "1234-12"] {
+            assert_eq!(doubt_of(&[text]), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_and_months_are_told_from_other_texts() {
+        assert!(are_dates(&[("2024-01-31", 1), ("2024-02-01", 3)]) && are_dates(&[("2024-01", 1)]));
+        assert!(!are_dates(&[("2024-01", 1), ("north", 1)]) && !are_dates(&[("05", 1)]) && !are_dates(&[]));
+    }
+
+    #[test]
+    fn excel_formulas_are_doubtful() {
+        let doubt = doubt_of(&["=\"12\"", "=\"00123\"", "7"]);
+        assert!(doubt.starts_with("seems to hold cells written as Excel formulas, such as \"=\"12\"\""), "{doubt}");
+        assert!(doubt.ends_with("write the value alone, without the equals sign and its quotes"), "{doubt}");
+        assert_eq!(doubt_of(&["=", "=12", "a=\"b\""]), "");
+    }
+
+    #[test]
+    fn timestamps_with_names_of_zones_and_halves_of_a_day_are_doubtful() {
+        for time in [
+            "2026-01-31 12:30:00 EST",
+            "2026-01-31T12:30:00+01:00[Europe/Berlin]",
+            "2026-01-31 12:30:00 Europe/Berlin",
+            "2026-01-31 12:30 PM",
+            "1/31/2026 7:05 pm",
+            "31.01.2026 12:30 CET",
+        ] {
+            let doubt = doubt_of(&[time]);
+            assert!(doubt.contains("AM, PM or the name of a zone"), "{time}: {doubt}");
+            assert!(doubt.ends_with("write 2026-01-31 12:30:00-05:00, with 24 hours"), "{time}: {doubt}");
+        }
+        assert_eq!(doubt_of(&["2026-01-31 12:30:00Z", "2026-01-31 12:30:00 UTC"]), "", "these are read");
     }
 
     #[test]
@@ -365,13 +763,57 @@ mod tests {
         for number in ["1 234,56", "1\u{a0}234", "1\u{202f}234,5", "1'234.50", "1\u{2019}234"] {
             assert!(doubt_of(&[number]).contains("separated thousands"), "{number}: {}", doubt_of(&[number]));
         }
-        for number in ["(123.45)", "($1,234.50)", "\u{2212}5", "\u{2013}1,5", "1.5K", "2M", "3 bn", "1234-"] {
+        for number in ["(123.45)", "($1,234.50)", "\u{2212}5", "\u{2013}1,5", "1234-"] {
             assert!(doubt_of(&[number]).contains("parentheses"), "{number}: {}", doubt_of(&[number]));
+        }
+        for number in ["1.5K", "2M", "3 bn", "0 Mio", "$2.5k"] {
+            let doubt = doubt_of(&[number]);
+            assert!(doubt.contains("suffix for thousands"), "{number}: {doubt}");
+            assert!(doubt.ends_with("write all digits, 500 instead of 0.5K"), "{number}: {doubt}");
         }
         for text in ["a,b", "52.5,13.4", "1.2.3", ",", "(a)", "12 34", "1-", "K", "A1K"] {
             let doubt = doubt_of(&["1,5", text, text, "x1", "x2"]);
             assert_eq!(doubt, "", "{text}");
         }
+    }
+
+    /// What was given already, or would make it worse, is no advice.
+    #[test]
+    fn advice_depends_on_the_decimal_sign_that_was_given() {
+        let remove_points = "remove the points that separate thousands";
+        let cases: [(&str, Writing, String); 12] = [
+            ("1.000.000", CSV, remove_points.to_owned()),
+            (
+                "3.821",
+                COMMA,
+                format!("{remove_points}, or leave out --decimal , (DECIMAL) if they stand before the fraction"),
+            ),
+            ("1.234,56", COMMA, remove_points.to_owned()),
+            ("1.234,56", CSV, format!("{remove_points}, and give --decimal , (DECIMAL)")),
+            ("12.5", COMMA, "write 1234,5, or leave out --decimal , (DECIMAL)".to_owned()),
+            ("0.382", COMMA, "write 1234,5, or leave out --decimal , (DECIMAL)".to_owned()),
+            (
+                "12,5",
+                CSV,
+                "write 1234.5, or give --decimal , (DECIMAL) where the comma stands before the fraction".to_owned(),
+            ),
+            ("12,5", Writing::typed(), "write 1234.5".to_owned()),
+            ("1,234.50", CSV, "remove the commas that separate thousands".to_owned()),
+            (
+                "1,234.50",
+                COMMA,
+                "remove the commas that separate thousands, and leave out --decimal , (DECIMAL)".to_owned(),
+            ),
+            ("1 234,56", COMMA, "write 1234,5".to_owned()),
+            ("(5)", COMMA, "write -1234,5".to_owned()),
+        ];
+        for (number, writing, advice) in cases {
+            let doubt = doubt_under(&[number, "7"], writing);
+            assert!(doubt.ends_with(&format!(", a category for each: {advice}")), "{number} {writing:?}: {doubt}");
+            assert_eq!(remedy(&[(number, 1)], writing), Some(advice), "{number} {writing:?}");
+        }
+        assert_eq!(doubt_under(&["12,5", "7"], COMMA), "", "these are read");
+        assert_eq!(remedy(&[("unknown", 1)], CSV), None);
     }
 
     #[test]
@@ -396,17 +838,59 @@ mod tests {
     }
 
     #[test]
-    fn a_few_words_among_numbers_are_doubtful() {
-        let doubt = doubt(&[("1.5", 39), ("unknown", 1)], CellFormat::default()).unwrap();
-        assert!(doubt.contains("because of 1 of 40 cells, such as \"unknown\""), "{doubt}");
+    fn values_written_as_text_by_a_typed_format_are_doubtful() {
+        for (cells, kind, one) in [
+            (["382.1", "7"], "numbers", "a number"),
+            (["2026-01-31", "2026-02-01"], "dates", "a date"),
+            (["true", "FALSE"], "booleans", "a boolean"),
+        ] {
+            assert_eq!(
+                doubt_under(&cells, Writing::typed()),
+                format!(
+                    "holds {kind} written as text (such as \"{}\"): cast it to {one} where it is written, or name it in \
+                     \"categorical\" if it is a code",
+                    cells[0]
+                )
+            );
+            assert_eq!(doubt_of(&cells), "", "CSV has these types");
+        }
+        let mixed = [("7", 500), ("8", 480), ("unknown", 20)];
+        assert_eq!(
+            doubt(&mixed, Writing::typed()).unwrap(),
+            "holds numbers written as text, but for 20 of the 1000 training cells that are not missing (such as \"unknown\"): \
+             leave those empty and cast it to a number where it is written"
+        );
+        assert_eq!(doubt_under(&["a", "b", "1"], Writing::typed()), "");
+    }
+
+    #[test]
+    fn a_few_other_cells_among_numbers_dates_or_booleans_are_doubtful() {
+        let doubt = |levels: &[Level<'_>]| super::doubt(levels, CSV).unwrap_or_default();
+        for (usual, kind) in [("1.5", "numbers"), ("2024-01-31", "dates"), ("true", "booleans")] {
+            assert_eq!(
+                doubt(&[(usual, 38), ("unknown", 1), ("NA", 7), ("k.A.", 1)]),
+                format!(
+                    "is text because of 2 of the 40 training cells that are not missing (such as \"unknown\", \"k.A.\"); the \
+                     others are {kind}. Leave those cells empty to have a column of {kind}"
+                )
+            );
+        }
+        assert!(
+            doubt(&[("2024-01-31", 38), ("0", 1), ("-999", 1)])
+                .contains("(such as \"0\", \"-999\"); the others are dates")
+        );
+        assert!(
+            doubt(&[("2024-01-31", 39), ("0000-00-00", 1)]).contains("(such as \"0000-00-00\"); the others are dates")
+        );
+        assert!(doubt(&[("true", 6), ("false", 4), ("1", 5)]).contains("because of 5 of the 15"), "1 is a truth value");
         // Also where they are many cells, but all the same few words.
         let numbers: Vec<String> = (0..100).map(|number| number.to_string()).collect();
         let mut levels: Vec<Level<'_>> = numbers.iter().map(|number| (number.as_str(), 1)).collect();
         levels.extend([("NA", 30), ("missing", 50)]);
-        let doubt = super::doubt(&levels, CellFormat::default()).unwrap();
-        assert!(doubt.contains("because of 50 of 150 cells, such as \"missing\""), "{doubt}");
+        assert!(doubt(&levels).contains("because of 50 of the 150 training cells"), "{}", doubt(&levels));
         assert_eq!(doubt_of(&["1", "red", "blue"]), "");
         assert_eq!(doubt_of(&["1", "2", "3", "A"]), "");
+        assert_eq!(doubt_of(&["true", "false", "unknown"]), "");
         assert_eq!(doubt_of(&[]), "");
         assert_eq!(doubt_of(&["NA", "-"]), "");
     }

@@ -46,8 +46,6 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
     if let Some(weight) = &spec.weight {
         schema.require(weight, location)?;
     }
-    warn_of_absent_exclusions(spec, schema, location);
-    warn_of_idle_ranges(spec, schema, location);
     let reserved = [Some(id), Some(target), spec.weight.as_deref()];
     let is_candidate = |column: &&ColumnSchema| {
         !reserved.contains(&Some(column.name.as_str()))
@@ -168,29 +166,27 @@ fn check_monotone(spec: &Spec, features: &[PlannedFeature]) -> Result<()> {
     }
 }
 
-fn warn_of_absent_exclusions(spec: &Spec, schema: &TableSchema, location: &str) {
-    for name in spec.exclude.iter().filter(|name| schema.get(name).is_none()) {
-        tracing::warn!("{location} has no column \"{name}\", which the feature spec excludes: is the name right?");
-    }
+/// What of a spec has no effect on a table, each in a sentence: names of columns that are not there, ranges of text.
+#[must_use]
+pub fn warnings(spec: &Spec, schema: &TableSchema, location: &str) -> Vec<String> {
+    let absent = spec.exclude.iter().filter(|name| schema.get(name).is_none());
+    let absent = absent.map(|name| {
+        format!("{location} has no column \"{name}\", which the feature spec excludes: is the name right?")
+    });
+    absent.chain(spec.ranges.keys().filter_map(|name| idle_range(name, spec, schema, location))).collect()
 }
 
 /// A range that is never looked at would pass for checked data.
-fn warn_of_idle_ranges(spec: &Spec, schema: &TableSchema, location: &str) {
-    for name in spec.ranges.keys() {
-        let is_expression = spec.derived.iter().any(|expression| expression.name() == name);
-        match schema.get(name) {
-            None if !is_expression && !is_until_as_of(spec, name, schema) => {
-                tracing::warn!(
-                    "{location} has no column \"{name}\", which has a range in the feature spec: is the name right?"
-                );
-            }
-            Some(column) if column.kind == ColumnKind::Text && !spec.categorical.contains(name) => {
-                tracing::warn!(
-                    "{location}: column \"{name}\" has text, so its range in the feature spec is not looked at"
-                );
-            }
-            _ => {}
+fn idle_range(name: &str, spec: &Spec, schema: &TableSchema, location: &str) -> Option<String> {
+    let is_expression = spec.derived.iter().any(|expression| expression.name() == name);
+    match schema.get(name) {
+        None if !is_expression && !is_until_as_of(spec, name, schema) => Some(format!(
+            "{location} has no column \"{name}\", which has a range in the feature spec: is the name right?"
+        )),
+        Some(column) if column.kind == ColumnKind::Text && !spec.categorical.iter().any(|known| known == name) => {
+            Some(format!("{location}: column \"{name}\" has text, so its range in the feature spec is not looked at"))
         }
+        _ => None,
     }
 }
 

@@ -46,6 +46,9 @@ const MAGICS: [(usize, &[u8], &str, &str); 29] = [
     (0, b"\x80\x04\x95", "a Python pickle", EXPORT),
 ];
 
+const JSON: FileKind =
+    FileKind { what: "JSON", advice: "export it as Parquet or CSV, or remove it where it lies beside the data" };
+
 const UTF_16: FileKind = FileKind { what: "UTF-16 text", advice: "save it as UTF-8, in Excel as \"CSV UTF-8\"" };
 
 /// The kind of a file that begins with these bytes, if it is a known one that is no CSV. Some 512 bytes are enough.
@@ -66,7 +69,7 @@ pub(crate) fn recognise(head: &[u8]) -> Option<FileKind> {
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     if is_json(text) {
-        return Some(FileKind { what: "JSON", advice: EXPORT });
+        return Some(JSON);
     }
     let begins = |words: &[u8]| text.get(..words.len()).is_some_and(|start| start.eq_ignore_ascii_case(words));
     if begins(b"<!doctype html") || begins(b"<html") {
@@ -78,6 +81,13 @@ pub(crate) fn recognise(head: &[u8]) -> Option<FileKind> {
     begins(b"<?xml").then_some(FileKind { what: "XML", advice: EXPORT })
 }
 
+/// The same of a file that has a name: what is called JSON is none of the formats that are read, whatever it begins with.
+pub(crate) fn recognise_named(name: &str, head: &[u8]) -> Option<FileKind> {
+    let name = name.to_ascii_lowercase();
+    let is_json = [".json", ".jsonl", ".ndjson"].iter().any(|ending| name.ends_with(ending));
+    recognise(head).or(is_json.then_some(JSON))
+}
+
 /// Whether text without a magic is probably CSV.
 pub(crate) fn is_like_csv(head: &[u8]) -> bool {
     recognise(head).is_none() && is_line_of_text(head) && head.iter().any(|byte| b",;\t|".contains(byte))
@@ -85,7 +95,7 @@ pub(crate) fn is_like_csv(head: &[u8]) -> bool {
 
 /// Whether a name without an ending of data says that the object is no data: what writers leave beside it, and documents.
 pub(crate) fn is_no_data(key: &str) -> bool {
-    const ENDINGS: [&str; 25] = [
+    const ENDINGS: [&str; 22] = [
         ".metadata",
         ".manifest",
         ".crc",
@@ -95,9 +105,6 @@ pub(crate) fn is_no_data(key: &str) -> bool {
         ".sha512",
         ".sig",
         ".log",
-        ".json",
-        ".jsonl",
-        ".ndjson",
         ".xml",
         ".html",
         ".htm",
@@ -247,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_called_json_is_json() {
+        for name in ["a/x.json", "X.JSONL", "x.ndjson"] {
+            assert_eq!(recognise_named(name, b"id,x\n1,2\n"), Some(JSON), "{name}");
+            assert!(!is_no_data(name), "its kind says more: {name}");
+        }
+        assert_eq!(recognise_named("x.csv", b"id,x\n1,2\n"), None);
+    }
+
+    #[test]
     fn names_say_what_is_no_data() {
         for key in [
             "a/x.csv.metadata",
@@ -258,7 +274,6 @@ mod tests {
             "readme.txt",
             "README.md",
             "a/b/run.LOG",
-            "schema.json",
             "x.csv.md5",
         ] {
             assert!(is_no_data(key), "{key}");

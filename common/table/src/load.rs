@@ -30,6 +30,10 @@ pub struct LoadableTable {
     content: Content,
     schema: Arc<TableSchema>,
     rows: usize,
+    /// What is doubtful about the data as it was read.
+    warnings: Vec<String>,
+    /// Columns of CSV that became numbers though cells of them have leading zeros.
+    zero_padded: Vec<String>,
 }
 
 /// Which types CSV columns have.
@@ -73,9 +77,11 @@ impl LoadableTable {
             let groups = fetch_all(&dataset).await?;
             return Ok(Self { content: Content::RowGroups(groups), ..Self::of_footers(dataset) });
         }
-        let cells = read_all_cells(&dataset).await?;
+        let (cells, reading) = read_all_cells(&dataset).await?;
+        let doubt = dataset.schema.header_doubt().map(|doubt| format!("{}: {doubt}", dataset.location));
+        let warnings = doubt.into_iter().chain(reading).collect();
         let rows = cells.first().map_or(0, |column| column.len());
-        let mut in_memory = Vec::with_capacity(cells.len());
+        let (mut in_memory, mut zero_padded) = (Vec::with_capacity(cells.len()), Vec::new());
         for column in cells {
             let name = column.name().as_str();
             let is_learnt = typing.types.is_some_and(|types| types.get(name).is_some());
@@ -84,7 +90,11 @@ impl LoadableTable {
                 Some(partition) if !typing.text.iter().any(|kept| kept == name) => {
                     typed_partition(&column, partition.kind)?
                 }
-                _ => typed(&column, typing, dataset.csv.cells, &dataset.location)?,
+                _ => {
+                    let typed = typed(&column, typing, dataset.csv.cells, &dataset.location)?;
+                    zero_padded.extend(loses_leading_zeros(&column, &typed).then(|| name.to_owned()));
+                    typed
+                }
             });
         }
         let mut schema = TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?;
@@ -92,7 +102,7 @@ impl LoadableTable {
         let names = dataset.schema.columns().iter().map(|column| column.name.as_str());
         names.filter(is_constant).for_each(|name| schema.mark_constant_partition(name));
         let schema = Arc::new(schema);
-        Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows })
+        Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows, warnings, zero_padded })
     }
 
     /// A Parquet dataset of which nothing is kept in memory but the footers.
@@ -100,7 +110,19 @@ impl LoadableTable {
     pub fn of_footers(dataset: Dataset) -> Self {
         let rows = dataset.row_count().unwrap_or_default() as usize;
         let schema = Arc::clone(&dataset.schema);
-        Self { dataset, content: Content::Footers, schema, rows }
+        Self { dataset, content: Content::Footers, schema, rows, warnings: Vec::new(), zero_padded: Vec::new() }
+    }
+
+    /// What is doubtful about the data as it was read: the header, and cells that may hold rows.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether a column of CSV became numbers though cells of it have leading zeros, as codes do.
+    #[must_use]
+    pub fn is_zero_padded(&self, column: &str) -> bool {
+        self.zero_padded.iter().any(|padded| padded == column)
     }
 
     /// Rows of the table.
@@ -304,7 +326,9 @@ fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, dtype:
     Ok(whole.rechunk())
 }
 
-async fn read_all_cells(dataset: &Dataset) -> Result<Vec<Series>> {
+/// All cells of CSV, column by column, and what is doubtful about them.
+async fn read_all_cells(dataset: &Dataset) -> Result<(Vec<Series>, Vec<String>)> {
+    let mut warnings = Vec::new();
     let names: Vec<String> = dataset.schema.columns().iter().map(|column| column.name.clone()).collect();
     let mut columns: Vec<Series> = names.iter().map(|name| super::csv::empty_column(name)).collect();
     for (index, object) in dataset.objects.iter().enumerate() {
@@ -312,14 +336,15 @@ async fn read_all_cells(dataset: &Dataset) -> Result<Vec<Series>> {
         let (object_name, names, runtime) = (dataset.object_name(index), names.clone(), Handle::current());
         let partitions = object.partitions.clone();
         let read = move || read_object_cells((store, meta, format), &object_name, &names, &partitions, runtime);
-        let pieces = blocking(read).await??;
+        let (pieces, of_object) = blocking(read).await??;
+        warnings.extend(of_object);
         for piece in pieces {
             for (column, cells) in columns.iter_mut().zip(piece) {
                 column.append(&cells).map_err(|error| Error::Defect(error.to_string()))?;
             }
         }
     }
-    Ok(columns)
+    Ok((columns, warnings))
 }
 
 fn read_object_cells(
@@ -328,7 +353,7 @@ fn read_object_cells(
     names: &[String],
     partitions: &PartitionValues,
     runtime: Handle,
-) -> Result<Vec<Vec<Series>>> {
+) -> Result<(Vec<Vec<Series>>, Vec<String>)> {
     let mut reader = CsvReader::open(store, meta, format, object_name, runtime)?;
     let stored = partitions.stored_among(names);
     let mut pieces = Vec::new();
@@ -339,7 +364,17 @@ fn read_object_cells(
         let columns = partitions.complete(batch.columns, names, &[], object_name)?;
         pieces.push(names.iter().map(|name| columns.column(name)).collect::<Result<_>>()?);
     }
-    Ok(pieces)
+    Ok((pieces, reader.take_warnings()))
+}
+
+/// Whether text became numbers though some of it has leading zeros.
+fn loses_leading_zeros(cells: &Series, typed: &Series) -> bool {
+    let is_padded = |cell: &str| {
+        let digits = cell.trim();
+        digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let is_number = matches!(ColumnKind::of(typed.dtype()), ColumnKind::Integer | ColumnKind::Float);
+    is_number && cells.str().is_ok_and(|cells| cells.iter().flatten().any(is_padded))
 }
 
 /// A column out of the names of folders, beside those of CSV: what its type is was decided by all its values.
@@ -379,4 +414,23 @@ fn typed(column: &Series, typing: &CsvTyping<'_>, format: CellFormat, location: 
         cells.get(misfit).unwrap_or_default(),
         required.kind.describe()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::NamedFrom;
+
+    use super::*;
+
+    #[test]
+    fn numbers_that_had_leading_zeros_are_told() {
+        let loses = |cells: &[&str], decimal: u8| {
+            let cells = Series::new("plz".into(), cells);
+            let typed = typed(&cells, &CsvTyping::default(), CellFormat { decimal }, "t").unwrap();
+            loses_leading_zeros(&cells, &typed)
+        };
+        assert!(loses(&["00007", "12345"], b'.') && loses(&["07", "1.5"], b'.'));
+        assert!(!loses(&["0", "0.5", "-0.07", "10"], b'.') && !loses(&["0,5", "7"], b','));
+        assert!(!loses(&["007", "A12"], b'.'), "it stays text");
+    }
 }

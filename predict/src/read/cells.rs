@@ -58,7 +58,9 @@ fn read_csv(
         let stored = object.partitions.stored_among(columns);
         loop {
             let left_in_part = (PART_ROWS - place % PART_ROWS) as usize;
-            let Some(batch) = reader.next_batch(&stored, batch_rows.min(left_in_part))? else { break };
+            let batch = reader.next_batch(&stored, batch_rows.min(left_in_part))?;
+            reader.take_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+            let Some(batch) = batch else { break };
             let cells = object.partitions.complete(batch.columns, columns, &batch.malformed, &name)?;
             let part = place / PART_ROWS;
             let first_row_of_all = place;

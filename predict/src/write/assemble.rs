@@ -8,6 +8,7 @@ use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunk
 
 use super::parts::RejectCounts;
 use super::rejected::{Reason, RejectedRows};
+use super::unreadable::UnreadableColumn;
 use crate::ids::{IdCheck, SeenIds};
 use crate::score::{ScoredBatch, Scores};
 
@@ -26,6 +27,8 @@ pub struct FinishedPart {
     pub reasons: RejectCounts,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// Cells that do not parse as their feature's type.
+    pub unreadable: Vec<UnreadableColumn>,
 }
 
 /// Collects batches until a part is full.
@@ -45,6 +48,7 @@ struct OpenPart {
     predicted: Vec<DataFrame>,
     rejected: RejectedRows,
     tallies: Vec<FeatureTally>,
+    unreadable: Vec<UnreadableColumn>,
 }
 
 impl Assembler {
@@ -140,7 +144,8 @@ fn look_ahead(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
 
 impl OpenPart {
     fn new(index: u64, tallies: Vec<FeatureTally>) -> Self {
-        Self { index, rows_read: 0, predicted: Vec::new(), rejected: RejectedRows::default(), tallies }
+        let (predicted, rejected, unreadable) = (Vec::new(), RejectedRows::default(), Vec::new());
+        Self { index, rows_read: 0, predicted, rejected, tallies, unreadable }
     }
 
     fn add(
@@ -154,6 +159,7 @@ impl OpenPart {
         for (tally, more) in self.tallies.iter_mut().zip(&scores.tallies) {
             tally.add(more);
         }
+        UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), batch.first_row, &source);
         let mut columns = vec![batch.ids.clone().into_column()];
         columns.push(Series::new("prediction".into(), &scores.predictions).into_column());
         columns.extend(scores.carried.iter().cloned().map(IntoColumn::into_column));
@@ -175,7 +181,7 @@ impl OpenPart {
         for frame in frames {
             predicted.vstack_mut(&frame).map_err(defect)?;
         }
-        let Self { index, rows_read, rejected, tallies, .. } = self;
-        Ok(FinishedPart { index, rows_read, predicted, reasons: rejected.counts(), rejected, tallies })
+        let Self { index, rows_read, rejected, tallies, unreadable, .. } = self;
+        Ok(FinishedPart { index, rows_read, predicted, reasons: rejected.counts(), rejected, tallies, unreadable })
     }
 }

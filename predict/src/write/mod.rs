@@ -3,7 +3,9 @@
 mod assemble;
 mod parts;
 mod rejected;
+mod unreadable;
 
 pub use assemble::{Assembler, FinishedPart};
 pub use parts::{PartFile, PartRecord, PartWriter, RejectCounts};
 pub use rejected::RejectedRows;
+pub use unreadable::UnreadableColumn;

@@ -14,6 +14,7 @@ use table::write::{to_csv, to_parquet};
 
 use super::assemble::FinishedPart;
 use super::rejected::RejectedRows;
+use super::unreadable::UnreadableColumn;
 use crate::settings::OutputFormat;
 
 /// More rows than a part has: the sums of so many parts do not overflow.
@@ -24,7 +25,7 @@ const MOST_ROWS: u64 = u32::MAX as u64;
 pub struct RejectCounts {
     /// The id is null.
     pub null_id: u64,
-    /// The id came before.
+    /// The id repeats that of a row above.
     pub duplicate_id: u64,
     /// A cell does not parse as its feature's type.
     pub bad_value: u64,
@@ -86,6 +87,9 @@ pub struct PartRecord {
     pub reasons: RejectCounts,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// Cells that do not parse as their feature's type; none in records of older releases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableColumn>,
 }
 
 impl PartRecord {
@@ -120,13 +124,13 @@ impl PartWriter {
     /// Storage errors as they are.
     pub async fn write(&self, part: FinishedPart) -> Result<PartRecord> {
         let index = part.index;
-        let (rows_read, reasons, tallies) = (part.rows_read, part.reasons, part.tallies);
+        let (rows_read, reasons, tallies, unreadable) = (part.rows_read, part.reasons, part.tallies, part.unreadable);
         let (version, format) = (self.model_version.clone(), self.format);
         let encode = move || encode(part.predicted, part.rejected, &version, format);
         let encoded = machine::tasks::blocking(encode).await??;
         let predictions = self.put(self.predictions_path(index), encoded.predictions).await?;
         let rejected = self.put(self.rejected_path(index), encoded.rejected).await?;
-        let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies };
+        let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies, unreadable };
         let json = serde_json::to_vec(&record).map_err(|error| Error::Defect(error.to_string()))?;
         self.store.put(&record_key(&self.run_id, index), json.into()).await?;
         Ok(record)
@@ -238,6 +242,7 @@ mod tests {
             rejected: (rejected > 0).then(|| file(rejected)),
             reasons: RejectCounts { bad_value: rejected, ..RejectCounts::default() },
             tallies: vec![tally],
+            unreadable: Vec::new(),
         }
     }
 

@@ -192,11 +192,15 @@ fn known_kinds_of_file_are_named_whatever_they_are_called() {
 #[test]
 fn objects_that_are_no_data_are_named_and_those_of_other_endings_are_read() {
     let workshop = Workshop::with_model();
-    for name in ["part.csv.metadata", "manifest", "unload.manifest", "part.csv.crc", "README.txt", "run.log", "x.json"]
-    {
+    for name in ["part.csv.metadata", "manifest", "unload.manifest", "part.csv.crc", "README.txt", "run.log"] {
         workshop.write("csv/part.csv", scoring(&[]));
         let said = format!("{name} is no data by its name: remove it");
         predict_refuses(&workshop, name, "customer_id,spend\n1,2\n", &[&said]);
+    }
+    for name in ["x.json", "x.jsonl", "x.ndjson"] {
+        workshop.write("csv/part.csv", scoring(&[]));
+        let said = "is JSON, not CSV: export it as Parquet or CSV, or remove it where it lies beside the data";
+        predict_refuses(&workshop, name, "{\"customer_id\": 1}\n", &[said]);
     }
     for (number, name) in
         ["part.tsv", "part.txt", "part.dat", "part.data", "part.psv", "0000_part_00"].iter().enumerate()
@@ -245,8 +249,8 @@ fn a_file_without_a_header_is_suspected() {
     let (header, rows) = content.split_once('\n').unwrap();
     workshop.write("train/part.csv", rows);
     let ended = workshop.train().run();
-    ended.failed(4, &["column \"customer_id\" is missing"]);
     let said = "of 7 column names look like values, such as";
+    ended.failed(4, &["column \"customer_id\" is missing", said, "if the file has no header row"]);
     assert!(ended.stderr.contains(said) && ended.stderr.contains("if the file has no header row"), "{}", ended.stderr);
     workshop.write("train/part.csv", format!("{}\n{rows}", header.replace("visits", "0.5").replace("plan", "0.5")));
     workshop.train().run().failed(4, &["two columns are called \"0.5\"", "if the file has no header row"]);

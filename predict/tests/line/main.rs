@@ -30,6 +30,7 @@ mod s3;
 mod sample;
 mod settings;
 mod shapes;
+mod text_columns;
 mod types;
 mod writers;
 

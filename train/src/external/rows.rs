@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use columns::ColumnSource;
 use columns::text::canonical_text;
+use columns::text_hints::Writing;
 use error::{Error, Result};
 use futures::StreamExt;
 use table::{LoadableTable, PieceColumns};
@@ -178,9 +179,10 @@ fn each_usable(
     each_piece(table, &names, runtime, stop, |first, columns| {
         let ids = columns.column(&roles.id)?;
         let ids = canonical_text(&ids)?;
-        let targets = target_values(&columns.column(&roles.target)?, location)?;
+        let targets = target_values(&columns.column(&roles.target)?, location, Writing::typed())?;
         let weight = roles.weight.as_ref();
-        let weights = weight.map(|name| weight_values(&columns.column(name)?, location)).transpose()?;
+        let weights =
+            weight.map(|name| weight_values(&columns.column(name)?, location, Writing::typed())).transpose()?;
         for (row, id) in ids.iter().enumerate() {
             let Some(id) = id else {
                 dropped.null_id += 1;

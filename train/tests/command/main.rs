@@ -8,6 +8,7 @@ mod limits;
 mod messages;
 mod places;
 mod quality;
+mod reading;
 mod report;
 mod scale;
 mod search;

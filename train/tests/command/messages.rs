@@ -40,7 +40,7 @@ fn bad_weights_are_counted_with_an_example() {
     fails(&train(&table(|row| ("-1.5".to_owned(), usual(row))), spec, &[]), 4, &format!("{none}, such as -1.5"));
     fails(&train(&table(|row| (String::new(), usual(row))), spec, &[]), 4, none);
     let text = "the weight \"w\" has text (str), but a weight is a number: 30 of its 60 cells are no numbers, the first of them \
-                \"heavy\" in data row 1: mend them, or leave them empty";
+                \"heavy\" in data row 1: correct them, or leave them empty";
     let weight = |row: usize| (if row.is_multiple_of(2) { "heavy" } else { "2" }.to_owned(), usual(row));
     fails(&train(&table(weight), spec, &[]), 4, text);
     // Some bad ones are left out and counted.
@@ -65,14 +65,17 @@ fn targets_beyond_small_floats_are_told_from_missing_ones() {
     let done = train(&table(|row| (one(), if row == 5 { "1e39".to_owned() } else { usual(row) })), "", &[]);
     succeeded(&done);
     let log = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(log.contains("of 1 of these rows is beyond 32-bit floats") && log.contains("such as 1e39"), "{log}");
+    assert!(
+        log.contains("1 has a target \\\"target\\\" beyond 32-bit floats") && log.contains("such as 1e39"),
+        "{log}"
+    );
     assert_eq!(last_line(&done)["rows_dropped"]["bad_target"], 1);
 }
 
 #[test]
 fn targets_that_are_text_are_shown() {
     let text = "the target \"target\" has text (str), but only numbers can be predicted: 4 of its 60 cells are no numbers, the first of \
-                them \"unknown\" in data row 8: mend them, or leave them empty";
+                them \"unknown\" in data row 8: correct them, or leave them empty";
     let target = |row: usize| ("1".to_owned(), if row % 15 == 7 { "unknown".to_owned() } else { usual(row) });
     fails(&train(&table(target), "", &[]), 4, text);
 }
@@ -122,8 +125,8 @@ fn every_reason_that_leaves_no_row_is_said() {
     fails(
         &train(&repeated, "", &["--test-fraction", "0"]),
         4,
-        "0 held-out rows are too few to judge a model on: at least 2 are needed (--min-test-rows); of the 60 rows read, 59 repeat an id; \
-         give more rows, a larger --test-fraction (TEST_FRACTION) or --test-data (TEST_DATA)",
+        "0 held-out rows are too few to judge a model on: at least 2 are needed (--min-test-rows); of the 60 rows read, 59 repeat an id (the first row is \
+         kept); give more rows, a larger --test-fraction (TEST_FRACTION) or --test-data (TEST_DATA)",
     );
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use polars::prelude::{PlHashMap, Series, StringChunked};
 
+use super::bad_rows::{BadRows, ColumnCells};
 use super::values::{as_f32, as_levels, as_numbers, for_each_run};
 use super::{Feature, Kind, release_1};
 use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
@@ -13,33 +14,6 @@ use crate::spec::Range;
 use columns::cells::{Cell, is_missing_marker, level_of_cell, parse_as, parse_boolean};
 use columns::{CellFormat, ColumnKind, ColumnSource, TableSchema};
 use error::{Error, Result};
-
-/// Rows of a batch with a cell that does not parse as its feature's type (CSV): such a row is rejected.
-#[derive(Debug, Default, Clone)]
-pub struct BadRows {
-    flags: Vec<bool>,
-}
-
-impl BadRows {
-    /// No bad row among `rows`.
-    #[must_use]
-    pub fn none(rows: usize) -> Self {
-        Self { flags: vec![false; rows] }
-    }
-
-    /// Marks a row, counted within the batch.
-    pub fn mark(&mut self, row: usize) {
-        if let Some(flag) = self.flags.get_mut(row) {
-            *flag = true;
-        }
-    }
-
-    /// Whether the row was marked.
-    #[must_use]
-    pub fn is_bad(&self, row: usize) -> bool {
-        self.flags.get(row).copied().unwrap_or(false)
-    }
-}
 
 /// Which text a value of a category has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,10 +107,11 @@ impl Encoder {
                 self.texts == LevelTexts::Release1 && learnt == ColumnKind::Date && given.kind.is_temporal();
             if !untyped_text && !learnt.accepts(given.kind) && !was_accepted {
                 return Err(Error::Data(format!(
-                    "{location}: column \"{name}\" has {} ({}), but the model was trained on {}",
+                    "{location}: column \"{name}\" has {} ({}), but the model was trained on {there}: write it as {there}, or \
+                     train again on data like this",
                     given.kind.describe(),
                     given.dtype,
-                    learnt.describe()
+                    there = learnt.describe()
                 )));
             }
         }
@@ -191,10 +166,12 @@ impl BoundFeature {
             self.push_missing(source.rows(), out, tally);
             return Ok(());
         }
-        let column = source.column(self.feature.source_column().unwrap_or_default())?;
+        let name = self.feature.source_column().unwrap_or_default();
+        let column = source.column(name)?;
         match (self.feature.levels(), source.cell_format()) {
             (Some(_), Some(format)) => {
-                let levels = levels_of_cells(text_cells(&column)?, kind, format, texts, bad);
+                let cells = ColumnCells { name, kind, cells: text_cells(&column)?, format };
+                let levels = levels_of_cells(cells, texts, bad);
                 self.push_levels(levels.iter(), out, tally);
             }
             (Some(_), None) => {
@@ -205,7 +182,8 @@ impl BoundFeature {
                 self.push_levels(levels.iter(), out, tally);
             }
             (None, Some(format)) => {
-                let mut numbers = numbers_of_cells(text_cells(&column)?, kind, format, bad);
+                let mut numbers =
+                    numbers_of_cells(ColumnCells { name, kind, cells: text_cells(&column)?, format }, bad);
                 self.push_numbers(&mut numbers, out, tally);
             }
             (None, None) => for_each_run(&column, |run| self.push_numbers(run, out, tally))?,
@@ -302,7 +280,9 @@ fn level_numbers(kind: &Kind) -> Result<PlHashMap<String, Level>, String> {
 }
 
 /// Cells of CSV as numbers of the kind that training saw.
-fn numbers_of_cells(cells: &StringChunked, kind: ColumnKind, format: CellFormat, bad: &mut BadRows) -> Vec<f64> {
+fn numbers_of_cells(column: ColumnCells<'_>, bad: &mut BadRows) -> Vec<f64> {
+    let ColumnCells { kind, cells, format, .. } = column;
+    let mut misfits = Vec::new();
     let mut numbers = Vec::with_capacity(cells.len());
     let is_point = format.decimal == b'.' && matches!(kind, ColumnKind::Integer | ColumnKind::Float);
     for (row, cell) in cells.iter().enumerate() {
@@ -313,26 +293,22 @@ fn numbers_of_cells(cells: &StringChunked, kind: ColumnKind, format: CellFormat,
                 Some(Cell::Value(number)) => number,
                 None | Some(Cell::Missing) => f64::NAN,
                 Some(Cell::Misfit) => {
-                    bad.mark(row);
+                    misfits.push(row);
                     f64::NAN
                 }
             },
         };
         numbers.push(number);
     }
+    bad.mark_cells(column, &misfits);
     numbers
 }
 
 /// Cells of CSV as categories: each has the text of the value that it is of the kind that training saw.
-fn levels_of_cells<'a>(
-    cells: &'a StringChunked,
-    kind: ColumnKind,
-    format: CellFormat,
-    texts: LevelTexts,
-    bad: &mut BadRows,
-) -> Cow<'a, StringChunked> {
+fn levels_of_cells<'a>(column: ColumnCells<'a>, texts: LevelTexts, bad: &mut BadRows) -> Cow<'a, StringChunked> {
+    let ColumnCells { kind, cells, format, .. } = column;
     match (texts, kind) {
-        (LevelTexts::Release1, _) => release_1::levels_of_cells(cells, kind, format, bad),
+        (LevelTexts::Release1, _) => release_1::levels_of_cells(column, bad),
         (LevelTexts::Canonical, ColumnKind::Text) => Cow::Borrowed(cells),
         (LevelTexts::Canonical, _) => {
             let level = |cell: Option<&str>| cell.map(|cell| level_of_cell(kind, cell, format));
@@ -351,7 +327,10 @@ fn column_numbers(
     match format {
         None if kind == ColumnKind::Null => Ok(vec![f64::NAN; column.len()]),
         None => as_numbers(column),
-        Some(format) => Ok(numbers_of_cells(text_cells(column)?, kind, format, bad)),
+        Some(format) => {
+            let cells = ColumnCells { name: column.name(), kind, cells: text_cells(column)?, format };
+            Ok(numbers_of_cells(cells, bad))
+        }
     }
 }
 
@@ -416,23 +395,31 @@ fn expression_column(
         ValueType::Number => ExpressionColumn::Number(column_numbers(column, kind, format, bad)?),
         ValueType::Date => ExpressionColumn::Date(column_numbers(column, kind, format, bad)?),
         ValueType::Text => ExpressionColumn::Text(TextCells(as_levels(column, kind)?.into_owned())),
-        ValueType::Boolean if format.is_some() => ExpressionColumn::Boolean(parsed_booleans(text_cells(column)?, bad)),
-        ValueType::Boolean => {
-            let truth = |number: f64| number.is_finite().then_some(number != 0.0);
-            ExpressionColumn::Boolean(as_numbers(column)?.into_iter().map(truth).collect())
-        }
+        ValueType::Boolean => ExpressionColumn::Boolean(match format {
+            Some(format) => {
+                let cells = ColumnCells { name: column.name(), kind, cells: text_cells(column)?, format };
+                parsed_booleans(cells, bad)
+            }
+            None => {
+                let truth = |number: f64| number.is_finite().then_some(number != 0.0);
+                as_numbers(column)?.into_iter().map(truth).collect()
+            }
+        }),
     })
 }
 
-fn parsed_booleans(cells: &StringChunked, bad: &mut BadRows) -> Vec<Option<bool>> {
+fn parsed_booleans(column: ColumnCells<'_>, bad: &mut BadRows) -> Vec<Option<bool>> {
+    let mut misfits = Vec::new();
     let parse = |(row, cell): (usize, Option<&str>)| {
         let parsed = cell.and_then(parse_boolean);
         if parsed.is_none() && cell.is_some_and(|cell| !is_missing_marker(cell)) {
-            bad.mark(row);
+            misfits.push(row);
         }
         parsed
     };
-    cells.iter().enumerate().map(parse).collect()
+    let booleans = column.cells.iter().enumerate().map(parse).collect();
+    bad.mark_cells(column, &misfits);
+    booleans
 }
 
 /// The texts that an expression yields for the rows of a table; none where it yields numbers.

@@ -1,6 +1,7 @@
 //! From columns to the matrix: learnt once from the training rows, carried in the model, applied everywhere.
 
 mod apply;
+mod bad_rows;
 mod counts;
 mod feature;
 mod learn;
@@ -9,7 +10,8 @@ pub mod target;
 pub mod values;
 
 pub(crate) use apply::value_type;
-pub use apply::{BadRows, Encoder, LevelTexts, evaluate_text};
+pub use apply::{Encoder, LevelTexts, evaluate_text};
+pub use bad_rows::{BadRows, UnreadableCells};
 pub use counts::LevelCounts;
 pub use feature::{Feature, Kind};
 pub use learn::{Learnt, learn_number, levels_by_frequency};

@@ -7,11 +7,11 @@ use std::borrow::Cow;
 
 use polars::prelude::{DataType, Series, StringChunked};
 
-use super::BadRows;
+use super::bad_rows::{BadRows, ColumnCells};
 use super::values::as_numbers;
+use columns::ColumnKind;
 use columns::cells::{Cell, parse_as};
 use columns::text::formatted_text;
-use columns::{CellFormat, ColumnKind};
 use error::{Error, Result};
 
 /// A column of categories as text.
@@ -28,25 +28,24 @@ pub(super) fn levels(column: &Series) -> Result<Cow<'_, StringChunked>> {
 }
 
 /// Cells of CSV as categories: brought to the text of a number where numbers were learnt.
-pub(super) fn levels_of_cells<'a>(
-    cells: &'a StringChunked,
-    kind: ColumnKind,
-    format: CellFormat,
-    bad: &mut BadRows,
-) -> Cow<'a, StringChunked> {
+pub(super) fn levels_of_cells<'a>(column: ColumnCells<'a>, bad: &mut BadRows) -> Cow<'a, StringChunked> {
+    let ColumnCells { kind, cells, format, .. } = column;
     if !kind.is_number() {
         return Cow::Borrowed(cells);
     }
+    let mut misfits = Vec::new();
     let level = |(row, cell): (usize, Option<&str>)| match parse_as(kind, cell?, format) {
         Cell::Value(number) if kind == ColumnKind::Boolean => Some((number != 0.0).to_string()),
         Cell::Value(number) => level_of_number(number),
         Cell::Missing => None,
         Cell::Misfit => {
-            bad.mark(row);
+            misfits.push(row);
             None
         }
     };
-    Cow::Owned(cells.iter().enumerate().map(level).collect())
+    let levels = cells.iter().enumerate().map(level).collect();
+    bad.mark_cells(column, &misfits);
+    Cow::Owned(levels)
 }
 
 /// The level of a number; a number that is not finite has none.

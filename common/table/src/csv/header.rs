@@ -5,7 +5,7 @@ use polars::prelude::DataType;
 use super::looks::Look;
 use super::records::Record;
 use super::{CsvFormat, encoding};
-use columns::{ColumnSchema, TableSchema};
+use columns::{ColumnSchema, HeaderDoubt, TableSchema};
 use error::text::without_control_characters;
 use error::{Error, Result};
 
@@ -15,11 +15,22 @@ const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
 /// What is said where the first row seems to be no header.
 const NO_HEADER: &str = "if the file has no header row, write the column names into its first line";
 
+/// What is to be done about lines above the header.
+const REMOVE_TITLE: &str = "remove the lines above the header";
+
 /// The columns that a header names.
 pub(super) fn header_schema(header: Record<'_>, csv: CsvFormat, name: &str) -> Result<TableSchema> {
     let names: Vec<String> = header.cells().enumerate().map(|cell| column_name(cell, name)).collect::<Result<_>>()?;
+    refuse_excels_separator(&names, csv, name)?;
     if let [only] = names.as_slice() {
         refuse_other_separator(only, csv, name)?;
+    }
+    let nameless = names.iter().filter(|column| column.trim().is_empty()).count();
+    if nameless > 1 {
+        return Err(Error::Data(format!(
+            "{name}: {nameless} of {} columns of the header have no name: name each, or {REMOVE_TITLE}",
+            names.len()
+        )));
     }
     let mut seen = std::collections::HashSet::new();
     if let Some(twice) = names.iter().find(|column| !seen.insert(column.as_str())) {
@@ -28,23 +39,40 @@ pub(super) fn header_schema(header: Record<'_>, csv: CsvFormat, name: &str) -> R
         return Err(Error::Data(format!("{name}: two columns are called \"{column}\"; rename one of them{doubt}")));
     }
     let column = |name: String| ColumnSchema::new(&name, DataType::String);
-    TableSchema::new(names.into_iter().map(column).collect(), name)
+    Ok(TableSchema::new(names.into_iter().map(column).collect(), name)?.of_csv())
 }
 
-/// What is suspicious about a header: names that look like values.
-pub(super) fn doubt(schema: &TableSchema, csv: CsvFormat) -> Option<String> {
+/// What is suspicious about a header: a title in its place, names that look like values, a column without a name.
+/// `next_width` is the number of cells in the next row, where that was looked at.
+pub(super) fn doubt(schema: &TableSchema, csv: CsvFormat, next_width: Option<usize>) -> Option<HeaderDoubt> {
     let columns = schema.columns();
-    if let Some(nameless) = columns.iter().position(|column| column.name.trim().is_empty()) {
-        return Some(format!("column {} of the header has no name; {NO_HEADER}", nameless + 1));
+    if let Some(width) = next_width.filter(|width| columns.len() == 1 && *width > 1) {
+        let text = format!("the first line has one cell and the next one {width}: if it is a title, {REMOVE_TITLE}");
+        return Some(HeaderDoubt { text, is_no_header: true });
     }
-    let values = columns.iter().filter(|column| is_like_a_value(&column.name, csv));
+    let is_nameless = |column: &ColumnSchema| column.name.trim().is_empty();
+    let values = columns.iter().filter(|column| !is_nameless(column) && is_like_a_value(&column.name, csv));
     let values: Vec<&str> = values.map(|column| column.name.as_str()).collect();
+    let is_no_header = values.len() * 2 >= columns.len();
+    if let Some(place) = columns.iter().position(is_nameless).filter(|_| !is_no_header) {
+        let text = match place {
+            0 => {
+                "column 1 of the header has no name: it seems to be the index that pandas writes: write the file with \
+                  index=False, or exclude = [\"\"]"
+                    .to_owned()
+            }
+            place => {
+                format!("column {} of the header has no name: name it, or exclude = [\"\"]; {NO_HEADER}", place + 1)
+            }
+        };
+        return Some(HeaderDoubt { text, is_no_header });
+    }
     let example = without_control_characters(values.first()?);
     let what = match values.len() {
         1 => format!("the column name \"{example}\" looks like a value"),
         count => format!("{count} of {} column names look like values, such as \"{example}\"", columns.len()),
     };
-    Some(format!("{what}; {NO_HEADER}"))
+    Some(HeaderDoubt { text: format!("{what}; {NO_HEADER}"), is_no_header })
 }
 
 fn column_name((index, cell): (usize, &[u8]), name: &str) -> Result<String> {
@@ -64,10 +92,43 @@ fn is_like_a_value(column: &str, csv: CsvFormat) -> bool {
     is_truth || Look::of(column.as_bytes(), csv.cells.decimal) != Look::Other
 }
 
+/// A separator as it is given on a command line.
+fn setting_of(sign: char) -> String {
+    match sign {
+        '\t' => "tab".to_owned(),
+        sign => format!("'{sign}'"),
+    }
+}
+
+/// Excel's line `sep=;`, which is two columns where that separator was given.
+fn refuse_excels_separator(names: &[String], csv: CsvFormat, name: &str) -> Result<()> {
+    let delimiter = char::from(csv.delimiter);
+    let sign = match names {
+        [only] => only.strip_prefix("sep=").filter(|sign| sign.chars().count() <= 1),
+        [first, second] if first == "sep=" && second.is_empty() => Some(""),
+        _ => None,
+    };
+    let Some(sign) = sign else { return Ok(()) };
+    let sign = sign.chars().next().unwrap_or(delimiter);
+    let give = match sign == delimiter {
+        true => String::new(),
+        false => format!(" and give --delimiter {} (DELIMITER)", setting_of(sign)),
+    };
+    Err(Error::Data(format!(
+        "{name}: its first line is Excel's \"sep={}\", not the header: remove that line{give}",
+        without_control_characters(&sign.to_string())
+    )))
+}
+
 /// A header of one column that has another separator in it names the setting.
 fn refuse_other_separator(only: &str, csv: CsvFormat, name: &str) -> Result<()> {
-    let is_excels = only.strip_prefix("sep=").is_some_and(|sign| sign.chars().count() <= 1);
     let is_other = |sign: &char| *sign != char::from(csv.delimiter) && only.contains(*sign);
+    if only.contains('\u{1}') {
+        return Err(Error::Data(format!(
+            "{name}: its cells are separated by the control character 1, as Hive and Athena write text, which has no header: \
+             write Parquet, as UNLOAD does with format = 'PARQUET'"
+        )));
+    }
     let Some(sign) = SEPARATORS.into_iter().find(is_other) else {
         if only.starts_with("s3://") {
             return Err(Error::Data(format!(
@@ -77,16 +138,7 @@ fn refuse_other_separator(only: &str, csv: CsvFormat, name: &str) -> Result<()> 
         }
         return Ok(());
     };
-    let setting = match sign {
-        '\t' => "tab".to_owned(),
-        sign => format!("'{sign}'"),
-    };
-    if is_excels {
-        return Err(Error::Data(format!(
-            "{name}: its first line is Excel's {only:?}, not the header: remove that line and give --delimiter {setting} \
-             (DELIMITER)"
-        )));
-    }
+    let setting = setting_of(sign);
     Err(Error::Data(format!(
         "{name}: its columns seem to be separated by {sign:?}, not by {:?}: give --delimiter {setting} (DELIMITER)",
         char::from(csv.delimiter)
@@ -105,7 +157,34 @@ mod tests {
     }
 
     fn doubt_of(line: &str) -> String {
-        doubt(&schema(line).unwrap(), CsvFormat::default()).unwrap_or_default()
+        doubt(&schema(line).unwrap(), CsvFormat::default(), None).map(|doubt| doubt.text).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_title_above_the_header_is_suspected() {
+        let title = doubt(&schema("Sales of January").unwrap(), CsvFormat::default(), Some(6)).unwrap();
+        assert_eq!(
+            title.text,
+            "the first line has one cell and the next one 6: if it is a title, remove the lines above the header"
+        );
+        assert!(title.is_no_header);
+        assert_eq!(doubt(&schema("only").unwrap(), CsvFormat::default(), Some(1)), None);
+        assert_eq!(
+            schema("Sales of January,,,").unwrap_err().to_string(),
+            "t.csv: 3 of 4 columns of the header have no name: name each, or remove the lines above the header"
+        );
+    }
+
+    #[test]
+    fn the_index_of_pandas_is_named() {
+        let index = doubt(&schema(",id,x").unwrap(), CsvFormat::default(), None).unwrap();
+        assert_eq!(
+            index.text,
+            "column 1 of the header has no name: it seems to be the index that pandas writes: write the file with index=False, \
+             or exclude = [\"\"]"
+        );
+        assert!(!index.is_no_header);
+        assert!(doubt(&schema(",17,0.5").unwrap(), CsvFormat::default(), None).unwrap().is_no_header);
     }
 
     #[test]
@@ -116,7 +195,9 @@ mod tests {
             let doubt = doubt_of(line);
             assert!(doubt.contains("looks like a value; if the file has no header row"), "{doubt}");
         }
-        assert!(doubt_of("a,,b").starts_with("column 2 of the header has no name"));
+        assert!(doubt_of("a,,b").starts_with("column 2 of the header has no name: name it, or exclude = [\"\"]"));
+        let is_no_header = |line: &str| doubt(&schema(line).unwrap(), CsvFormat::default(), None).unwrap().is_no_header;
+        assert!(is_no_header("17,basic,2024-01-31") && !is_no_header("id,plan,2024"));
         let twice = schema("0.5,a,0.5").unwrap_err().to_string();
         assert!(
             twice.contains("two columns are called \"0.5\"; rename one of them; if the file has no header"),
@@ -134,10 +215,14 @@ mod tests {
             ("id|x", "give --delimiter '|' (DELIMITER)"),
             ("sep=;", "Excel's \"sep=;\", not the header: remove that line and give --delimiter ';'"),
             ("s3://bucket/unloaded/0001", "is a list of objects"),
+            ("1\u{1}silver\u{1}35", "separated by the control character 1, as Hive and Athena write text"),
         ] {
             let error = schema(line).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
-        assert!(schema("only").is_ok() && schema("a;b,c").is_ok());
+        assert!(schema("only").is_ok() && schema("a;b,c").is_ok() && schema("sep=,b").is_ok());
+        // Also where the separator was given.
+        let excels = "t.csv: its first line is Excel's \"sep=,\", not the header: remove that line";
+        assert_eq!(schema("sep=,").unwrap_err().to_string(), excels);
     }
 }

@@ -34,6 +34,9 @@ use storage::{ObjectMeta, Store};
 /// What to do about a quote that stands alone.
 const MEND_QUOTE: &str = "close it, or write it twice (\"\") inside a quoted cell";
 
+/// What to do about a quote inside a cell that MySQL and others write with a backslash.
+const QUOTE_BY_BACKSLASH: &str = "a quote inside a cell is written \"\", not \\\"";
+
 /// Bytes of a compressed object from which its kind is told.
 const HEAD_BYTES: usize = 64 << 10;
 
@@ -46,13 +49,13 @@ pub(super) async fn read_header(
 ) -> Result<Option<TableSchema>> {
     let (meta, name, runtime) = (meta.clone(), name.to_owned(), Handle::current());
     blocking(move || {
-        let reader = CsvReader::open(store, meta, format, &name, runtime)?;
+        let mut reader = CsvReader::open(store, meta, format, &name, runtime)?;
         if reader.is_empty {
             return Ok(None);
         }
-        if let Some(doubt) = header::doubt(&reader.schema, format.1) {
-            tracing::warn!("{name}: {doubt}");
-        }
+        let next_width = reader.width_below_one_cell();
+        let doubt = header::doubt(&reader.schema, format.1, next_width);
+        reader.schema.set_header_doubt(doubt);
         Ok(Some(reader.schema))
     })
     .await?
@@ -85,6 +88,8 @@ pub struct CsvReader {
     next_row: u64,
     /// Cells that may hold rows, of which the first is named.
     possible: u64,
+    /// What is doubtful about the rows read until now.
+    warnings: Vec<String>,
 }
 
 /// Rows of a CSV object.
@@ -113,14 +118,14 @@ pub struct MalformedRow {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowProblem {
     /// It is not as wide as the header.
-    #[error(
-        "has {found} fields where the header has {expected}: leave out or add fields, or quote cells that hold the delimiter"
-    )]
+    #[error("has {found} fields where the header has {expected}: {}", width_advice(.is_backslashed))]
     Width {
         /// Its fields.
         found: usize,
         /// Those of the header.
         expected: usize,
+        /// Whether a backslash stands before a quote that closed a cell too early.
+        is_backslashed: bool,
     },
     /// A cell that is needed is not UTF-8.
     #[error("is not UTF-8 text in column \"{column}\" ({hint})")]
@@ -130,6 +135,13 @@ pub enum RowProblem {
         /// What the bytes probably are, and what to do.
         hint: String,
     },
+}
+
+fn width_advice(is_backslashed: &bool) -> &'static str {
+    match is_backslashed {
+        true => QUOTE_BY_BACKSLASH,
+        false => "leave out or add fields, or quote cells that hold the delimiter",
+    }
 }
 
 impl CsvReader {
@@ -152,7 +164,7 @@ impl CsvReader {
         let csv = format.1;
         let mut records = Records::new(text, csv.delimiter);
         let head = records.head().map_err(|error| unreadable(name, &error))?;
-        if let Some(kind) = file_kind::recognise(head) {
+        if let Some(kind) = file_kind::recognise_named(name, head) {
             let inside = if format.0 == Format::CsvGz { " inside of its gzip data" } else { "" };
             return Err(Error::Data(format!("{name} is {}{inside}, not CSV: {}", kind.what, kind.advice)));
         }
@@ -166,6 +178,7 @@ impl CsvReader {
             is_empty,
             next_row: 0,
             possible: 0,
+            warnings: Vec::new(),
         };
         if !is_empty {
             reader.read_schema()?;
@@ -189,6 +202,17 @@ impl CsvReader {
         self.schema = header::header_schema(self.records.record(), csv, name)?;
         self.swallowed = SwallowedRows::new(self.schema.columns().len(), csv);
         Ok(())
+    }
+
+    /// The cells in the first row below a header of one cell; what is wrong there shows when rows are read.
+    fn width_below_one_cell(&mut self) -> Option<usize> {
+        let is_one_cell = self.schema.columns().len() == 1;
+        (is_one_cell && matches!(self.records.advance(), Ok(true))).then(|| self.records.record().len())
+    }
+
+    /// What is doubtful about the rows read since this was asked last.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Reads up to `rows` rows of the named columns; `None` at the end.
@@ -276,7 +300,11 @@ impl CsvReader {
                 column: without_control_characters(&columns[cell].name),
                 hint: encoding::hint(record.cell(cell)),
             },
-            None => RowProblem::Width { found: record.len(), expected: columns.len() },
+            None => RowProblem::Width {
+                found: record.len(),
+                expected: columns.len(),
+                is_backslashed: self.records.stray().is_some_and(|stray| stray.is_backslashed),
+            },
         }
     }
 
@@ -292,7 +320,7 @@ impl CsvReader {
         let Some(stray) = self.records.stray().filter(|_| !self.records.multiline_cells().is_empty()) else {
             return Ok(());
         };
-        let backslash = if stray.is_backslashed { "; a backslash before a quote does not escape it" } else { "" };
+        let backslash = if stray.is_backslashed { format!("; {QUOTE_BY_BACKSLASH}") } else { String::new() };
         Err(Error::Data(format!(
             "{}: {}: text stands at {} behind the closing quote of {}, in a record over several lines: a quote is missing \
              or too many; {MEND_QUOTE}{backslash}",
@@ -311,10 +339,11 @@ impl CsvReader {
                 Verdict::Possible => {
                     self.possible += 1;
                     if self.possible == 1 {
-                        tracing::warn!(
+                        let warning = format!(
                             "{} and may hold a row, but was read as text: if a quote is missing or too many, {MEND_QUOTE}",
                             self.describe(&suspect)
                         );
+                        self.warnings.push(warning);
                     }
                 }
                 Verdict::Rows => {
@@ -326,11 +355,9 @@ impl CsvReader {
             }
         }
         if is_at_end && self.possible > 1 {
-            tracing::warn!(
-                "{}: {} cells over several lines may hold rows, but were read as text",
-                self.name,
-                self.possible
-            );
+            let (name, possible) = (&self.name, self.possible);
+            let warning = format!("{name}: {possible} cells over several lines may hold rows, but were read as text");
+            self.warnings.push(warning);
             // Said once.
             self.possible = 1;
         }

@@ -155,7 +155,7 @@ fn text_behind_a_closing_quote_is_refused_only_in_a_record_over_several_lines() 
     assert_eq!([table.cell(0, 1), table.cell(1, 1), table.cell(2, 1)], ["abcdef", "a \"b\"", "5\" x 6\""]);
     refused("id,c\n1,a\n2,\"abc\ndef\"ghi\n3,b\n", &["data row 2", "text stands at byte 20", "the quote at byte 11"]);
     refused("id,c\n1,\"a\n2,\"b\",x\n", &["data row 1", "text stands at byte 13"]);
-    refused("id,c\n1,\"say\nthis: \\\"hi\\\"\"\n2,b\n", &["a backslash before a quote does not escape it"]);
+    refused("id,c\n1,\"say\nthis: \\\"hi\\\"\"\n2,b\n", &["a quote inside a cell is written \"\", not \\\""]);
     // Blanks are no text.
     assert_eq!(read("id,c,x\n1,\"a\nb\" ,5\n2,b,\"a\nb\" \n").unwrap().cell(1, 2), "a\nb ");
 }

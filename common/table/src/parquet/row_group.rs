@@ -63,8 +63,8 @@ impl RowGroup {
         let series = guard(object, &what, || Ok(parquet.series(arrays)))?.map_err(|unfit| match unfit {
             Unfit::Damaged(problem) => damaged(object, &what, &problem),
             Unfit::NoText => Error::Data(format!(
-                "{object}: {what} holds binary data that is no UTF-8 text: leave it out (add it to `exclude` in the feature \
-                 spec), or write it as text"
+                "{object}: {what} holds binary data that is no UTF-8 text: write it as text, a UUID with its 36 characters; a \
+                 feature can also be left out (`exclude` in the feature spec)"
             )),
             Unfit::Unsupported => Error::Data(format!(
                 "{object}: {what} has a type that cannot be read: leave it out (add it to `exclude` in the feature spec)"

@@ -30,7 +30,7 @@ fn rows(html: &mut Html, subject: &Subject<'_>) {
     let reasons = [
         (dropped.bad_target, "no finite target"),
         (dropped.null_id, "no id"),
-        (dropped.duplicate_id, "an id that came before"),
+        (dropped.duplicate_id, "a repeated id"),
         (dropped.bad_weight, "no usable weight"),
     ];
     let reasons: Vec<String> = reasons
