@@ -96,8 +96,9 @@ pub struct TextRoom {
     pub many_bytes: u64,
     /// The bytes that the plan counts on.
     planned_bytes: u64,
-    /// Most rows of a part.
+    /// Most rows of a part, and bytes of the input, where its text is no longer than that.
     part_rows: u64,
+    input_bytes: Option<u64>,
     total_bytes: u64,
     limit_bytes: u64,
 }
@@ -113,11 +114,12 @@ impl TextRoom {
         }
         let mib = |bytes: u64| bytes.div_ceil(MIB);
         let of_part = (bytes as f64 / rows.max(1) as f64 * self.part_rows.max(rows) as f64) as u64;
+        let of_part = of_part.min(self.input_bytes.unwrap_or(u64::MAX));
         let needed = self.total_bytes + copies(1) * of_part.saturating_sub(self.planned_bytes);
         Err(Error::Resources(format!(
             "the texts of the id and of --columns (COLUMNS) take {} MiB in the first {rows} rows of a part of the output, but \
-             there is room for {} MiB in a part, which has up to {} rows: give the task at least {} MiB of memory ({} MiB now), \
-             or carry fewer columns over",
+             there is room for {} MiB in a part, which has up to {} rows: give the task at least {} MiB of memory, which is \
+             enough for so many ({} MiB now), or carry fewer columns over",
             mib(bytes),
             self.most_bytes / MIB,
             self.part_rows,
@@ -234,10 +236,12 @@ impl MemoryPlan {
     fn too_much(&self, dataset: &Dataset) -> Error {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
         let needed = (self.total_bytes as f64 / USABLE) as u64;
-        let remedy = if self.fetch_bytes >= self.id_bytes {
-            "or write smaller row groups or pages"
-        } else {
-            "or split the input, or skip the check for repeated ids with --duplicates (DUPLICATES) allow"
+        let remedy = match self.fetch_bytes.max(self.id_bytes).max(self.part_bytes) {
+            largest if largest == self.fetch_bytes => "or write smaller row groups or pages",
+            largest if largest == self.id_bytes => {
+                "or split the input, or skip the check for repeated ids with --duplicates (DUPLICATES) allow"
+            }
+            _ => "or carry fewer columns over with --columns (COLUMNS), or split the input",
         };
         Error::Resources(format!(
             "{}: scoring it takes {} MiB of memory ({} MiB for the rows that are read at a time, {} MiB to find repeated \
@@ -466,6 +470,12 @@ fn part_bytes(dataset: &Dataset, row: RowBytes, texts: &[String], in_flight: usi
     rows * row.output * copies(in_flight) + long * if is_alone { 2 } else { copies(in_flight) }
 }
 
+/// Bytes of an input that is CSV without compression.
+fn plain_csv_bytes(dataset: &Dataset) -> Option<u64> {
+    let is_plain = dataset.objects.iter().all(|object| object.format == Format::Csv);
+    is_plain.then(|| dataset.objects.iter().map(|object| object.meta.size).sum())
+}
+
 /// What the texts of a part may take, by what the plan leaves of the limit.
 fn text_room(dataset: &Dataset, texts: &[String], in_flight: usize, total_bytes: u64, limits: &Limits) -> TextRoom {
     let is_csv = dataset.is_csv();
@@ -478,6 +488,7 @@ fn text_room(dataset: &Dataset, texts: &[String], in_flight: usize, total_bytes:
         many_bytes: planned_bytes + spare / copies(in_flight),
         planned_bytes,
         part_rows,
+        input_bytes: plain_csv_bytes(dataset),
         total_bytes,
         limit_bytes: limits.memory_bytes.value,
     }

@@ -139,7 +139,7 @@ fn long_texts_that_are_carried_over_are_counted() {
     let said = ["give the task at least", "MiB of memory"];
     carry("long").args(["--memory", "400m"]).run().failed(8, &["long: scoring it takes", "MiB", said[0]]);
     let said = ["the texts of the id and of --columns (COLUMNS) take", said[0], said[1]];
-    carry("long-csv").args(["--memory", "400m"]).run().failed(8, &said);
+    carry("long-csv").args(["--memory", "500m"]).run().failed(8, &said);
     workshop.assert_no_predictions();
     // What is not carried over takes no room, and what fits is carried.
     workshop.predict_on("long").args(["--memory", "400m", "--run-id", "without"]).run().succeeded();
