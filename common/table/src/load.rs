@@ -91,7 +91,7 @@ impl LoadableTable {
                     typed_partition(&column, partition.kind)?
                 }
                 _ => {
-                    let typed = typed(&column, typing, dataset.csv.cells, &dataset.location)?;
+                    let typed = typed(&column, typing, dataset.cell_format(name), &dataset.location)?;
                     zero_padded.extend(loses_leading_zeros(&column, &typed).then(|| name.to_owned()));
                     typed
                 }

@@ -21,7 +21,8 @@ fn two_publishers(place: &Place) {
         assert_eq!(&json(&files, &format!("engagement/v1/{run_id}/result.json")), result);
     }
     // The one that was complete last is named, and knows the other one if that was named before.
-    let completed_at = |run: &str| text(&json(&files, &format!("engagement/v1/{run}/result.json")), "completed_at").to_owned();
+    let completed_at =
+        |run: &str| text(&json(&files, &format!("engagement/v1/{run}/result.json")), "completed_at").to_owned();
     let (last, first) = if completed_at("a") > completed_at("b") { ("v1/a", "v1/b") } else { ("v1/b", "v1/a") };
     for pointer in ["engagement/latest.json", "engagement/v1/latest.json"] {
         let pointer = json(&files, pointer);
@@ -65,7 +66,8 @@ fn an_orphan_and_its_retry(place: &Arc<Place>, program: Program, object: &'stati
     for (name, hash) in retried["files"].as_object().unwrap() {
         assert_eq!(sha256(&files[&format!("{folder}/{name}")]), hash.as_str().unwrap(), "{object}: {name}");
     }
-    let left = files.keys().find(|key| key.contains(&run_id) && (key.contains("_checkpoint") || key.contains("_parts")));
+    let left =
+        files.keys().find(|key| key.contains(&run_id) && (key.contains("_checkpoint") || key.contains("_parts")));
     assert_eq!(left, None, "{object}");
 }
 
@@ -117,8 +119,14 @@ fn an_attempt_that_was_held_up_changes_nothing_about_a_complete_run() {
     for object in of_train {
         an_orphan_and_its_retry(&place, Program::Train, object);
     }
-    let of_predict =
-        ["/plan.json", "/part-00000.parquet", "/_parts/commit", "/manifest.json", "/result.json", "/output/latest.json"];
+    let of_predict = [
+        "/plan.json",
+        "/part-00000.parquet",
+        "/_parts/commit",
+        "/manifest.json",
+        "/result.json",
+        "/output/latest.json",
+    ];
     for object in of_predict {
         an_orphan_and_its_retry(&place, Program::Predict, object);
     }

@@ -168,7 +168,7 @@ impl BoundFeature {
         }
         let name = self.feature.source_column().unwrap_or_default();
         let column = source.column(name)?;
-        match (self.feature.levels(), source.cell_format()) {
+        match (self.feature.levels(), source.cell_format(name)) {
             (Some(_), Some(format)) => {
                 let cells = ColumnCells { name, kind, cells: text_cells(&column)?, format };
                 let levels = levels_of_cells(cells, texts, bad);
@@ -367,7 +367,7 @@ impl ExpressionColumns {
         let mut columns = Vec::with_capacity(inputs.len());
         for (name, kind) in inputs {
             let column = source.column(name)?;
-            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format(), bad)?));
+            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format(name), bad)?));
         }
         Ok(Self { columns })
     }
