@@ -389,7 +389,7 @@ impl Units {
     }
 
     fn have_one(self) -> bool {
-        !(self.need_nanoseconds && self.need_microseconds) && !self.need_more
+        !(self.need_more || self.need_nanoseconds && self.need_microseconds)
     }
 }
 

@@ -99,7 +99,7 @@ impl Dataset {
         let mut empty_objects = Vec::new();
         while let Some(opened) = opened.try_next().await? {
             let (mut object, schema) = match opened {
-                Opened::Columns(object, schema) => (object, schema),
+                Opened::Columns(Box::new(object), schema) => (object, schema),
                 Opened::Empty(meta) => {
                     tracing::warn!("{} is empty and is left out", object_name(store.as_ref(), &meta.key));
                     empty_objects.push(meta);
@@ -254,7 +254,7 @@ fn object_name(store: &dyn Store, key: &str) -> String {
 /// What opening an object came to.
 enum Opened {
     /// It has these columns.
-    Columns(DataObject, TableSchema),
+    Columns(Box<DataObject>, TableSchema),
     /// There is nothing in it, or nothing but an empty compressed file.
     Empty(ObjectMeta),
 }
@@ -292,14 +292,14 @@ async fn open_object(
     if format == Format::Parquet {
         let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, needed).await?;
         let object = DataObject { meta, format, parquet: Some(file), partitions: PartitionValues::default() };
-        return Ok(Opened::Columns(object, schema));
+        return Ok(Opened::Columns(Box::new(object), schema));
     }
     // Never closed: without a permit the header would be read all the same.
     let _permit = headers.acquire().await;
     match csv::read_header(store, &meta, (format, csv), &name).await? {
         Some(schema) => {
             let object = DataObject { meta, format, parquet: None, partitions: PartitionValues::default() };
-            Ok(Opened::Columns(object, schema))
+            Ok(Opened::Columns(Box::new(object), schema))
         }
         None => Ok(Opened::Empty(meta)),
     }

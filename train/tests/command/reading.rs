@@ -51,7 +51,8 @@ fn fails(csv: &str, more: &[&str], parts: &[&str]) {
 
 #[test]
 fn values_that_are_not_read_are_named_with_what_to_do() {
-    let cases: [(Vec<&str>, &str, fn(usize) -> String); 7] = [
+    type Case<'a> = (Vec<&'a str>, &'a str, fn(usize) -> String);
+    let cases: [Case<'_>; 7] = [
         (
             vec!["--decimal", ","],
             "but is text, a category for each: remove the points that separate thousands, or leave out --decimal , (DECIMAL) if they stand before the fraction",

@@ -223,7 +223,7 @@ fn long_texts(groups: &[RowGroupMetadata], needed: Option<&[String]>) -> Vec<(St
     let is_text =
         |chunk: &&ColumnChunkMetadata| chunk.physical_type() == PhysicalType::ByteArray && is_needed(chunk, needed);
     let mut long: Vec<(String, Vec<u64>)> = Vec::new();
-    for chunk in groups.iter().flat_map(|group| group.parquet_columns()).filter(is_text) {
+    for chunk in groups.iter().flat_map(RowGroupMetadata::parquet_columns).filter(is_text) {
         let name = chunk.descriptor().path_in_schema[0].as_str();
         let rows = chunk.num_values().unsigned_abs();
         if bytes(chunk) > LONG_TEXT_BYTES.saturating_mul(rows) && long.iter().all(|(known, _)| known != name) {
