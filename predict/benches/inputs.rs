@@ -8,7 +8,7 @@ use columns::{ColumnKind, MemoryColumns};
 use features::encode::{BadRows, Encoder, Feature, Kind, learn_number};
 use features::quality::{FeatureTally, Statistics};
 use polars::prelude::{BooleanChunked, DataFrame, DataType, IntoColumn, IntoSeries, NamedFrom, Series};
-use scoring::{Ensemble, InstructionSet, RankBlock, Scorer};
+use scoring::{Ensemble, InstructionSet, QuantizedBlock, Scorer};
 
 use crate::random::{self, Random};
 use crate::xgb::{Booster, Matrix, Table};
@@ -133,7 +133,7 @@ fn scored_table(random: &mut Random, rows: usize) -> Table {
 pub(crate) struct Scoring {
     scorer: Scorer,
     table: Table,
-    block: RankBlock,
+    block: QuantizedBlock,
     out: Vec<f32>,
 }
 

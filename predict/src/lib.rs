@@ -15,7 +15,7 @@ pub mod read;
 
 pub mod ids;
 
-pub mod repeats;
+pub mod duplicate_ids;
 
 pub mod score;
 
@@ -23,7 +23,7 @@ pub mod write;
 
 pub mod score_parts;
 
-pub mod judge;
+pub mod run_checks;
 
 pub mod manifest;
 
@@ -47,7 +47,7 @@ use crate::manifest::Totals;
 use crate::plan_memory::MemoryPlan;
 use crate::pointer::{LATEST, OutputPointer};
 use crate::score::Scorer;
-use crate::score_parts::Line;
+use crate::score_parts::ScoringPipeline;
 use crate::settings::{Instructions, Settings};
 use crate::write::PartWriter;
 
@@ -152,11 +152,12 @@ async fn predict(
         format: settings.format,
         model_version: scorer.model.run.version.to_string(),
     };
-    let all_parts = Line { settings, context, dataset: &dataset, memory: &memory, scorer: &scorer, writer: &writer };
+    let all_parts =
+        ScoringPipeline { settings, context, dataset: &dataset, memory: &memory, scorer: &scorer, writer: &writer };
     let parts = all_parts.score_parts().await?;
     let totals = Totals::of(parts, scorer.model.new_tallies());
     summary.set("seconds", started.elapsed().as_secs_f64());
-    let manifest = judge::judge(settings, context, folder, &plan, &scorer.model, &totals, summary)?;
+    let manifest = run_checks::check_run(settings, context, folder, &plan, &scorer.model, &totals, summary)?;
     let commit = Commit::new(summary.clone(), None, vec![RunFile::new("manifest.json", manifest)], &now_rfc3339())?;
     Ok(Predicted::Ready(Box::new(commit)))
 }

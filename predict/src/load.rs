@@ -7,7 +7,7 @@ use error::{Error, Result};
 use features::encode::{Encoder, Feature};
 use features::quality::{FeatureTally, Statistics};
 use registry::{LoadedModel, Metadata, ModelRun, ModelStore, load_run};
-use scoring::{CheckedModel, Ensemble, InstructionSet, RankBlock, Scorer};
+use scoring::{CheckedModel, Ensemble, InstructionSet, QuantizedBlock, Scorer};
 use xgboost::{Booster, Column};
 
 /// A model that is fit to score.
@@ -81,19 +81,19 @@ pub enum Engine {
 pub struct Compiled {
     /// The trees.
     pub scorer: Scorer,
-    blocks: Mutex<Vec<RankBlock>>,
+    blocks: Mutex<Vec<QuantizedBlock>>,
 }
 
 impl Compiled {
     /// A block for at least `rows` rows, used before where there is one.
     #[must_use]
-    pub fn take_block(&self, rows: usize) -> RankBlock {
+    pub fn take_block(&self, rows: usize) -> QuantizedBlock {
         let free = self.blocks.lock().map(|mut blocks| blocks.pop()).unwrap_or_default();
         free.filter(|block| block.rows() >= rows).unwrap_or_else(|| self.scorer.new_block(rows))
     }
 
     /// Gives a block back.
-    pub fn return_block(&self, block: RankBlock) {
+    pub fn return_block(&self, block: QuantizedBlock) {
         if let Ok(mut blocks) = self.blocks.lock() {
             blocks.push(block);
         }

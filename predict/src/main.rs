@@ -10,7 +10,7 @@ use predict::{Context, prepare};
 use telemetry::{Config, Program, Telemetry};
 
 fn main() -> ExitCode {
-    machine::environment::settle();
+    machine::environment::reexec();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {

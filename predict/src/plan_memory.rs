@@ -13,7 +13,7 @@ use serde::Serialize;
 use table::parquet::{ParquetFile, PieceOverhead, RowGroupSize};
 use table::{DataObject, Dataset, Format};
 
-use crate::ids::{IdScratch, SeenIds, is_whole};
+use crate::ids::{IdScratch, SeenIds, is_integer};
 use crate::load::{Engine, Model};
 use crate::read::{PART_ROWS, Pieces, largest_part, largest_part_rows};
 use crate::settings::{Duplicates, Settings};
@@ -322,7 +322,7 @@ fn id_bytes(settings: &Settings, dataset: &Dataset, model: &Model, limits: &Limi
         let memory = most.min(3 * SeenIds::bytes(csv_rows_most(dataset), false)).max(IdScratch::memory_bytes(0, false));
         return IdBytes { memory, scratch: 0 };
     };
-    let whole = dataset.schema.get(&model.metadata.id).is_some_and(|column| is_whole(&column.dtype));
+    let whole = dataset.schema.get(&model.metadata.id).is_some_and(|column| is_integer(&column.dtype));
     let memory = SeenIds::bytes(rows, whole);
     if memory <= most {
         return IdBytes { memory, scratch: 0 };

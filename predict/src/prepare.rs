@@ -18,7 +18,7 @@ use crate::check::{check_input, check_names};
 use crate::load::Model;
 use crate::plan;
 use crate::plan_memory::MemoryPlan;
-use crate::read::{self, Need, Reading};
+use crate::read::{self, Need, ReadOptions};
 use crate::settings::{Instructions, Settings};
 use crate::write::UnreadableColumn;
 
@@ -110,7 +110,7 @@ async fn sample(
     columns: Vec<String>,
     memory: &MemoryPlan,
 ) -> Result<Value> {
-    let reading = Reading {
+    let reading = ReadOptions {
         columns,
         id: model.metadata.id.clone(),
         batch_rows: SAMPLE_ROWS,

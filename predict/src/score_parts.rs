@@ -11,17 +11,17 @@ use telemetry::Unit;
 use tokio::task::JoinHandle;
 
 use crate::Context;
+use crate::duplicate_ids;
 use crate::ids::{IdCheck, SeenIds};
 use crate::plan_memory::MemoryPlan;
-use crate::read::{self, InputBatch, Need, Reading};
-use crate::repeats;
+use crate::read::{self, InputBatch, Need, ReadOptions};
 use crate::score::{ScoredBatch, Scorer};
 use crate::settings::{Duplicates, Settings};
 use crate::write::{Assembler, FinishedPart, PartRecord, PartWriter};
 
 /// What stands ready to score the parts of a run.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct ScoringPipeline<'a> {
     /// What was asked.
     pub settings: &'a Settings,
     /// Threads and progress.
@@ -36,7 +36,7 @@ pub struct Line<'a> {
     pub writer: &'a PartWriter,
 }
 
-impl Line<'_> {
+impl ScoringPipeline<'_> {
     /// Scores every part that an earlier attempt did not finish; gives the records of all parts.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Line<'_> {
             // Known only for CSV: how many rows it has shows when it is read.
             tracing::info!("there are more ids than the memory plan has room for");
         }
-        let repeated = repeats::find(self.dataset, self.scorer, self.reading()).await?;
+        let repeated = duplicate_ids::find(self.dataset, self.scorer, self.read_options()).await?;
         let records = self.score_parts_checking(IdCheck::Known(repeated)).await?;
         records.ok_or_else(|| Error::Defect("repeated ids that are known took memory".to_owned()))
     }
@@ -69,7 +69,7 @@ impl Line<'_> {
             let is_finished = Arc::clone(&is_finished);
             move |part: u64| if is_finished.contains(&part) { of_finished } else { Need::Everything }
         };
-        let batches = read::batches(self.dataset, self.reading(), need);
+        let batches = read::batches(self.dataset, self.read_options(), need);
         let in_flight = self.context.limits.threads.value + 1;
         let mut scored = batches
             .map_ok(|batch| score_batch(Arc::clone(self.scorer), batch, &is_finished))
@@ -113,8 +113,8 @@ impl Line<'_> {
         Ok(finished)
     }
 
-    fn reading(&self) -> Reading {
-        Reading {
+    fn read_options(&self) -> ReadOptions {
+        ReadOptions {
             columns: self.scorer.input_columns(),
             id: self.scorer.id.clone(),
             batch_rows: self.memory.batch_rows,

@@ -62,14 +62,14 @@ type OpenEncoding = Box<dyn Fn(usize) -> Encoding>;
 
 /// An encoding for every feature of a table; `None` for those that are no categories.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Variant {
+pub struct EncodingScheme {
     /// What it is called in logs and `metrics.json`.
     pub name: Cow<'static, str>,
     /// One for each feature.
     pub encodings: Vec<Option<Encoding>>,
 }
 
-impl Variant {
+impl EncodingScheme {
     /// XGBoost's own splits wherever the spec leaves it open.
     #[must_use]
     pub fn native(features: &[Feature], spec: &Spec) -> Self {
@@ -108,20 +108,20 @@ impl Variant {
             ("native, ordinal and target", Box::new(split(Encoding::NATIVE.and(BOTH), BOTH))),
             ("few native, many ordinal and target", Box::new(split(Encoding::NATIVE, BOTH))),
         ];
-        let mut variants: Vec<Self> = Vec::new();
+        let mut schemes: Vec<Self> = Vec::new();
         for (name, open) in named {
             let open = |levels: usize| {
                 if Self::tells_rows_apart(levels, rows) { Encoding::TARGET } else { open(levels) }
             };
-            let variant = Self::of(name, features, spec, open);
-            if variant.encodings.iter().all(Option::is_none) {
-                return vec![Self { name: "no categories".into(), ..variant }];
+            let scheme = Self::of(name, features, spec, open);
+            if scheme.encodings.iter().all(Option::is_none) {
+                return vec![Self { name: "no categories".into(), ..scheme }];
             }
-            if !variants.iter().any(|known| known.encodings == variant.encodings) {
-                variants.push(variant);
+            if !schemes.iter().any(|known| known.encodings == scheme.encodings) {
+                schemes.push(scheme);
             }
         }
-        variants
+        schemes
     }
 
     /// Whether the matrix stays as it was learnt.
@@ -200,7 +200,7 @@ pub struct EncodedColumn {
     /// Values in the rows to fit on, cross-fitted where they are means of the target.
     pub fitting: Vec<f32>,
     /// Values in other rows, as scoring gives them.
-    pub judging: Vec<f32>,
+    pub validation: Vec<f32>,
 }
 
 /// The fold of each row, by a hash of its id.
@@ -223,37 +223,37 @@ pub fn encode(
     encoding: Option<Encoding>,
     rows: &FittingRows<'_>,
     fitting: &[f32],
-    judging: &[f32],
+    validation: &[f32],
 ) -> Vec<EncodedColumn> {
     let encoding = encoding.unwrap_or(Encoding::NATIVE);
     let levels = feature.levels().unwrap_or_default();
-    let judging = &without_unseen(fitting, judging, levels.len());
+    let validation = &without_unseen(fitting, validation, levels.len());
     let mut encoded = Vec::new();
     if encoding.native {
-        let (fitting, judging) = (fitting.to_vec(), judging.to_vec());
-        encoded.push(EncodedColumn { source, encoded: None, suffix: "", fitting, judging });
+        let (fitting, validation) = (fitting.to_vec(), validation.to_vec());
+        encoded.push(EncodedColumn { source, encoded: None, suffix: "", fitting, validation });
     }
     let scored = |values: &LevelValues, codes: &[f32]| codes.iter().map(|&code| values.of(code)).collect();
     if encoding.ordinal {
         let values = ordinal_values(levels, fitting.iter().any(|code| code.is_nan()));
-        let (fitting, judging) = (scored(&values, fitting), scored(&values, judging));
-        encoded.push(EncodedColumn { source, encoded: Some(values), suffix: "_ordinal", fitting, judging });
+        let (fitting, validation) = (scored(&values, fitting), scored(&values, validation));
+        encoded.push(EncodedColumn { source, encoded: Some(values), suffix: "_ordinal", fitting, validation });
     }
     if encoding.target {
         let means = TargetRows { codes: fitting, target: rows.target, weights: rows.weights };
         let values = target_means(&means, levels.len());
         let fitting = cross_fitted(&means, levels.len(), rows.folds, FOLDS);
-        let judging = scored(&values, judging);
-        encoded.push(EncodedColumn { source, encoded: Some(values), suffix: "_target", fitting, judging });
+        let validation = scored(&values, validation);
+        encoded.push(EncodedColumn { source, encoded: Some(values), suffix: "_target", fitting, validation });
     }
     encoded
 }
 
 /// Codes of a category of which none stands for a level that the rows to fit on do not have: levels were learnt from more
 /// rows than those of an inner fold, and what has never been seen must be judged as scoring will see it.
-fn without_unseen(fitting: &[f32], judging: &[f32], levels: usize) -> Vec<f32> {
+fn without_unseen(fitting: &[f32], validation: &[f32], levels: usize) -> Vec<f32> {
     if levels == 0 {
-        return judging.to_vec();
+        return validation.to_vec();
     }
     let mut seen = vec![false; levels];
     for code in fitting.iter().filter(|code| !code.is_nan()) {
@@ -262,22 +262,22 @@ fn without_unseen(fitting: &[f32], judging: &[f32], levels: usize) -> Vec<f32> {
         }
     }
     let known = |code: f32| !code.is_nan() && seen.get(code as usize).copied().unwrap_or(false);
-    judging.iter().map(|&code| if known(code) { code } else { f32::NAN }).collect()
+    validation.iter().map(|&code| if known(code) { code } else { f32::NAN }).collect()
 }
 
 /// The features of a run with their categories encoded as chosen: matrices of the training and of the held-out rows, and
 /// the numbers for `metadata.json`.
 #[must_use]
-pub fn apply(base: Features, variant: &Variant, rows: &Rows, seed: u64) -> Features {
-    if variant.changes_nothing() {
+pub fn apply(base: Features, scheme: &EncodingScheme, rows: &Rows, seed: u64) -> Features {
+    if scheme.changes_nothing() {
         return base;
     }
     let folds = folds(&rows.ids, seed);
     let fitting = FittingRows { target: &rows.target, weights: rows.weights.as_deref(), folds: &folds };
-    let mut applied = Applied::new(base.train.nrows(), base.test.nrows(), variant.width());
+    let mut applied = Applied::new(base.train.nrows(), base.test.nrows(), scheme.width());
     let (train, test) = (columns(&base.train), columns(&base.test));
     for (source, feature) in base.features.iter().enumerate() {
-        let encoding = variant.encodings.get(source).copied().flatten();
+        let encoding = scheme.encodings.get(source).copied().flatten();
         for column in encode(source, feature, encoding, &fitting, train[source], test[source]) {
             applied.push(feature, column, &base.statistics[source], &base.tallies[source]);
         }
@@ -309,7 +309,7 @@ impl Applied {
         let into = &mut self.features;
         let place = into.features.len();
         into.train.column_mut(place).iter_mut().zip(&column.fitting).for_each(|(cell, value)| *cell = *value);
-        into.test.column_mut(place).iter_mut().zip(&column.judging).for_each(|(cell, value)| *cell = *value);
+        into.test.column_mut(place).iter_mut().zip(&column.validation).for_each(|(cell, value)| *cell = *value);
         let mut feature = from.clone();
         if let (Some(LevelValues { values, default }), Kind::Category { levels }) = (column.encoded, &from.kind) {
             feature.kind = Kind::Encoded { levels: levels.clone(), values, default };

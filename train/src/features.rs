@@ -218,7 +218,7 @@ fn learn_one(
     if planned.is_category {
         let (counts, decoded) = count_levels(planned, input)?;
         doubt = doubt_of_category(planned, spec, &counts, data);
-        let learnt = counts.learnt(spec.max_levels);
+        let learnt = counts.vocabulary(spec.max_levels);
         feature.kind = Kind::Category { levels: learnt.levels };
         levels = Some((learnt.statistics, decoded));
     }

@@ -17,7 +17,7 @@ use scoring::CheckedModel;
 use xgboost::Booster;
 
 use crate::evaluate::{self, Evaluation};
-use crate::external::Reader;
+use crate::out_of_core::Reader;
 use crate::read::TrainingData;
 use crate::settings::Settings;
 

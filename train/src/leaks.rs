@@ -206,9 +206,9 @@ fn is_numbering(values: &[f64], rows: f64) -> bool {
     let (least, most) = values
         .iter()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), &value| (least.min(value), most.max(value)));
-    let is_whole = values.iter().all(|value| value.fract() == 0.0);
+    let is_integer = values.iter().all(|value| value.fract() == 0.0);
     let mut seen = HashSet::with_capacity(values.len());
-    is_whole && most - least < 2.0 * rows && values.iter().all(|value| seen.insert(value.to_bits()))
+    is_integer && most - least < 2.0 * rows && values.iter().all(|value| seen.insert(value.to_bits()))
 }
 
 /// The rows in the order of their values. Rows of one value are next to each other in no order.

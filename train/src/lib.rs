@@ -23,7 +23,7 @@ pub mod checkpoint;
 
 pub mod fit;
 
-pub mod external;
+pub mod out_of_core;
 
 pub mod evaluate;
 
@@ -47,9 +47,9 @@ use telemetry::{GATE, Metric, Outcome};
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluate::Evaluation;
-use crate::external::{Input, Reader, Stop};
 use crate::features::Features;
 use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
+use crate::out_of_core::{Input, Reader, Stop};
 use crate::plan::{PROGRAM_VERSION, TrainBody, TrainPlan};
 use crate::plan_memory::MemoryPlan;
 use crate::read::TrainingData;
@@ -70,7 +70,7 @@ enum Trained {
 
 /// The features of a run and what was found out about the data on the way.
 #[derive(Debug)]
-struct Learnt {
+struct PreparedFeatures {
     features: Features,
     quality: f64,
     warnings: Vec<String>,
@@ -187,7 +187,7 @@ fn target_view(run: &Run, spec: &Spec, data: &TrainingData) -> Result<TargetView
 }
 
 /// Step 2: the features, what speaks against them, and whether XGBoost takes the parameters with them.
-async fn learn_features(run: &Run, spec: &Spec, input: &Input, view: TargetView) -> Result<Learnt> {
+async fn learn_features(run: &Run, spec: &Spec, input: &Input, view: TargetView) -> Result<PreparedFeatures> {
     let data = input.learning();
     let threads = run.context.limits.threads.value;
     let mut features = features::learn_and_encode(data, spec, threads).await?;
@@ -205,7 +205,7 @@ async fn learn_features(run: &Run, spec: &Spec, input: &Input, view: TargetView)
     let params = scale.params(&fit::with_constraints(given, spec, &features.features)?)?;
     let dry_run = || Ok(xgboost::dry_run(&params, &fit::matrix_features(&features.features))?);
     tokio::task::block_in_place(|| on_own_thread(dry_run))?;
-    Ok(Learnt { features, quality, warnings, scale })
+    Ok(PreparedFeatures { features, quality, warnings, scale })
 }
 
 /// Step 3: how to learn is chosen and the model fitted, each from where an earlier attempt stopped.
@@ -214,10 +214,10 @@ fn choose_and_fit(
     spec: &Spec,
     input: &Input,
     reader: Option<&Reader<'_>>,
-    learnt: Learnt,
+    learnt: PreparedFeatures,
     plan: &TrainPlan,
     checkpoint: &Checkpoint,
-) -> Result<(Learnt, Fitted)> {
+) -> Result<(PreparedFeatures, Fitted)> {
     let context = FitContext {
         settings: &run.settings,
         spec,
@@ -232,8 +232,8 @@ fn choose_and_fit(
     };
     let choose_and_fit = || {
         let rows = &input.learning().train;
-        let choice = fit::settle(&context, &learnt.features, rows)?;
-        let features = encodings::apply(learnt.features, &choice.variant, rows, u64::from(run.settings.seed));
+        let choice = fit::choose_or_resume(&context, &learnt.features, rows)?;
+        let features = encodings::apply(learnt.features, &choice.scheme, rows, u64::from(run.settings.seed));
         let (features, fitted) = match reader {
             Some(reader) => reader.fit(&context, choice, features)?,
             None => {
@@ -245,7 +245,7 @@ fn choose_and_fit(
         if let Some(round) = fitted.resumed_from {
             run.summary().set("resumed_from_round", round);
         }
-        Ok((Learnt { features, ..learnt }, fitted))
+        Ok((PreparedFeatures { features, ..learnt }, fitted))
     };
     tokio::task::block_in_place(|| on_own_thread(choose_and_fit))
 }
@@ -256,11 +256,11 @@ async fn judge_and_write(
     spec: &Spec,
     data: &Arc<TrainingData>,
     reader: Option<&Reader<'_>>,
-    learnt: Learnt,
+    learnt: PreparedFeatures,
     fitted: Fitted,
     plan: &TrainPlan,
 ) -> Result<Commit> {
-    let (settings, Learnt { mut features, quality, warnings, .. }) = (&run.settings, learnt);
+    let (settings, PreparedFeatures { mut features, quality, warnings, .. }) = (&run.settings, learnt);
     let (gate, clip) = (gate::gate(settings), evaluate::clip_bounds(spec, data));
     let evaluate = || match reader {
         Some(reader) => reader.evaluate(&gate, &fitted.booster, &mut features, clip),

@@ -10,7 +10,7 @@ use train::settings::{Arguments, Settings};
 use train::{Context, models};
 
 fn main() -> ExitCode {
-    machine::environment::settle();
+    machine::environment::reexec();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {

@@ -21,7 +21,7 @@ const ARENAS: &str = "MALLOC_ARENA_MAX";
 /// so it was with training.
 ///
 /// What is set already is kept. Where the program cannot be started again it simply goes on.
-pub fn settle() {
+pub fn reexec() {
     let is_set = |name: &str| std::env::var_os(name).is_some();
     let mut wanted = Vec::new();
     if !is_set(WAIT_POLICY) {

@@ -16,7 +16,7 @@ impl BitRow {
 /// The quantised features of up to a given number of rows, and the memory to score them. Made by
 /// [`Scorer::new_block`](super::Scorer::new_block) for one scorer, and meant to be used again and again.
 #[derive(Debug, Clone)]
-pub struct RankBlock {
+pub struct QuantizedBlock {
     pub(super) n_rows: usize,
     pub(super) n_planes: usize,
     /// The planes of the first 512 rows, of the next 512, and so on.
@@ -28,7 +28,7 @@ pub struct RankBlock {
     pub(super) scratch: Vec<BitRow>,
 }
 
-impl RankBlock {
+impl QuantizedBlock {
     pub(super) fn new(n_rows: usize, n_planes: usize, n_columns: usize, n_scratch: usize) -> Self {
         let n_chunks = n_rows.div_ceil(BitRow::ROWS);
         let mut scratch = vec![BitRow::ZEROS; n_scratch];

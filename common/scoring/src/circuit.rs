@@ -18,7 +18,7 @@ pub(super) const FIRST_PLANE: u32 = 2;
 
 /// `select ? high : low`, bit by bit; the operands are numbers of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Gate {
+pub(super) struct BddNode {
     pub(super) select: u32,
     pub(super) high: u32,
     pub(super) low: u32,
@@ -28,7 +28,7 @@ pub(super) struct Gate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Gates of one kind, by their number.
-    Gates(GateKind, Range<usize>),
+    Gates(BddNodeKind, Range<usize>),
     /// Category sets of one feature of few classes.
     Lookups(Lookups),
     /// Category sets of one feature of many classes.
@@ -107,7 +107,7 @@ impl Lookups {
 
 /// How a gate is computed: most have a constant operand and need one instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum GateKind {
+pub(super) enum BddNodeKind {
     /// `low` is zeros: `select & high`.
     And,
     /// `high` is ones: `select | low`.
@@ -116,12 +116,12 @@ pub(super) enum GateKind {
     Mux,
 }
 
-impl Gate {
-    pub(super) fn kind(self) -> GateKind {
+impl BddNode {
+    pub(super) fn kind(self) -> BddNodeKind {
         match self {
-            Self { low: ZEROS, .. } => GateKind::And,
-            Self { high: ONES, .. } => GateKind::Or,
-            _ => GateKind::Mux,
+            Self { low: ZEROS, .. } => BddNodeKind::And,
+            Self { high: ONES, .. } => BddNodeKind::Or,
+            _ => BddNodeKind::Mux,
         }
     }
 }
@@ -130,8 +130,8 @@ impl Gate {
 #[derive(Debug)]
 pub(super) struct Circuit {
     pub(super) first_row: u32,
-    pub(super) gates: Vec<Gate>,
-    known: HashMap<Gate, u32>,
+    pub(super) gates: Vec<BddNode>,
+    known: HashMap<BddNode, u32>,
 }
 
 impl Circuit {
@@ -148,7 +148,7 @@ impl Circuit {
             return select;
         }
         let next = self.first_row + self.gates.len() as u32;
-        let gate = Gate { select, high, low };
+        let gate = BddNode { select, high, low };
         let row = *self.known.entry(gate).or_insert(next);
         if row == next {
             self.gates.push(gate);
@@ -188,7 +188,7 @@ impl Circuit {
     /// Rows that something else than a gate will write; the first of them.
     pub(super) fn reserve(&mut self, n_rows: usize) -> u32 {
         let first = self.first_row + self.gates.len() as u32;
-        let unused = Gate { select: ZEROS, high: ZEROS, low: ZEROS };
+        let unused = BddNode { select: ZEROS, high: ZEROS, low: ZEROS };
         self.gates.extend(std::iter::repeat_n(unused, n_rows));
         first
     }
@@ -212,9 +212,9 @@ impl Circuit {
         let row = |row: u32| row.checked_sub(base).map_or(row, |index| moved[index as usize]);
         let reordered = order.iter().map(|index| {
             let gate = self.gates[from + index];
-            Gate { select: row(gate.select), high: row(gate.high), low: row(gate.low) }
+            BddNode { select: row(gate.select), high: row(gate.high), low: row(gate.low) }
         });
-        let reordered: Vec<Gate> = reordered.collect();
+        let reordered: Vec<BddNode> = reordered.collect();
         self.gates.truncate(from);
         self.gates.extend(reordered);
         self.known.clear();

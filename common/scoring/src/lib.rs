@@ -12,7 +12,7 @@
 //! [`Ensemble::from_ubj`] reads a model and checks it; [`Scorer::compile`] compiles it for the best instruction set of
 //! the machine. Nothing here does I/O.
 
-mod blend;
+mod average_models;
 mod block;
 mod checked;
 mod circuit;
@@ -28,8 +28,8 @@ mod scorer;
 mod tree_plan;
 mod ubj;
 
-pub use blend::{BlendPart, blend};
-pub use block::RankBlock;
+pub use average_models::{ModelPart, average_models};
+pub use block::QuantizedBlock;
 pub use checked::{CheckedModel, CheckedSnapshot};
 pub use ensemble::{Ensemble, EnsembleError, FeatureType};
 pub use kernels::InstructionSet;

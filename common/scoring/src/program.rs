@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Unsupported;
-use super::circuit::{Circuit, FIRST_PLANE, Gate, Lookups, Memberships, Step};
+use super::circuit::{BddNode, Circuit, FIRST_PLANE, Lookups, Memberships, Step};
 use super::ensemble::{Ensemble, Question, Split, Tree};
 use super::objective::Link;
 use super::quantiser::{CategorySet, Classes, Codes, Quantiser, Ranks};
@@ -31,7 +31,7 @@ pub(super) struct Program {
     pub(super) conditions: Conditions,
     pub(super) trees: Vec<TreePlan>,
     /// The gates of the trees that are not complete.
-    pub(super) tree_gates: Vec<Gate>,
+    pub(super) tree_gates: Vec<BddNode>,
     /// Rows of conditions or leaf bits, as the plans of the trees refer to them.
     pub(super) operands: Vec<u32>,
     /// Leaf values, as the plans of the trees refer to them.
@@ -43,11 +43,11 @@ pub(super) struct Program {
     pub(super) link: Link,
 }
 
-/// How all conditions are computed. Gate `i` writes row `first_row + i`.
+/// How all conditions are computed. BddNode `i` writes row `first_row + i`.
 #[derive(Debug)]
 pub(super) struct Conditions {
     pub(super) first_row: u32,
-    pub(super) gates: Vec<Gate>,
+    pub(super) gates: Vec<BddNode>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -110,9 +110,9 @@ impl Program {
 }
 
 /// The steps of the gates from `from` on: runs of one kind.
-fn gate_steps(gates: &[Gate], mut from: usize) -> Vec<Step> {
+fn gate_steps(gates: &[BddNode], mut from: usize) -> Vec<Step> {
     let runs = gates[from..].chunk_by(|one, next| one.kind() == next.kind());
-    let step = |run: &[Gate]| {
+    let step = |run: &[BddNode]| {
         from += run.len();
         Step::Gates(run[0].kind(), from - run.len()..from)
     };

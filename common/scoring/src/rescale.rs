@@ -4,7 +4,7 @@
 //! squares overflow. `train` gives it targets times a power of two and brings the model back here. A power of two
 //! changes no bit of a 32-bit float's digits, so the model predicts exactly what the one it was made from does, times the power.
 
-use super::blend::{NO_CHILD, replacing, typed};
+use super::average_models::{NO_CHILD, replacing, typed};
 use super::ensemble::EnsembleError;
 use super::load::{Loaded, Object, base_scores, damaged};
 use super::ubj::{self, TypedArray, Value, Writer};

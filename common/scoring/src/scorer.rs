@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::block::{BitRow, PlaneWords, RankBlock};
+use super::block::{BitRow, PlaneWords, QuantizedBlock};
 use super::ensemble::Ensemble;
 use super::kernels::{InstructionSet, Kernels};
 use super::program::Program;
@@ -77,9 +77,9 @@ impl Scorer {
 
     /// Memory for `rows` rows: some 64 bytes per distinct condition of the model, and about one per row and feature.
     #[must_use]
-    pub fn new_block(&self, rows: usize) -> RankBlock {
+    pub fn new_block(&self, rows: usize) -> QuantizedBlock {
         let program = &self.program;
-        RankBlock::new(rows, program.n_planes, program.n_columns, program.n_rows)
+        QuantizedBlock::new(rows, program.n_planes, program.n_columns, program.n_rows)
     }
 
     /// Bytes that [`Scorer::new_block`] takes for each row.
@@ -94,7 +94,7 @@ impl Scorer {
     ///
     /// # Panics
     /// Where the rows lie outside the block, or the block is another scorer's.
-    pub fn quantise(&self, feature: usize, values: &[f32], row_offset: usize, block: &mut RankBlock) {
+    pub fn quantise(&self, feature: usize, values: &[f32], row_offset: usize, block: &mut QuantizedBlock) {
         let Some(quantiser) = self.quantiser(feature) else {
             return;
         };
@@ -156,7 +156,7 @@ impl Scorer {
     ///
     /// # Panics
     /// Where `out` is longer than the block, or the block is another scorer's.
-    pub fn score(&self, block: &mut RankBlock, out: &mut [f32]) {
+    pub fn score(&self, block: &mut QuantizedBlock, out: &mut [f32]) {
         self.check(block);
         assert!(out.len() <= block.n_rows, "more rows than the block has");
         let program = &self.program;
@@ -193,7 +193,7 @@ impl Scorer {
         self.program.quantisers.get(feature)?.as_ref()
     }
 
-    fn check(&self, block: &RankBlock) {
+    fn check(&self, block: &QuantizedBlock) {
         let sizes = (block.n_planes, block.scratch.len());
         assert_eq!(sizes, (self.program.n_planes, self.program.n_rows), "a block of another scorer");
     }

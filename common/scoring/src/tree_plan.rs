@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::Unsupported;
-use super::circuit::{Gate, ONES, ZEROS};
+use super::circuit::{BddNode, ONES, ZEROS};
 use super::ensemble::{Node, Split, Tree};
 
 /// The deepest complete tree that the kernels descend in registers.
@@ -28,7 +28,7 @@ pub(super) enum TreePlan {
 pub(super) struct TreePlanner {
     first_row: u32,
     pub(super) trees: Vec<TreePlan>,
-    pub(super) gates: Vec<Gate>,
+    pub(super) gates: Vec<BddNode>,
     pub(super) operands: Vec<u32>,
     pub(super) leaves: Vec<f32>,
     /// The most rows that a tree needs for itself.
@@ -98,7 +98,7 @@ impl TreePlanner {
                     let (low, high) = (std::mem::take(&mut bits[split.left]), std::mem::take(&mut bits[split.right]));
                     let select = condition(split);
                     let pairs = low.into_iter().zip(high);
-                    pairs.map(|(low, high)| self.gate(first_gate, Gate { select, high, low })).collect()
+                    pairs.map(|(low, high)| self.gate(first_gate, BddNode { select, high, low })).collect()
                 }
             };
         }
@@ -108,7 +108,7 @@ impl TreePlanner {
         TreePlan::Gates { gates: first_gate..self.gates.len(), bits: first_bit..self.operands.len(), leaves }
     }
 
-    fn gate(&mut self, first_gate: usize, gate: Gate) -> u32 {
+    fn gate(&mut self, first_gate: usize, gate: BddNode) -> u32 {
         if gate.high == gate.low {
             return gate.high;
         }

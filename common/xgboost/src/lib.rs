@@ -67,7 +67,7 @@ mod matrix_tests;
 mod resume_tests;
 
 #[cfg(test)]
-mod blend_tests;
+mod average_models_tests;
 
 #[cfg(test)]
 mod rescale_tests;

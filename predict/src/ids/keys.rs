@@ -29,7 +29,7 @@ impl IdKeys {
     /// # Errors
     /// [`error::Error::Data`] where the column can be no id.
     pub fn of(ids: &Series) -> Result<Self> {
-        if is_whole(ids.dtype())
+        if is_integer(ids.dtype())
             && let Ok(whole) = ids.cast(&DataType::Int64)
             && let Ok(whole) = whole.i64()
         {
@@ -66,7 +66,7 @@ impl IdKeys {
 
 /// Whether ids of a type are kept as they are.
 #[must_use]
-pub fn is_whole(dtype: &DataType) -> bool {
+pub fn is_integer(dtype: &DataType) -> bool {
     dtype.is_integer() && *dtype != DataType::UInt64
 }
 
@@ -75,8 +75,8 @@ pub(super) trait Key: Copy + Eq + Default {
     /// Bytes of it.
     const BYTES: usize;
 
-    /// Bits that spread the keys evenly.
-    fn spread(self) -> u64;
+    /// Bits that hash the keys evenly.
+    fn hash(self) -> u64;
 
     /// Appends its bytes.
     fn write(self, bytes: &mut Vec<u8>);
@@ -88,7 +88,7 @@ pub(super) trait Key: Copy + Eq + Default {
 impl Key for u64 {
     const BYTES: usize = 8;
 
-    fn spread(self) -> u64 {
+    fn hash(self) -> u64 {
         // The finaliser of SplitMix64 (Steele, Lea, Flood 2014): neighbouring ids end far apart.
         let mixed = (self ^ (self >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -107,7 +107,7 @@ impl Key for u64 {
 impl Key for u128 {
     const BYTES: usize = 16;
 
-    fn spread(self) -> u64 {
+    fn hash(self) -> u64 {
         self as u64
     }
 

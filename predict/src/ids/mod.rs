@@ -5,7 +5,7 @@ mod keys;
 mod scratch;
 mod seen;
 
-pub use keys::{IdKey, IdKeys, is_whole};
+pub use keys::{IdKey, IdKeys, is_integer};
 pub use scratch::{IdScratch, RepeatedRows};
 pub use seen::SeenIds;
 

@@ -156,7 +156,7 @@ fn find_in<K: Key>(block: &[u8], seen: &mut KeyTable<K>, repeated: &mut Repeated
 
 /// The lowest bits: the places within a partition's table go by the highest.
 fn partition_of(key: impl Key) -> usize {
-    key.spread() as usize % PARTITIONS
+    key.hash() as usize % PARTITIONS
 }
 
 impl RepeatedRows {

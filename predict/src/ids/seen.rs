@@ -24,7 +24,7 @@ impl SeenIds {
     #[must_use]
     pub fn bytes(rows: u64, whole: bool) -> u64 {
         let key = if whole { size_of::<u64>() } else { size_of::<u128>() };
-        places_for(usize::try_from(rows).unwrap_or(usize::MAX)) as u64 * key as u64
+        slots_for(usize::try_from(rows).unwrap_or(usize::MAX)) as u64 * key as u64
     }
 
     /// Whether `more` ids fit without taking more than `most` bytes, at no moment.
@@ -33,12 +33,12 @@ impl SeenIds {
         self.whole.bytes_with(more, self.expected) + self.hashed.bytes_with(more, self.expected) <= most
     }
 
-    /// Reads the places of the ids of `rows`, which are looked up next: a large table lies outside the caches, and reads
+    /// Reads the slots of the ids of `rows`, which are looked up next: a large table lies outside the caches, and reads
     /// that wait for nothing but memory wait together.
-    pub fn look_ahead(&self, keys: &IdKeys, rows: Range<usize>) {
+    pub fn prefetch(&self, keys: &IdKeys, rows: Range<usize>) {
         match keys {
-            IdKeys::Whole(keys) => self.whole.look_ahead(keys.get(rows).unwrap_or_default()),
-            IdKeys::Hashed(keys) => self.hashed.look_ahead(keys.get(rows).unwrap_or_default()),
+            IdKeys::Whole(keys) => self.whole.prefetch(keys.get(rows).unwrap_or_default()),
+            IdKeys::Hashed(keys) => self.hashed.prefetch(keys.get(rows).unwrap_or_default()),
         }
     }
 
@@ -54,80 +54,80 @@ impl SeenIds {
 /// A set of keys by open addressing; the zero key, which marks a free place, is kept apart.
 #[derive(Debug, Default)]
 pub(super) struct KeyTable<K> {
-    places: Vec<K>,
+    slots: Vec<K>,
     taken: usize,
     has_zero: bool,
 }
 
 /// Places for so many keys, three quarters full at most.
-fn places_for(keys: usize) -> usize {
+fn slots_for(keys: usize) -> usize {
     keys.max(1024).saturating_add(1).saturating_mul(4).div_ceil(3)
 }
 
 impl<K: Key> KeyTable<K> {
     /// An empty table with room for `expected` keys.
     pub(super) fn expecting(expected: usize) -> Self {
-        Self { places: vec![K::default(); places_for(expected)], taken: 0, has_zero: false }
+        Self { slots: vec![K::default(); slots_for(expected)], taken: 0, has_zero: false }
     }
 
     /// The most bytes that it takes while `more` keys are put in, of one that has any.
     fn bytes_with(&self, more: usize, expected: usize) -> u64 {
-        let mut places = self.places.len();
-        let mut most = places;
-        while places > 0 && (self.taken + more) * 4 > places * 3 {
-            let larger = Self::grown(places, expected);
-            most = places + larger;
-            places = larger;
+        let mut slots = self.slots.len();
+        let mut most = slots;
+        while slots > 0 && (self.taken + more) * 4 > slots * 3 {
+            let larger = Self::grown(slots, expected);
+            most = slots + larger;
+            slots = larger;
         }
         most as u64 * K::BYTES as u64
     }
 
-    fn grown(places: usize, expected: usize) -> usize {
-        if places == 0 { places_for(expected) } else { places * 2 }
+    fn grown(slots: usize, expected: usize) -> usize {
+        if slots == 0 { slots_for(expected) } else { slots * 2 }
     }
 
     pub(super) fn insert(&mut self, key: K, expected: usize) -> bool {
         if key == K::default() {
             return !std::mem::replace(&mut self.has_zero, true);
         }
-        if (self.taken + 1) * 4 > self.places.len() * 3 {
+        if (self.taken + 1) * 4 > self.slots.len() * 3 {
             self.grow(expected);
         }
-        let is_new = Self::put(&mut self.places, key);
+        let is_new = Self::put(&mut self.slots, key);
         self.taken += usize::from(is_new);
         is_new
     }
 
-    /// The high half of the product spreads over any number of places (Lemire, "Fast random integer generation in an
+    /// The high half of the product spreads over any number of slots (Lemire, "Fast random integer generation in an
     /// interval", 2019), so that the table need not be a power of two.
-    fn first_place(places: usize, key: K) -> usize {
-        ((u128::from(key.spread()) * places as u128) >> 64) as usize
+    fn first_slot(slots: usize, key: K) -> usize {
+        ((u128::from(key.hash()) * slots as u128) >> 64) as usize
     }
 
-    fn look_ahead(&self, keys: &[Option<K>]) {
-        let places = self.places.as_slice();
-        let place = |key: &K| places.get(Self::first_place(places.len(), *key)).copied().unwrap_or_default();
-        let read = keys.iter().flatten().fold(0_u64, |all, key| all ^ place(key).spread());
+    fn prefetch(&self, keys: &[Option<K>]) {
+        let slots = self.slots.as_slice();
+        let place = |key: &K| slots.get(Self::first_slot(slots.len(), *key)).copied().unwrap_or_default();
+        let read = keys.iter().flatten().fold(0_u64, |all, key| all ^ place(key).hash());
         std::hint::black_box(read);
     }
 
-    fn put(places: &mut [K], key: K) -> bool {
-        let mut place = Self::first_place(places.len(), key);
-        while places[place] != K::default() {
-            if places[place] == key {
+    fn put(slots: &mut [K], key: K) -> bool {
+        let mut place = Self::first_slot(slots.len(), key);
+        while slots[place] != K::default() {
+            if slots[place] == key {
                 return false;
             }
-            place = if place + 1 == places.len() { 0 } else { place + 1 };
+            place = if place + 1 == slots.len() { 0 } else { place + 1 };
         }
-        places[place] = key;
+        slots[place] = key;
         true
     }
 
     fn grow(&mut self, expected: usize) {
-        let size = Self::grown(self.places.len(), expected);
-        let old = std::mem::replace(&mut self.places, vec![K::default(); size]);
+        let size = Self::grown(self.slots.len(), expected);
+        let old = std::mem::replace(&mut self.slots, vec![K::default(); size]);
         for key in old.into_iter().filter(|key| *key != K::default()) {
-            Self::put(&mut self.places, key);
+            Self::put(&mut self.slots, key);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Step 4: the input as a stream of batches, in input order, fetched ahead, cut where parts end.
 
 mod cells;
-mod units;
+mod read_tasks;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use table::parquet::{PieceReader, RowGroup};
 use table::partitions::PartitionValues;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use units::{Unit, units};
+use read_tasks::{ReadTask, read_tasks};
 
-pub use units::{PART_ROWS, largest_part, largest_part_rows};
+pub use read_tasks::{PART_ROWS, largest_part, largest_part_rows};
 
 /// Row groups fetched at once, as far as the bytes allow: many where they are small.
 const FETCHES_AHEAD: usize = 16;
 
 /// What is read, and how much at a time.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct ReadOptions {
     /// Columns to read.
     pub columns: Vec<String>,
     /// The column that identifies a row.
@@ -128,37 +128,37 @@ impl ColumnSource for BatchColumns {
 }
 
 /// The whole input in batches, except of parts of which nothing is needed; those of CSV come nevertheless, since its rows
-/// are found only by reading.
+/// are found only by options.
 pub fn batches(
     dataset: &Arc<Dataset>,
-    reading: Reading,
+    options: ReadOptions,
     need: impl Fn(u64) -> Need + Send + Sync + 'static,
 ) -> BoxStream<'static, Result<InputBatch>> {
     if dataset.is_csv() {
-        return cells::batches(Arc::clone(dataset), reading.columns, reading.batch_rows);
+        return cells::batches(Arc::clone(dataset), options.columns, options.batch_rows);
     }
-    let units: Vec<(Unit, Need)> = units(dataset, &reading)
+    let tasks: Vec<(ReadTask, Need)> = read_tasks(dataset, &options)
         .into_iter()
-        .map(|unit| (unit.most_needed(&need), unit))
+        .map(|task| (task.most_needed(&need), task))
         .filter(|(needed, _)| *needed != Need::Nothing)
-        .map(|(needed, unit)| (unit, needed))
+        .map(|(needed, task)| (task, needed))
         .collect();
-    let (dataset, columns, id) = (Arc::clone(dataset), Arc::new(reading.columns), Arc::new(vec![reading.id]));
-    let budget = permits(reading.fetch_bytes).max(1);
+    let (dataset, columns, id) = (Arc::clone(dataset), Arc::new(options.columns), Arc::new(vec![options.id]));
+    let budget = permits(options.fetch_bytes).max(1);
     let memory = Arc::new(Semaphore::new(budget as usize));
     let mut chain = PieceChain::default();
-    futures::stream::iter(units)
+    futures::stream::iter(tasks)
         // One after the other, so that a row group never waits for the memory of a later one.
-        .then(move |(unit, needed)| {
-            let memory = Arc::clone(&memory).acquire_many_owned(permits(unit.fetched_bytes).min(budget));
-            async move { (unit, needed, memory.await.ok()) }
+        .then(move |(task, needed)| {
+            let memory = Arc::clone(&memory).acquire_many_owned(permits(task.fetched_bytes).min(budget));
+            async move { (task, needed, memory.await.ok()) }
         })
-        .map(move |(unit, needed, memory)| {
+        .map(move |(task, needed, memory)| {
             let columns = Arc::clone(if needed == Need::Everything { &columns } else { &id });
             let link = chain.next();
             let dataset = Arc::clone(&dataset);
             // A task of its own, so that bytes arrive while the consumer is busy.
-            let fetch = tokio::spawn(async move { fetch(&dataset, unit, &columns, link, memory).await });
+            let fetch = tokio::spawn(async move { fetch(&dataset, task, &columns, link, memory).await });
             async move { joined(fetch.await)? }
         })
         .buffered(FETCHES_AHEAD)
@@ -167,7 +167,7 @@ pub fn batches(
         .boxed()
 }
 
-/// Bytes in the unit that memory is handed out in.
+/// Bytes in the task that memory is handed out in.
 fn permits(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1024))
         .unwrap_or(u32::MAX)
@@ -195,53 +195,53 @@ impl PieceChain {
 
 async fn fetch(
     dataset: &Dataset,
-    unit: Unit,
+    task: ReadTask,
     columns: &[String],
     link: Link,
     memory: Option<OwnedSemaphorePermit>,
 ) -> Result<Vec<InputBatch>> {
-    let group = match &unit.piece {
-        None => fetch_whole(dataset, &unit, columns).await?,
-        Some(rows) => Some(fetch_piece(dataset, &unit, rows.clone(), columns, link).await?),
+    let group = match &task.piece {
+        None => fetch_whole(dataset, &task, columns).await?,
+        Some(rows) => Some(fetch_piece(dataset, &task, rows.clone(), columns, link).await?),
     };
     let Some(group) = group else { return Ok(Vec::new()) };
     let memory = memory.map(Arc::new);
     let batch = |(part, rows): (u64, Range<usize>)| InputBatch {
         part,
-        object: unit.object,
-        first_row: unit.first_row + rows.start as u64,
-        first_row_of_all: unit.first_row_of_all + rows.start as u64,
+        object: task.object,
+        first_row: task.first_row + rows.start as u64,
+        first_row_of_all: task.first_row_of_all + rows.start as u64,
         columns: BatchColumns::Parquet(group.narrowed(rows)),
         malformed: Vec::new(),
         memory: memory.clone(),
     };
-    Ok(unit.batches.into_iter().map(batch).collect())
+    Ok(task.batches.into_iter().map(batch).collect())
 }
 
-async fn fetch_whole(dataset: &Dataset, unit: &Unit, columns: &[String]) -> Result<Option<RowGroup>> {
-    let object = &dataset.objects[unit.object];
+async fn fetch_whole(dataset: &Dataset, task: &ReadTask, columns: &[String]) -> Result<Option<RowGroup>> {
+    let object = &dataset.objects[task.object];
     let Some(file) = &object.parquet else { return Ok(None) };
-    file.fetch(dataset.store.as_ref(), &object.meta, unit.row_group, columns).await.map(Some)
+    file.fetch(dataset.store.as_ref(), &object.meta, task.row_group, columns).await.map(Some)
 }
 
 /// Reads on where the piece before ended; from the row group's start where there was none, or one of other columns.
 async fn fetch_piece(
     dataset: &Dataset,
-    unit: &Unit,
+    task: &ReadTask,
     rows: Range<usize>,
     columns: &[String],
     link: Link,
 ) -> Result<RowGroup> {
-    let object = &dataset.objects[unit.object];
+    let object = &dataset.objects[task.object];
     let no_parquet = || Error::Defect(format!("{} is not Parquet", object.meta.key));
     let file = object.parquet.as_ref().ok_or_else(no_parquet)?;
     let earlier = match link.before {
         Some(before) if rows.start > 0 => before.await.ok(),
         _ => None,
     };
-    let mut reader = match earlier.filter(|reader| reader.is_of(file, unit.row_group, columns)) {
+    let mut reader = match earlier.filter(|reader| reader.is_of(file, task.row_group, columns)) {
         Some(reader) => reader,
-        None => file.pieces(&dataset.store, &object.meta, unit.row_group, columns).await?,
+        None => file.pieces(&dataset.store, &object.meta, task.row_group, columns).await?,
     };
     let piece = reader.read(rows).await?;
     // Nobody waits for it after the last piece.

@@ -111,7 +111,7 @@ impl Assembler {
     fn remember(&mut self, batch: &ScoredBatch) {
         let IdCheck::Seen(seen, _) = &mut self.ids else { return };
         for row in 0..batch.keys.len() {
-            look_ahead(seen, batch, row);
+            prefetch(seen, batch, row);
             if let Some(key) = batch.keys.get(row) {
                 seen.insert(key);
             }
@@ -122,7 +122,7 @@ impl Assembler {
     fn judge(&mut self, batch: &ScoredBatch, scores: &Scores) -> Vec<Option<Reason>> {
         let judge_row = |row: usize| {
             if let IdCheck::Seen(seen, _) = &self.ids {
-                look_ahead(seen, batch, row);
+                prefetch(seen, batch, row);
             }
             // First, since a CSV row that is not as wide as the header has no cell that counts, its id included.
             if scores.bad.is_bad(row) {
@@ -143,9 +143,9 @@ impl Assembler {
 /// Rows whose ids are looked up together.
 const ROWS_AHEAD: usize = 32;
 
-fn look_ahead(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
+fn prefetch(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
     if row.is_multiple_of(ROWS_AHEAD) {
-        seen.look_ahead(&batch.keys, row..(row + ROWS_AHEAD).min(batch.keys.len()));
+        seen.prefetch(&batch.keys, row..(row + ROWS_AHEAD).min(batch.keys.len()));
     }
 }
 

@@ -101,7 +101,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Storage errors as they are.
-    pub fn settle<Choice: Serialize + DeserializeOwned>(&self, choice: Choice) -> Result<Choice> {
+    pub fn commit_once<Choice: Serialize + DeserializeOwned>(&self, choice: Choice) -> Result<Choice> {
         let object = Bytes::from(seal_json(&self.belongs_to, &choice)?);
         self.runtime.block_on(async {
             match self.folder.put_first(&self.folder.scratch(CHOICE), object.clone()).await {

@@ -43,8 +43,8 @@ async fn the_first_choice_holds() {
     let folder = folder(&store).await;
     let open = |threads, is_continued| Checkpoint::open(&folder, &plan(threads), is_continued).unwrap();
     let (first, orphan) = (open(2, false), open(2, false));
-    assert_eq!(blocking(&first, |one| one.settle(choice(1))).await, Ok(choice(1)));
-    assert_eq!(blocking(&orphan, |one| one.settle(choice(2))).await, Ok(choice(1)), "of two attempts one holds");
+    assert_eq!(blocking(&first, |one| one.commit_once(choice(1))).await, Ok(choice(1)));
+    assert_eq!(blocking(&orphan, |one| one.commit_once(choice(2))).await, Ok(choice(1)), "of two attempts one holds");
     assert_eq!(
         blocking(&open(2, false), super::Checkpoint::earlier_choice::<Choice>).await,
         Ok(None),
@@ -58,13 +58,13 @@ async fn what_is_damaged_or_foreign_is_replaced() {
     let store = TempDir::new().unwrap();
     let folder = folder(&store).await;
     let open = |threads| Checkpoint::open(&folder, &plan(threads), true).unwrap();
-    blocking(&open(2), |one| one.settle(choice(1))).await.unwrap();
+    blocking(&open(2), |one| one.commit_once(choice(1))).await.unwrap();
     assert_eq!(blocking(&open(1), super::Checkpoint::earlier_choice::<Choice>).await, Ok(None), "of another plan");
-    assert_eq!(blocking(&open(1), |one| one.settle(choice(3))).await, Ok(choice(3)));
+    assert_eq!(blocking(&open(1), |one| one.commit_once(choice(3))).await, Ok(choice(3)));
     assert_eq!(blocking(&open(1), super::Checkpoint::earlier_choice).await, Ok(Some(choice(3))));
     folder.put("_checkpoint/choice.json", Bytes::from_static(b"{\"content\"")).await.unwrap();
     assert_eq!(blocking(&open(1), super::Checkpoint::earlier_choice::<Choice>).await, Ok(None));
-    assert_eq!(blocking(&open(1), |one| one.settle(choice(4))).await, Ok(choice(4)));
+    assert_eq!(blocking(&open(1), |one| one.commit_once(choice(4))).await, Ok(choice(4)));
     assert_eq!(blocking(&open(1), super::Checkpoint::earlier_choice).await, Ok(Some(choice(4))));
 }
 

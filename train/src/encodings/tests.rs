@@ -41,13 +41,13 @@ fn rows() -> Rows {
     Rows { ids, target: (0..ROWS).map(|row| row as f64).collect(), ..Rows::default() }
 }
 
-fn variant(encoding: Encoding) -> Variant {
-    Variant { name: "test".into(), encodings: vec![None, Some(encoding)] }
+fn scheme(encoding: Encoding) -> EncodingScheme {
+    EncodingScheme { name: "test".into(), encodings: vec![None, Some(encoding)] }
 }
 
 #[test]
 fn held_out_rows_have_exactly_what_scoring_gives() {
-    let applied = apply(base(), &variant(Encoding::ORDINAL.and(Encoding::TARGET)), &rows(), 42);
+    let applied = apply(base(), &scheme(Encoding::ORDINAL.and(Encoding::TARGET)), &rows(), 42);
     let names: Vec<&str> = applied.features.iter().map(|feature| feature.name.as_str()).collect();
     assert_eq!(names, ["x", "plan", "plan_target"]);
     assert_eq!(applied.features[2].source_column(), Some("plan"));
@@ -63,7 +63,7 @@ fn held_out_rows_have_exactly_what_scoring_gives() {
 
 #[test]
 fn rows_to_fit_on_have_cross_fitted_means() {
-    let applied = apply(base(), &variant(Encoding::TARGET), &rows(), 42);
+    let applied = apply(base(), &scheme(Encoding::TARGET), &rows(), 42);
     let Kind::Encoded { values, .. } = &applied.features[1].kind else { panic!("not encoded") };
     let fitted = applied.train.column(1).to_vec();
     assert!(fitted.iter().all(|value| !values.contains(value)), "a row's own target is in its feature");
@@ -73,7 +73,7 @@ fn rows_to_fit_on_have_cross_fitted_means() {
 #[test]
 fn native_categories_stay_as_they_are() {
     let before = base();
-    let after = apply(base(), &Variant::native(&before.features, &Spec::default()), &rows(), 42);
+    let after = apply(base(), &EncodingScheme::native(&before.features, &Spec::default()), &rows(), 42);
     assert_eq!(after.features, before.features);
     assert_eq!(after.train, before.train);
 }
@@ -83,16 +83,16 @@ fn the_spec_decides_where_it_names_an_encoding() {
     let features = base().features;
     for (given, expected) in [(ColumnEncoding::Native, Encoding::NATIVE), (ColumnEncoding::Target, Encoding::TARGET)] {
         let encoding = BTreeMap::from([("plan".to_owned(), given)]);
-        let candidates = Variant::candidates(&features, &Spec { encoding, ..Spec::default() }, ROWS);
+        let candidates = EncodingScheme::candidates(&features, &Spec { encoding, ..Spec::default() }, ROWS);
         assert_eq!(candidates.len(), 1);
         assert_eq!(candidates[0].encodings, [None, Some(expected)]);
     }
-    assert!(Variant::candidates(&features, &Spec::default(), ROWS).len() > 3);
+    assert!(EncodingScheme::candidates(&features, &Spec::default(), ROWS).len() > 3);
 }
 
 #[test]
 fn levels_that_number_the_rows_are_only_ever_means() {
-    let candidates = Variant::candidates(&base().features, &Spec::default(), 5);
+    let candidates = EncodingScheme::candidates(&base().features, &Spec::default(), 5);
     assert_eq!(candidates.len(), 1);
     assert_eq!(candidates[0].encodings[1], Some(Encoding::TARGET));
 }
@@ -101,7 +101,7 @@ fn levels_that_number_the_rows_are_only_ever_means() {
 fn a_second_column_gets_a_name_that_no_feature_has() {
     let mut base = base();
     base.features[0].name = "plan_target".to_owned();
-    let applied = apply(base, &variant(Encoding::NATIVE.and(Encoding::TARGET)), &rows(), 42);
+    let applied = apply(base, &scheme(Encoding::NATIVE.and(Encoding::TARGET)), &rows(), 42);
     let names: Vec<&str> = applied.features.iter().map(|feature| feature.name.as_str()).collect();
     assert_eq!(names, ["plan_target", "plan", "plan_target_"]);
 }
@@ -115,13 +115,13 @@ fn a_level_that_was_not_learnt_from_is_judged_as_unknown() {
 
 #[test]
 fn columns_are_found_in_the_union_of_encodings() {
-    let variant = |name: &'static str, encodings: [Option<Encoding>; 3]| Variant {
+    let scheme = |name: &'static str, encodings: [Option<Encoding>; 3]| EncodingScheme {
         name: name.into(),
         encodings: encodings.into(),
     };
     let both = Encoding::ORDINAL.and(Encoding::TARGET);
-    let left = variant("left", [Some(Encoding::NATIVE), None, Some(Encoding::TARGET)]);
-    let right = variant("right", [Some(both), None, Some(both)]);
+    let left = scheme("left", [Some(Encoding::NATIVE), None, Some(Encoding::TARGET)]);
+    let right = scheme("right", [Some(both), None, Some(both)]);
     let union = left.clone().union(&right);
     assert_eq!((union.name.as_ref(), union.width()), ("left + right", 6));
     assert_eq!(left.places_in(&union), [0, 3, 5]);

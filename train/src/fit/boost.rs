@@ -27,7 +27,7 @@ pub(super) fn boost(
     progress: &Progress,
 ) -> Result<Boosted> {
     let rounds = member.rounds;
-    let belongs_to = context.checkpoint.binding(&(&member.variant.encodings, params, member.seed, rounds))?;
+    let belongs_to = context.checkpoint.binding(&(&member.scheme.encodings, params, member.seed, rounds))?;
     let name = format!("boosting-{index}");
     let mut snapshots = Snapshots::new(context.checkpoint, &name, belongs_to, params.resumes_exactly());
     let earlier = snapshots.earlier(rounds)?;

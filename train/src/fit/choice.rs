@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xgboost::Params;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::finals::SEED_STEP;
+use super::final_selection::SEED_STEP;
 use super::trial::End;
-use crate::encodings::Variant;
+use crate::encodings::EncodingScheme;
 
 /// Keeps the parts of the rows apart from every other use of hashes.
 const PARTS_SEED: u64 = 0x5eed_0005;
@@ -18,7 +18,7 @@ const PARTS_SEED: u64 = 0x5eed_0005;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// How categories are encoded: the columns of all members.
-    pub variant: Variant,
+    pub scheme: EncodingScheme,
     /// The boosters that are fitted one after the other, at least one. Their weights add up to 1.
     pub members: Vec<Member>,
     /// The metric of the rows that judge after each round of the first member; empty where rounds were given.
@@ -52,7 +52,7 @@ pub struct Tuning {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// Its columns: those of this encoding, all of them among the model's.
-    pub variant: Variant,
+    pub scheme: EncodingScheme,
     /// XGBoost's parameters, without constraints that depend on the columns.
     pub params: Params,
     /// Boosting rounds.
@@ -111,10 +111,10 @@ pub struct TrialReport {
 impl Choice {
     /// One booster, chosen without a search.
     #[must_use]
-    pub fn unsearched(variant: Variant, params: Params, rounds: u32, seed: u32) -> Self {
-        let member = Member { variant: variant.clone(), params, rounds, seed, weight: 1.0, part: None };
+    pub fn unsearched(scheme: EncodingScheme, params: Params, rounds: u32, seed: u32) -> Self {
+        let member = Member { scheme: scheme.clone(), params, rounds, seed, weight: 1.0, part: None };
         Self {
-            variant,
+            scheme,
             members: vec![member],
             learning_curve: Vec::new(),
             metric: None,
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn every_row_is_learnt_from_by_one_member_of_each_kind() {
         let params = Params::parse([("eta", "0.1")]).unwrap();
-        let variant = Variant { name: "none".into(), encodings: vec![None] };
-        let whole = Choice::unsearched(variant, params, 17, 42);
+        let scheme = EncodingScheme { name: "none".into(), encodings: vec![None] };
+        let whole = Choice::unsearched(scheme, params, 17, 42);
         assert_eq!(whole.clone().in_parts(0), whole);
         let choice = whole.in_parts(3);
         assert_eq!(choice.rounds(), 3 * 17);
@@ -186,8 +186,8 @@ mod tests {
     #[test]
     fn a_choice_that_is_written_down_is_read_as_it_was() {
         let params = Params::parse([("eta", "0.1"), ("max_depth", "3")]).unwrap();
-        let variant = Variant { name: "none".into(), encodings: vec![None] };
-        let mut choice = Choice::unsearched(variant, params, 17, 42);
+        let scheme = EncodingScheme { name: "none".into(), encodings: vec![None] };
+        let mut choice = Choice::unsearched(scheme, params, 17, 42);
         choice.learning_curve = vec![0.1 + 0.2, f64::NAN, 1e-300];
         choice.trials.push(TrialReport {
             stage: "race".into(),
@@ -205,6 +205,6 @@ mod tests {
         let read: Choice = serde_json::from_str(&text).unwrap();
         assert!(read.learning_curve[1].is_nan());
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
-        assert_eq!((read.variant, read.members, read.trials), (choice.variant, choice.members, choice.trials));
+        assert_eq!((read.scheme, read.members, read.trials), (choice.scheme, choice.members, choice.trials));
     }
 }

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::lanes::Lanes;
 use super::{FitContext, build_matrix, columns, sign};
-use crate::encodings::{EncodedColumn, Encoding, FittingRows, Variant, encode, folds};
+use crate::encodings::{EncodedColumn, Encoding, EncodingScheme, FittingRows, encode, folds};
 use crate::features::Features;
 use crate::read::Rows;
 
@@ -16,7 +16,7 @@ const INNER_SEED_OFFSET: u64 = 0x5eed_0001;
 /// The same for the choice of a sample.
 const SAMPLE_SEED_OFFSET: u64 = 0x5eed_0003;
 /// A fold judges one row in this many.
-const PARTS: u64 = 5;
+const FOLDS: u64 = 5;
 /// Up to as many rows every row judges once; with more, fewer folds tell as much.
 const ROWS_FOR_ALL_FOLDS: usize = 5_000;
 /// Up to as many rows three folds judge, beyond one.
@@ -37,10 +37,10 @@ impl Sample {
         let share = most as f64 / rows.len().max(1) as f64;
         let chosen = |id: &String| share >= 1.0 || uniform(id, seed.wrapping_add(SAMPLE_SEED_OFFSET)) < share;
         let places: Vec<usize> = (0..rows.len()).filter(|&row| chosen(&rows.ids[row])).collect();
-        let part = |&row: &usize| (uniform(&rows.ids[row], seed.wrapping_add(INNER_SEED_OFFSET)) * PARTS as f64) as u8;
+        let part = |&row: &usize| (uniform(&rows.ids[row], seed.wrapping_add(INNER_SEED_OFFSET)) * FOLDS as f64) as u8;
         let part = places.iter().map(part).collect();
         let folds = match places.len() {
-            rows if rows <= ROWS_FOR_ALL_FOLDS => PARTS as u8,
+            rows if rows <= ROWS_FOR_ALL_FOLDS => FOLDS as u8,
             rows if rows <= ROWS_FOR_THREE_FOLDS => 3,
             _ => 1,
         };
@@ -56,26 +56,26 @@ impl Sample {
     /// The same rows with as many folds, at least one and at most all.
     #[must_use]
     pub(super) fn with_folds(self, folds: u8) -> Self {
-        Self { folds: folds.clamp(1, PARTS as u8), ..self }
+        Self { folds: folds.clamp(1, FOLDS as u8), ..self }
     }
 
     /// Cells that a round of every fold goes through in this encoding, roughly.
     #[must_use]
-    pub(super) fn cells_per_round(&self, variant: &Variant) -> f64 {
-        let learning = self.rows.len() as f64 * (1.0 - 1.0 / PARTS as f64);
-        f64::from(self.folds) * cells_of_round(learning as usize, variant.width())
+    pub(super) fn cells_per_round(&self, scheme: &EncodingScheme) -> f64 {
+        let training = self.rows.len() as f64 * (1.0 - 1.0 / FOLDS as f64);
+        f64::from(self.folds) * cells_of_round(training as usize, scheme.width())
     }
 
     /// The folds in which there are rows to learn from and rows to judge on, each with how many rows it learns from.
     pub(super) fn folds(&self) -> Vec<(u8, usize)> {
-        let mut judging = [0_usize; PARTS as usize];
+        let mut validation = [0_usize; FOLDS as usize];
         for &part in &self.part {
-            if let Some(rows) = judging.get_mut(usize::from(part)) {
+            if let Some(rows) = validation.get_mut(usize::from(part)) {
                 *rows += 1;
             }
         }
         let of = |(fold, rows): (u8, usize)| (rows > 0 && rows < self.len()).then_some((fold, self.len() - rows));
-        (0..self.folds).zip(judging).filter_map(of).collect()
+        (0..self.folds).zip(validation).filter_map(of).collect()
     }
 
     /// Targets and weights of the rows that judge, fold by fold.
@@ -93,11 +93,11 @@ impl Sample {
 
     /// The rows to learn from and the rows to judge on, of a fold.
     fn split(&self, fold: u8) -> (Vec<usize>, Vec<usize>) {
-        let (mut learning, mut judging) = (Vec::new(), Vec::new());
+        let (mut training, mut validation) = (Vec::new(), Vec::new());
         for (&row, &part) in self.rows.iter().zip(&self.part) {
-            if part == fold { judging.push(row) } else { learning.push(row) }
+            if part == fold { validation.push(row) } else { training.push(row) }
         }
-        (learning, judging)
+        (training, validation)
     }
 }
 
@@ -109,15 +109,15 @@ fn uniform(id: &str, seed: u64) -> f64 {
 #[derive(Debug)]
 pub(super) struct Fold {
     /// Rows to learn from.
-    pub(super) learning: DMatrix,
+    pub(super) training: DMatrix,
     /// Rows to judge on.
-    pub(super) judging: DMatrix,
+    pub(super) validation: DMatrix,
 }
 
 impl Fold {
     /// How many rows judge.
     pub(super) fn judges(&self) -> usize {
-        self.judging.rows()
+        self.validation.rows()
     }
 }
 
@@ -131,16 +131,16 @@ pub(super) fn matrices(
     base: &Features,
     rows: &Rows,
     sample: &Sample,
-    variant: &Variant,
+    scheme: &EncodingScheme,
     params: &Params,
 ) -> Result<Vec<Fold>> {
     let mut splits: Vec<_> = sample.folds().into_iter().map(|(fold, _)| sample.split(fold)).collect();
     let lanes = Lanes::new(context.threads, splits.len());
     let context = &FitContext { threads: lanes.threads, ..*context };
-    lanes.each(&mut splits, |(learning, judging)| {
+    lanes.each(&mut splits, |(training, validation)| {
         context.shutdown.check(context.run_id)?;
-        let encoded = encode_rows(base, rows, variant, u64::from(context.settings.seed), learning, judging);
-        fold_of(context, base, rows, params, &encoded, learning, judging)
+        let encoded = encode_rows(base, rows, scheme, u64::from(context.settings.seed), training, validation);
+        fold_of(context, base, rows, params, &encoded, training, validation)
     })
 }
 
@@ -158,31 +158,31 @@ pub(super) struct Truth {
 }
 
 /// For every column of a matrix the sign of its monotone constraint.
-pub(super) fn signs(context: &FitContext<'_>, base: &Features, variant: &Variant) -> Vec<i8> {
+pub(super) fn signs(context: &FitContext<'_>, base: &Features, scheme: &EncodingScheme) -> Vec<i8> {
     let of = |(feature, encoding): (&Feature, &Option<Encoding>)| {
         // A category that has a constraint is never encoded.
         let sign = sign(context.spec, feature);
         std::iter::repeat_n(sign, encoding.map_or(1, Encoding::width))
     };
-    base.features.iter().zip(&variant.encodings).flat_map(of).collect()
+    base.features.iter().zip(&scheme.encodings).flat_map(of).collect()
 }
 
 fn encode_rows(
     base: &Features,
     rows: &Rows,
-    variant: &Variant,
+    scheme: &EncodingScheme,
     seed: u64,
-    learning: &[usize],
-    judging: &[usize],
+    training: &[usize],
+    validation: &[usize],
 ) -> Vec<EncodedColumn> {
-    let target: Vec<f64> = learning.iter().map(|&row| rows.target[row]).collect();
-    let weights = picked(rows.weights.as_deref(), learning);
+    let target: Vec<f64> = training.iter().map(|&row| rows.target[row]).collect();
+    let weights = picked(rows.weights.as_deref(), training);
     let all_folds = folds(&rows.ids, seed);
-    let folds: Vec<u8> = learning.iter().map(|&row| all_folds[row]).collect();
+    let folds: Vec<u8> = training.iter().map(|&row| all_folds[row]).collect();
     let fitting = FittingRows { target: &target, weights: weights.as_deref(), folds: &folds };
     let of = |(source, column): (usize, &[f32])| {
-        let (left, right): (Vec<f32>, Vec<f32>) = (pick(column, learning), pick(column, judging));
-        encode(source, &base.features[source], variant.encodings[source], &fitting, &left, &right)
+        let (left, right): (Vec<f32>, Vec<f32>) = (pick(column, training), pick(column, validation));
+        encode(source, &base.features[source], scheme.encodings[source], &fitting, &left, &right)
     };
     columns(&base.train).into_iter().enumerate().flat_map(of).collect()
 }
@@ -193,8 +193,8 @@ fn fold_of(
     rows: &Rows,
     params: &Params,
     encoded: &[EncodedColumn],
-    learning: &[usize],
-    judging: &[usize],
+    training: &[usize],
+    validation: &[usize],
 ) -> Result<Fold> {
     let feature = |(place, column): (usize, &EncodedColumn)| {
         let is_category =
@@ -208,13 +208,13 @@ fn fold_of(
     let matrix = |cells: Vec<&[f32]>, labels: &[f32], weights: Option<&[f32]>, reference: Option<&DMatrix>| {
         build_matrix(context, params, &features, &cells, labels, weights, reference)
     };
-    let learning_cells = encoded.iter().map(|column| column.fitting.as_slice()).collect();
-    let judging_cells = encoded.iter().map(|column| column.judging.as_slice()).collect();
-    let weights = picked(rows.weights.as_deref(), learning);
-    let learning = matrix(learning_cells, &labels(learning), weights.as_deref(), None)?;
-    let weights = picked(rows.weights.as_deref(), judging);
-    let judging = matrix(judging_cells, &labels(judging), weights.as_deref(), Some(&learning))?;
-    Ok(Fold { learning, judging })
+    let training_cells = encoded.iter().map(|column| column.fitting.as_slice()).collect();
+    let validation_cells = encoded.iter().map(|column| column.validation.as_slice()).collect();
+    let weights = picked(rows.weights.as_deref(), training);
+    let training = matrix(training_cells, &labels(training), weights.as_deref(), None)?;
+    let weights = picked(rows.weights.as_deref(), validation);
+    let validation = matrix(validation_cells, &labels(validation), weights.as_deref(), Some(&training))?;
+    Ok(Fold { training, validation })
 }
 
 fn pick(column: &[f32], places: &[usize]) -> Vec<f32> {
@@ -240,11 +240,11 @@ mod tests {
         let mut judges: Vec<usize> = (0..sample.folds).flat_map(|fold| sample.split(fold).1).collect();
         judges.sort_unstable();
         assert_eq!(judges, (0..1_000).collect::<Vec<_>>());
-        let (learning, judging) = sample.split(0);
-        assert!(learning.iter().all(|row| !judging.contains(row)));
+        let (training, validation) = sample.split(0);
+        assert!(training.iter().all(|row| !validation.contains(row)));
         let sizes = sample.folds();
-        assert_eq!(sizes.iter().map(|(_, learning)| 1_000 - learning).sum::<usize>(), 1_000);
-        assert_eq!(sizes[0], (0, learning.len()));
+        assert_eq!(sizes.iter().map(|(_, training)| 1_000 - training).sum::<usize>(), 1_000);
+        assert_eq!(sizes[0], (0, training.len()));
     }
 
     #[test]

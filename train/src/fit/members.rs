@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use error::{Error, Result};
 use features::encode::Feature;
 use ndarray::Array2;
-use scoring::{BlendPart, CheckedModel, Ensemble, blend};
+use scoring::{CheckedModel, Ensemble, ModelPart, average_models};
 use telemetry::Unit;
 use xgboost::{Booster, DMatrix, Params};
 
@@ -50,7 +50,7 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
     let mut known: Option<MemberMatrix<Matrix>> = None;
     let mut base_score: Option<String> = None;
     for (index, member) in choice.members.iter().enumerate() {
-        let places = member.variant.places_in(&choice.variant);
+        let places = member.scheme.places_in(&choice.scheme);
         let of_member = at(features, &places);
         let own = with_constraints(member.params.clone(), context.spec, &of_member)?;
         let mut params = context.scale.params(&own)?;
@@ -140,17 +140,17 @@ fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMem
             None => in_own_units(context, std::mem::take(&mut only.model)),
         };
     }
-    let parts: Vec<BlendPart<'_>> = members
+    let parts: Vec<ModelPart<'_>> = members
         .iter()
         .zip(&choice.members)
-        .map(|(FittedMember { model, places, .. }, Member { weight, .. })| BlendPart {
+        .map(|(FittedMember { model, places, .. }, Member { weight, .. })| ModelPart {
             model,
             weight: *weight as f32,
             columns: places,
         })
         .collect();
-    let blend = blend(&parts).map_err(|error| Error::Defect(error.to_string()))?;
-    in_own_units(context, blend)
+    let model = average_models(&parts).map_err(|error| Error::Defect(error.to_string()))?;
+    in_own_units(context, model)
 }
 
 /// The booster of a model that was trained on targets as XGBoost sees them.

@@ -1,17 +1,17 @@
 //! Step 3: boosting. How to learn is chosen on rows taken from the training rows, then the model is fitted to all of them.
 
-mod arena;
 mod boost;
 mod budget;
 mod candidates;
 mod choice;
-mod finals;
+mod ensemble_selection;
+mod final_selection;
+mod fold_matrices;
 mod folds;
 pub mod histograms;
 mod journal;
 mod lanes;
 mod members;
-mod mixing;
 mod ranking;
 mod scale;
 pub mod search;
@@ -143,8 +143,8 @@ pub fn matrix_features(features: &[Feature]) -> Vec<MatrixFeature> {
 ///
 /// # Errors
 /// As [`choose`]; storage errors as they are.
-pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<Choice> {
-    let fits = |choice: &Choice| choice.variant.encodings.len() == base.features.len();
+pub fn choose_or_resume(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<Choice> {
+    let fits = |choice: &Choice| choice.scheme.encodings.len() == base.features.len();
     if let Some(choice) = context.checkpoint.earlier_choice()?.filter(fits) {
         tracing::info!("how to learn was chosen before");
         // It may have been made where all rows were in memory.
@@ -158,7 +158,7 @@ pub fn settle(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
         other => other?.in_parts(context.parts),
     };
     // What was not searched for comes out the same whenever it is asked for.
-    if choice.trials.is_empty() { Ok(choice) } else { context.checkpoint.settle(choice) }
+    if choice.trials.is_empty() { Ok(choice) } else { context.checkpoint.commit_once(choice) }
 }
 
 /// The targets of some rows as XGBoost sees them.

@@ -6,10 +6,10 @@ use scoring::Link;
 use xgboost::Params;
 
 use super::candidates::{FINAL_ETAS, TRIAL_ETA, Tried};
+use super::ensemble_selection::{root_mean_square, weights};
 use super::folds::Truth;
-use super::mixing::{root_mean_square, weights};
 use super::trial::Outcome;
-use crate::encodings::Variant;
+use crate::encodings::EncodingScheme;
 
 /// Of the best trials so many race on all rows.
 const BEST_RACERS: usize = 2;
@@ -18,16 +18,16 @@ const GAIN_OF_SAMPLING: f64 = 0.995;
 /// A model whose choice of rounds was cut short is fitted with at most so many times the rounds that were done.
 const UNFINISHED_FIT: f64 = 3.5;
 
-/// One contestant and how it did.
+/// One candidate and how it did.
 #[derive(Debug, Clone)]
-pub(super) struct Contestant {
-    pub(super) variant: Variant,
+pub(super) struct Candidate {
+    pub(super) scheme: EncodingScheme,
     pub(super) params: Params,
     pub(super) outcome: Outcome,
 }
 
-impl Contestant {
-    /// The metric by which contestants are ranked.
+impl Candidate {
+    /// The metric by which candidates are ranked.
     pub(super) fn standing(&self) -> f64 {
         if is_sampled(&self.params) { GAIN_OF_SAMPLING * self.outcome.value } else { self.outcome.value }
     }
@@ -36,47 +36,50 @@ impl Contestant {
 /// Contestants that were judged by the same rows, the best first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ranking {
-    pub(super) contestants: Vec<Contestant>,
+    pub(super) candidates: Vec<Candidate>,
     /// What the rows that judge should be predicted as.
     pub(super) truth: Truth,
 }
 
 impl Ranking {
-    /// Puts a contestant in its place; whether that is the first.
-    pub(super) fn insert(&mut self, contestant: Contestant) -> bool {
-        let standing = contestant.standing();
-        let place = self.contestants.iter().filter(|other| other.standing() <= standing).count();
-        self.contestants.insert(place, contestant);
+    /// Puts a candidate in its place; whether that is the first.
+    pub(super) fn insert(&mut self, candidate: Candidate) -> bool {
+        let standing = candidate.standing();
+        let place = self.candidates.iter().filter(|other| other.standing() <= standing).count();
+        self.candidates.insert(place, candidate);
         place == 0
     }
 
-    /// The best few contestants whose weighted mean predicts best: the best one alone where there is no telling.
-    pub(super) fn mixture(self, most: usize) -> Mixture {
-        let Some(first) = self.contestants.first() else { return Mixture::default() };
+    /// The best few candidates whose weighted mean predicts best: the best one alone where there is no telling.
+    pub(super) fn ensemble(self, most: usize) -> EnsembleSelection {
+        let Some(first) = self.candidates.first() else { return EnsembleSelection::default() };
         let objective = first.params.objective().to_owned();
         let judges = self.truth.targets.len();
-        let is_peer = |one: &Contestant| one.params.objective() == objective && one.outcome.margins.len() == judges;
+        let is_peer = |one: &Candidate| one.params.objective() == objective && one.outcome.margins.len() == judges;
         let is_mean = first.outcome.metric.as_deref() == Some("rmse");
         let link = Link::of_objective(&objective).filter(|_| is_mean && most > 1 && is_peer(first));
         let Some(link) = link else {
             let value = first.outcome.value;
-            return Mixture { parts: self.contestants.into_iter().take(1).map(|one| (one, 1.0)).collect(), value };
+            return EnsembleSelection {
+                parts: self.candidates.into_iter().take(1).map(|one| (one, 1.0)).collect(),
+                value,
+            };
         };
-        let peers: Vec<Contestant> = self.contestants.into_iter().filter(is_peer).collect();
+        let peers: Vec<Candidate> = self.candidates.into_iter().filter(is_peer).collect();
         let margins: Vec<&[f32]> = peers.iter().map(|one| one.outcome.margins.as_slice()).collect();
         let weights = weights(&margins, link, &self.truth, most);
         let value = root_mean_square(&margins, &weights, link, &self.truth);
-        let mut parts: Vec<(Contestant, f64)> = peers.into_iter().zip(weights).filter(|one| one.1 > 0.0).collect();
+        let mut parts: Vec<(Candidate, f64)> = peers.into_iter().zip(weights).filter(|one| one.1 > 0.0).collect();
         parts.sort_by(|left, right| right.1.total_cmp(&left.1));
-        Mixture { parts, value }
+        EnsembleSelection { parts, value }
     }
 }
 
-/// A weighted mean of contestants.
+/// A weighted mean of candidates.
 #[derive(Debug, Default)]
-pub(super) struct Mixture {
+pub(super) struct EnsembleSelection {
     /// Contestants and their weights, the heaviest first.
-    pub(super) parts: Vec<(Contestant, f64)>,
+    pub(super) parts: Vec<(Candidate, f64)>,
     /// The metric of the mean, for the rows that judge.
     pub(super) value: f64,
 }
@@ -110,18 +113,18 @@ pub(super) fn pace(params: &Params) -> f64 {
     }
 }
 
-/// The best contestants, and two that gain most from more rows than the sample's: the best of another encoding, with the
+/// The best candidates, and two that gain most from more rows than the sample's: the best of another encoding, with the
 /// winner's parameters, and the deepest trees, with the winner's encoding.
-pub(super) fn racers(contestants: Vec<Contestant>) -> Vec<Contestant> {
-    let Some(winner) = contestants.first().cloned() else { return contestants };
-    let deepest = contestants.iter().max_by_key(|one| (depth(&one.params), one.variant == winner.variant)).cloned();
-    let other = contestants.iter().find(|one| one.variant != winner.variant).cloned();
-    let same = contestants.into_iter().filter(|one| one.variant == winner.variant);
-    let mut racers: Vec<Contestant> = same.take(BEST_RACERS).collect();
+pub(super) fn racers(candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let Some(winner) = candidates.first().cloned() else { return candidates };
+    let deepest = candidates.iter().max_by_key(|one| (depth(&one.params), one.scheme == winner.scheme)).cloned();
+    let other = candidates.iter().find(|one| one.scheme != winner.scheme).cloned();
+    let same = candidates.into_iter().filter(|one| one.scheme == winner.scheme);
+    let mut racers: Vec<Candidate> = same.take(BEST_RACERS).collect();
     if let Some(deepest) = deepest.filter(|one| racers.iter().all(|racer| depth(&racer.params) < depth(&one.params))) {
-        racers.push(Contestant { variant: winner.variant, ..deepest });
+        racers.push(Candidate { scheme: winner.scheme, ..deepest });
     }
-    racers.extend(other.map(|other| Contestant { params: winner.params, ..other }));
+    racers.extend(other.map(|other| Candidate { params: winner.params, ..other }));
     racers
 }
 
@@ -136,11 +139,11 @@ mod tests {
     use super::*;
     use crate::encodings::Encoding;
 
-    fn contestant(name: &'static str, depth: &str, value: f64) -> Contestant {
+    fn candidate(name: &'static str, depth: &str, value: f64) -> Candidate {
         let params = Params::parse([("max_depth", depth)]).unwrap();
         let encodings = vec![Some(if name == "target" { Encoding::TARGET } else { Encoding::ORDINAL })];
-        Contestant {
-            variant: Variant { name: name.into(), encodings },
+        Candidate {
+            scheme: EncodingScheme { name: name.into(), encodings },
             params,
             outcome: Outcome { value, ..Outcome::new() },
         }
@@ -149,46 +152,46 @@ mod tests {
     #[test]
     fn the_deepest_trees_and_another_encoding_race_with_the_best() {
         let ranking = vec![
-            contestant("ordinal", "4", 1.0),
-            contestant("target", "6", 1.1),
-            contestant("ordinal", "3", 1.2),
-            contestant("ordinal", "6", 1.3),
-            contestant("ordinal", "9", 1.4),
+            candidate("ordinal", "4", 1.0),
+            candidate("target", "6", 1.1),
+            candidate("ordinal", "3", 1.2),
+            candidate("ordinal", "6", 1.3),
+            candidate("ordinal", "9", 1.4),
         ];
         let raced = racers(ranking);
         let racers: Vec<(&str, u32)> =
-            raced.iter().map(|racer| (racer.variant.name.as_ref(), depth(&racer.params))).collect();
+            raced.iter().map(|racer| (racer.scheme.name.as_ref(), depth(&racer.params))).collect();
         assert_eq!(racers, [("ordinal", 4), ("ordinal", 3), ("ordinal", 9), ("target", 4)]);
     }
 
     #[test]
     fn samples_are_ranked_a_little_better_than_they_did() {
         let sampled = |share: &str| {
-            let mut one = contestant("ordinal", "6", 1.0);
+            let mut one = candidate("ordinal", "6", 1.0);
             one.params.set("subsample", share).unwrap();
             one
         };
         assert!(sampled("0.8").standing() < sampled("1").standing());
-        assert_eq!(contestant("ordinal", "6", 1.0).standing(), 1.0);
+        assert_eq!(candidate("ordinal", "6", 1.0).standing(), 1.0);
         let mut ranking = Ranking::default();
         assert!(ranking.insert(sampled("1.0")));
         assert!(ranking.insert(sampled("0.8")));
-        assert!(!ranking.insert(contestant("target", "6", 0.999)));
-        let values: Vec<f64> = ranking.contestants.iter().map(|one| one.outcome.value).collect();
+        assert!(!ranking.insert(candidate("target", "6", 0.999)));
+        let values: Vec<f64> = ranking.candidates.iter().map(|one| one.outcome.value).collect();
         assert_eq!(values, [1.0, 0.999, 1.0]);
     }
 
     #[test]
     fn those_that_err_in_opposite_ways_are_mixed() {
         let judged = |objective: &str, margins: [f32; 2]| {
-            let mut one = contestant("ordinal", "6", 1.0);
+            let mut one = candidate("ordinal", "6", 1.0);
             one.params.set("objective", objective).unwrap();
             one.outcome.metric = Some("rmse".to_owned());
             one.outcome.margins = margins.to_vec();
             one
         };
         let ranking = || Ranking {
-            contestants: vec![
+            candidates: vec![
                 judged("reg:squarederror", [2.0, 3.0]),
                 judged("count:poisson", [1.0, 2.0_f32.ln()]),
                 judged("reg:squarederror", [0.5, 1.5]),
@@ -196,18 +199,18 @@ mod tests {
             truth: Truth { targets: vec![1.0, 2.0], weights: vec![1.0; 2] },
         };
         let mixed = |most: usize| {
-            ranking().mixture(most).parts.into_iter().map(|(one, weight)| (one.outcome.margins[0], weight))
+            ranking().ensemble(most).parts.into_iter().map(|(one, weight)| (one.outcome.margins[0], weight))
         };
         assert_eq!(mixed(1).collect::<Vec<_>>(), [(2.0, 1.0)]);
         let two: Vec<(f32, f64)> = mixed(2).collect();
         assert_eq!([two[0].0, two[1].0], [0.5, 2.0]);
         assert!(two[0].1 > 0.6 && two[1].1 > 0.25);
         let mut unjudged = ranking();
-        unjudged.contestants[0].outcome.metric = Some("mae".to_owned());
-        unjudged.contestants[0].outcome.value = 7.0;
-        let alone = unjudged.mixture(3);
+        unjudged.candidates[0].outcome.metric = Some("mae".to_owned());
+        unjudged.candidates[0].outcome.value = 7.0;
+        let alone = unjudged.ensemble(3);
         assert_eq!((alone.parts.len(), alone.value), (1, 7.0));
-        assert!(ranking().mixture(2).value < ranking().mixture(1).value);
+        assert!(ranking().ensemble(2).value < ranking().ensemble(1).value);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Trials run on a sample with a high learning rate, each judged on rows that it did not learn from. The best few race on
 //! all rows if the sample was a part of them. Those whose mean predicts best are then trained slowly, with early stopping,
-//! to find their rounds (`finals`); if tuning was asked for, its trials compete with them. What a stage may cost is planned
+//! to find their rounds (`selection`); if tuning was asked for, its trials compete with them. What a stage may cost is planned
 //! by `Budget`.
 
 use std::time::Instant;
@@ -11,18 +11,18 @@ use std::time::Instant;
 use error::Result;
 use xgboost::Params;
 
-use super::arena::Arena;
 use super::budget::Stage;
 use super::candidates::{SLOWER_TRIAL_ETA, TRIAL_ETA, candidates, eta_of, leaves_learning_open};
 use super::choice::Choice;
-use super::finals::Finals;
+use super::final_selection::FinalSelection;
+use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::histograms;
-use super::ranking::{Contestant, Ranking, pace, racers};
-use super::trial::{Limits, Outcome, Rival};
+use super::ranking::{Candidate, Ranking, pace, racers};
+use super::trial::{Limits, Outcome, PruningBaseline};
 use super::trials::Trials;
 use super::{FALLBACK_ROUNDS, FitContext, given_parameters, set_by_user, tuning};
-use crate::encodings::Variant;
+use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
 
@@ -50,7 +50,7 @@ const JUDGED_ROUNDS: f64 = 150.0;
 pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<Choice> {
     let settings = context.settings;
     let given = given_parameters(settings, context.spec)?;
-    let native = Variant::native(&base.features, context.spec);
+    let native = EncodingScheme::native(&base.features, context.spec);
     let unsearched = |rounds| Choice::unsearched(native.clone(), given.clone(), rounds, settings.seed);
     let is_tuned = settings.trials() > 0;
     if rows.len() < FEWEST_ROWS || settings.time_budget == 0 {
@@ -69,13 +69,13 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     // Constraints that the user wrote down by column numbers hold for one column per feature.
     let counts_columns =
         ["monotone_constraints", "interaction_constraints"].iter().any(|name| user.get(name).is_some());
-    let variants = if counts_columns {
+    let schemes = if counts_columns {
         vec![native.clone()]
     } else {
-        Variant::candidates(&base.features, context.spec, rows.len())
+        EncodingScheme::candidates(&base.features, context.spec, rows.len())
     };
     let mut search = Search { trials: Trials::new(context, base, rows), is_open };
-    let chosen = search.choose(variants, &candidates, &user);
+    let chosen = search.choose(schemes, &candidates, &user);
     search.trials.finish();
     Ok(chosen?.unwrap_or_else(|| unsearched(FALLBACK_ROUNDS)))
 }
@@ -88,23 +88,23 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// None where there are no rows to judge by.
-    fn choose(&mut self, variants: Vec<Variant>, candidates: &[Params], user: &Params) -> Result<Option<Choice>> {
+    fn choose(&mut self, schemes: Vec<EncodingScheme>, candidates: &[Params], user: &Params) -> Result<Option<Choice>> {
         let (rows, seed) = (self.trials.rows, u64::from(self.trials.context.settings.seed));
         let most = (SAMPLE_CELLS / self.trials.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
-        let planned = (variants.len() + histograms::MORE_BINS.len() + candidates.len()).max(2) - 1;
+        let planned = (schemes.len() + histograms::MORE_BINS.len() + candidates.len()).max(2) - 1;
         let of_trials = [Stage::Encoding, Stage::Bins, Stage::Parameters];
         let cells = of_trials.iter().map(|stage| self.trials.budget.cells(*stage)).sum::<f64>() / planned as f64;
         let sample = Sample::draw(rows, most, seed);
-        let folds = (cells / cells_per_fold(&sample, &variants)) as u8;
+        let folds = (cells / cells_per_fold(&sample, &schemes)) as u8;
         let sample = sample.with_folds(folds);
-        let widest = variants.iter().max_by_key(|variant| variant.width());
+        let widest = schemes.iter().max_by_key(|scheme| scheme.width());
         let per_round = widest.map_or(1.0, |widest| sample.cells_per_round(widest));
         let judged = self.affordable_rows(widest).min(rows.len());
         let mut candidates = candidates.to_vec();
         if self.is_open && cells / per_round >= f64::from(2 * TRIAL_ROUNDS.1) {
             candidates.iter_mut().try_for_each(|params| params.set("eta", &SLOWER_TRIAL_ETA.to_string()))?;
         }
-        let mut ranking = self.trials_on(&sample, variants, &candidates, cells)?;
+        let mut ranking = self.trials_on(&sample, schemes, &candidates, cells)?;
         let all = if sample.len() < judged {
             let all = Sample::draw(rows, judged, seed);
             ranking = self.race(&all, ranking)?;
@@ -112,15 +112,15 @@ impl Search<'_> {
         } else {
             sample
         };
-        if ranking.contestants.is_empty() {
+        if ranking.candidates.is_empty() {
             return Ok(None);
         }
-        Finals { trials: &mut self.trials, is_open: self.is_open, all: &all }.choose(ranking, user)
+        FinalSelection { trials: &mut self.trials, is_open: self.is_open, all: &all }.choose(ranking, user)
     }
 
     /// Rows that a model can be judged on until it has learnt enough: too few rounds on more rows say less.
-    fn affordable_rows(&self, widest: Option<&Variant>) -> usize {
-        let width = widest.map_or(1, Variant::width).max(1);
+    fn affordable_rows(&self, widest: Option<&EncodingScheme>) -> usize {
+        let width = widest.map_or(1, EncodingScheme::width).max(1);
         (self.trials.budget.cells(Stage::Rounds) / (JUDGED_ROUNDS * width as f64)) as usize
     }
 
@@ -128,91 +128,91 @@ impl Search<'_> {
     fn trials_on(
         &mut self,
         sample: &Sample,
-        variants: Vec<Variant>,
+        schemes: Vec<EncodingScheme>,
         candidates: &[Params],
         cells: f64,
     ) -> Result<Ranking> {
         let mut ranking = Ranking::default();
         let Some((first, others)) = candidates.split_first() else { return Ok(ranking) };
-        if variants.len() + others.len() == 1 {
-            let alone = |variant| Contestant { variant, params: first.clone(), outcome: Outcome::new() };
-            ranking.contestants = variants.into_iter().map(alone).collect();
+        if schemes.len() + others.len() == 1 {
+            let alone = |scheme| Candidate { scheme, params: first.clone(), outcome: Outcome::new() };
+            ranking.candidates = schemes.into_iter().map(alone).collect();
             return Ok(ranking);
         }
-        let mut best: Option<Arena<'_>> = None;
+        let mut best: Option<FoldMatrices<'_>> = None;
         let mut first = first.clone();
-        for variant in variants {
-            let mut arena = self.trials.arena(sample, variant, &first);
-            let stands_first = self.compete(Stage::Encoding, &mut arena, &first, cells, &mut ranking)?;
+        for scheme in schemes {
+            let mut matrices = self.trials.matrices(sample, scheme, &first);
+            let stands_first = self.compete(Stage::Encoding, &mut matrices, &first, cells, &mut ranking)?;
             if stands_first || best.is_none() {
-                best = Some(arena);
+                best = Some(matrices);
             }
         }
-        let Some(mut arena) = best else { return Ok(ranking) };
+        let Some(mut matrices) = best else { return Ok(ranking) };
         let is_open = self.is_open && first.get("max_bin").is_none();
-        for bins in histograms::finer_bins(arena.variant.width() as u64).filter(|_| is_open) {
+        for bins in histograms::finer_bins(matrices.scheme.width() as u64).filter(|_| is_open) {
             let mut finer = first.clone();
             finer.set("max_bin", &bins.to_string())?;
-            let mut into = self.trials.arena(sample, arena.variant.clone(), &finer);
+            let mut into = self.trials.matrices(sample, matrices.scheme.clone(), &finer);
             if !self.compete(Stage::Bins, &mut into, &finer, cells, &mut ranking)? {
                 break;
             }
-            (first, arena) = (finer, into);
+            (first, matrices) = (finer, into);
         }
         for params in others {
             let mut params = params.clone();
             if let Some(bins) = first.get("max_bin") {
                 params.set("max_bin", bins)?;
             }
-            self.compete(Stage::Parameters, &mut arena, &params, cells, &mut ranking)?;
+            self.compete(Stage::Parameters, &mut matrices, &params, cells, &mut ranking)?;
         }
         Ok(ranking)
     }
 
     /// The best few again, on all rows.
     fn race(&mut self, all: &Sample, ranking: Ranking) -> Result<Ranking> {
-        if ranking.contestants.len() < 2 {
+        if ranking.candidates.len() < 2 {
             return Ok(ranking);
         }
-        let racers = racers(ranking.contestants);
+        let racers = racers(ranking.candidates);
         let cells = self.trials.budget.cells(Stage::Race) / racers.len() as f64;
         let mut ranking = Ranking::default();
         for racer in racers {
-            let mut arena = self.trials.arena(all, racer.variant, &racer.params);
-            self.compete(Stage::Race, &mut arena, &racer.params, cells, &mut ranking)?;
+            let mut matrices = self.trials.matrices(all, racer.scheme, &racer.params);
+            self.compete(Stage::Race, &mut matrices, &racer.params, cells, &mut ranking)?;
         }
         Ok(ranking)
     }
 
-    /// Runs a contestant against the best so far and puts it in its place; whether that is the first.
+    /// Runs a candidate against the best so far and puts it in its place; whether that is the first.
     fn compete(
         &mut self,
         stage: Stage,
-        arena: &mut Arena<'_>,
+        matrices: &mut FoldMatrices<'_>,
         params: &Params,
         cells: f64,
         ranking: &mut Ranking,
     ) -> Result<bool> {
-        if Instant::now() > self.trials.budget.deadline(stage) && !ranking.contestants.is_empty() {
+        if Instant::now() > self.trials.budget.deadline(stage) && !ranking.candidates.is_empty() {
             self.trials.budget.warn_of_deadline(stage);
             return Ok(false);
         }
-        let affordable = f64::from(arena.affordable(cells)) * pace(params);
+        let affordable = f64::from(matrices.affordable(cells)) * pace(params);
         let slowness = (TRIAL_ETA / eta_of(params)).max(1.0);
         let most = f64::from(TRIAL_ROUNDS.1) * slowness;
         let rounds = affordable.clamp(f64::from(TRIAL_ROUNDS.0), most) as u32;
-        let rival = ranking.contestants.first().map(|contestant| Rival::of(&contestant.outcome));
+        let baseline = ranking.candidates.first().map(|candidate| PruningBaseline::of(&candidate.outcome));
         let patience = Some((f64::from(PATIENCE) * slowness) as u32);
-        let outcome = self.trials.run(stage, arena, params, &Limits { rounds, patience, rival })?;
-        if ranking.contestants.is_empty() {
-            ranking.truth = arena.sample.truth(self.trials.rows);
+        let outcome = self.trials.run(stage, matrices, params, &Limits { rounds, patience, baseline })?;
+        if ranking.candidates.is_empty() {
+            ranking.truth = matrices.sample.truth(self.trials.rows);
         }
-        Ok(ranking.insert(Contestant { variant: arena.variant.clone(), params: params.clone(), outcome }))
+        Ok(ranking.insert(Candidate { scheme: matrices.scheme.clone(), params: params.clone(), outcome }))
     }
 }
 
 /// What one fold of a trial costs in the widest encoding.
-fn cells_per_fold(sample: &Sample, variants: &[Variant]) -> f64 {
-    let width = variants.iter().map(Variant::width).max().unwrap_or(1);
+fn cells_per_fold(sample: &Sample, schemes: &[EncodingScheme]) -> f64 {
+    let width = schemes.iter().map(EncodingScheme::width).max().unwrap_or(1);
     ROUNDS_PER_FOLD * (sample.len() * width).max(1) as f64
 }

@@ -11,7 +11,7 @@ use super::FitContext;
 use super::folds::Fold;
 use super::lanes::Lanes;
 
-/// A trial is given up where its rival was this much better,
+/// A trial is given up where its baseline was this much better,
 const OUT_OF_REACH: f64 = 1.03;
 /// in so many times fewer rounds: shallow trees start slowly.
 const HEAD_START: f64 = 3.0;
@@ -27,19 +27,19 @@ pub(super) struct Limits {
     /// Rounds without an improvement. None: all rounds are done, and the last one counts, whatever came before.
     pub(super) patience: Option<u32>,
     /// The best trial so far on the same rows: one that stays far behind it is given up.
-    pub(super) rival: Option<Rival>,
+    pub(super) baseline: Option<PruningBaseline>,
 }
 
 /// A trial that another one has to come close to.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub(super) struct Rival {
+pub(super) struct PruningBaseline {
     /// What it came to.
     value: f64,
     /// After so many rounds a trial should be close to it.
     rounds: u32,
 }
 
-impl Rival {
+impl PruningBaseline {
     /// One that learns as quickly.
     pub(super) fn of(outcome: &Outcome) -> Self {
         Self::with_pace(outcome, 1.0)
@@ -59,7 +59,7 @@ pub enum End {
     Converged,
     /// All planned rounds were done.
     Rounds,
-    /// A rival is out of reach.
+    /// A baseline is out of reach.
     Behind,
     /// The time budget was used up: another run may get further.
     Deadline,
@@ -119,11 +119,11 @@ impl Outcome {
         if limits.patience.is_some_and(|patience| done - self.rounds.min(done) >= patience) {
             return Some(End::Converged);
         }
-        limits.rival.filter(|rival| self.is_behind(rival)).map(|_| End::Behind)
+        limits.baseline.filter(|baseline| self.is_behind(baseline)).map(|_| End::Behind)
     }
 
-    fn is_behind(&self, rival: &Rival) -> bool {
-        self.curve.len() as u32 >= rival.rounds && self.value > OUT_OF_REACH * rival.value
+    fn is_behind(&self, baseline: &PruningBaseline) -> bool {
+        self.curve.len() as u32 >= baseline.rounds && self.value > OUT_OF_REACH * baseline.value
     }
 }
 
@@ -139,8 +139,8 @@ impl Run<'_> {
         let mut evaluations = Vec::with_capacity(rounds.len());
         for round in rounds {
             context.shutdown.check(context.run_id)?;
-            self.booster.update(round, &self.fold.learning)?;
-            let evaluation = self.booster.evaluate(round, &[(&self.fold.judging, "judging")])?.pop();
+            self.booster.update(round, &self.fold.training)?;
+            let evaluation = self.booster.evaluate(round, &[(&self.fold.validation, "validation")])?.pop();
             let own = |one: Evaluation| Evaluation { value: context.scale.metric(&one.metric, one.value), ..one };
             evaluations.push(evaluation.map(own));
         }
@@ -165,7 +165,7 @@ pub(super) fn run(
     let (seed, scaled) = (context.settings.seed, context.scale.params(params)?);
     let mut runs = Vec::with_capacity(folds.len());
     for fold in folds {
-        let booster = Booster::new(&scaled.for_booster(lanes.threads, seed), &[&fold.learning, &fold.judging])?;
+        let booster = Booster::new(&scaled.for_booster(lanes.threads, seed), &[&fold.training, &fold.validation])?;
         runs.push(Run { booster, fold });
     }
     let mut outcome = Outcome::new();
@@ -188,7 +188,7 @@ pub(super) fn run(
     outcome.end = end;
     let best = 0..outcome.rounds;
     let margins = lanes.each(&mut runs, |run| {
-        run.booster.predict_matrix(&run.fold.judging, PredictionKind::Margin, best.clone()).map_err(Error::from)
+        run.booster.predict_matrix(&run.fold.validation, PredictionKind::Margin, best.clone()).map_err(Error::from)
     })?;
     outcome.margins = margins.concat().into_iter().map(|margin| context.scale.margin(margin)).collect();
     Ok(outcome)
@@ -221,8 +221,8 @@ impl Average {
 mod tests {
     use super::*;
 
-    fn limits(rival: Option<&Outcome>) -> Limits {
-        Limits { rounds: 5_000, patience: Some(50), rival: rival.map(Rival::of) }
+    fn limits(baseline: Option<&Outcome>) -> Limits {
+        Limits { rounds: 5_000, patience: Some(50), baseline: baseline.map(PruningBaseline::of) }
     }
 
     #[test]
@@ -246,18 +246,18 @@ mod tests {
 
     #[test]
     fn a_trial_far_behind_its_rival_is_given_up() {
-        let rival = Outcome { rounds: 1, value: 1.0, curve: vec![1.0], ..Outcome::new() };
+        let baseline = Outcome { rounds: 1, value: 1.0, curve: vec![1.0], ..Outcome::new() };
         let mut close = Outcome::new();
-        assert_eq!([3.0, 2.0, 1.02].map(|value| close.take(value, &limits(Some(&rival)))), [None; 3]);
+        assert_eq!([3.0, 2.0, 1.02].map(|value| close.take(value, &limits(Some(&baseline)))), [None; 3]);
         let mut far = Outcome::new();
-        let ends = [3.0, 2.0, 1.04].map(|value| far.take(value, &limits(Some(&rival))));
+        let ends = [3.0, 2.0, 1.04].map(|value| far.take(value, &limits(Some(&baseline))));
         assert_eq!(ends, [None, None, Some(End::Behind)]);
     }
 
     #[test]
     fn a_trial_that_learns_more_slowly_has_more_rounds_to_come_close() {
-        let rival = Outcome { rounds: 2, value: 1.0, curve: vec![1.0; 2], ..Outcome::new() };
-        let limits = Limits { rival: Some(Rival::with_pace(&rival, 2.0)), ..limits(None) };
+        let baseline = Outcome { rounds: 2, value: 1.0, curve: vec![1.0; 2], ..Outcome::new() };
+        let limits = Limits { baseline: Some(PruningBaseline::with_pace(&baseline, 2.0)), ..limits(None) };
         let mut slow = Outcome::new();
         assert_eq!((0..11).find_map(|_| slow.take(2.0, &limits)), None);
         assert_eq!(slow.take(2.0, &limits), Some(End::Behind));

@@ -7,14 +7,14 @@ use telemetry::{Progress, Unit};
 use xgboost::{Params, params::monotone_constraints};
 
 use super::FitContext;
-use super::arena::Arena;
 use super::budget::{Budget, Stage};
 use super::choice::TrialReport;
+use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::journal::{Entry, Journal};
 use super::ranking::named;
 use super::trial::{End, Limits, Outcome, run};
-use crate::encodings::Variant;
+use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
 
@@ -44,8 +44,8 @@ impl<'a> Trials<'a> {
     }
 
     /// A sample in an encoding, with the bins of some parameters.
-    pub(super) fn arena<'s>(&self, sample: &'s Sample, variant: Variant, bins: &Params) -> Arena<'s> {
-        Arena::new(self.context, self.base, sample, variant, bins)
+    pub(super) fn matrices<'s>(&self, sample: &'s Sample, scheme: EncodingScheme, bins: &Params) -> FoldMatrices<'s> {
+        FoldMatrices::new(self.context, self.base, sample, scheme, bins)
     }
 
     /// Runs a trial, unless an earlier attempt wrote down what it came to.
@@ -55,18 +55,18 @@ impl<'a> Trials<'a> {
     pub(super) fn run(
         &mut self,
         stage: Stage,
-        arena: &mut Arena<'_>,
+        matrices: &mut FoldMatrices<'_>,
         params: &Params,
         limits: &Limits,
     ) -> Result<Outcome> {
         self.context.shutdown.check(self.context.run_id)?;
-        let (sample, variant) = (arena.sample, &arena.variant);
+        let (sample, scheme) = (matrices.sample, &matrices.scheme);
         let mut constrained = params.clone();
-        if arena.signs.iter().any(|sign| *sign != 0) {
-            constrained.set("monotone_constraints", &monotone_constraints(&arena.signs))?;
+        if matrices.signs.iter().any(|sign| *sign != 0) {
+            constrained.set("monotone_constraints", &monotone_constraints(&matrices.signs))?;
         }
         let place = self.reports.len();
-        let asked = (place, stage.name(), variant, sample.len(), sample.folds().len(), &constrained, limits);
+        let asked = (place, stage.name(), scheme, sample.len(), sample.folds().len(), &constrained, limits);
         let belongs_to = self.context.checkpoint.binding(&asked)?;
         let entry = match self.journal.earlier(place, &belongs_to)? {
             Some(entry) => {
@@ -74,35 +74,41 @@ impl<'a> Trials<'a> {
                 entry
             }
             None => {
-                let entry = self.try_out(stage, arena, &constrained, limits)?;
+                let entry = self.try_out(stage, matrices, &constrained, limits)?;
                 self.journal.write(place, &belongs_to, &entry)?;
                 entry
             }
         };
-        arena.clear_after(params);
-        self.report(stage, arena, params, &entry);
+        matrices.clear_after(params);
+        self.report(stage, matrices, params, &entry);
         Ok(entry.outcome)
     }
 
-    fn try_out(&self, stage: Stage, arena: &mut Arena<'_>, params: &Params, limits: &Limits) -> Result<Entry> {
+    fn try_out(
+        &self,
+        stage: Stage,
+        matrices: &mut FoldMatrices<'_>,
+        params: &Params,
+        limits: &Limits,
+    ) -> Result<Entry> {
         let started = Instant::now();
         let deadline = self.budget.deadline(stage);
-        let folds = arena.folds(self.context, self.base, self.rows)?;
+        let folds = matrices.folds(self.context, self.base, self.rows)?;
         let outcome = run(self.context, folds, params, limits, deadline, &self.progress)?;
         Ok(Entry { outcome, seconds: started.elapsed().as_secs_f64(), clock: self.budget.spent() })
     }
 
-    fn report(&mut self, stage: Stage, arena: &Arena<'_>, params: &Params, entry: &Entry) {
+    fn report(&mut self, stage: Stage, matrices: &FoldMatrices<'_>, params: &Params, entry: &Entry) {
         let outcome = &entry.outcome;
         if outcome.end == End::Deadline {
             self.budget.warn_of_deadline(stage);
         }
         let report = TrialReport {
             stage: stage.name().into(),
-            encoding: arena.variant.name.clone(),
+            encoding: matrices.scheme.name.clone(),
             params: named(params),
-            rows: arena.sample.len(),
-            folds: arena.sample.folds().len(),
+            rows: matrices.sample.len(),
+            folds: matrices.sample.folds().len(),
             rounds: outcome.rounds,
             value: outcome.value.is_finite().then_some(outcome.value),
             metric: outcome.metric.clone(),

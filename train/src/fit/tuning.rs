@@ -11,18 +11,18 @@ use xgboost::Params;
 
 pub(super) use super::choice::Tuning;
 
-use super::arena::Arena;
 use super::budget::Stage;
 use super::candidates::{FINAL_ETAS, eta_of};
 use super::choice::{Choice, TrialReport};
-use super::finals::{on_all_rows, patience};
+use super::final_selection::{on_all_rows, patience};
+use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
-use super::ranking::{Contestant, Mixture, Ranking, named};
+use super::ranking::{Candidate, EnsembleSelection, Ranking, named};
 use super::space::Space;
-use super::trial::{End, Limits, Rival};
+use super::trial::{End, Limits, PruningBaseline};
 use super::trials::Trials;
 use super::{FitContext, given_parameters};
-use crate::encodings::Variant;
+use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
 
@@ -34,7 +34,7 @@ const MOST_KEPT: usize = 16;
 const MOST_PACE: f64 = 4.0;
 /// and at least so many.
 const FEWEST_ROUNDS: u32 = 100;
-/// A trial is given up where it is far behind after this part of what [`Rival`] allows otherwise: as soon as it has learnt for
+/// A trial is given up where it is far behind after this part of what [`PruningBaseline`] allows otherwise: as soon as it has learnt for
 /// as long as the best one, both at the same learning rate.
 const RIVAL_PACE: f64 = 1.0 / 3.0;
 /// Draws until there is a point that was not tried: in a small space all of them may have been.
@@ -52,7 +52,7 @@ enum Goal {
 /// Contestants of tuning, the best first, and how far it came.
 #[derive(Debug, Default)]
 struct Tuned {
-    contestants: Vec<Contestant>,
+    candidates: Vec<Candidate>,
     ran: usize,
     cut_by_clock: bool,
 }
@@ -68,10 +68,10 @@ pub(super) fn tuned(
     most: usize,
     most_rounds: u32,
     user: &Params,
-) -> Result<(Mixture, Option<Tuning>)> {
-    let Ranking { contestants, truth } = judged.clone();
-    let untuned = judged.mixture(most);
-    let Some(best) = contestants.iter().min_by(|one, other| one.outcome.value.total_cmp(&other.outcome.value)) else {
+) -> Result<(EnsembleSelection, Option<Tuning>)> {
+    let Ranking { candidates, truth } = judged.clone();
+    let untuned = judged.ensemble(most);
+    let Some(best) = candidates.iter().min_by(|one, other| one.outcome.value.total_cmp(&other.outcome.value)) else {
         return Ok((untuned, None));
     };
     report_untuned(trials, &untuned, all);
@@ -83,17 +83,17 @@ pub(super) fn tuned(
         base.set("max_bin", bins)?;
     }
     let space = Space::new(user, trials.rows, trials.context.scale, slowest, settings.seed);
-    let arena = trials.arena(all, best.variant.clone(), &base);
-    let tuned = Tuner::new(trials, arena, base, space, Goal::Best(most_rounds)).run(best.clone())?;
-    let mut rivals = tuned.contestants;
-    rivals.extend(contestants);
+    let matrices = trials.matrices(all, best.scheme.clone(), &base);
+    let tuned = Tuner::new(trials, matrices, base, space, Goal::Best(most_rounds)).run(best.clone())?;
+    let mut rivals = tuned.candidates;
+    rivals.extend(candidates);
     rivals.sort_by(|one, other| one.outcome.value.total_cmp(&other.outcome.value));
-    let mixture = Ranking { contestants: rivals, truth }.mixture(most);
+    let ensemble = Ranking { candidates: rivals, truth }.ensemble(most);
     let before = untuned.value;
-    let mixture = if mixture.value < untuned.value { mixture } else { untuned };
-    let (untuned, value) = (finite(before), finite(mixture.value));
+    let ensemble = if ensemble.value < untuned.value { ensemble } else { untuned };
+    let (untuned, value) = (finite(before), finite(ensemble.value));
     let (ran, cut_by_clock) = (tuned.ran, tuned.cut_by_clock);
-    Ok((mixture, Some(concluded(Tuning { asked: settings.trials(), ran, cut_by_clock, untuned, tuned: value }))))
+    Ok((ensemble, Some(concluded(Tuning { asked: settings.trials(), ran, cut_by_clock, untuned, tuned: value }))))
 }
 
 /// The same where the user gave the rounds: every trial has exactly as many, and so has the model, which is one booster.
@@ -105,7 +105,7 @@ pub(super) fn of_given_rounds(
     context: &FitContext<'_>,
     base: &Features,
     rows: &Rows,
-    variant: &Variant,
+    scheme: &EncodingScheme,
     user: &Params,
     rounds: u32,
 ) -> Result<Option<Choice>> {
@@ -116,17 +116,17 @@ pub(super) fn of_given_rounds(
     }
     let mut trials = Trials::new(context, base, rows);
     let given = given_parameters(settings, context.spec)?;
-    let mut arena = trials.arena(&all, variant.clone(), &given);
-    let limits = Limits { rounds, patience: None, rival: None };
-    let outcome = trials.run(Stage::Tuning, &mut arena, &given, &limits)?;
-    let untuned = Contestant { variant: variant.clone(), params: given.clone(), outcome };
+    let mut matrices = trials.matrices(&all, scheme.clone(), &given);
+    let limits = Limits { rounds, patience: None, baseline: None };
+    let outcome = trials.run(Stage::Tuning, &mut matrices, &given, &limits)?;
+    let untuned = Candidate { scheme: scheme.clone(), params: given.clone(), outcome };
     let space = Space::new(user, rows, context.scale, FINAL_ETAS[0], settings.seed);
-    let tuned = Tuner::new(&mut trials, arena, given, space, Goal::Given(rounds)).run(untuned.clone())?;
+    let tuned = Tuner::new(&mut trials, matrices, given, space, Goal::Given(rounds)).run(untuned.clone())?;
     trials.finish();
     let before = untuned.outcome.value;
-    let better = tuned.contestants.into_iter().next().filter(|best| best.outcome.value < before);
-    let Contestant { params, outcome, .. } = better.unwrap_or(untuned);
-    let mut choice = Choice::unsearched(variant.clone(), params, rounds, settings.seed);
+    let better = tuned.candidates.into_iter().next().filter(|best| best.outcome.value < before);
+    let Candidate { params, outcome, .. } = better.unwrap_or(untuned);
+    let mut choice = Choice::unsearched(scheme.clone(), params, rounds, settings.seed);
     let (untuned, value, ran) = (finite(before), finite(outcome.value), tuned.ran);
     let tuning = Tuning { asked: settings.trials(), ran, cut_by_clock: tuned.cut_by_clock, untuned, tuned: value };
     choice.tuning = Some(concluded(tuning));
@@ -145,11 +145,11 @@ fn concluded(tuning: Tuning) -> Tuning {
 }
 
 /// What was chosen without tuning is its first trial.
-fn report_untuned(trials: &mut Trials<'_>, untuned: &Mixture, all: &Sample) {
+fn report_untuned(trials: &mut Trials<'_>, untuned: &EnsembleSelection, all: &Sample) {
     let Some((first, _)) = untuned.parts.first() else { return };
     let report = TrialReport {
         stage: Stage::Tuning.name().into(),
-        encoding: first.variant.name.clone(),
+        encoding: first.scheme.name.clone(),
         params: named(&first.params),
         rows: all.len(),
         folds: all.folds().len(),
@@ -165,7 +165,7 @@ fn report_untuned(trials: &mut Trials<'_>, untuned: &Mixture, all: &Sample) {
 /// The search of tuning under way.
 struct Tuner<'t, 'a, 's> {
     trials: &'t mut Trials<'a>,
-    arena: Arena<'s>,
+    matrices: FoldMatrices<'s>,
     /// What holds for all trials.
     base: Params,
     space: Space,
@@ -178,12 +178,12 @@ struct Tuner<'t, 'a, 's> {
 }
 
 impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
-    fn new(trials: &'t mut Trials<'a>, arena: Arena<'s>, base: Params, space: Space, goal: Goal) -> Self {
-        Self { trials, arena, base, space, goal, known: BTreeSet::new(), spread: 0, near: 0 }
+    fn new(trials: &'t mut Trials<'a>, matrices: FoldMatrices<'s>, base: Params, space: Space, goal: Goal) -> Self {
+        Self { trials, matrices, base, space, goal, known: BTreeSet::new(), spread: 0, near: 0 }
     }
 
     /// As many trials as were asked for, time permitting. `best` is what is to be beaten.
-    fn run(mut self, mut best: Contestant) -> Result<Tuned> {
+    fn run(mut self, mut best: Candidate) -> Result<Tuned> {
         let asked = self.trials.context.settings.trials();
         self.known.insert(named(&best.params));
         let mut tuned = Tuned::default();
@@ -199,7 +199,7 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
             }
             let one = self.try_out(params, &best)?;
             tuned.ran += 1;
-            // Fewer rounds than were given are no contestant.
+            // Fewer rounds than were given are no candidate.
             if matches!(self.goal, Goal::Given(_)) && one.outcome.end == End::Deadline {
                 continue;
             }
@@ -207,31 +207,31 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
                 best = one.clone();
             }
             let value = one.outcome.value;
-            let place = tuned.contestants.partition_point(|other| other.outcome.value.total_cmp(&value).is_le());
-            tuned.contestants.insert(place, one);
-            tuned.contestants.truncate(MOST_KEPT);
+            let place = tuned.candidates.partition_point(|other| other.outcome.value.total_cmp(&value).is_le());
+            tuned.candidates.insert(place, one);
+            tuned.candidates.truncate(MOST_KEPT);
         }
         Ok(tuned)
     }
 
-    fn try_out(&mut self, params: Params, best: &Contestant) -> Result<Contestant> {
+    fn try_out(&mut self, params: Params, best: &Candidate) -> Result<Candidate> {
         let limits = self.limits(eta_of(&params), best);
-        let mut outcome = self.trials.run(Stage::Tuning, &mut self.arena, &params, &limits)?;
+        let mut outcome = self.trials.run(Stage::Tuning, &mut self.matrices, &params, &limits)?;
         if let Goal::Best(_) = self.goal {
             outcome.rounds = on_all_rows(outcome.rounds);
         }
-        Ok(Contestant { variant: self.arena.variant.clone(), params, outcome })
+        Ok(Candidate { scheme: self.matrices.scheme.clone(), params, outcome })
     }
 
-    fn limits(&self, eta: f64, best: &Contestant) -> Limits {
+    fn limits(&self, eta: f64, best: &Candidate) -> Limits {
         match self.goal {
-            Goal::Given(rounds) => Limits { rounds, patience: None, rival: None },
+            Goal::Given(rounds) => Limits { rounds, patience: None, baseline: None },
             Goal::Best(most) => {
                 let pace = eta_of(&best.params) / eta;
                 let rounds = (MOST_PACE * pace * f64::from(best.outcome.rounds)) as u32;
                 let rounds = rounds.max(FEWEST_ROUNDS).min(most);
-                let rival = Some(Rival::with_pace(&best.outcome, RIVAL_PACE * pace));
-                Limits { rounds, patience: Some(patience(eta)), rival }
+                let baseline = Some(PruningBaseline::with_pace(&best.outcome, RIVAL_PACE * pace));
+                Limits { rounds, patience: Some(patience(eta)), baseline }
             }
         }
     }

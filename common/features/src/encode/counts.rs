@@ -2,7 +2,7 @@
 
 use polars::prelude::PlHashMap;
 
-use super::learn::{Learnt, levels_by_frequency};
+use super::learn::{Vocabulary, levels_by_frequency};
 use crate::quality::Statistics;
 
 /// Levels of a category and how often each came. Only different levels take memory.
@@ -31,7 +31,7 @@ impl LevelCounts {
 
     /// Keeps the `max_levels` most frequent levels and treats the rest as missing.
     #[must_use]
-    pub fn learnt(&self, max_levels: usize) -> Learnt {
+    pub fn vocabulary(&self, max_levels: usize) -> Vocabulary {
         let counts = self.counts.iter().map(|(level, &count)| (level.as_str(), count)).collect();
         let kept = levels_by_frequency(counts, max_levels);
         let counted: u64 = kept.iter().map(|(_, count)| count).sum();
@@ -39,7 +39,7 @@ impl LevelCounts {
         let not_kept = self.rows - self.missing - counted;
         let statistics = Statistics::of_levels(self.rows, self.missing, not_kept, &level_counts);
         let statistics = Statistics { distinct: Some(self.counts.len() as u64), ..statistics };
-        Learnt { levels: kept.into_iter().map(|(level, _)| level.to_owned()).collect(), statistics }
+        Vocabulary { levels: kept.into_iter().map(|(level, _)| level.to_owned()).collect(), statistics }
     }
 }
 
@@ -47,16 +47,16 @@ impl LevelCounts {
 mod tests {
     use super::*;
 
-    fn learnt<'a>(cells: impl Iterator<Item = Option<&'a str>>, max_levels: usize) -> Learnt {
+    fn vocabulary<'a>(cells: impl Iterator<Item = Option<&'a str>>, max_levels: usize) -> Vocabulary {
         let mut counts = LevelCounts::default();
         cells.for_each(|cell| counts.add(cell));
-        counts.learnt(max_levels)
+        counts.vocabulary(max_levels)
     }
 
     #[test]
     fn the_most_frequent_levels_come_first_and_the_rest_is_left_out() {
         let cells = ["b", "a", "b", "c", "a", "b"].map(Some).into_iter().chain([None]);
-        let learnt = learnt(cells, 2);
+        let learnt = vocabulary(cells, 2);
         assert_eq!(learnt.levels, ["b", "a"]);
         let shares = &learnt.statistics.shares;
         assert_eq!(learnt.statistics.distinct, Some(3), "the one left out too");
@@ -67,6 +67,6 @@ mod tests {
 
     #[test]
     fn ties_are_broken_by_text() {
-        assert_eq!(learnt(["y", "x"].map(Some).into_iter(), 10).levels, ["x", "y"]);
+        assert_eq!(vocabulary(["y", "x"].map(Some).into_iter(), 10).levels, ["x", "y"]);
     }
 }

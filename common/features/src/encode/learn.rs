@@ -6,7 +6,7 @@ use crate::quality::Statistics;
 
 /// The levels of a category and how often each came.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Learnt {
+pub struct Vocabulary {
     /// Most frequent first; equally frequent ones in the order of their text.
     pub levels: Vec<String>,
     /// Shares of levels, then of missing, in the training rows.

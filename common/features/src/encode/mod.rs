@@ -14,4 +14,4 @@ pub use apply::{Encoder, LevelTexts, evaluate_text};
 pub use bad_rows::{BadRows, UnreadableCells};
 pub use counts::LevelCounts;
 pub use feature::{Feature, Kind};
-pub use learn::{Learnt, learn_number, levels_by_frequency};
+pub use learn::{Vocabulary, learn_number, levels_by_frequency};

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::block::{BitRow, PlaneWords};
-use super::super::circuit::{Gate, GateKind, Lookups, Memberships, Step};
+use super::super::circuit::{BddNode, BddNodeKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};

@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 
 use super::super::block::{BitRow, PlaneWords};
-use super::super::circuit::{Gate, GateKind, Lookups, Memberships, Step};
+use super::super::circuit::{BddNode, BddNodeKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::Ranks;
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};

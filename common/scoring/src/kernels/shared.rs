@@ -58,7 +58,7 @@ macro_rules! look_up {
 macro_rules! scoring_kernel {
     ($(#[$attribute:meta])*) => {
         $(#[$attribute])*
-        fn run(gate: impl Fn(&[BitRow], usize, Gate) -> Bits, gates: &[Gate], first_row: usize, rows: &mut [BitRow]) {
+        fn run(gate: impl Fn(&[BitRow], usize, BddNode) -> Bits, gates: &[BddNode], first_row: usize, rows: &mut [BitRow]) {
             for (row, one) in (first_row..).zip(gates) {
                 for part in 0..PARTS {
                     let bits = gate(rows, part, *one);
@@ -126,23 +126,23 @@ macro_rules! scoring_kernel {
         }
 
         $(#[$attribute])*
-        fn run_kind(kind: GateKind, gates: &[Gate], first_row: usize, rows: &mut [BitRow]) {
+        fn run_kind(kind: BddNodeKind, gates: &[BddNode], first_row: usize, rows: &mut [BitRow]) {
             match kind {
-                GateKind::And => run(
+                BddNodeKind::And => run(
                     |rows, part, gate| and(
                         load(&rows[gate.select as usize], part),
                         load(&rows[gate.high as usize], part),
                     ),
                     gates, first_row, rows,
                 ),
-                GateKind::Or => run(
+                BddNodeKind::Or => run(
                     |rows, part, gate| or(
                         load(&rows[gate.select as usize], part),
                         load(&rows[gate.low as usize], part),
                     ),
                     gates, first_row, rows,
                 ),
-                GateKind::Mux => run_any(gates, first_row, rows),
+                BddNodeKind::Mux => run_any(gates, first_row, rows),
             }
         }
 
@@ -155,7 +155,7 @@ macro_rules! scoring_kernel {
         }
 
         $(#[$attribute])*
-        fn run_any(gates: &[Gate], first_row: usize, rows: &mut [BitRow]) {
+        fn run_any(gates: &[BddNode], first_row: usize, rows: &mut [BitRow]) {
             run(
                 |rows, part, gate| mux(
                     load(&rows[gate.select as usize], part),

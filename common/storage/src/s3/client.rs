@@ -26,7 +26,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_types::service_config::ServiceConfigKey;
 
-use super::{S3Options, trust};
+use super::{S3Options, ca_bundle};
 use error::{Error, Result};
 
 /// From the request's first byte to the answer's first, and for one attempt: enough for a part of 8 MiB at 5 Mbit/s.
@@ -123,7 +123,7 @@ async fn region_of_instance(http_client: SharedHttpClient) -> Result<Region> {
 
 fn http_client(options: &S3Options) -> Result<SharedHttpClient> {
     let mut tls = TlsContext::builder();
-    if let Some(trusted) = trust::store(options)? {
+    if let Some(trusted) = ca_bundle::store(options)? {
         tls = tls.with_trust_store(trusted);
     }
     let tls = tls.build().map_err(|error| Error::Setting(format!("TLS cannot be set up: {error}")))?;

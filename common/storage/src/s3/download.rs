@@ -124,8 +124,8 @@ async fn range_once(
     if first != range.start {
         return Err(broken(format!("bytes from {first} came instead of {}", range.start)));
     }
-    let is_whole = range.start == 0 && size == Some(range.end);
-    let md5 = md5_of(&answer, expected).filter(|_| is_whole);
+    let is_complete = range.start == 0 && size == Some(range.end);
+    let md5 = md5_of(&answer, expected).filter(|_| is_complete);
     let content = body(store, answer, Some(range.end - range.start)).await?;
     verified(content, md5, received_before)
 }

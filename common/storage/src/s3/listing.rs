@@ -62,8 +62,8 @@ impl Intercept for LookAtEnd {
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let answer = context.response();
-        let is_whole = answer.body().bytes().is_none_or(|bytes| bytes.trim_ascii_end().ends_with(END));
-        self.0.store(answer.status().is_success() && !is_whole, Ordering::Relaxed);
+        let is_complete = answer.body().bytes().is_none_or(|bytes| bytes.trim_ascii_end().ends_with(END));
+        self.0.store(answer.status().is_success() && !is_complete, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -10,11 +10,11 @@
 //! MD5, and so is a range that is the whole object. Other ranges have no checksum in S3: there length, version and TLS are
 //! what is checked. A listing has none either; one that was cut off is read again.
 
+mod ca_bundle;
 mod client;
 mod download;
 mod error;
 mod listing;
-mod trust;
 mod upload;
 
 #[cfg(test)]

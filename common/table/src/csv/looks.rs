@@ -61,14 +61,14 @@ fn is_number(text: &[u8], decimal: u8) -> bool {
         }
         None => rest,
     };
-    let is_whole = match rest {
+    let is_integer = match rest {
         [] => true,
         [b'e' | b'E', b'-' | b'+', exponent @ ..] | [b'e' | b'E', exponent @ ..] => {
             !exponent.is_empty() && without_digits(exponent).is_empty()
         }
         _ => false,
     };
-    digits > 0 && is_whole
+    digits > 0 && is_integer
 }
 
 /// `2026-01-31`, `31.01.2026 12:30`, `1/31/26`, `2026-01-31T10:00:00.5+01:00`, `12:30:00`.

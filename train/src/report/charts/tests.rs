@@ -3,7 +3,7 @@
 use super::super::errors::{bands, cloud, histogram, spread};
 use super::*;
 
-fn is_whole(svg: &Svg) -> bool {
+fn is_complete(svg: &Svg) -> bool {
     let markup = svg.markup();
     markup.starts_with("<svg")
         && markup.trim_end().ends_with("</svg>")
@@ -27,14 +27,14 @@ fn degenerate_rows_give_whole_charts() {
     ];
     for targets in cases {
         let predictions: Vec<f64> = targets.iter().rev().copied().collect();
-        assert!(is_whole(&predicted_against_actual(&cloud(&targets, &predictions)).unwrap()), "{targets:.0?}");
-        assert!(is_whole(&residual_histogram(&histogram(&targets, &predictions)).unwrap()), "{targets:.0?}");
+        assert!(is_complete(&predicted_against_actual(&cloud(&targets, &predictions)).unwrap()), "{targets:.0?}");
+        assert!(is_complete(&residual_histogram(&histogram(&targets, &predictions)).unwrap()), "{targets:.0?}");
         let span = cloud(&targets, &predictions).span;
-        assert!(is_whole(&spreads(&spread(&targets, span), &spread(&predictions, span)).unwrap()), "{targets:.0?}");
+        assert!(is_complete(&spreads(&spread(&targets, span), &spread(&predictions, span)).unwrap()), "{targets:.0?}");
         let bands = residual_bands(&bands(&targets, &predictions)).unwrap();
-        assert!(bands.is_none_or(|chart| is_whole(&chart)), "{targets:.0?}");
+        assert!(bands.is_none_or(|chart| is_complete(&chart)), "{targets:.0?}");
         let curve = learning_curve(&targets, "rmse").unwrap();
-        assert!(curve.is_none_or(|chart| is_whole(&chart)), "{targets:.0?}");
+        assert!(curve.is_none_or(|chart| is_complete(&chart)), "{targets:.0?}");
     }
     assert!(learning_curve(&[f64::NAN], "rmse").unwrap().is_none());
 }

@@ -5,31 +5,31 @@ use xgboost::Params;
 
 use super::FitContext;
 use super::folds::{Fold, Sample, cells_of_round, matrices, signs};
-use crate::encodings::Variant;
+use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
 
 /// A sample in one encoding, with the bins that some parameters ask for.
 #[derive(Debug)]
-pub(super) struct Arena<'a> {
+pub(super) struct FoldMatrices<'a> {
     pub(super) sample: &'a Sample,
-    pub(super) variant: Variant,
+    pub(super) scheme: EncodingScheme,
     /// For every column of the matrix the sign of its monotone constraint.
     pub(super) signs: Vec<i8>,
     bins: Params,
     folds: Option<Vec<Fold>>,
 }
 
-impl<'a> Arena<'a> {
+impl<'a> FoldMatrices<'a> {
     pub(super) fn new(
         context: &FitContext<'_>,
         base: &Features,
         sample: &'a Sample,
-        variant: Variant,
+        scheme: EncodingScheme,
         bins: &Params,
     ) -> Self {
-        let signs = signs(context, base, &variant);
-        Self { sample, variant, signs, bins: bins.clone(), folds: None }
+        let signs = signs(context, base, &scheme);
+        Self { sample, scheme, signs, bins: bins.clone(), folds: None }
     }
 
     /// The matrices of the folds that have rows to learn from and rows to judge on.
@@ -39,7 +39,7 @@ impl<'a> Arena<'a> {
     pub(super) fn folds(&mut self, context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<&mut [Fold]> {
         let folds = match self.folds.take() {
             Some(folds) => folds,
-            None => matrices(context, base, rows, self.sample, &self.variant, &self.bins)?,
+            None => matrices(context, base, rows, self.sample, &self.scheme, &self.bins)?,
         };
         Ok(self.folds.insert(folds))
     }
@@ -54,7 +54,7 @@ impl<'a> Arena<'a> {
     /// Cells that a round of every fold goes through, with what a round costs however few there are.
     #[must_use]
     pub(super) fn cells_per_round(&self) -> f64 {
-        let width = self.variant.width();
+        let width = self.scheme.width();
         self.sample.folds().into_iter().map(|(_, learning)| cells_of_round(learning, width)).sum()
     }
 

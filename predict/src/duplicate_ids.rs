@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use table::Dataset;
 
 use crate::ids::{IdKeys, IdScratch, RepeatedRows};
-use crate::read::{self, InputBatch, Need, Reading};
+use crate::read::{self, InputBatch, Need, ReadOptions};
 use crate::score::Scorer;
 
 /// Reads the ids of all rows by way of the scratch disk. Of CSV all cells are parsed: a row that cannot be scored does not
@@ -16,7 +16,7 @@ use crate::score::Scorer;
 ///
 /// # Errors
 /// Those of reading, as they are; [`error::Error::Resources`] where the disk is full.
-pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: Reading) -> Result<RepeatedRows> {
+pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: ReadOptions) -> Result<RepeatedRows> {
     tracing::info!("the ids are compared by way of {}, before anything is scored", std::env::temp_dir().display());
     let mut batches = read::batches(dataset, reading, |_| Need::Ids);
     let mut scratch = IdScratch::create()?;

@@ -8,11 +8,11 @@ use super::budget::Stage;
 use super::candidates::{Tried, eta_of};
 use super::choice::{Choice, Member, TrialReport};
 use super::folds::{Sample, cells_of_round};
-use super::ranking::{Contestant, Mixture, Ranking, is_sampled, named, pace, unfinished};
+use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, named, pace, unfinished};
 use super::trial::{End, Limits};
 use super::trials::Trials;
 use super::tuning::{Tuning, tuned};
-use crate::encodings::Variant;
+use crate::encodings::EncodingScheme;
 
 /// The most rounds that early stopping may choose; a model's members have about 1.2 times as many.
 pub(super) const MOST_ROUNDS: u32 = 5_000;
@@ -27,11 +27,11 @@ const UNFINISHED: u32 = 3;
 const MORE_ROUNDS: u32 = 10;
 /// Contestants that a model is the mean of, at most,
 const MOST_FINALISTS: usize = 4;
-/// and boosters, each contestant with one seed or more.
+/// and boosters, each candidate with one seed or more.
 const MOST_MEMBERS: usize = 8;
 /// What all of them may cost to fit, as a part of what choosing their rounds may cost.
 const MEMBERS_SHARE: f64 = 0.5;
-/// Learning rates that are slow enough for the mean of several contestants, and for that of several seeds.
+/// Learning rates that are slow enough for the mean of several candidates, and for that of several seeds.
 const SLOW_ETA: f64 = 0.05;
 const QUICK_ETA: f64 = 0.1;
 /// Keeps the random numbers of one member apart from those of the next: XGBoost counts a seed up from round to round.
@@ -47,8 +47,8 @@ pub(super) fn on_all_rows(rounds: u32) -> u32 {
     rounds + rounds / MORE_ROUNDS
 }
 
-/// The contestants of the last part.
-pub(super) struct Finals<'t, 'a> {
+/// The candidates of the last part.
+pub(super) struct FinalSelection<'t, 'a> {
     pub(super) trials: &'t mut Trials<'a>,
     /// Whether parameters are searched for.
     pub(super) is_open: bool,
@@ -56,7 +56,7 @@ pub(super) struct Finals<'t, 'a> {
     pub(super) all: &'t Sample,
 }
 
-impl Finals<'_, '_> {
+impl FinalSelection<'_, '_> {
     /// The model's boosters. `ranking` is that of the trials before.
     ///
     /// # Errors
@@ -64,45 +64,45 @@ impl Finals<'_, '_> {
     pub(super) fn choose(mut self, ranking: Ranking, user: &Params) -> Result<Option<Choice>> {
         let most = self.affordable_finalists(&ranking);
         let judged = self.judge(ranking, most)?;
-        let (mixture, tuning) = if self.trials.context.settings.trials() > 0 {
+        let (ensemble, tuning) = if self.trials.context.settings.trials() > 0 {
             let most_rounds = if self.is_open { MOST_ROUNDS / most as u32 } else { MOST_ROUNDS };
             tuned(self.trials, self.all, judged, most, most_rounds, user)?
         } else {
-            (judged.mixture(most), None)
+            (judged.ensemble(most), None)
         };
-        Ok(self.chosen(mixture, tuning))
+        Ok(self.chosen(ensemble, tuning))
     }
 
     /// Those whose mean predicts best, each with the rounds that it is to be fitted with, chosen on all rows at the learning
     /// rate of the final model.
     fn judge(&mut self, ranking: Ranking, most: usize) -> Result<Ranking> {
-        let mixture = ranking.mixture(most).parts;
-        let cells = self.trials.budget.cells(Stage::Rounds) / mixture.len() as f64;
+        let ensemble = ranking.ensemble(most).parts;
+        let cells = self.trials.budget.cells(Stage::Rounds) / ensemble.len() as f64;
         let mut judged = Ranking { truth: self.all.truth(self.trials.rows), ..Ranking::default() };
-        for (contestant, _) in mixture {
-            judged.insert(self.choose_rounds(contestant, cells)?);
+        for (candidate, _) in ensemble {
+            judged.insert(self.choose_rounds(candidate, cells)?);
         }
         Ok(judged)
     }
 
-    /// How many contestants can have their rounds chosen slowly.
+    /// How many candidates can have their rounds chosen slowly.
     fn affordable_finalists(&self, ranking: &Ranking) -> usize {
         // Where rows are learnt from in parts, the mean is that of the parts' boosters.
         let may_be_several = self.is_open && self.parts() == 1;
-        let Some(first) = ranking.contestants.first().filter(|_| may_be_several) else { return 1 };
+        let Some(first) = ranking.candidates.first().filter(|_| may_be_several) else { return 1 };
         let rounds = self.tried(&first.params).rounds_at(SLOW_ETA);
-        let cells = rounds * self.all.cells_per_round(&first.variant);
+        let cells = rounds * self.all.cells_per_round(&first.scheme);
         ((self.trials.budget.cells(Stage::Rounds) / cells) as usize).clamp(1, MOST_FINALISTS)
     }
 
-    /// A contestant on all rows, at the learning rate of the final model.
-    fn choose_rounds(&mut self, contestant: Contestant, cells: f64) -> Result<Contestant> {
-        let Contestant { variant, mut params, outcome } = contestant;
-        let mut arena = self.trials.arena(self.all, variant.clone(), &params);
-        let affordable = f64::from(arena.affordable(cells)) * pace(&params);
-        let affordable = (affordable.min(self.affordable_fit(&variant, &params)) as u32).clamp(100, MOST_ROUNDS);
+    /// A candidate on all rows, at the learning rate of the final model.
+    fn choose_rounds(&mut self, candidate: Candidate, cells: f64) -> Result<Candidate> {
+        let Candidate { scheme, mut params, outcome } = candidate;
+        let mut matrices = self.trials.matrices(self.all, scheme.clone(), &params);
+        let affordable = f64::from(matrices.affordable(cells)) * pace(&params);
+        let affordable = (affordable.min(self.affordable_fit(&scheme, &params)) as u32).clamp(100, MOST_ROUNDS);
         let tried = self.tried(&params);
-        let members = self.affordable_members(tried.rounds_at(QUICK_ETA), &variant).max(self.parts());
+        let members = self.affordable_members(tried.rounds_at(QUICK_ETA), &scheme).max(self.parts());
         let for_each_member = MOST_ROUNDS / members as u32;
         let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
         if self.is_open {
@@ -110,8 +110,8 @@ impl Finals<'_, '_> {
         }
         let eta = eta_of(&params);
         let most = if self.is_open { affordable } else { MOST_ROUNDS };
-        let limits = Limits { rounds: most, patience: Some(patience(eta)), rival: None };
-        let mut chosen = self.trials.run(Stage::Rounds, &mut arena, &params, &limits)?;
+        let limits = Limits { rounds: most, patience: Some(patience(eta)), baseline: None };
+        let mut chosen = self.trials.run(Stage::Rounds, &mut matrices, &params, &limits)?;
         chosen.rounds = if chosen.was_still_learning() && self.is_open {
             let (eta, rounds) = unfinished(tried, eta, &chosen);
             params.set("eta", &eta.to_string())?;
@@ -127,25 +127,25 @@ impl Finals<'_, '_> {
         } else {
             on_all_rows(chosen.rounds)
         };
-        Ok(Contestant { variant, params, outcome: chosen })
+        Ok(Candidate { scheme, params, outcome: chosen })
     }
 
     /// The boosters to fit: every finalist with as many seeds as its weight and the budget allow.
-    fn chosen(self, mixture: Mixture, tuning: Option<Tuning>) -> Option<Choice> {
-        let finalists = mixture.parts;
+    fn chosen(self, ensemble: EnsembleSelection, tuning: Option<Tuning>) -> Option<Choice> {
+        let finalists = ensemble.parts;
         let (first, _) = finalists.first()?;
-        let variant = finalists.iter().fold(first.variant.clone(), |all, (one, _)| all.union(&one.variant));
+        let scheme = finalists.iter().fold(first.scheme.clone(), |all, (one, _)| all.union(&one.scheme));
         let rounds = finalists.iter().map(|(one, weight)| weight * f64::from(one.outcome.rounds)).sum();
-        let members = self.affordable_members(rounds, &variant) as f64;
+        let members = self.affordable_members(rounds, &scheme) as f64;
         let (learning_curve, metric) = (first.outcome.curve.clone(), first.outcome.metric.clone());
         let trials = self.trials.reports.clone();
-        let mut chosen = Choice { variant, members: Vec::new(), learning_curve, metric, trials, tuning };
+        let mut chosen = Choice { scheme, members: Vec::new(), learning_curve, metric, trials, tuning };
         for (one, weight) in finalists {
             let seeds = if is_sampled(&one.params) { ((weight * members).round() as u32).max(1) } else { 1 };
             for _ in 0..seeds {
                 let step = SEED_STEP.wrapping_mul(chosen.members.len() as u32);
                 chosen.members.push(Member {
-                    variant: one.variant.clone(),
+                    scheme: one.scheme.clone(),
                     params: one.params.clone(),
                     rounds: one.outcome.rounds,
                     seed: self.trials.context.settings.seed.wrapping_add(step),
@@ -158,25 +158,25 @@ impl Finals<'_, '_> {
     }
 
     /// Rounds that fitting the model may take where that is to more rows than rounds are chosen on.
-    fn affordable_fit(&self, variant: &Variant, params: &Params) -> f64 {
+    fn affordable_fit(&self, scheme: &EncodingScheme, params: &Params) -> f64 {
         let fitted = self.trials.context.fitted_rows;
         if fitted <= self.all.len() {
             return f64::INFINITY;
         }
-        self.trials.budget.cells(Stage::Rounds) / cells_of_round(fitted, variant.width()) * pace(params)
+        self.trials.budget.cells(Stage::Rounds) / cells_of_round(fitted, scheme.width()) * pace(params)
     }
 
-    /// Boosters that a contestant is fitted as, at least.
+    /// Boosters that a candidate is fitted as, at least.
     fn parts(&self) -> usize {
         self.trials.context.parts.max(1)
     }
 
     /// How many boosters of so many rounds can be fitted, and may have their trees in one model.
-    fn affordable_members(&self, rounds: f64, variant: &Variant) -> usize {
+    fn affordable_members(&self, rounds: f64, scheme: &EncodingScheme) -> usize {
         if !self.is_open || self.parts() > 1 {
             return 1;
         }
-        let cells = rounds * cells_of_round(self.trials.context.fitted_rows, variant.width());
+        let cells = rounds * cells_of_round(self.trials.context.fitted_rows, scheme.width());
         let by_cells = MEMBERS_SHARE * self.trials.budget.cells(Stage::Rounds) / cells.max(1.0);
         let by_rounds = 1.2 * f64::from(MOST_ROUNDS) / rounds.max(1.0);
         (by_cells.min(by_rounds) as usize).clamp(1, MOST_MEMBERS)

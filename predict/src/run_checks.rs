@@ -11,11 +11,11 @@ use crate::plan::PredictPlan;
 use crate::settings::Settings;
 use crate::write::UnreadableColumn;
 
-/// Judges the run as a whole; gives its manifest if nothing speaks against it.
+/// Checks the run as a whole; gives its manifest if nothing speaks against it.
 ///
 /// # Errors
 /// [`Error::Data`] where too many rows were rejected or a feature drifted too far.
-pub fn judge(
+pub fn check_run(
     settings: &Settings,
     context: &Context,
     folder: &RunFolder,

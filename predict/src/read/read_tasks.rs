@@ -5,7 +5,7 @@ use std::ops::Range;
 use table::Dataset;
 use table::parquet::{ParquetFile, RowGroupSize};
 
-use super::{Need, Reading};
+use super::{Need, ReadOptions};
 
 /// Input rows that make a part: it ends with the row group in which it gets as many, so that no row group is decoded for
 /// two parts. A row group that is larger is cut after every so many of its own rows. Part boundaries thus depend on the
@@ -14,12 +14,12 @@ pub const PART_ROWS: u64 = 1 << 19;
 
 /// What is fetched at once: a row group, or a piece of one, and the batches to cut it into.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Unit {
+pub(super) struct ReadTask {
     pub(super) object: usize,
     pub(super) row_group: usize,
     /// Rows of the row group, where it is not fetched whole.
     pub(super) piece: Option<Range<usize>>,
-    /// Bytes that reading it takes.
+    /// Bytes that options it takes.
     pub(super) fetched_bytes: u64,
     /// Number of the row group's first row within the object.
     pub(super) first_row: u64,
@@ -29,7 +29,7 @@ pub(super) struct Unit {
     pub(super) batches: Vec<(u64, Range<usize>)>,
 }
 
-impl Unit {
+impl ReadTask {
     /// What its most demanding part needs.
     pub(super) fn most_needed(&self, need: impl Fn(u64) -> Need) -> Need {
         let needs: Vec<Need> = self.batches.iter().map(|(part, _)| need(*part)).collect();
@@ -39,8 +39,8 @@ impl Unit {
 }
 
 /// Everything that is fetched, in the order of the input.
-pub(super) fn units(dataset: &Dataset, reading: &Reading) -> Vec<Unit> {
-    let mut units = Vec::new();
+pub(super) fn read_tasks(dataset: &Dataset, options: &ReadOptions) -> Vec<ReadTask> {
+    let mut tasks = Vec::new();
     let mut parts = PartCutter::default();
     let mut first_row_of_all = 0;
     for (object, file) in dataset.objects.iter().enumerate() {
@@ -48,7 +48,7 @@ pub(super) fn units(dataset: &Dataset, reading: &Reading) -> Vec<Unit> {
         let groups = file.parquet.iter().flat_map(ParquetFile::row_groups);
         for (row_group, size) in groups.enumerate() {
             let pieces = parts.cut(size.rows);
-            let whole = Unit {
+            let whole = ReadTask {
                 object,
                 row_group,
                 piece: None,
@@ -57,16 +57,18 @@ pub(super) fn units(dataset: &Dataset, reading: &Reading) -> Vec<Unit> {
                 first_row_of_all,
                 batches: Vec::new(),
             };
-            match size.fetched_bytes > reading.pieces.whole_most {
-                true => units.extend(in_pieces(&whole, size, pieces, reading)),
-                false if size.rows > 0 => units.push(Unit { batches: in_batches(pieces, reading.batch_rows), ..whole }),
+            match size.fetched_bytes > options.pieces.whole_most {
+                true => tasks.extend(in_pieces(&whole, size, pieces, options)),
+                false if size.rows > 0 => {
+                    tasks.push(ReadTask { batches: in_batches(pieces, options.batch_rows), ..whole });
+                }
                 false => {}
             }
             first_row += size.rows as u64;
             first_row_of_all += size.rows as u64;
         }
     }
-    units
+    tasks
 }
 
 fn in_batches(pieces: Vec<(u64, Range<usize>)>, most: usize) -> Vec<(u64, Range<usize>)> {
@@ -75,15 +77,15 @@ fn in_batches(pieces: Vec<(u64, Range<usize>)>, most: usize) -> Vec<(u64, Range<
 
 /// A row group that is too large to be held: every batch is fetched by itself.
 fn in_pieces(
-    whole: &Unit,
+    whole: &ReadTask,
     size: &RowGroupSize,
     pieces: Vec<(u64, Range<usize>)>,
-    reading: &Reading,
-) -> impl Iterator<Item = Unit> {
-    let batches = in_batches(pieces, reading.batch_rows.min(reading.pieces.rows));
-    let piece = |(part, rows): (u64, Range<usize>)| Unit {
+    options: &ReadOptions,
+) -> impl Iterator<Item = ReadTask> {
+    let batches = in_batches(pieces, options.batch_rows.min(options.pieces.rows));
+    let piece = |(part, rows): (u64, Range<usize>)| ReadTask {
         piece: Some(rows.clone()),
-        fetched_bytes: size.bytes_of(rows.len()) + reading.pieces.overhead_bytes,
+        fetched_bytes: size.bytes_of(rows.len()) + options.pieces.overhead_bytes,
         batches: vec![(part, rows)],
         ..whole.clone()
     };

@@ -4,7 +4,7 @@ use super::tests::{Table, load, options, params};
 use std::collections::BTreeSet;
 
 use super::*;
-use scoring::{BlendPart, Ensemble, EnsembleError, Scorer, blend};
+use scoring::{Ensemble, EnsembleError, ModelPart, Scorer, average_models};
 
 /// A model that knows some of the table's columns only.
 fn model(columns: &[usize], case: &[(&str, &str)], rounds: u32, seed: u64) -> Vec<u8> {
@@ -28,9 +28,9 @@ fn a_blend_predicts_the_weighted_mean_of_its_models() {
     let (left, right) = ([0, 1, 2, 4], [3, 4, 0]);
     let sampled = [("subsample", "0.6"), ("max_depth", "5")];
     let parts = [model(&left, &[("eta", "0.2")], 12, 3), model(&right, &sampled, 7, 3)];
-    let blended = blend(&[
-        BlendPart { model: &parts[0], weight: 0.75, columns: &left },
-        BlendPart { model: &parts[1], weight: 0.25, columns: &right },
+    let blended = average_models(&[
+        ModelPart { model: &parts[0], weight: 0.75, columns: &left },
+        ModelPart { model: &parts[1], weight: 0.25, columns: &right },
     ])
     .unwrap();
     let mut booster = load(&blended);
@@ -63,16 +63,20 @@ fn a_blend_predicts_the_weighted_mean_of_its_models() {
 fn models_that_do_not_go_together_are_refused() {
     let all = [0, 1, 2, 3, 4];
     let plain = model(&all, &[], 2, 3);
-    let part = |model, columns| BlendPart { model, weight: 0.5, columns };
+    let part = |model, columns| ModelPart { model, weight: 0.5, columns };
     let other_base = model(&all, &[("base_score", "0.3")], 2, 3);
     let other_link = model(&all, &[("objective", "count:poisson")], 2, 3);
     for other in [&other_base, &other_link] {
-        let refused = blend(&[part(&plain, &all), part(other, &all)]);
+        let refused = average_models(&[part(&plain, &all), part(other, &all)]);
         assert!(matches!(refused, Err(EnsembleError::Unsupported(_))), "{refused:?}");
     }
-    let misplaced = blend(&[part(&plain, &all), part(&plain, &[4, 1, 2, 3, 0])]);
+    let misplaced = average_models(&[part(&plain, &all), part(&plain, &[4, 1, 2, 3, 0])]);
     assert!(matches!(misplaced, Err(EnsembleError::Unsupported(_))));
     let (short, gap) = ([0, 1], [0, 1, 2, 3, 5]);
-    assert!(blend(&[part(&plain, &short)]).is_err() && blend(&[part(&plain, &gap)]).is_err() && blend(&[]).is_err());
-    assert!(blend(&[part(&plain[..plain.len() - 1], &all)]).is_err());
+    assert!(
+        average_models(&[part(&plain, &short)]).is_err()
+            && average_models(&[part(&plain, &gap)]).is_err()
+            && average_models(&[]).is_err()
+    );
+    assert!(average_models(&[part(&plain[..plain.len() - 1], &all)]).is_err());
 }

@@ -30,7 +30,7 @@ use xgboost::{Booster, Column, DMatrix, Params, QuantileOptions};
 use self::batches::{Batches, EncodedBatch, Job, Side};
 use self::encoded::MatrixColumns;
 use self::rows::scan;
-use crate::encodings::Variant;
+use crate::encodings::EncodingScheme;
 use crate::evaluate::{Evaluation, of_predictions};
 use crate::features::Features;
 use crate::fit::{Choice, FitContext, Fitted, Member, TargetScale, fit_with, matrix_features};
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The matrix of all training rows, or of the part that a member learns from. `features` were learnt from the sample and
-    /// encoded as its variant says; means of the target in them are replaced by those over all training rows. For a thread
+    /// encoded as its scheme says; means of the target in them are replaced by those over all training rows. For a thread
     /// that may block.
     ///
     /// # Errors
@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
         features: &mut [Feature],
         member: &Member,
     ) -> Result<Training> {
-        let columns = self.learn_means(features, &member.variant)?;
+        let columns = self.learn_means(features, &member.scheme)?;
         let job = self.job(columns, Side::Training);
         let mut batches = Batches::new(Job { part: member.part, scale: context.scale, ..job });
         let names = matrix_features(features);
@@ -339,8 +339,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The columns of the matrix, where means of the target are learnt from all training rows, in one pass over them.
-    fn learn_means(&self, features: &mut [Feature], variant: &Variant) -> Result<MatrixColumns> {
-        let are_means = variant.are_target_means();
+    fn learn_means(&self, features: &mut [Feature], scheme: &EncodingScheme) -> Result<MatrixColumns> {
+        let are_means = scheme.are_target_means();
         let mut columns = MatrixColumns::for_means(features, &are_means, self.spec)?;
         if columns.has_means() {
             let mut sums = columns.sums();

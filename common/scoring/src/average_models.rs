@@ -12,7 +12,7 @@ pub(super) const NO_CHILD: i32 = -1;
 
 /// One of the models to blend.
 #[derive(Debug, Clone, Copy)]
-pub struct BlendPart<'a> {
+pub struct ModelPart<'a> {
     /// Its `model.ubj`, as XGBoost writes it.
     pub model: &'a [u8],
     /// Its share of the mean; the shares add up to 1.
@@ -26,7 +26,7 @@ pub struct BlendPart<'a> {
 /// # Errors
 /// [`EnsembleError::Damaged`] where a model is not one that XGBoost wrote, [`EnsembleError::Unsupported`] where models do
 /// not go together.
-pub fn blend(parts: &[BlendPart<'_>]) -> Result<Vec<u8>, EnsembleError> {
+pub fn average_models(parts: &[ModelPart<'_>]) -> Result<Vec<u8>, EnsembleError> {
     let documents: Vec<Value<'_>> =
         parts.iter().map(|part| ubj::parse(part.model).map_err(EnsembleError::Damaged)).collect::<Loaded<_>>()?;
     let learners = documents
@@ -50,7 +50,7 @@ fn unfit<T>(why: &str) -> Loaded<T> {
 
 /// What a blend takes from one model.
 struct Learner<'v, 'a> {
-    part: &'v BlendPart<'v>,
+    part: &'v ModelPart<'v>,
     objective: &'a str,
     base_score: &'a str,
     names: Vec<&'a str>,
@@ -61,7 +61,7 @@ struct Learner<'v, 'a> {
 }
 
 impl<'v, 'a> Learner<'v, 'a> {
-    fn of(document: &'v Value<'a>, part: &'v BlendPart<'v>) -> Loaded<Self> {
+    fn of(document: &'v Value<'a>, part: &'v ModelPart<'v>) -> Loaded<Self> {
         let learner = Object::new("model".into(), document)?.object("learner")?;
         let forest = learner.object("gradient_booster")?.object("model")?;
         let of = Self {
@@ -178,7 +178,7 @@ impl Blend<'_, '_> {
         Ok(())
     }
 
-    fn tree(&self, id: usize, part: &BlendPart<'_>, tree: &Value<'_>, writer: &mut Writer) -> Loaded<()> {
+    fn tree(&self, id: usize, part: &ModelPart<'_>, tree: &Value<'_>, writer: &mut Writer) -> Loaded<()> {
         let fields = Object::new(format!("trees[{id}]"), tree)?;
         let left: Vec<i32> = typed(&fields, "left_children", TypedArray::integers)?.collect();
         replacing(tree, writer, &mut |name, value, writer| {
@@ -207,7 +207,7 @@ impl Blend<'_, '_> {
 }
 
 /// The place in the blend of a feature of a part.
-fn place(part: &BlendPart<'_>, feature: i32) -> Loaded<i32> {
+fn place(part: &ModelPart<'_>, feature: i32) -> Loaded<i32> {
     if feature == NO_FEATURE {
         return Ok(feature);
     }
