@@ -49,9 +49,12 @@ fn fails(csv: &str, more: &[&str], parts: &[&str]) {
     }
 }
 
+/// Settings, what is said, and the cell of a row.
+type Case = (Vec<&'static str>, &'static str, fn(usize) -> String);
+
 #[test]
 fn values_that_are_not_read_are_named_with_what_to_do() {
-    let cases: [(Vec<&str>, &str, fn(usize) -> String); 7] = [
+    let cases: [Case; 7] = [
         (
             vec!["--decimal", ","],
             "but is text, a category for each: remove the points that separate thousands, or leave out --decimal , (DECIMAL) if they stand before the fraction",
