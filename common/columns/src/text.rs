@@ -172,7 +172,7 @@ fn outside_of_the_calendar(column: &Series) -> Error {
     ))
 }
 
-/// A float that is written by the shortest digits that read back as the same float of its own width.
+/// A float, which is written by the shortest digits that read back as the same float of its own width.
 trait Float: std::fmt::Display + Into<f64> + Copy {
     /// Whether whole numbers have all digits of the number that the float is, as the integers that are merged with floats have.
     /// A 32-bit float has too few digits for that: 123456792 is as good as 123456790, which all writers of text leave.
@@ -202,8 +202,16 @@ fn write_float<F: Float>(text: &mut String, value: F) -> bool {
     if F::IS_EXACT && as_f64.fract() == 0.0 && as_f64.abs() < 1e38 {
         return write!(text, "{}", as_f64 as i128).is_ok();
     }
+    if !F::IS_EXACT && as_f64.abs() == f64::from(ODD) {
+        return write!(text, "{}", ODD_DIGITS.copysign(as_f64)).is_ok();
+    }
     write!(text, "{value}").is_ok()
 }
+
+/// The only 32-bit float, but for its sign, that its shortest digits (7.038531e-26) do not stand for by way of a 64-bit one: that is
+/// as near to the next 32-bit float. With one digit more they do.
+const ODD: f32 = f32::from_bits(363_742_205);
+const ODD_DIGITS: f64 = 7.038_530_7e-26;
 
 /// The 64-bit float that has the text of a 32-bit one: 0.1, where a cast gives 0.10000000149. Cast back, it is the same.
 pub(super) fn widened(value: f32) -> f64 {
@@ -213,7 +221,9 @@ pub(super) fn widened(value: f32) -> f64 {
     if !value.is_finite() || value.fract() == 0.0 && value.abs() <= EXACT {
         return cast;
     }
-    value.to_string().parse().ok().filter(|wide: &f64| *wide as f32 == value).unwrap_or(cast)
+    let mut text = String::new();
+    write_float(&mut text, value);
+    text.parse().unwrap_or(cast)
 }
 
 /// The text of a float: the shortest digits that read back as the same, without an exponent; none for what is not finite.
@@ -366,10 +376,14 @@ mod tests {
             (3e38, &format!("3{}", "0".repeat(38))),
             (1e-10, "0.0000000001"),
             (-0.0, "0"),
+            (ODD, "0.000000000000000000000000070385307"),
+            (-ODD, "-0.000000000000000000000000070385307"),
         ] {
             assert_eq!(of(value), expected);
+            assert_eq!(widened(value) as f32, value);
             // As text in CSV it is the same value, and so it is as a 64-bit float.
-            assert_eq!(text_of_number_cell(&format!("{value:e}"), b'.').as_deref(), Some(expected));
+            let written = if value.abs() == ODD { expected.to_owned() } else { format!("{value:e}") };
+            assert_eq!(text_of_number_cell(&written, b'.').as_deref(), Some(expected));
             assert_eq!(text_of_float(widened(value)).as_deref(), Some(expected));
         }
     }

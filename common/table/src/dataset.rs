@@ -117,7 +117,7 @@ impl Dataset {
                     file.forget_footer();
                 }
             }
-            objects.push(object);
+            objects.push(*object);
         }
         drop(opened);
         if let Some(empty) = empty_objects.first().filter(|_| objects.is_empty()) {
