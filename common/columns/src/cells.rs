@@ -1,13 +1,13 @@
 //! Values out of text cells: what CSV means.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 use polars::prelude::{
     BooleanChunked, DataType, Float64Chunked, Int64Chunked, IntoSeries, NewChunkedArray, Series, StringChunked,
     TimeUnit, UInt64Chunked,
 };
 
 use super::ColumnKind;
-use super::text::{text_of_microseconds, text_of_number_cell};
+use super::text::{text_of_nanoseconds, text_of_number_cell};
 
 /// How values are written in text cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,24 +91,59 @@ pub fn parse_boolean(cell: &str) -> Option<bool> {
     }
 }
 
-/// A cell as microseconds since 1970-01-01 00:00 UTC, if it is an ISO 8601 date or timestamp. A year has four digits:
-/// `24-1-5` is no date, since nobody can tell which one.
+/// A point in time, to the nanosecond, of any year that has four digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instant {
+    /// Whole microseconds since 1970-01-01 00:00 UTC, rounded down.
+    pub microseconds: i64,
+    /// Nanoseconds behind them, less than 1,000.
+    pub nanoseconds: u16,
+}
+
+impl Instant {
+    fn of(time: DateTime<Utc>) -> Self {
+        Self { microseconds: time.timestamp_micros(), nanoseconds: (time.timestamp_subsec_nanos() % 1_000) as u16 }
+    }
+
+    /// Nanoseconds since 1970-01-01 00:00 UTC.
+    #[must_use]
+    pub fn total_nanoseconds(self) -> i128 {
+        i128::from(self.microseconds) * 1_000 + i128::from(self.nanoseconds)
+    }
+
+    /// The same, where 64 bits hold it: from the year 1677 to 2262.
+    fn narrow_nanoseconds(self) -> Option<i64> {
+        i64::try_from(self.total_nanoseconds()).ok()
+    }
+
+    /// Days since 1970-01-01: to the bit what a column of timestamps of any unit gives.
+    fn days(self) -> f64 {
+        let microseconds = match self.narrow_nanoseconds().filter(|_| self.nanoseconds > 0) {
+            Some(nanoseconds) => microseconds_of_nanoseconds(nanoseconds),
+            None => self.microseconds as f64 + f64::from(self.nanoseconds) / 1_000.0,
+        };
+        microseconds / MICROSECONDS_PER_DAY
+    }
+}
+
+/// A cell as an instant, if it is an ISO 8601 date or timestamp; what is finer than a nanosecond is cut. A year has four
+/// digits: `24-1-5` is no date, since nobody can tell which one.
 #[must_use]
-pub fn parse_timestamp(cell: &str) -> Option<i64> {
+pub fn parse_timestamp(cell: &str) -> Option<Instant> {
     let cell = cell.trim();
     let bytes = cell.as_bytes();
     if bytes.len() < "2026-1-1".len() || bytes[4] != b'-' || !bytes[..4].iter().all(u8::is_ascii_digit) {
         return None;
     }
     if let Some(microseconds) = parse_usual_timestamp(bytes) {
-        return Some(microseconds);
+        return Some(Instant { microseconds, nanoseconds: 0 });
     }
     if let Ok(date) = NaiveDate::parse_from_str(cell, "%Y-%m-%d") {
-        return Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros());
+        return Some(Instant::of(date.and_hms_opt(0, 0, 0)?.and_utc()));
     }
     for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"] {
         if let Ok(time) = NaiveDateTime::parse_from_str(cell, format) {
-            return Some(time.and_utc().timestamp_micros());
+            return Some(Instant::of(time.and_utc()));
         }
     }
     let cell = match cell.strip_suffix(['Z', 'z']).or_else(|| cell.strip_suffix(" UTC")) {
@@ -123,7 +158,14 @@ pub fn parse_timestamp(cell: &str) -> Option<i64> {
         "%Y-%m-%d %H:%M%#z",
     ];
     let parsed = zoned.iter().find_map(|format| DateTime::parse_from_str(&cell, format).ok());
-    parsed.map(|time| time.timestamp_micros())
+    parsed.map(|time| Instant::of(time.to_utc()))
+}
+
+/// Whether a cell has digits behind those of the nanoseconds, which no timestamp keeps.
+fn is_finer_than_nanoseconds(cell: &str) -> bool {
+    let Some((_, fraction)) = cell.split_once('.') else { return false };
+    let finer = fraction.bytes().take_while(u8::is_ascii_digit).skip(9);
+    finer.into_iter().any(|digit| digit != b'0')
 }
 
 /// What nearly every writer leaves, `2026-01-31` and `2026-01-31 18:30:00.25` (with a `T`, with a `Z`), in a tenth of the
@@ -168,8 +210,7 @@ pub fn parse_time_of_day(cell: &str) -> Option<i64> {
 pub fn parse_duration(cell: &str) -> Option<i64> {
     let cell = cell.trim();
     if let Some(seconds) = cell.strip_prefix("PT").and_then(|rest| rest.strip_suffix('S')) {
-        let seconds: f64 = seconds.parse().ok()?;
-        return Some((seconds * 1e9).round() as i64);
+        return parse_seconds(seconds);
     }
     let (days, time) = match cell.split_once(" day") {
         Some((days, rest)) => (days.trim().parse::<i64>().ok()?, rest.trim_start_matches('s').trim_start()),
@@ -182,13 +223,26 @@ pub fn parse_duration(cell: &str) -> Option<i64> {
     days.checked_mul(86_400_000_000_000)?.checked_add(time)
 }
 
+/// Seconds as nanoseconds, to the last digit where they are written without an exponent.
+fn parse_seconds(seconds: &str) -> Option<i64> {
+    let as_float: f64 = seconds.parse().ok()?;
+    let digits = seconds.strip_prefix(['-', '+']).unwrap_or(seconds);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_plain = [whole, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    if !is_plain || fraction.len() > 9 {
+        return as_float.is_finite().then(|| (as_float * 1e9).round() as i64);
+    }
+    let nanoseconds: i64 = format!("{whole}{fraction:0<9}").parse().ok()?;
+    Some(if seconds.starts_with('-') { -nanoseconds } else { nanoseconds })
+}
+
 /// A cell as a number of the kind that a feature was learnt from; dates and times in days, dates since 1970-01-01. Where
 /// nothing but nulls was learnt, every cell is missing.
 #[must_use]
 pub fn parse_as(kind: ColumnKind, cell: &str, format: CellFormat) -> Cell<f64> {
     let value = match kind {
         ColumnKind::Null => return Cell::Missing,
-        ColumnKind::Date => parse_timestamp(cell).map(|micros| micros as f64 / MICROSECONDS_PER_DAY),
+        ColumnKind::Date => parse_timestamp(cell).map(Instant::days),
         ColumnKind::Time => parse_time_of_day(cell).map(days_of_nanoseconds),
         ColumnKind::Duration => parse_duration(cell).map(days_of_nanoseconds),
         ColumnKind::Boolean => parse_boolean(cell).map(f64::from),
@@ -225,7 +279,9 @@ pub fn level_of_cell(kind: ColumnKind, cell: &str, format: CellFormat) -> String
             text_of_number_cell(cell, format.decimal).or_else(truth)
         }
         ColumnKind::Boolean => parse_boolean(cell).map(|truth| truth.to_string()),
-        ColumnKind::Date => parse_timestamp(cell).and_then(text_of_microseconds),
+        ColumnKind::Date => parse_timestamp(cell)
+            .filter(|_| !is_finer_than_nanoseconds(cell))
+            .and_then(|instant| text_of_nanoseconds(instant.total_nanoseconds())),
         ColumnKind::Time | ColumnKind::Duration => typed_text(kind, cell),
         ColumnKind::Text | ColumnKind::Null | ColumnKind::Unsupported => None,
     };
@@ -277,7 +333,8 @@ pub fn infer_kind(cells: &StringChunked, format: CellFormat) -> ColumnKind {
 }
 
 /// What a column of categories holds: a kind other than text only where its texts are those of the values, so that none is
-/// renumbered: `007` stays text, and so does everything in a column with one cell like it.
+/// renumbered: `007` stays text, and so does everything in a column with one cell like it, or with timestamps that no one unit
+/// holds.
 #[must_use]
 pub fn infer_category_kind(cells: &StringChunked, format: CellFormat) -> ColumnKind {
     let is_plain = |cell: &str| {
@@ -289,6 +346,7 @@ pub fn infer_category_kind(cells: &StringChunked, format: CellFormat) -> ColumnK
     let digits = |cell: &str| cell.bytes().filter(u8::is_ascii_digit).count();
     let mut kinds = Candidates { boolean: true, integer: true, float: true, date: true };
     let (mut any, mut all_are_natural, mut all_are_exact) = (false, true, true);
+    let mut units = Units::default();
     for cell in cells.iter().flatten() {
         kinds.narrow(cell, format);
         kinds.integer &= is_plain(cell);
@@ -296,6 +354,10 @@ pub fn infer_category_kind(cells: &StringChunked, format: CellFormat) -> ColumnK
         all_are_natural = all_are_natural && cell.parse::<u64>().is_ok();
         all_are_exact &= digits(cell) <= EXACT_DIGITS;
         any = true;
+        if kinds.date {
+            units.add(cell);
+            kinds.date = units.have_one();
+        }
         if kinds.none() {
             return ColumnKind::Text;
         }
@@ -304,6 +366,30 @@ pub fn infer_category_kind(cells: &StringChunked, format: CellFormat) -> ColumnK
         _ if !any => ColumnKind::Null,
         ColumnKind::Float if !all_are_exact && !all_are_natural => ColumnKind::Text,
         kind => kind,
+    }
+}
+
+/// Which units of timestamps hold cells.
+#[derive(Debug, Default, Clone, Copy)]
+struct Units {
+    /// Some of them are finer than microseconds.
+    need_nanoseconds: bool,
+    /// Some of them are of years that 64-bit nanoseconds do not have.
+    need_microseconds: bool,
+    /// Some of them are finer than nanoseconds.
+    need_more: bool,
+}
+
+impl Units {
+    fn add(&mut self, cell: &str) {
+        let Some(instant) = parse_timestamp(cell) else { return };
+        self.need_nanoseconds |= instant.nanoseconds > 0;
+        self.need_microseconds |= instant.narrow_nanoseconds().is_none();
+        self.need_more |= is_finer_than_nanoseconds(cell);
+    }
+
+    fn have_one(self) -> bool {
+        !(self.need_more || self.need_nanoseconds && self.need_microseconds)
     }
 }
 
@@ -354,11 +440,7 @@ pub fn typed_column(cells: &StringChunked, kind: ColumnKind, format: CellFormat)
             Int64Chunked::from_iter_options(name, values).into_series()
         }
         ColumnKind::Float => floats_or_large_integers(cells, format),
-        ColumnKind::Date => {
-            let values = cells.iter().map(|cell| cell.and_then(parse_timestamp));
-            let micros = Int64Chunked::from_iter_options(name, values);
-            micros.into_datetime(TimeUnit::Microseconds, None).into_series()
-        }
+        ColumnKind::Date => timestamps(cells),
         ColumnKind::Time => {
             let values = cells.iter().map(|cell| cell.and_then(parse_time_of_day));
             Int64Chunked::from_iter_options(name, values).into_time().into_series()
@@ -370,6 +452,20 @@ pub fn typed_column(cells: &StringChunked, kind: ColumnKind, format: CellFormat)
         ColumnKind::Null => Series::full_null(name, cells.len(), &DataType::Null),
         ColumnKind::Text | ColumnKind::Unsupported => cells.clone().into_series(),
     }
+}
+
+/// Timestamps in microseconds, which hold every year; in nanoseconds where some cells are finer and these hold them all.
+fn timestamps(cells: &StringChunked) -> Series {
+    let instants: Vec<Option<Instant>> = cells.iter().map(|cell| cell.and_then(parse_timestamp)).collect();
+    let present = || instants.iter().flatten();
+    let is_fine = present().any(|instant| instant.nanoseconds > 0)
+        && present().all(|instant| instant.narrow_nanoseconds().is_some());
+    let unit = if is_fine { TimeUnit::Nanoseconds } else { TimeUnit::Microseconds };
+    let value = |instant: &Option<Instant>| {
+        instant.and_then(|one| if is_fine { one.narrow_nanoseconds() } else { Some(one.microseconds) })
+    };
+    let values = Int64Chunked::from_iter_options(cells.name().clone(), instants.iter().map(value));
+    values.into_datetime(unit, None).into_series()
 }
 
 /// Floats; integers without a sign where all cells are such and some are too large for one with a sign, since their last
@@ -473,6 +569,7 @@ mod tests {
                 if cell.len() == 10 { format!("{cell} 00:00:00") } else { cell.trim_end_matches('Z').to_owned() };
             let long = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&full, format).ok()).unwrap();
             assert_eq!(short, Some(long.and_utc().timestamp_micros()), "{cell}");
+            assert_eq!(parse_timestamp(cell), Some(Instant::of(long.and_utc())), "{cell}");
         }
         for cell in [
             "2026-02-30",
@@ -484,6 +581,58 @@ mod tests {
             "2026-01-31x",
         ] {
             assert_eq!(parse_usual_timestamp(cell.as_bytes()), None, "{cell}");
+        }
+    }
+
+    #[test]
+    fn timestamps_keep_their_nanoseconds() {
+        let level = |cell: &str| level_of_cell(ColumnKind::Date, cell, FORMAT);
+        for (cell, expected) in [
+            ("2024-01-01 00:00:00.123456789", "2024-01-01 00:00:00.123456789"),
+            ("2024-01-01T00:00:00.1234567Z", "2024-01-01 00:00:00.1234567"),
+            ("1969-12-31 23:59:59.999999999", "1969-12-31 23:59:59.999999999"),
+            ("9999-12-31 00:00:00.000000001", "9999-12-31 00:00:00.000000001"),
+            ("2024-01-01 00:00:00.123456000000", "2024-01-01 00:00:00.123456"),
+            ("2024-01-01 02:00:00.123456789+02:00", "2024-01-01 00:00:00.123456789"),
+            // Of cells that differ only behind the nanoseconds none is another.
+            ("2024-01-01 00:00:00.1234567891", "2024-01-01 00:00:00.1234567891"),
+        ] {
+            assert_eq!(level(cell), expected, "{cell}");
+        }
+        let cells = ["2024-01-01 00:00:00.123456789", "1677-10-01", "2024-01-01 00:00:00.123456111"];
+        assert_eq!(category(&cells), ColumnKind::Date);
+        let texts = |cells: &[&str]| -> Vec<String> {
+            let column = typed_column(&cells.iter().copied().map(Some).collect(), ColumnKind::Date, FORMAT);
+            let texts = super::super::text::canonical_text(&column).unwrap();
+            texts.iter().flatten().map(str::to_owned).collect()
+        };
+        assert_eq!(texts(&cells), cells);
+        // Years of all kinds, but no nanoseconds.
+        assert_eq!(texts(&["9999-12-31", "2024-01-01 00:00:00.123456"]), ["9999-12-31", "2024-01-01 00:00:00.123456"]);
+        for cells in [["9999-12-31", "2024-01-01 00:00:00.123456789"], ["2024-01-01", "2024-01-01 00:00:00.1234567891"]]
+        {
+            assert_eq!(category(&cells), ColumnKind::Text, "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_is_the_same_number_in_a_cell_and_in_a_column() {
+        for nanoseconds in [1, 1_704_067_200_123_456_789, -1, -1_704_067_200_123_456_789, 1_704_067_200_123_456_000] {
+            let cell = text_of_nanoseconds(nanoseconds.into()).unwrap();
+            let days = microseconds_of_nanoseconds(nanoseconds) / MICROSECONDS_PER_DAY;
+            assert_eq!(parse_as(ColumnKind::Date, &cell, FORMAT), Cell::Value(days), "{cell}");
+        }
+    }
+
+    #[test]
+    fn durations_keep_their_nanoseconds() {
+        for (cell, nanoseconds) in [
+            ("PT9000000.123456789S", 9_000_000_123_456_789),
+            ("PT-0.5S", -500_000_000),
+            ("PT9000000000.000000001S", 9_000_000_000_000_000_001),
+            ("PT1e3S", 1_000_000_000_000),
+        ] {
+            assert_eq!(parse_duration(cell), Some(nanoseconds), "{cell}");
         }
     }
 

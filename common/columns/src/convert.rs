@@ -2,10 +2,11 @@
 //! other type cannot hold is an error, never a null and never another value.
 
 use polars::prelude::{
-    ChunkedArray, DataType, Float64Chunked, Int64Chunked, Int128Chunked, IntoSeries, PolarsResult, Series, TimeUnit,
+    ChunkedArray, DataType, Float64Chunked, Int64Chunked, Int128Chunked, IntoSeries, NewChunkedArray, PolarsResult,
+    Series, TimeUnit,
 };
 
-use super::text::{canonical_text, text_of_decimal, text_of_float};
+use super::text::{canonical_text, text_of_decimal, text_of_float, widened};
 use super::types::DECIMAL_DIGITS;
 
 /// A value that the other type cannot hold.
@@ -26,7 +27,7 @@ const EXACT_IN_FLOAT: i128 = 1 << 53;
 /// # Errors
 /// [`Misfit`], the first value that `to` cannot hold without loss.
 pub fn convert(column: &Series, to: &DataType) -> Result<Series, Misfit> {
-    use DataType::{Categorical, Date, Datetime, Decimal, Duration, Enum, Float64, Null, String};
+    use DataType::{Categorical, Date, Datetime, Decimal, Duration, Enum, Float32, Float64, Null, String};
     let from = column.dtype();
     if from == to {
         return Ok(column.clone());
@@ -37,6 +38,7 @@ pub fn convert(column: &Series, to: &DataType) -> Result<Series, Misfit> {
         (Decimal(_, from_scale), Decimal(precision, scale)) => to_decimal(column, *from_scale, *precision, *scale),
         (from, Float64) if from.is_integer() => integers_to_floats(column),
         (Decimal(_, scale), Float64) => decimals_to_floats(column, *scale),
+        (Float32, Float64) => floats_to_wide_ones(column),
         (Date, Datetime(unit, zone)) => {
             let times = scaled(column, |days| days.checked_mul(86_400 * per_second(*unit)))?;
             Ok(times.into_datetime(*unit, zone.clone()).into_series())
@@ -117,6 +119,13 @@ fn decimals_to_floats(column: &Series, scale: usize) -> Result<Series, Misfit> {
     Ok(floats.into_iter().collect::<Float64Chunked>().with_name(column.name().clone()).into_series())
 }
 
+/// Every 32-bit float keeps its digits: 0.1 becomes 0.1.
+fn floats_to_wide_ones(column: &Series) -> Result<Series, Misfit> {
+    let floats = column.f32().map_err(|_| misfit(column, 0))?;
+    let wide = floats.iter().map(|value| value.map(widened));
+    Ok(Float64Chunked::from_iter_options(column.name().clone(), wide).into_series())
+}
+
 fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Milliseconds => 1_000,
@@ -144,7 +153,7 @@ fn scaled(column: &Series, convert: impl Fn(i64) -> Option<i64>) -> Result<Int64
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{NamedFrom, NewChunkedArray};
+    use polars::prelude::NamedFrom;
     use proptest::prelude::*;
 
     use super::super::types::common_type;
@@ -206,11 +215,12 @@ mod tests {
     proptest! {
         /// What is converted has the text that it had: no value changes, and none becomes null.
         #[test]
-        fn a_value_keeps_its_text(values in proptest::collection::vec(proptest::option::of(any::<i64>()), 1..50), from in 0..12_usize, with in 0..12_usize) {
+        fn a_value_keeps_its_text(values in proptest::collection::vec(proptest::option::of(any::<i64>()), 1..50), from in 0..13_usize, with in 0..13_usize, fraction in 1..1_000_000_i32) {
             let types = [
                 DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64, DataType::UInt8, DataType::UInt32,
                 DataType::UInt64, DataType::Float64, DataType::Decimal(38, 3), DataType::Date,
                 DataType::Datetime(TimeUnit::Microseconds, None), DataType::Datetime(TimeUnit::Nanoseconds, None),
+                DataType::Float32,
             ];
             let (from, with) = (&types[from], &types[with]);
             let Some(to) = common_type(from, with) else { return Ok(()) };
@@ -219,6 +229,13 @@ mod tests {
                 _ => values,
             };
             let Ok(column) = Series::new("x".into(), values).cast(from) else { return Ok(()) };
+            // Floats with a fraction, of either width.
+            let column = match from {
+                DataType::Float32 => (&column / &Series::new("x".into(), [fraction as f32])).unwrap(),
+                DataType::Float64 => (&column / &Series::new("x".into(), [f64::from(fraction)])).unwrap(),
+                _ => column,
+            };
+            prop_assert_eq!(column.dtype(), from);
             let Ok(before) = canonical_text(&column) else { return Ok(()) };
             match convert(&column, &to) {
                 Ok(converted) => {

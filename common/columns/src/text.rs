@@ -142,7 +142,7 @@ impl<'a> Texts<'a> {
         self.write_each(values.iter(), |text, value| write!(text, "{value}").ok())
     }
 
-    fn floats<T: PolarsNumericType<Native: std::fmt::Display + Into<f64>>>(
+    fn floats<T: PolarsNumericType<Native: Float>>(
         &mut self,
         values: polars::prelude::PolarsResult<&ChunkedArray<T>>,
     ) -> Result<()> {
@@ -172,8 +172,23 @@ fn outside_of_the_calendar(column: &Series) -> Error {
     ))
 }
 
-/// The shortest digits that read back as the same float of its own width; nothing for what is not finite.
-fn write_float<F: std::fmt::Display + Into<f64> + Copy>(text: &mut String, value: F) -> bool {
+/// A float, which is written by the shortest digits that read back as the same float of its own width.
+trait Float: std::fmt::Display + Into<f64> + Copy {
+    /// Whether whole numbers have all digits of the number that the float is, as the integers that are merged with floats have.
+    /// A 32-bit float has too few digits for that: 123456792 is as good as 123456790, which all writers of text leave.
+    const IS_EXACT: bool;
+}
+
+impl Float for f32 {
+    const IS_EXACT: bool = false;
+}
+
+impl Float for f64 {
+    const IS_EXACT: bool = true;
+}
+
+/// Writes a float without an exponent; nothing for what is not finite.
+fn write_float<F: Float>(text: &mut String, value: F) -> bool {
     let as_f64: f64 = value.into();
     if !as_f64.is_finite() {
         return false;
@@ -184,10 +199,31 @@ fn write_float<F: std::fmt::Display + Into<f64> + Copy>(text: &mut String, value
         return true;
     }
     // The shortest digits of a large float end in zeros that the number does not have.
-    if as_f64.fract() == 0.0 && as_f64.abs() < 1e38 {
+    if F::IS_EXACT && as_f64.fract() == 0.0 && as_f64.abs() < 1e38 {
         return write!(text, "{}", as_f64 as i128).is_ok();
     }
+    if !F::IS_EXACT && as_f64.abs() == f64::from(ODD) {
+        return write!(text, "{}", ODD_DIGITS.copysign(as_f64)).is_ok();
+    }
     write!(text, "{value}").is_ok()
+}
+
+/// The only 32-bit float, but for its sign, that its shortest digits (7.038531e-26) do not stand for by way of a 64-bit one: that is
+/// as near to the next 32-bit float. With one digit more they do.
+const ODD: f32 = f32::from_bits(363_742_205);
+const ODD_DIGITS: f64 = 7.038_530_7e-26;
+
+/// The 64-bit float that has the text of a 32-bit one: 0.1, where a cast gives 0.10000000149. Cast back, it is the same.
+pub(super) fn widened(value: f32) -> f64 {
+    /// Up to this size a whole number has the same digits in both widths.
+    const EXACT: f32 = 16_777_216.0;
+    let cast = f64::from(value);
+    if !value.is_finite() || value.fract() == 0.0 && value.abs() <= EXACT {
+        return cast;
+    }
+    let mut text = String::new();
+    write_float(&mut text, value);
+    text.parse().unwrap_or(cast)
 }
 
 /// The text of a float: the shortest digits that read back as the same, without an exponent; none for what is not finite.
@@ -222,11 +258,11 @@ pub fn text_of_decimal(value: i128, scale: usize) -> String {
     text
 }
 
-/// The text of an instant, in microseconds since 1970-01-01 00:00 UTC; none where it lies outside of the calendar.
+/// The text of an instant, in nanoseconds since 1970-01-01 00:00 UTC; none where it lies outside of the calendar.
 #[must_use]
-pub fn text_of_microseconds(microseconds: i64) -> Option<String> {
+pub fn text_of_nanoseconds(nanoseconds: i128) -> Option<String> {
     let mut text = String::new();
-    write_instant(&mut text, i128::from(microseconds) * 1_000)?;
+    write_instant(&mut text, nanoseconds)?;
     Some(text)
 }
 
@@ -330,6 +366,29 @@ mod tests {
     }
 
     #[test]
+    fn a_32_bit_float_has_the_digits_that_writers_of_text_leave() {
+        let of = |value: f32| text(&Series::new("x".into(), [value]));
+        for (value, expected) in [
+            (123_456_792.0, "123456790"),
+            (33_554_436.0, "33554436"),
+            (-7e9, "-7000000000"),
+            (1.1e20, "110000000000000000000"),
+            (3e38, &format!("3{}", "0".repeat(38))),
+            (1e-10, "0.0000000001"),
+            (-0.0, "0"),
+            (ODD, "0.000000000000000000000000070385307"),
+            (-ODD, "-0.000000000000000000000000070385307"),
+        ] {
+            assert_eq!(of(value), expected);
+            assert_eq!(widened(value) as f32, value);
+            // As text in CSV it is the same value, and so it is as a 64-bit float.
+            let written = if value.abs() == ODD { expected.to_owned() } else { format!("{value:e}") };
+            assert_eq!(text_of_number_cell(&written, b'.').as_deref(), Some(expected));
+            assert_eq!(text_of_float(widened(value)).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
     fn decimals_keep_every_digit() {
         let decimal = |value: i128, scale| {
             text(&Int128Chunked::from_slice("x".into(), &[value]).into_decimal_unchecked(38, scale).into_series())
@@ -363,7 +422,8 @@ mod tests {
         }
         let day = Series::new("d".into(), [-1_i32]).cast(&DataType::Date).unwrap();
         assert_eq!(text(&day), "1969-12-31");
-        assert_eq!(text_of_microseconds(-1).unwrap(), "1969-12-31 23:59:59.999999");
+        assert_eq!(text_of_nanoseconds(-1_000).unwrap(), "1969-12-31 23:59:59.999999");
+        assert_eq!(text_of_nanoseconds(1).unwrap(), "1970-01-01 00:00:00.000000001");
     }
 
     #[test]
@@ -406,5 +466,14 @@ mod tests {
         }
         assert_eq!(text_of_number_cell("1,50", b',').as_deref(), Some("1.5"));
         assert_eq!(text_of_number_cell("1.50", b','), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_widened_float_is_the_same_32_bit_float(bits: u32) {
+            let value = f32::from_bits(bits);
+            let wide = widened(value);
+            proptest::prop_assert!(value.is_nan() || (wide as f32).to_bits() == bits, "{:e}", value);
+        }
     }
 }

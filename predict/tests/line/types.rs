@@ -309,3 +309,88 @@ fn a_time_is_a_part_of_a_day() {
     let column = |run: &str| predictions(&workshop, run).column("prediction").unwrap().clone().into_column();
     assert_eq!(column("csv"), column("parquet"));
 }
+
+fn sorted_levels(workshop: &Workshop, name: &str) -> Vec<String> {
+    let (feature, _) = feature(workshop, name);
+    let mut levels: Vec<String> = serde_json::from_value(feature["levels"].clone()).unwrap();
+    levels.sort();
+    levels
+}
+
+/// The mean prediction in hundreds of the rows that have each of three values in turn.
+fn predicted_by_turns(workshop: &Workshop, run: &str) -> [i64; 3] {
+    let predicted = predictions(workshop, run);
+    let predicted: Vec<f64> = predicted.column("prediction").unwrap().f64().unwrap().iter().flatten().collect();
+    [0, 1, 2].map(|turn| {
+        let of_turn: Vec<f64> = predicted.iter().skip(turn).step_by(3).copied().collect();
+        (of_turn.iter().sum::<f64>() / of_turn.len() as f64 / 100.0).round() as i64
+    })
+}
+
+/// A table of one category `c`, whose three values come in turn and make the score 0, 100 and 200.
+fn of_turns(rows: usize, first_id: i64, category: Series) -> DataFrame {
+    let ids: Vec<i64> = (first_id..first_id + rows as i64).collect();
+    let scores: Vec<f64> = (0..rows).map(|row| (row % 3) as f64 * 100.0 + (row % 7) as f64 / 10.0).collect();
+    let columns = [Series::new("customer_id".into(), ids), category, Series::new("score".into(), scores)];
+    DataFrame::new(rows, columns.map(IntoColumn::into_column).to_vec()).unwrap()
+}
+
+fn turns<T: Clone>(values: &[T; 3], rows: usize) -> Vec<T> {
+    (0..rows).map(|row| values[row % 3].clone()).collect()
+}
+
+#[test]
+fn a_narrow_float_has_one_text_whatever_lies_beside_it() {
+    let workshop = Workshop::new();
+    let narrow = |rows: usize| Series::new("c".into(), turns(&[0.1_f32, 0.7, 123_456_789.0], rows));
+    let wide = |rows: usize| Series::new("c".into(), turns(&[0.1_f64, 0.7, 123_456_790.0], rows));
+    write_parquet(&of_turns(600, 0, narrow(600)), &workshop.path("train/a.parquet"));
+    workshop.write("spec.toml", "categorical = [\"c\"]\n");
+    let train = |data: &str, run: &str| {
+        let call = workshop.train_on(data).args(["--features", "spec.toml", "--min-r2", "0.5", "--run-id", run]);
+        call.run().succeeded();
+        sorted_levels(&workshop, "c")
+    };
+    let levels = ["0.1", "0.7", "123456790"];
+    assert_eq!(train("train", "narrow"), levels);
+    let scoring = |name: &str, frame: &DataFrame| write_parquet(&without(frame, "score"), &workshop.path(name));
+    scoring("alone/a.parquet", &of_turns(300, 0, narrow(300)));
+    scoring("mixed/a.parquet", &of_turns(300, 0, narrow(300)));
+    scoring("mixed/b.parquet", &of_turns(300, 300, wide(300)));
+    let cells = Series::new("c".into(), turns(&["0.1", "0.7", "1.2345679e+08"], 300));
+    workshop.write("csv/a.csv", csv(&without(&of_turns(300, 0, cells), "score")));
+    for data in ["alone", "mixed", "csv"] {
+        workshop.predict_on(data).args(["--run-id", data]).run().succeeded();
+        assert_eq!(predicted_by_turns(&workshop, data), [0, 1, 2], "{data}");
+    }
+    write_parquet(&of_turns(600, 600, wide(600)), &workshop.path("train/b.parquet"));
+    assert_eq!(train("train", "mixed"), levels);
+    workshop.predict_on("alone").args(["--run-id", "by-mixed"]).run().succeeded();
+    assert_eq!(predicted_by_turns(&workshop, "by-mixed"), [0, 1, 2]);
+}
+
+#[test]
+fn timestamps_of_csv_keep_their_nanoseconds() {
+    let workshop = Workshop::new();
+    let texts = ["2024-01-01 00:00:00.123456111", "2024-01-01 00:00:00.123456789", "2024-01-02"];
+    let first = 1_704_067_200_000_000_000_i64;
+    let nanoseconds = [first + 123_456_111, first + 123_456_789, first + 86_400_000_000_000];
+    let typed = |rows: usize| {
+        let values = Series::new("c".into(), turns(&nanoseconds, rows));
+        values.cast(&DataType::Datetime(TimeUnit::Nanoseconds, None)).unwrap()
+    };
+    let cells = |rows: usize| Series::new("c".into(), turns(&texts, rows));
+    write_parquet(&of_turns(600, 0, typed(600)), &workshop.path("parquet/a.parquet"));
+    workshop.write("csv/a.csv", csv(&of_turns(600, 0, cells(600))));
+    workshop.write("spec.toml", "categorical = [\"c\"]\n");
+    for trained in ["parquet", "csv"] {
+        let call = workshop.train_on(trained).args(["--features", "spec.toml", "--min-r2", "0.5", "--run-id", trained]);
+        call.run().succeeded();
+        assert_eq!(sorted_levels(&workshop, "c"), texts, "{trained}");
+        for scored in ["parquet", "csv"] {
+            let run = format!("{trained}-{scored}");
+            workshop.predict_on(scored).args(["--run-id", &run]).run().succeeded();
+            assert_eq!(predicted_by_turns(&workshop, &run), [0, 1, 2], "{run}");
+        }
+    }
+}
