@@ -31,7 +31,7 @@ pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: Reading
 fn take_in(mut scratch: IdScratch, scorer: &Scorer, batch: &InputBatch) -> Result<IdScratch> {
     let keys = IdKeys::of(&batch.columns.column(&scorer.id)?)?;
     // Cells that have a type already cannot fail to parse.
-    if batch.columns.cell_format().is_some() {
+    if batch.columns.cell_format(&scorer.id).is_some() {
         let bad = scorer.bad_rows(batch)?;
         scratch.push(&keys, |row| !bad.is_bad(row))?;
     } else {

@@ -34,9 +34,9 @@ pub trait ColumnSource: Sync {
     /// [`error::Error::Data`] where there is no such column or its bytes cannot be decoded.
     fn column(&self, name: &str) -> Result<Series>;
 
-    /// How values are written where every column is text that stands for typed values, as in CSV; `None` where columns
-    /// have types of their own.
-    fn cell_format(&self) -> Option<CellFormat> {
+    /// How the values of a column are written where columns are text that stands for typed values, as in CSV; `None` where
+    /// they have types of their own.
+    fn cell_format(&self, _name: &str) -> Option<CellFormat> {
         None
     }
 }
@@ -47,26 +47,38 @@ pub struct MemoryColumns {
     rows: usize,
     columns: Vec<Series>,
     cell_format: Option<CellFormat>,
+    /// Columns whose cells are written as the [usual](CellFormat::default) format has it, whatever `cell_format` says.
+    usual_cells: Vec<String>,
 }
 
 impl MemoryColumns {
     /// Columns of one length, each under its own name.
     #[must_use]
     pub fn new(rows: usize, columns: Vec<Series>) -> Self {
-        Self { rows, columns, cell_format: None }
+        Self { rows, columns, ..Self::default() }
     }
 
     /// Some of the rows, without a copy.
     #[must_use]
     pub fn narrowed(&self, rows: Range<usize>) -> Self {
         let columns = self.columns.iter().map(|column| column.slice(rows.start as i64, rows.len())).collect();
-        Self { rows: rows.len(), columns, cell_format: self.cell_format }
+        Self { rows: rows.len(), columns, cell_format: self.cell_format, usual_cells: self.usual_cells.clone() }
     }
 
     /// Columns of a CSV file, all text, whose values are written as `format` says.
     #[must_use]
     pub fn text_cells(rows: usize, columns: Vec<Series>, format: CellFormat) -> Self {
-        Self { rows, columns, cell_format: Some(format) }
+        Self { rows, columns, cell_format: Some(format), usual_cells: Vec::new() }
+    }
+
+    /// The same columns and one more, or in the place of another, whose values do not stand in the file and are written in the
+    /// usual format.
+    #[must_use]
+    pub fn with_usual_cells(mut self, column: Series) -> Self {
+        self.columns.retain(|other| other.name() != column.name());
+        self.usual_cells.push(column.name().to_string());
+        self.columns.push(column);
+        self
     }
 }
 
@@ -83,7 +95,8 @@ impl ColumnSource for MemoryColumns {
             .ok_or_else(|| error::Error::Data(format!("column \"{name}\" is missing")))
     }
 
-    fn cell_format(&self) -> Option<CellFormat> {
-        self.cell_format
+    fn cell_format(&self, name: &str) -> Option<CellFormat> {
+        let is_usual = self.usual_cells.iter().any(|usual| usual == name);
+        self.cell_format.map(|format| if is_usual { CellFormat::default() } else { format })
     }
 }

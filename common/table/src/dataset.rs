@@ -10,7 +10,7 @@ use super::csv::{self, CsvFormat};
 use super::file_kind;
 use super::parquet::ParquetFile;
 use super::partitions::{PartitionColumn, PartitionValues, Partitions};
-use columns::{ColumnKind, ColumnSchema, TableSchema};
+use columns::{CellFormat, ColumnKind, ColumnSchema, TableSchema};
 use error::{Error, Result};
 use machine::tasks::joined;
 use storage::{Location, ObjectMeta, Store, open_data};
@@ -86,14 +86,7 @@ impl Dataset {
     /// As [`Dataset::open`].
     pub async fn open_for(location: &Location, needed: Option<&[String]>, csv: CsvFormat) -> Result<Self> {
         let data = open_data(location).await?;
-        let partitions = match data.is_folder {
-            true => {
-                let keys: Vec<&str> = data.objects.iter().map(|object| object.key.as_str()).collect();
-                Partitions::of_keys(&keys, &location.to_string())?
-            }
-            false => Partitions::default(),
-        };
-        let store = data.store;
+        let (store, is_folder) = (data.store, data.is_folder);
         let needed: Option<Arc<[String]>> = needed.map(Arc::from);
         let headers = Arc::new(Semaphore::new(CONCURRENT_HEADERS));
         let mut opened = futures::stream::iter(data.objects)
@@ -124,7 +117,7 @@ impl Dataset {
                     file.forget_footer();
                 }
             }
-            objects.push(object);
+            objects.push(*object);
         }
         drop(opened);
         if let Some(empty) = empty_objects.first().filter(|_| objects.is_empty()) {
@@ -132,6 +125,9 @@ impl Dataset {
             return Err(Error::Data(format!("{name} is empty, and there is no other data: write it again")));
         }
         let (location, schema) = (location.to_string(), Arc::new(merged.unwrap_or_default()));
+        // Of the objects that are kept, so that each has the values of its own folders.
+        let keys = objects.iter().filter(|_| is_folder).map(|object| object.meta.key.as_str());
+        let partitions = Partitions::of_keys(&keys.collect::<Vec<_>>(), &location)?;
         let mut dataset = Self { location, store, objects, empty_objects, schema, partitions, csv };
         dataset.refuse_mixed_formats()?;
         dataset.add_partition_columns();
@@ -172,12 +168,16 @@ impl Dataset {
     }
 
     /// Gives columns that stand in the names of folders the kinds that were learnt from other rows, where they fit: see
-    /// [`Partitions::adopt_kinds`]. CSV is typed cell by cell anyway.
+    /// [`Partitions::adopt_kinds`].
     pub fn adopt_partition_kinds(&mut self, learnt: impl Fn(&str) -> Option<ColumnKind>) {
-        if !self.is_csv() {
-            self.partitions.adopt_kinds(learnt);
-            self.set_partition_columns();
-        }
+        self.partitions.adopt_kinds(learnt);
+        self.set_partition_columns();
+    }
+
+    /// How the values of a column are written where the objects are CSV: the setting is not about the names of folders.
+    #[must_use]
+    pub fn cell_format(&self, column: &str) -> CellFormat {
+        self.partitions.unstored(column).map_or(self.csv.cells, |_| CellFormat::default())
     }
 
     /// How many columns the objects themselves have.
@@ -254,7 +254,7 @@ fn object_name(store: &dyn Store, key: &str) -> String {
 /// What opening an object came to.
 enum Opened {
     /// It has these columns.
-    Columns(DataObject, TableSchema),
+    Columns(Box<DataObject>, TableSchema),
     /// There is nothing in it, or nothing but an empty compressed file.
     Empty(ObjectMeta),
 }
@@ -292,14 +292,14 @@ async fn open_object(
     if format == Format::Parquet {
         let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, needed).await?;
         let object = DataObject { meta, format, parquet: Some(file), partitions: PartitionValues::default() };
-        return Ok(Opened::Columns(object, schema));
+        return Ok(Opened::Columns(Box::new(object), schema));
     }
     // Never closed: without a permit the header would be read all the same.
     let _permit = headers.acquire().await;
     match csv::read_header(store, &meta, (format, csv), &name).await? {
         Some(schema) => {
             let object = DataObject { meta, format, parquet: None, partitions: PartitionValues::default() };
-            Ok(Opened::Columns(object, schema))
+            Ok(Opened::Columns(Box::new(object), schema))
         }
         None => Ok(Opened::Empty(meta)),
     }

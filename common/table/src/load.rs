@@ -84,7 +84,7 @@ impl LoadableTable {
                 Some(partition) if !typing.text.iter().any(|kept| kept == name) => {
                     typed_partition(&column, partition.kind)?
                 }
-                _ => typed(&column, typing, dataset.csv.cells, &dataset.location)?,
+                _ => typed(&column, typing, dataset.cell_format(name), &dataset.location)?,
             });
         }
         let mut schema = TableSchema::new(in_memory.iter().map(column_schema).collect(), &dataset.location)?;

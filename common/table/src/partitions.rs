@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use polars::prelude::{DataType, IntoSeries, Series, StringChunked, TimeUnit};
 
-use columns::cells::{parse_boolean, parse_number, parse_time_of_day, parse_timestamp, typed_column};
+use columns::cells::{parse_boolean, parse_duration, parse_number, parse_time_of_day, parse_timestamp, typed_column};
+use columns::convert::convert;
 use columns::text::canonical_text;
 use columns::{CellFormat, ColumnKind, ColumnSchema, ColumnSource, MemoryColumns};
 use error::text::{percent_decoded, without_control_characters};
@@ -42,17 +43,7 @@ impl PartitionColumn {
     /// The column as a schema has it.
     #[must_use]
     pub fn schema(&self) -> ColumnSchema {
-        let dtype = match self.kind {
-            ColumnKind::Integer => DataType::Int64,
-            ColumnKind::Float => DataType::Float64,
-            ColumnKind::Boolean => DataType::Boolean,
-            ColumnKind::Date => DataType::Datetime(TimeUnit::Microseconds, None),
-            ColumnKind::Time => DataType::Time,
-            ColumnKind::Duration => DataType::Duration(TimeUnit::Nanoseconds),
-            ColumnKind::Null => DataType::Null,
-            ColumnKind::Text | ColumnKind::Unsupported => DataType::String,
-        };
-        ColumnSchema::new(&self.name, dtype)
+        ColumnSchema::new(&self.name, dtype_of(self.kind))
     }
 
     /// The column in a list for people.
@@ -64,6 +55,27 @@ impl PartitionColumn {
             false => format!("\"{name}\" ({})", self.kind.describe()),
         }
     }
+}
+
+/// The type of a column of this kind in every object.
+fn dtype_of(kind: ColumnKind) -> DataType {
+    match kind {
+        ColumnKind::Integer => DataType::Int64,
+        ColumnKind::Float => DataType::Float64,
+        ColumnKind::Boolean => DataType::Boolean,
+        ColumnKind::Date => DataType::Datetime(TimeUnit::Microseconds, None),
+        ColumnKind::Time => DataType::Time,
+        ColumnKind::Duration => DataType::Duration(TimeUnit::Nanoseconds),
+        ColumnKind::Null => DataType::Null,
+        ColumnKind::Text | ColumnKind::Unsupported => DataType::String,
+    }
+}
+
+/// The value of a folder as a column of one row of the type of this kind; none where it is no such value.
+fn typed_value(text: Option<&str>, kind: ColumnKind) -> Option<Series> {
+    let cell: StringChunked = [text].into_iter().collect();
+    let value = convert(&typed_column(&cell, kind, CellFormat::default()), &dtype_of(kind)).ok()?;
+    (value.null_count() == cell.null_count()).then_some(value)
 }
 
 impl Partitions {
@@ -121,10 +133,7 @@ impl Partitions {
     pub fn adopt_kinds(&mut self, learnt: impl Fn(&str) -> Option<ColumnKind>) {
         for (index, column) in self.columns.iter_mut().enumerate().filter(|(_, column)| !column.is_stored) {
             let Some(kind) = learnt(&column.name) else { continue };
-            let fits = |of: &Vec<Option<Arc<str>>>| {
-                let text: StringChunked = [of[index].as_deref()].into_iter().collect();
-                typed_column(&text, kind, CellFormat::default()).null_count() == text.null_count()
-            };
+            let fits = |of: &Vec<Option<Arc<str>>>| typed_value(of[index].as_deref(), kind).is_some();
             if !kind.accepts(column.kind) && self.values.iter().all(fits) {
                 column.kind = kind;
             }
@@ -223,11 +232,9 @@ impl PartitionValues {
     #[must_use]
     pub fn column(&self, name: &str, rows: usize) -> Option<Series> {
         let value = self.unstored(name)?;
-        Some(
-            typed_column(&value.cell(), value.kind, CellFormat::default())
-                .with_name(name.into())
-                .new_from_index(0, rows),
-        )
+        let typed = typed_value(value.text.as_deref(), value.kind);
+        let typed = typed.unwrap_or_else(|| Series::full_null(name.into(), 1, &dtype_of(value.kind)));
+        Some(typed.with_name(name.into()).new_from_index(0, rows))
     }
 
     /// The cells of a CSV object that were read, with the columns that only the folders have, as text. Of the `malformed`
@@ -246,16 +253,20 @@ impl PartitionValues {
             return Ok(cells);
         }
         let rows = cells.rows();
-        let column = |name: &String| match self.unstored(name) {
-            Some(value) => Ok(value.cell().into_series().with_name(name.into()).new_from_index(0, rows)),
-            None => {
-                let column = cells.column(name)?;
-                self.check_cells(&column, malformed, object)?;
-                Ok(column)
+        let mut completed = cells;
+        for name in names {
+            match self.unstored(name) {
+                Some(value) => {
+                    let cell = value.cell().into_series().with_name(name.into());
+                    completed = completed.with_usual_cells(cell.new_from_index(0, rows));
+                }
+                None => {
+                    let format = completed.cell_format(name).unwrap_or_default();
+                    self.check_cells(&completed.column(name)?, format, malformed, object)?;
+                }
             }
-        };
-        let columns = names.iter().map(column).collect::<Result<_>>()?;
-        Ok(MemoryColumns::text_cells(rows, columns, cells.cell_format().unwrap_or_default()))
+        }
+        Ok(completed)
     }
 
     /// Checks a column of the object against the folder that has its name, if one does.
@@ -265,15 +276,16 @@ impl PartitionValues {
     pub fn check(&self, column: &Series, object: &str) -> Result<()> {
         let Some(value) = self.stored(column) else { return Ok(()) };
         let kind = ColumnKind::of(column.dtype());
-        value.check(column, object, |text, folder| agrees(kind, text, folder), |_| true)
+        let agrees = |text: &str, folder: &str| agrees(kind, text, folder, CellFormat::default());
+        value.check(column, object, agrees, |_| true)
     }
 
     /// The same for text cells, which may stand for anything.
-    fn check_cells(&self, column: &Series, malformed: &[usize], object: &str) -> Result<()> {
+    fn check_cells(&self, column: &Series, format: CellFormat, malformed: &[usize], object: &str) -> Result<()> {
         let Some(value) = self.stored(column) else { return Ok(()) };
         let malformed: BTreeSet<usize> = malformed.iter().copied().collect();
         let kinds = [ColumnKind::Float, ColumnKind::Date, ColumnKind::Boolean];
-        let agrees = |text: &str, folder: &str| kinds.iter().any(|kind| agrees(*kind, text, folder));
+        let agrees = |text: &str, folder: &str| kinds.iter().any(|kind| agrees(*kind, text, folder, format));
         value.check(column, object, agrees, |row| !malformed.contains(&row))
     }
 
@@ -327,34 +339,29 @@ impl PartitionValue {
     }
 }
 
-/// Whether a value of this kind is the one that a folder is named after, however each of them is written: a number also
-/// where the folder has zeros in front.
-fn agrees(kind: ColumnKind, text: &str, folder: &str) -> bool {
+/// Whether a value of this kind, written as `format` has it, is the one that a folder is named after, however each of them is
+/// written: a number also where the folder has zeros in front. Names of folders are in the usual format.
+fn agrees(kind: ColumnKind, text: &str, folder: &str, format: CellFormat) -> bool {
     match kind {
         ColumnKind::Integer | ColumnKind::Float => match (text.parse::<i128>(), folder.parse::<i128>()) {
             (Ok(number), Ok(of_folder)) => number == of_folder,
-            _ => are_same(
-                |cell| parse_number(cell, CellFormat::default()),
-                text,
-                folder,
-                |number, other| number == other || number.is_nan() && other.is_nan(),
-            ),
+            _ => {
+                let of_folder = parse_number(folder, CellFormat::default());
+                let pair = parse_number(text, format).zip(of_folder);
+                pair.is_some_and(|(number, other)| number == other || number.is_nan() && other.is_nan())
+            }
         },
-        ColumnKind::Boolean => are_same(parse_boolean, text, folder, |truth, other| truth == other),
-        ColumnKind::Date => are_same(parse_timestamp, text, folder, |time, other| time == other),
-        ColumnKind::Time => are_same(parse_time_of_day, text, folder, |time, other| time == other),
-        ColumnKind::Duration | ColumnKind::Text | ColumnKind::Null | ColumnKind::Unsupported => false,
+        ColumnKind::Boolean => are_same(parse_boolean, text, folder),
+        ColumnKind::Date => are_same(parse_timestamp, text, folder),
+        ColumnKind::Time => are_same(parse_time_of_day, text, folder),
+        ColumnKind::Duration => are_same(parse_duration, text, folder),
+        ColumnKind::Text | ColumnKind::Null | ColumnKind::Unsupported => false,
     }
 }
 
 /// Whether two texts stand for values, and the same one.
-fn are_same<Value>(
-    parse: impl Fn(&str) -> Option<Value>,
-    text: &str,
-    folder: &str,
-    is_same: impl Fn(&Value, &Value) -> bool,
-) -> bool {
-    parse(text).zip(parse(folder)).is_some_and(|(value, of_folder)| is_same(&value, &of_folder))
+fn are_same<Value: PartialEq>(parse: impl Fn(&str) -> Option<Value>, text: &str, folder: &str) -> bool {
+    parse(text).zip(parse(folder)).is_some_and(|(value, of_folder)| value == of_folder)
 }
 
 #[cfg(test)]

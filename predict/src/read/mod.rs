@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use units::{Unit, units};
 
-pub use units::{PART_ROWS, largest_part_rows};
+pub use units::{PART_ROWS, largest_part, largest_part_rows};
 
 /// Row groups fetched at once, as far as the bytes allow: many where they are small.
 const FETCHES_AHEAD: usize = 16;
@@ -119,10 +119,10 @@ impl ColumnSource for BatchColumns {
         }
     }
 
-    fn cell_format(&self) -> Option<CellFormat> {
+    fn cell_format(&self, name: &str) -> Option<CellFormat> {
         match self {
             Self::Parquet(_) => None,
-            Self::Csv(cells, _) => cells.cell_format(),
+            Self::Csv(cells, _) => cells.cell_format(name),
         }
     }
 }

@@ -411,3 +411,65 @@ fn predictions_of_some_runs_are_a_table_again() {
     assert_eq!(result["rows_dropped"]["duplicate_id"], 300);
     assert_eq!(feature(&workshop, "run_id").unwrap()["type"], "text");
 }
+
+#[test]
+fn an_empty_object_does_not_shift_the_folders_behind_it() {
+    let workshop = Workshop::new();
+    let packed = |text: &str| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    };
+    workshop.write("data/region=a/part.csv.gz", packed(""));
+    for (place, region) in ["b", "c", "d"].into_iter().enumerate() {
+        let rows = place * 200..(place + 1) * 200;
+        let rows: String = rows.map(|row| format!("{row},{},{}\n", row % 7, place * 100 + row % 7)).collect();
+        workshop.write(&format!("data/region={region}/part.csv.gz"), packed(&format!("customer_id,x,score\n{rows}")));
+    }
+    workshop.train_on("data").run().succeeded();
+    let levels = feature(&workshop, "region").unwrap()["levels"].clone();
+    let levels: std::collections::BTreeSet<String> = serde_json::from_value(levels).unwrap();
+    assert!(levels.iter().eq(["b", "c", "d"]), "{levels:?}");
+    workshop.predict_on("data").args(["--run-id", "r1", "--columns", "region"]).run().succeeded();
+    let predicted = predictions(&workshop, "r1");
+    let regions: Vec<&str> = predicted.column("region").unwrap().str().unwrap().iter().flatten().collect();
+    for (row, (region, prediction)) in regions.iter().zip(numbers(&predicted, "prediction")).enumerate() {
+        let place = row / 200;
+        assert_eq!(*region, ["b", "c", "d"][place], "row {row}");
+        assert!((prediction - (place * 100) as f64).abs() < 30.0, "row {row}: {prediction}");
+    }
+}
+
+#[test]
+fn a_decimal_comma_is_not_one_of_the_names_of_folders() {
+    let workshop = Workshop::new();
+    let comma = ["--delimiter", ";", "--decimal", ","];
+    let rows = |level: f64, stored: &str, first: usize| {
+        let row = |row: usize| {
+            let x = (row % 7) as f64 / 2.0;
+            let [x, score] = [x, level * 100.0 + x].map(|number| number.to_string().replace('.', ","));
+            format!("{row};{x};{score}{stored}\n")
+        };
+        (first..first + 200).map(row).collect::<String>()
+    };
+    // Learnt as a number from a column of the files, of which the folders then have the values.
+    let stored = [rows(1.5, ";1,5", 0), rows(2.5, ";2,5", 200)].concat();
+    workshop.write("train/part.csv", format!("customer_id;x;score;level\n{stored}"));
+    workshop.train().args(comma).run().succeeded();
+    assert_eq!(feature(&workshop, "level").unwrap()["type"], "float");
+    for (name, column) in [("unstored", ""), ("stored", ";level")] {
+        for (level, folder, cell) in [(1.5, "1.5", ";1,5"), (2.5, "2.50", ";2,5")] {
+            let cell = if column.is_empty() { "" } else { cell };
+            let rows = rows(level, cell, (level * 1_000.0) as usize);
+            workshop.write(&format!("{name}/level={folder}/part.csv"), format!("customer_id;x;score{column}\n{rows}"));
+        }
+        let call = workshop.predict_on(name).args(comma).args(["--run-id", name, "--columns", "level"]);
+        let result = call.run().succeeded();
+        assert_eq!((&result["rows_predicted"], &result["rows_rejected"]), (&json!(400), &json!(0)), "{name}");
+        let predicted = numbers(&predictions(&workshop, name), "prediction");
+        let means = [0, 200].map(|first| predicted[first..first + 200].iter().sum::<f64>() / 200.0);
+        assert!((means[0] - 151.5).abs() < 20.0 && (means[1] - 251.5).abs() < 20.0, "{name}: {means:?}");
+    }
+    // Carried over it has the type that was learnt, as a folder of Parquet files has.
+    assert_eq!(numbers(&predictions(&workshop, "unstored"), "level")[..1], [1.5]);
+}

@@ -191,8 +191,9 @@ impl BoundFeature {
             self.push_missing(source.rows(), out, tally);
             return Ok(());
         }
-        let column = source.column(self.feature.source_column().unwrap_or_default())?;
-        match (self.feature.levels(), source.cell_format()) {
+        let name = self.feature.source_column().unwrap_or_default();
+        let column = source.column(name)?;
+        match (self.feature.levels(), source.cell_format(name)) {
             (Some(_), Some(format)) => {
                 let levels = levels_of_cells(text_cells(&column)?, kind, format, texts, bad);
                 self.push_levels(levels.iter(), out, tally);
@@ -388,7 +389,7 @@ impl ExpressionColumns {
         let mut columns = Vec::with_capacity(inputs.len());
         for (name, kind) in inputs {
             let column = source.column(name)?;
-            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format(), bad)?));
+            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format(name), bad)?));
         }
         Ok(Self { columns })
     }

@@ -98,6 +98,10 @@ fn columns_become_what_was_learnt_where_their_values_are_that() {
     assert_eq!(adopted(&["2024-01-31", NULL], ColumnKind::Date), (ColumnKind::Date, date));
     assert_eq!(adopted(&["03", "x"], ColumnKind::Integer), (ColumnKind::Text, DataType::String));
     assert_eq!(adopted(&[NULL], ColumnKind::Integer).0, ColumnKind::Null);
+    // Every object has the column's type, also where its own value would do with another one.
+    assert_eq!(adopted(&["7", "0.5"], ColumnKind::Float), (ColumnKind::Float, DataType::Float64));
+    let fine = ["2024-01-31 00:00:00.123456789"];
+    assert_eq!(adopted(&fine, ColumnKind::Date), (ColumnKind::Text, DataType::String));
 }
 
 fn stored(folder: &str) -> PartitionValues {
@@ -160,7 +164,70 @@ fn cells_agree_as_what_they_stand_for_and_malformed_rows_do_not_count() {
     let of_folders = read(&["k=03/a.csv"]).unwrap().of_object(0);
     let completed = of_folders.complete(cells(&[Some("x"), None]), &["k".to_owned()], &[], "a.csv").unwrap();
     assert_eq!(completed.column("k").unwrap(), Series::new("k".into(), ["03", "03"]));
-    assert_eq!((completed.rows(), completed.cell_format()), (2, Some(Default::default())));
+    assert_eq!((completed.rows(), completed.cell_format("k")), (2, Some(Default::default())));
+}
+
+/// How numbers are written in cells says nothing about the names of folders.
+#[test]
+fn a_decimal_comma_is_one_of_cells_and_not_of_folders() {
+    let comma = CellFormat { decimal: b',' };
+    let complete = |partitions: &PartitionValues, name: &str, values: &[Option<&str>]| {
+        let cells = MemoryColumns::text_cells(values.len(), vec![Series::new(name.into(), values)], comma);
+        partitions.complete(cells, &[name.to_owned(), "k".to_owned()], &[], "a.csv")
+    };
+    let of_folders = read(&["k=1.5/a.csv"]).unwrap().of_object(0);
+    let completed = complete(&of_folders, "x", &[Some("2,5")]).unwrap();
+    let format = |name: &str| completed.cell_format(name);
+    assert_eq!((format("k"), format("x")), (Some(CellFormat::default()), Some(comma)));
+    let narrowed = completed.narrowed(0..1);
+    assert_eq!((narrowed.cell_format("k"), narrowed.cell_format("x")), (format("k"), format("x")));
+    for (folder, cell, is_sound) in
+        [("k=1.5", "1,5", true), ("k=1.50", "1,5", true), ("k=1.5", "1,6", false), ("k=1,5", "1.6", false)]
+    {
+        assert_eq!(complete(&stored(folder), "k", &[Some(cell)]).is_ok(), is_sound, "{folder}: {cell}");
+    }
+}
+
+#[test]
+fn timestamps_agree_to_the_nanosecond() {
+    let cells = |cell: &str| MemoryColumns::text_cells(1, vec![Series::new("k".into(), [cell])], Default::default());
+    let complete =
+        |cell: &str| stored("k=2024-01-01 00:00:00.123456789").complete(cells(cell), &["k".to_owned()], &[], "a.csv");
+    assert!(complete("2024-01-01T00:00:00.123456789Z").is_ok());
+    assert!(complete("2024-01-01T00:00:00.123456111Z").is_err());
+}
+
+/// An object with nothing in it takes no place among those that have rows.
+#[tokio::test]
+async fn rows_behind_an_empty_object_have_the_values_of_their_own_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+        std::fs::write(path, packed.finish().unwrap()).unwrap();
+    };
+    for (value, text) in [("a", ""), ("b", "x\n1\n2\n"), ("c", ""), ("d", "x\n3\n"), ("e", "")] {
+        write(&format!("p={value}/f.csv.gz"), text);
+    }
+    // Of an object without rows it does not matter where it lies.
+    write("f.csv.gz", "");
+    let dataset = open(folder.path()).await.unwrap();
+    assert_eq!((dataset.objects.len(), dataset.empty_objects.len()), (2, 4));
+    let table = LoadableTable::open(dataset, &CsvTyping::default()).await.unwrap();
+    let columns = table.columns(&["x".to_owned(), "p".to_owned()], 1).await.unwrap();
+    assert_eq!(columns, [Series::new("x".into(), [1_i64, 2, 3]), Series::new("p".into(), ["b", "b", "d"])]);
+    // Their values say nothing about the column either.
+    write("p=7/f.csv.gz", "x\n4\n");
+    for value in ["b", "d"] {
+        write(&format!("p={value}/f.csv.gz"), "");
+    }
+    let dataset = open(folder.path()).await.unwrap();
+    assert_eq!(
+        dataset.partitions.columns(),
+        [PartitionColumn { name: "p".to_owned(), kind: ColumnKind::Integer, is_constant: true, is_stored: false }]
+    );
 }
 
 /// A folder of Parquet files of `rows` rows each, which have the columns `x` and, where `inner` says so, `k`.
