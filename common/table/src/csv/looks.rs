@@ -1,8 +1,10 @@
 //! What a cell looks like, for telling rows from text. Nothing is read by it.
 
-/// Texts that stand for a missing value in one program or another, and an empty cell in quotes.
-const MISSING: [&[u8]; 12] =
-    [b"NULL", b"null", b"NA", b"N/A", b"n/a", b"#N/A", b"NaN", b"nan", b"None", b"\\N", b"?", b"\"\""];
+/// Texts that stand for a missing value in one program or another, in whatever case, and an empty cell in quotes.
+const MISSING: [&[u8]; 16] = [
+    b"NULL", b"NA", b"N/A", b"#N/A", b"#NA", b"<NA>", b"NaN", b"None", b"NIL", b"N.A.", b"N.A", b"\\N", b"?", b"--",
+    b".", b"\"\"",
+];
 
 /// What a cell looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +25,10 @@ impl Look {
     /// The look of a cell, blanks around it left aside.
     pub(super) fn of(cell: &[u8], decimal: u8) -> Self {
         let cell = cell.trim_ascii();
-        if cell.is_empty() || cell == b"-" || cell.len() <= 4 && MISSING.contains(&cell) {
+        if cell.is_empty()
+            || cell == b"-"
+            || cell.len() <= 4 && MISSING.iter().any(|text| text.eq_ignore_ascii_case(cell))
+        {
             return Self::Missing;
         }
         let unsigned = cell.strip_prefix(b"-").or(cell.strip_prefix(b"+")).unwrap_or(cell);
@@ -82,12 +87,14 @@ mod tests {
 
     #[test]
     fn cells_look_like_what_they_are() {
-        let cases: [(&str, Look); 28] = [
+        let cases: [(&str, Look); 31] = [
             ("", Missing),
             ("  ", Missing),
             ("NULL", Missing),
             ("N/A", Missing),
             ("-", Missing),
+            ("n.a.", Missing),
+            ("none", Missing),
             ("0", Integer),
             ("-17", Integer),
             (" 00123 ", Integer),
@@ -97,7 +104,8 @@ mod tests {
             ("-1e-3", Number),
             ("1E5", Number),
             ("1e", Other),
-            (".", Other),
+            (".", Missing),
+            ("..", Other),
             ("e5", Other),
             ("1,5", Other),
             ("1.5.2", Other),

@@ -34,6 +34,9 @@ use storage::{ObjectMeta, Store};
 /// What to do about a quote that stands alone.
 const MEND_QUOTE: &str = "close it, or write it twice (\"\") inside a quoted cell";
 
+/// What to do where a cell is meant to hold what looks like rows.
+const OR_PARQUET: &str = "; where the cell is meant so, write the table as Parquet";
+
 /// Bytes of a compressed object from which its kind is told.
 const HEAD_BYTES: usize = 64 << 10;
 
@@ -85,6 +88,8 @@ pub struct CsvReader {
     next_row: u64,
     /// Cells that may hold rows, of which the first is named.
     possible: u64,
+    /// A batch ends with the row in which its cells get as many bytes.
+    batch_bytes: u64,
 }
 
 /// Rows of a CSV object.
@@ -166,6 +171,7 @@ impl CsvReader {
             is_empty,
             next_row: 0,
             possible: 0,
+            batch_bytes: u64::MAX,
         };
         if !is_empty {
             reader.read_schema()?;
@@ -183,12 +189,18 @@ impl CsvReader {
             let byte = self.byte(self.records.quote_byte(&cell));
             return Err(Error::Data(format!(
                 "{name}: the cell of the header that opens with the quote at {byte} holds what looks like rows: a quote is \
-                 missing or too many; {MEND_QUOTE}"
+                 missing or too many; {MEND_QUOTE}{OR_PARQUET}"
             )));
         }
         self.schema = header::header_schema(self.records.record(), csv, name)?;
         self.swallowed = SwallowedRows::new(self.schema.columns().len(), csv);
         Ok(())
+    }
+
+    /// The same, whose batches have fewer rows where their cells would have more bytes than this and a row's.
+    #[must_use]
+    pub fn with_batch_bytes(self, bytes: u64) -> Self {
+        Self { batch_bytes: bytes, ..self }
     }
 
     /// Reads up to `rows` rows of the named columns; `None` at the end.
@@ -204,8 +216,8 @@ impl CsvReader {
         let mut builders: Vec<StringChunkedBuilder> =
             names.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), rows.min(1 << 16))).collect();
         let (mut malformed, mut first_problem) = (Vec::new(), None);
-        let (first_row, mut count) = (self.next_row, 0);
-        while count < rows {
+        let (first_row, mut count, mut bytes) = (self.next_row, 0, 0);
+        while count < rows && bytes < self.batch_bytes {
             if !self.records.advance().map_err(|fault| self.fault(fault, self.next_row + 1))? {
                 self.judge(true)?;
                 break;
@@ -215,8 +227,9 @@ impl CsvReader {
             if !self.records.multiline_cells().is_empty() {
                 self.check_multiline()?;
             } else if record.len() == self.schema.columns().len() {
-                self.swallowed.learn(record, self.next_row);
+                self.swallowed.learn(&self.records, self.next_row);
             }
+            bytes += self.bytes_of(&positions);
             if !self.append_record(&positions, &mut builders) {
                 malformed.push(count);
                 first_problem
@@ -238,6 +251,13 @@ impl CsvReader {
             found.ok_or_else(|| Error::Data(format!("{}: column \"{name}\" is missing", self.name)))
         };
         names.iter().map(position).collect()
+    }
+
+    /// Bytes of the current record's cells.
+    fn bytes_of(&self, positions: &[usize]) -> u64 {
+        let record = self.records.record();
+        let present = positions.iter().filter(|position| **position < record.len());
+        present.map(|&position| record.place(position).len() as u64).sum()
     }
 
     /// Appends the current record's cells, or nulls where it is malformed; says whether it was well formed.
@@ -319,7 +339,7 @@ impl CsvReader {
                 }
                 Verdict::Rows => {
                     return Err(Error::Data(format!(
-                        "{} and holds what looks like rows: a quote is missing or too many; {MEND_QUOTE}",
+                        "{} and holds what looks like rows: a quote is missing or too many; {MEND_QUOTE}{OR_PARQUET}",
                         self.describe(&suspect)
                     )));
                 }

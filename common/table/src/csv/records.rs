@@ -80,6 +80,13 @@ pub(super) struct MultilineCell {
     closed: usize,
 }
 
+/// Where a record without quotes stands in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    byte: u64,
+    length: usize,
+}
+
 /// Text between a closing quote and the next delimiter or line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stray {
@@ -154,6 +161,19 @@ impl Records {
         let layout = &self.record;
         let text = if layout.is_quoted { &layout.cells[..] } else { &self.buffer[layout.start..layout.end] };
         Record { text, ends: &layout.ends }
+    }
+
+    /// Where the current record stands, if it has no quotes.
+    pub(super) fn plain_place(&self) -> Option<Place> {
+        let layout = &self.record;
+        let place = Place { byte: self.offset_of(layout.start), length: layout.end - layout.start };
+        (!layout.is_quoted).then_some(place)
+    }
+
+    /// The text of an earlier record, as long as it is in memory.
+    pub(super) fn text_at(&self, place: Place) -> Option<&[u8]> {
+        let start = usize::try_from(place.byte.checked_sub(self.offset)?).ok()?;
+        self.buffer[..self.filled].get(start..start + place.length)
     }
 
     /// The quoted cells of the current record that go over several lines.

@@ -3,7 +3,9 @@
 //!
 //! A cell over several lines is looked at as if its quotes were not there. Where its lines then have as many fields as the
 //! header, that may be chance (`12 Main St, Apt 4` above `Springfield, IL`), so the fields are compared with what the same
-//! columns hold in records of one line: numbers where numbers belong, dates where dates belong.
+//! columns hold in records of one line: numbers where numbers belong, dates where dates belong. What columns hold may change
+//! on the way, so the records around the cell are asked, too; and where that tells nothing, so many lines of the header's
+//! width are no chance.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -11,7 +13,7 @@ use memchr::{memchr_iter, memchr2};
 
 use super::CsvFormat;
 use super::looks::Look;
-use super::records::{MultilineCell, Record, Records};
+use super::records::{MultilineCell, Place, Records};
 
 /// The first records of one line that are looked at, and the cells of them that may be; after them, every
 /// [`PROFILE_EVERY`]th record.
@@ -20,16 +22,27 @@ const PROFILE_CELLS: u64 = 200_000;
 const PROFILE_EVERY: u64 = 256;
 /// Records of one line that are seen before a suspect is judged, as far as there are so many.
 const RECORDS_TO_JUDGE_BY: u64 = 16;
+/// Records of one line just before a suspect, and just behind it, that are asked what its columns hold there.
+const RECORDS_BEFORE: usize = 32;
+const RECORDS_BEHIND: u64 = 16;
+/// Rows after a suspect within which records behind it are looked for.
+const ROWS_BEHIND: u64 = 256;
 /// Columns of all suspects that wait for such records. There are more of them where nearly all records go over several lines.
 const WAITING_COLUMNS: usize = 20_000;
 /// Rows that are seen after a suspect of few lines before it is judged, as far as there are so many: whether others are like it.
 const ROWS_TO_JUDGE_BY: u64 = 4_096;
-/// So many suspects of few lines in one column are no slips of the pen: stray quotes seldom close one another in this way.
+/// So many suspects in one column are no slips of the pen: stray quotes seldom close one another in this way.
 const OFTEN: usize = 3;
 /// So many fields that fit their columns in one suspect are no habit of a column's text.
 const FITS_BEYOND_CHANCE: u64 = 5;
 /// Whole lines of a cell, each with as many fields as the header, that are no chance.
 const LINES_BEYOND_CHANCE: usize = 3;
+
+/// Whole lines of a cell, each with as many fields as the header, that are rows whatever their fields look like, unless the
+/// column has such cells often.
+const LINES_BEYOND_DOUBT: usize = 8;
+/// Fewest columns of which lines do not have as many fields by chance all the time.
+const WIDTH_BEYOND_CHANCE: usize = 3;
 
 /// A cell over several lines that may hold rows.
 #[derive(Debug)]
@@ -44,6 +57,43 @@ pub(super) struct Suspect {
     pub(super) shape: Shape,
     /// What its fields look like, by column.
     columns: Vec<Looks>,
+    /// What the columns hold around it.
+    around: Around,
+    /// Whether it is text by what the columns of the whole table held before it.
+    is_text: bool,
+}
+
+impl Suspect {
+    /// Whether its fields can be compared with the records around it, as far as there are any.
+    fn is_compared(&self, rows_seen: u64) -> bool {
+        self.around.left == 0 || rows_seen >= self.row + ROWS_BEHIND
+    }
+}
+
+/// What columns hold in the records of one line around a suspect.
+#[derive(Debug)]
+struct Around {
+    columns: Vec<Looks>,
+    records: u64,
+    /// Records behind the suspect that are still to come.
+    left: u64,
+}
+
+impl Around {
+    fn add<'text>(&mut self, cells: impl Iterator<Item = &'text [u8]>, decimal: u8) {
+        self.records += 1;
+        self.columns.iter_mut().zip(cells).for_each(|(looks, cell)| looks.add(cell, decimal));
+    }
+
+    /// What is usual in a column by all that is known of the table, and also around the suspect.
+    fn habit(&self, column: usize, of_table: Habit) -> Habit {
+        match self.columns.get(column) {
+            Some(looks) if self.records >= RECORDS_TO_JUDGE_BY && looks.present() >= 3 => {
+                of_table.weakened(looks.habit(self.records, 90))
+            }
+            _ => of_table,
+        }
+    }
 }
 
 /// The lines of a record whose quotes are taken away.
@@ -64,17 +114,22 @@ impl Shape {
     fn is_short(&self) -> bool {
         self.inner < LINES_BEYOND_CHANCE && !self.is_of_other_width
     }
+
+    /// Whether every line has as many fields as a header of `width` columns, which is too wide for chance.
+    fn is_that_of_rows(&self, width: usize) -> bool {
+        self.fitting == self.lines && width >= WIDTH_BEYOND_CHANCE
+    }
 }
 
-/// What a suspect is taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a suspect is taken for, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
-    /// It holds rows.
-    Rows,
-    /// It may hold rows.
-    Possible,
     /// It is text.
     Text,
+    /// It may hold rows.
+    Possible,
+    /// It holds rows.
+    Rows,
 }
 
 /// How often cells of a column look like what.
@@ -114,12 +169,18 @@ impl Looks {
         }
     }
 
-    /// What is usual where `records` were looked at; cells of a column that is nearly always empty do not tell.
-    fn habit(&self, records: u64) -> Habit {
-        let [integers, numbers, dates, others] = self.counts.map(|[plain, indented]| plain + indented);
-        let present = integers + numbers + dates + others;
+    /// Cells that are not missing.
+    fn present(&self) -> u64 {
+        self.counts.iter().flatten().sum()
+    }
+
+    /// What so many of a hundred cells are where `records` were looked at; cells of a column that is nearly always empty do not
+    /// tell.
+    fn habit(&self, records: u64, percent: u64) -> Habit {
+        let [integers, numbers, dates, _] = self.counts.map(|[plain, indented]| plain + indented);
+        let present = self.present();
         let is_enough = present > 0 && present >= records.min(3);
-        let is_nearly_all = |count: u64| is_enough && count * 100 >= present * 99;
+        let is_nearly_all = |count: u64| is_enough && count * 100 >= present * percent;
         let usual = match () {
             () if is_nearly_all(integers) => Usual::Integers,
             () if is_nearly_all(integers + numbers) => Usual::Numbers,
@@ -128,6 +189,18 @@ impl Looks {
         };
         let is_indented = self.counts.iter().any(|[_, indented]| *indented > 0);
         Habit { usual, is_indented, is_well_known: present >= RECORDS_TO_JUDGE_BY }
+    }
+}
+
+impl Habit {
+    /// What is usual both by this habit and by another one.
+    fn weakened(self, other: Self) -> Self {
+        let usual = match (self.usual, other.usual) {
+            (one, other) if one == other => one,
+            (Usual::Integers, Usual::Numbers) | (Usual::Numbers, Usual::Integers) => Usual::Numbers,
+            _ => Usual::Anything,
+        };
+        Self { usual, is_indented: self.is_indented || other.is_indented, is_well_known: self.is_well_known }
     }
 }
 
@@ -190,6 +263,10 @@ pub(super) struct SwallowedRows {
     records_seen: u64,
     records_profiled: u64,
     rows_seen: u64,
+    /// Where the last records without quotes stand in the text.
+    before: VecDeque<Place>,
+    /// Records that the last suspect still has to be compared with.
+    behind_left: u64,
     /// Columns whose text has the shape of rows time and again.
     often_shaped: BTreeSet<usize>,
     /// Suspects that wait to be judged, by [`Shape::is_short`].
@@ -207,25 +284,57 @@ impl SwallowedRows {
             records_seen: 0,
             records_profiled: 0,
             rows_seen: 0,
+            before: VecDeque::new(),
+            behind_left: 0,
             often_shaped: BTreeSet::new(),
             short: VecDeque::new(),
             long: VecDeque::new(),
         }
     }
 
-    /// Learns from a record of one line with as many fields as the header.
-    pub(super) fn learn(&mut self, record: Record<'_>, row: u64) {
+    /// Learns from the current record, which stands on one line and has as many fields as the header.
+    pub(super) fn learn(&mut self, records: &Records, row: u64) {
         self.rows_seen = row;
         self.records_seen += 1;
         let is_early =
             self.records_profiled < PROFILE_RECORDS && self.records_profiled * self.width as u64 <= PROFILE_CELLS;
         if is_early || self.records_seen.is_multiple_of(PROFILE_EVERY) {
             self.records_profiled += 1;
-            for ((looks, habit), cell) in self.profile.iter_mut().zip(&mut self.habits).zip(record.cells()) {
+            let cells = records.record().cells();
+            for ((looks, habit), cell) in self.profile.iter_mut().zip(&mut self.habits).zip(cells) {
                 looks.add(cell, self.csv.cells.decimal);
-                *habit = looks.habit(self.records_profiled);
+                *habit = looks.habit(self.records_profiled, 99);
             }
         }
+        if let Some(place) = records.plain_place() {
+            if self.before.len() == RECORDS_BEFORE {
+                self.before.pop_front();
+            }
+            self.before.push_back(place);
+        }
+        if self.behind_left > 0 {
+            self.behind_left -= 1;
+            self.learn_behind(records);
+        }
+    }
+
+    /// Tells the last suspects of a record behind them.
+    fn learn_behind(&mut self, records: &Records) {
+        for suspects in [&mut self.short, &mut self.long] {
+            for suspect in suspects.iter_mut().rev().take_while(|suspect| suspect.around.left > 0) {
+                suspect.around.left -= 1;
+                suspect.around.add(records.record().cells(), self.csv.cells.decimal);
+            }
+        }
+    }
+
+    /// What the columns hold in the last records before the current one, as far as they are still in memory.
+    fn around(&self, records: &Records) -> Around {
+        let mut around = Around { columns: vec![Looks::default(); self.width], records: 0, left: RECORDS_BEHIND };
+        for text in self.before.iter().filter_map(|place| records.text_at(*place)) {
+            around.add(text.split(|byte| *byte == self.csv.delimiter), self.csv.cells.decimal);
+        }
+        around
     }
 
     /// Takes in the current record, which goes over several lines.
@@ -243,29 +352,82 @@ impl SwallowedRows {
 
     /// The next suspect with what it is taken for, if that can be told by now.
     pub(super) fn judge(&mut self, is_at_end: bool) -> Option<(Suspect, Verdict)> {
-        let oldest = self.short.front().map_or(self.rows_seen, |suspect| suspect.row);
         let is_full = (self.short.len() + self.long.len()) * self.width > WAITING_COLUMNS;
-        let is_known = is_at_end || is_full || self.is_known();
-        let is_settled = is_at_end || is_full || self.rows_seen >= oldest + ROWS_TO_JUDGE_BY;
-        let suspect = match if is_known { self.long.pop_front() } else { None } {
-            Some(suspect) => suspect,
-            None => {
-                let cell = self.short.front().filter(|_| is_known && is_settled)?.cell;
-                if self.short.iter().filter(|other| other.cell == cell).take(OFTEN).count() == OFTEN {
-                    self.often_shaped.insert(cell);
-                }
-                self.short.pop_front()?
-            }
-        };
+        let is_urgent = is_at_end || is_full;
+        if !is_urgent && !self.is_known() {
+            return None;
+        }
+        if let Some(judged) = self.judge_long(is_urgent) {
+            return Some(judged);
+        }
+        let suspect = self.short.front()?;
+        if !is_urgent && self.rows_seen < suspect.row + ROWS_TO_JUDGE_BY {
+            return None;
+        }
+        let cell = suspect.cell;
+        if is_often(&self.short, |other| other.cell == cell && !other.is_text) {
+            self.often_shaped.insert(cell);
+        }
+        let suspect = self.short.pop_front()?;
+        let verdict = self.verdict_of(&suspect);
+        Some((suspect, verdict))
+    }
+
+    /// Judges the first suspect of many lines, which waits only for what may speak for it.
+    fn judge_long(&mut self, is_urgent: bool) -> Option<(Suspect, Verdict)> {
+        let suspect = self.long.front()?;
+        if !is_urgent && !suspect.is_compared(self.rows_seen) {
+            return None;
+        }
+        let is_settled = is_urgent || self.rows_seen >= suspect.row + ROWS_TO_JUDGE_BY;
+        let may_be_often = self.is_beyond_doubt(suspect.shape) && self.verdict_of_fields(suspect) != Verdict::Rows;
+        if may_be_often && !is_settled {
+            return None;
+        }
+        let cell = suspect.cell;
+        if is_often(&self.long, |other| other.cell == cell && self.is_beyond_doubt(other.shape)) {
+            self.often_shaped.insert(cell);
+        }
+        let suspect = self.long.pop_front()?;
+        let verdict = self.verdict_of(&suspect);
+        Some((suspect, verdict))
+    }
+
+    /// Whether so many whole lines are as wide as the header that it does not matter what is in them.
+    fn is_beyond_doubt(&self, shape: Shape) -> bool {
+        shape.is_that_of_rows(self.width) && shape.inner >= LINES_BEYOND_DOUBT
+    }
+
+    /// What a suspect is taken for by the shape of its lines, and by its fields.
+    fn verdict_of(&self, suspect: &Suspect) -> Verdict {
+        let by_fields = self.verdict_of_fields(suspect);
+        match self.is_beyond_doubt(suspect.shape) {
+            true if self.often_shaped.contains(&suspect.cell) => by_fields.max(Verdict::Possible),
+            true => Verdict::Rows,
+            false => by_fields,
+        }
+    }
+
+    /// The worse of what its fields say, compared with those of the whole table, and compared with those around it as well.
+    fn verdict_of_fields(&self, suspect: &Suspect) -> Verdict {
+        let of_table = self.verdict_by(suspect, |column| self.habit(column));
+        let around = self.verdict_by(suspect, |column| suspect.around.habit(column, self.habit(column)));
+        of_table.max(around)
+    }
+
+    fn verdict_by(&self, suspect: &Suspect, habit: impl Fn(usize) -> Habit) -> Verdict {
         let mut evidence = Evidence::default();
-        for (habit, looks) in self.habits.iter().zip(&suspect.columns) {
+        for (column, looks) in suspect.columns.iter().enumerate() {
             for (look, counts) in PRESENT.into_iter().zip(looks.counts) {
-                evidence.add(*habit, look, false, counts[0]);
-                evidence.add(*habit, look, true, counts[1]);
+                evidence.add(habit(column), look, false, counts[0]);
+                evidence.add(habit(column), look, true, counts[1]);
             }
         }
-        let verdict = self.verdict(suspect.cell, suspect.shape, evidence);
-        Some((suspect, verdict))
+        self.verdict(suspect.cell, suspect.shape, evidence, habit(suspect.cell))
+    }
+
+    fn habit(&self, column: usize) -> Habit {
+        self.habits.get(column).copied().unwrap_or_default()
     }
 
     fn is_known(&self) -> bool {
@@ -280,7 +442,7 @@ impl SwallowedRows {
         let (mut line, mut line_fields, mut fields) = (Evidence::default(), 0, 0);
         walk_lines(records, cells, self.csv.delimiter, |part| match part {
             Part::Field(column, text) => {
-                let habit = self.habits.get(column).copied().unwrap_or_default();
+                let habit = self.habit(column);
                 let look = match habit.usual {
                     // Any text is alike there.
                     Usual::Anything => Look::Other,
@@ -304,14 +466,19 @@ impl SwallowedRows {
         if !is_partly_shaped && shape.fitting < shape.lines {
             return false;
         }
-        if self.is_known() && self.verdict(first.cell, shape, evidence) == Verdict::Text {
+        let is_text =
+            self.is_known() && self.verdict(first.cell, shape, evidence, self.habit(first.cell)) == Verdict::Text;
+        // The records around it may say something else.
+        if is_text && !shape.is_that_of_rows(self.width) {
             return false;
         }
         let (cell, byte) = (first.cell, records.quote_byte(first));
-        let suspect = Suspect { row, cell, byte, shape, columns: self.looks(records, cells) };
+        let (columns, around) = (self.looks(records, cells), self.around(records));
+        self.behind_left = around.left;
+        let suspect = Suspect { row, cell, byte, shape, columns, around, is_text };
         let waiting = if shape.is_short() { &mut self.short } else { &mut self.long };
         waiting.push_back(suspect);
-        true
+        !is_text
     }
 
     /// What the fields of `cells` look like in lines with as many of them as the header.
@@ -328,31 +495,26 @@ impl SwallowedRows {
         columns
     }
 
-    fn verdict(&self, cell: usize, shape: Shape, evidence: Evidence) -> Verdict {
+    /// What the fields of a cell say; `habit` is what is usual in its own column.
+    fn verdict(&self, cell: usize, shape: Shape, evidence: Evidence, habit: Habit) -> Verdict {
         // As one cell it is no number.
-        let is_unusual = self.habits.get(cell).is_some_and(|habit| habit.usual != Usual::Anything);
-        let fits = evidence.fits + u64::from(is_unusual);
+        let fits = evidence.fits + u64::from(habit.usual != Usual::Anything);
         // Whole numbers alone do not say that a column has no others, but few lines need better reasons.
         let misfits = evidence.misfits + if shape.is_short() { evidence.fractions } else { 0 };
+        // Misfits do not outweigh lines all of which are as wide as rows.
+        let least = if fits > 0 && shape.is_that_of_rows(self.width) { Verdict::Possible } else { Verdict::Text };
         if shape.is_of_other_width {
-            return if misfits > fits { Verdict::Text } else { Verdict::Rows };
+            return if misfits > fits { least } else { Verdict::Rows };
         }
         if self.width == 1 {
             return if fits > 0 && misfits * 9 <= fits { Verdict::Rows } else { Verdict::Text };
         }
         if shape.fitting < shape.lines {
-            let are_most_fitting = shape.lines > LINES_BEYOND_CHANCE && shape.fitting * 4 >= shape.lines * 3;
-            return match fits {
-                _ if misfits * 9 > fits => Verdict::Text,
-                0 if are_most_fitting => Verdict::Possible,
-                0 => Verdict::Text,
-                _ if are_most_fitting || fits >= 2 * shape.fitting as u64 => Verdict::Rows,
-                _ => Verdict::Possible,
-            };
+            return self.verdict_where_some_fit(shape, fits, misfits);
         }
         if shape.inner >= LINES_BEYOND_CHANCE {
             return match misfits > fits {
-                true => Verdict::Text,
+                true => least,
                 false if fits == 0 && evidence.indented * 2 > shape.inner as u64 => Verdict::Possible,
                 false => Verdict::Rows,
             };
@@ -362,9 +524,28 @@ impl SwallowedRows {
             (1.., 0) => Verdict::Rows,
             (0, 0) => Verdict::Possible,
             _ if fits > misfits => Verdict::Possible,
-            _ => Verdict::Text,
+            _ => least,
         }
     }
+
+    /// The same where not all of its lines are as wide as the header.
+    fn verdict_where_some_fit(&self, shape: Shape, fits: u64, misfits: u64) -> Verdict {
+        let are_most_fitting = shape.lines > LINES_BEYOND_CHANCE && shape.fitting * 4 >= shape.lines * 3;
+        let are_many = are_most_fitting && shape.inner >= LINES_BEYOND_DOUBT && self.width >= WIDTH_BEYOND_CHANCE;
+        match fits {
+            1.. if misfits * 9 > fits && are_many => Verdict::Possible,
+            _ if misfits * 9 > fits => Verdict::Text,
+            0 if are_most_fitting => Verdict::Possible,
+            0 => Verdict::Text,
+            _ if are_most_fitting || fits >= 2 * shape.fitting as u64 => Verdict::Rows,
+            _ => Verdict::Possible,
+        }
+    }
+}
+
+/// Whether there are so many suspects of a kind that these are no slips of the pen.
+fn is_often(suspects: &VecDeque<Suspect>, is_alike: impl Fn(&Suspect) -> bool) -> bool {
+    suspects.iter().filter(|suspect| is_alike(suspect)).take(OFTEN).count() == OFTEN
 }
 
 /// The cell of a header that holds what looks like rows, if there is one.

@@ -149,6 +149,89 @@ fn two_stray_quotes_that_swallow_rows_are_named() {
     refused(header, &["the header", "byte 3", "looks like rows"]);
 }
 
+/// A table whose columns change on the way: ids and codes are numbers first, later they are not. `x` may be missing then.
+fn drifting(has_x: bool, replaced: &[(usize, &str)]) -> String {
+    let mut text = "id,note,code,x\n".to_owned();
+    for row in 0..1_100 {
+        let note = format!("note{}", row % 7);
+        match replaced.iter().find(|(place, _)| *place == row) {
+            Some((_, line)) => text += line,
+            None if row < 400 => text += &format!("{row},{note},{row},0.{row:03}"),
+            None if has_x => text += &format!("C{row},{note},K{row},0.{row:04}"),
+            None => text += &format!("C{row},{note},K{row},"),
+        }
+        text += "\n";
+    }
+    text
+}
+
+#[test]
+fn rows_are_not_swallowed_where_columns_hold_something_else_by_then() {
+    for span in [1, 2, 4, 40, 300] {
+        let last = 700 + span;
+        let text =
+            drifting(true, &[(700, "C700,\"note0,K700,0.700"), (last, &format!("C{last},note1\",K{last},0.701"))]);
+        let lines = format!("over {} lines and holds what looks like rows", span + 1);
+        refused(&text, &["data row 701", &lines, "where the cell is meant so, write the table as Parquet"]);
+    }
+    // Where nothing tells rows from text: many rows are refused nevertheless, and few are named.
+    for span in [1, 2, 3, 20, 300] {
+        let last = 700 + span;
+        let text = drifting(false, &[(700, "C700,\"note0,K700,"), (last, &format!("C{last},note1\",K{last},"))]);
+        match read(&text) {
+            Err(error) => assert!(error.to_string().contains("looks like rows"), "{error}"),
+            Ok(table) => assert_eq!((span <= 3, table.possible), (true, 1), "{span}"),
+        }
+    }
+    // One column of which a cell does not fit.
+    let of = |x: &str| {
+        let rows = (0..800).map(|row| match row {
+            700 => "0.7,C700,\"note0\n".to_owned(),
+            701 => format!("{x},C701,note1\"\n"),
+            _ => format!("0.{row:03},C{row},note{}\n", row % 7),
+        });
+        "x,id,note\n".to_owned() + &rows.collect::<String>()
+    };
+    for marker in ["n.a.", "N.A.", "none", "--"] {
+        assert_eq!(read(of(marker)).unwrap().possible, 1, "{marker}");
+    }
+    refused(of("0.5"), &["data row 701", "looks like rows"]);
+}
+
+#[test]
+fn many_lines_as_wide_as_the_header_are_text_only_where_a_column_has_such_cells_often() {
+    let note = format!("\"p,q\n{}r,s,z\"", "t,u,v,w\n".repeat(10));
+    let of = |is_note: &dyn Fn(usize) -> bool| {
+        let rows = (0..200).map(|row| format!("{row},0.5,{},{row}\n", if is_note(row) { &note } else { "none" }));
+        "id,x,note,n\n".to_owned() + &rows.collect::<String>()
+    };
+    refused(of(&|row| row == 50), &["data row 51", "looks like rows", "write the table as Parquet"]);
+    let table = read(of(&|row| row % 20 == 5)).unwrap();
+    assert_eq!((table.rows.len(), table.possible), (200, 1));
+    assert_eq!(quoted(table.cell(5, 2)), note);
+}
+
+#[test]
+fn batches_of_long_cells_have_fewer_rows() {
+    let rows: String = (0..50).map(|row| format!("{row},{}\n", "x".repeat(1_000))).collect();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.csv"), format!("id,note\n{rows}")).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let location = Location::parse(&folder.path().display().to_string()).unwrap();
+    let dataset = runtime.block_on(Dataset::open(&location, CsvFormat::default())).unwrap();
+    let sizes = |names: &[&str]| {
+        let (store, meta) = (Arc::clone(&dataset.store), dataset.objects[0].meta.clone());
+        let format = (Format::Csv, CsvFormat::default());
+        let reader = CsvReader::open(store, meta, format, "t.csv", runtime.handle().clone()).unwrap();
+        let mut reader = reader.with_batch_bytes(10_000);
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let batches = std::iter::from_fn(|| reader.next_batch(&names, 30).unwrap());
+        batches.map(|batch| (batch.first_row, columns::ColumnSource::rows(&batch.columns))).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(&["id", "note"]), [(0, 10), (10, 10), (20, 10), (30, 10), (40, 10)]);
+    assert_eq!(sizes(&["id"]), [(0, 30), (30, 20)]);
+}
+
 #[test]
 fn text_behind_a_closing_quote_is_refused_only_in_a_record_over_several_lines() {
     let table = read("id,c\n1,\"abc\"def\n2,\"a\" \"b\"\n3,5\" x 6\"\n").unwrap();
