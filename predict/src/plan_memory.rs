@@ -3,6 +3,8 @@
 //! Every amount is an upper bound of what the code holds at once, found by counting buffers; the constants are measured.
 //! What the limit leaves beyond them goes into fetching ahead, so a larger task is faster and a small one still works.
 
+use std::collections::BTreeSet;
+
 use columns::ColumnKind;
 use error::{Error, Result};
 use machine::Limits;
@@ -13,7 +15,7 @@ use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_whole};
 use crate::load::{Engine, Model};
-use crate::read::{PART_ROWS, Pieces, largest_part_rows};
+use crate::read::{PART_ROWS, Pieces, largest_part, largest_part_rows};
 use crate::settings::{Duplicates, Settings};
 use crate::write::RejectedRows;
 
@@ -43,7 +45,7 @@ const DEFLATE_MOST: u64 = 1032;
 /// Parts being encoded and uploaded while the next one is scored, where there is room for them.
 const PARTS_IN_FLIGHT: usize = 2;
 /// A text value with its view, where nothing tells how long texts are.
-const TEXT_BYTES: u64 = 48;
+pub const TEXT_BYTES: u64 = 48;
 
 /// Row groups of fewer fetched bytes are fetched whole in any case: pieces of them would be hardly smaller.
 const WHOLE_AT_LEAST: u64 = 16 * MIB;
@@ -80,6 +82,56 @@ pub struct MemoryPlan {
     /// How row groups are read that are too large to be held.
     #[serde(skip)]
     pub pieces: Pieces,
+    /// What the texts of a part may take.
+    #[serde(skip)]
+    pub texts: TextRoom,
+}
+
+/// How many bytes of text a part of the output may have: of CSV, and of texts that repeat, nothing tells before they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TextRoom {
+    /// Most bytes of a part where parts wait for one another.
+    pub most_bytes: u64,
+    /// Most bytes of a part where as many are encoded and uploaded at once as the plan says.
+    pub many_bytes: u64,
+    /// The bytes that the plan counts on.
+    planned_bytes: u64,
+    /// Most rows of a part, and bytes of the input, where its text is no longer than that.
+    part_rows: u64,
+    input_bytes: Option<u64>,
+    total_bytes: u64,
+    limit_bytes: u64,
+}
+
+impl TextRoom {
+    /// Refuses a part whose first `rows` rows have `bytes` bytes of text, if these are more than there is room for.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] that says how much memory the part takes.
+    pub fn check(&self, bytes: u64, rows: u64) -> Result<()> {
+        if bytes <= self.most_bytes {
+            return Ok(());
+        }
+        let mib = |bytes: u64| bytes.div_ceil(MIB);
+        let of_part = (bytes as f64 / rows.max(1) as f64 * self.part_rows.max(rows) as f64) as u64;
+        let of_part = of_part.min(self.input_bytes.unwrap_or(u64::MAX));
+        let needed = self.total_bytes + copies(1) * of_part.saturating_sub(self.planned_bytes);
+        Err(Error::Resources(format!(
+            "the texts of the id and of --columns (COLUMNS) take {} MiB in the first {rows} rows of a part of the output, but \
+             there is room for {} MiB in a part, which has up to {} rows: give the task at least {} MiB of memory, which is \
+             enough for so many ({} MiB now), or carry fewer columns over",
+            mib(bytes),
+            self.most_bytes / MIB,
+            self.part_rows,
+            mib((needed as f64 / USABLE) as u64),
+            mib(self.limit_bytes)
+        )))
+    }
+}
+
+/// How often the values of a part are in memory: the part being collected, and those being encoded, as columns and as a file.
+fn copies(in_flight: usize) -> u64 {
+    1 + 2 * in_flight as u64
 }
 
 /// What a row takes on its way.
@@ -91,6 +143,8 @@ struct RowBytes {
     cells: u64,
     /// The columns of the output.
     output: u64,
+    /// Texts of the output that are longer than usual, in the row group where they are longest.
+    long_texts: u64,
 }
 
 /// How finding repeated ids is planned.
@@ -142,10 +196,12 @@ impl MemoryPlan {
             features: engine_row_bytes(model),
             cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
             output: output_row_bytes(settings, dataset, model),
+            long_texts: long_text_row_bytes(dataset, &output_texts(settings, dataset, model)),
         };
         let threads = limits.threads.value;
         let base_bytes = BASE + model.bytes * MODEL_FACTOR + listing_bytes(dataset);
-        let part_bytes = part_bytes(dataset, row, parts_in_flight);
+        let texts = output_texts(settings, dataset, model);
+        let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
         let rows = settings.batch_rows.map_or_else(|| batch_rows(row, dataset, threads), |rows| rows.0);
         let fetching = |available: u64| fetching(dataset, row, threads, rows, overhead, available);
         let left = usable(limits).saturating_sub(base_bytes + part_bytes);
@@ -154,6 +210,7 @@ impl MemoryPlan {
         let ids =
             id_bytes(settings, dataset, model, limits, left.saturating_sub(least.batch_bytes + least.fetch_bytes));
         let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } = fetching(left.saturating_sub(ids.memory));
+        let total_bytes = base_bytes + ids.memory + batch_bytes + part_bytes + fetch_bytes;
         Self {
             base_bytes,
             id_bytes: ids.memory,
@@ -161,11 +218,12 @@ impl MemoryPlan {
             batch_bytes,
             part_bytes,
             fetch_bytes,
-            total_bytes: base_bytes + ids.memory + batch_bytes + part_bytes + fetch_bytes,
+            total_bytes,
             limit_bytes: limits.memory_bytes.value,
             batch_rows,
             parts_in_flight,
             pieces,
+            texts: text_room(dataset, &texts, parts_in_flight, total_bytes, limits),
         }
     }
 
@@ -178,10 +236,12 @@ impl MemoryPlan {
     fn too_much(&self, dataset: &Dataset) -> Error {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
         let needed = (self.total_bytes as f64 / USABLE) as u64;
-        let remedy = if self.fetch_bytes >= self.id_bytes {
-            "or write smaller row groups or pages"
-        } else {
-            "or split the input, or skip the check for repeated ids with --duplicates (DUPLICATES) allow"
+        let remedy = match self.fetch_bytes.max(self.id_bytes).max(self.part_bytes) {
+            largest if largest == self.fetch_bytes => "or write smaller row groups or pages",
+            largest if largest == self.id_bytes => {
+                "or split the input, or skip the check for repeated ids with --duplicates (DUPLICATES) allow"
+            }
+            _ => "or carry fewer columns over with --columns (COLUMNS), or split the input",
         };
         Error::Resources(format!(
             "{}: scoring it takes {} MiB of memory ({} MiB for the rows that are read at a time, {} MiB to find repeated \
@@ -296,7 +356,8 @@ fn output_row_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u6
 
 /// As many rows as the codes of a batch may take, but so that a small input is spread over the threads.
 fn batch_rows(row: RowBytes, dataset: &Dataset, threads: usize) -> usize {
-    let by_bytes = usize::try_from(BATCH_WANTED / (row.features + row.cells).max(1)).unwrap_or(usize::MAX);
+    let by_bytes =
+        usize::try_from(BATCH_WANTED / (row.features + row.cells + row.long_texts).max(1)).unwrap_or(usize::MAX);
     let rows = dataset.row_count().unwrap_or_else(|| csv_rows_most(dataset));
     let share = usize::try_from(rows).ok().map(|rows| rows.div_ceil(threads));
     by_bytes.min(share.unwrap_or(usize::MAX).max(BATCH_ROWS_LEAST)).clamp(1024, BATCH_ROWS_MOST)
@@ -363,7 +424,7 @@ fn batch_bytes(dataset: &Dataset, batch_rows: usize, row: RowBytes, threads: usi
     let rows = (batch_rows as u64).min(largest);
     let decoding = decoding_bytes(dataset, rows, page_bytes);
     // The text of CSV is also in the batches that are read ahead.
-    (threads as u64 + 1) * (rows * (row.features + row.output + 16 + 4 + 8 + 2 * row.cells) + decoding)
+    (threads as u64 + 1) * (rows * (row.features + row.output + row.long_texts + 16 + 4 + 8 + 2 * row.cells) + decoding)
 }
 
 /// A column being decoded: a page of it, its values, and them once more in another type.
@@ -376,8 +437,59 @@ fn decoding_bytes(dataset: &Dataset, rows: u64, page_bytes: u64) -> u64 {
     2 * values + page_bytes.max(column.min(values.max(2 * MIB)))
 }
 
+/// The columns of text that go to the output.
+fn output_texts(settings: &Settings, dataset: &Dataset, model: &Model) -> Vec<String> {
+    let names = std::iter::once(&model.metadata.id).chain(&settings.columns);
+    let is_text = |name: &&String| dataset.schema.get(name).is_some_and(|column| column.kind == ColumnKind::Text);
+    let texts: BTreeSet<&String> = names.filter(is_text).collect();
+    texts.into_iter().cloned().collect()
+}
+
+/// What so many rows of a row group have of long texts besides what every text is counted as.
+fn long_text_bytes(file: &ParquetFile, group: usize, rows: u64, texts: &[String]) -> u64 {
+    let group_rows = file.row_groups().get(group).map_or(1, |size| size.rows.max(1) as u64);
+    let bytes: u64 = texts.iter().filter_map(|name| file.long_text_bytes(name, group)).sum();
+    (u128::from(bytes) * u128::from(rows) / u128::from(group_rows)) as u64
+}
+
+/// The same of one row, where they are longest.
+fn long_text_row_bytes(dataset: &Dataset, texts: &[String]) -> u64 {
+    let files = dataset.objects.iter().filter_map(|object| object.parquet.as_ref());
+    let of_file = |file: &ParquetFile| {
+        (0..file.row_groups().len()).map(|group| long_text_bytes(file, group, 1, texts)).max().unwrap_or(0)
+    };
+    files.map(of_file).max().unwrap_or(0)
+}
+
 /// The part being collected, and those being encoded: as columns, in one piece, and as a file.
-fn part_bytes(dataset: &Dataset, row: RowBytes, in_flight: usize) -> u64 {
+fn part_bytes(dataset: &Dataset, row: RowBytes, texts: &[String], in_flight: usize) -> u64 {
     let rows = if dataset.is_csv() { PART_ROWS.min(csv_rows_most(dataset)) } else { largest_part_rows(dataset) };
-    rows * row.output * (1 + 2 * in_flight as u64)
+    let long = largest_part(dataset, |file, group, rows| long_text_bytes(file, group, rows, texts));
+    // A part that is the only one is not encoded while another is collected.
+    let is_alone = dataset.row_count() == Some(rows);
+    rows * row.output * copies(in_flight) + long * if is_alone { 2 } else { copies(in_flight) }
+}
+
+/// Bytes of an input that is CSV without compression.
+fn plain_csv_bytes(dataset: &Dataset) -> Option<u64> {
+    let is_plain = dataset.objects.iter().all(|object| object.format == Format::Csv);
+    is_plain.then(|| dataset.objects.iter().map(|object| object.meta.size).sum())
+}
+
+/// What the texts of a part may take, by what the plan leaves of the limit.
+fn text_room(dataset: &Dataset, texts: &[String], in_flight: usize, total_bytes: u64, limits: &Limits) -> TextRoom {
+    let is_csv = dataset.is_csv();
+    let part_rows = if is_csv { PART_ROWS } else { largest_part_rows(dataset) };
+    let of_rows = part_rows * texts.len() as u64 * TEXT_BYTES;
+    let planned_bytes = of_rows + largest_part(dataset, |file, group, rows| long_text_bytes(file, group, rows, texts));
+    let spare = usable(limits).saturating_sub(total_bytes);
+    TextRoom {
+        most_bytes: planned_bytes + spare / copies(1),
+        many_bytes: planned_bytes + spare / copies(in_flight),
+        planned_bytes,
+        part_rows,
+        input_bytes: plain_csv_bytes(dataset),
+        total_bytes,
+        limit_bytes: limits.memory_bytes.value,
+    }
 }

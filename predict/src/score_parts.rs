@@ -77,10 +77,11 @@ impl Line<'_> {
             .boxed();
         let progress = self.context.telemetry.progress("scoring", Unit::Items("rows"), self.dataset.row_count());
         let sources = self.dataset.objects.iter().map(|object| Arc::from(object.meta.key.as_str())).collect();
-        let mut assembler = Assembler::new(ids, sources, self.scorer.model.new_tallies());
+        let mut assembler = Assembler::new(ids, sources, self.scorer.model.new_tallies(), self.memory.texts);
         let records = finished.into_values().collect();
         let most = self.memory.parts_in_flight;
-        let mut uploads = Uploads { writer: self.writer, most, under_way: VecDeque::new(), records };
+        let text_bytes = self.memory.texts.many_bytes;
+        let mut uploads = Uploads { writer: self.writer, most, text_bytes, under_way: VecDeque::new(), records };
         while let Some(batch) = scored.try_next().await? {
             if !assembler.has_room_for(&batch) {
                 uploads.finish().await?;
@@ -138,13 +139,16 @@ struct Uploads<'a> {
     writer: &'a PartWriter,
     /// As many at once.
     most: usize,
+    /// Parts with more bytes of text go out one after the other.
+    text_bytes: u64,
     under_way: VecDeque<JoinHandle<Result<PartRecord>>>,
     records: Vec<PartRecord>,
 }
 
 impl Uploads<'_> {
     async fn start(&mut self, part: FinishedPart) -> Result<()> {
-        if self.under_way.len() >= self.most {
+        let most = if part.text_bytes > self.text_bytes { 1 } else { self.most };
+        while self.under_way.len() >= most {
             self.wait_for_one().await?;
         }
         let writer = self.writer.clone();

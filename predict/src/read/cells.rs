@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{BatchColumns, InputBatch, PART_ROWS};
+use crate::plan_memory::TEXT_BYTES;
 
 /// Batches read ahead of those being scored.
 const BATCHES_AHEAD: usize = 2;
@@ -53,9 +54,11 @@ fn read_csv(
     for (index, object) in dataset.objects.iter().enumerate() {
         let name = dataset.object_name(index);
         let (store, meta) = (Arc::clone(&dataset.store), object.meta.clone());
-        let mut reader = CsvReader::open(store, meta, (object.format, dataset.csv), &name, runtime.clone())?;
+        let reader = CsvReader::open(store, meta, (object.format, dataset.csv), &name, runtime.clone())?;
         let mut is_warned = false;
         let stored = object.partitions.stored_among(columns);
+        // As much as the memory plan counts on: of longer cells there are fewer rows.
+        let mut reader = reader.with_batch_bytes((batch_rows * columns.len()) as u64 * TEXT_BYTES);
         loop {
             let left_in_part = (PART_ROWS - place % PART_ROWS) as usize;
             let Some(batch) = reader.next_batch(&stored, batch_rows.min(left_in_part))? else { break };

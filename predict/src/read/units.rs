@@ -93,15 +93,23 @@ fn in_pieces(
 /// Rows of the largest part of a Parquet input.
 #[must_use]
 pub fn largest_part_rows(dataset: &Dataset) -> u64 {
+    largest_part(dataset, |_, _, rows| rows)
+}
+
+/// The largest part of a Parquet input by what so many rows of a row group count for: file, row group and rows are given.
+pub fn largest_part(dataset: &Dataset, amount: impl Fn(&ParquetFile, usize, u64) -> u64) -> u64 {
     let mut parts = PartCutter::default();
-    let (mut part, mut rows_of_part, mut largest) = (0, 0, 0);
-    let files = dataset.objects.iter().filter_map(|object| object.parquet.as_ref());
-    for (next, rows) in files.flat_map(ParquetFile::row_groups).flat_map(|size| parts.cut(size.rows)) {
-        if next != part {
-            (part, rows_of_part) = (next, 0);
+    let (mut part, mut of_part, mut largest) = (0, 0, 0);
+    for file in dataset.objects.iter().filter_map(|object| object.parquet.as_ref()) {
+        for (group, size) in file.row_groups().iter().enumerate() {
+            for (next, rows) in parts.cut(size.rows) {
+                if next != part {
+                    (part, of_part) = (next, 0);
+                }
+                of_part += amount(file, group, rows.len() as u64);
+                largest = largest.max(of_part);
+            }
         }
-        rows_of_part += rows.len() as u64;
-        largest = largest.max(rows_of_part);
     }
     largest
 }

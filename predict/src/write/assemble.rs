@@ -9,6 +9,7 @@ use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunk
 use super::parts::RejectCounts;
 use super::rejected::{Reason, RejectedRows};
 use crate::ids::{IdCheck, SeenIds};
+use crate::plan_memory::TextRoom;
 use crate::score::{ScoredBatch, Scores};
 
 /// A part whose rows are all there.
@@ -26,6 +27,8 @@ pub struct FinishedPart {
     pub reasons: RejectCounts,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// Bytes of its texts in memory.
+    pub text_bytes: u64,
 }
 
 /// Collects batches until a part is full.
@@ -35,6 +38,7 @@ pub struct Assembler {
     /// Names of the objects, for the rejected rows.
     sources: Vec<Arc<str>>,
     new_tallies: Vec<FeatureTally>,
+    texts: TextRoom,
     current: Option<OpenPart>,
 }
 
@@ -45,13 +49,15 @@ struct OpenPart {
     predicted: Vec<DataFrame>,
     rejected: RejectedRows,
     tallies: Vec<FeatureTally>,
+    text_bytes: u64,
 }
 
 impl Assembler {
-    /// Nothing collected yet. `ids` tells which are repeated; `sources` are the objects' names.
+    /// Nothing collected yet. `ids` tells which are repeated; `sources` are the objects' names; `texts` is the room for the texts
+    /// of a part.
     #[must_use]
-    pub fn new(ids: IdCheck, sources: Vec<Arc<str>>, new_tallies: Vec<FeatureTally>) -> Self {
-        Self { ids, sources, new_tallies, current: None }
+    pub fn new(ids: IdCheck, sources: Vec<Arc<str>>, new_tallies: Vec<FeatureTally>, texts: TextRoom) -> Self {
+        Self { ids, sources, new_tallies, texts, current: None }
     }
 
     /// Whether the memory for ids has room for those of a batch.
@@ -66,7 +72,7 @@ impl Assembler {
     /// Takes in the next batch of the input; gives the part that ended before it, if one did.
     ///
     /// # Errors
-    /// [`Error::Defect`] where columns do not fit together.
+    /// [`Error::Resources`] where there is no room for its texts, [`Error::Defect`] where columns do not fit together.
     pub fn push(&mut self, batch: &ScoredBatch) -> Result<Option<FinishedPart>> {
         let Some(scores) = &batch.scores else {
             self.remember(batch);
@@ -78,6 +84,7 @@ impl Assembler {
         let part = self.current.get_or_insert_with(|| OpenPart::new(batch.part, tallies.clone()));
         let source = self.sources.get(batch.object).cloned().unwrap_or_default();
         part.add(batch, scores, &verdicts, source)?;
+        self.texts.check(part.text_bytes, part.rows_read)?;
         Ok(finished)
     }
 
@@ -140,7 +147,7 @@ fn look_ahead(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
 
 impl OpenPart {
     fn new(index: u64, tallies: Vec<FeatureTally>) -> Self {
-        Self { index, rows_read: 0, predicted: Vec::new(), rejected: RejectedRows::default(), tallies }
+        Self { index, rows_read: 0, predicted: Vec::new(), rejected: RejectedRows::default(), tallies, text_bytes: 0 }
     }
 
     fn add(
@@ -164,6 +171,8 @@ impl OpenPart {
             frame = frame.filter(&mask).map_err(|error| Error::Defect(error.to_string()))?;
             self.rejected.add(&batch.ids, batch.first_row, verdicts, source)?;
         }
+        self.text_bytes +=
+            frame.columns().iter().map(|column| text_bytes(column.as_materialized_series())).sum::<u64>();
         self.predicted.push(frame);
         Ok(())
     }
@@ -175,7 +184,16 @@ impl OpenPart {
         for frame in frames {
             predicted.vstack_mut(&frame).map_err(defect)?;
         }
-        let Self { index, rows_read, rejected, tallies, .. } = self;
-        Ok(FinishedPart { index, rows_read, predicted, reasons: rejected.counts(), rejected, tallies })
+        let Self { index, rows_read, rejected, tallies, text_bytes, .. } = self;
+        Ok(FinishedPart { index, rows_read, predicted, reasons: rejected.counts(), rejected, tallies, text_bytes })
     }
+}
+
+/// Bytes of a column's texts and their views in memory: texts that repeat may stand there once.
+fn text_bytes(column: &Series) -> u64 {
+    /// Every text has a view, which holds short ones itself.
+    const VIEW_BYTES: u64 = 16;
+    let Ok(texts) = column.str() else { return 0 };
+    let bytes = texts.downcast_iter().map(|array| array.total_bytes_len().min(array.total_buffer_len()) as u64);
+    bytes.sum::<u64>() + texts.len() as u64 * VIEW_BYTES
 }

@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use polars::prelude::{Column, DataFrame, ParquetWriter};
+use polars::prelude::{Column, DataFrame, NamedFrom, ParquetWriter, Series};
 use serde_json::Value;
 use testkit::random::Random;
-use testkit::tables::{customers, with, without, write_parquet};
+use testkit::tables::{csv, customers, with, without, write_parquet};
 
 use super::Workshop;
 
@@ -124,4 +124,27 @@ fn the_plan_of_the_memory_covers_what_is_taken() {
     ended.succeeded();
     let peak = ended.metrics().iter().find_map(|line| line["PeakMemory"].as_f64()).unwrap();
     assert!(peak <= planned, "{peak} bytes were taken, {planned} planned");
+}
+
+/// Texts that are carried over are as long as they are: nothing is taken for granted of them.
+#[test]
+fn long_texts_that_are_carried_over_are_counted() {
+    let workshop = Workshop::with_model();
+    let table = without(&customers(4_000, 100_000, 8), "score");
+    let notes: Vec<String> = (0..4_000).map(|row| format!("{row} {}", "lorem ipsum ".repeat(3_400))).collect();
+    let table = with(table, Series::new("note".into(), notes));
+    write_parquet(&table, &workshop.path("long/part.parquet"));
+    workshop.write("long-csv/part.csv", csv(&table));
+    let carry = |data: &str| workshop.predict_on(data).args(["--columns", "note"]);
+    let said = ["give the task at least", "MiB of memory"];
+    carry("long").args(["--memory", "400m"]).run().failed(8, &["long: scoring it takes", "MiB", said[0]]);
+    let said = ["the texts of the id and of --columns (COLUMNS) take", said[0], said[1]];
+    carry("long-csv").args(["--memory", "500m"]).run().failed(8, &said);
+    workshop.assert_no_predictions();
+    // What is not carried over takes no room, and what fits is carried.
+    workshop.predict_on("long").args(["--memory", "400m", "--run-id", "without"]).run().succeeded();
+    for data in ["long", "long-csv"] {
+        let result = carry(data).args(["--memory", "3g", "--run-id", data]).run().succeeded();
+        assert_eq!(result["rows_predicted"], 4_000, "{data}");
+    }
 }

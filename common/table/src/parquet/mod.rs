@@ -17,6 +17,7 @@ mod types;
 use std::ops::Range;
 use std::sync::Arc;
 
+use polars_parquet::parquet::schema::types::PhysicalType;
 use polars_parquet::read::{ColumnChunkMetadata, RowGroupMetadata};
 
 use crate::partitions::PartitionValues;
@@ -38,6 +39,8 @@ const WRONG_CHECKSUM: &str = "the bytes of a page do not have the checksum that 
 pub struct ParquetFile {
     name: Arc<str>,
     row_groups: Vec<RowGroupSize>,
+    /// Columns of long texts among the needed ones: the uncompressed bytes in each row group.
+    long_texts: Vec<(String, Vec<u64>)>,
     footer_bytes: u64,
     /// None where it is read again when it is needed.
     footer: Option<Arc<Footer>>,
@@ -45,6 +48,9 @@ pub struct ParquetFile {
     types: Arc<TableSchema>,
     partitions: PartitionValues,
 }
+
+/// Texts of more bytes on average are long: those of others are not noted one by one.
+const LONG_TEXT_BYTES: u64 = 32;
 
 /// What reading a row group takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +86,9 @@ impl ParquetFile {
         let (footer, footer_bytes) = Footer::read(store, meta, name).await?;
         let table = footer.table_schema(name)?;
         let row_groups = footer.metadata.row_groups.iter().map(|group| row_group_size(group, needed)).collect();
+        let long_texts = long_texts(&footer.metadata.row_groups, needed);
         let (name, footer, partitions) = (name.into(), Some(Arc::new(footer)), PartitionValues::default());
-        Ok((Self { name, row_groups, footer_bytes, footer, types: Arc::default(), partitions }, table))
+        Ok((Self { name, row_groups, long_texts, footer_bytes, footer, types: Arc::default(), partitions }, table))
     }
 
     /// Has columns come out with the types that they have in all objects of the table.
@@ -115,6 +122,14 @@ impl ParquetFile {
     #[must_use]
     pub fn row_groups(&self) -> &[RowGroupSize] {
         &self.row_groups
+    }
+
+    /// Bytes of the texts of a needed column in a row group, without compression, where they are long on average in any row group.
+    /// Texts that repeat may stand there once for many rows.
+    #[must_use]
+    pub fn long_text_bytes(&self, column: &str, row_group: usize) -> Option<u64> {
+        let (_, of_groups) = self.long_texts.iter().find(|(name, _)| name == column)?;
+        of_groups.get(row_group).copied()
     }
 
     /// Reads the bytes of the named columns of one row group.
@@ -197,12 +212,41 @@ impl ParquetFile {
     }
 }
 
+fn is_needed(chunk: &ColumnChunkMetadata, needed: Option<&[String]>) -> bool {
+    let root = &chunk.descriptor().path_in_schema[0];
+    needed.is_none_or(|needed| needed.iter().any(|name| name == root.as_str()))
+}
+
+/// The needed columns of texts that are long in one of the row groups, with their bytes in each.
+fn long_texts(groups: &[RowGroupMetadata], needed: Option<&[String]>) -> Vec<(String, Vec<u64>)> {
+    let bytes = |chunk: &ColumnChunkMetadata| chunk.uncompressed_size().unsigned_abs();
+    let is_text =
+        |chunk: &&ColumnChunkMetadata| chunk.physical_type() == PhysicalType::ByteArray && is_needed(chunk, needed);
+    let mut long: Vec<(String, Vec<u64>)> = Vec::new();
+    for chunk in groups.iter().flat_map(RowGroupMetadata::parquet_columns).filter(is_text) {
+        let name = chunk.descriptor().path_in_schema[0].as_str();
+        let rows = chunk.num_values().unsigned_abs();
+        if bytes(chunk) > LONG_TEXT_BYTES.saturating_mul(rows) && long.iter().all(|(known, _)| known != name) {
+            long.push((name.to_owned(), vec![0; groups.len()]));
+        }
+    }
+    if long.is_empty() {
+        return long;
+    }
+    for (index, group) in groups.iter().enumerate() {
+        for chunk in group.parquet_columns() {
+            let name = chunk.descriptor().path_in_schema[0].as_str();
+            if let Some((_, of_groups)) = long.iter_mut().find(|(known, _)| known == name) {
+                of_groups[index] += bytes(chunk);
+            }
+        }
+    }
+    long
+}
+
 fn row_group_size(group: &RowGroupMetadata, needed: Option<&[String]>) -> RowGroupSize {
-    let is_needed = |chunk: &&ColumnChunkMetadata| {
-        let root = &chunk.descriptor().path_in_schema[0];
-        needed.is_none_or(|needed| needed.iter().any(|name| name == root.as_str()))
-    };
-    let chunks: Vec<&ColumnChunkMetadata> = group.parquet_columns().iter().filter(is_needed).collect();
+    let chunks: Vec<&ColumnChunkMetadata> =
+        group.parquet_columns().iter().filter(|chunk| is_needed(chunk, needed)).collect();
     let ranges: Vec<Range<u64>> = chunks.iter().map(|chunk| chunk.byte_range()).collect();
     RowGroupSize {
         rows: group.num_rows(),
