@@ -25,6 +25,8 @@ const WAITING: usize = 17;
 const FIXED: usize = 4;
 /// What a thread that only waits needs of a stack.
 const STACK_BYTES: usize = 64 << 10;
+/// Stacks of OpenMP's threads are asked for by size where the limit of stacks gives them more than this: 8 MiB are usual.
+const USUAL_STACK_BYTES: u64 = 64 << 20;
 /// One part in so many of the machine's threads is more than a single run may take, even for a moment: other programs would
 /// find none left.
 const SHARE_OF_MACHINE: u64 = 2;
@@ -50,11 +52,50 @@ pub fn blocking(threads: usize) -> usize {
 /// threads take a moment to end too, and once for a thread of the runtime that loaded a model.
 #[must_use]
 pub fn needed(threads: usize) -> usize {
-    let shared_out = workers(threads);
-    let open_mp = shared_out.max(processors()).saturating_mul(3);
-    [workers(threads), blocking(threads), shared_out, open_mp, polars(), FIXED]
+    [workers(threads), blocking(threads), workers(threads), open_mp(threads), polars(), FIXED]
         .into_iter()
         .fold(0, usize::saturating_add)
+}
+
+/// Those of them that are OpenMP's.
+fn open_mp(threads: usize) -> usize {
+    workers(threads).max(processors()).saturating_mul(3)
+}
+
+/// The stack of each of OpenMP's threads, and what says so; nothing where it is a usual one.
+fn open_mp_stack() -> Option<(usize, String)> {
+    let set = ["OMP_STACKSIZE", "GOMP_STACKSIZE"].into_iter().find_map(|name| {
+        let text = std::env::var(name).ok()?;
+        Some((stack_bytes(&text)?, format!("{name}={}", text.trim())))
+    });
+    let of_limit = || {
+        let most = getrlimit(Resource::Stack).current.filter(|bytes| *bytes > USUAL_STACK_BYTES)?;
+        Some((usize::try_from(most).ok()?, "the limit of stacks (ulimit -s, RLIMIT_STACK)".to_owned()))
+    };
+    set.or_else(of_limit)
+}
+
+/// A size as OpenMP's variables have it: KiB, or what the letter behind it says. What is none is passed over there too.
+fn stack_bytes(text: &str) -> Option<usize> {
+    let text = text.trim().to_ascii_lowercase();
+    let units = [('b', 0), ('k', 10), ('m', 20), ('g', 30)];
+    let unit = units.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (number, shift) = unit.unwrap_or((&text, 10));
+    number.trim_end().parse::<usize>().ok()?.checked_mul(1 << shift)
+}
+
+/// Starts as many threads as OpenMP would, with stacks as large as its own.
+fn start_open_mp(count: usize) -> Result<()> {
+    let Some((bytes, name)) = open_mp_stack() else {
+        return start_at_once(count, STACK_BYTES).map_err(refused);
+    };
+    start_at_once(count, bytes.max(STACK_BYTES)).map_err(|error| {
+        Error::Resources(format!(
+            "{name} gives each of OpenMP's threads a stack of {} MiB, and a run has up to {count} of them at once, which the \
+             system refuses to start: {error}: lower or unset it",
+            bytes.div_ceil(1 << 20)
+        ))
+    })
 }
 
 /// The threads of polars' pool, as polars counts them.
@@ -82,14 +123,15 @@ pub fn check(threads: usize) -> Result<()> {
         )));
     }
     // The main thread and the one that waits for signals are there already.
-    start_at_once(needed.saturating_sub(2)).map_err(|error| {
+    start_at_once(needed.saturating_sub(2), STACK_BYTES).map_err(|error| {
         Error::Resources(format!(
             "a run with --threads {threads} (THREADS) has up to {needed} threads at once, but the system refuses to start so \
              many: {error}; {}: raise that limit{}",
             limits_in_words(),
             if threads > 2 { ", or lower --threads" } else { "" }
         ))
-    })
+    })?;
+    if open_mp_stack().is_some() { start_open_mp(open_mp(threads)) } else { Ok(()) }
 }
 
 /// The error of a thread that was refused later, where the limits were enough at the start of the run.
@@ -110,13 +152,13 @@ pub fn is_refusal(panic: &str) -> bool {
 }
 
 /// Starts threads that wait for each other, and ends them when all have been started or one was refused.
-fn start_at_once(count: usize) -> io::Result<()> {
+fn start_at_once(count: usize, stack_bytes: usize) -> io::Result<()> {
     let gate = RwLock::new(());
     let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
     thread::scope(|scope| {
         let wait = || drop(gate.read());
         let started = (0..count)
-            .try_for_each(|_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, wait).map(drop));
+            .try_for_each(|_| thread::Builder::new().stack_size(stack_bytes).spawn_scoped(scope, wait).map(drop));
         drop(closed);
         started
     })
@@ -181,7 +223,7 @@ pub fn on_own_thread<R: Send>(work: impl FnOnce() -> Result<R> + Send) -> Result
     thread::scope(|scope| {
         let work = || {
             let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
-            start_at_once(processors()).map_err(refused)?;
+            start_open_mp(processors())?;
             work()
         };
         match thread::Builder::new().name("xgboost".to_owned()).spawn_scoped(scope, work) {
@@ -206,6 +248,23 @@ mod tests {
         assert_eq!(needed(few), 6 * few + WAITING + FIXED + polars());
         assert_eq!(needed(many) - needed(few), 6 * (many - few));
         assert_eq!(needed(usize::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn stacks_are_as_large_as_open_mp_reads_them() {
+        for (text, bytes) in [
+            ("512", Some(512 << 10)),
+            ("100G", Some(100 << 30)),
+            (" 4 m ", Some(4 << 20)),
+            ("65536B", Some(65_536)),
+            ("2k", Some(2_048)),
+            ("99999999999999G", None),
+            ("x", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(stack_bytes(text), bytes, "{text:?}");
+        }
     }
 
     #[test]

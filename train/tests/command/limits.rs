@@ -186,6 +186,25 @@ fn too_little_memory_is_told_before_rows_are_read() {
     failed(&exact, 8, &["tree_method"]);
 }
 
+/// OpenMP would end the process without a word to the state machine.
+#[test]
+fn stacks_of_threads_that_the_system_refuses_are_told() {
+    let folder = TempDir::new().unwrap();
+    let data = small(folder.path());
+    let call = |size: &str| {
+        let mut command = program();
+        command.args(["--id", "customer_id", "--target", "score", "--model-version", "v1", "--min-r2", "-1e12"]);
+        command.args(["--threads", "2", "--log-format", "json", "--rounds", "3", "--train-data"]).arg(&data);
+        command.arg("--models").arg(folder.path().join("models")).env("OMP_STACKSIZE", size).output().unwrap()
+    };
+    failed(
+        &call("100000G"),
+        8,
+        &["OMP_STACKSIZE=100000G gives each of OpenMP's threads a stack of", "lower or unset it"],
+    );
+    r2(&call("4M"));
+}
+
 #[test]
 fn a_full_scratch_disk_is_told_before_rows_are_read() {
     let Some(scratch) = Disk::of_kib(1024) else { return };
