@@ -62,7 +62,7 @@ pub struct Dropped {
     pub bad_target: u64,
     /// The id is null.
     pub null_id: u64,
-    /// The id came before.
+    /// The id came before, in a row that can be used.
     pub duplicate_id: u64,
     /// The weight is missing, negative or not finite.
     pub bad_weight: u64,
@@ -81,12 +81,11 @@ impl Dropped {
         self.bad_target + self.null_id + self.duplicate_id + self.bad_weight
     }
 
-    /// Whether a row that has an id can be used; counts it where not.
-    pub(crate) fn passes(&mut self, is_first: bool, target: f64, weight: f64) -> bool {
+    /// Whether a row that has an id can be used; counts it where not. `is_first` is asked last: a row that cannot be used does
+    /// not take its id.
+    pub(crate) fn passes(&mut self, target: f64, weight: f64, is_first: impl FnOnce() -> bool) -> bool {
         let is_good = |value: f64| value.is_finite() && (value as f32).is_finite();
-        if !is_first {
-            self.duplicate_id += 1;
-        } else if !is_good(target) {
+        if !is_good(target) {
             self.bad_target += 1;
             if target.is_finite() {
                 self.beyond_floats.get_or_insert((0, target)).0 += 1;
@@ -94,6 +93,8 @@ impl Dropped {
         } else if !(weight >= 0.0 && is_good(weight)) {
             self.bad_weight += 1;
             self.bad_weight_example.get_or_insert(weight);
+        } else if !is_first() {
+            self.duplicate_id += 1;
         } else {
             return true;
         }
@@ -400,7 +401,7 @@ fn keep_usable(
             continue;
         };
         let weight = weights.map_or(1.0, |weights| weights[place]);
-        if !dropped.passes(seen.insert(id), target[place], weight) {
+        if !dropped.passes(target[place], weight, || seen.insert(id)) {
             continue;
         }
         rows.push(place, Some(id.to_owned()), target[place], weight as f32);
@@ -522,6 +523,17 @@ mod tests {
         let rows = keep_usable(0, &ids, &target, None, &mut dropped);
         assert_eq!(rows.ids, ["a", "c"]);
         assert_eq!(dropped, Dropped { bad_target: 1, null_id: 1, duplicate_id: 1, ..Dropped::default() });
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_used_does_not_take_its_id() {
+        let ids: StringChunked = ["a", "a", "a", "b", "b"].into_iter().map(Some).collect();
+        let target = [f64::NAN, 2.0, 3.0, 4.0, 5.0];
+        let weights = [1.0, 1.0, 1.0, -1.0, 1.0];
+        let mut dropped = Dropped::default();
+        let rows = keep_usable(0, &ids, &target, Some(&weights), &mut dropped);
+        assert_eq!((rows.places, rows.target), (vec![1, 4], vec![2.0, 5.0]));
+        assert_eq!((dropped.bad_target, dropped.duplicate_id, dropped.bad_weight), (1, 1, 1));
     }
 
     #[test]

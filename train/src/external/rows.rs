@@ -187,9 +187,9 @@ fn each_usable(
                 continue;
             };
             let is_repeated = ids_of_table.repeated.contains(&xxh3_64(id.as_bytes()));
-            let is_first = !is_repeated || seen.insert(xxh3_128(id.as_bytes()));
+            let is_first = || !is_repeated || seen.insert(xxh3_128(id.as_bytes()));
             let weight = weights.as_ref().map_or(1.0, |weights| weights[row]);
-            if dropped.passes(is_first, targets[row], weight) {
+            if dropped.passes(targets[row], weight, is_first) {
                 take(UsableRow { place: first + row, id, target: targets[row], weight: weight as f32 });
             }
         }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::{incoming, object, translate};
 use crate::{ObjectMeta, StoreError};
+use error::text::without_control_characters;
 
 /// Every file below `folder`, which has the key `key` in the store at `root`, by key.
 pub(super) fn list_folder(root: &Path, folder: &Path, key: &str) -> Result<Vec<ObjectMeta>, StoreError> {
@@ -60,10 +61,25 @@ impl Listing<'_> {
                 self.objects.push(object(key, &metadata));
                 Ok(())
             }
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                warn_of(path, name, "is neither a file nor a folder");
+                Ok(())
+            }
             // Removed since the folder was read, or a link to nothing.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if fs::symlink_metadata(path).is_ok() {
+                    warn_of(path, name, "is a link to nothing");
+                }
+                Ok(())
+            }
             Err(error) => Err(translate("cannot read", path, &error)),
         }
+    }
+}
+
+/// Says that an entry is left out, unless its name hides it anyway.
+fn warn_of(path: &Path, name: &str, what: &str) {
+    if !name.starts_with(['_', '.']) {
+        tracing::warn!("{} {what} and is left out", without_control_characters(&path.display().to_string()));
     }
 }
