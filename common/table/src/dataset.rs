@@ -99,7 +99,7 @@ impl Dataset {
         let mut empty_objects = Vec::new();
         while let Some(opened) = opened.try_next().await? {
             let (mut object, schema) = match opened {
-                Opened::Columns(object, schema) => (*object, schema),
+                Opened::Columns(object, schema) => (object, schema),
                 Opened::Empty(meta) => {
                     tracing::warn!("{} is empty and is left out", object_name(store.as_ref(), &meta.key));
                     empty_objects.push(meta);
