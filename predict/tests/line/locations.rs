@@ -190,3 +190,15 @@ fn names_of_the_outputs_columns_are_taken() {
     workshop.predict_on("nowhere").args(["--columns", "plan,plan"]).run().failed(2, &["two columns \"plan\""]);
     workshop.predict_on("nowhere").args(["--columns", "customer_id"]).run().failed(2, &["two columns \"customer_id\""]);
 }
+
+#[test]
+fn what_is_no_file_among_data_is_named() {
+    let workshop = Workshop::with_model();
+    for name in ["b.parquet", "_hidden.parquet"] {
+        std::os::unix::fs::symlink("/nowhere/x.parquet", workshop.path("customers").join(name)).unwrap();
+    }
+    let ended = workshop.predict().run();
+    assert_eq!(ended.succeeded()["rows_predicted"], 400);
+    assert!(ended.stderr.contains("customers/b.parquet is a link to nothing and is left out"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("_hidden"), "{}", ended.stderr);
+}
