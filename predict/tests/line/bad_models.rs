@@ -85,6 +85,7 @@ fn republish(workshop: &Workshop, folder: &str, metadata: &Value) {
     let bytes = metadata.to_string();
     let mut result = workshop.json(&format!("{folder}/result.json"));
     result["metadata_sha256"] = super::sha256(bytes.as_bytes()).into();
+    result["files"]["metadata.json"] = result["metadata_sha256"].clone();
     workshop.write(&format!("{folder}/metadata.json"), bytes);
     workshop.write(&format!("{folder}/result.json"), result.to_string());
     let pointer = "models/engagement/latest.json";

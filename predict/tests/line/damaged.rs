@@ -106,6 +106,10 @@ fn reseal(workshop: &Workshop) {
         && result.is_object()
     {
         result["metadata_sha256"] = json!(sha256(&read("metadata.json")));
+        if let Some(files) = result.get_mut("files").and_then(Value::as_object_mut) {
+            files.insert("metadata.json".to_owned(), json!(sha256(&read("metadata.json"))));
+            files.insert("model.ubj".to_owned(), json!(sha256(&read("model.ubj"))));
+        }
         workshop.write(&format!("{folder}/result.json"), result.to_string());
     }
 }

@@ -75,6 +75,8 @@ fn forge(workshop: &Workshop, folder: &str) {
     fs::write(path("metadata.json"), metadata.to_string()).unwrap();
     let mut result = workshop.json(&format!("{folder}/result.json"));
     result["metadata_sha256"] = json!(super::sha256(metadata.to_string().as_bytes()));
+    result["files"]["metadata.json"] = result["metadata_sha256"].clone();
+    result["files"]["model.ubj"] = metadata["model_sha256"].clone();
     fs::write(path("result.json"), result.to_string()).unwrap();
 }
 
