@@ -115,8 +115,6 @@ pub async fn begin(
         body: body.clone(),
     };
     let plan = folder.begin(plan).await?;
-    plan.refuse_other_settings(&identity(settings), &folder.plan_location())?;
-    plan.refuse_other_program(PROGRAM_VERSION, &folder.plan_location())?;
     if plan.body == body {
         return Ok(plan);
     }

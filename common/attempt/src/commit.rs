@@ -184,6 +184,18 @@ mod tests {
         assert!(Commit::from_bytes(&longer.into(), "c").is_err());
     }
 
+    /// Anyone who can write to the store can seal anything.
+    #[test]
+    fn lengths_that_do_not_add_up_are_refused_though_they_are_sealed() {
+        for length in [0, 2, usize::MAX] {
+            let header =
+                Header { result: commit().outcome.json().to_owned(), files: vec![("report.html".to_owned(), length)] };
+            let sealed = [serde_json::to_vec(&header).unwrap(), b"\nx".to_vec()].concat();
+            let bytes = [format!("{}\n", sha256_hex(&sealed)).into_bytes(), sealed].concat();
+            assert_eq!(Commit::from_bytes(&bytes.into(), "c").unwrap_err().exit_code(), 4, "{length}");
+        }
+    }
+
     #[test]
     fn a_commit_names_no_file_outside_of_its_folder() {
         for name in ["../other/model.ubj", "a/b", "", "result.json", ".hidden", "_checkpoint", "a\\b"] {

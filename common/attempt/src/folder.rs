@@ -144,15 +144,27 @@ impl RunFolder {
     /// Writes the plan, or gives the one of an attempt that was faster: the first plan holds for all.
     ///
     /// # Errors
-    /// [`Error::Data`] where that plan is damaged; storage errors as they are.
+    /// [`Error::Setting`] where that plan has other settings or is of another version of the program; [`Error::Data`] where it is
+    /// damaged; storage errors as they are.
     pub async fn begin<Body: Serialize + DeserializeOwned>(&self, plan: Plan<Body>) -> Result<Plan<Body>> {
         let json = serde_json::to_vec_pretty(&plan).map_err(|error| Error::Defect(format!("a plan: {error}")))?;
-        match self.put_first(self.layout.plan, json.into()).await {
-            Ok(()) => Ok(plan),
-            // Where the plan is gone again the run is complete, as its commit will find.
-            Err(StoreError::Conflict(_)) => Ok(self.plan().await?.unwrap_or(plan)),
-            Err(error) => Err(error.into()),
+        for _ in 0..MOST_RACES {
+            match self.put_first(self.layout.plan, json.clone().into()).await {
+                Ok(()) => return Ok(plan),
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(standing) = self.plan::<Body>().await? {
+                standing.refuse_other_settings(&plan.settings, &self.plan_location())?;
+                standing.refuse_other_program(&plan.program_version, &self.plan_location())?;
+                return Ok(standing);
+            }
+            // Gone again with a run that is complete, as its commit will find; or the store refused it for no reason.
+            if self.complete().await?.is_some() {
+                return Ok(plan);
+            }
         }
+        Err(Error::Storage(format!("{} cannot be written: run again", self.plan_location())))
     }
 
     /// Decides the run: of all commits of its attempts the first one holds. Its files are written, then its result, which is the

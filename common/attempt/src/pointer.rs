@@ -90,7 +90,8 @@ pub async fn promote_model(models: &ModelStore, run: &ModelRun, pointer: &Pointe
             let before = standing.map(|standing| standing.published_at.as_str());
             let before = before.filter(|before| is_believable(before, Utc::now()));
             let published_at = before.unwrap_or_default().max(&pointer.published_at).to_owned();
-            Some(Pointer { published_at, ..pointer.clone() })
+            let previous = standing.and_then(|standing| standing.previous.clone());
+            Some(Pointer { published_at, previous, ..pointer.clone() })
         };
         set(models.store(), key, promoted).await?;
     }
@@ -123,11 +124,11 @@ async fn set<File: PointerFile>(
             (None, _) => {
                 return Ok(Move::Superseded { by: file.map(|file| file.path().to_owned()).unwrap_or_default() });
             }
-            (Some(next), Some((standing, _))) if standing.path() == next.path() => return Ok(Move::Done),
+            (Some(next), Some((standing, _))) if is_done(standing, &next) => return Ok(Move::Done),
             (Some(next), Some((_, version))) => (next, Condition::Unchanged(version.clone())),
             (Some(next), None) => (next, Condition::Absent),
         };
-        if let Some(standing) = file {
+        if let Some(standing) = file.filter(|standing| standing.path() != next.path()) {
             next.set_previous(standing);
         }
         let json = serde_json::to_vec_pretty(&next).map_err(|error| Error::Defect(format!("a pointer: {error}")))?;
@@ -141,6 +142,12 @@ async fn set<File: PointerFile>(
         "{} was moved by others {MOST_RACES} times while this run tried to move it: run again with the same run id",
         location_of(store, key)
     )))
+}
+
+/// Whether the standing pointer says all that the next one would. The promotion of what it names already has a later time, which
+/// keeps an attempt that was held up from moving it on.
+fn is_done<File: PointerFile>(standing: &File, next: &File) -> bool {
+    standing.path() == next.path() && standing.published_at() >= next.published_at()
 }
 
 fn location_of(store: &dyn Store, key: &str) -> String {

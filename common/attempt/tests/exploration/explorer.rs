@@ -14,13 +14,13 @@ use storage::Condition;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::attempts::{Next, Place, Program};
-use crate::invariants::Invariants;
+use crate::invariants::{Invariants, is_refusal};
 use crate::scenarios::Scenario;
 use crate::store::{Answer, Question, content_of};
 use crate::world::{Id, Names, World};
 
 /// More attempts than any scenario has.
-const MOST_ATTEMPTS: usize = 6;
+const MOST_ATTEMPTS: usize = 7;
 
 /// What was walked through.
 #[derive(Debug, Clone, Copy, Default)]
@@ -200,9 +200,10 @@ impl Walk {
     fn successors_by(&mut self, attempt: usize, state: &State, successors: &mut Vec<Successor>) -> Result<(), Broken> {
         let (mut at, mut told) = (*state, Vec::new());
         while let Some(question) = self.question(attempt, at.places[attempt]) {
+            let place = at.places[attempt];
             let fates = if state.faults < self.faults { fates_of(question) } else { &[] };
             for &fate in fates.iter().chain(&[Fate::Answered]) {
-                let step = Told { attempt, place: at.places[attempt], fate };
+                let step = Told { attempt, place, fate };
                 let mut next = self.after(&at, step);
                 if fate != Fate::Answered {
                     next.faults += 1;
@@ -224,7 +225,7 @@ impl Walk {
                     return Ok(());
                 }
             }
-            told.push(Told { attempt, place: at.places[attempt], fate: Fate::Answered });
+            told.push(Told { attempt, place, fate: Fate::Answered });
         }
         if at.places != state.places {
             successors.push(Successor { state: at, told });
@@ -345,6 +346,7 @@ impl Walk {
             }
             match self.programs[self.runs[attempt]].next(state.places[attempt]) {
                 Next::Ended(Ok(result)) => results.push(result.clone()),
+                Next::Ended(Err(refusal)) if is_refusal(refusal) => results.push(refusal.clone()),
                 other => return Err(Broken { told, violation: format!("a retry ended with {other:?}") }),
             }
         }

@@ -4,10 +4,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use registry::Pointer;
+use serde_json::Value;
 use storage::sha256_hex;
 use telemetry::Outcome;
 
 use crate::world::{Id, Names, World};
+
+/// A setting, in the plan and in the result.
+pub(crate) const MIN_R2: &str = "min_r2";
 
 /// What an actor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +28,10 @@ pub(crate) enum Kind {
 /// 3. a complete run never changes;
 /// 4. what a result names is there and has its hash;
 /// 5. the attempts of a run end with one result;
-/// 6. after whatever happened, one more attempt ends well, its pointers stand and nothing is left over.
+/// 6. after whatever happened, one more attempt ends well, its pointers stand and nothing is left over;
+/// 7. what is asked again of a decided run is its result, without work;
+/// 8. a result is of the settings that the run began with;
+/// 9. an attempt moves `latest` only after its label.
 #[derive(Debug)]
 pub(crate) struct Invariants {
     kinds: Vec<Kind>,
@@ -38,6 +45,7 @@ struct Complete {
     files: BTreeMap<String, String>,
     passed: bool,
     completed_at: String,
+    min_r2: Option<Value>,
 }
 
 impl Invariants {
@@ -50,7 +58,8 @@ impl Invariants {
         before.differences(after).find_map(|key| {
             let name = names.keys.value(key);
             if name.ends_with("latest.json") {
-                return self.of_pointer(names, attempt, (before.get(key), after.get(key)), after);
+                let broken = self.of_pointer(names, attempt, (before.get(key), after.get(key)), after);
+                return broken.or_else(|| self.of_label(names, attempt, name, after));
             }
             let (folder, file) = name.rsplit_once('/')?;
             if let Some(complete) = self.complete(names, before, folder)
@@ -62,6 +71,10 @@ impl Invariants {
             if file == "result.json"
                 && let Some(complete) = self.complete(names, after, folder)
             {
+                let began = began_with(names, after, folder);
+                if began.is_some() && began != complete.min_r2 {
+                    return Some(format!("{name} is not of the settings that the run began with"));
+                }
                 return self.of_files(names, after, folder, &complete);
             }
             None
@@ -72,7 +85,8 @@ impl Invariants {
     /// from `last` on.
     pub(crate) fn of_results(&self, attempt: usize, result: &str, retried: &[String], last: usize) -> Option<String> {
         let mut retries = self.kinds[last..].iter().zip(retried);
-        let (_, differs) = retries.find(|(kind, retried)| **kind == self.kinds[attempt] && *retried != result)?;
+        let differs = |retried: &str| retried != result && !is_refusal(retried);
+        let (_, differs) = retries.find(|(kind, retried)| **kind == self.kinds[attempt] && differs(retried))?;
         Some(format!("an attempt ended with {result} and its retry with {differs}"))
     }
 
@@ -122,6 +136,16 @@ impl Invariants {
         self.of_files(names, world, &folder, &complete)
     }
 
+    /// What is wrong with `latest`, seen beside its label.
+    fn of_label(&self, names: &Names, attempt: usize, moved: &str, world: &World) -> Option<String> {
+        if moved != "m/latest.json" || self.kinds[attempt] == Kind::Promotion {
+            return None;
+        }
+        let (latest, label) = (pointer_at(names, world, moved)?, pointer_at(names, world, "m/v1/latest.json")?);
+        let is_ahead = latest.published_at > label.published_at;
+        is_ahead.then(|| format!("latest names {}, and its label still {}", latest.path, label.path))
+    }
+
     fn of_files(&self, names: &Names, world: &World, folder: &str, complete: &Complete) -> Option<String> {
         complete.files.iter().find_map(|(file, hash)| {
             let found = find(names, world, &format!("{folder}/{file}"));
@@ -139,10 +163,24 @@ impl Invariants {
                 files: outcome.files()?,
                 passed: outcome.gate_passed()?,
                 completed_at: outcome.completed_at()?.to_owned(),
+                min_r2: outcome.get(MIN_R2).cloned(),
             })
         };
         self.known.borrow_mut().entry(content).or_insert_with(read).clone()
     }
+}
+
+/// Whether an attempt was refused since the run began with other settings.
+pub(crate) fn is_refusal(ended: &str) -> bool {
+    ended.contains("began with other settings")
+}
+
+/// What the plan of a run says.
+fn began_with(names: &Names, world: &World, folder: &str) -> Option<Value> {
+    let plans = ["plan.json", "_checkpoint/plan.json"].map(|plan| find(names, world, &format!("{folder}/{plan}")));
+    let content = plans.into_iter().flatten().next()?;
+    let plan: Value = serde_json::from_slice(names.contents.value(content)).ok()?;
+    plan.pointer(&format!("/settings/{MIN_R2}")).cloned()
 }
 
 fn find(names: &Names, world: &World, key: &str) -> Option<Id> {

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use error::{Error, Result};
 use registry::{ModelRun, ModelStore, Pointer};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use storage::sha256_hex;
 use telemetry::{GATE, Outcome, Summary};
 
 use crate::attempts::Start;
-use crate::invariants::{Invariants, Kind};
+use crate::invariants::{Invariants, Kind, MIN_R2};
 use crate::store::AskingStore;
 
 /// The two ways in which programs use the crate.
@@ -58,8 +58,17 @@ enum Work {
     Passes,
     /// A model that does not.
     Rejected,
+    /// A model that passes the gate, for other settings.
+    Otherwise,
     /// Nothing: the data is wrong.
     Fails,
+}
+
+impl Work {
+    /// What the attempt was asked for.
+    fn settings(self) -> Value {
+        json!({MIN_R2: if self == Self::Otherwise { 0.5 } else { 0.75 }})
+    }
 }
 
 /// An actor of a scenario.
@@ -72,23 +81,29 @@ enum Actor {
 pub(crate) fn all() -> Vec<Scenario> {
     use Actor::{Attempt, Promotes};
     use Use::{Predict, Train};
-    use Work::{Fails, Passes, Rejected};
+    use Work::{Fails, Otherwise, Passes, Rejected};
     let (passes, rejected, fails) = (Attempt("r1", Passes), Attempt("r1", Rejected), Attempt("r1", Fails));
     vec![
         scenario("three attempts of a run of predict", Predict, 1, &[(passes, 3)]),
         scenario("three attempts of a run of train", Train, 0, &[(passes, 3)]),
         scenario("two attempts of a run of train, more that goes wrong", Train, 3, &[(passes, 2)]),
         scenario("attempts that come to different verdicts", Train, 0, &[(passes, 1), (rejected, 1), (fails, 1)]),
+        scenario("attempts with different settings", Predict, 1, &[(passes, 1), (Attempt("r1", Otherwise), 1)]),
         scenario("a run and another one", Predict, 1, &[(passes, 2), (Attempt("r2", Passes), 1)]),
         scenario("a run of train and another one", Train, 1, &[(passes, 1), (Attempt("r2", Passes), 1)]),
-        scenario("a run while an older model is promoted", Train, 1, &[(passes, 2), (Promotes("r0"), 1)]),
+        scenario("two attempts while an older model is promoted", Train, 0, &[(passes, 2), (Promotes("r0"), 1)]),
+        scenario("an attempt while an older model is promoted", Train, 2, &[(passes, 1), (Promotes("r0"), 1)]),
     ]
 }
 
 fn scenario(name: &'static str, of: Use, faults: u8, actors: &[(Actor, usize)]) -> Scenario {
     let mut runs: Vec<&'static str> = actors.iter().filter_map(|(actor, _)| actor.run()).collect();
     runs.dedup();
-    let last: Vec<(Actor, usize)> = runs.iter().map(|run| (Actor::Attempt(run, Work::Passes), 1)).collect();
+    let is_asked_otherwise = actors.iter().any(|(actor, _)| matches!(actor, Actor::Attempt(_, Work::Otherwise)));
+    // The last one comes when the run is decided, and needs no data for its result.
+    let last_works = [Some(Work::Passes), is_asked_otherwise.then_some(Work::Otherwise), Some(Work::Fails)];
+    let last_of = |run| last_works.into_iter().flatten().map(move |work| (Actor::Attempt(run, work), 1));
+    let last: Vec<(Actor, usize)> = runs.into_iter().flat_map(last_of).collect();
     let all = actors.iter().chain(&last);
     Scenario {
         name,
@@ -164,7 +179,7 @@ async fn attempt(store: AskingStore, run: ModelRun, work: Work, of: Use) -> Resu
 }
 
 async fn decided(folder: &RunFolder, store: &AskingStore, work: Work) -> Result<Outcome> {
-    let settings = json!({"min_r2": 0.75});
+    let settings = work.settings();
     let earlier = match folder.earlier::<Body>(&settings, VERSION).await? {
         Earlier::Decided { outcome, .. } => return Ok(outcome),
         earlier => earlier,
@@ -174,26 +189,26 @@ async fn decided(folder: &RunFolder, store: &AskingStore, work: Work) -> Result<
         Earlier::UnderWay(plan) => plan,
         _ => {
             let (started_at, program_version) = (BEGAN.to_owned(), VERSION.to_owned());
-            folder
-                .begin(Plan { format_version: 1, program_version, started_at, settings, body: Body { rows: 3 } })
-                .await?
+            let body = Body { rows: 3 };
+            folder.begin(Plan { format_version: 1, program_version, started_at, settings, body }).await?
         }
     };
     let verdict = match work {
         Work::Fails => return Err(Error::Data("a row is wrong".to_owned())),
-        Work::Passes => "passed",
+        Work::Passes | Work::Otherwise => "passed",
         Work::Rejected => "failed",
     };
     assert_eq!(plan.body.rows, 3);
     let completed_at = store.now().await;
-    folder.commit(commit(folder, verdict, &completed_at)?).await
+    folder.commit(commit(folder, verdict, &work.settings(), &completed_at)?).await
 }
 
 /// A commit whose model no other attempt comes to.
-fn commit(folder: &RunFolder, verdict: &str, completed_at: &str) -> Result<Commit> {
+fn commit(folder: &RunFolder, verdict: &str, settings: &Value, completed_at: &str) -> Result<Commit> {
     let model = format!("the model of {completed_at}");
     let mut summary = Summary::new(folder.run_id());
     summary.set("model_sha256", sha256_hex(model.as_bytes())).set(GATE, verdict).set("r2", 0.9);
+    summary.set(MIN_R2, settings[MIN_R2].clone());
     let rejection = (verdict == "failed").then(|| Error::Gate("too bad".to_owned()));
     Commit::new(summary, rejection.as_ref(), vec![RunFile::new("model.ubj", model)], completed_at)
 }
@@ -212,7 +227,7 @@ fn published(run: &'static str, of: Use) -> Vec<(String, Bytes)> {
     let run = model_run(run);
     let folder =
         RunFolder::new(Arc::new(AskingStore::default()), format!("m/{}", run.path()), run.run_id.clone(), of.layout());
-    let commit = commit(&folder, "passed", BEGAN).unwrap();
+    let commit = commit(&folder, "passed", &Work::Passes.settings(), BEGAN).unwrap();
     let pointer = serde_json::to_vec_pretty(&Pointer::to(&run, Some(0.9), "", None, BEGAN)).unwrap();
     let mut objects: Vec<(String, Bytes)> =
         commit.files().iter().map(|file| (folder.key(&file.name), file.content.clone())).collect();
