@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engagement_fuzz::{assert_refusal, mutate, rows, start};
 use features::clip::final_prediction;
-use features::encode::{BadRows, Encoder};
+use features::encode::BadRows;
 use features::quality::{FeatureTally, data_quality_score};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use registry::Metadata;

@@ -32,7 +32,7 @@ async fn check(data: &[u8]) {
         attempt::pointer::publish(models.store(), &models.latest_key(), Pointer::to(&run, Some(0.9), "00", None, NOW))
             .await;
     match (latest, published) {
-        (Ok(_), published) => published.expect("a pointer over one that can be read"),
+        (Ok(_), published) => drop(published.expect("a pointer over one that can be read")),
         (Err(error), published) => {
             assert_refusal(&error, &[6]);
             assert_refusal(&published.expect_err("what cannot be read is not written over"), &[6]);
