@@ -37,8 +37,8 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
     if dataset.row_count() == Some(0) {
         return Err(Error::Data(format!("{location} has columns but no rows: there is nothing to score")));
     }
-    if let Some(doubt) = schema.header_doubt() {
-        tracing::warn!("{location}: {doubt}");
+    if let Some(hint) = schema.header_hint() {
+        tracing::warn!("{location}: {hint}");
     }
     let metadata = &model.metadata;
     if dataset.is_csv() && metadata.level_texts() == LevelTexts::Release1 {

@@ -34,10 +34,11 @@ pub mod prepare;
 use std::sync::Arc;
 use std::time::Instant;
 
+use app::Context;
 use attempt::pointer::Move;
 use attempt::{Commit, Earlier, RunFile, RunFolder};
 use error::Result;
-use machine::{Limits, RunId, Shutdown, now_rfc3339};
+use machine::{RunId, now_rfc3339};
 use registry::ModelStore;
 use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
@@ -50,19 +51,6 @@ use crate::score::Scorer;
 use crate::score_parts::ScoringPipeline;
 use crate::settings::{Instructions, Settings};
 use crate::write::PartWriter;
-
-/// What a run is given besides its settings.
-#[derive(Debug)]
-pub struct Context {
-    /// Id of the run.
-    pub run_id: RunId,
-    /// Threads and memory it may use.
-    pub limits: Limits,
-    /// Tells when it has to stop.
-    pub shutdown: Shutdown,
-    /// Logs, metrics, progress.
-    pub telemetry: Telemetry,
-}
 
 /// Scores the input, from the settings to the moved pointer. Every failure is in the outcome.
 pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
@@ -127,11 +115,9 @@ async fn predict(
     };
     folder.own();
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
-    let model_run = plan::model_run(settings, &models, earlier.as_ref()).await?;
-    let model = Model::load(&models, model_run, settings.instructions.map(Instructions::set)).await?;
-    if earlier.is_none() {
-        registry::check_pointer(&models, &settings.model_version, &model.run, &model.metadata.model_sha256).await?;
-    }
+    let selector = plan::selector(settings, earlier.as_ref())?;
+    let model_run = plan::model_run(&models, &selector).await?;
+    let model = Model::load(&models, &selector, model_run, settings.instructions.map(Instructions::set)).await?;
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 

@@ -6,7 +6,7 @@ use columns::ColumnKind;
 use error::{Error, Result};
 use features::encode::{Encoder, Feature};
 use features::quality::{FeatureTally, Statistics};
-use registry::{LoadedModel, Metadata, ModelRun, ModelStore, load_run};
+use registry::{LoadedModel, Metadata, ModelRun, ModelStore, Selector, load_selected};
 use scoring::{CheckedModel, Ensemble, InstructionSet, QuantizedBlock, Scorer};
 use xgboost::{Booster, Column};
 
@@ -27,13 +27,18 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads the model of a run; its trees are compiled for `instructions`, or for the fastest that the machine has.
+    /// Loads the model of the run that `selector` was resolved to; its trees are compiled for `instructions`, or for the fastest that the machine has.
     ///
     /// # Errors
     /// [`Error::Model`] where it is missing, rejected, damaged or predicts its golden rows otherwise here than where it
     /// was trained.
-    pub async fn load(models: &ModelStore, run: ModelRun, instructions: Option<InstructionSet>) -> Result<Self> {
-        let LoadedModel { run, metadata, model, .. } = load_run(models, run).await?;
+    pub async fn load(
+        models: &ModelStore,
+        selector: &Selector,
+        run: ModelRun,
+        instructions: Option<InstructionSet>,
+    ) -> Result<Self> {
+        let LoadedModel { run, metadata, model, .. } = load_selected(models, selector, run).await?;
         let location = models.location_of(&models.key(&run.path()));
         let instructions = instructions.unwrap_or_else(InstructionSet::best);
         let engine = Engine::load(&model, &metadata, &location, instructions)?;

@@ -3,10 +3,11 @@
 
 use std::process::ExitCode;
 
+use app::Context;
 use app::settings::{Parsed, parse};
 use machine::{Limits, RunId};
+use predict::prepare;
 use predict::settings::{Arguments, Settings};
-use predict::{Context, prepare};
 use telemetry::{Config, Program, Telemetry};
 
 fn main() -> ExitCode {

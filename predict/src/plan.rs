@@ -7,7 +7,7 @@ use attempt::{Earlier, Layout, Plan, RunFolder};
 use error::{Error, Result};
 use machine::{RunId, now_rfc3339};
 use registry::pointer::FORMAT_VERSION;
-use registry::{ModelRun, ModelStore, resolve};
+use registry::{ModelRun, ModelStore, Selector, resolve};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use storage::{Location, ObjectMeta, Store, open_data};
@@ -144,21 +144,23 @@ pub fn identity(settings: &Settings) -> Value {
     identity
 }
 
-/// Which model: the one that this run id resolved before, or what the settings mean now.
+/// Which model is asked for: the one that this run id resolved before, or what the settings say.
+///
+/// # Errors
+/// [`Error::Model`] where the plan names no model's folder.
+pub fn selector(settings: &Settings, earlier: Option<&PredictPlan>) -> Result<Selector> {
+    match earlier {
+        Some(plan) => ModelRun::from_path(&plan.body.model).map(Selector::Run),
+        None => Ok(settings.model_version.clone()),
+    }
+}
+
+/// The run that a selector means now.
 ///
 /// # Errors
 /// [`Error::Model`] where none is published.
-pub async fn model_run(settings: &Settings, models: &ModelStore, earlier: Option<&PredictPlan>) -> Result<ModelRun> {
-    if let Some(plan) = earlier {
-        return ModelRun::from_path(&plan.body.model);
-    }
-    resolve(models, &settings.model_version).await?.ok_or_else(|| {
-        Error::Model(format!(
-            "{}: no model is published as \"{}\": train one, or see `train models list`",
-            models.location_of(models.name()),
-            settings.model_version
-        ))
-    })
+pub async fn model_run(models: &ModelStore, selector: &Selector) -> Result<ModelRun> {
+    resolve(models, selector).await?.ok_or_else(|| registry::unpublished(models, selector))
 }
 
 /// The objects of the input as the plan lists them.

@@ -75,7 +75,7 @@ impl PointerFile for OutputPointer {
     }
 
     /// Runs of the output are found by their folders: a pointer names no earlier one.
-    fn set_previous(&mut self, _previous: &Self) {}
+    fn replaces(&mut self, _standing: &Self) {}
 }
 
 #[cfg(test)]

@@ -13,14 +13,15 @@ use serde_json::{Value, json};
 use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
 
-use crate::Context;
 use crate::check::{check_input, check_names};
 use crate::load::Model;
 use crate::plan;
 use crate::plan_memory::MemoryPlan;
+use crate::pointer::{LATEST, OutputPointer};
 use crate::read::{self, Need, ReadOptions};
 use crate::settings::{Instructions, Settings};
 use crate::write::UnreadableColumn;
+use app::Context;
 
 /// Rows of the input that are looked at.
 const SAMPLE_ROWS: usize = 10_000;
@@ -42,6 +43,8 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
 async fn prepare(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
     summary.set("prepare", true);
     let folder = plan::folder(settings.output.open().await?, &context.run_id);
+    // Nothing is written where the run would not write either.
+    attempt::pointer::read::<OutputPointer>(folder.store().as_ref(), LATEST).await?;
     let checked = check(settings, context, summary).await;
     let error = checked.as_ref().err();
     let has_model = summary.get("model").is_some_and(|model| !model.is_null());
@@ -74,7 +77,9 @@ fn is_rejected(settings: &Settings, sample: &Value) -> bool {
 async fn check(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
     let model = match resolve(&models, &settings.model_version).await? {
-        Some(run) => Some(Model::load(&models, run, settings.instructions.map(Instructions::set)).await?),
+        Some(run) => Some(
+            Model::load(&models, &settings.model_version, run, settings.instructions.map(Instructions::set)).await?,
+        ),
         None => None,
     };
     summary.set("model", model.as_ref().map(|model| model.run.to_string()));

@@ -4,12 +4,12 @@ use attempt::RunFolder;
 use error::{Error, Result};
 use telemetry::{Metric, Summary};
 
-use crate::Context;
 use crate::load::Model;
 use crate::manifest::{self, Totals};
 use crate::plan::PredictPlan;
 use crate::settings::Settings;
 use crate::write::UnreadableColumn;
+use app::Context;
 
 /// Checks the run as a whole; gives its manifest if nothing speaks against it.
 ///

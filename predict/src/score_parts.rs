@@ -10,7 +10,6 @@ use table::Dataset;
 use telemetry::Unit;
 use tokio::task::JoinHandle;
 
-use crate::Context;
 use crate::duplicate_ids;
 use crate::ids::{IdCheck, SeenIds};
 use crate::plan_memory::MemoryPlan;
@@ -18,6 +17,7 @@ use crate::read::{self, InputBatch, Need, ReadOptions};
 use crate::score::{ScoredBatch, Scorer};
 use crate::settings::{Duplicates, Settings};
 use crate::write::{Assembler, FinishedPart, PartRecord, PartWriter};
+use app::Context;
 
 /// What stands ready to score the parts of a run.
 #[derive(Debug)]

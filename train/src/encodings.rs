@@ -283,7 +283,7 @@ pub fn apply(base: Features, scheme: &EncodingScheme, rows: &Rows, seed: u64) ->
         }
     }
     let features = applied.named_apart(&base.features);
-    Features { doubts: base.doubts, ..features }
+    Features { hints: base.hints, ..features }
 }
 
 /// Encoded features as they are put together.
@@ -300,7 +300,7 @@ impl Applied {
             train: Array2::zeros((train_rows, width).f()),
             test: Array2::zeros((test_rows, width).f()),
             tallies: Vec::with_capacity(width),
-            doubts: Vec::new(),
+            hints: Vec::new(),
         };
         Self { features, suffixes: Vec::with_capacity(width) }
     }

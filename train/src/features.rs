@@ -43,23 +43,23 @@ pub struct Features {
     pub test: Array2<f32>,
     /// What the cells of all rows were like.
     pub tallies: Vec<FeatureTally>,
-    /// What is doubtful about columns, in the order of the features.
-    pub doubts: Vec<ColumnDoubt>,
+    /// What seems wrong with columns, in the order of the features.
+    pub hints: Vec<ColumnHint>,
 }
 
-/// What is doubtful about a column that a feature is made from.
+/// What seems wrong with a column that a feature is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ColumnDoubt {
+pub struct ColumnHint {
     /// The column's name.
     pub column: String,
-    /// What is doubtful, to be read after its name.
+    /// The hint, to be read after its name.
     pub text: String,
     /// Whether it looks like numbers, dates or booleans and was read as text.
     pub is_misread: bool,
 }
 
-impl ColumnDoubt {
-    /// The doubt in a sentence.
+impl ColumnHint {
+    /// The hint as a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
         format!("column \"{}\" {}", self.column, self.text)
@@ -70,7 +70,7 @@ impl Features {
     /// The columns that look like numbers, dates or booleans and were read as text.
     #[must_use]
     pub fn misread_columns(&self) -> Vec<&str> {
-        self.doubts.iter().filter(|doubt| doubt.is_misread).map(|doubt| doubt.column.as_str()).collect()
+        self.hints.iter().filter(|hint| hint.is_misread).map(|hint| hint.column.as_str()).collect()
     }
 
     /// Takes the kind from columns that have no value in any training row: they have no meaning later, whatever they hold then.
@@ -92,11 +92,11 @@ impl Features {
 }
 
 /// What was learnt of one feature.
-struct Learnt {
+struct FittedFeature {
     feature: Feature,
     statistics: Statistics,
     tally: FeatureTally,
-    doubt: Option<ColumnDoubt>,
+    hint: Option<ColumnHint>,
 }
 
 /// Plans, learns and encodes every feature, `threads` of them at once.
@@ -151,11 +151,11 @@ fn encode_all(
         Array2::from_shape_vec((rows, width).f(), cells).map_err(|error| Error::Defect(error.to_string()))
     };
     let (train, test) = (matrix(train, train_rows)?, matrix(test, test_rows)?);
-    let (statistics, tallies, doubts) = (Vec::new(), Vec::new(), Vec::new());
-    let mut features = Features { features: Vec::new(), statistics, train, test, tallies, doubts };
+    let (statistics, tallies, hints) = (Vec::new(), Vec::new(), Vec::new());
+    let mut features = Features { features: Vec::new(), statistics, train, test, tallies, hints };
     for (_, one) in learnt {
-        let Learnt { feature, statistics, tally, doubt } = one?;
-        features.doubts.extend(doubt);
+        let FittedFeature { feature, statistics, tally, hint } = one?;
+        features.hints.extend(hint);
         features.features.push(feature);
         features.statistics.push(statistics);
         features.tallies.push(tally);
@@ -211,13 +211,13 @@ fn learn_one(
     input: &Input<'_>,
     train: &mut [f32],
     test: &mut [f32],
-) -> Result<Learnt> {
+) -> Result<FittedFeature> {
     let data = input.data;
     let mut feature = unlearnt(planned);
-    let (mut levels, mut doubt) = (None, doubt_of_number(planned, data));
+    let (mut levels, mut hint) = (None, hint_about_number(planned, data));
     if planned.is_category {
         let (counts, decoded) = count_levels(planned, input)?;
-        doubt = doubt_of_category(planned, spec, &counts, data);
+        hint = hint_about_category(planned, spec, &counts, data);
         let learnt = counts.vocabulary(spec.max_levels);
         feature.kind = Kind::Category { levels: learnt.levels };
         levels = Some((learnt.statistics, decoded));
@@ -236,19 +236,19 @@ fn learn_one(
         }
     }
     let statistics = statistics.unwrap_or_else(|| learn_number(train));
-    Ok(Learnt { feature, statistics, tally: encoded.tally, doubt })
+    Ok(FittedFeature { feature, statistics, tally: encoded.tally, hint })
 }
 
 /// Codes that became numbers, and so lost their leading zeros; and numbers of rows.
-fn doubt_of_number(planned: &PlannedFeature, data: &TrainingData) -> Option<ColumnDoubt> {
+fn hint_about_number(planned: &PlannedFeature, data: &TrainingData) -> Option<ColumnHint> {
     let Source::Column(column) = &planned.source else { return None };
     if column.starts_with("Unnamed: ") || column.starts_with("__index_level_") {
         let text =
             format!("is the index that pandas writes: write the table with index=False, or exclude = [\"{column}\"]");
-        return Some(ColumnDoubt { column: column.clone(), text, is_misread: false });
+        return Some(ColumnHint { column: column.clone(), text, is_misread: false });
     }
     let is_number = !planned.is_category && planned.source_kind.is_number();
-    (is_number && data.tables[data.train.table].is_zero_padded(column)).then(|| ColumnDoubt {
+    (is_number && data.tables[data.train.table].is_zero_padded(column)).then(|| ColumnHint {
         column: column.clone(),
         text: format!("has leading zeros: a code? then categorical = [\"{column}\"]"),
         is_misread: false,
@@ -257,28 +257,28 @@ fn doubt_of_number(planned: &PlannedFeature, data: &TrainingData) -> Option<Colu
 
 /// Categories that seem to be meant as something else, and those that nearly every row has its own of. What the spec calls a
 /// category is meant as one.
-fn doubt_of_category(
+fn hint_about_category(
     planned: &PlannedFeature,
     spec: &Spec,
     counts: &LevelCounts,
     data: &TrainingData,
-) -> Option<ColumnDoubt> {
+) -> Option<ColumnHint> {
     let Source::Column(column) = &planned.source else { return None };
     let levels = counts.by_frequency();
-    let doubt = |text: String, is_misread: bool| ColumnDoubt { column: column.clone(), text, is_misread };
+    let hint = |text: String, is_misread: bool| ColumnHint { column: column.clone(), text, is_misread };
     let is_meant = spec.categorical.contains(column);
     if data.is_of_folders(column) {
         let dates = "stands in folder names and is text, a category for each date, which later rows do not have: exclude it, or \
                      write the date as a column of the files";
-        return (!is_meant && text_hints::are_dates(&levels)).then(|| doubt(dates.to_owned(), false));
+        return (!is_meant && text_hints::are_dates(&levels)).then(|| hint(dates.to_owned(), false));
     }
-    if let Some(text) = text_hints::doubt(&levels, data.writing()).filter(|_| !is_meant) {
-        return Some(doubt(text, true));
+    if let Some(text) = text_hints::hint(&levels, data.writing()).filter(|_| !is_meant) {
+        return Some(hint(text, true));
     }
     let (values, rows) = (levels.len(), levels.iter().map(|(_, rows)| rows).sum::<u64>());
     let tells_rows_apart = rows >= ROWS_TO_TELL_APART && values as f64 >= NEARLY_ALL * rows as f64;
     tells_rows_apart
-        .then(|| doubt(format!("has {values} values in {rows} rows: nearly every row has its own; exclude it"), false))
+        .then(|| hint(format!("has {values} values in {rows} rows: nearly every row has its own; exclude it"), false))
 }
 
 /// Columns that were decoded once and are needed again.

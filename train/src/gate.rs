@@ -12,7 +12,7 @@ use features::encode::{BadRows, Encoder};
 use features::quality::FeatureTally;
 use machine::threads::on_own_thread;
 use ndarray::{Array2, ShapeBuilder};
-use registry::{LoadedModel, ModelRun, ModelStore, Selector, load_run, resolve};
+use registry::{LoadedModel, ModelRun, ModelStore, Selector, load_selected, resolve};
 use scoring::CheckedModel;
 use xgboost::Booster;
 
@@ -185,7 +185,7 @@ async fn r2_of(
     reader: Option<&Reader<'_>>,
     threads: usize,
 ) -> Result<f64> {
-    let model = load_run(models, run).await?;
+    let model = load_selected(models, &Selector::Latest, run).await?;
     if model.metadata.target != data.target {
         return Err(Error::Model(format!("it predicts \"{}\", not \"{}\"", model.metadata.target, data.target)));
     }

@@ -12,7 +12,7 @@ use ndarray::ArrayView1;
 use polars::prelude::PlHashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::features::{ColumnDoubt, Features};
+use crate::features::{ColumnHint, Features};
 use crate::read::TrainingData;
 
 /// Rows looked at; more would not change what is found.
@@ -41,7 +41,7 @@ pub fn check(
 ) -> Result<Vec<String>> {
     let mut warnings = data.warnings();
     warnings.extend(::features::plan::warnings(spec, data.schema(), data.location()));
-    warnings.extend(features.doubts.iter().map(ColumnDoubt::sentence));
+    warnings.extend(features.hints.iter().map(ColumnHint::sentence));
     warnings.extend(found);
     warnings.extend(find(data, features, threads));
     warnings.extend(quality_warnings(features));

@@ -36,6 +36,7 @@ pub mod models;
 use std::sync::Arc;
 
 use ::features::spec::Spec;
+use app::Context;
 use attempt::{Commit, Earlier, RunFile};
 use error::{Error, Result};
 use machine::now_rfc3339;
@@ -55,7 +56,7 @@ use crate::plan_memory::MemoryPlan;
 use crate::read::TrainingData;
 use crate::report::ModelParts;
 use crate::run::Run;
-pub use crate::run::{Context, run};
+pub use crate::run::run;
 
 /// What training came to.
 #[derive(Debug)]
@@ -137,7 +138,7 @@ async fn begin_first(run: &Run, spec: &Spec, objects_sha256: &str, memory: &Memo
     let body = TrainBody {
         objects_sha256: objects_sha256.to_owned(),
         threads: run.context.limits.threads.value,
-        reading: memory.reading(),
+        reading: memory.training_mode(),
     };
     let plan = TrainPlan {
         format_version: FORMAT_VERSION,

@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
+use app::Context;
 use app::settings::{Parsed, parse};
 use machine::{Limits, RunId};
 use telemetry::{Config, Program, Telemetry};
+use train::models;
 use train::settings::{Arguments, Settings};
-use train::{Context, models};
 
 fn main() -> ExitCode {
     machine::environment::reexec();

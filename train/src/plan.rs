@@ -8,7 +8,7 @@ use registry::{ModelRun, ModelStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::plan_memory::Reading;
+use crate::plan_memory::TrainingMode;
 use crate::read::{self, TrainingData};
 use crate::run::Run;
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ pub struct TrainBody {
     pub threads: usize,
     /// How rows are read: another way, or another sample, would give another model. A retry with more memory keeps it.
     #[serde(default)]
-    pub reading: Reading,
+    pub reading: TrainingMode,
 }
 
 /// The folder of a run in the model store.

@@ -46,7 +46,7 @@ pub enum Mode {
 
 /// What of the plan bears on the model: a run that goes on with another limit keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Reading {
+pub struct TrainingMode {
     /// How the run trains.
     pub mode: Mode,
     /// Most rows of a batch; 0 where all rows are in memory.
@@ -95,13 +95,13 @@ impl MemoryPlan {
         params: &Params,
         limits: &Limits,
         opened: &Opened,
-        began: Option<Reading>,
+        began: Option<TrainingMode>,
     ) -> Result<Self> {
         let user = set_by_user(settings, spec)?;
         let shape = Shape::of(settings, spec, params, &user, limits, opened).await?;
         let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
         if let Some(began) = began.filter(|began| began.mode != Mode::InMemory) {
-            let Reading { mode, batch_rows, sample_rows, parts } = began;
+            let TrainingMode { mode, batch_rows, sample_rows, parts } = began;
             let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
             plan = Self { mode, batch_rows, sample_rows, parts, scratch_bytes, ..plan };
         }
@@ -193,10 +193,12 @@ impl MemoryPlan {
 
     /// What of it bears on the model.
     #[must_use]
-    pub fn reading(&self) -> Reading {
+    pub fn training_mode(&self) -> TrainingMode {
         match self.mode {
-            Mode::InMemory => Reading::default(),
-            mode => Reading { mode, batch_rows: self.batch_rows, sample_rows: self.sample_rows, parts: self.parts },
+            Mode::InMemory => TrainingMode::default(),
+            mode => {
+                TrainingMode { mode, batch_rows: self.batch_rows, sample_rows: self.sample_rows, parts: self.parts }
+            }
         }
     }
 

@@ -146,7 +146,7 @@ impl TrainingData {
         tracing::info!(rows_train = self.train.len(), rows_test = self.test.len(), "rows read");
     }
 
-    /// What is doubtful about the rows as they were read, each in a sentence.
+    /// What seems wrong with the rows as they were read, each in a sentence.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.tables.iter().flat_map(|table| table.warnings().to_vec()).collect();

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use app::Context;
 use attempt::RunFolder;
 use attempt::pointer::publish_model;
 use error::{Error, Result};
 use futures::FutureExt;
+use machine::now_rfc3339;
 use machine::tasks::joined;
-use machine::{Limits, RunId, Shutdown, now_rfc3339};
 use registry::{ModelRun, ModelStore};
 use telemetry::{Outcome, Summary, Telemetry};
 use tokio::time::{sleep, timeout};
@@ -22,19 +23,6 @@ const TO_STOP: Duration = Duration::from_millis(2_500);
 /// Then, because a round takes longer: how long the last finished round may take to be stored. With the result of a stopped run it
 /// is less than the five seconds that a run has.
 const TO_STORE: Duration = Duration::from_millis(1_500);
-
-/// What a run is given besides its settings.
-#[derive(Debug)]
-pub struct Context {
-    /// Id of the run.
-    pub run_id: RunId,
-    /// Threads and memory it may use.
-    pub limits: Limits,
-    /// Tells when it has to stop.
-    pub shutdown: Shutdown,
-    /// Logs, metrics, progress.
-    pub telemetry: Telemetry,
-}
 
 /// A run under way.
 #[derive(Debug)]

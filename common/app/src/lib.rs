@@ -6,6 +6,8 @@
 pub mod settings;
 
 mod begin;
+mod context;
 pub mod runtime;
 
 pub use begin::begin;
+pub use context::Context;

@@ -136,7 +136,7 @@ impl RunFolder {
         }
     }
 
-    /// From now on a failure of this attempt is one of the run, until the run is decided.
+    /// From now on a failure of this attempt is one of the run. It never replaces the result of a complete one.
     pub fn own(&self) {
         self.is_owned.store(true, Ordering::Relaxed);
     }
@@ -173,8 +173,6 @@ impl RunFolder {
     /// # Errors
     /// Storage errors as they are: the run goes on from the commit.
     pub async fn commit(&self, commit: Commit) -> Result<Outcome> {
-        // A failure from here on is not one of the run: the next attempt ends it.
-        self.is_owned.store(false, Ordering::Relaxed);
         let held = match self.put_first(&self.scratch(COMMIT), commit.to_bytes()?).await {
             Ok(()) => Some(commit),
             Err(StoreError::Conflict(_)) => self.stored_commit().await?,

@@ -24,8 +24,8 @@ pub trait PointerFile: Serialize + Clone {
     fn path(&self) -> &str;
     /// When what it points to was complete, or was promoted, RFC 3339 in UTC.
     fn published_at(&self) -> &str;
-    /// Notes what the pointer named before.
-    fn set_previous(&mut self, previous: &Self);
+    /// Notes what the pointer named before, where `standing` is what it holds until now.
+    fn replaces(&mut self, standing: &Self);
 }
 
 /// What became of a move.
@@ -90,8 +90,7 @@ pub async fn promote_model(models: &ModelStore, run: &ModelRun, pointer: &Pointe
             let before = standing.map(|standing| standing.published_at.as_str());
             let before = before.filter(|before| is_believable(before, Utc::now()));
             let published_at = before.unwrap_or_default().max(&pointer.published_at).to_owned();
-            let previous = standing.and_then(|standing| standing.previous.clone());
-            Some(Pointer { published_at, previous, ..pointer.clone() })
+            Some(Pointer { published_at, ..pointer.clone() })
         };
         set(models.store(), key, promoted).await?;
     }
@@ -128,8 +127,8 @@ async fn set<File: PointerFile>(
             (Some(next), Some((_, version))) => (next, Condition::Unchanged(version.clone())),
             (Some(next), None) => (next, Condition::Absent),
         };
-        if let Some(standing) = file.filter(|standing| standing.path() != next.path()) {
-            next.set_previous(standing);
+        if let Some(standing) = file {
+            next.replaces(standing);
         }
         let json = serde_json::to_vec_pretty(&next).map_err(|error| Error::Defect(format!("a pointer: {error}")))?;
         match store.put_if(key, Bytes::from(json), &condition).await {
@@ -172,8 +171,10 @@ impl PointerFile for Pointer {
         &self.published_at
     }
 
-    fn set_previous(&mut self, previous: &Self) {
-        self.previous = Some(previous.path.clone());
+    /// Named again, a model still comes after the one before it.
+    fn replaces(&mut self, standing: &Self) {
+        let is_same = standing.path == self.path;
+        self.previous = if is_same { standing.previous.clone() } else { Some(standing.path.clone()) };
     }
 }
 

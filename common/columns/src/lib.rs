@@ -15,7 +15,7 @@ pub mod types;
 pub use cells::CellFormat;
 pub use kind::ColumnKind;
 pub use output_names::{is_output_column, refuse_output_column};
-pub use schema::{ColumnSchema, HeaderDoubt, TableSchema};
+pub use schema::{ColumnSchema, HeaderHint, TableSchema};
 
 use std::ops::Range;
 

@@ -65,13 +65,13 @@ struct Notes {
     constant_partitions: BTreeSet<String>,
     /// Whether the columns are the header of CSV.
     is_csv: bool,
-    /// What is doubtful about that header.
-    header_doubt: Option<HeaderDoubt>,
+    /// What seems wrong with that header.
+    header_hint: Option<HeaderHint>,
 }
 
-/// What is doubtful about the header of CSV.
+/// What seems wrong with the header of CSV.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderDoubt {
+pub struct HeaderHint {
     /// In words, with what to do.
     pub text: String,
     /// Whether the line seems to be something else than the header, so that columns are missing.
@@ -137,15 +137,15 @@ impl TableSchema {
         self
     }
 
-    /// Notes what is doubtful about the header.
-    pub fn set_header_doubt(&mut self, doubt: Option<HeaderDoubt>) {
-        self.notes.header_doubt = doubt;
+    /// Notes what seems wrong with the header.
+    pub fn set_header_hint(&mut self, hint: Option<HeaderHint>) {
+        self.notes.header_hint = hint;
     }
 
-    /// What is doubtful about the header, in words.
+    /// What seems wrong with the header, in words.
     #[must_use]
-    pub fn header_doubt(&self) -> Option<&str> {
-        self.notes.header_doubt.as_ref().map(|doubt| doubt.text.as_str())
+    pub fn header_hint(&self) -> Option<&str> {
+        self.notes.header_hint.as_ref().map(|hint| hint.text.as_str())
     }
 
     /// The column called `name`, or an error that lists what there is and, where that can be told, why it is not among it.
@@ -173,8 +173,8 @@ impl TableSchema {
 
     /// Why the line that the names stand in seems to be no header.
     fn no_header(&self) -> Option<&str> {
-        let doubt = self.notes.header_doubt.as_ref().filter(|doubt| doubt.is_no_header)?;
-        Some(doubt.text.as_str())
+        let hint = self.notes.header_hint.as_ref().filter(|hint| hint.is_no_header)?;
+        Some(hint.text.as_str())
     }
 
     /// A column whose name differs only in capitals or in blanks around it, which is hard to see in a list.
@@ -199,11 +199,11 @@ impl TableSchema {
             return Ok(());
         }
         if let Some(extra) = other.columns.iter().find(|column| self.get(&column.name).is_none()) {
-            let doubt = other.no_header().or(self.no_header()).map(|doubt| format!("; {doubt}")).unwrap_or_default();
+            let hint = other.no_header().or(self.no_header()).map(|hint| format!("; {hint}")).unwrap_or_default();
             let extra = without_control_characters(&extra.name);
             return Err(Error::Data(format!(
                 "{object} has a column \"{extra}\" that is not in {first}: all objects of a location must have the same \
-                 columns{doubt}"
+                 columns{hint}"
             )));
         }
         for column in &mut self.columns {
@@ -316,9 +316,9 @@ mod tests {
             "s3://b/sales/month=2024-01: column \"month\" is missing; the columns are 17, basic; \"month\" comes from folder \
              names: give the folder above month=2024-01, or exclude it when training"
         );
-        schema.set_header_doubt(Some(HeaderDoubt { text: "odd".to_owned(), is_no_header: false }));
+        schema.set_header_hint(Some(HeaderHint { text: "odd".to_owned(), is_no_header: false }));
         assert!(missing(&schema, "t.csv").ends_with("17, basic"));
-        schema.set_header_doubt(Some(HeaderDoubt { text: "no header".to_owned(), is_no_header: true }));
+        schema.set_header_hint(Some(HeaderHint { text: "no header".to_owned(), is_no_header: true }));
         assert!(missing(&schema, "t.csv").ends_with("17, basic; no header"));
         let mut first = TableSchema::new(vec![column("id")], "a.csv").unwrap();
         assert_eq!(

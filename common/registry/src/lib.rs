@@ -7,6 +7,6 @@ pub mod metadata;
 pub mod pointer;
 
 pub use layout::{ModelRun, ModelStore, Selector};
-pub use load::{Described, LoadedModel, check_pointer, describe_run, load, load_run, resolve};
+pub use load::{Described, LoadedModel, describe_run, load, load_selected, resolve, unpublished};
 pub use metadata::Metadata;
 pub use pointer::Pointer;

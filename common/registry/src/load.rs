@@ -59,27 +59,36 @@ pub async fn resolve(models: &ModelStore, selector: &Selector) -> Result<Option<
     }
 }
 
+/// The error of a selector that means no run yet.
+#[must_use]
+pub fn unpublished(models: &ModelStore, selector: &Selector) -> Error {
+    Error::Model(format!(
+        "{}: no model is published as \"{selector}\": train one, or see `train models list`",
+        models.location_of(models.name())
+    ))
+}
+
 /// Resolves and loads a model.
 ///
 /// # Errors
 /// [`Error::Model`] where there is none, its gate did not pass or its bytes are not what was published.
 pub async fn load(models: &ModelStore, selector: &Selector) -> Result<LoadedModel> {
-    let Some(run) = resolve(models, selector).await? else {
-        return Err(Error::Model(format!(
-            "{}: no model is published as \"{selector}\": train one, or see `train models list`",
-            models.location_of(models.name())
-        )));
-    };
+    let run = resolve(models, selector).await?.ok_or_else(|| unpublished(models, selector))?;
+    load_selected(models, selector, run).await
+}
+
+/// Loads the model of the run that `selector` was [resolved](resolve) to.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_selected(models: &ModelStore, selector: &Selector, run: ModelRun) -> Result<LoadedModel> {
     let loaded = load_run(models, run).await?;
     check_pointer(models, selector, &loaded.run, &loaded.metadata.model_sha256).await?;
     Ok(loaded)
 }
 
-/// Refuses a model that is not the one that its pointer was moved to.
-///
-/// # Errors
-/// [`Error::Model`] where the pointer that `selector` means names `run` with another SHA-256 than `model_sha256`.
-pub async fn check_pointer(models: &ModelStore, selector: &Selector, run: &ModelRun, model_sha256: &str) -> Result<()> {
+/// Refuses a model whose SHA-256 is not the one that its pointer was moved with.
+async fn check_pointer(models: &ModelStore, selector: &Selector, run: &ModelRun, model_sha256: &str) -> Result<()> {
     let key = match selector {
         Selector::Run(_) => return Ok(()),
         Selector::Latest => models.latest_key(),
@@ -101,7 +110,7 @@ pub async fn check_pointer(models: &ModelStore, selector: &Selector, run: &Model
 ///
 /// # Errors
 /// As [`load`].
-pub async fn load_run(models: &ModelStore, run: ModelRun) -> Result<LoadedModel> {
+async fn load_run(models: &ModelStore, run: ModelRun) -> Result<LoadedModel> {
     let Described { metadata, metadata_sha256, r2, model_sha256 } = describe_run(models, &run).await?;
     let model_key = models.run_key(&run, "model.ubj");
     let model = get(models, &model_key).await?;

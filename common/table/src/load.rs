@@ -30,7 +30,7 @@ pub struct LoadableTable {
     content: Content,
     schema: Arc<TableSchema>,
     rows: usize,
-    /// What is doubtful about the data as it was read.
+    /// What seems wrong with the data as it was read.
     warnings: Vec<String>,
     /// Columns of CSV that became numbers though cells of them have leading zeros.
     zero_padded: Vec<String>,
@@ -78,8 +78,8 @@ impl LoadableTable {
             return Ok(Self { content: Content::RowGroups(groups), ..Self::of_footers(dataset) });
         }
         let (cells, reading) = read_all_cells(&dataset).await?;
-        let doubt = dataset.schema.header_doubt().map(|doubt| format!("{}: {doubt}", dataset.location));
-        let warnings = doubt.into_iter().chain(reading).collect();
+        let hint = dataset.schema.header_hint().map(|hint| format!("{}: {hint}", dataset.location));
+        let warnings = hint.into_iter().chain(reading).collect();
         let rows = cells.first().map_or(0, |column| column.len());
         let (mut in_memory, mut zero_padded) = (Vec::with_capacity(cells.len()), Vec::new());
         for column in cells {
@@ -113,7 +113,7 @@ impl LoadableTable {
         Self { dataset, content: Content::Footers, schema, rows, warnings: Vec::new(), zero_padded: Vec::new() }
     }
 
-    /// What is doubtful about the data as it was read: the header, and cells that may hold rows.
+    /// What seems wrong with the data as it was read: the header, and cells that may hold rows.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -326,7 +326,7 @@ fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, dtype:
     Ok(whole.rechunk())
 }
 
-/// All cells of CSV, column by column, and what is doubtful about them.
+/// All cells of CSV, column by column, and what seems wrong with them.
 async fn read_all_cells(dataset: &Dataset) -> Result<(Vec<Series>, Vec<String>)> {
     let mut warnings = Vec::new();
     let names: Vec<String> = dataset.schema.columns().iter().map(|column| column.name.clone()).collect();

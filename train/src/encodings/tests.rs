@@ -32,7 +32,7 @@ fn base() -> Features {
         train,
         test,
         tallies: vec![FeatureTally::new(None), FeatureTally::new(None)],
-        doubts: Vec::new(),
+        hints: Vec::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is doubtful about CSV as it was read: in the result, in `metrics.json`, and with `--strict` exit 4.
+//! What seems wrong with CSV as it was read: in the result, in `metrics.json`, and with `--strict` exit 4.
 
 use std::fmt::Write as _;
 use std::process::Output;

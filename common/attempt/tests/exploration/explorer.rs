@@ -76,7 +76,9 @@ struct State {
 impl State {
     /// So long that no two states are taken for one by chance.
     fn hash(&self) -> u128 {
-        let mut bytes = [0; 64];
+        const BYTES: usize = 64;
+        const { assert!(size_of::<World>() + size_of::<[Place; MOST_ATTEMPTS]>() < BYTES) };
+        let mut bytes = [0; BYTES];
         let words = self.world.words().flat_map(u16::to_le_bytes);
         let places = self.places.into_iter().flat_map(u32::to_le_bytes);
         let all = words.chain(places).chain([self.faults]);

@@ -5,7 +5,7 @@ use polars::prelude::DataType;
 use super::looks::Look;
 use super::records::Record;
 use super::{CsvFormat, encoding};
-use columns::{ColumnSchema, HeaderDoubt, TableSchema};
+use columns::{ColumnSchema, HeaderHint, TableSchema};
 use error::text::without_control_characters;
 use error::{Error, Result};
 
@@ -35,8 +35,8 @@ pub(super) fn header_schema(header: Record<'_>, csv: CsvFormat, name: &str) -> R
     let mut seen = std::collections::HashSet::new();
     if let Some(twice) = names.iter().find(|column| !seen.insert(column.as_str())) {
         let column = without_control_characters(twice);
-        let doubt = if is_like_a_value(twice, csv) { format!("; {NO_HEADER}") } else { String::new() };
-        return Err(Error::Data(format!("{name}: two columns are called \"{column}\"; rename one of them{doubt}")));
+        let hint = if is_like_a_value(twice, csv) { format!("; {NO_HEADER}") } else { String::new() };
+        return Err(Error::Data(format!("{name}: two columns are called \"{column}\"; rename one of them{hint}")));
     }
     let column = |name: String| ColumnSchema::new(&name, DataType::String);
     Ok(TableSchema::new(names.into_iter().map(column).collect(), name)?.of_csv())
@@ -44,11 +44,11 @@ pub(super) fn header_schema(header: Record<'_>, csv: CsvFormat, name: &str) -> R
 
 /// What is suspicious about a header: a title in its place, names that look like values, a column without a name.
 /// `next_width` is the number of cells in the next row, where that was looked at.
-pub(super) fn doubt(schema: &TableSchema, csv: CsvFormat, next_width: Option<usize>) -> Option<HeaderDoubt> {
+pub(super) fn hint(schema: &TableSchema, csv: CsvFormat, next_width: Option<usize>) -> Option<HeaderHint> {
     let columns = schema.columns();
     if let Some(width) = next_width.filter(|width| columns.len() == 1 && *width > 1) {
         let text = format!("the first line has one cell and the next one {width}: if it is a title, {REMOVE_TITLE}");
-        return Some(HeaderDoubt { text, is_no_header: true });
+        return Some(HeaderHint { text, is_no_header: true });
     }
     let is_nameless = |column: &ColumnSchema| column.name.trim().is_empty();
     let values = columns.iter().filter(|column| !is_nameless(column) && is_like_a_value(&column.name, csv));
@@ -65,14 +65,14 @@ pub(super) fn doubt(schema: &TableSchema, csv: CsvFormat, next_width: Option<usi
                 format!("column {} of the header has no name: name it, or exclude = [\"\"]; {NO_HEADER}", place + 1)
             }
         };
-        return Some(HeaderDoubt { text, is_no_header });
+        return Some(HeaderHint { text, is_no_header });
     }
     let example = without_control_characters(values.first()?);
     let what = match values.len() {
         1 => format!("the column name \"{example}\" looks like a value"),
         count => format!("{count} of {} column names look like values, such as \"{example}\"", columns.len()),
     };
-    Some(HeaderDoubt { text: format!("{what}; {NO_HEADER}"), is_no_header })
+    Some(HeaderHint { text: format!("{what}; {NO_HEADER}"), is_no_header })
 }
 
 fn column_name((index, cell): (usize, &[u8]), name: &str) -> Result<String> {
@@ -156,19 +156,19 @@ mod tests {
         header_schema(records.record(), CsvFormat::default(), "t.csv")
     }
 
-    fn doubt_of(line: &str) -> String {
-        doubt(&schema(line).unwrap(), CsvFormat::default(), None).map(|doubt| doubt.text).unwrap_or_default()
+    fn hint_of(line: &str) -> String {
+        hint(&schema(line).unwrap(), CsvFormat::default(), None).map(|hint| hint.text).unwrap_or_default()
     }
 
     #[test]
     fn a_title_above_the_header_is_suspected() {
-        let title = doubt(&schema("Sales of January").unwrap(), CsvFormat::default(), Some(6)).unwrap();
+        let title = hint(&schema("Sales of January").unwrap(), CsvFormat::default(), Some(6)).unwrap();
         assert_eq!(
             title.text,
             "the first line has one cell and the next one 6: if it is a title, remove the lines above the header"
         );
         assert!(title.is_no_header);
-        assert_eq!(doubt(&schema("only").unwrap(), CsvFormat::default(), Some(1)), None);
+        assert_eq!(hint(&schema("only").unwrap(), CsvFormat::default(), Some(1)), None);
         assert_eq!(
             schema("Sales of January,,,").unwrap_err().to_string(),
             "t.csv: 3 of 4 columns of the header have no name: name each, or remove the lines above the header"
@@ -177,26 +177,26 @@ mod tests {
 
     #[test]
     fn the_index_of_pandas_is_named() {
-        let index = doubt(&schema(",id,x").unwrap(), CsvFormat::default(), None).unwrap();
+        let index = hint(&schema(",id,x").unwrap(), CsvFormat::default(), None).unwrap();
         assert_eq!(
             index.text,
             "column 1 of the header has no name: it seems to be the index that pandas writes: write the file with index=False, \
              or exclude = [\"\"]"
         );
         assert!(!index.is_no_header);
-        assert!(doubt(&schema(",17,0.5").unwrap(), CsvFormat::default(), None).unwrap().is_no_header);
+        assert!(hint(&schema(",17,0.5").unwrap(), CsvFormat::default(), None).unwrap().is_no_header);
     }
 
     #[test]
     fn a_header_that_looks_like_a_row_is_suspected() {
-        assert_eq!(doubt_of("customer id,x1,größe,date,true?,Q4 2025,_2"), "");
-        assert!(doubt_of("17,basic,2024-01-31").starts_with("2 of 3 column names look like values, such as \"17\""));
+        assert_eq!(hint_of("customer id,x1,größe,date,true?,Q4 2025,_2"), "");
+        assert!(hint_of("17,basic,2024-01-31").starts_with("2 of 3 column names look like values, such as \"17\""));
         for line in ["a,0.5", "a,2024-01-31", "a,NULL", "a,TRUE", "a,-1e3"] {
-            let doubt = doubt_of(line);
-            assert!(doubt.contains("looks like a value; if the file has no header row"), "{doubt}");
+            let hint = hint_of(line);
+            assert!(hint.contains("looks like a value; if the file has no header row"), "{hint}");
         }
-        assert!(doubt_of("a,,b").starts_with("column 2 of the header has no name: name it, or exclude = [\"\"]"));
-        let is_no_header = |line: &str| doubt(&schema(line).unwrap(), CsvFormat::default(), None).unwrap().is_no_header;
+        assert!(hint_of("a,,b").starts_with("column 2 of the header has no name: name it, or exclude = [\"\"]"));
+        let is_no_header = |line: &str| hint(&schema(line).unwrap(), CsvFormat::default(), None).unwrap().is_no_header;
         assert!(is_no_header("17,basic,2024-01-31") && !is_no_header("id,plan,2024"));
         let twice = schema("0.5,a,0.5").unwrap_err().to_string();
         assert!(

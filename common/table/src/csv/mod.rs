@@ -57,8 +57,8 @@ pub(super) async fn read_header(
             return Ok(None);
         }
         let next_width = reader.width_below_one_cell();
-        let doubt = header::doubt(&reader.schema, format.1, next_width);
-        reader.schema.set_header_doubt(doubt);
+        let hint = header::hint(&reader.schema, format.1, next_width);
+        reader.schema.set_header_hint(hint);
         Ok(Some(reader.schema))
     })
     .await?
@@ -91,7 +91,7 @@ pub struct CsvReader {
     next_row: u64,
     /// Cells that may hold rows, of which the first is named.
     possible: u64,
-    /// What is doubtful about the rows read until now.
+    /// What seems wrong with the rows read until now.
     warnings: Vec<String>,
     /// A batch ends with the row in which its cells get as many bytes.
     batch_bytes: u64,
@@ -216,7 +216,7 @@ impl CsvReader {
         (is_one_cell && matches!(self.records.advance(), Ok(true))).then(|| self.records.record().len())
     }
 
-    /// What is doubtful about the rows read since this was asked last.
+    /// What seems wrong with the rows read since this was asked last.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }

@@ -40,7 +40,7 @@ const LINES_BEYOND_CHANCE: usize = 3;
 
 /// Whole lines of a cell, each with as many fields as the header, that are rows whatever their fields look like, unless the
 /// column has such cells often.
-const LINES_BEYOND_DOUBT: usize = 8;
+const LINES_THAT_ARE_ROWS: usize = 8;
 /// Fewest columns of which lines do not have as many fields by chance all the time.
 const WIDTH_BEYOND_CHANCE: usize = 3;
 
@@ -380,12 +380,12 @@ impl SwallowedRows {
             return None;
         }
         let is_settled = is_urgent || self.rows_seen >= suspect.row + ROWS_TO_JUDGE_BY;
-        let may_be_often = self.is_beyond_doubt(suspect.shape) && self.verdict_of_fields(suspect) != Verdict::Rows;
+        let may_be_often = self.has_many_whole_lines(suspect.shape) && self.verdict_of_fields(suspect) != Verdict::Rows;
         if may_be_often && !is_settled {
             return None;
         }
         let cell = suspect.cell;
-        if is_often(&self.long, |other| other.cell == cell && self.is_beyond_doubt(other.shape)) {
+        if is_often(&self.long, |other| other.cell == cell && self.has_many_whole_lines(other.shape)) {
             self.often_shaped.insert(cell);
         }
         let suspect = self.long.pop_front()?;
@@ -394,14 +394,14 @@ impl SwallowedRows {
     }
 
     /// Whether so many whole lines are as wide as the header that it does not matter what is in them.
-    fn is_beyond_doubt(&self, shape: Shape) -> bool {
-        shape.is_that_of_rows(self.width) && shape.inner >= LINES_BEYOND_DOUBT
+    fn has_many_whole_lines(&self, shape: Shape) -> bool {
+        shape.is_that_of_rows(self.width) && shape.inner >= LINES_THAT_ARE_ROWS
     }
 
     /// What a suspect is taken for by the shape of its lines, and by its fields.
     fn verdict_of(&self, suspect: &Suspect) -> Verdict {
         let by_fields = self.verdict_of_fields(suspect);
-        match self.is_beyond_doubt(suspect.shape) {
+        match self.has_many_whole_lines(suspect.shape) {
             true if self.often_shaped.contains(&suspect.cell) => by_fields.max(Verdict::Possible),
             true => Verdict::Rows,
             false => by_fields,
@@ -531,7 +531,7 @@ impl SwallowedRows {
     /// The same where not all of its lines are as wide as the header.
     fn verdict_where_some_fit(&self, shape: Shape, fits: u64, misfits: u64) -> Verdict {
         let are_most_fitting = shape.lines > LINES_BEYOND_CHANCE && shape.fitting * 4 >= shape.lines * 3;
-        let are_many = are_most_fitting && shape.inner >= LINES_BEYOND_DOUBT && self.width >= WIDTH_BEYOND_CHANCE;
+        let are_many = are_most_fitting && shape.inner >= LINES_THAT_ARE_ROWS && self.width >= WIDTH_BEYOND_CHANCE;
         match fits {
             1.. if misfits * 9 > fits && are_many => Verdict::Possible,
             _ if misfits * 9 > fits => Verdict::Text,

@@ -32,14 +32,14 @@ pub(super) struct ParquetColumn {
     /// What polars' decoder is asked for.
     pub(super) field: ArrowField,
     /// What becomes of that.
-    reading: Reading,
+    decoding: Decoding,
     /// The type of the values.
     pub(super) dtype: DataType,
 }
 
 /// How the values of a column come out of what polars' decoder makes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
+enum Decoding {
     /// They are what was decoded.
     AsDecoded,
     /// Bytes without a logical type: text where they are UTF-8, as Impala and older versions of Spark write it.
@@ -81,22 +81,22 @@ fn arrow_hints(metadata: &FileMetadata) -> Option<ArrowSchema> {
 fn column(parquet: &ParquetType, field: &ArrowField, hint: Option<&ArrowDataType>) -> ParquetColumn {
     let unsupported = |field: &ArrowField| {
         let dtype = polars_type(field).filter(DataType::is_nested).unwrap_or(DataType::Unknown(Default::default()));
-        ParquetColumn { field: field.clone(), reading: Reading::Unsupported, dtype }
+        ParquetColumn { field: field.clone(), decoding: Decoding::Unsupported, dtype }
     };
     let primitive = match parquet {
         ParquetType::PrimitiveType(primitive) if !field.dtype().is_nested() => primitive,
         // No feature, but it can be carried over.
-        _ if leaves(parquet) == 1 => return ParquetColumn { reading: Reading::AsDecoded, ..unsupported(field) },
+        _ if leaves(parquet) == 1 => return ParquetColumn { decoding: Decoding::AsDecoded, ..unsupported(field) },
         _ => return unsupported(field),
     };
-    let (decoded, reading, dtype) = leaf(primitive, field.dtype(), hint);
+    let (decoded, decoding, dtype) = leaf(primitive, field.dtype(), hint);
     let field = ArrowField::new(field.name.clone(), decoded, field.is_nullable);
     let dtype = match dtype {
         Some(dtype) => Some(dtype),
         None => polars_type(&field),
     };
     match dtype {
-        Some(dtype) if reading != Reading::Unsupported => ParquetColumn { field, reading, dtype },
+        Some(dtype) if decoding != Decoding::Unsupported => ParquetColumn { field, decoding, dtype },
         _ => unsupported(&field),
     }
 }
@@ -114,8 +114,8 @@ fn leaf(
     primitive: &PrimitiveType,
     declared: &ArrowDataType,
     hint: Option<&ArrowDataType>,
-) -> (ArrowDataType, Reading, Option<DataType>) {
-    let as_decoded = |dtype: ArrowDataType| (dtype, Reading::AsDecoded, None);
+) -> (ArrowDataType, Decoding, Option<DataType>) {
+    let as_decoded = |dtype: ArrowDataType| (dtype, Decoding::AsDecoded, None);
     let (logical, physical) = (primitive.logical_type, primitive.physical_type);
     let is_annotated = logical.is_some() || primitive.converted_type.is_some();
     match (physical, declared) {
@@ -137,32 +137,32 @@ fn leaf(
             as_decoded(ArrowDataType::Timestamp(*unit, zone))
         }
         (PhysicalType::FixedLenByteArray(2), _) if logical == Some(PrimitiveLogicalType::Float16) => {
-            (ArrowDataType::FixedSizeBinary(2), Reading::Half, Some(DataType::Float32))
+            (ArrowDataType::FixedSizeBinary(2), Decoding::Half, Some(DataType::Float32))
         }
         (PhysicalType::FixedLenByteArray(UUID_BYTES), _) if logical == Some(PrimitiveLogicalType::Uuid) => {
-            (ArrowDataType::FixedSizeBinary(UUID_BYTES), Reading::Uuid, Some(DataType::String))
+            (ArrowDataType::FixedSizeBinary(UUID_BYTES), Decoding::Uuid, Some(DataType::String))
         }
         (PhysicalType::FixedLenByteArray(bytes), ArrowDataType::Decimal(precision, scale))
             if bytes > 16 || *precision > DECIMAL_DIGITS =>
         {
             let dtype = DataType::Decimal((*precision).min(DECIMAL_DIGITS), *scale);
-            let reading =
-                if *scale <= DECIMAL_DIGITS { Reading::WideDecimal { scale: *scale } } else { Reading::Unsupported };
-            (ArrowDataType::FixedSizeBinary(bytes), reading, Some(dtype))
+            let decoding =
+                if *scale <= DECIMAL_DIGITS { Decoding::WideDecimal { scale: *scale } } else { Decoding::Unsupported };
+            (ArrowDataType::FixedSizeBinary(bytes), decoding, Some(dtype))
         }
         (PhysicalType::ByteArray, ArrowDataType::BinaryView) => match (logical, primitive.converted_type) {
             (Some(PrimitiveLogicalType::Bson), _) | (_, Some(PrimitiveConvertedType::Bson)) => {
-                (ArrowDataType::BinaryView, Reading::Unsupported, None)
+                (ArrowDataType::BinaryView, Decoding::Unsupported, None)
             }
             // JSON and ENUM are text by the format.
             _ if is_annotated => as_decoded(ArrowDataType::Utf8View),
-            _ => (ArrowDataType::BinaryView, Reading::BytesAsText, Some(DataType::String)),
+            _ => (ArrowDataType::BinaryView, Decoding::BytesAsText, Some(DataType::String)),
         },
         (PhysicalType::FixedLenByteArray(_), ArrowDataType::FixedSizeBinary(_)) if !is_annotated => {
-            (declared.clone(), Reading::BytesAsText, Some(DataType::String))
+            (declared.clone(), Decoding::BytesAsText, Some(DataType::String))
         }
         (_, ArrowDataType::FixedSizeBinary(_) | ArrowDataType::Interval(_)) => {
-            (declared.clone(), Reading::Unsupported, None)
+            (declared.clone(), Decoding::Unsupported, None)
         }
         _ => as_decoded(declared.clone()),
     }
@@ -191,19 +191,19 @@ impl ParquetColumn {
     pub(super) fn series(&self, arrays: Vec<Box<dyn Array>>) -> Result<Series, Unfit> {
         let name = self.field.name.clone();
         let damaged = |problem: &dyn std::fmt::Display| Unfit::Damaged(problem.to_string());
-        if self.reading == Reading::AsDecoded {
+        if self.decoding == Decoding::AsDecoded {
             return Series::try_from((&self.field, arrays)).map_err(|error| damaged(&error));
         }
-        if self.reading == Reading::Unsupported {
+        if self.decoding == Decoding::Unsupported {
             return Err(Unfit::Unsupported);
         }
         let mut converted = Vec::with_capacity(arrays.len());
         for array in arrays {
             converted.push(self.convert(array.as_ref())?);
         }
-        let field = match self.reading {
-            Reading::Half => ArrowField::new(name, ArrowDataType::Float32, true),
-            Reading::WideDecimal { .. } => {
+        let field = match self.decoding {
+            Decoding::Half => ArrowField::new(name, ArrowDataType::Float32, true),
+            Decoding::WideDecimal { .. } => {
                 ArrowField::new(name, self.dtype.to_arrow(polars::prelude::CompatLevel::newest()), true)
             }
             _ => ArrowField::new(name, ArrowDataType::Utf8View, true),
@@ -218,12 +218,12 @@ impl ParquetColumn {
         let Some(bytes) = array.as_any().downcast_ref::<FixedSizeBinaryArray>() else {
             return Err(Unfit::Damaged(format!("{:?} was decoded where bytes were asked for", array.dtype())));
         };
-        match self.reading {
-            Reading::Half => {
+        match self.decoding {
+            Decoding::Half => {
                 let half = |value: &[u8]| f16::from_le_bytes([value[0], value[1]]).to_f32();
                 Ok(Float32Array::from_trusted_len_iter(bytes.iter().map(|value| value.map(half))).boxed())
             }
-            Reading::WideDecimal { .. } => {
+            Decoding::WideDecimal { .. } => {
                 let narrow = |value: Option<&[u8]>| match value {
                     Some(value) => narrow_decimal(value).map(Some).ok_or(Unfit::TooManyDigits),
                     None => Ok(None),
@@ -235,9 +235,9 @@ impl ParquetColumn {
             _ => {
                 let mut texts = MutableBinaryViewArray::<str>::with_capacity(bytes.len());
                 for value in bytes.iter() {
-                    match (value, self.reading) {
+                    match (value, self.decoding) {
                         (None, _) => texts.push_null(),
-                        (Some(value), Reading::Uuid) => texts.push_value(uuid_text(value)),
+                        (Some(value), Decoding::Uuid) => texts.push_value(uuid_text(value)),
                         (Some(value), _) => texts.push_value(std::str::from_utf8(value).map_err(|_| Unfit::NoText)?),
                     }
                 }
