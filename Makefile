@@ -45,13 +45,13 @@ shapes: build setup-tests ## Score tables of every writer and shape: the same pr
 
 faults: build setup-tests ## Run 1,000 seeded cases of a bad line to S3 (CASES=…, FIRST=… for other seeds)
 	FAULT_CASES=$(or $(CASES),1000) FAULT_FIRST=$(or $(FIRST),0) \
-		cargo test --release --locked -p predict --test line -- faults --nocapture --include-ignored
+		cargo test --release --locked --workspace --test line -- faults --nocapture --include-ignored
 
 fuzz: build setup-tests ## Damage tables and stores at random (SECONDS=… for each kind, FIRST=… for other seeds)
 	FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_FIRST=$(or $(FIRST),1000000) \
-		cargo test --release --locked -p table --test damaged -- --nocapture --test-threads=1
+		cargo test --release --locked --workspace --test damaged -- --nocapture --test-threads=1
 	FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_FIRST=$(or $(FIRST),1000000) \
-		cargo test --release --locked -p predict --test line -- damaged_files --nocapture
+		cargo test --release --locked --workspace --test line -- damaged_files --nocapture
 
 fuzz-targets: build ## Run the libFuzzer targets under AddressSanitizer (SECONDS=… for each, JOBS=… side by side)
 	SECONDS_EACH=$(or $(SECONDS),300) JOBS=$(or $(JOBS),1) scripts/fuzz-targets

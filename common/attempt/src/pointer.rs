@@ -188,4 +188,18 @@ mod tests {
         assert!(is_believable("2026-11-28T10:09:59.000Z", now) && is_believable("2020-01-01T00:00:00.000Z", now));
         assert!(!is_believable("2026-11-28T10:10:01.000Z", now) && !is_believable("soon", now));
     }
+
+    #[test]
+    fn a_model_that_is_named_again_still_comes_after_the_one_before_it() {
+        let pointer = |run: &str| {
+            let run = ModelRun { version: "v1".parse().unwrap(), run_id: run.parse().unwrap() };
+            Pointer::to(&run, None, "00", None, "2026-11-28T10:00:00.000Z")
+        };
+        let (first, mut second) = (pointer("r1"), pointer("r2"));
+        second.replaces(&first);
+        assert_eq!(second.previous.as_deref(), Some("v1/r1"));
+        let mut again = pointer("r2");
+        again.replaces(&second);
+        assert_eq!(again.previous.as_deref(), Some("v1/r1"));
+    }
 }

@@ -4,7 +4,7 @@
 //! `counts.txt` beside this file has the counts; a path that takes a tenth more or less fails. After a change that is
 //! meant to change them, or another compiler:
 //!
-//!     RECORD_COUNTS=1 cargo test --release --locked -p predict --test instructions
+//!     RECORD_COUNTS=1 cargo test --release --locked --workspace --test instructions
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../../benches/inputs.rs"]

@@ -4,6 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
+use testkit::program::Ended;
+
 use super::Workshop;
 
 #[test]
@@ -57,6 +59,44 @@ fn a_damaged_pointer_is_named() {
     workshop.assert_no_predictions();
 }
 
+/// `predict prepare` of some data for an output.
+fn prepare(workshop: &Workshop, data: &str, output: &str) -> Ended {
+    let call = super::programs().predict().folder(workshop.folder.path()).args(["prepare", "--input", data]);
+    call.args(["--models", "models", "--output", output, "--run-id", "p1"]).run()
+}
+
+#[test]
+fn a_pointer_that_was_moved_to_other_bytes_than_its_folder_holds_is_refused() {
+    let workshop = Workshop::with_model();
+    let pointer = "models/engagement/latest.json";
+    let mut altered = workshop.json(pointer);
+    altered["sha256"] = "00".into();
+    workshop.write(pointer, altered.to_string());
+    workshop.predict().run().failed(6, &["latest.json names another model than"]);
+    prepare(&workshop, "customers", "output").failed(6, &["latest.json names another model than"]);
+    workshop.assert_no_predictions();
+    // The run itself is whole, and is scored with where it is named.
+    let run = altered["path"].as_str().unwrap();
+    workshop.predict().args(["--model-version", run]).run().succeeded();
+}
+
+#[test]
+fn an_output_inside_of_a_model_store_leaves_its_pointer_alone() {
+    let workshop = Workshop::with_model();
+    let store = workshop.path("models/engagement");
+    let before = super::files_below(&store);
+    let pointer = fs::read(store.join("latest.json")).unwrap();
+    let output = store.display().to_string();
+    let refused: [Ended; 2] =
+        [workshop.predict().args(["--output", &output]).run(), prepare(&workshop, "customers", &output)];
+    for ended in refused {
+        ended.failed(2, &["latest.json is no pointer to predictions", "--output (OUTPUT)"]);
+    }
+    assert_eq!(super::files_below(&store), before, "nothing is written there");
+    assert_eq!(fs::read(store.join("latest.json")).unwrap(), pointer);
+    workshop.predict().run().succeeded();
+}
+
 #[test]
 fn metadata_of_a_format_that_is_not_known_is_refused() {
     let workshop = Workshop::with_model();
@@ -96,10 +136,7 @@ fn republish(workshop: &Workshop, folder: &str, metadata: &Value) {
 
 #[test]
 fn prepare_says_whether_a_run_would_work() {
-    let prepare = |workshop: &Workshop, data: &str| {
-        let call = super::programs().predict().folder(workshop.folder.path()).args(["prepare", "--input", data]);
-        call.args(["--models", "models", "--output", "output", "--run-id", "p1"]).run()
-    };
+    let prepare = |workshop: &Workshop, data: &str| prepare(workshop, data, "output");
     let report = "output/runs/p1/prepare.json";
     let workshop = Workshop::with_data();
     assert!(prepare(&workshop, "customers").succeeded()["model"].is_null());

@@ -78,6 +78,9 @@ fn forge(workshop: &Workshop, folder: &str) {
     result["files"]["metadata.json"] = result["metadata_sha256"].clone();
     result["files"]["model.ubj"] = metadata["model_sha256"].clone();
     fs::write(path("result.json"), result.to_string()).unwrap();
+    let mut latest = workshop.json("models/engagement/latest.json");
+    latest["sha256"] = metadata["model_sha256"].clone();
+    workshop.write("models/engagement/latest.json", latest.to_string());
 }
 
 #[test]
