@@ -36,7 +36,7 @@ pub trait BatchSource {
     /// Starts again at the first batch.
     ///
     /// # Errors
-    /// Whatever reading fails with; it ends the construction and is handed back as [`XgboostError::Source`].
+    /// Whatever reading fails with; it ends the construction and is handed back as [`XgboostError::Source`](super::XgboostError::Source).
     fn rewind(&mut self) -> Result<()>;
 
     /// The next batch, none at the end. Every pass must give the same rows in the same batches.

@@ -86,7 +86,7 @@ fn a_run_of_another_version_is_returned_where_it_is_complete_and_refused_where_n
     let plan = "output/runs/r1/plan.json";
     let mut of_another = workshop.json(plan);
     let ours = std::mem::replace(&mut of_another["program_version"], "0.0.9".into());
-    workshop.write(plan, &of_another.to_string());
+    workshop.write(plan, of_another.to_string());
     assert_eq!(predict().run().succeeded(), first);
 
     // As after a kill between the parts and the manifest.
@@ -97,7 +97,7 @@ fn a_run_of_another_version_is_returned_where_it_is_complete_and_refused_where_n
     predict().run().failed(2, &["--run-id", "0.0.9", ours.as_str().unwrap(), "use another run id"]);
     assert_eq!(contents(&workshop, "output/predictions"), parts, "nothing was written");
     of_another["program_version"] = ours;
-    workshop.write(plan, &of_another.to_string());
+    workshop.write(plan, of_another.to_string());
     assert_eq!(predict().run().succeeded()["rows_predicted"], first["rows_predicted"]);
 }
 
