@@ -70,11 +70,8 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     };
     let concluded = match predicted {
         Ok(Predicted::Decided(outcome, began_at)) => conclude(&folder, outcome, &began_at).await,
-        // Not to be stopped any more: a few small writes, each of which a repeated run id can go on from.
-        Ok(Predicted::Ready(commit)) => {
-            context.shutdown.conclude();
-            commit_and_conclude(&settings, &folder, *commit).await
-        }
+        // Not interrupted any more: a few small writes, each of which a repeated run id can go on from.
+        Ok(Predicted::Ready(commit)) => commit_and_conclude(&settings, &folder, *commit).await,
         Err(error) => Err(error),
     };
     let outcome = match concluded {

@@ -132,6 +132,7 @@ async fn promote(models: &ModelStore, selector: &Selector, summary: &mut Summary
     let (hash, metadata_hash) = (&model.metadata.model_sha256, Some(model.metadata_sha256.as_str()));
     let pointer = Pointer::to(&model.run, model.r2, hash, metadata_hash, &now_rfc3339());
     let before = Pointer::read(models, &models.latest_key()).await?;
+    models.store().check_conditions(&models.run_key(&model.run, "result.json")).await?;
     attempt::pointer::promote_model(models, &model.run, &pointer).await?;
     summary.set("latest", model.run.to_string());
     summary.set("previous", before.map(|(pointer, _)| pointer.path));
@@ -159,8 +160,6 @@ async fn prune(models: &ModelStore, keep: usize, summary: &mut Summary) -> Resul
 /// The result goes first: without it the run counts as incomplete, so nobody loads what is half deleted.
 async fn delete_run(models: &ModelStore, run: &ModelRun) -> Result<()> {
     models.store().delete(&models.run_key(run, "result.json")).await?;
-    for object in models.store().list(&models.key(&run.path())).await? {
-        models.store().delete(&object.key).await?;
-    }
+    models.store().delete_folder(&models.key(&run.path())).await?;
     Ok(())
 }

@@ -216,10 +216,16 @@ impl RunFolder {
         if scratch.is_empty() {
             return Ok(());
         }
+        self.store.check_conditions(&self.key(RESULT)).await?;
         publish.await?;
         for object in scratch {
             match self.store.delete(&object.key).await {
                 Ok(()) | Err(StoreError::NotFound(_)) => {}
+                // The run is whole without it.
+                Err(StoreError::Linked(text)) => {
+                    tracing::warn!("the scratch space of this run stays, which nothing needs any more: {text}");
+                    return Ok(());
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -7,6 +7,7 @@ mod cgroup;
 pub mod ecs;
 pub mod env;
 pub mod environment;
+pub mod files;
 mod http;
 pub mod id;
 pub mod limits;
