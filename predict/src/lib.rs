@@ -111,7 +111,8 @@ async fn predict(
         Earlier::Nothing => None,
     };
     folder.own();
-    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
+    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name)
+        .within(context.limits.memory_bytes.value);
     let selector = plan::selector(settings, earlier.as_ref())?;
     let model_run = plan::model_run(&models, &selector).await?;
     let model = Model::load(&models, &selector, model_run, settings.instructions.map(Instructions::set)).await?;

@@ -12,8 +12,8 @@ pub fn begin(explicit: Explicit, announce: impl FnOnce(&Limits)) -> error::Resul
     let shutdown = Shutdown::install();
     let limits = Limits::detect(explicit)?;
     announce(&limits);
-    // Before the error of `install`: they say how many files and threads are needed.
-    files::check(limits.threads.value)?;
+    // Before the error of `install`: they name the limits of files and threads.
+    files::check()?;
     threads::check(limits.threads.value)?;
     Ok((limits, shutdown?))
 }

@@ -1,7 +1,7 @@
 //! How many files a run may have open and how large they may be, as far as the system limits that.
 //!
 //! A run that meets such a limit ends with exit 8 and the limit's name. That takes three things: the soft limit of open files is
-//! raised to the hard one, as many as a run needs are opened at its start, and the signal by which the system ends a process that
+//! raised to the hard one, as many as every run has open are opened at its start, and the signal by which the system ends a process that
 //! writes a larger file than it may (SIGXFSZ) is taken, so that the write fails instead.
 
 use std::fs::File;
@@ -11,37 +11,26 @@ use std::sync::Arc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::SIGXFSZ;
 
-use crate::threads;
 use error::{Error, Result};
 
-/// The log, the runtime, its signals, a listing, the scratch disk, the sockets of a store and of the metadata services.
-const FIXED: usize = 24;
+/// What the runtime and its signals open, and one file to read: with fewer nothing could be said. How many more a run has open depends
+/// on its input and its store, and is met where it happens.
+const LEAST: usize = 7;
 
-/// Files that a run with `--threads threads` may have open at once, at most: each thread for blocking work reads one, or asks a server.
-#[must_use]
-pub fn needed(threads: usize) -> usize {
-    threads::blocking(threads).saturating_add(FIXED)
-}
-
-/// Raises what may be raised, and opens as many files as a run needs at most, for a moment.
+/// Raises what may be raised, and opens as many files as every run has open, for a moment.
 ///
 /// # Errors
-/// [`Error::Resources`] where the system refuses one of them: it says how many are needed and what the limit is.
-pub fn check(threads: usize) -> Result<()> {
+/// [`Error::Resources`] where the system refuses one of them: it names the limit.
+pub fn check() -> Result<()> {
     // Where it cannot be taken, a write that is refused ends the process as it did before.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     raise();
-    let needed = needed(threads);
-    let opened: io::Result<Vec<File>> = (0..needed).map(|_| File::open("/dev/null")).collect();
-    match opened {
-        Err(error) if limit_behind(&error).is_some() => Err(Error::Resources(format!(
-            "a run with --threads {threads} (THREADS) has up to {needed} files and connections open at once, but the system refuses \
-             to open so many: {error}; {}",
-            limit_behind(&error).unwrap_or_default()
-        ))),
-        // A machine without /dev/null has no say in this.
-        _ => Ok(()),
-    }
+    let opened: io::Result<Vec<File>> = (0..LEAST).map(|_| File::open("/dev/null")).collect();
+    let refused = opened.err().and_then(|error| limit_behind(&error).map(|limit| format!("{error}; {limit}")));
+    // A machine without /dev/null has no say in this.
+    refused.map_or(Ok(()), |refused| {
+        Err(Error::Resources(format!("a run has more than {LEAST} files open at once, and the system refuses that: {refused}")))
+    })
 }
 
 /// The soft limit is for programs that cannot have many files open; this one can.
@@ -88,7 +77,6 @@ mod tests {
 
     #[test]
     fn a_usual_run_is_let_go() {
-        check(2).unwrap();
-        assert!(needed(16) > needed(2));
+        check().unwrap();
     }
 }

@@ -14,6 +14,9 @@ use super::{S3Store, StoreError, Version, back_off, quoted, version};
 use crate::{beyond_end, too_large};
 use crate::buffers::Buffer;
 
+/// An answer that does not say how long it is may go on for ever.
+const MOST_BYTES_OF_UNKNOWN_LENGTH: u64 = 256 << 20;
+
 /// Why one attempt gave no content.
 enum Broken {
     /// Trying again does not help.
@@ -87,11 +90,10 @@ async fn whole_once(
     let version = version(answer.e_tag());
     let md5 = md5_of(&answer, &version);
     let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
-    let is_too_large = || Broken::Final(too_large(&store.location(key), most));
     let content = match length {
-        Some(length) if length > most => return Err(is_too_large()),
+        Some(length) if length > most => return Err(Broken::Final(too_large(&store.location(key), most))),
         Some(length) => body(store, answer, length).await?,
-        None => to_its_end(answer, most).await?.ok_or_else(is_too_large)?,
+        None => to_its_end(answer, most.min(MOST_BYTES_OF_UNKNOWN_LENGTH)).await?,
     };
     Ok((verified(content, md5, received_before)?, version))
 }
@@ -172,16 +174,16 @@ async fn body(store: &S3Store, answer: GetObjectOutput, length: u64) -> Result<B
     fill(answer, store.buffers.take(length)).await
 }
 
-/// Reads a body of which nobody said how long it is, unless it is longer than `most`.
-async fn to_its_end(answer: GetObjectOutput, most: u64) -> Result<Option<Bytes>, Broken> {
+/// Reads a body of which nobody said how long it is, as S3 always does.
+async fn to_its_end(answer: GetObjectOutput, most: u64) -> Result<Bytes, Broken> {
     let (mut stream, mut content) = (answer.body, Vec::new());
     while let Some(chunk) = stream.try_next().await.map_err(|error| broke_off(content.len(), &error))? {
         if (content.len() + chunk.len()) as u64 > most {
-            return Ok(None);
+            return Err(broken(format!("the answer does not say how long it is, and has more than {most} bytes")));
         }
         content.extend_from_slice(&chunk);
     }
-    Ok(Some(content.into()))
+    Ok(content.into())
 }
 
 fn broke_off(after: usize, error: &ByteStreamError) -> Broken {

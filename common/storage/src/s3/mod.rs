@@ -37,6 +37,7 @@ use bytes::Bytes;
 use super::buffers::Buffers;
 use super::{Condition, ObjectMeta, Store, StoreError, Version};
 use ::error::Result;
+use ::error::text::without_userinfo;
 use error::{Failure, Kind};
 
 /// What is given in the program instead of in the environment: for tests, and for several servers in one process.
@@ -57,7 +58,7 @@ impl Debug for S3Options {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("S3Options")
-            .field("endpoint_url", &self.endpoint_url)
+            .field("endpoint_url", &self.endpoint_url.as_deref().map(without_userinfo))
             .field("region", &self.region)
             .field("ca_bundle", &self.ca_bundle)
             .finish_non_exhaustive()
