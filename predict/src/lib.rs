@@ -128,6 +128,7 @@ async fn predict(
     check::check_input(settings, &dataset, &scorer.model)?;
     let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
     memory.log();
+    memory.begin();
     let plan = plan::begin(settings, folder, &dataset, &scorer.model.run, earlier).await?;
 
     let writer = PartWriter {

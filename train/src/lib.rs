@@ -97,6 +97,7 @@ async fn train(run: &Run) -> Result<Trained> {
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
     let input = Input::read(&run.settings, &spec, &run.context.limits, opened, &memory, &stop).await?;
     let data = check_rows(run, &input, earlier.as_ref())?;
+    memory.settle(data)?;
     let view = target_view(run, &spec, data)?;
     let learnt = learn_features(run, &spec, &input, view).await?;
     if run.settings.check {

@@ -11,6 +11,7 @@ pub mod files;
 mod http;
 pub mod id;
 pub mod limits;
+pub mod memory;
 pub mod shutdown;
 pub mod tasks;
 pub mod threads;
