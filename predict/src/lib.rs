@@ -71,11 +71,8 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     };
     let concluded = match predicted {
         Ok(Predicted::Decided(outcome, began_at)) => conclude(&folder, outcome, &began_at).await,
-        // Not to be stopped any more: a few small writes, each of which a repeated run id can go on from.
-        Ok(Predicted::Ready(commit)) => {
-            context.shutdown.conclude();
-            commit_and_conclude(&settings, &folder, *commit).await
-        }
+        // Not interrupted any more: a few small writes, each of which a repeated run id can go on from.
+        Ok(Predicted::Ready(commit)) => commit_and_conclude(&settings, &folder, *commit).await,
         Err(error) => Err(error),
     };
     let outcome = match concluded {
@@ -115,7 +112,8 @@ async fn predict(
         Earlier::Nothing => None,
     };
     folder.own();
-    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
+    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name)
+        .within(context.limits.memory_bytes.value);
     let selector = plan::selector(settings, earlier.as_ref())?;
     let model_run = plan::model_run(&models, &selector).await?;
     let model = Model::load(&models, &selector, model_run, settings.instructions.map(Instructions::set)).await?;
@@ -131,6 +129,7 @@ async fn predict(
     check::check_input(settings, &dataset, &scorer.model)?;
     let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
     memory.log();
+    memory.begin();
     let plan = plan::begin(settings, folder, &dataset, &scorer.model.run, earlier).await?;
 
     let writer = PartWriter {

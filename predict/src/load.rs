@@ -23,6 +23,8 @@ pub struct Model {
     pub engine: Engine,
     /// Bytes of its file.
     pub bytes: u64,
+    /// What its metadata takes in memory, about.
+    pub metadata_memory: u64,
     statistics: Vec<Arc<Statistics>>,
 }
 
@@ -38,13 +40,13 @@ impl Model {
         run: ModelRun,
         instructions: Option<InstructionSet>,
     ) -> Result<Self> {
-        let LoadedModel { run, metadata, model, .. } = load_selected(models, selector, run).await?;
+        let LoadedModel { run, metadata, model, metadata_memory, .. } = load_selected(models, selector, run).await?;
         let location = models.location_of(&models.key(&run.path()));
         let instructions = instructions.unwrap_or_else(InstructionSet::best);
         let engine = Engine::load(&model, &metadata, &location, instructions)?;
         let encoder = metadata.encoder()?;
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();
-        Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, statistics })
+        Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, metadata_memory, statistics })
     }
 
     /// Input columns that scoring reads, and those to `carry` over, each once.

@@ -9,6 +9,7 @@ use columns::ColumnKind;
 use error::{Error, Result};
 use machine::Limits;
 use machine::usage::free_disk;
+use registry::load::MODEL_FACTOR;
 use serde::Serialize;
 use table::parquet::{ParquetFile, PieceOverhead, RowGroupSize};
 use table::{DataObject, Dataset, Format};
@@ -22,8 +23,6 @@ use crate::write::RejectedRows;
 const MIB: u64 = 1024 * 1024;
 /// Program, XGBoost's library, threads and runtime: 75 MiB measured.
 const BASE: u64 = 96 * MIB;
-/// A model in memory, as a multiple of its bytes on disk: XGBoost's own trees, ours, and the metadata.
-const MODEL_FACTOR: u64 = 12;
 /// A footer in memory, as a multiple of its bytes on disk.
 const FOOTER_FACTOR: u64 = 4;
 /// An object of the listing and of the plan.
@@ -199,7 +198,7 @@ impl MemoryPlan {
             long_texts: long_text_row_bytes(dataset, &output_texts(settings, dataset, model)),
         };
         let threads = limits.threads.value;
-        let base_bytes = BASE + model.bytes * MODEL_FACTOR + listing_bytes(dataset);
+        let base_bytes = BASE + model.bytes * MODEL_FACTOR + model.metadata_memory + listing_bytes(dataset);
         let texts = output_texts(settings, dataset, model);
         let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
         let rows = settings.batch_rows.map_or_else(|| batch_rows(row, dataset, threads), |rows| rows.0);
@@ -225,6 +224,12 @@ impl MemoryPlan {
             pieces,
             texts: text_room(dataset, &texts, parts_in_flight, total_bytes, limits),
         }
+    }
+
+    /// From now on what the pages of the input say that they hold must fit into what the program and the model leave.
+    pub fn begin(&self) {
+        let usable = (self.limit_bytes as f64 * USABLE) as u64;
+        machine::memory::pool().set_room(usable.saturating_sub(self.base_bytes), self.limit_bytes);
     }
 
     /// Whether the repeated ids are found on disk before anything is scored.

@@ -75,7 +75,8 @@ fn is_rejected(settings: &Settings, sample: &Value) -> bool {
 }
 
 async fn check(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
-    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
+    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name)
+        .within(context.limits.memory_bytes.value);
     let model = match resolve(&models, &settings.model_version).await? {
         Some(run) => Some(
             Model::load(&models, &settings.model_version, run, settings.instructions.map(Instructions::set)).await?,

@@ -98,6 +98,7 @@ async fn train(run: &Run) -> Result<Trained> {
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
     let input = Input::read(config, &run.context.limits, opened, &memory, &stop).await?;
     let data = check_rows(run, config, &input, earlier.as_ref())?;
+    memory.settle(data)?;
     let view = TargetView::of(&config.given_params, &data.train, &data.target, data.location())?;
     let learnt = learn_features(run, config, &input, view).await?;
     if config.check {

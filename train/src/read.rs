@@ -9,6 +9,7 @@ use columns::{ColumnKind, TableSchema};
 use error::{Error, Result};
 use features::encode::values::as_numbers;
 use machine::Limits;
+use machine::memory::Reservation;
 use polars::prelude::{PlHashSet, Series, StringChunked};
 use sha2::{Digest, Sha256};
 use storage::ObjectMeta;
@@ -307,6 +308,9 @@ pub(crate) struct Roles<'a> {
     pub(crate) weight: Option<&'a str>,
 }
 
+/// Bytes of an id that the memory plan counts with.
+const USUAL_ID: u64 = 40;
+
 async fn usable_rows(
     table: &LoadableTable,
     index: usize,
@@ -322,6 +326,10 @@ async fn usable_rows(
     }
     let columns = table.columns(&names, threads).await?;
     let ids = canonical_text(&columns[0])?;
+    // Each row keeps its id, which a dictionary holds once.
+    let mut memory = Reservation::new(&format!("{location}: column \"{}\"", roles.id));
+    let beyond_usual = |id: &str| (id.len() as u64).saturating_sub(USUAL_ID);
+    memory.resize(ids.iter().flatten().map(beyond_usual).sum())?;
     let writing = writing_of(table.dataset());
     let target = target_values(&columns[1], location, writing)?;
     let weights = columns.get(2).map(|column| weight_values(column, location, writing)).transpose()?;

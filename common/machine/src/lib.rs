@@ -6,9 +6,11 @@
 mod cgroup;
 pub mod ecs;
 pub mod env;
+pub mod files;
 mod http;
 pub mod id;
 pub mod limits;
+pub mod memory;
 pub mod reexec;
 pub mod shutdown;
 pub mod tasks;

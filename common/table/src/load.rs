@@ -14,6 +14,7 @@ use super::{DataObject, Dataset, Format};
 use columns::cells::{infer_category_kind, infer_kind, is_missing_marker, typed_column};
 use columns::{CellFormat, ColumnKind, ColumnSchema, ColumnSource, MemoryColumns, TableSchema};
 use error::{Error, Result};
+use machine::memory::Reservation;
 use machine::tasks::blocking;
 
 /// Parquet data up to this size is read once and kept as it is, compressed; columns are decoded from it one by one. Of
@@ -34,6 +35,8 @@ pub struct LoadableTable {
     warnings: Vec<String>,
     /// Columns of CSV that became numbers though cells of them have leading zeros.
     zero_padded: Vec<String>,
+    /// What the columns of CSV take.
+    memory: Reservation,
 }
 
 /// Which types CSV columns have.
@@ -77,7 +80,8 @@ impl LoadableTable {
             let groups = fetch_all(&dataset).await?;
             return Ok(Self { content: Content::RowGroups(groups), ..Self::of_footers(dataset) });
         }
-        let (cells, reading) = read_all_cells(&dataset).await?;
+        let mut memory = Reservation::new(&format!("{}: CSV", dataset.location));
+        let (cells, reading) = read_all_cells(&dataset, &mut memory).await?;
         let hint = dataset.schema.header_hint().map(|hint| format!("{}: {hint}", dataset.location));
         let warnings = hint.into_iter().chain(reading).collect();
         let rows = cells.first().map_or(0, |column| column.len());
@@ -102,7 +106,8 @@ impl LoadableTable {
         let names = dataset.schema.columns().iter().map(|column| column.name.as_str());
         names.filter(is_constant).for_each(|name| schema.mark_constant_partition(name));
         let schema = Arc::new(schema);
-        Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows, warnings, zero_padded })
+        memory.resize(in_memory.iter().map(bytes_of).sum())?;
+        Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows, warnings, zero_padded, memory })
     }
 
     /// A Parquet dataset of which nothing is kept in memory but the footers.
@@ -110,13 +115,21 @@ impl LoadableTable {
     pub fn of_footers(dataset: Dataset) -> Self {
         let rows = dataset.row_count().unwrap_or_default() as usize;
         let schema = Arc::clone(&dataset.schema);
-        Self { dataset, content: Content::Footers, schema, rows, warnings: Vec::new(), zero_padded: Vec::new() }
+        let (warnings, zero_padded) = (Vec::new(), Vec::new());
+        let memory = Reservation::new(&dataset.location);
+        Self { dataset, content: Content::Footers, schema, rows, warnings, zero_padded, memory }
     }
 
     /// What seems wrong with the data as it was read: the header, and cells that may hold rows.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Bytes of the columns that are in memory, of CSV.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.bytes()
     }
 
     /// Whether a column of CSV became numbers though cells of it have leading zeros, as codes do.
@@ -327,7 +340,7 @@ fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, dtype:
 }
 
 /// All cells of CSV, column by column, and what seems wrong with them.
-async fn read_all_cells(dataset: &Dataset) -> Result<(Vec<Series>, Vec<String>)> {
+async fn read_all_cells(dataset: &Dataset, memory: &mut Reservation) -> Result<(Vec<Series>, Vec<String>)> {
     let mut warnings = Vec::new();
     let names: Vec<String> = dataset.schema.columns().iter().map(|column| column.name.clone()).collect();
     let mut columns: Vec<Series> = names.iter().map(|name| super::csv::empty_column(name)).collect();
@@ -335,9 +348,17 @@ async fn read_all_cells(dataset: &Dataset) -> Result<(Vec<Series>, Vec<String>)>
         let (store, meta, format) = (Arc::clone(&dataset.store), object.meta.clone(), (object.format, dataset.csv));
         let (object_name, names, runtime) = (dataset.object_name(index), names.clone(), Handle::current());
         let partitions = object.partitions.clone();
-        let read = move || read_object_cells((store, meta, format), &object_name, &names, &partitions, runtime);
-        let (pieces, of_object) = blocking(read).await??;
-        warnings.extend(of_object);
+        let mut of_object = Reservation::new(&object_name);
+        let read = move || {
+            let read =
+                read_object_cells((store, meta, format), &object_name, &names, &partitions, (runtime, &mut of_object))?;
+            Ok::<_, Error>((read, of_object))
+        };
+        let ((pieces, said), mut read) = blocking(read).await??;
+        let bytes = read.bytes();
+        read.resize(0)?;
+        memory.grow(bytes)?;
+        warnings.extend(said);
         for piece in pieces {
             for (column, cells) in columns.iter_mut().zip(piece) {
                 column.append(&cells).map_err(|error| Error::Defect(error.to_string()))?;
@@ -352,7 +373,7 @@ fn read_object_cells(
     object_name: &str,
     names: &[String],
     partitions: &PartitionValues,
-    runtime: Handle,
+    (runtime, memory): (Handle, &mut Reservation),
 ) -> Result<(Vec<Vec<Series>>, Vec<String>)> {
     let mut reader = CsvReader::open(store, meta, format, object_name, runtime)?;
     let stored = partitions.stored_among(names);
@@ -362,9 +383,17 @@ fn read_object_cells(
             return Err(Error::Data(format!("{object_name}: data row {row} {problem}")));
         }
         let columns = partitions.complete(batch.columns, names, &[], object_name)?;
-        pieces.push(names.iter().map(|name| columns.column(name)).collect::<Result<_>>()?);
+        let piece = names.iter().map(|name| columns.column(name)).collect::<Result<Vec<_>>>()?;
+        // How many rows follow nobody knows: each batch is counted as it comes.
+        memory.grow(piece.iter().map(bytes_of).sum())?;
+        pieces.push(piece);
     }
     Ok((pieces, reader.take_warnings()))
+}
+
+/// What a column takes, with what the allocator adds.
+fn bytes_of(column: &Series) -> u64 {
+    column.estimated_size() as u64 / 4 * 5
 }
 
 /// Whether text became numbers though some of it has leading zeros.

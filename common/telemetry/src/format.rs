@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use error::text::without_control_characters;
+use error::text::{without_control_characters, without_userinfo};
 
 /// How a line of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +56,12 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let line = self.line(event, spans(context));
-        match self.format {
-            LogFormat::Json => writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?),
-            LogFormat::Text => writeln!(writer, "{}", line.text(event.metadata().level(), self.is_coloured)),
-        }
+        let line = match self.format {
+            LogFormat::Json => serde_json::to_string(&line).map_err(|_| fmt::Error)?,
+            LogFormat::Text => line.text(event.metadata().level(), self.is_coloured),
+        };
+        // What libraries log of a URL is theirs to choose.
+        writeln!(writer, "{}", without_userinfo(&line))
     }
 }
 

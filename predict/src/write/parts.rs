@@ -20,6 +20,9 @@ use crate::settings::OutputFormat;
 /// More rows than a part has: the sums of so many parts do not overflow.
 const MOST_ROWS: u64 = u32::MAX as u64;
 
+/// More bytes than the record of a part has, of thousands of features.
+const MOST_RECORD_BYTES: u64 = 64 << 20;
+
 /// A written file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartFile {
@@ -111,8 +114,9 @@ impl PartWriter {
     pub async fn finished_parts(&self) -> Result<Vec<PartRecord>> {
         let mut records = Vec::new();
         for object in self.store.list(&records_prefix(&self.run_id)).await? {
-            let bytes = match self.store.get(&object.key).await {
+            let bytes = match self.store.get_at_most(&object.key, MOST_RECORD_BYTES).await {
                 Ok((bytes, _)) => bytes,
+                Err(StoreError::TooLarge(_)) => continue,
                 // Another attempt of this run has ended since the records were listed, and has removed them.
                 Err(StoreError::NotFound(_)) => continue,
                 Err(error) => return Err(error.into()),
@@ -136,9 +140,9 @@ impl PartWriter {
         if file.path != path {
             return Ok(false);
         }
-        match self.store.get(path).await {
+        match self.store.get_at_most(path, file.bytes).await {
             Ok((bytes, _)) => Ok(bytes.len() as u64 == file.bytes && sha256_hex(&bytes) == file.sha256),
-            Err(StoreError::NotFound(_)) => Ok(false),
+            Err(StoreError::NotFound(_) | StoreError::TooLarge(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bad_models;
+mod bombs;
 mod crash;
 mod csv;
 mod csv_records;
@@ -20,6 +21,7 @@ mod leaks;
 mod learning;
 mod locations;
 mod models;
+mod odd_s3;
 mod partitions;
 mod places;
 mod python;
@@ -30,6 +32,7 @@ mod s3;
 mod sample;
 mod settings;
 mod shapes;
+mod surroundings;
 mod text_columns;
 mod types;
 mod writers;

@@ -54,7 +54,7 @@ const PAGES: u64 = 3;
 pub(super) const SAMPLE_MOST: u64 = 400_000;
 
 /// What decides how much is needed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) train_rows: u64,
     pub(super) test_rows: u64,
@@ -72,6 +72,8 @@ pub(super) struct Shape {
     pub(super) is_binned: bool,
     pub(super) is_csv: bool,
     pub(super) csv_bytes: u64,
+    /// What the columns of CSV take, once they are read.
+    pub(super) typed_bytes: Option<u64>,
     pub(super) columns: u64,
     /// Compressed bytes that stay in memory.
     pub(super) kept: u64,
@@ -152,6 +154,7 @@ impl Shape {
             is_binned: params.wants_quantile_matrix(),
             is_csv,
             csv_bytes: if is_csv { datasets().map(bytes).sum() } else { 0 },
+            typed_bytes: None,
             columns: columns.len() as u64,
             kept: datasets().filter(|_| !is_csv).map(bytes).filter(|bytes| *bytes <= KEPT_BYTES).sum(),
             largest_group_rows: groups().map(|group| group.rows as u64).max().unwrap_or(0),
@@ -194,7 +197,12 @@ impl Shape {
     pub(super) fn in_memory(&self) -> u64 {
         let cells = self.rows() * self.columns * CSV_CELL;
         let typed = if self.is_csv { cells / 2 + self.csv_bytes } else { 0 };
-        let reading = if self.is_csv { cells + self.csv_bytes } else { self.rows() * ROW_WHILE_READ };
+        let typed = self.typed_bytes.unwrap_or(typed);
+        let reading = match (self.is_csv, self.typed_bytes) {
+            (true, Some(_)) => 0,
+            (true, None) => cells + self.csv_bytes,
+            (false, _) => self.rows() * ROW_WHILE_READ,
+        };
         let rows = self.rows() * ROW + typed;
         let learnt_rows = if self.is_csv { self.rows() } else { self.largest_group_rows };
         let learning = self.threads * learnt_rows * LEARNT_VALUE;
@@ -206,6 +214,16 @@ impl Shape {
         let fitting = if self.is_reencoded { encoded } else { matrix } + self.boosted() + self.fitted_histograms;
         let steps = [matrix + learning, searching, encoding, fitting];
         BASE + self.kept + reading.max(rows + steps.into_iter().max().unwrap_or(0))
+    }
+
+    /// What is in memory besides what is counted as it is read, while it is read.
+    pub(super) fn beside_reading(&self) -> u64 {
+        BASE + self.kept
+    }
+
+    /// The same while features are learnt from all rows in memory.
+    pub(super) fn beside_learning(&self) -> u64 {
+        BASE + self.kept + self.rows() * (ROW + self.features * CELL)
     }
 
     pub(super) fn in_batches(&self, batch_rows: u64, bins: Bins) -> InBatches {

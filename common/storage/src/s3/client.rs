@@ -15,6 +15,8 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Credentials, RequestChecksumCalculation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
@@ -25,7 +27,8 @@ use aws_smithy_http_client::tls::{Provider, TlsContext};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_types::service_config::ServiceConfigKey;
 
-use super::{S3Options, ca_bundle, set_variable};
+use super::{S3Options, answers, ca_bundle, set_variable};
+use error::text::without_userinfo;
 use error::{Error, Result};
 
 /// From the request's first byte to the answer's first, and for one attempt: enough for a part of 8 MiB at 5 Mbit/s.
@@ -44,18 +47,27 @@ const REGION_OF_CUSTOM_ENDPOINTS: &str = "us-east-1";
 pub(super) async fn connect(options: &S3Options) -> Result<Client> {
     let http_client = http_client(options)?;
     let shared = load(options, http_client.clone()).await;
-    let endpoint = custom_endpoint(&shared)?;
+    let endpoint = custom_endpoint(&shared)?.map(without_credentials);
     let has_custom_endpoint = endpoint.is_some();
     let region = match shared.region().cloned() {
         Some(region) => region,
         None if has_custom_endpoint => Region::from_static(REGION_OF_CUSTOM_ENDPOINTS),
         None => region_of_instance(http_client).await?,
     };
+    if !is_fit_for_header(region.as_ref()) {
+        let region = region.as_ref().escape_debug();
+        return Err(Error::Setting(format!(
+            "the region '{region}' (AWS_REGION) holds what no region has: a line break?"
+        )));
+    }
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .region(region)
         .force_path_style(has_custom_endpoint)
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build());
     config.set_endpoint_url(endpoint);
+    if let Some(credentials) = shared.credentials_provider() {
+        config = config.credentials_provider(CheckedCredentials(credentials));
+    }
     if is_unset("AWS_REQUEST_CHECKSUM_CALCULATION") {
         config.set_request_checksum_calculation(Some(RequestChecksumCalculation::WhenRequired));
     }
@@ -97,10 +109,52 @@ fn custom_endpoint(shared: &SdkConfig) -> Result<Option<String>> {
     let for_all = shared.endpoint_url().map(str::to_owned);
     match for_s3.into_iter().chain(for_all).find(|endpoint| !endpoint.is_empty()) {
         Some(endpoint) if !is_http_url(&endpoint) => Err(Error::Setting(format!(
-            "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL: '{endpoint}' is no URL such as http://host:9000"
+            "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL: '{}' is no URL such as http://host:9000",
+            without_userinfo(&endpoint).escape_debug()
         ))),
         endpoint => Ok(endpoint),
     }
+}
+
+/// Nobody asks for a name and a password there, and the SDK would write them into its log.
+fn without_credentials(endpoint: String) -> String {
+    let Some((scheme, rest)) = endpoint.split_once("://") else { return endpoint };
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let Some((userinfo, _)) = authority.rsplit_once('@') else { return endpoint };
+    tracing::warn!(
+        "the name and password in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL are not used: S3 takes an access key"
+    );
+    format!("{scheme}://{}", &rest[userinfo.len() + 1..])
+}
+
+/// Credentials whose parts can be sent: the SDK would panic at a line break in a key's id.
+#[derive(Debug)]
+struct CheckedCredentials(SharedCredentialsProvider);
+
+impl ProvideCredentials for CheckedCredentials {
+    fn provide_credentials<'provider>(&'provider self) -> future::ProvideCredentials<'provider>
+    where
+        Self: 'provider,
+    {
+        future::ProvideCredentials::new(async {
+            let credentials = self.0.provide_credentials().await?;
+            let parts = [
+                ("the access key id (AWS_ACCESS_KEY_ID)", Some(credentials.access_key_id())),
+                ("the session token (AWS_SESSION_TOKEN)", credentials.session_token()),
+            ];
+            let unfit = parts.into_iter().find(|(_, part)| part.is_some_and(|part| !is_fit_for_header(part)));
+            match unfit {
+                Some((name, _)) => Err(CredentialsError::invalid_configuration(format!(
+                    "{name} holds a line break or another character that none has"
+                ))),
+                None => Ok(credentials),
+            }
+        })
+    }
+}
+
+fn is_fit_for_header(text: &str) -> bool {
+    text.chars().all(|character| !character.is_control() && !character.is_whitespace())
 }
 
 fn is_http_url(text: &str) -> bool {
@@ -127,7 +181,7 @@ fn http_client(options: &S3Options) -> Result<SharedHttpClient> {
     }
     let tls = tls.build().map_err(|error| Error::Setting(format!("TLS cannot be set up: {error}")))?;
     let proxy = https_proxy()?;
-    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+    let client = Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .tls_context(tls.clone())
@@ -135,7 +189,8 @@ fn http_client(options: &S3Options) -> Result<SharedHttpClient> {
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.build()
-    }))
+    });
+    Ok(answers::bounded(client))
 }
 
 fn https_proxy() -> Result<ProxyConfig> {

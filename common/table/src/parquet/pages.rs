@@ -2,6 +2,7 @@
 //! bytes are what was written, where the writer left a checksum.
 
 use std::io::Cursor;
+use std::ops::Range;
 
 use polars_parquet::parquet::page::ParquetPageHeader;
 use polars_parquet_format::PageType;
@@ -17,6 +18,8 @@ pub(super) struct Page {
     pub(super) header: usize,
     /// Bytes behind the header.
     pub(super) body: usize,
+    /// Bytes of the body when it is unpacked, as the header says; the decoder makes room for as many.
+    pub(super) unpacked: usize,
     /// Values of a data page, nulls included, which are its rows where the column does not repeat; none of a dictionary.
     pub(super) values: Option<usize>,
     /// CRC-32 of the body, where the writer left one.
@@ -43,6 +46,7 @@ impl Page {
         Ok(Self {
             header: usize::try_from(cursor.position()).map_err(|error| error.to_string())?,
             body: size(header.compressed_page_size)?,
+            unpacked: size(header.uncompressed_page_size)?,
             values,
             checksum: header.crc.map(i32::cast_unsigned),
         })
@@ -97,6 +101,22 @@ pub(super) fn check_values(mut bytes: &[u8], most: i64) -> Result<(), String> {
     Ok(())
 }
 
+/// What the pages that hold `rows` (counted from the first value in `bytes`), and the dictionary, take when they are unpacked, as
+/// their headers say. Headers that cannot be read are for the decoder to complain about.
+pub(super) fn unpacked_bytes(mut bytes: &[u8], rows: &Range<usize>) -> u64 {
+    let (mut all, mut first) = (0_u64, 0_usize);
+    while !bytes.is_empty() && first < rows.end {
+        let Ok(page) = Page::at_start_of(bytes) else { break };
+        let end = first.saturating_add(page.values.unwrap_or(0));
+        if page.values.is_none() || end > rows.start {
+            all = all.saturating_add(page.unpacked as u64);
+        }
+        first = end;
+        bytes = bytes.get(page.len()..).unwrap_or_default();
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use polars_parquet_format::thrift::protocol::TCompactOutputProtocol;
@@ -133,6 +153,14 @@ mod tests {
         assert!(check_values(&two, 5).unwrap_err().contains("6 values, of 5"));
         assert!(check_values(&two, -1).is_err());
         assert!(check_values(b"padding", 1).is_err());
+    }
+
+    #[test]
+    fn only_pages_of_the_rows_count() {
+        let three = [page(b"abc", None), page(b"defgh", None), page(b"i", None)].concat();
+        let of = |rows: Range<usize>| unpacked_bytes(&three, &rows);
+        assert_eq!([of(0..9), of(0..3), of(3..4), of(2..4), of(6..9), of(0..0)], [9, 3, 5, 8, 1, 0]);
+        assert_eq!(unpacked_bytes(b"padding", &(0..1)), 0);
     }
 
     #[test]

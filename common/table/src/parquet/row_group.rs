@@ -18,6 +18,7 @@ use crate::partitions::PartitionValues;
 use columns::convert::convert;
 use columns::{ColumnSource, TableSchema};
 use error::{Error, Result};
+use machine::memory::Reservation;
 
 /// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.
 #[derive(Debug, Clone)]
@@ -59,6 +60,11 @@ impl RowGroup {
         let column = column.ok_or_else(|| Error::Defect(format!("column \"{name}\" was not fetched")))?;
         let parquet = footer.column(name, object)?;
         let what = format!("column \"{name}\" of row group {}", self.row_group);
+        // Before the decoder makes room for what the pages say that they hold.
+        let mut memory = Reservation::new(&format!("{object}: {what}"));
+        let from_first = |row: usize| row.saturating_sub(column.first_row);
+        let rows = from_first(self.rows.start)..from_first(self.rows.end);
+        memory.resize(pages::unpacked_bytes(&column.bytes, &rows))?;
         let arrays = guard(object, &what, || decode(chunk, column, &parquet.field, self.filter(column)))?;
         let series = guard(object, &what, || Ok(parquet.series(arrays)))?.map_err(|unfit| match unfit {
             Unfit::Damaged(problem) => damaged(object, &what, &problem),
