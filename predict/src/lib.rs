@@ -45,7 +45,7 @@ use telemetry::{Outcome, Summary, Telemetry};
 
 use crate::load::Model;
 use crate::manifest::Totals;
-use crate::plan_memory::MemoryPlan;
+use crate::plan_memory::{MemoryPlan, memory_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
 use crate::score::Scorer;
 use crate::score_parts::ScoringPipeline;
@@ -124,7 +124,9 @@ async fn predict(
     let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
     let columns = scorer.input_columns();
     check::check_names(settings, &scorer.model)?;
-    let mut dataset = Dataset::open_for(&settings.input, Some(&columns), settings.csv_format()).await?;
+    let memory = memory_for_footers(&context.limits, Some(&scorer.model));
+    let mut dataset =
+        Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), memory).await?;
     dataset.adopt_partition_kinds(|name| scorer.model.learnt_kind(name));
     let dataset = Arc::new(dataset);
     check::check_input(settings, &dataset, &scorer.model)?;

@@ -10,12 +10,12 @@ use error::{Error, Result};
 use machine::Limits;
 use machine::usage::free_disk;
 use serde::Serialize;
-use table::parquet::{ParquetFile, PieceOverhead, RowGroupSize};
+use table::parquet::{ParquetFile, PieceOverhead, ROW_GROUP_BYTES, RowGroupSize};
 use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
 use crate::load::{Engine, Model};
-use crate::read::{PART_ROWS, Pieces, largest_part, largest_part_rows};
+use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, largest_part, largest_part_rows};
 use crate::settings::{Duplicates, Settings};
 use crate::write::RejectedRows;
 
@@ -24,8 +24,6 @@ const MIB: u64 = 1024 * 1024;
 const BASE: u64 = 96 * MIB;
 /// A model in memory, as a multiple of its bytes on disk: XGBoost's own trees, ours, and the metadata.
 const MODEL_FACTOR: u64 = 12;
-/// A footer in memory, as a multiple of its bytes on disk.
-const FOOTER_FACTOR: u64 = 4;
 /// An object of the listing and of the plan.
 const OBJECT: u64 = 2048;
 /// Fetched bytes that keep two cores busy where row groups are small.
@@ -210,7 +208,9 @@ impl MemoryPlan {
         let ids =
             id_bytes(settings, dataset, model, limits, left.saturating_sub(least.batch_bytes + least.fetch_bytes));
         let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } = fetching(left.saturating_sub(ids.memory));
-        let total_bytes = base_bytes + ids.memory + batch_bytes + part_bytes + fetch_bytes;
+        let scoring_bytes = ids.memory + batch_bytes + part_bytes + fetch_bytes;
+        // Footers are read, and the bytes that they came in given back, before anything else is.
+        let total_bytes = base_bytes + scoring_bytes.max(dataset.read_bytes());
         Self {
             base_bytes,
             id_bytes: ids.memory,
@@ -298,10 +298,20 @@ fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
     files.flat_map(ParquetFile::row_groups)
 }
 
+/// Objects of the listing and the plan, and what is known of their row groups.
 fn listing_bytes(dataset: &Dataset) -> u64 {
-    let footers: u64 =
-        dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).map(ParquetFile::kept_footer_bytes).sum();
-    dataset.objects.len() as u64 * OBJECT + footers * FOOTER_FACTOR
+    dataset.objects.len() as u64 * OBJECT + dataset.held_bytes()
+}
+
+/// What the footers of the input may take: all that is left beside the program and the model.
+#[must_use]
+pub fn memory_for_footers(limits: &Limits, model: Option<&Model>) -> u64 {
+    usable(limits).saturating_sub(BASE + model.map_or(0, |model| model.bytes * MODEL_FACTOR))
+}
+
+/// Bytes that a row group takes while its rows are read.
+fn group_bytes(group: &RowGroupSize) -> u64 {
+    group.fetched_bytes + ROW_GROUP_BYTES
 }
 
 fn engine_row_bytes(model: &Model) -> u64 {
@@ -390,8 +400,8 @@ fn fetching(
     overhead: PieceOverhead,
     available: u64,
 ) -> Fetching {
-    let largest = row_groups(dataset).map(|group| group.fetched_bytes).max().unwrap_or(0);
-    let all: u64 = row_groups(dataset).map(|group| group.fetched_bytes).sum();
+    let largest = row_groups(dataset).map(group_bytes).max().unwrap_or(0);
+    let all: u64 = row_groups(dataset).map(group_bytes).sum();
     let whole_bytes = batch_bytes(dataset, batch_rows, row, threads, 0);
     let left = available.saturating_sub(whole_bytes);
     let fetch_bytes =
@@ -421,7 +431,9 @@ fn fetching(
 /// One batch per thread and one that waits: its codes, keys and output, and one column being decoded.
 fn batch_bytes(dataset: &Dataset, batch_rows: usize, row: RowBytes, threads: usize, page_bytes: u64) -> u64 {
     let largest = row_groups(dataset).map(|group| group.rows as u64).max().unwrap_or_else(|| csv_rows_most(dataset));
-    let rows = (batch_rows as u64).min(largest);
+    // Small row groups are scored together.
+    let together = dataset.row_count().map_or(0, |rows| rows.min(ROWS_TOGETHER as u64));
+    let rows = (batch_rows as u64).min(largest.max(together));
     let decoding = decoding_bytes(dataset, rows, page_bytes);
     // The text of CSV is also in the batches that are read ahead.
     (threads as u64 + 1) * (rows * (row.features + row.output + row.long_texts + 16 + 4 + 8 + 2 * row.cells) + decoding)

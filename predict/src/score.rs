@@ -10,18 +10,16 @@ use xgboost::{Booster, Column};
 
 use crate::ids::IdKeys;
 use crate::load::{Compiled, Engine, Model};
-use crate::read::{BatchColumns, InputBatch};
+use crate::read::{BatchColumns, InputBatch, RowSource};
 
 /// The rows of a batch with their predictions.
 #[derive(Debug)]
 pub struct ScoredBatch {
     /// The part that they go to.
     pub part: u64,
-    /// Which object they come from.
-    pub object: usize,
-    /// 0-based number of the first row within the object.
-    pub first_row: u64,
-    /// The same within the whole input.
+    /// Where they come from, in order.
+    pub sources: Vec<RowSource>,
+    /// 0-based number of the first row within the whole input.
     pub first_row_of_all: u64,
     /// Their ids as they came.
     pub ids: Series,
@@ -70,8 +68,8 @@ impl Scorer {
         let ids = batch.columns.column(&self.id)?;
         let keys = IdKeys::of(&ids)?;
         let scores = if ids_only { None } else { Some(self.scores(batch)?) };
-        let InputBatch { part, object, first_row, first_row_of_all, .. } = *batch;
-        Ok(ScoredBatch { part, object, first_row, first_row_of_all, ids, keys, scores })
+        let InputBatch { part, first_row_of_all, .. } = *batch;
+        Ok(ScoredBatch { part, sources: batch.sources.clone(), first_row_of_all, ids, keys, scores })
     }
 
     /// Rows of a batch that cannot be scored, found without scoring.

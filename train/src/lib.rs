@@ -92,7 +92,7 @@ async fn train(run: &Run) -> Result<Trained> {
     if !run.settings.check {
         run.folder.own();
     }
-    let opened = read::open(&run.settings, &spec).await?;
+    let opened = read::open(&run.settings, &spec, &run.context.limits).await?;
     let memory = plan_memory(run, &spec, &opened, earlier.as_ref()).await?;
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
     let input = Input::read(&run.settings, &spec, &run.context.limits, opened, &memory, &stop).await?;

@@ -242,6 +242,11 @@ impl MemoryPlan {
     }
 }
 
+/// What the footers of the tables may take: all that is left beside the program.
+pub(crate) fn memory_for_footers(limits: &Limits) -> u64 {
+    ((limits.memory_bytes.value as f64 * USABLE) as u64).saturating_sub(amounts::BASE)
+}
+
 /// The scratch disk: what `TMPDIR` names, else `/tmp`.
 #[must_use]
 pub fn scratch() -> PathBuf {

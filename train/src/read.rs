@@ -189,11 +189,15 @@ pub struct Opened {
 ///
 /// # Errors
 /// [`Error::Setting`] where id or target are not named; as [`Dataset::open`].
-pub async fn open(settings: &Settings, spec: &Spec) -> Result<Opened> {
+pub async fn open(settings: &Settings, spec: &Spec, limits: &Limits) -> Result<Opened> {
     let (id, target) = id_and_target(spec)?;
-    let train = Dataset::open(&settings.train_data, settings.csv_format()).await?;
+    let memory = crate::plan_memory::memory_for_footers(limits);
+    let train = Dataset::open_within(&settings.train_data, None, settings.csv_format(), memory).await?;
     let test = match &settings.test_data {
-        Some(location) => Some(Dataset::open(location, settings.csv_format()).await?),
+        Some(location) => {
+            let memory = memory.saturating_sub(train.held_bytes());
+            Some(Dataset::open_within(location, None, settings.csv_format(), memory).await?)
+        }
         None => None,
     };
     let roles = [("id", Some(&id)), ("target", Some(&target)), ("weight", spec.weight.as_ref())];

@@ -11,6 +11,7 @@ use super::rejected::{Reason, RejectedRows};
 use super::unreadable::UnreadableColumn;
 use crate::ids::{IdCheck, SeenIds};
 use crate::plan_memory::TextRoom;
+use crate::read::RowSource;
 use crate::score::{ScoredBatch, Scores};
 
 /// A part whose rows are all there.
@@ -86,8 +87,7 @@ impl Assembler {
         let verdicts = self.judge(batch, scores);
         let tallies = &self.new_tallies;
         let part = self.current.get_or_insert_with(|| OpenPart::new(batch.part, tallies.clone()));
-        let source = self.sources.get(batch.object).cloned().unwrap_or_default();
-        part.add(batch, scores, &verdicts, source)?;
+        part.add(batch, scores, &verdicts, &self.sources)?;
         self.texts.check(part.text_bytes, part.rows_read)?;
         Ok(finished)
     }
@@ -160,13 +160,14 @@ impl OpenPart {
         batch: &ScoredBatch,
         scores: &Scores,
         verdicts: &[Option<Reason>],
-        source: Arc<str>,
+        sources: &[Arc<str>],
     ) -> Result<()> {
         self.rows_read += verdicts.len() as u64;
         for (tally, more) in self.tallies.iter_mut().zip(&scores.tallies) {
             tally.add(more);
         }
-        UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), batch.first_row, &source);
+        let name = |source: &RowSource| sources.get(source.object).map_or("", |name| name);
+        UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), &batch.sources, name);
         let mut columns = vec![batch.ids.clone().into_column()];
         columns.push(Series::new("prediction".into(), &scores.predictions).into_column());
         columns.extend(scores.carried.iter().cloned().map(IntoColumn::into_column));
@@ -175,7 +176,14 @@ impl OpenPart {
             let kept: Vec<bool> = verdicts.iter().map(Option::is_none).collect();
             let mask = BooleanChunked::from_slice("kept".into(), &kept);
             frame = frame.filter(&mask).map_err(|error| Error::Defect(error.to_string()))?;
-            self.rejected.add(&batch.ids, batch.first_row, verdicts, source)?;
+            for source in &batch.sources {
+                let of_source = verdicts.get(source.rows.clone()).unwrap_or_default();
+                if of_source.iter().any(Option::is_some) {
+                    let ids = batch.ids.slice(source.rows.start as i64, source.rows.len());
+                    let name = sources.get(source.object).cloned().unwrap_or_default();
+                    self.rejected.add(&ids, source.first_row, of_source, name)?;
+                }
+            }
         }
         self.text_bytes +=
             frame.columns().iter().map(|column| text_bytes(column.as_materialized_series())).sum::<u64>();
