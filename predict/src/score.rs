@@ -1,5 +1,7 @@
 //! Step 5: a batch of input rows into predictions. Pure computing: any number of batches may be scored at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use columns::ColumnSource;
 use error::{Error, Result};
 use features::clip::final_prediction;
@@ -51,6 +53,8 @@ pub struct Scorer {
     pub id: String,
     /// Columns carried over to the predictions.
     pub carry: Vec<String>,
+    /// Whether ids are compared by their order, so that those that ascend need no keys.
+    pub by_order: AtomicBool,
 }
 
 impl Scorer {
@@ -66,7 +70,8 @@ impl Scorer {
     /// [`Error::Data`] where a column cannot be decoded or is of the wrong type.
     pub fn score(&self, batch: &InputBatch, ids_only: bool) -> Result<ScoredBatch> {
         let ids = batch.columns.column(&self.id)?;
-        let keys = IdKeys::of(&ids)?;
+        let by_order = self.by_order.load(Ordering::Relaxed);
+        let keys = if by_order { IdKeys::ascending_or_of(&ids)? } else { IdKeys::of(&ids)? };
         let scores = if ids_only { None } else { Some(self.scores(batch)?) };
         let InputBatch { part, first_row_of_all, .. } = *batch;
         Ok(ScoredBatch { part, sources: batch.sources.clone(), first_row_of_all, ids, keys, scores })

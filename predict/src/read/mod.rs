@@ -6,7 +6,7 @@ mod read_tasks;
 use std::ops::Range;
 use std::sync::Arc;
 
-use columns::{CellFormat, ColumnSource, MemoryColumns};
+use columns::{CellFormat, ColumnSource, MemoryColumns, RawColumn};
 use error::{Error, Result};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use machine::tasks::joined;
@@ -134,6 +134,13 @@ impl ColumnSource for BatchColumns {
         match self {
             Self::Parquet(_) => None,
             Self::Csv(cells, _) => cells.cell_format(name),
+        }
+    }
+
+    fn raw_column(&self, name: &str) -> Option<RawColumn<'_>> {
+        match self {
+            Self::Parquet(_) => None,
+            Self::Csv(cells, _) => cells.raw_column(name),
         }
     }
 }

@@ -9,7 +9,7 @@ use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunk
 use super::parts::RejectCounts;
 use super::rejected::{Reason, RejectedRows};
 use super::unreadable::UnreadableColumn;
-use crate::ids::{IdCheck, SeenIds};
+use crate::ids::{IdCheck, IdKeys, SeenIds};
 use crate::plan_memory::TextRoom;
 use crate::read::RowSource;
 use crate::score::{ScoredBatch, Scores};
@@ -65,13 +65,39 @@ impl Assembler {
         Self { ids, sources, new_tallies, texts, current: None }
     }
 
-    /// Whether the memory for ids has room for those of a batch.
+    /// Whether ids are compared by their order.
     #[must_use]
-    pub fn has_room_for(&self, batch: &ScoredBatch) -> bool {
-        match &self.ids {
-            IdCheck::Seen(seen, most_bytes) => seen.has_room(batch.keys.len(), *most_bytes),
-            IdCheck::Off | IdCheck::Known(_) => true,
+    pub fn is_by_order(&self) -> bool {
+        matches!(self.ids, IdCheck::Ascending(_))
+    }
+
+    /// Whether the ids of a batch can be compared with those before: there is room for them, and where they are compared by their
+    /// order, they are in it. Input that is not sorted shows it in the first batch: from then on ids are compared in memory.
+    ///
+    /// # Errors
+    /// As [`IdKeys::of`].
+    pub fn can_compare(&mut self, batch: &mut ScoredBatch) -> Result<bool> {
+        if let IdCheck::Ascending(order) = &mut self.ids {
+            let next = match &batch.keys {
+                IdKeys::Ascending(ids) => ids.after(order.last.as_ref()),
+                IdKeys::Whole(_) | IdKeys::Hashed(_) => None,
+            };
+            match (next, order.otherwise.filter(|_| !order.has_begun)) {
+                (Some(last), _) => {
+                    (order.last, order.has_begun) = (last, true);
+                    return Ok(true);
+                }
+                (None, Some((expected, most))) => self.ids = IdCheck::Seen(SeenIds::expecting(expected), most),
+                (None, None) => return Ok(false),
+            }
         }
+        if let (IdKeys::Ascending(_), IdCheck::Seen(..)) = (&batch.keys, &self.ids) {
+            batch.keys = IdKeys::of(&batch.ids)?;
+        }
+        Ok(match &self.ids {
+            IdCheck::Seen(seen, most_bytes) => seen.has_room(batch.keys.len(), *most_bytes),
+            IdCheck::Off | IdCheck::Known(_) | IdCheck::Ascending(_) => true,
+        })
     }
 
     /// Takes in the next batch of the input; gives the part that ended before it, if one did.
@@ -128,10 +154,12 @@ impl Assembler {
             if scores.bad.is_bad(row) {
                 return Some(Reason::BadValue);
             }
-            let Some(key) = batch.keys.get(row) else { return Some(Reason::NullId) };
+            if !batch.keys.has_id(row) {
+                return Some(Reason::NullId);
+            }
             let is_repeated = match &mut self.ids {
-                IdCheck::Off => false,
-                IdCheck::Seen(seen, _) => !seen.insert(key),
+                IdCheck::Off | IdCheck::Ascending(_) => false,
+                IdCheck::Seen(seen, _) => batch.keys.get(row).is_some_and(|key| !seen.insert(key)),
                 IdCheck::Known(repeated) => repeated.contains(batch.first_row_of_all + row as u64),
             };
             is_repeated.then_some(Reason::DuplicateId)

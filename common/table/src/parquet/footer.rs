@@ -370,8 +370,13 @@ impl Footer {
             before_data: u64::from(chunk.before_data),
             uncompressed: chunk.uncompressed,
             codec: chunk.codec,
-            values: self.values.get(&(row_group, place)).copied().unwrap_or(rows as i64),
+            values: self.values_of(row_group, place).unwrap_or(rows as i64),
         })
+    }
+
+    /// Values of a chunk that has other than one a row.
+    fn values_of(&self, row_group: usize, place: usize) -> Option<i64> {
+        if self.values.is_empty() { None } else { self.values.get(&(row_group, place)).copied() }
     }
 
     /// Bytes of the texts of a column in a row group, without compression, where they are long on average in any of them.

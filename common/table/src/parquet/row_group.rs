@@ -8,6 +8,7 @@ use bytes::Bytes;
 use polars::prelude::{ArrowField, Series};
 use polars_arrow::array::Array;
 use polars_buffer::Buffer;
+use polars_parquet::parquet::compression::Compression;
 use polars_parquet::parquet::read::PageMetaData;
 use polars_parquet::read::{BasicDecompressor, Filter, PageReader, column_iter_to_arrays};
 
@@ -165,6 +166,9 @@ impl ColumnSource for RowGroup {
     }
 }
 
+/// Uncompressed bytes of a column chunk up to which making a context for it is worth avoiding.
+const UNPACKED_MOST: usize = 128 * 1024;
+
 fn decode(
     chunk: &ChunkOf<'_>,
     pages_of: &Pages,
@@ -178,8 +182,13 @@ fn decode(
     let largest_page = usize::try_from(chunk.uncompressed.max(compressed)).unwrap_or(usize::MAX);
     let descriptor = chunk.leaf.descriptor.clone();
     let primitive = &chunk.leaf.descriptor.primitive_type;
-    let about = PageMetaData::new(0, pages_of.values, chunk.codec, descriptor);
-    let bytes = Cursor::new(pages_of.bytes.clone());
+    let is_small = chunk.codec == Compression::Zstd && largest_page <= UNPACKED_MOST;
+    let (bytes, codec) = match is_small.then(|| pages::unpacked(&pages_of.bytes, largest_page)).flatten() {
+        Some(unpacked) => (Buffer::from_vec(unpacked), Compression::Uncompressed),
+        None => (pages_of.bytes.clone(), chunk.codec),
+    };
+    let about = PageMetaData::new(0, pages_of.values, codec, descriptor);
+    let bytes = Cursor::new(bytes);
     let pages = PageReader::new_with_page_meta(bytes, about, Vec::new(), largest_page.saturating_add(1024));
     let pages = BasicDecompressor::new(pages, Vec::new());
     let (arrays, _) = column_iter_to_arrays(vec![pages], vec![primitive], field.clone(), filter)

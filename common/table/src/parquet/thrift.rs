@@ -268,6 +268,120 @@ impl<'a> RowGroups<'a> {
     }
 }
 
+/// What the header of a page says, as far as it matters for reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RawPage {
+    /// Bytes of the header.
+    pub(super) header: usize,
+    pub(super) kind: i32,
+    pub(super) uncompressed: i32,
+    pub(super) compressed: i32,
+    pub(super) checksum: Option<i32>,
+    /// The first six numbers of the header of its kind.
+    pub(super) numbers: [Option<i32>; 6],
+    /// Whether it is a dictionary that is sorted, or a data page of version 2 that is not compressed.
+    pub(super) flag: Option<bool>,
+}
+
+/// The kinds of pages.
+pub(super) const DATA_PAGE: i32 = 0;
+pub(super) const DICTIONARY_PAGE: i32 = 2;
+pub(super) const DATA_PAGE_2: i32 = 3;
+
+/// `PageHeader`, and those of the kinds of pages.
+const PAGE: &[(i64, Kind)] = &[
+    (1, Integer),
+    (2, Integer),
+    (3, Integer),
+    (4, Integer),
+    (5, Struct(DATA)),
+    (6, Struct(&[])),
+    (7, Struct(DICTIONARY)),
+    (8, Struct(DATA_2)),
+];
+const DATA: &[(i64, Kind)] = &[(1, Integer), (2, Integer), (3, Integer), (4, Integer), (5, Struct(STATISTICS))];
+const DICTIONARY: &[(i64, Kind)] = &[(1, Integer), (2, Integer), (3, Bool)];
+const DATA_2: &[(i64, Kind)] = &[
+    (1, Integer),
+    (2, Integer),
+    (3, Integer),
+    (4, Integer),
+    (5, Integer),
+    (6, Integer),
+    (7, Bool),
+    (8, Struct(STATISTICS)),
+];
+
+impl RawPage {
+    /// The header that `bytes` begin with.
+    ///
+    /// # Errors
+    /// What is wrong with it; also where it is not all there.
+    pub(super) fn at_start_of(bytes: &[u8]) -> Result<Self, String> {
+        let mut walk = Walk::new(bytes);
+        let mut numbers = [None; 5];
+        let mut of_kinds = [None; 4];
+        let mut field = 0;
+        while let Some(number) = walk.next_field(&mut field)? {
+            match (field, number) {
+                (1..=4, _) => numbers[field as usize] = Some(walk.integer(number)? as i32),
+                (5, STRUCT) => of_kinds[DATA_PAGE as usize] = Some(walk.page_numbers(DATA)?),
+                (7, STRUCT) => of_kinds[DICTIONARY_PAGE as usize] = Some(walk.page_numbers(DICTIONARY)?),
+                (8, STRUCT) => of_kinds[DATA_PAGE_2 as usize] = Some(walk.page_numbers(DATA_2)?),
+                _ => drop(walk.skip_field(PAGE, field, number, 0, 0)?),
+            }
+        }
+        let required = |field: usize| numbers[field].ok_or_else(|| format!("field {field} of a page header is missing"));
+        let kind = required(1)?;
+        let of_kind = usize::try_from(kind).ok().and_then(|kind| *of_kinds.get(kind)?);
+        let (of_kind, flag) = of_kind.ok_or_else(|| format!("a page of the type {kind} among the data pages"))?;
+        Ok(Self {
+            header: walk.at,
+            kind,
+            uncompressed: required(2)?,
+            compressed: required(3)?,
+            checksum: numbers[4],
+            numbers: of_kind,
+            flag,
+        })
+    }
+
+    /// Appends the header of the same page without compression, its statistics and its checksum left out.
+    pub(super) fn write_uncompressed(&self, bytes: &mut Vec<u8>) -> Option<()> {
+        let (distance, count) = match self.kind {
+            DATA_PAGE => (2, 4),
+            DICTIONARY_PAGE => (4, 2),
+            DATA_PAGE_2 => (5, 6),
+            _ => return None,
+        };
+        for number in [self.kind, self.uncompressed, self.uncompressed] {
+            write_number(number, bytes);
+        }
+        bytes.push(distance << 4 | STRUCT);
+        for number in &self.numbers[..count] {
+            write_number((*number)?, bytes);
+        }
+        match (self.kind, self.flag) {
+            (DATA_PAGE_2, _) | (DICTIONARY_PAGE, Some(false)) => bytes.push(0x12),
+            (DICTIONARY_PAGE, Some(true)) => bytes.push(0x11),
+            _ => {}
+        }
+        bytes.extend_from_slice(&[0, 0]);
+        Some(())
+    }
+}
+
+/// Writes a field that is one behind the field before it, a 32-bit number.
+fn write_number(number: i32, bytes: &mut Vec<u8>) {
+    bytes.push(0x15);
+    let mut left = ((number << 1) ^ (number >> 31)).cast_unsigned();
+    while left >= 0x80 {
+        bytes.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    bytes.push(left as u8);
+}
+
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -344,7 +458,7 @@ impl Walk<'_> {
     /// The number that a field of this kind has.
     fn integer(&mut self, number: u8) -> Result<i64, String> {
         if !Integer.is(number) {
-            return Err(format!("a number of a row group is of the kind {number}"));
+            return Err(format!("a number is of the kind {number}"));
         }
         Ok(unzigzag(self.varint()?))
     }
@@ -352,6 +466,20 @@ impl Walk<'_> {
     /// The number that stands there.
     fn number_at(&self, at: usize) -> Result<i64, String> {
         Ok(unzigzag(Walk { bytes: self.bytes, at, unknown: Vec::new() }.varint()?))
+    }
+
+    /// The numbers of the header of a kind of page, and its boolean.
+    fn page_numbers(&mut self, fields: &[(i64, Kind)]) -> Result<([Option<i32>; 6], Option<bool>), String> {
+        let (mut numbers, mut flag) = ([None; 6], None);
+        let mut field = 0;
+        while let Some(number) = self.next_field(&mut field)? {
+            match (fields.iter().find(|(of, _)| *of == field), number) {
+                (Some((1..=6, Integer)), _) => numbers[field as usize - 1] = Some(self.integer(number)? as i32),
+                (Some((_, Bool)), 1 | 2) => flag = Some(number == 1),
+                _ => drop(self.skip_field(fields, field, number, 0, 1)?),
+            }
+        }
+        Ok((numbers, flag))
     }
 
     /// What it says of a column chunk.
@@ -542,6 +670,32 @@ mod tests {
         // 15 at a time, as far as it goes.
         let steps: Vec<u8> = std::iter::repeat_n([0xf3, 0x00], 2185).flatten().collect();
         assert!(check(&steps).unwrap_err().contains("32775"));
+    }
+
+    #[test]
+    fn the_header_of_a_page_is_written_as_it_is_read() {
+        for (kind, numbers, flag) in [
+            (DATA_PAGE, [Some(300), Some(0), Some(3), Some(3), None, None], None),
+            (DICTIONARY_PAGE, [Some(7), Some(2), None, None, None, None], None),
+            (DICTIONARY_PAGE, [Some(7), Some(2), None, None, None, None], Some(true)),
+            (DATA_PAGE_2, [Some(9), Some(1), Some(9), Some(-5), Some(4), Some(0)], Some(false)),
+        ] {
+            let page = RawPage { header: 0, kind, uncompressed: 70_000, compressed: 5, checksum: Some(1), numbers, flag };
+            let mut bytes = Vec::new();
+            page.write_uncompressed(&mut bytes).unwrap();
+            let read = RawPage::at_start_of(&bytes).unwrap();
+            assert_eq!(read, RawPage { header: bytes.len(), compressed: 70_000, checksum: None, ..page });
+            let mut protocol =
+                polars_parquet_format::thrift::protocol::TCompactInputProtocol::new(&bytes[..], 1 << 20);
+            let by_polars =
+                polars_parquet::parquet::page::ParquetPageHeader::read_from_in_protocol(&mut protocol).unwrap();
+            assert_eq!((by_polars.type_.0, by_polars.uncompressed_page_size), (kind, 70_000));
+            assert_eq!(by_polars.data_page_header.map(|data| data.num_values), (kind == DATA_PAGE).then_some(300));
+            let second = by_polars.data_page_header_v2.map(|data| (data.encoding.0, data.is_compressed));
+            assert_eq!(second, (kind == DATA_PAGE_2).then_some((-5, Some(false))));
+            let dictionary = by_polars.dictionary_page_header.map(|of| (of.num_values, of.is_sorted));
+            assert_eq!(dictionary, (kind == DICTIONARY_PAGE).then_some((7, flag)));
+        }
     }
 
     #[test]
