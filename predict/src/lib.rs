@@ -46,7 +46,7 @@ use telemetry::{Outcome, Summary, Telemetry};
 
 use crate::load::Model;
 use crate::manifest::Totals;
-use crate::plan_memory::{MemoryPlan, memory_for_footers};
+use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
 use crate::score::Scorer;
 use crate::score_parts::ScoringPipeline;
@@ -125,9 +125,9 @@ async fn predict(
     let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model, by_order: false.into() });
     let columns = scorer.input_columns();
     check::check_names(settings, &scorer.model)?;
-    let memory = memory_for_footers(&context.limits, Some(&scorer.model));
+    let room = room_for_footers(&context.limits, Some(&scorer.model));
     let mut dataset =
-        Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), memory).await?;
+        Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| scorer.model.learnt_kind(name));
     let dataset = Arc::new(dataset);
     check::check_input(settings, &dataset, &scorer.model)?;

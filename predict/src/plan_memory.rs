@@ -10,7 +10,7 @@ use error::{Error, Result};
 use machine::Limits;
 use machine::usage::free_disk;
 use serde::Serialize;
-use table::parquet::{ParquetFile, PieceOverhead, ROW_GROUP_BYTES, RowGroupSize};
+use table::parquet::{FooterRoom, ParquetFile, PieceOverhead, ROW_GROUP_BYTES, RowGroupSize};
 use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
@@ -305,8 +305,9 @@ fn listing_bytes(dataset: &Dataset) -> u64 {
 
 /// What the footers of the input may take: all that is left beside the program and the model.
 #[must_use]
-pub fn memory_for_footers(limits: &Limits, model: Option<&Model>) -> u64 {
-    usable(limits).saturating_sub(BASE + model.map_or(0, |model| model.bytes * MODEL_FACTOR))
+pub fn room_for_footers(limits: &Limits, model: Option<&Model>) -> FooterRoom {
+    let others = BASE + model.map_or(0, |model| model.bytes * MODEL_FACTOR);
+    FooterRoom::beside(others, usable(limits), limits.memory_bytes.value)
 }
 
 /// Bytes that a row group takes while its rows are read.

@@ -16,7 +16,7 @@ use telemetry::{Outcome, Summary, Telemetry};
 use crate::check::{check_input, check_names};
 use crate::load::Model;
 use crate::plan;
-use crate::plan_memory::{MemoryPlan, memory_for_footers};
+use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
 use crate::read::{self, Need, ReadOptions, RowSource};
 use crate::settings::{Instructions, Settings};
@@ -90,9 +90,9 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
         check_names(settings, model)?;
     }
     let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
-    let memory = memory_for_footers(&context.limits, model.as_ref());
+    let room = room_for_footers(&context.limits, model.as_ref());
     let mut dataset =
-        Dataset::open_within(&settings.input, needed.as_deref(), settings.csv_format(), memory).await?;
+        Dataset::open_within(&settings.input, needed.as_deref(), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| model.as_ref().and_then(|model| model.learnt_kind(name)));
     let dataset = Arc::new(dataset);
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());

@@ -13,6 +13,7 @@ use error::{Error, Result};
 use features::spec::Spec;
 use machine::Limits;
 use serde::{Deserialize, Serialize};
+use table::parquet::FooterRoom;
 use xgboost::Params;
 
 use self::amounts::{Bins, SAMPLE_MOST, Shape};
@@ -242,9 +243,10 @@ impl MemoryPlan {
     }
 }
 
-/// What the footers of the tables may take: all that is left beside the program.
-pub(crate) fn memory_for_footers(limits: &Limits) -> u64 {
-    ((limits.memory_bytes.value as f64 * USABLE) as u64).saturating_sub(amounts::BASE)
+/// What the footers of a table may take: all that is left beside the program and what is `taken` already.
+pub(crate) fn room_for_footers(limits: &Limits, taken: u64) -> FooterRoom {
+    let limit = limits.memory_bytes.value;
+    FooterRoom::beside(amounts::BASE + taken, (limit as f64 * USABLE) as u64, limit)
 }
 
 /// The scratch disk: what `TMPDIR` names, else `/tmp`.

@@ -16,6 +16,7 @@ use storage::ObjectMeta;
 use table::{CsvTyping, Dataset, LoadableTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::plan_memory::room_for_footers;
 use crate::settings::Settings;
 
 /// The tables of a run and which of their rows train and which judge.
@@ -191,12 +192,12 @@ pub struct Opened {
 /// [`Error::Setting`] where id or target are not named; as [`Dataset::open`].
 pub async fn open(settings: &Settings, spec: &Spec, limits: &Limits) -> Result<Opened> {
     let (id, target) = id_and_target(spec)?;
-    let memory = crate::plan_memory::memory_for_footers(limits);
-    let train = Dataset::open_within(&settings.train_data, None, settings.csv_format(), memory).await?;
+    let room = room_for_footers(limits, 0);
+    let train = Dataset::open_within(&settings.train_data, None, settings.csv_format(), room).await?;
     let test = match &settings.test_data {
         Some(location) => {
-            let memory = memory.saturating_sub(train.held_bytes());
-            Some(Dataset::open_within(location, None, settings.csv_format(), memory).await?)
+            let room = room_for_footers(limits, train.held_bytes());
+            Some(Dataset::open_within(location, None, settings.csv_format(), room).await?)
         }
         None => None,
     };

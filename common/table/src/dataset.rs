@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::csv::{self, CsvFormat};
 use super::file_kind;
-use super::parquet::{Opening, ParquetFile};
+use super::parquet::{FooterRoom, Opening, ParquetFile};
 use super::partitions::{PartitionColumn, PartitionValues, Partitions};
 use columns::{CellFormat, ColumnKind, ColumnSchema, TableSchema};
 use error::{Error, Result};
@@ -90,10 +90,10 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::open`].
     pub async fn open_for(location: &Location, needed: Option<&[String]>, csv: CsvFormat) -> Result<Self> {
-        Self::open_within(location, needed, csv, u64::MAX).await
+        Self::open_within(location, needed, csv, FooterRoom::ANY).await
     }
 
-    /// The same, where footers may take so many bytes of memory.
+    /// The same, where footers may take so much memory.
     ///
     /// # Errors
     /// As [`Dataset::open`]; [`Error::Resources`] where they take more.
@@ -101,7 +101,7 @@ impl Dataset {
         location: &Location,
         needed: Option<&[String]>,
         csv: CsvFormat,
-        memory: u64,
+        room: FooterRoom,
     ) -> Result<Self> {
         let data = open_data(location).await?;
         let (store, is_folder) = (data.store, data.is_folder);
@@ -109,7 +109,7 @@ impl Dataset {
             store: Arc::clone(&store),
             csv,
             headers: Semaphore::new(CONCURRENT_HEADERS),
-            parquet: Opening::new(needed, memory),
+            parquet: Opening::new(needed, room),
         });
         let together = if data.objects.len() > MANY_OBJECTS { OPENED_TOGETHER } else { 1 };
         let mut opened = futures::stream::iter(data.objects.chunks(together).map(<[ObjectMeta]>::to_vec))

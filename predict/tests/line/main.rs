@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bad_models;
+mod cliffs;
 mod crash;
 mod csv;
 mod csv_records;

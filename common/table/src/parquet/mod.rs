@@ -26,7 +26,7 @@ use columns::TableSchema;
 use damage::damaged;
 use error::{Error, Result};
 use footer::{Footer, ReadFooter};
-pub use opening::Opening;
+pub use opening::{FooterRoom, Opening};
 pub use pieces::{PieceOverhead, PieceReader};
 use ranges::{COALESCE_GAP, coalesce, fetch_ranges};
 use row_group::{Blocks, GroupBytes};

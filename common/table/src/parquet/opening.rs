@@ -17,13 +17,34 @@ const KEPT_MOST: u64 = 128 * 1024 * 1024;
 const KEPT_OF_MEMORY: u64 = 6;
 const MIB: u64 = 1024 * 1024;
 
+/// The memory that opening a location may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FooterRoom {
+    /// What may be in memory of footers, and of objects that came with them.
+    pub bytes: u64,
+    /// What the whole run may take, for messages.
+    pub limit: u64,
+}
+
+impl FooterRoom {
+    /// As much as they take.
+    pub const ANY: Self = Self { bytes: u64::MAX, limit: u64::MAX };
+    /// What there always is: of footers that small the plan of the run tells what is missing.
+    const LEAST: u64 = 32 * MIB;
+
+    /// What is left of the limit beside `others`.
+    #[must_use]
+    pub fn beside(others: u64, usable: u64, limit: u64) -> Self {
+        Self { bytes: usable.saturating_sub(others).max(Self::LEAST), limit }
+    }
+}
+
 /// The objects of one location while they are opened.
 #[derive(Debug)]
 pub struct Opening {
     needed: Option<Vec<String>>,
     pub(super) schemas: Schemas,
-    /// What may be in memory of footers and of objects.
-    memory: u64,
+    room: FooterRoom,
     /// Bytes of footers as they stay.
     footers: AtomicU64,
     /// Bytes of small objects.
@@ -34,13 +55,13 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Of the columns `needed` (all without it), with so many bytes of memory.
+    /// Of the columns `needed` (all without it), with so much memory.
     #[must_use]
-    pub fn new(needed: Option<&[String]>, memory: u64) -> Self {
+    pub fn new(needed: Option<&[String]>, room: FooterRoom) -> Self {
         Self {
             needed: needed.map(<[String]>::to_vec),
             schemas: Schemas::default(),
-            memory,
+            room,
             footers: AtomicU64::new(0),
             kept: AtomicU64::new(0),
             largest_read: AtomicU64::new(0),
@@ -66,7 +87,7 @@ impl Opening {
 
     /// Whether there is room for the bytes of an object that came with its footer.
     pub(super) fn keep(&self, bytes: u64) -> bool {
-        let most = KEPT_MOST.min(self.memory / KEPT_OF_MEMORY);
+        let most = KEPT_MOST.min(self.room.bytes / KEPT_OF_MEMORY);
         let more = |kept: u64| kept.checked_add(bytes).filter(|kept| *kept <= most);
         self.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
@@ -74,13 +95,13 @@ impl Opening {
     /// Takes room for a footer as it stays.
     pub(super) fn take(&self, bytes: u64, name: &str) -> Result<()> {
         let taken = self.footers.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if taken > self.memory { Err(self.too_much(taken, name)) } else { Ok(()) }
+        if taken > self.room.bytes { Err(self.too_much(taken, name)) } else { Ok(()) }
     }
 
     /// Waits for the room that a footer of so many bytes takes while it is read.
     pub(super) async fn room_for_footer(&self, bytes: u64, name: &str) -> Result<Option<OwnedSemaphorePermit>> {
         let needed = self.footers.load(Ordering::Relaxed) + bytes;
-        if needed > self.memory {
+        if needed > self.room.bytes {
             return Err(self.too_much(needed, name));
         }
         let at_once = bytes.max(FOOTERS_AT_ONCE.min(self.largest_read.load(Ordering::Relaxed) + bytes));
@@ -91,11 +112,16 @@ impl Opening {
     }
 
     fn too_much(&self, needed: u64, name: &str) -> Error {
-        let (needed, memory) = (needed.div_ceil(MIB), self.memory / MIB);
+        let FooterRoom { bytes, limit } = self.room;
+        // Nine tenths of a limit are planned with.
+        let more = (needed - bytes).saturating_mul(10) / 9;
         Error::Resources(format!(
-            "{name}: the footers up to this one, which say where its row groups are, take {needed} MiB of memory, of {memory} MiB \
-             that are left for them: give the task at least {} MiB more, or write larger row groups and fewer files",
-            (needed - memory) * 10 / 9 + 1
+            "{name}: the footers up to this one, which say where row groups are, take {} MiB of memory, of {} MiB that are left for \
+             them: give the task at least {} MiB ({} MiB now), or write larger row groups and fewer files",
+            needed.div_ceil(MIB),
+            bytes / MIB,
+            limit.saturating_add(more).div_ceil(MIB),
+            limit / MIB
         ))
     }
 }
@@ -106,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_is_held_than_there_is_room_for() {
-        let opening = Opening::new(None, 60 * MIB);
+        let opening = Opening::new(None, FooterRoom { bytes: 60 * MIB, limit: 200 * MIB });
         assert!(opening.keep(6 * MIB) && !opening.keep(5 * MIB) && opening.keep(4 * MIB));
         opening.take(40 * MIB, "a").unwrap();
         assert_eq!((opening.held_bytes(), opening.read_bytes()), (50 * MIB, 0));
@@ -118,6 +144,7 @@ mod tests {
             let error = refused.unwrap_err();
             assert_eq!(error.exit_code(), 8);
             assert!(error.to_string().contains("take 61 MiB of memory, of 60 MiB"), "{error}");
+            assert!(error.to_string().contains("at least 202 MiB (200 MiB now)"), "{error}");
         }
     }
 }
