@@ -17,6 +17,8 @@ pub const PART_ROWS: u64 = 1 << 19;
 pub const ROWS_TOGETHER: usize = 1 << 16;
 /// And up to so many bytes.
 const BYTES_TOGETHER: u64 = 8 << 20;
+/// However little may be in memory.
+const BYTES_TOGETHER_LEAST: u64 = 1 << 20;
 
 /// What is fetched at once: a row group, several small ones or a piece of a large one, and the batches to cut it into.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +95,7 @@ impl ReadTask {
     /// Whether another one that follows it is small enough to be fetched and scored with it.
     fn goes_with(&self, next: &Self, options: &ReadOptions) -> bool {
         let ([(part, rows)], [(next_part, next_rows)]) = (&self.batches[..], &next.batches[..]) else { return false };
-        let bytes = BYTES_TOGETHER.min(options.fetch_bytes / 4);
+        let bytes = BYTES_TOGETHER.min((options.fetch_bytes / 4).max(BYTES_TOGETHER_LEAST));
         self.piece.is_none()
             && part == next_part
             && rows.len() + next_rows.len() <= options.batch_rows.min(ROWS_TOGETHER)
