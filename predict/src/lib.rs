@@ -38,6 +38,7 @@ use app::Context;
 use attempt::pointer::Move;
 use attempt::{Commit, Earlier, RunFile, RunFolder};
 use error::Result;
+use machine::tasks::Processors;
 use machine::{RunId, now_rfc3339};
 use registry::ModelStore;
 use table::Dataset;
@@ -45,7 +46,7 @@ use telemetry::{Outcome, Summary, Telemetry};
 
 use crate::load::Model;
 use crate::manifest::Totals;
-use crate::plan_memory::MemoryPlan;
+use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
 use crate::run_checks::{ScoredRun, check_run};
 use crate::score::Scorer;
@@ -120,10 +121,16 @@ async fn predict(
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 
-    let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
+    let scorer = Arc::new(Scorer {
+        id: model.metadata.id.clone(),
+        carry: settings.columns.clone(),
+        model,
+        by_order: false.into(),
+    });
     let columns = scorer.input_columns();
     check::check_names(settings, &scorer.model)?;
-    let mut dataset = Dataset::open_for(&settings.input, Some(&columns), settings.csv_format()).await?;
+    let room = room_for_footers(&context.limits, Some(&scorer.model));
+    let mut dataset = Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| scorer.model.learnt_kind(name));
     let dataset = Arc::new(dataset);
     check::check_input(settings, &dataset, &scorer.model)?;
@@ -137,6 +144,7 @@ async fn predict(
         run_id: context.run_id.clone(),
         format: settings.format,
         model_version: scorer.model.run.version.to_string(),
+        processors: Processors::new(context.limits.threads.value),
     };
     let all_parts =
         ScoringPipeline { settings, context, dataset: &dataset, memory: &memory, scorer: &scorer, writer: &writer };

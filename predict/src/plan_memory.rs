@@ -11,20 +11,18 @@ use machine::Limits;
 use machine::usage::free_disk;
 use registry::load::MODEL_FACTOR;
 use serde::Serialize;
-use table::parquet::{ParquetFile, PieceOverhead, RowGroupSize};
+use table::parquet::{FooterRoom, ParquetFile, PieceOverhead, ROW_GROUP_BYTES, RowGroupSize};
 use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
 use crate::load::{Engine, Model};
-use crate::read::{PART_ROWS, Pieces, largest_part, largest_part_rows};
+use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, largest_part, largest_part_rows};
 use crate::settings::{Duplicates, Settings};
 use crate::write::RejectedRows;
 
 const MIB: u64 = 1024 * 1024;
 /// Program, XGBoost's library, threads and runtime: 75 MiB measured.
 const BASE: u64 = 96 * MIB;
-/// A footer in memory, as a multiple of its bytes on disk.
-const FOOTER_FACTOR: u64 = 4;
 /// An object of the listing and of the plan.
 const OBJECT: u64 = 2048;
 /// Fetched bytes that keep two cores busy where row groups are small.
@@ -43,6 +41,8 @@ const USABLE: f64 = 0.9;
 const DEFLATE_MOST: u64 = 1032;
 /// Parts being encoded and uploaded while the next one is scored, where there is room for them.
 const PARTS_IN_FLIGHT: usize = 2;
+/// The key of an id.
+const KEY_BYTES: u64 = 16;
 /// A text value with its view, where nothing tells how long texts are.
 pub const TEXT_BYTES: u64 = 48;
 
@@ -146,6 +146,15 @@ struct RowBytes {
     long_texts: u64,
 }
 
+/// How much is done at once.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Parts being encoded and uploaded while the next one is scored.
+    parts_in_flight: usize,
+    /// Most rows of a batch.
+    batch_rows: usize,
+}
+
 /// How finding repeated ids is planned.
 #[derive(Debug, Clone, Copy, Default)]
 struct IdBytes {
@@ -175,22 +184,27 @@ impl MemoryPlan {
         columns: &[String],
     ) -> Result<Self> {
         let overhead = overhead_of_pieces(dataset, columns).await?;
-        let with_parts = |parts| Self::with_parts(settings, limits, dataset, model, columns, overhead, parts);
-        let plan = with_parts(PARTS_IN_FLIGHT);
-        // Where memory is short a part waits until the one before is written.
-        let plan = if plan.total_bytes > usable(limits) { with_parts(1) } else { plan };
+        let of = |pace| Self::at_pace(settings, limits, dataset, model, columns, overhead, pace);
+        let mut plan = of(Pace { parts_in_flight: PARTS_IN_FLIGHT, batch_rows: BATCH_ROWS_MOST });
+        // Where memory is short a part waits until the one before is written, and then fewer rows are scored at once.
+        let mut batch_rows = BATCH_ROWS_MOST;
+        while plan.total_bytes > usable(limits) && batch_rows >= BATCH_ROWS_LEAST {
+            plan = of(Pace { parts_in_flight: 1, batch_rows });
+            batch_rows /= 2;
+        }
         if plan.total_bytes > usable(limits) { Err(plan.too_much(dataset)) } else { plan.check_scratch() }
     }
 
-    fn with_parts(
+    fn at_pace(
         settings: &Settings,
         limits: &Limits,
         dataset: &Dataset,
         model: &Model,
         columns: &[String],
         overhead: PieceOverhead,
-        parts_in_flight: usize,
+        pace: Pace,
     ) -> Self {
+        let parts_in_flight = pace.parts_in_flight;
         let row = RowBytes {
             features: engine_row_bytes(model),
             cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
@@ -201,7 +215,8 @@ impl MemoryPlan {
         let base_bytes = BASE + model.bytes * MODEL_FACTOR + model.metadata_memory + listing_bytes(dataset);
         let texts = output_texts(settings, dataset, model);
         let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
-        let rows = settings.batch_rows.map_or_else(|| batch_rows(row, dataset, threads), |rows| rows.0);
+        let rows = || batch_rows(row, dataset, threads).min(pace.batch_rows);
+        let rows = settings.batch_rows.map_or_else(rows, |rows| rows.0);
         let fetching = |available: u64| fetching(dataset, row, threads, rows, overhead, available);
         let left = usable(limits).saturating_sub(base_bytes + part_bytes);
         // Ids get what the smallest way of reading leaves.
@@ -209,7 +224,9 @@ impl MemoryPlan {
         let ids =
             id_bytes(settings, dataset, model, limits, left.saturating_sub(least.batch_bytes + least.fetch_bytes));
         let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } = fetching(left.saturating_sub(ids.memory));
-        let total_bytes = base_bytes + ids.memory + batch_bytes + part_bytes + fetch_bytes;
+        let scoring_bytes = ids.memory + batch_bytes + part_bytes + fetch_bytes;
+        // Footers are read, and the bytes that they came in given back, before anything else is.
+        let total_bytes = base_bytes + scoring_bytes.max(dataset.read_bytes());
         Self {
             base_bytes,
             id_bytes: ids.memory,
@@ -303,10 +320,21 @@ fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
     files.flat_map(ParquetFile::row_groups)
 }
 
+/// Objects of the listing and the plan, and what is known of their row groups.
 fn listing_bytes(dataset: &Dataset) -> u64 {
-    let footers: u64 =
-        dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).map(ParquetFile::kept_footer_bytes).sum();
-    dataset.objects.len() as u64 * OBJECT + footers * FOOTER_FACTOR
+    dataset.objects.len() as u64 * OBJECT + dataset.held_bytes()
+}
+
+/// What the footers of the input may take: all that is left beside the program and the model.
+#[must_use]
+pub fn room_for_footers(limits: &Limits, model: Option<&Model>) -> FooterRoom {
+    let others = BASE + model.map_or(0, |model| model.bytes * MODEL_FACTOR);
+    FooterRoom::beside(others, usable(limits), limits.memory_bytes.value)
+}
+
+/// Bytes that a row group takes while its rows are read.
+fn group_bytes(group: &RowGroupSize) -> u64 {
+    group.fetched_bytes + ROW_GROUP_BYTES
 }
 
 fn engine_row_bytes(model: &Model) -> u64 {
@@ -395,8 +423,8 @@ fn fetching(
     overhead: PieceOverhead,
     available: u64,
 ) -> Fetching {
-    let largest = row_groups(dataset).map(|group| group.fetched_bytes).max().unwrap_or(0);
-    let all: u64 = row_groups(dataset).map(|group| group.fetched_bytes).sum();
+    let largest = row_groups(dataset).map(group_bytes).max().unwrap_or(0);
+    let all: u64 = row_groups(dataset).map(group_bytes).sum();
     let whole_bytes = batch_bytes(dataset, batch_rows, row, threads, 0);
     let left = available.saturating_sub(whole_bytes);
     let fetch_bytes =
@@ -423,13 +451,17 @@ fn fetching(
     }
 }
 
-/// One batch per thread and one that waits: its codes, keys and output, and one column being decoded.
+/// A batch for each thread that is being scored, its codes and one column being decoded; and as many and one that wait, scored, with
+/// their keys and output.
 fn batch_bytes(dataset: &Dataset, batch_rows: usize, row: RowBytes, threads: usize, page_bytes: u64) -> u64 {
     let largest = row_groups(dataset).map(|group| group.rows as u64).max().unwrap_or_else(|| csv_rows_most(dataset));
-    let rows = (batch_rows as u64).min(largest);
+    // Small row groups are scored together.
+    let together = dataset.row_count().map_or(0, |rows| rows.min(ROWS_TOGETHER as u64));
+    let rows = (batch_rows as u64).min(largest.max(together));
     let decoding = decoding_bytes(dataset, rows, page_bytes);
+    let scored = row.output + row.long_texts + KEY_BYTES + 8;
     // The text of CSV is also in the batches that are read ahead.
-    (threads as u64 + 1) * (rows * (row.features + row.output + row.long_texts + 16 + 4 + 8 + 2 * row.cells) + decoding)
+    threads as u64 * (rows * (row.features + 4 + 4) + decoding) + (threads as u64 + 1) * rows * (scored + 2 * row.cells)
 }
 
 /// A column being decoded: a page of it, its values, and them once more in another type.

@@ -16,9 +16,9 @@ use telemetry::{Outcome, Summary, Telemetry};
 use crate::check::{check_input, check_names};
 use crate::load::Model;
 use crate::plan;
-use crate::plan_memory::MemoryPlan;
+use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
-use crate::read::{self, Need, ReadOptions};
+use crate::read::{self, Need, ReadOptions, RowSource};
 use crate::settings::{Instructions, Settings};
 use crate::write::UnreadableColumn;
 use app::Context;
@@ -91,7 +91,8 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
         check_names(settings, model)?;
     }
     let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
-    let mut dataset = Dataset::open_for(&settings.input, needed.as_deref(), settings.csv_format()).await?;
+    let room = room_for_footers(&context.limits, model.as_ref());
+    let mut dataset = Dataset::open_within(&settings.input, needed.as_deref(), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| model.as_ref().and_then(|model| model.learnt_kind(name)));
     let dataset = Arc::new(dataset);
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());
@@ -141,8 +142,8 @@ async fn sample(
     let unreadable = rows as u64 - accepted;
     if unreadable > 0 {
         let mut columns = Vec::new();
-        let source = &dataset.objects[batch.object].meta.key;
-        UnreadableColumn::add_batch(&mut columns, bad.unreadable(), batch.first_row, source);
+        let name = |source: &RowSource| dataset.objects[source.object].meta.key.as_str();
+        UnreadableColumn::add_batch(&mut columns, bad.unreadable(), &batch.sources, name);
         warn_of_unreadable(settings, unreadable, rows, &columns);
     }
     Ok(json!({ "rows": rows, "unreadable_rows": unreadable, "data_quality_score": quality }))

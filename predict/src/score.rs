@@ -1,5 +1,7 @@
 //! Step 5: a batch of input rows into predictions. Pure computing: any number of batches may be scored at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use columns::ColumnSource;
 use error::{Error, Result};
 use features::clip::final_prediction;
@@ -10,18 +12,16 @@ use xgboost::{Booster, Column};
 
 use crate::ids::IdKeys;
 use crate::load::{Compiled, Engine, Model};
-use crate::read::{BatchColumns, InputBatch};
+use crate::read::{BatchColumns, InputBatch, RowSource};
 
 /// The rows of a batch with their predictions.
 #[derive(Debug)]
 pub struct ScoredBatch {
     /// The part that they go to.
     pub part: u64,
-    /// Which object they come from.
-    pub object: usize,
-    /// 0-based number of the first row within the object.
-    pub first_row: u64,
-    /// The same within the whole input.
+    /// Where they come from, in order.
+    pub sources: Vec<RowSource>,
+    /// 0-based number of the first row within the whole input.
     pub first_row_of_all: u64,
     /// Their ids as they came.
     pub ids: Series,
@@ -53,6 +53,8 @@ pub struct Scorer {
     pub id: String,
     /// Columns carried over to the predictions.
     pub carry: Vec<String>,
+    /// Whether ids are compared by their order, so that those that ascend need no keys.
+    pub by_order: AtomicBool,
 }
 
 impl Scorer {
@@ -68,10 +70,11 @@ impl Scorer {
     /// [`Error::Data`] where a column cannot be decoded or is of the wrong type.
     pub fn score(&self, batch: &InputBatch, ids_only: bool) -> Result<ScoredBatch> {
         let ids = batch.columns.column(&self.id)?;
-        let keys = IdKeys::of(&ids)?;
+        let by_order = self.by_order.load(Ordering::Relaxed);
+        let keys = if by_order { IdKeys::ascending_or_of(&ids)? } else { IdKeys::of(&ids)? };
         let scores = if ids_only { None } else { Some(self.scores(batch)?) };
-        let InputBatch { part, object, first_row, first_row_of_all, .. } = *batch;
-        Ok(ScoredBatch { part, object, first_row, first_row_of_all, ids, keys, scores })
+        let InputBatch { part, first_row_of_all, .. } = *batch;
+        Ok(ScoredBatch { part, sources: batch.sources.clone(), first_row_of_all, ids, keys, scores })
     }
 
     /// Rows of a batch that cannot be scored, found without scoring.

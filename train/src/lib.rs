@@ -93,7 +93,7 @@ async fn train(run: &Run) -> Result<Trained> {
     if !config.check {
         run.folder.own();
     }
-    let opened = read::open(config).await?;
+    let opened = read::open(config, &run.context.limits).await?;
     let memory = plan_memory(run, config, &opened, earlier.as_ref()).await?;
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
     let input = Input::read(config, &run.context.limits, opened, &memory, &stop).await?;

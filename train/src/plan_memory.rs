@@ -13,6 +13,7 @@ use error::{Error, Result};
 use machine::Limits;
 use machine::memory::pool;
 use serde::{Deserialize, Serialize};
+use table::parquet::FooterRoom;
 
 use self::amounts::{Bins, SAMPLE_MOST, Shape};
 use crate::config::TrainConfig;
@@ -266,6 +267,12 @@ impl MemoryPlan {
 /// What of the limit is planned with.
 fn usable(limit_bytes: u64) -> u64 {
     (limit_bytes as f64 * USABLE) as u64
+}
+
+/// What the footers of a table may take: all that is left beside the program and what is `taken` already.
+pub(crate) fn room_for_footers(limits: &Limits, taken: u64) -> FooterRoom {
+    let limit = limits.memory_bytes.value;
+    FooterRoom::beside(amounts::BASE + taken, usable(limit), limit)
 }
 
 /// The scratch disk: what `TMPDIR` names, else `/tmp`.

@@ -17,6 +17,7 @@ use table::{CsvTyping, Dataset, LoadableTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::config::TrainConfig;
+use crate::plan_memory::room_for_footers;
 
 /// The tables of a run and which of their rows train and which judge.
 #[derive(Debug)]
@@ -189,10 +190,14 @@ pub struct Opened {
 ///
 /// # Errors
 /// [`Error::Data`] where a column is not there or can serve as nothing; as [`Dataset::open`].
-pub async fn open(config: &TrainConfig) -> Result<Opened> {
-    let train = Dataset::open(&config.train_data, config.csv).await?;
+pub async fn open(config: &TrainConfig, limits: &Limits) -> Result<Opened> {
+    let room = room_for_footers(limits, 0);
+    let train = Dataset::open_within(&config.train_data, None, config.csv, room).await?;
     let test = match &config.test_data {
-        Some(location) => Some(Dataset::open(location, config.csv).await?),
+        Some(location) => {
+            let room = room_for_footers(limits, train.held_bytes());
+            Some(Dataset::open_within(location, None, config.csv, room).await?)
+        }
         None => None,
     };
     let roles = [("id", Some(&config.id)), ("target", Some(&config.target)), ("weight", config.spec.weight.as_ref())];

@@ -8,9 +8,9 @@ use polars::prelude::{DataType, Series};
 use tokio::runtime::Handle;
 
 use super::csv::{CsvFormat, CsvReader, MalformedRow};
-use super::parquet::RowGroup;
+use super::parquet::{ParquetFile, ROW_GROUP_BYTES, RowGroupSize, RowRun};
 use super::partitions::PartitionValues;
-use super::{DataObject, Dataset, Format};
+use super::{Dataset, Format};
 use columns::cells::{infer_category_kind, infer_kind, is_missing_marker, typed_column};
 use columns::{CellFormat, ColumnKind, ColumnSchema, ColumnSource, MemoryColumns, TableSchema};
 use error::{Error, Result};
@@ -21,8 +21,13 @@ use machine::tasks::blocking;
 /// larger data each column's bytes are read when it is asked for.
 pub const KEPT_BYTES: u64 = 256 << 20;
 
-/// Row groups read at once.
+/// Runs of row groups read at once.
 const CONCURRENT_FETCHES: usize = 4;
+
+/// Row groups that follow one another are read and decoded together up to so many rows.
+pub const RUN_ROWS: usize = 1 << 16;
+/// And up to so many bytes.
+pub const RUN_BYTES: u64 = 16 << 20;
 
 /// A dataset whose columns can be read whole.
 #[derive(Debug)]
@@ -56,8 +61,8 @@ pub struct CsvTyping<'a> {
 enum Content {
     /// Typed columns: CSV is read once, since its types show only when all of it was seen.
     Columns(Vec<Series>),
-    /// Every row group, compressed.
-    RowGroups(Vec<RowGroup>),
+    /// Every row group, compressed, in the runs of [`runs`].
+    Runs(Vec<RowRun>),
     /// Nothing but the footers.
     Footers,
 }
@@ -77,8 +82,8 @@ impl LoadableTable {
             if bytes > KEPT_BYTES {
                 return Ok(Self::of_footers(dataset));
             }
-            let groups = fetch_all(&dataset).await?;
-            return Ok(Self { content: Content::RowGroups(groups), ..Self::of_footers(dataset) });
+            let runs = fetch_all(&dataset).await?;
+            return Ok(Self { content: Content::Runs(runs), ..Self::of_footers(dataset) });
         }
         let mut memory = Reservation::new(&format!("{}: CSV", dataset.location));
         let (cells, reading) = read_all_cells(&dataset, &mut memory).await?;
@@ -165,16 +170,14 @@ impl LoadableTable {
             Content::Columns(columns) => {
                 return names.iter().map(|name| self.typed_column(columns, name)).collect();
             }
-            Content::RowGroups(groups) => {
-                let groups = groups.iter().cloned();
-                let decoded = futures::stream::iter(groups).map(|group| decode(group, names));
+            Content::Runs(runs) => {
+                let decoded = futures::stream::iter(runs.iter().cloned()).map(|run| decode(run, names));
                 decoded.buffered(threads).try_collect().await?
             }
             Content::Footers => {
-                let groups = row_groups(&self.dataset);
-                let fetched = futures::stream::iter(groups).map(|place| async move {
-                    let group = fetch(&self.dataset, place, names).await?;
-                    decode(group, names).await
+                let fetched = futures::stream::iter(runs(&self.dataset)).map(|run| async move {
+                    let run = run.fetch(&self.dataset, names).await?;
+                    decode(run, names).await
                 });
                 fetched.buffered(threads + 1).try_collect().await?
             }
@@ -187,21 +190,35 @@ impl LoadableTable {
         Ok(columns)
     }
 
-    /// The table in runs of rows, in order: its row groups, or all of it at once where it came as CSV.
+    /// The table in runs of rows, in order: its row groups, small ones several at once, or all of it where it came as CSV.
     #[must_use]
     pub fn pieces(&self) -> Vec<Piece> {
         if let Content::Columns(_) = self.content {
-            return vec![Piece { places: 0..self.rows, object: 0, row_group: 0, kept: 0 }];
+            return vec![Piece { places: 0..self.rows, run: Run::default(), kept: 0 }];
         }
         let mut first = 0;
-        let of_group = |(kept, (object, row_group)): (usize, (usize, usize))| {
-            let rows =
-                self.dataset.objects[object].parquet.as_ref().map_or(0, |file| file.row_groups()[row_group].rows);
-            let places = first..first + rows;
-            first += rows;
-            Piece { places, object, row_group, kept }
+        let of_run = |(kept, run): (usize, Run)| {
+            let places = first..first + run.rows;
+            first += run.rows;
+            Piece { places, run, kept }
         };
-        row_groups(&self.dataset).into_iter().enumerate().map(of_group).collect()
+        runs(&self.dataset).into_iter().enumerate().map(of_run).collect()
+    }
+
+    /// The places of each row group of a piece.
+    #[must_use]
+    pub fn row_groups_of(&self, piece: &Piece) -> Vec<Range<usize>> {
+        if let Content::Columns(_) = self.content {
+            return vec![piece.places.clone()];
+        }
+        let sizes =
+            piece.run.spans.iter().flat_map(|(object, groups)| sizes_of(&self.dataset, *object, groups.clone()));
+        let mut first = piece.places.start;
+        let places = |size: &RowGroupSize| {
+            first += size.rows;
+            first - size.rows..first
+        };
+        sizes.map(places).collect()
     }
 
     /// Whether reading a column twice means to fetch it twice.
@@ -220,10 +237,8 @@ impl LoadableTable {
                 let columns = names.iter().map(|name| self.typed_column(columns, name)).collect::<Result<_>>()?;
                 PieceContent::Columns(MemoryColumns::new(self.rows, columns))
             }
-            Content::RowGroups(groups) => PieceContent::RowGroup(groups[piece.kept].clone()),
-            Content::Footers => {
-                PieceContent::RowGroup(fetch(&self.dataset, (piece.object, piece.row_group), names).await?)
-            }
+            Content::Runs(runs) => PieceContent::Run(runs[piece.kept].clone()),
+            Content::Footers => PieceContent::Run(piece.run.fetch(&self.dataset, names).await?),
         };
         Ok(PieceColumns { content, names: names.to_vec() })
     }
@@ -239,9 +254,8 @@ impl LoadableTable {
 pub struct Piece {
     /// The places of its rows in the table.
     pub places: Range<usize>,
-    object: usize,
-    row_group: usize,
-    /// The place among the row groups that are kept in memory.
+    run: Run,
+    /// The place among the runs that are kept in memory.
     kept: usize,
 }
 
@@ -255,7 +269,7 @@ pub struct PieceColumns {
 #[derive(Debug, Clone)]
 enum PieceContent {
     Columns(MemoryColumns),
-    RowGroup(RowGroup),
+    Run(RowRun),
 }
 
 impl PieceColumns {
@@ -264,7 +278,7 @@ impl PieceColumns {
     pub fn narrowed(&self, rows: Range<usize>) -> Self {
         let content = match &self.content {
             PieceContent::Columns(columns) => PieceContent::Columns(columns.narrowed(rows)),
-            PieceContent::RowGroup(group) => PieceContent::RowGroup(group.narrowed(rows)),
+            PieceContent::Run(run) => PieceContent::Run(run.narrowed(rows)),
         };
         Self { content, names: self.names.clone() }
     }
@@ -283,44 +297,92 @@ impl ColumnSource for PieceColumns {
     fn rows(&self) -> usize {
         match &self.content {
             PieceContent::Columns(columns) => columns.rows(),
-            PieceContent::RowGroup(group) => group.rows(),
+            PieceContent::Run(run) => run.rows(),
         }
     }
 
     fn column(&self, name: &str) -> Result<Series> {
         match &self.content {
             PieceContent::Columns(columns) => columns.column(name),
-            PieceContent::RowGroup(group) => group.column(name),
+            PieceContent::Run(run) => run.column(name),
         }
     }
 }
 
-/// Object and row group of every row group, in order.
-fn row_groups(dataset: &Dataset) -> Vec<(usize, usize)> {
-    let of_object = |(index, object): (usize, &DataObject)| {
-        let count = object.parquet.as_ref().map_or(0, |file| file.row_groups().len());
-        (0..count).map(move |group| (index, group))
-    };
-    dataset.objects.iter().enumerate().flat_map(of_object).collect()
+/// Row groups that follow one another and are read at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Run {
+    /// Objects, and which of their row groups.
+    spans: Vec<(usize, Range<usize>)>,
+    rows: usize,
+    bytes: u64,
 }
 
-async fn fetch(dataset: &Dataset, (object, group): (usize, usize), names: &[String]) -> Result<RowGroup> {
-    let object = &dataset.objects[object];
-    let Some(file) = &object.parquet else { return Err(Error::Defect(format!("{} is not Parquet", object.meta.key))) };
-    file.fetch(dataset.store.as_ref(), &object.meta, group, names).await
+impl Run {
+    async fn fetch(&self, dataset: &Dataset, names: &[String]) -> Result<RowRun> {
+        let fetch = |(object, groups): (usize, Range<usize>)| async move {
+            let object = &dataset.objects[object];
+            let no_parquet = || Error::Defect(format!("{} is not Parquet", object.meta.key));
+            let file = object.parquet.as_ref().ok_or_else(no_parquet)?;
+            file.fetch_groups(dataset.store.as_ref(), &object.meta, groups, names).await
+        };
+        let spans = futures::stream::iter(self.spans.clone()).map(fetch);
+        let fetched: Vec<_> = spans.buffered(CONCURRENT_FETCHES).try_collect().await?;
+        Ok(RowRun::new(fetched.into_iter().flatten().collect()))
+    }
+}
+
+fn sizes_of(dataset: &Dataset, object: usize, groups: Range<usize>) -> &[RowGroupSize] {
+    let file = dataset.objects.get(object).and_then(|object| object.parquet.as_ref());
+    file.and_then(|file| file.row_groups().get(groups)).unwrap_or_default()
+}
+
+/// All row groups of a dataset in runs, in order: a large one by itself, small ones together.
+fn runs(dataset: &Dataset) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (object, file) in dataset.objects.iter().enumerate() {
+        for (group, size) in file.parquet.iter().flat_map(ParquetFile::row_groups).enumerate() {
+            let bytes = size.fetched_bytes + ROW_GROUP_BYTES;
+            match runs.last_mut() {
+                Some(run) if run.rows + size.rows <= RUN_ROWS && run.bytes + bytes <= RUN_BYTES => {
+                    match run.spans.last_mut() {
+                        Some((last, groups)) if *last == object => {
+                            run.bytes += sizes_of(dataset, object, group - 1..group)
+                                .first()
+                                .map_or(0, |before| before.gap_before(size));
+                            groups.end = group + 1;
+                        }
+                        _ => run.spans.push((object, group..group + 1)),
+                    }
+                    run.rows += size.rows;
+                    run.bytes += bytes;
+                }
+                _ => runs.push(Run { spans: vec![(object, group..group + 1)], rows: size.rows, bytes }),
+            }
+        }
+    }
+    runs
+}
+
+/// Rows and bytes of what is read at once of a dataset, at most.
+#[must_use]
+pub fn largest_run(dataset: &Dataset) -> (u64, u64) {
+    let larger = |(rows, bytes): (u64, u64), run: &Run| (rows.max(run.rows as u64), bytes.max(run.bytes));
+    runs(dataset).iter().fold((0, 0), larger)
 }
 
 /// Every column that can be read, of every row group.
-async fn fetch_all(dataset: &Dataset) -> Result<Vec<RowGroup>> {
+async fn fetch_all(dataset: &Dataset) -> Result<Vec<RowRun>> {
     let readable = dataset.schema.columns().iter().filter(|column| column.kind != ColumnKind::Unsupported);
     let names: Vec<String> = readable.map(|column| column.name.clone()).collect();
-    let fetched = futures::stream::iter(row_groups(dataset)).map(|place| fetch(dataset, place, &names));
+    let names = &names;
+    let fetched = futures::stream::iter(runs(dataset)).map(|run| async move { run.fetch(dataset, names).await });
     fetched.buffered(CONCURRENT_FETCHES).try_collect().await
 }
 
-async fn decode(group: RowGroup, names: &[String]) -> Result<Vec<Series>> {
+async fn decode(run: RowRun, names: &[String]) -> Result<Vec<Series>> {
     let names = names.to_vec();
-    let decode = move || names.iter().map(|name| group.column(name)).collect::<Result<Vec<_>>>();
+    let decode = move || names.iter().map(|name| run.column(name)).collect::<Result<Vec<_>>>();
     blocking(decode).await?
 }
 

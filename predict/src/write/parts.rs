@@ -6,6 +6,7 @@ use bytes::Bytes;
 use error::{Error, Result};
 use features::quality::FeatureTally;
 use machine::RunId;
+use machine::tasks::Processors;
 use polars::prelude::{ChunkFull, DataFrame, IntoColumn, StringChunked};
 use serde::{Deserialize, Serialize};
 use storage::sha256_hex;
@@ -79,6 +80,8 @@ pub struct PartWriter {
     pub format: OutputFormat,
     /// Label of the model.
     pub model_version: String,
+    /// What encoding shares with scoring.
+    pub processors: Processors,
 }
 
 impl PartWriter {
@@ -91,7 +94,7 @@ impl PartWriter {
         let (rows_read, reasons, tallies, unreadable) = (part.rows_read, part.reasons, part.tallies, part.unreadable);
         let (version, format) = (self.model_version.clone(), self.format);
         let encode = move || encode(part.predicted, part.rejected, &version, format);
-        let encoded = machine::tasks::blocking(encode).await??;
+        let encoded = self.processors.run(encode).await??;
         let predictions = self.put(self.predictions_path(index), encoded.predictions).await?;
         let rejected = self.put(self.rejected_path(index), encoded.rejected).await?;
         let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies, unreadable };

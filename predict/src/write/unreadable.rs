@@ -6,6 +6,8 @@ use error::text::without_control_characters;
 use features::encode::UnreadableCells;
 use serde::{Deserialize, Serialize};
 
+use crate::read::RowSource;
+
 /// The cells of one column that do not parse as the type that was learnt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadableColumn {
@@ -19,14 +21,19 @@ pub struct UnreadableColumn {
 }
 
 impl UnreadableColumn {
-    /// Adds the cells of a batch that begins at row `first_row` (0-based) of the object `source`.
-    pub fn add_batch(all: &mut Vec<Self>, of_batch: &[UnreadableCells], first_row: u64, source: &str) {
-        let placed = |cells: &UnreadableCells| Self {
-            cells: cells.clone(),
-            source: source.to_owned(),
-            row: first_row + cells.first_row + 1,
+    /// Adds the cells of a batch whose rows come from `sources`; `name` is that of the object of a source.
+    pub fn add_batch<'a>(
+        all: &mut Vec<Self>,
+        of_batch: &[UnreadableCells],
+        sources: &[RowSource],
+        name: impl Fn(&RowSource) -> &'a str,
+    ) {
+        let placed = |cells: &UnreadableCells| {
+            let source = sources.iter().find(|source| (cells.first_row as usize) < source.rows.end)?;
+            let row = source.first_row + cells.first_row - source.rows.start as u64 + 1;
+            Some(Self { cells: cells.clone(), source: name(source).to_owned(), row })
         };
-        of_batch.iter().for_each(|cells| Self::add(all, placed(cells)));
+        of_batch.iter().filter_map(placed).for_each(|column| Self::add(all, column));
     }
 
     /// Adds the cells of later rows.

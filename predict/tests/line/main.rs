@@ -5,6 +5,7 @@
 mod bad_input;
 mod bad_models;
 mod bombs;
+mod cliffs;
 mod crash;
 mod csv;
 mod csv_records;

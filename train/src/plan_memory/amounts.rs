@@ -4,8 +4,8 @@ use columns::{ColumnKind, ColumnSchema};
 use error::Result;
 use machine::Limits;
 use table::Dataset;
-use table::load::KEPT_BYTES;
-use table::parquet::{ParquetFile, RowGroupSize};
+use table::load::{KEPT_BYTES, largest_run};
+use table::parquet::ROW_GROUP_BYTES;
 use xgboost::Params;
 
 use super::MIB;
@@ -14,7 +14,7 @@ use crate::fit::{histograms, leaves_learning_open};
 use crate::read::Opened;
 
 /// Program, XGBoost's library, threads, runtime, trees and small histograms.
-const BASE: u64 = 128 * MIB;
+pub(super) const BASE: u64 = 128 * MIB;
 /// Histograms that are small.
 pub(super) const SMALL_HISTOGRAMS: u64 = 32 * MIB;
 /// Folds that judge, side by side as threads allow, each with histograms of its own.
@@ -77,6 +77,9 @@ pub(super) struct Shape {
     pub(super) columns: u64,
     /// Compressed bytes that stay in memory.
     pub(super) kept: u64,
+    /// Bytes of footers.
+    pub(super) footers: u64,
+    /// The most that is read at once: a row group, or several small ones.
     pub(super) largest_group_rows: u64,
     pub(super) largest_group_bytes: u64,
     pub(super) threads: u64,
@@ -98,6 +101,7 @@ pub(super) enum Bins {
 /// What training in batches holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InBatches {
+    footers: u64,
     /// What is known of the rows all the time.
     pub(super) rows: u64,
     reading: u64,
@@ -106,7 +110,7 @@ pub(super) struct InBatches {
 
 impl InBatches {
     pub(super) fn peak(self) -> u64 {
-        BASE + self.reading.max(self.rows + self.fitting)
+        BASE + self.footers + self.reading.max(self.rows + self.fitting)
     }
 }
 
@@ -141,7 +145,8 @@ impl Shape {
         let more = if is_searched { 2 * categories } else { 0 };
         let width = (features + more) as u64;
         let threads = limits.threads.value as u64;
-        let groups = || datasets().flat_map(row_groups);
+        let larger = |one: (u64, u64), other: (u64, u64)| (one.0.max(other.0), one.1.max(other.1));
+        let largest = datasets().map(largest_run).fold((0, 0), larger);
         let bytes = |dataset: &Dataset| dataset.objects.iter().map(|object| object.meta.size).sum::<u64>();
         Ok(Self {
             train_rows,
@@ -157,8 +162,11 @@ impl Shape {
             typed_bytes: None,
             columns: columns.len() as u64,
             kept: datasets().filter(|_| !is_csv).map(bytes).filter(|bytes| *bytes <= KEPT_BYTES).sum(),
-            largest_group_rows: groups().map(|group| group.rows as u64).max().unwrap_or(0),
-            largest_group_bytes: groups().map(|group| group.fetched_bytes).max().unwrap_or(0),
+            footers: datasets()
+                .map(|dataset| dataset.held_bytes() + dataset.row_groups() * ROW_GROUP_BYTES)
+                .sum::<u64>(),
+            largest_group_rows: largest.0,
+            largest_group_bytes: largest.1,
             threads,
             searched_histograms: histogram_bytes(params, width, is_searched)
                 .saturating_mul(if is_searched { threads.min(MOST_FOLDS) } else { 1 })
@@ -178,7 +186,7 @@ impl Shape {
 
     /// What a search takes however many rows there are.
     pub(super) fn searching(&self) -> u64 {
-        BASE + self.searched_histograms
+        BASE + self.footers + self.searched_histograms
     }
 
     /// XGBoost's matrix of so many rows.
@@ -213,7 +221,7 @@ impl Shape {
         let encoding = if self.is_reencoded { matrix + encoded } else { 0 };
         let fitting = if self.is_reencoded { encoded } else { matrix } + self.boosted() + self.fitted_histograms;
         let steps = [matrix + learning, searching, encoding, fitting];
-        BASE + self.kept + reading.max(rows + steps.into_iter().max().unwrap_or(0))
+        BASE + self.kept + self.footers + reading.max(rows + steps.into_iter().max().unwrap_or(0))
     }
 
     /// What is in memory besides what is counted as it is read, while it is read.
@@ -241,6 +249,7 @@ impl Shape {
         let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead + learnt * ROW_WHILE_FED;
         let boosting = learnt * ROW_WHILE_BOOSTED + self.fitted_histograms;
         InBatches {
+            footers: self.footers,
             rows,
             reading: rows + self.rows() * ROW_HASHES + ahead,
             fitting: SAMPLE_MOST.min(self.train_rows) * ROW + bins + feeding.max(boosting),
@@ -278,8 +287,4 @@ pub(super) fn histogram_bytes(params: &Params, columns: u64, is_searched: bool) 
     }
     let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
     given.max(histograms::bytes(columns, bins, histograms::MOST_NODES))
-}
-
-fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
-    dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).flat_map(ParquetFile::row_groups)
 }

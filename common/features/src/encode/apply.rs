@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use polars::prelude::{PlHashMap, Series, StringChunked};
+use polars::prelude::{Series, StringChunked};
 
 use super::bad_rows::{BadRows, ColumnCells};
+use super::level_table::{LOOKED_UP_TOGETHER, LevelTable};
 use super::values::{as_f32, as_levels, as_numbers, for_each_run};
 use super::{Feature, FeatureSource, Kind, release_1};
 use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
@@ -39,13 +40,8 @@ struct BoundFeature {
     has_range: bool,
     expression: Option<Expression>,
     /// The number that stands for each level.
-    level_numbers: PlHashMap<String, Level>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Level {
-    index: u32,
-    number: f32,
+    levels: LevelTable,
+    values: Vec<f32>,
 }
 
 impl Encoder {
@@ -149,10 +145,10 @@ impl BoundFeature {
             }
             FeatureSource::Column(_) => None,
         };
-        let level_numbers = level_numbers(&feature.kind).map_err(damaged)?;
+        let (levels, values) = level_numbers(&feature.kind).map_err(damaged)?;
         let range = range_of(feature, ranges).copied().unwrap_or_default();
         let has_range = range != Range::default();
-        Ok(Self { feature: feature.clone(), range, has_range, expression, level_numbers })
+        Ok(Self { feature: feature.clone(), range, has_range, expression, levels, values })
     }
 
     fn encode_column(
@@ -169,6 +165,22 @@ impl BoundFeature {
             return Ok(());
         }
         let name = self.feature.source_column().unwrap_or_default();
+        let is_text = (texts, kind) == (LevelTexts::Canonical, ColumnKind::Text);
+        if let (Some(cells), Some(format)) = (source.raw_column(name), source.cell_format(name))
+            && (is_text || self.feature.levels().is_none())
+        {
+            if self.feature.levels().is_some() {
+                self.push_levels(cells.iter(), out, tally);
+                return Ok(());
+            }
+            let (mut numbers, misfits) = parsed_numbers(cells.iter(), kind, format);
+            if !misfits.is_empty() {
+                let column = source.column(name)?;
+                bad.mark_cells(ColumnCells { name, kind, cells: text_cells(&column)?, format }, &misfits);
+            }
+            self.push_numbers(&mut numbers, out, tally);
+            return Ok(());
+        }
         let column = source.column(name)?;
         match (self.feature.levels(), source.cell_format(name)) {
             (Some(_), Some(format)) => {
@@ -243,15 +255,21 @@ impl BoundFeature {
             Kind::Encoded { default, .. } => default,
             _ => f32::NAN,
         };
-        for level in levels {
-            let known = level.and_then(|level| self.level_numbers.get(level));
-            let place = known.map(|level| level.index);
-            if level.is_some_and(|level| self.is_out_of_range(level)) {
-                tally.count_level_out_of_range(place);
-            } else {
-                tally.count_level(level.is_some(), place);
+        let mut places = [None; LOOKED_UP_TOGETHER];
+        let mut together: Vec<Option<&str>> = Vec::with_capacity(LOOKED_UP_TOGETHER);
+        let mut levels = levels.peekable();
+        while levels.peek().is_some() {
+            together.clear();
+            together.extend(levels.by_ref().take(LOOKED_UP_TOGETHER));
+            self.levels.find(&together, &mut places);
+            for (level, place) in together.iter().zip(places) {
+                if level.is_some_and(|level| self.is_out_of_range(level)) {
+                    tally.count_level_out_of_range(place);
+                } else {
+                    tally.count_level(level.is_some(), place);
+                }
+                out.push(place.map_or(absent, |place| self.values[place as usize]));
             }
-            out.push(known.map_or(absent, |level| level.number));
         }
     }
 }
@@ -266,30 +284,40 @@ fn range_of<'a>(feature: &Feature, ranges: &'a BTreeMap<String, Range>) -> Optio
     ranges.get(&feature.name).or_else(of_column)
 }
 
-fn level_numbers(kind: &Kind) -> Result<PlHashMap<String, Level>, String> {
-    let (levels, values): (&[String], Option<&[f32]>) = match kind {
-        Kind::Category { levels } => (levels, None),
-        Kind::Encoded { levels, values, .. } if levels.len() == values.len() => (levels, Some(values)),
-        Kind::Encoded { levels, values, .. } => {
-            return Err(format!("{} levels have {} values", levels.len(), values.len()));
+/// The levels of a feature and the number that stands for each.
+fn level_numbers(kind: &Kind) -> Result<(LevelTable, Vec<f32>), String> {
+    match kind {
+        Kind::Category { levels } => {
+            Ok((LevelTable::of(levels), (0..levels.len()).map(|index| index as f32).collect()))
         }
-        Kind::Number | Kind::Date { .. } | Kind::Derived => (&[], None),
-    };
-    let number = |index: usize| values.map_or(index as f32, |values| values[index]);
-    let entry =
-        |(index, level): (usize, &String)| (level.clone(), Level { index: index as u32, number: number(index) });
-    Ok(levels.iter().enumerate().map(entry).collect())
+        Kind::Encoded { levels, values, .. } if levels.len() == values.len() => {
+            Ok((LevelTable::of(levels), values.clone()))
+        }
+        Kind::Encoded { levels, values, .. } => Err(format!("{} levels have {} values", levels.len(), values.len())),
+        Kind::Number | Kind::Date { .. } | Kind::Derived => Ok((LevelTable::of(&[]), Vec::new())),
+    }
 }
 
 /// Cells of CSV as numbers of the kind that training saw.
 fn numbers_of_cells(column: ColumnCells<'_>, bad: &mut BadRows) -> Vec<f64> {
     let ColumnCells { kind, cells, format, .. } = column;
+    let (numbers, misfits) = parsed_numbers(cells.iter(), kind, format);
+    bad.mark_cells(column, &misfits);
+    numbers
+}
+
+/// The same, and the places of those that are none.
+fn parsed_numbers<'a>(
+    cells: impl ExactSizeIterator<Item = Option<&'a str>>,
+    kind: ColumnKind,
+    format: CellFormat,
+) -> (Vec<f64>, Vec<usize>) {
     let mut misfits = Vec::new();
     let mut numbers = Vec::with_capacity(cells.len());
     let is_point = format.decimal == b'.' && matches!(kind, ColumnKind::Integer | ColumnKind::Float);
-    for (row, cell) in cells.iter().enumerate() {
+    for (row, cell) in cells.enumerate() {
         // By far the most frequent case, tried before any other.
-        let number = match cell.and_then(|cell| if is_point { cell.parse().ok() } else { None }) {
+        let number = match cell.and_then(|cell| if is_point { usual_number(cell) } else { None }) {
             Some(number) => number,
             None => match cell.map(|cell| parse_as(kind, cell, format)) {
                 Some(Cell::Value(number)) => number,
@@ -302,8 +330,38 @@ fn numbers_of_cells(column: ColumnCells<'_>, bad: &mut BadRows) -> Vec<f64> {
         };
         numbers.push(number);
     }
-    bad.mark_cells(column, &misfits);
-    numbers
+    (numbers, misfits)
+}
+
+/// A number of few digits with a sign and a point or without, as nearly all are; what the standard library reads, to the bit.
+fn usual_number(cell: &str) -> Option<f64> {
+    /// Powers of ten that are exact as 64-bit floats.
+    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let bytes = cell.as_bytes();
+    let (is_negative, digits) = match bytes {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    // So many digits are exact as a 64-bit float, and the quotient of two exact ones is rounded once.
+    if digits.len() > POWERS.len() {
+        return cell.parse().ok();
+    }
+    let (mut mantissa, mut behind, mut count) = (0_u64, None, 0);
+    for byte in digits {
+        match byte.wrapping_sub(b'0') {
+            digit @ 0..=9 => {
+                mantissa = mantissa * 10 + u64::from(digit);
+                count += 1;
+            }
+            _ if *byte == b'.' && behind.is_none() => behind = Some(count),
+            _ => return cell.parse().ok(),
+        }
+    }
+    if count == 0 || count > 15 {
+        return cell.parse().ok();
+    }
+    let number = mantissa as f64 / POWERS[behind.map_or(0, |before| count - before)];
+    Some(if is_negative { -number } else { number })
 }
 
 /// Cells of CSV as categories: each has the text of the value that it is of the kind that training saw.
@@ -454,5 +512,54 @@ pub(crate) fn value_type(kind: ColumnKind) -> ValueType {
         ColumnKind::Text => ValueType::Text,
         ColumnKind::Date | ColumnKind::Time | ColumnKind::Duration => ValueType::Date,
         ColumnKind::Integer | ColumnKind::Float | ColumnKind::Null | ColumnKind::Unsupported => ValueType::Number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_number_is_what_the_standard_library_reads() {
+        let mut random = testkit::random::Random::new(3);
+        let mut cells: Vec<String> = [
+            "",
+            "-",
+            ".",
+            "-.",
+            "1.",
+            ".5",
+            "-.5",
+            "1..2",
+            "1.2.3",
+            "+1",
+            "1e5",
+            "-0",
+            "-0.0",
+            "00012",
+            "0x1",
+            " 1",
+            "123456789012345",
+            "1234567890123456",
+            "0.000000000000001",
+            "99999999999999.9",
+            "999999999999999",
+            "nan",
+            "inf",
+            "1_0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for _ in 0..20_000 {
+            let digits: String = (0..1 + random.below(18)).map(|_| char::from(b'0' + random.below(10) as u8)).collect();
+            let at = random.below(digits.len() as u64 + 1) as usize;
+            let sign = if random.below(2) == 0 { "-" } else { "" };
+            cells.push(format!("{sign}{}.{}", &digits[..at], &digits[at..]));
+            cells.push(format!("{sign}{digits}"));
+        }
+        for cell in cells {
+            let read: Option<f64> = cell.parse().ok();
+            assert_eq!(usual_number(&cell).map(f64::to_bits), read.map(f64::to_bits), "{cell}");
+        }
     }
 }

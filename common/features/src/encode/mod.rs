@@ -5,6 +5,7 @@ mod bad_rows;
 mod counts;
 mod feature;
 mod learn;
+mod level_table;
 mod release_1;
 pub mod target;
 pub mod values;
