@@ -135,7 +135,31 @@ impl Booster {
         check(self.try_predict(columns, out));
     }
 
-    /// The same; another code than 0 where XGBoost refuses.
+    /// XGBoost's contributions of all features and the base value to every row, row after row.
+    pub(crate) fn contributions(&self, matrix: &Matrix) -> Vec<f32> {
+        let config = c_string(
+            r#"{"type":2,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}"#,
+        );
+        let (mut shape, mut dimensions, mut result) = (ptr::null(), 0, ptr::null());
+        // SAFETY: both handles are live, the string outlives the call, the outputs are valid pointers.
+        check(unsafe {
+            sys::XGBoosterPredictFromDMatrix(
+                self.0,
+                matrix.0,
+                config.as_ptr(),
+                &mut shape,
+                &mut dimensions,
+                &mut result,
+            )
+        });
+        // SAFETY: XGBoost owns as many sizes there as there are dimensions, until this thread's next prediction.
+        let shape = unsafe { std::slice::from_raw_parts(shape, dimensions as usize) };
+        let size = shape.iter().product::<u64>() as usize;
+        // SAFETY: as many values as the sizes say, owned likewise.
+        unsafe { std::slice::from_raw_parts(result, size) }.to_vec()
+    }
+
+    /// The same as [`Booster::predict`]; another code than 0 where XGBoost refuses.
     pub(crate) fn try_predict(&self, columns: &[&[f32]], out: &mut [f32]) -> i32 {
         let columns = interface(columns);
         let config = c_string(
