@@ -31,6 +31,8 @@
 
 mod plan;
 mod quadrature;
+#[cfg(test)]
+mod tests;
 mod top;
 
 use super::block::{BitRow, QuantizedBlock};
@@ -164,7 +166,8 @@ impl Explainer {
     pub fn new(ensemble: &Ensemble, scorer: &Scorer, sources: &[u32]) -> Result<Self, Unsupported> {
         assert_eq!(sources.len(), ensemble.n_features, "sources and features");
         let program = scorer.program();
-        let Plan { steps, tables, runs, circuit, base_value, n_levels, points } = Plan::new(ensemble, program, sources)?;
+        let Plan { steps, tables, runs, circuit, base_value, n_levels, points } =
+            Plan::new(ensemble, program, sources)?;
         Ok(Self {
             n_sources: sources.iter().max().map_or(0, |last| *last as usize + 1),
             n_levels,

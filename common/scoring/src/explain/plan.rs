@@ -295,10 +295,9 @@ impl TreeWalk<'_, '_> {
             let value = leaf.map_or(1.0, |value| f64::from(value) * point.weight);
             value * after.factor(point.at) / before.factor(point.at)
         };
-        self.constants([
-            &|walk, point| constant(walk, point, true, true),
-            &|walk, point| constant(walk, point, true, false),
-        ]);
+        self.constants([&|walk, point| constant(walk, point, true, true), &|walk, point| {
+            constant(walk, point, true, false)
+        }]);
         if step.seen {
             self.constants([&|walk, point| constant(walk, point, false, false), &|_, _| 0.0]);
         }
@@ -389,7 +388,8 @@ impl TreeWalk<'_, '_> {
         for (index, point) in self.points.iter().enumerate() {
             for pattern in 0..1 << bits.len() {
                 let mut found = vec![0.0; outputs.len()];
-                let mut below = Below { walk: self, bits, pattern, point: *point, outputs: &outputs, found: &mut found };
+                let mut below =
+                    Below { walk: self, bits, pattern, point: *point, outputs: &outputs, found: &mut found };
                 let sum = below.sum(node, 1.0, None);
                 for (output, value) in [sum].into_iter().chain(found).enumerate() {
                     tables[(output * self.points.len() + index) * size + pattern] = value as f32;
@@ -436,8 +436,7 @@ impl Below<'_> {
         for (child, is_right) in [(split.left, false), (split.right, true)] {
             let after = before.then(goes_right == is_right, shape.shares[child]);
             let at = self.point.at;
-            let below =
-                self.sum(child, product * after.factor(at) / before.factor(at), Some((split.feature, after)));
+            let below = self.sum(child, product * after.factor(at) / before.factor(at), Some((split.feature, after)));
             let contribution = below * (after.extraction(at) - before.extraction(at));
             let source = self.walk.sources[split.feature];
             for (output, found) in self.outputs.iter().zip(self.found.iter_mut()) {

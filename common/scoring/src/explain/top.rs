@@ -46,10 +46,8 @@ fn largest_of<const COUNT: usize>(contributions: &[Lanes], out: &mut [Reason]) {
             }
         }
         for (row, out) in out.as_chunks_mut::<COUNT>().0.iter_mut().enumerate() {
-            *out = std::array::from_fn(|place| Reason {
-                source: sources[place][row],
-                contribution: values[place][row],
-            });
+            *out =
+                std::array::from_fn(|place| Reason { source: sources[place][row], contribution: values[place][row] });
         }
     }
 }

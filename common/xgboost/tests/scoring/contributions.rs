@@ -58,7 +58,8 @@ struct Tolerance(f32);
 
 impl Tolerance {
     fn of(margins: &[f32], row: &[f32]) -> Self {
-        let (low, high) = margins.iter().fold((f32::MAX, f32::MIN), |(low, high), margin| (low.min(*margin), high.max(*margin)));
+        let (low, high) =
+            margins.iter().fold((f32::MAX, f32::MIN), |(low, high), margin| (low.min(*margin), high.max(*margin)));
         let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
         Self(((high - low) * 1e-5).max(8.0 * (largest.next_up() - largest)))
     }
@@ -101,11 +102,18 @@ fn assert_alike(ensemble: &Ensemble, booster: &Booster, table: &Table) {
                 let tolerance = Tolerance::of(&margins, theirs).0;
                 for (source, (ours, expected)) in ours.iter().zip(&expected).enumerate() {
                     let apart = (ours - expected).abs();
-                    assert!(apart <= tolerance, "{instructions:?}, row {row}, source {source}: {ours} is not {expected} (± {tolerance})");
+                    assert!(
+                        apart <= tolerance,
+                        "{instructions:?}, row {row}, source {source}: {ours} is not {expected} (± {tolerance})"
+                    );
                 }
                 let sum = explainer.base_value() + ours.iter().copied().map(f64::from).sum::<f64>();
                 let apart = (sum as f32 - margins[row]).abs();
-                assert!(apart <= tolerance, "{instructions:?}, row {row}: {sum} is not {} (± {tolerance})", margins[row]);
+                assert!(
+                    apart <= tolerance,
+                    "{instructions:?}, row {row}: {sum} is not {} (± {tolerance})",
+                    margins[row]
+                );
                 let base = (explainer.base_value() as f32 - theirs[n_features]).abs();
                 assert!(base <= tolerance, "{} is not {}", explainer.base_value(), theirs[n_features]);
             }
@@ -202,7 +210,8 @@ fn pruned_trees_single_leaves_and_other_objectives() {
 
 #[test]
 fn means_of_boosters() {
-    let plans = [("3", 70), ("6", 71), ("8", 72)].map(|(depth, seed)| Plan { rounds: 7, ..Plan::new(seed, &[("max_depth", depth), ("base_score", "0.4")]) });
+    let plans = [("3", 70), ("6", 71), ("8", 72)]
+        .map(|(depth, seed)| Plan { rounds: 7, ..Plan::new(seed, &[("max_depth", depth), ("base_score", "0.4")]) });
     let (table, _) = plans[0].train();
     let labels = random::labels(&mut Random(9), &table);
     let boosters = plans.map(|plan| {
@@ -211,7 +220,8 @@ fn means_of_boosters() {
     });
     let columns: Vec<usize> = (0..table.columns.len()).collect();
     let parts = boosters.iter().zip([0.5, 0.3, 0.2]);
-    let parts: Vec<ModelPart<'_>> = parts.map(|(model, weight)| ModelPart { model, weight, columns: &columns }).collect();
+    let parts: Vec<ModelPart<'_>> =
+        parts.map(|(model, weight)| ModelPart { model, weight, columns: &columns }).collect();
     let model = average_models(&parts).unwrap();
     assert_alike(&Ensemble::from_ubj(&model).unwrap(), &Booster::load(&model), &table);
     // And in other units of the target.

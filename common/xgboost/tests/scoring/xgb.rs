@@ -68,6 +68,11 @@ impl Matrix {
         let count = types.len() as u64;
         // SAFETY: an array of `count` C strings, which outlive the call.
         check(unsafe { sys::XGDMatrixSetStrFeatureInfo(handle, field.as_ptr(), types.as_mut_ptr(), count) });
+        let names: Vec<_> = (0..count).map(|feature| c_string(&format!("f{feature}"))).collect();
+        let mut names: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+        let field = c_string("feature_name");
+        // SAFETY: as above.
+        check(unsafe { sys::XGDMatrixSetStrFeatureInfo(handle, field.as_ptr(), names.as_mut_ptr(), count) });
         Self(handle)
     }
 }
@@ -137,9 +142,8 @@ impl Booster {
 
     /// XGBoost's contributions of all features and the base value to every row, row after row.
     pub(crate) fn contributions(&self, matrix: &Matrix) -> Vec<f32> {
-        let config = c_string(
-            r#"{"type":2,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}"#,
-        );
+        let config =
+            c_string(r#"{"type":2,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}"#);
         let (mut shape, mut dimensions, mut result) = (ptr::null(), 0, ptr::null());
         // SAFETY: both handles are live, the string outlives the call, the outputs are valid pointers.
         check(unsafe {

@@ -88,7 +88,9 @@ fn look_up<const OCTETS: usize>(table: &[Octet; OCTETS], index: Index) -> Floats
     let bytes = |octet: &Octet| {
         let (halves, _) = octet.0.as_chunks::<FLOATS>();
         // SAFETY: two times 4 floats behind references, and every 64-bit ARM has NEON.
-        unsafe { [vreinterpretq_u8_f32(vld1q_f32(halves[0].as_ptr())), vreinterpretq_u8_f32(vld1q_f32(halves[1].as_ptr()))] }
+        unsafe {
+            [vreinterpretq_u8_f32(vld1q_f32(halves[0].as_ptr())), vreinterpretq_u8_f32(vld1q_f32(halves[1].as_ptr()))]
+        }
     };
     let [first, second] = bytes(&table[0]);
     // SAFETY: every 64-bit ARM has NEON.
