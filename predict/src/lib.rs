@@ -11,6 +11,8 @@ pub mod check;
 
 pub mod plan_memory;
 
+pub mod reasons;
+
 pub mod read;
 
 pub mod ids;
@@ -43,13 +45,14 @@ use registry::ModelStore;
 use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
 
-use crate::load::Model;
+use crate::load::{Model, Wanted, once_each};
 use crate::manifest::Totals;
 use crate::plan_memory::MemoryPlan;
 use crate::pointer::{LATEST, OutputPointer};
+use crate::reasons::{Condition, Reasons};
 use crate::score::Scorer;
 use crate::score_parts::ScoringPipeline;
-use crate::settings::{Instructions, Settings};
+use crate::settings::Settings;
 use crate::write::PartWriter;
 
 /// Scores the input, from the settings to the moved pointer. Every failure is in the outcome.
@@ -117,17 +120,22 @@ async fn predict(
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
     let selector = plan::selector(settings, earlier.as_ref())?;
     let model_run = plan::model_run(&models, &selector).await?;
-    let model = Model::load(&models, &selector, model_run, settings.instructions.map(Instructions::set)).await?;
+    let model = Model::load(&models, &selector, model_run, &Wanted::by(settings, &context.limits)).await?;
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 
-    let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
-    let columns = scorer.input_columns();
-    check::check_names(settings, &scorer.model)?;
+    let condition = Condition::of(settings)?;
+    let mut columns = model.input_columns(&settings.columns);
+    columns.extend(condition.iter().flat_map(Condition::input_columns).cloned());
+    let columns = once_each(columns);
+    check::check_names(settings, &model)?;
     let mut dataset = Dataset::open_for(&settings.input, Some(&columns), settings.csv_format()).await?;
-    dataset.adopt_partition_kinds(|name| scorer.model.learnt_kind(name));
+    dataset.adopt_partition_kinds(|name| model.learnt_kind(name));
     let dataset = Arc::new(dataset);
-    check::check_input(settings, &dataset, &scorer.model)?;
+    check::check_input(settings, &dataset, &model)?;
+    let condition = condition.map(|condition| condition.bound_to(&dataset, &model)).transpose()?;
+    let reasons = Reasons::new(settings, condition, &model);
+    let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model, reasons });
     let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
     memory.log();
     let plan = plan::begin(settings, folder, &dataset, &scorer.model.run, earlier).await?;

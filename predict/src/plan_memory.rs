@@ -15,6 +15,7 @@ use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
 use crate::load::{Engine, Model};
+use crate::reasons::REASON_BYTES;
 use crate::read::{PART_ROWS, Pieces, largest_part, largest_part_rows};
 use crate::settings::{Duplicates, Settings};
 use crate::write::RejectedRows;
@@ -28,6 +29,8 @@ const MODEL_FACTOR: u64 = 12;
 const FOOTER_FACTOR: u64 = 4;
 /// An object of the listing and of the plan.
 const OBJECT: u64 = 2048;
+/// A reason on its way to the output: its source and contribution, and those of a column of them.
+const EXPLAINED_BYTES: u64 = 8 + 8;
 /// Fetched bytes that keep two cores busy where row groups are small.
 const FETCH_WANTED: u64 = 128 * MIB;
 /// The most that is given to two row groups, one that is scored and one that is fetched: three were no faster.
@@ -193,13 +196,14 @@ impl MemoryPlan {
         parts_in_flight: usize,
     ) -> Self {
         let row = RowBytes {
-            features: engine_row_bytes(model),
+            features: engine_row_bytes(model) + u64::from(settings.reasons) * (REASON_BYTES + EXPLAINED_BYTES),
             cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
             output: output_row_bytes(settings, dataset, model),
             long_texts: long_text_row_bytes(dataset, &output_texts(settings, dataset, model)),
         };
         let threads = limits.threads.value;
-        let base_bytes = BASE + model.bytes * MODEL_FACTOR + listing_bytes(dataset);
+        let explaining = model.engine.explaining_bytes(threads);
+        let base_bytes = BASE + model.bytes * MODEL_FACTOR + explaining + listing_bytes(dataset);
         let texts = output_texts(settings, dataset, model);
         let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
         let rows = settings.batch_rows.map_or_else(|| batch_rows(row, dataset, threads), |rows| rows.0);
@@ -351,7 +355,8 @@ fn column_bytes(dataset: &Dataset, name: &str) -> u64 {
 /// A row is predicted (id, prediction, the model's version as a view, and what is carried over) or rejected.
 fn output_row_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u64 {
     let carried: u64 = settings.columns.iter().map(|name| column_bytes(dataset, name)).sum();
-    column_bytes(dataset, &model.metadata.id) + (8 + 16 + carried).max(RejectedRows::ROW_BYTES)
+    let reasons = u64::from(settings.reasons) * REASON_BYTES;
+    column_bytes(dataset, &model.metadata.id) + (8 + 16 + reasons + carried).max(RejectedRows::ROW_BYTES)
 }
 
 /// As many rows as the codes of a batch may take, but so that a small input is spread over the threads.

@@ -6,11 +6,13 @@ use features::clip::final_prediction;
 use features::encode::BadRows;
 use features::quality::FeatureTally;
 use polars::prelude::Series;
-use xgboost::{Booster, Column};
+use scoring::Reason;
+use xgboost::{Booster, Column, Feature, FeatureKind};
 
 use crate::ids::IdKeys;
-use crate::load::{Compiled, Engine, Model};
+use crate::load::{Compiled, Engine, Model, explain_by_xgboost, once_each};
 use crate::read::{BatchColumns, InputBatch};
+use crate::reasons::{Reasons, Sources};
 
 /// The rows of a batch with their predictions.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Scores {
     pub bad: BadRows,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// Reasons and their contributions.
+    pub reasons: Vec<polars::prelude::Column>,
     /// Input columns to carry over.
     pub carried: Vec<Series>,
 }
@@ -53,13 +57,16 @@ pub struct Scorer {
     pub id: String,
     /// Columns carried over to the predictions.
     pub carry: Vec<String>,
+    /// The reasons that are asked for.
+    pub reasons: Option<Reasons>,
 }
 
 impl Scorer {
     /// Input columns that scoring reads, each once.
     #[must_use]
     pub fn input_columns(&self) -> Vec<String> {
-        self.model.input_columns(&self.carry)
+        let of_reasons = self.reasons.iter().flat_map(Reasons::input_columns).cloned();
+        once_each(self.model.input_columns(&self.carry).into_iter().chain(of_reasons))
     }
 
     /// Scores a batch, or only reads its ids.
@@ -93,13 +100,12 @@ impl Scorer {
         let mut bad = BadRows::none(columns.rows());
         batch.malformed.iter().for_each(|&row| bad.mark(row));
         let mut tallies = self.model.new_tallies();
-        let outputs = match &self.model.engine {
+        let (predictions, reasons) = match &self.model.engine {
             Engine::Compiled(compiled) => self.score_compiled(compiled, columns, &mut tallies, &mut bad)?,
             Engine::Xgboost(booster) => self.score_by_xgboost(booster, columns, &mut tallies, &mut bad)?,
         };
-        let predictions = self.finish(outputs)?;
         let carried = self.carry.iter().map(|name| columns.carried(name)).collect::<Result<_>>()?;
-        Ok(Scores { predictions, bad, tallies, carried })
+        Ok(Scores { predictions, bad, tallies, reasons, carried })
     }
 
     /// Each column is encoded and quantised while it is in the cache; no matrix of the batch is ever built.
@@ -109,7 +115,7 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
         let rows = columns.rows();
         let mut block = compiled.take_block(rows);
         let mut values = Vec::with_capacity(rows);
@@ -119,8 +125,13 @@ impl Scorer {
         }
         let mut outputs = vec![0.0; rows];
         compiled.scorer.score(&mut block, &mut outputs);
+        let predictions = self.finish(outputs)?;
+        let reasons = self.reasons(columns, &predictions, |wanted, count| {
+            let n_rows = wanted.map_or(rows, |wanted| block.keep(wanted));
+            Ok(compiled.explain(&block, n_rows, count))
+        })?;
         compiled.return_block(block);
-        Ok(outputs)
+        Ok((predictions, reasons))
     }
 
     fn score_by_xgboost(
@@ -129,7 +140,7 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
         let mut matrix = Vec::with_capacity(tallies.len());
         for (index, tally) in tallies.iter_mut().enumerate() {
             let mut values = Vec::new();
@@ -137,7 +148,40 @@ impl Scorer {
             matrix.push(values);
         }
         let matrix: Vec<Column<'_>> = matrix.iter().map(|column| Column::from(column.as_slice())).collect();
-        Ok(booster.predict_columns(&matrix, 0..0)?)
+        let predictions = self.finish(booster.predict_columns(&matrix, 0..0)?)?;
+        let reasons = self.reasons(columns, &predictions, |wanted, count| {
+            let of_all =
+                explain_by_xgboost(booster, &matrix, &self.xgboost_features(), &self.sources(), count)?;
+            let Some(wanted) = wanted else { return Ok(of_all) };
+            Ok(wanted.iter().flat_map(|row| &of_all[row * count..][..count]).copied().collect())
+        })?;
+        Ok((predictions, reasons))
+    }
+
+    /// The columns of reasons; `explain` gives those of the rows that get some (none: all).
+    fn reasons(
+        &self,
+        columns: &BatchColumns,
+        predictions: &[f64],
+        explain: impl FnOnce(Option<&[usize]>, usize) -> Result<Vec<Reason>>,
+    ) -> Result<Vec<polars::prelude::Column>> {
+        let Some(asked) = &self.reasons else { return Ok(Vec::new()) };
+        let wanted = asked.wanted(columns, predictions)?;
+        let reasons = explain(wanted.as_deref(), asked.count)?;
+        asked.columns(&reasons, wanted.as_deref(), predictions.len())
+    }
+
+    fn sources(&self) -> Sources {
+        Sources::of(self.model.features())
+    }
+
+    /// The features as XGBoost's matrices have them.
+    fn xgboost_features(&self) -> Vec<Feature> {
+        let feature = |feature: &features::encode::Feature| Feature {
+            name: feature.name.clone(),
+            kind: if feature.xgboost_type() == "c" { FeatureKind::Category } else { FeatureKind::Number },
+        };
+        self.model.features().map(feature).collect()
     }
 
     fn finish(&self, outputs: Vec<f32>) -> Result<Vec<f64>> {

@@ -439,6 +439,42 @@ pub fn evaluate_text(
     }
 }
 
+/// Checks that an expression tells of each row whether something holds; `kind_of` is what its columns hold.
+///
+/// # Errors
+/// [`Error::Setting`] where a column is missing, types do not go together or the result is neither true nor false.
+pub fn check_condition(expression: &Expression, kind_of: &dyn Fn(&str) -> Option<ColumnKind>) -> Result<()> {
+    let found = expression.bind(&|name| kind_of(name).map(value_type)).map_err(|error| Error::Setting(error.to_string()))?;
+    match found {
+        ValueType::Boolean => Ok(()),
+        other => Err(Error::Setting(format!(
+            "{}: `{}` is {other}, but has to be true or false of each row: compare it with something",
+            expression.name(),
+            expression.sql()
+        ))),
+    }
+}
+
+/// The rows of a table for which a [checked](check_condition) expression is true, in order; `own` is a column of numbers that the
+/// table does not have.
+///
+/// # Errors
+/// [`Error::Data`] where an input column is missing or does not fit.
+pub fn rows_where(
+    expression: &Expression,
+    inputs: &BTreeMap<String, ColumnKind>,
+    source: &dyn ColumnSource,
+    (own, numbers): (&str, &[f64]),
+) -> Result<Vec<usize>> {
+    let mut columns = ExpressionColumns::load(inputs, source, &mut BadRows::none(source.rows()))?;
+    columns.columns.push((own.to_owned(), ExpressionColumn::Number(numbers.to_vec())));
+    let derived = expression.evaluate(&columns, source.rows());
+    match derived.map_err(|error| Error::Data(error.to_string()))? {
+        Derived::Number(holds) => Ok((0..).zip(holds).filter(|(_, holds)| *holds == 1.0).map(|(row, _)| row).collect()),
+        Derived::Text(_) => Ok(Vec::new()),
+    }
+}
+
 /// The type that a column of this kind has in an expression.
 #[must_use]
 pub(crate) fn value_type(kind: ColumnKind) -> ValueType {

@@ -10,7 +10,7 @@ pub mod target;
 pub mod values;
 
 pub(crate) use apply::value_type;
-pub use apply::{Encoder, LevelTexts, evaluate_text};
+pub use apply::{Encoder, LevelTexts, check_condition, evaluate_text, rows_where};
 pub use bad_rows::{BadRows, UnreadableCells};
 pub use counts::LevelCounts;
 pub use feature::{Feature, Kind};

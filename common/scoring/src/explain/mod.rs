@@ -213,6 +213,13 @@ impl Explainer {
         size_of_val(&self.tables[..]) + size_of_val(&self.steps[..]) + size_of_val(&self.gates[..])
     }
 
+    /// The bytes of an [`Explainer::new_scratch`].
+    #[must_use]
+    pub fn scratch_bytes(&self) -> usize {
+        let walks = walk_bytes(self.n_levels as u64, self.n_sources) as usize * BitRow::WORDS;
+        (self.first_gate + self.gates.len()) * size_of::<BitRow>() + walks
+    }
+
     /// Memory to explain rows with.
     #[must_use]
     pub fn new_scratch(&self) -> ExplainScratch {

@@ -127,7 +127,8 @@ fn explain(ensemble: &Ensemble, columns: &[Vec<f32>], sources: &[u32], instructi
     assert!(explainer.table_bytes() as u64 <= tables, "{} bytes, not {tables}", explainer.table_bytes());
     let mut memory = explainer.new_scratch();
     let walks = memory.walks.iter().map(|walk| walk.products.len() + walk.sums.len() + walk.contributions.len());
-    assert!((64 * memory.rows.len() + 256 * walks.sum::<usize>()) as u64 <= scratch);
+    assert_eq!(64 * memory.rows.len() + 256 * walks.sum::<usize>(), explainer.scratch_bytes());
+    assert!(explainer.scratch_bytes() as u64 <= scratch);
     let mut block = scorer.new_block(n_rows);
     for (feature, column) in columns.iter().enumerate() {
         scorer.quantise(feature, column, 0, &mut block);
@@ -215,6 +216,36 @@ fn blocks_and_threads_change_nothing() {
             scope.spawn(move || assert!(explain(batch) == *expected, "batches of {batch}"));
         }
     });
+}
+
+#[test]
+fn rows_that_are_kept_are_explained_as_before() {
+    let random = &mut Random(5);
+    let mut ensemble = ensemble(random, 10, 5, 6);
+    // So many category sets that classes stand in a column.
+    for tree in &mut ensemble.trees {
+        tree.categories.iter_mut().for_each(|category| *category += random.below(90) as u32);
+    }
+    let mut columns = columns(random, 1300, 6);
+    columns[5].iter_mut().for_each(|value| *value = random.below(100) as f32);
+    let scorer = Scorer::compile(&ensemble).unwrap();
+    let explainer = Explainer::new(&ensemble, &scorer, &[0, 1, 2, 3, 4, 5]).unwrap();
+    let mut block = scorer.new_block(1300);
+    for (feature, column) in columns.iter().enumerate() {
+        scorer.quantise(feature, column, 0, &mut block);
+    }
+    let mut scratch = explainer.new_scratch();
+    let mut all = vec![Reason::NONE; 2 * 1300];
+    explainer.explain(&scorer, &block, 1300, &mut scratch, &mut all);
+    for share in [1, 2, 7, 400, 5000] {
+        let rows: Vec<usize> = (0..1300).filter(|_| random.below(share) == 0).collect();
+        let mut kept = block.clone();
+        assert_eq!(kept.keep(&rows), rows.len());
+        let mut found = vec![Reason::NONE; 2 * rows.len()];
+        explainer.explain(&scorer, &kept, rows.len(), &mut scratch, &mut found);
+        let expected: Vec<Reason> = rows.iter().flat_map(|row| &all[2 * row..][..2]).copied().collect();
+        assert!(found == expected, "{} rows", rows.len());
+    }
 }
 
 #[test]
