@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use columns::ColumnKind;
 use error::{Error, Result};
-use machine::Limits;
 use features::encode::{Encoder, Feature};
 use features::quality::{FeatureTally, Statistics};
+use machine::Limits;
 use registry::{LoadedModel, Metadata, ModelRun, ModelStore, Selector, load_selected};
 use scoring::{CheckedModel, Ensemble, ExplainScratch, Explainer, InstructionSet, QuantizedBlock, Reason, Scorer};
 use xgboost::{Batch, Booster, Column, DMatrix, PredictionKind};
@@ -66,12 +66,7 @@ impl Model {
     /// # Errors
     /// [`Error::Model`] where it is missing, rejected, damaged or predicts its golden rows otherwise here than where it
     /// was trained, or where its predictions cannot be explained and shall be.
-    pub async fn load(
-        models: &ModelStore,
-        selector: &Selector,
-        run: ModelRun,
-        wanted: &Wanted,
-    ) -> Result<Self> {
+    pub async fn load(models: &ModelStore, selector: &Selector, run: ModelRun, wanted: &Wanted) -> Result<Self> {
         let LoadedModel { run, metadata, model, .. } = load_selected(models, selector, run).await?;
         let location = models.location_of(&models.key(&run.path()));
         let engine = Engine::load(&model, &metadata, &location, wanted)?;
@@ -215,9 +210,10 @@ impl Engine {
     #[must_use]
     pub fn explaining_bytes(&self, threads: usize) -> u64 {
         match self {
-            Self::Compiled(compiled) => compiled.explainer.as_ref().map_or(0, |explainer| {
-                (explainer.table_bytes() + threads * explainer.scratch_bytes()) as u64
-            }),
+            Self::Compiled(compiled) => compiled
+                .explainer
+                .as_ref()
+                .map_or(0, |explainer| (explainer.table_bytes() + threads * explainer.scratch_bytes()) as u64),
             Self::Xgboost(_) => 0,
         }
     }

@@ -15,8 +15,8 @@ use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
 use crate::load::{Engine, Model};
-use crate::reasons::REASON_BYTES;
 use crate::read::{PART_ROWS, Pieces, largest_part, largest_part_rows};
+use crate::reasons::REASON_BYTES;
 use crate::settings::{Duplicates, Settings};
 use crate::write::RejectedRows;
 

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use columns::{ColumnKind, ColumnSource};
+use error::text::without_control_characters;
 use error::{Error, Result};
-use features::derive::Expression;
-use features::encode::{Feature, rows_where};
-use polars::prelude::{ChunkTake, Column, IdxCa, IdxSize, IntoColumn, NamedFrom, NewChunkedArray, Series, StringChunked};
+use features::derive::{Expression, ExpressionError, ValueType};
+use features::encode::{Feature, rows_where, value_type};
+use polars::prelude::{
+    ChunkTake, Column, IdxCa, IdxSize, IntoColumn, NamedFrom, NewChunkedArray, Series, StringChunked,
+};
 use scoring::Reason;
 use table::Dataset;
 
@@ -16,6 +19,13 @@ use crate::settings::Settings;
 
 /// What the predictions are called in a condition.
 const PREDICTION: &str = "prediction";
+
+/// The setting, for messages.
+const SETTING: &str = "--reasons-where (REASONS_WHERE)";
+
+fn wrong(error: &ExpressionError) -> Error {
+    Error::Setting(format!("{SETTING}: {}", without_control_characters(&error.problem.to_string())))
+}
 
 /// What the features of a model are made from: a source column, or a derived feature; several columns of the matrix may share one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +72,7 @@ impl Condition {
     /// [`Error::Setting`] where it is no expression.
     pub fn of(settings: &Settings) -> Result<Option<Self>> {
         let parse = |sql: &String| {
-            let expression = Expression::parse("--reasons-where (REASONS_WHERE)", sql, None);
-            let expression = expression.map_err(|error| Error::Setting(error.to_string()))?;
+            let expression = Expression::parse(SETTING, sql, None).map_err(|error| wrong(&error))?;
             Ok(Self { expression, inputs: BTreeMap::new() })
         };
         settings.reasons_where.as_ref().map(parse).transpose()
@@ -89,8 +98,13 @@ impl Condition {
             let of_input = || self.inputs.get(name).copied();
             if name == PREDICTION { Some(ColumnKind::Float) } else { of_input() }
         };
-        features::encode::check_condition(&self.expression, &kind).map_err(|error| Error::Setting(error.to_string()))?;
-        Ok(self)
+        match self.expression.bind(&|name| kind(name).map(value_type)).map_err(|error| wrong(&error))? {
+            ValueType::Boolean => Ok(self),
+            other => Err(Error::Setting(format!(
+                "{SETTING}: `{}` is {other}, but has to be true or false of each row: compare it with something",
+                self.expression.sql()
+            ))),
+        }
     }
 
     /// The rows that get reasons, in order.
@@ -149,7 +163,8 @@ impl Reasons {
                 }
             }
             let name = format!("reason_{}", place + 1);
-            let sources: Vec<Option<IdxSize>> = of_rows.iter().map(|reason| reason.map(|reason| reason.source)).collect();
+            let sources: Vec<Option<IdxSize>> =
+                of_rows.iter().map(|reason| reason.map(|reason| reason.source)).collect();
             let sources = IdxCa::from_slice_options("sources".into(), &sources);
             // Names are not copied: the column shares one text for each source.
             let names = self.names.take(&sources).map_err(|error| Error::Defect(error.to_string()))?;

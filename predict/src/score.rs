@@ -150,8 +150,7 @@ impl Scorer {
         let matrix: Vec<Column<'_>> = matrix.iter().map(|column| Column::from(column.as_slice())).collect();
         let predictions = self.finish(booster.predict_columns(&matrix, 0..0)?)?;
         let reasons = self.reasons(columns, &predictions, |wanted, count| {
-            let of_all =
-                explain_by_xgboost(booster, &matrix, &self.xgboost_features(), &self.sources(), count)?;
+            let of_all = explain_by_xgboost(booster, &matrix, &self.xgboost_features(), &self.sources(), count)?;
             let Some(wanted) = wanted else { return Ok(of_all) };
             Ok(wanted.iter().flat_map(|row| &of_all[row * count..][..count]).copied().collect())
         })?;

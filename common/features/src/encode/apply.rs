@@ -439,23 +439,7 @@ pub fn evaluate_text(
     }
 }
 
-/// Checks that an expression tells of each row whether something holds; `kind_of` is what its columns hold.
-///
-/// # Errors
-/// [`Error::Setting`] where a column is missing, types do not go together or the result is neither true nor false.
-pub fn check_condition(expression: &Expression, kind_of: &dyn Fn(&str) -> Option<ColumnKind>) -> Result<()> {
-    let found = expression.bind(&|name| kind_of(name).map(value_type)).map_err(|error| Error::Setting(error.to_string()))?;
-    match found {
-        ValueType::Boolean => Ok(()),
-        other => Err(Error::Setting(format!(
-            "{}: `{}` is {other}, but has to be true or false of each row: compare it with something",
-            expression.name(),
-            expression.sql()
-        ))),
-    }
-}
-
-/// The rows of a table for which a [checked](check_condition) expression is true, in order; `own` is a column of numbers that the
+/// The rows of a table for which an expression is true, in order; `own` is a column of numbers that the
 /// table does not have.
 ///
 /// # Errors
@@ -477,7 +461,7 @@ pub fn rows_where(
 
 /// The type that a column of this kind has in an expression.
 #[must_use]
-pub(crate) fn value_type(kind: ColumnKind) -> ValueType {
+pub fn value_type(kind: ColumnKind) -> ValueType {
     match kind {
         ColumnKind::Boolean => ValueType::Boolean,
         ColumnKind::Text => ValueType::Text,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::Unsupported;
-use super::super::circuit::{Circuit, ONES, ZEROS};
+use super::super::circuit::{BddNode, Circuit, ONES, ZEROS};
 use super::super::ensemble::{Ensemble, Node, Split, Tree};
 use super::super::program::Program;
 use super::quadrature::{self, Point};
@@ -108,14 +108,19 @@ impl Plan {
 
 /// At most how many bytes an ensemble's plan takes, and how many levels and gates it has.
 pub(super) fn bounds(ensemble: &Ensemble) -> (u64, u64, u64) {
-    /// Three steps to a split (its own, two ways down), and up to 12 octets for each point of a walk.
-    const SPLIT_BYTES: u64 = 3 * size_of::<Step>() as u64 + (12 * MAX_POINTS * size_of::<Octet>()) as u64;
+    /// A split's own step and two ways down.
+    const STEPS: u64 = 3 * size_of::<Step>() as u64;
+    /// A unit of two splits has three tables of two octets for each point, any other step fewer; and what aligns them.
+    const OCTETS: [u64; 2] = [3, 4];
     let (mut bytes, mut gates) = (0, 0);
     for tree in &ensemble.trees {
         let n_splits = tree.splits().count() as u64;
-        let walks = tree.depth.div_ceil(2).div_ceil(MAX_POINTS) as u64;
-        bytes += n_splits * walks * SPLIT_BYTES;
+        let points = tree.depth.div_ceil(2) as u64;
+        let walks = points.div_ceil(MAX_POINTS as u64);
+        let octets = OCTETS[0] * points + OCTETS[1] * walks;
+        bytes += n_splits * (STEPS * walks + octets * size_of::<Octet>() as u64);
         gates += 2 * n_splits;
+        bytes += 2 * n_splits * size_of::<BddNode>() as u64;
     }
     (bytes, ensemble.max_depth() as u64 + 1, gates)
 }
