@@ -257,6 +257,9 @@ pub fn explain_by_xgboost(
     sources: &Sources,
     count: usize,
 ) -> Result<Vec<Reason>> {
+    if matrix.first().is_none_or(|column| column.values.is_empty()) {
+        return Ok(Vec::new());
+    }
     let batch = Batch { columns: matrix.to_vec(), ..Batch::default() };
     let matrix = DMatrix::plain(features, &batch, 1)?;
     let contributions = booster.predict_matrix(&matrix, PredictionKind::Contributions, 0..0)?;

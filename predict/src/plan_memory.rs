@@ -196,7 +196,8 @@ impl MemoryPlan {
         parts_in_flight: usize,
     ) -> Self {
         let row = RowBytes {
-            features: engine_row_bytes(model) + u64::from(settings.reasons) * (REASON_BYTES + EXPLAINED_BYTES),
+            features: engine_row_bytes(settings, model)
+                + u64::from(settings.reasons) * (REASON_BYTES + EXPLAINED_BYTES),
             cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
             output: output_row_bytes(settings, dataset, model),
             long_texts: long_text_row_bytes(dataset, &output_texts(settings, dataset, model)),
@@ -308,10 +309,15 @@ fn listing_bytes(dataset: &Dataset) -> u64 {
     dataset.objects.len() as u64 * OBJECT + footers * FOOTER_FACTOR
 }
 
-fn engine_row_bytes(model: &Model) -> u64 {
+fn engine_row_bytes(settings: &Settings, model: &Model) -> u64 {
+    /// A cell of XGBoost's own matrix (its column and value), and its contribution twice: there and here.
+    const EXPLAINED_CELL: u64 = 8 + 2 * size_of::<f32>() as u64;
     match &model.engine {
         Engine::Compiled(compiled) => compiled.scorer.row_bytes() as u64,
-        Engine::Xgboost(_) => model.encoder.len() as u64 * size_of::<f32>() as u64 * 2,
+        Engine::Xgboost(_) => {
+            let explained = if settings.reasons > 0 { EXPLAINED_CELL } else { 0 };
+            (model.encoder.len() as u64 + 1) * (size_of::<f32>() as u64 * 2 + explained)
+        }
     }
 }
 

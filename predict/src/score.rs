@@ -48,6 +48,10 @@ pub struct Scores {
     pub carried: Vec<Series>,
 }
 
+fn as_columns(matrix: &[Vec<f32>]) -> Vec<Column<'_>> {
+    matrix.iter().map(|column| Column::from(column.as_slice())).collect()
+}
+
 /// What scoring needs to know.
 #[derive(Debug)]
 pub struct Scorer {
@@ -147,12 +151,19 @@ impl Scorer {
             self.model.encoder.encode(index, columns, &mut values, tally, bad)?;
             matrix.push(values);
         }
-        let matrix: Vec<Column<'_>> = matrix.iter().map(|column| Column::from(column.as_slice())).collect();
-        let predictions = self.finish(booster.predict_columns(&matrix, 0..0)?)?;
+        let in_place = |matrix: &[Vec<f32>]| booster.predict_columns(&as_columns(matrix), 0..0);
+        let predictions = self.finish(in_place(&matrix)?)?;
         let reasons = self.reasons(columns, &predictions, |wanted, count| {
-            let of_all = explain_by_xgboost(booster, &matrix, &self.xgboost_features(), &self.sources(), count)?;
-            let Some(wanted) = wanted else { return Ok(of_all) };
-            Ok(wanted.iter().flat_map(|row| &of_all[row * count..][..count]).copied().collect())
+            if let Some(wanted) = wanted {
+                // In place, since a row never moves back.
+                for column in &mut matrix {
+                    for (to, from) in wanted.iter().enumerate() {
+                        column[to] = column[*from];
+                    }
+                    column.truncate(wanted.len());
+                }
+            }
+            explain_by_xgboost(booster, &as_columns(&matrix), &self.xgboost_features(), &self.sources(), count)
         })?;
         Ok((predictions, reasons))
     }

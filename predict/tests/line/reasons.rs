@@ -148,4 +148,31 @@ fn a_model_that_is_not_compiled_is_explained_by_xgboost() {
     assert!(ended.stderr.contains("reasons come from XGBoost"), "{}", ended.stderr);
     ended.succeeded();
     python_agrees(&workshop, &workshop.text("customers"), "r1", 50);
+    let some = ["--reasons", "3", "--reasons-where", "spend > 50", "--run-id", "r2"];
+    workshop.predict().args(some).run().succeeded();
+    let (all, some) = (read(&workshop, "r1"), read(&workshop, "r2"));
+    let [all, some] = [all, some].map(|frame| frame.column("reason_2_contribution").unwrap().f64().unwrap().clone());
+    let given: Vec<usize> = (0..50).filter(|row| some.get(*row).is_some()).collect();
+    assert!((1..50).contains(&given.len()) && given.into_iter().all(|row| some.get(row) == all.get(row)));
+}
+
+#[test]
+fn what_cannot_be_explained_is_exit_6() {
+    let workshop = Workshop::with_data();
+    workshop.train().env("XGB_PARAMS", "booster=dart;rate_drop=0.5").run().succeeded();
+    workshop.predict().run().succeeded();
+    let refused = workshop.predict().args(["--reasons", "1", "--run-id", "r1"]).run();
+    refused.failed(6, &["cannot be explained", "dart", "--reasons"]);
+    workshop.predict().args(["--reasons", "1", "--memory", "1m"]).run().failed(8, &["MiB"]);
+}
+
+/// Their trees have covers as well.
+#[test]
+fn models_of_format_version_1_are_explained_too() {
+    let fixture = repository().join("predict/tests/fixtures/format_version_1");
+    let workshop = Workshop::new();
+    super::copy_folder(&fixture.join("models"), &workshop.path("models"));
+    super::copy_folder(&fixture.join("parquet"), &workshop.path("customers"));
+    workshop.predict().args(["--model-name", "parquet", "--reasons", "2", "--run-id", "r1"]).run().succeeded();
+    assert_eq!(read(&workshop, "r1").column("reason_2_contribution").unwrap().null_count(), 0);
 }

@@ -150,7 +150,7 @@ pub struct Explainer {
     /// Runs of steps whose constants stay in the cache.
     runs: Vec<std::ops::Range<usize>>,
     tables: Vec<Octet>,
-    /// The contributions of the features that go by themselves to a source.
+    /// The most points of a tree.
     points: usize,
 }
 
