@@ -15,8 +15,6 @@ const MAX_LEVELS: usize = 256;
 const MAX_OCTETS: usize = 1 << 25;
 /// A child that no training row reached keeps such a share, as in XGBoost, so that nothing is divided by zero.
 const MIN_SHARE: f64 = 1e-12;
-/// The constants of a step other than a unit that stand side by side.
-const CASES: usize = 2;
 
 /// What an explainer is made of.
 pub(super) struct Plan {
@@ -300,11 +298,12 @@ impl TreeWalk<'_, '_> {
             let value = leaf.map_or(1.0, |value| f64::from(value) * point.weight);
             value * after.factor(point.at) / before.factor(point.at)
         };
-        self.constants([&|walk, point| constant(walk, point, true, true), &|walk, point| {
-            constant(walk, point, true, false)
-        }]);
+        self.constants(
+            |walk, point| constant(walk, point, true, true),
+            |walk, point| constant(walk, point, true, false),
+        );
         if step.seen {
-            self.constants([&|walk, point| constant(walk, point, false, false), &|_, _| 0.0]);
+            self.constants(|walk, point| constant(walk, point, false, false), |_, _| 0.0);
         }
         self.plan.steps.push(step);
     }
@@ -318,18 +317,18 @@ impl TreeWalk<'_, '_> {
                 let after = before.then(goes_right == child_is_right, share);
                 after.extraction(point.at) - before.extraction(point.at)
             };
-            self.constants([&|walk, point| constant(walk, point, true), &|walk, point| constant(walk, point, false)]);
+            self.constants(|walk, point| constant(walk, point, true), |walk, point| constant(walk, point, false));
         }
         self.plan.steps.push(step);
     }
 
     /// Two constants for each point.
-    fn constants(&mut self, cases: [&dyn Fn(&Self, Point) -> f64; CASES]) {
+    fn constants(&mut self, one: impl Fn(&Self, Point) -> f64, other: impl Fn(&Self, Point) -> f64) {
         let mut octet = Octet([0.0; 8]);
-        for (places, case) in octet.0.as_chunks_mut::<MAX_POINTS>().0.iter_mut().zip(cases) {
-            for (place, point) in places.iter_mut().zip(self.points) {
-                *place = case(self, *point) as f32;
-            }
+        let (ones, others) = octet.0.split_at_mut(MAX_POINTS);
+        for ((place, beside), point) in ones.iter_mut().zip(others).zip(self.points) {
+            *place = one(self, *point) as f32;
+            *beside = other(self, *point) as f32;
         }
         self.plan.tables.push(octet);
     }
