@@ -2,8 +2,8 @@
 //!
 //! `explain MODEL.ubj COLUMNS.f32 SECONDS INSTRUCTIONS REASONS [CONTRIBUTIONS.f32]`: the columns are 32-bit floats, one column after the other. Prints
 //! one JSON object; with a last argument writes the contributions of all features of all rows, column after column.
-// It reports problems by panicking, as tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// It reports problems by panicking, as tests do, and prints what it measured.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
 
