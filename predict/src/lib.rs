@@ -149,6 +149,9 @@ async fn predict(
     let all_parts =
         ScoringPipeline { settings, context, dataset: &dataset, memory: &memory, scorer: &scorer, writer: &writer };
     let parts = all_parts.score_parts().await?;
+    if let Some(reasons) = &scorer.reasons {
+        summary.set("rows_explained", reasons.rows_explained()).set("explained_by", scorer.model.engine.name());
+    }
     let totals = Totals::of(parts, scorer.model.new_tallies());
     summary.set("seconds", started.elapsed().as_secs_f64());
     let manifest = run_checks::check_run(settings, context, folder, &plan, &scorer.model, &totals, summary)?;

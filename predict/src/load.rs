@@ -206,6 +206,15 @@ impl Engine {
         Ok(Self::Compiled(Box::new(Compiled { scorer, explainer, blocks, scratches })))
     }
 
+    /// What computes predictions and reasons.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Compiled(compiled) => format!("{:?}", compiled.scorer.instruction_set()).to_lowercase(),
+            Self::Xgboost(_) => "xgboost".to_owned(),
+        }
+    }
+
     /// The bytes that explaining takes on so many threads.
     #[must_use]
     pub fn explaining_bytes(&self, threads: usize) -> u64 {

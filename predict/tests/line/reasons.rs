@@ -58,6 +58,8 @@ fn every_way_of_computing_gives_the_same_bytes() {
     };
     let expected = predict("r1", &[]);
     assert!(predict("r2", &["--instructions", "portable", "--batch-rows", "37", "--threads", "2"]) == expected);
+    let result = workshop.json("output/runs/r2/result.json");
+    assert_eq!((&result["explained_by"], &result["rows_explained"]), (&"portable".into(), &400.into()));
     // As after a kill between the parts and the manifest.
     for file in ["manifest.json", "result.json"] {
         fs::remove_file(workshop.path(&format!("output/runs/r1/{file}"))).unwrap();
@@ -151,7 +153,8 @@ fn a_model_that_is_not_compiled_is_explained_by_xgboost() {
     workshop.train().env("XGB_PARAMS", leaves).env("ROUNDS", "1").args(["--min-r2", "-100"]).run().succeeded();
     let ended = workshop.predict().args(["--reasons", "3", "--run-id", "r1"]).run();
     assert!(ended.stderr.contains("reasons come from XGBoost"), "{}", ended.stderr);
-    ended.succeeded();
+    let result = ended.succeeded();
+    assert_eq!((&result["explained_by"], &result["rows_explained"]), (&"xgboost".into(), &50.into()));
     python_agrees(&workshop, &workshop.text("customers"), "r1", 50);
     let some = ["--reasons", "3", "--reasons-where", "spend > 50", "--run-id", "r2"];
     workshop.predict().args(some).run().succeeded();
