@@ -292,18 +292,16 @@ impl Explainer {
         for (chunk, first_row) in (0..n_rows).step_by(BitRow::ROWS).enumerate() {
             scorer.conditions(block, chunk, &mut scratch.rows[..self.first_gate]);
             (kernels.gates)(&self.gates, self.first_gate, &mut scratch.rows);
-            let walks = scratch.walks.iter_mut().zip((first_row..n_rows).step_by(LANES)).enumerate();
-            let walks = &mut walks.collect::<Vec<_>>();
-            for (_, (walk, _)) in &mut *walks {
-                walk.contributions.fill(Lanes::ZEROS);
-            }
+            let n_words = (n_rows - first_row).div_ceil(LANES).min(BitRow::WORDS);
+            let walks = &mut scratch.walks[..n_words];
+            walks.iter_mut().for_each(|walk| walk.contributions.fill(Lanes::ZEROS));
             for run in &self.runs {
-                for (word, (walk, _)) in &mut *walks {
-                    (kernels.explain)(&self.steps[run.clone()], &self.tables, &scratch.rows, *word, walk);
+                for (word, walk) in walks.iter_mut().enumerate() {
+                    (kernels.explain)(&self.steps[run.clone()], &self.tables, &scratch.rows, word, walk);
                 }
             }
-            for (_, (walk, first_row)) in walks {
-                take(*first_row, &walk.contributions);
+            for (word, walk) in walks.iter().enumerate() {
+                take(first_row + word * LANES, &walk.contributions);
             }
         }
     }
