@@ -216,7 +216,9 @@ fn means_of_boosters() {
     let labels = random::labels(&mut Random(9), &table);
     let boosters = plans.map(|plan| {
         let matrix = Matrix::new(&table, &labels);
-        Booster::train(&matrix, &plan.parameters, plan.rounds).model()
+        let booster = Booster::train(&matrix, &plan.parameters, plan.rounds);
+        booster.name_features(&table);
+        booster.model()
     });
     let columns: Vec<usize> = (0..table.columns.len()).collect();
     let parts = boosters.iter().zip([0.5, 0.3, 0.2]);

@@ -68,11 +68,6 @@ impl Matrix {
         let count = types.len() as u64;
         // SAFETY: an array of `count` C strings, which outlive the call.
         check(unsafe { sys::XGDMatrixSetStrFeatureInfo(handle, field.as_ptr(), types.as_mut_ptr(), count) });
-        let names: Vec<_> = (0..count).map(|feature| c_string(&format!("f{feature}"))).collect();
-        let mut names: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-        let field = c_string("feature_name");
-        // SAFETY: as above.
-        check(unsafe { sys::XGDMatrixSetStrFeatureInfo(handle, field.as_ptr(), names.as_mut_ptr(), count) });
         Self(handle)
     }
 }
@@ -102,6 +97,24 @@ impl Booster {
             check(unsafe { sys::XGBoosterUpdateOneIter(booster.0, round, matrix.0) });
         }
         booster
+    }
+
+    /// Gives the features names, which models that are averaged must have, and their types.
+    pub(crate) fn name_features(&self, table: &Table) {
+        let name = |feature: usize| c_string(&format!("f{feature}"));
+        let kind = |feature: usize| c_string(["q", "c"][usize::from(table.categorical[feature])]);
+        let n_features = table.columns.len();
+        let texts = [
+            ("feature_name", (0..n_features).map(name).collect()),
+            ("feature_type", (0..n_features).map(kind).collect()),
+        ];
+        for (field, texts) in texts {
+            let (field, texts): (CString, Vec<CString>) = (c_string(field), texts);
+            let mut pointers: Vec<_> = texts.iter().map(|text| text.as_ptr()).collect();
+            let count = pointers.len() as u64;
+            // SAFETY: the handle is live; an array of `count` C strings, which outlive the call.
+            check(unsafe { sys::XGBoosterSetStrFeatureInfo(self.0, field.as_ptr(), pointers.as_mut_ptr(), count) });
+        }
     }
 
     pub(crate) fn load(model: &[u8]) -> Self {
