@@ -11,6 +11,8 @@ pub mod check;
 
 pub mod plan_memory;
 
+pub mod reasons;
+
 pub mod read;
 
 pub mod ids;
@@ -44,14 +46,15 @@ use registry::ModelStore;
 use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
 
-use crate::load::Model;
+use crate::load::{Model, Wanted, once_each};
 use crate::manifest::Totals;
 use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
+use crate::reasons::{Condition, Reasons};
 use crate::run_checks::{ScoredRun, check_run};
 use crate::score::Scorer;
 use crate::score_parts::ScoringPipeline;
-use crate::settings::{Instructions, Settings};
+use crate::settings::Settings;
 use crate::write::PartWriter;
 
 /// Scores the input, from the settings to the moved pointer. Every failure is in the outcome.
@@ -117,23 +120,29 @@ async fn predict(
         .within(context.limits.memory_bytes.value);
     let selector = plan::selector(settings, earlier.as_ref())?;
     let model_run = plan::model_run(&models, &selector).await?;
-    let model = Model::load(&models, &selector, model_run, settings.instructions.map(Instructions::set)).await?;
+    let model = Model::load(&models, &selector, model_run, &Wanted::by(settings, &context.limits)).await?;
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 
+    let condition = Condition::of(settings)?;
+    let mut columns = model.input_columns(&settings.columns);
+    columns.extend(condition.iter().flat_map(Condition::input_columns).cloned());
+    let columns = once_each(columns);
+    check::check_names(settings, &model)?;
+    let room = room_for_footers(&context.limits, Some(&model));
+    let mut dataset = Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), room).await?;
+    dataset.adopt_partition_kinds(|name| model.learnt_kind(name));
+    let dataset = Arc::new(dataset);
+    check::check_input(settings, &dataset, &model)?;
+    let condition = condition.map(|condition| condition.bound_to(&dataset, &model)).transpose()?;
+    let reasons = Reasons::new(settings, condition, &model);
     let scorer = Arc::new(Scorer {
         id: model.metadata.id.clone(),
         carry: settings.columns.clone(),
         model,
+        reasons,
         by_order: false.into(),
     });
-    let columns = scorer.input_columns();
-    check::check_names(settings, &scorer.model)?;
-    let room = room_for_footers(&context.limits, Some(&scorer.model));
-    let mut dataset = Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), room).await?;
-    dataset.adopt_partition_kinds(|name| scorer.model.learnt_kind(name));
-    let dataset = Arc::new(dataset);
-    check::check_input(settings, &dataset, &scorer.model)?;
     let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
     memory.log();
     memory.begin();
@@ -149,6 +158,9 @@ async fn predict(
     let all_parts =
         ScoringPipeline { settings, context, dataset: &dataset, memory: &memory, scorer: &scorer, writer: &writer };
     let parts = all_parts.score_parts().await?;
+    if let Some(reasons) = &scorer.reasons {
+        summary.set("rows_explained", reasons.rows_explained()).set("explained_by", scorer.model.engine.name());
+    }
     let totals = Totals::of(parts, scorer.model.new_tallies());
     summary.set("seconds", started.elapsed().as_secs_f64());
     let (plan, model, totals) = (&plan, &scorer.model, &totals);

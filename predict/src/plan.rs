@@ -140,6 +140,12 @@ pub fn identity(settings: &Settings) -> Value {
         "columns": settings.columns,
         "format": settings.format.extension(),
     });
+    if settings.reasons > 0 {
+        identity["reasons"] = json!(settings.reasons);
+    }
+    if let Some(condition) = &settings.reasons_where {
+        identity["reasons_where"] = json!(condition);
+    }
     settings.csv.identify(&mut identity);
     identity
 }

@@ -17,6 +17,7 @@ use table::{DataObject, Dataset, Format};
 use crate::ids::{IdScratch, SeenIds, is_integer};
 use crate::load::{Engine, Model};
 use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, largest_part, largest_part_rows};
+use crate::reasons::REASON_BYTES;
 use crate::settings::{Duplicates, Settings};
 use crate::write::RejectedRows;
 
@@ -25,6 +26,8 @@ const MIB: u64 = 1024 * 1024;
 const BASE: u64 = 96 * MIB;
 /// An object of the listing and of the plan.
 const OBJECT: u64 = 2048;
+/// A reason on its way to the output: its source and contribution, and those of a column of them.
+const EXPLAINED_BYTES: u64 = 8 + 8;
 /// Fetched bytes that keep two cores busy where row groups are small.
 const FETCH_WANTED: u64 = 128 * MIB;
 /// The most that is given to two row groups, one that is scored and one that is fetched: three were no faster.
@@ -206,13 +209,16 @@ impl MemoryPlan {
     ) -> Self {
         let parts_in_flight = pace.parts_in_flight;
         let row = RowBytes {
-            features: engine_row_bytes(model),
+            features: engine_row_bytes(settings, model)
+                + u64::from(settings.reasons) * (REASON_BYTES + EXPLAINED_BYTES),
             cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
             output: output_row_bytes(settings, dataset, model),
             long_texts: long_text_row_bytes(dataset, &output_texts(settings, dataset, model)),
         };
         let threads = limits.threads.value;
-        let base_bytes = BASE + model.bytes * MODEL_FACTOR + model.metadata_memory + listing_bytes(dataset);
+        let explaining = model.engine.explaining_bytes(threads);
+        let model_bytes = model.bytes * MODEL_FACTOR + model.metadata_memory + explaining;
+        let base_bytes = BASE + model_bytes + listing_bytes(dataset);
         let texts = output_texts(settings, dataset, model);
         let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
         let rows = || batch_rows(row, dataset, threads).min(pace.batch_rows);
@@ -337,10 +343,15 @@ fn group_bytes(group: &RowGroupSize) -> u64 {
     group.fetched_bytes + ROW_GROUP_BYTES
 }
 
-fn engine_row_bytes(model: &Model) -> u64 {
+fn engine_row_bytes(settings: &Settings, model: &Model) -> u64 {
+    /// A cell of XGBoost's own matrix (its column and value), and its contribution twice: there and here.
+    const EXPLAINED_CELL: u64 = 8 + 2 * size_of::<f32>() as u64;
     match &model.engine {
         Engine::Compiled(compiled) => compiled.scorer.row_bytes() as u64,
-        Engine::Xgboost(_) => model.encoder.len() as u64 * size_of::<f32>() as u64 * 2,
+        Engine::Xgboost(_) => {
+            let explained = if settings.reasons > 0 { EXPLAINED_CELL } else { 0 };
+            (model.encoder.len() as u64 + 1) * (size_of::<f32>() as u64 * 2 + explained)
+        }
     }
 }
 
@@ -384,7 +395,8 @@ fn column_bytes(dataset: &Dataset, name: &str) -> u64 {
 /// A row is predicted (id, prediction, the model's version as a view, and what is carried over) or rejected.
 fn output_row_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u64 {
     let carried: u64 = settings.columns.iter().map(|name| column_bytes(dataset, name)).sum();
-    column_bytes(dataset, &model.metadata.id) + (8 + 16 + carried).max(RejectedRows::ROW_BYTES)
+    let reasons = u64::from(settings.reasons) * REASON_BYTES;
+    column_bytes(dataset, &model.metadata.id) + (8 + 16 + reasons + carried).max(RejectedRows::ROW_BYTES)
 }
 
 /// As many rows as the codes of a batch may take, but so that a small input is spread over the threads.

@@ -14,12 +14,13 @@ use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
 
 use crate::check::{check_input, check_names};
-use crate::load::Model;
+use crate::load::{Model, Wanted, once_each};
 use crate::plan;
 use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
 use crate::read::{self, Need, ReadOptions, RowSource};
-use crate::settings::{Instructions, Settings};
+use crate::reasons::Condition;
+use crate::settings::Settings;
 use crate::write::UnreadableColumn;
 use app::Context;
 
@@ -78,9 +79,10 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name)
         .within(context.limits.memory_bytes.value);
     let model = match resolve(&models, &settings.model_version).await? {
-        Some(run) => Some(
-            Model::load(&models, &settings.model_version, run, settings.instructions.map(Instructions::set)).await?,
-        ),
+        Some(run) => {
+            let wanted = Wanted::by(settings, &context.limits);
+            Some(Model::load(&models, &settings.model_version, run, &wanted).await?)
+        }
         None => None,
     };
     summary.set("model", model.as_ref().map(|model| model.run.to_string()));
@@ -90,7 +92,10 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     if let Some(model) = &model {
         check_names(settings, model)?;
     }
+    let condition = Condition::of(settings)?;
+    let of_condition = || condition.iter().flat_map(Condition::input_columns).cloned();
     let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
+    let needed = needed.map(|needed| once_each(needed.into_iter().chain(of_condition())));
     let room = room_for_footers(&context.limits, model.as_ref());
     let mut dataset = Dataset::open_within(&settings.input, needed.as_deref(), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| model.as_ref().and_then(|model| model.learnt_kind(name)));
@@ -99,6 +104,9 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     summary.set("bytes", dataset.objects.iter().map(|object| object.meta.size).sum::<u64>());
     if let Some(model) = &model {
         check_input(settings, &dataset, model)?;
+        if let Some(condition) = condition {
+            condition.bound_to(&dataset, model)?;
+        }
         let columns = needed.unwrap_or_default();
         let memory = MemoryPlan::new(settings, &context.limits, &dataset, model, &columns).await?;
         let as_json = serde_json::to_value(&memory).map_err(|error| Error::Defect(error.to_string()))?;

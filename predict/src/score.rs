@@ -8,11 +8,13 @@ use features::clip::final_prediction;
 use features::encode::BadRows;
 use features::quality::FeatureTally;
 use polars::prelude::Series;
-use xgboost::{Booster, Column};
+use scoring::Reason;
+use xgboost::{Booster, Column, Feature, FeatureKind};
 
 use crate::ids::IdKeys;
-use crate::load::{Compiled, Engine, Model};
+use crate::load::{Compiled, Engine, Model, explain_by_xgboost, once_each};
 use crate::read::{BatchColumns, InputBatch, RowSource};
+use crate::reasons::{Reasons, Sources};
 
 /// The rows of a batch with their predictions.
 #[derive(Debug)]
@@ -40,8 +42,14 @@ pub struct Scores {
     pub bad: BadRows,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// Reasons and their contributions.
+    pub reasons: Vec<polars::prelude::Column>,
     /// Input columns to carry over.
     pub carried: Vec<Series>,
+}
+
+fn as_columns(matrix: &[Vec<f32>]) -> Vec<Column<'_>> {
+    matrix.iter().map(|column| Column::from(column.as_slice())).collect()
 }
 
 /// What scoring needs to know.
@@ -55,13 +63,16 @@ pub struct Scorer {
     pub carry: Vec<String>,
     /// Whether ids are compared by their order, so that those that ascend need no keys.
     pub by_order: AtomicBool,
+    /// The reasons that are asked for.
+    pub reasons: Option<Reasons>,
 }
 
 impl Scorer {
     /// Input columns that scoring reads, each once.
     #[must_use]
     pub fn input_columns(&self) -> Vec<String> {
-        self.model.input_columns(&self.carry)
+        let of_reasons = self.reasons.iter().flat_map(Reasons::input_columns).cloned();
+        once_each(self.model.input_columns(&self.carry).into_iter().chain(of_reasons))
     }
 
     /// Scores a batch, or only reads its ids.
@@ -96,13 +107,12 @@ impl Scorer {
         let mut bad = BadRows::none(columns.rows());
         batch.malformed.iter().for_each(|&row| bad.mark(row));
         let mut tallies = self.model.new_tallies();
-        let outputs = match &self.model.engine {
+        let (predictions, reasons) = match &self.model.engine {
             Engine::Compiled(compiled) => self.score_compiled(compiled, columns, &mut tallies, &mut bad)?,
             Engine::Xgboost(booster) => self.score_by_xgboost(booster, columns, &mut tallies, &mut bad)?,
         };
-        let predictions = self.finish(outputs)?;
         let carried = self.carry.iter().map(|name| columns.carried(name)).collect::<Result<_>>()?;
-        Ok(Scores { predictions, bad, tallies, carried })
+        Ok(Scores { predictions, bad, tallies, reasons, carried })
     }
 
     /// Each column is encoded and quantised while it is in the cache; no matrix of the batch is ever built.
@@ -112,7 +122,7 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
         let rows = columns.rows();
         let mut block = compiled.take_block(rows);
         let mut values = Vec::with_capacity(rows);
@@ -122,8 +132,13 @@ impl Scorer {
         }
         let mut outputs = vec![0.0; rows];
         compiled.scorer.score(&mut block, &mut outputs);
+        let predictions = self.finish(outputs)?;
+        let reasons = self.reasons(columns, &predictions, |wanted, count| {
+            let n_rows = wanted.map_or(rows, |wanted| block.keep(wanted));
+            Ok(compiled.explain(&block, n_rows, count))
+        })?;
         compiled.return_block(block);
-        Ok(outputs)
+        Ok((predictions, reasons))
     }
 
     fn score_by_xgboost(
@@ -132,15 +147,54 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
         let mut matrix = Vec::with_capacity(tallies.len());
         for (index, tally) in tallies.iter_mut().enumerate() {
             let mut values = Vec::new();
             self.model.encoder.encode(index, columns, &mut values, tally, bad)?;
             matrix.push(values);
         }
-        let matrix: Vec<Column<'_>> = matrix.iter().map(|column| Column::from(column.as_slice())).collect();
-        Ok(booster.predict_columns(&matrix, 0..0)?)
+        let in_place = |matrix: &[Vec<f32>]| booster.predict_columns(&as_columns(matrix), 0..0);
+        let predictions = self.finish(in_place(&matrix)?)?;
+        let reasons = self.reasons(columns, &predictions, |wanted, count| {
+            if let Some(wanted) = wanted {
+                // In place, since a row never moves back.
+                for column in &mut matrix {
+                    for (to, from) in wanted.iter().enumerate() {
+                        column[to] = column[*from];
+                    }
+                    column.truncate(wanted.len());
+                }
+            }
+            explain_by_xgboost(booster, &as_columns(&matrix), &self.xgboost_features(), &self.sources(), count)
+        })?;
+        Ok((predictions, reasons))
+    }
+
+    /// The columns of reasons; `explain` gives those of the rows that get some (none: all).
+    fn reasons(
+        &self,
+        columns: &BatchColumns,
+        predictions: &[f64],
+        explain: impl FnOnce(Option<&[usize]>, usize) -> Result<Vec<Reason>>,
+    ) -> Result<Vec<polars::prelude::Column>> {
+        let Some(asked) = &self.reasons else { return Ok(Vec::new()) };
+        let wanted = asked.wanted(columns, predictions)?;
+        let reasons = explain(wanted.as_deref(), asked.count)?;
+        asked.columns(&reasons, wanted.as_deref(), predictions.len())
+    }
+
+    fn sources(&self) -> Sources {
+        Sources::of(self.model.features())
+    }
+
+    /// The features as XGBoost's matrices have them.
+    fn xgboost_features(&self) -> Vec<Feature> {
+        let feature = |feature: &features::encode::Feature| Feature {
+            name: feature.name.clone(),
+            kind: if feature.xgboost_type() == "c" { FeatureKind::Category } else { FeatureKind::Number },
+        };
+        self.model.features().map(feature).collect()
     }
 
     fn finish(&self, outputs: Vec<f32>) -> Result<Vec<f64>> {

@@ -6,8 +6,6 @@ SETTINGS = {
     "GROUP_COLUMN",
     "INTERVAL",
     "INTERVAL_FOLDS",
-    "REASONS",
-    "REASONS_WHERE",
     "SHARD",
     "TIME_COLUMN",
 }

@@ -197,6 +197,7 @@ impl OpenPart {
         UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), &batch.sources, name);
         let mut columns = vec![batch.ids.clone().into_column()];
         columns.push(Series::new("prediction".into(), &scores.predictions).into_column());
+        columns.extend(scores.reasons.iter().cloned());
         columns.extend(scores.carried.iter().cloned().map(IntoColumn::into_column));
         let mut frame = DataFrame::new(verdicts.len(), columns).map_err(|error| Error::Defect(error.to_string()))?;
         if verdicts.iter().any(Option::is_some) {

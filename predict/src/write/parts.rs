@@ -183,7 +183,9 @@ fn encode(
         None
     } else {
         let versions = StringChunked::full("model_version".into(), version, rows).into_column();
-        predicted.insert_column(2, versions).map_err(|error| Error::Defect(error.to_string()))?;
+        let names = predicted.get_column_names();
+        let before = names.iter().skip(2).take_while(|name| columns::is_output_column(name)).count();
+        predicted.insert_column(2 + before, versions).map_err(|error| Error::Defect(error.to_string()))?;
         predicted.rechunk_mut_par();
         let bytes = match format {
             OutputFormat::Parquet => to_parquet(&mut predicted)?,

@@ -27,6 +27,7 @@ mod partitions;
 mod places;
 mod python;
 mod race;
+mod reasons;
 mod release_1;
 mod repeat;
 mod s3;

@@ -486,6 +486,10 @@ fn parsed_booleans(column: ColumnCells<'_>, bad: &mut BadRows) -> Vec<Option<boo
     booleans
 }
 
+fn named_kinds(inputs: &BTreeMap<String, ColumnKind>) -> impl Iterator<Item = (&str, ColumnKind)> {
+    inputs.iter().map(|(name, kind)| (name.as_str(), *kind))
+}
+
 /// The texts that an expression yields for the rows of a table; none where it yields numbers.
 ///
 /// # Errors
@@ -495,8 +499,7 @@ pub fn evaluate_text(
     inputs: &BTreeMap<String, ColumnKind>,
     source: &dyn ColumnSource,
 ) -> Result<Vec<Option<String>>> {
-    let inputs = inputs.iter().map(|(name, kind)| (name.as_str(), *kind));
-    let columns = ExpressionColumns::load(inputs, source, &mut BadRows::none(source.rows()))?;
+    let columns = ExpressionColumns::load(named_kinds(inputs), source, &mut BadRows::none(source.rows()))?;
     let derived = expression.evaluate(&columns, source.rows());
     match derived.map_err(|error| Error::Data(error.to_string()))? {
         Derived::Text(texts) => Ok(texts.into_iter().map(|text| text.map(str::to_owned)).collect()),
@@ -504,9 +507,29 @@ pub fn evaluate_text(
     }
 }
 
+/// The rows of a table for which an expression is true, in order; `own` is a column of numbers that the
+/// table does not have.
+///
+/// # Errors
+/// [`Error::Data`] where an input column is missing or does not fit.
+pub fn rows_where(
+    expression: &Expression,
+    inputs: &BTreeMap<String, ColumnKind>,
+    source: &dyn ColumnSource,
+    (own, numbers): (&str, &[f64]),
+) -> Result<Vec<usize>> {
+    let mut columns = ExpressionColumns::load(named_kinds(inputs), source, &mut BadRows::none(source.rows()))?;
+    columns.columns.push((own.to_owned(), ExpressionColumn::Number(numbers.to_vec())));
+    let derived = expression.evaluate(&columns, source.rows());
+    match derived.map_err(|error| Error::Data(error.to_string()))? {
+        Derived::Number(holds) => Ok((0..).zip(holds).filter(|(_, holds)| *holds == 1.0).map(|(row, _)| row).collect()),
+        Derived::Text(_) => Ok(Vec::new()),
+    }
+}
+
 /// The type that a column of this kind has in an expression.
 #[must_use]
-pub(crate) fn value_type(kind: ColumnKind) -> ValueType {
+pub fn value_type(kind: ColumnKind) -> ValueType {
     match kind {
         ColumnKind::Boolean => ValueType::Boolean,
         ColumnKind::Text => ValueType::Text,

@@ -10,8 +10,7 @@ mod release_1;
 pub mod target;
 pub mod values;
 
-pub(crate) use apply::value_type;
-pub use apply::{Encoder, LevelTexts, evaluate_text};
+pub use apply::{Encoder, LevelTexts, evaluate_text, rows_where, value_type};
 pub use bad_rows::{BadRows, UnreadableCells};
 pub use counts::LevelCounts;
 pub use feature::{Feature, FeatureSource, Kind};
