@@ -280,11 +280,10 @@ fn hint_about_category(
     }
     let (values, rows) = (levels.len(), levels.iter().map(|(_, rows)| rows).sum::<u64>());
     let tells_rows_apart = rows >= ROWS_TO_TELL_APART && values as f64 >= NEARLY_ALL * rows as f64;
-    tells_rows_apart
-        .then(|| {
-            let what = "looks like an identifier, and its values would stand in metadata.json";
-            hint(format!("has {values} values in {rows} rows: nearly every row has its own; exclude it: it {what}"), false)
-        })
+    tells_rows_apart.then(|| {
+        let what = "looks like an identifier, and its values would stand in metadata.json";
+        hint(format!("has {values} values in {rows} rows: nearly every row has its own; exclude it: it {what}"), false)
+    })
 }
 
 /// Columns that were decoded once and are needed again.

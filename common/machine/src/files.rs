@@ -29,7 +29,9 @@ pub fn check() -> Result<()> {
     let refused = opened.err().and_then(|error| limit_behind(&error).map(|limit| format!("{error}; {limit}")));
     // A machine without /dev/null has no say in this.
     refused.map_or(Ok(()), |refused| {
-        Err(Error::Resources(format!("a run has more than {LEAST} files open at once, and the system refuses that: {refused}")))
+        Err(Error::Resources(format!(
+            "a run has more than {LEAST} files open at once, and the system refuses that: {refused}"
+        )))
     })
 }
 

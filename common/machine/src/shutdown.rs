@@ -73,11 +73,10 @@ impl Shutdown {
     /// # Errors
     /// [`Error::Resources`] when the operating system refuses a thread, [`Error::Defect`] when it refuses a signal handler.
     pub fn install() -> Result<Self> {
-        let signals = Signals::new([SIGTERM, SIGINT])
-            .map_err(|error| match files::limit_behind(&error) {
-                Some(limit) => Error::Resources(format!("no signal can be waited for: {error}; {limit}")),
-                None => Error::Defect(format!("signal handlers cannot be installed: {error}")),
-            })?;
+        let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| match files::limit_behind(&error) {
+            Some(limit) => Error::Resources(format!("no signal can be waited for: {error}; {limit}")),
+            None => Error::Defect(format!("signal handlers cannot be installed: {error}")),
+        })?;
         let (trigger, shutdown) = Self::manual();
         let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || obey(signals, &trigger));
         thread.map_err(threads::refused)?;

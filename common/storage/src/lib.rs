@@ -164,7 +164,9 @@ pub trait Store: Send + Sync + Debug {
 
 /// The error of an object that is larger than what it can be.
 fn too_large(location: &str, most_bytes: u64) -> StoreError {
-    StoreError::TooLarge(format!("{location} is too large: it has more than {most_bytes} bytes, which no such file has"))
+    StoreError::TooLarge(format!(
+        "{location} is too large: it has more than {most_bytes} bytes, which no such file has"
+    ))
 }
 
 /// The error of a range that the object does not have.

@@ -367,10 +367,9 @@ pub(super) fn translate(what: &str, path: &Path, error: &io::Error) -> StoreErro
     }
     match error.kind() {
         ErrorKind::NotFound => StoreError::NotFound(text),
-        ErrorKind::StorageFull
-        | ErrorKind::QuotaExceeded
-        | ErrorKind::FileTooLarge
-        | ErrorKind::OutOfMemory => StoreError::Full(text),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge | ErrorKind::OutOfMemory => {
+            StoreError::Full(text)
+        }
         ErrorKind::PermissionDenied
         | ErrorKind::ReadOnlyFilesystem
         | ErrorKind::NotADirectory

@@ -24,10 +24,13 @@ pub(super) fn answer(listing: Listing, request: &Request) -> Message {
     };
     let contents: String = keys
         .iter()
-        .map(|key| format!("<Contents><Key>{key}</Key><Size>4</Size><ETag>&quot;{:032x}&quot;</ETag></Contents>", key.len()))
+        .map(|key| {
+            format!("<Contents><Key>{key}</Key><Size>4</Size><ETag>&quot;{:032x}&quot;</ETag></Contents>", key.len())
+        })
         .collect();
     let token = next.as_ref().filter(|token| !token.is_empty());
-    let token = token.map_or_else(String::new, |token| format!("<NextContinuationToken>{token}</NextContinuationToken>"));
+    let token =
+        token.map_or_else(String::new, |token| format!("<NextContinuationToken>{token}</NextContinuationToken>"));
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
          <Prefix>{prefix}</Prefix><KeyCount>{}</KeyCount><IsTruncated>{}</IsTruncated>{token}{contents}</ListBucketResult>",

@@ -203,7 +203,9 @@ fn answer_head(answer: &Message, to_head: bool) -> Vec<u8> {
 fn never_end(mut client: &TcpStream, answer: &Message) -> io::Result<bool> {
     let mut head = answer.start.clone();
     for line in &answer.headers {
-        if !line.to_ascii_lowercase().starts_with("content-length:") && !line.to_ascii_lowercase().starts_with("transfer-") {
+        if !line.to_ascii_lowercase().starts_with("content-length:")
+            && !line.to_ascii_lowercase().starts_with("transfer-")
+        {
             head = head + "\r\n" + line;
         }
     }

@@ -85,7 +85,10 @@ fn parse_s3(text: &str, rest: &str) -> Result<Location> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     if text.contains('@') && bucket.contains([':', '@']) {
-        return Err(wrong(text, "a location holds no name and password: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
+        return Err(wrong(
+            text,
+            "a location holds no name and password: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ));
     }
     if !(3..=255).contains(&bucket.len()) || !bucket.bytes().all(is_name) {
         return Err(wrong(text, &format!("'{bucket}' is no bucket name")));

@@ -74,11 +74,7 @@ impl BoundedBody {
             return Some(format!("the answer has more than {} bytes", self.most));
         }
         (self.received as f64 <= seconds * LEAST_BYTES_PER_SECOND && seconds > 0.0).then(|| {
-            format!(
-                "the answer comes too slowly: {} bytes in {:.0} seconds",
-                self.received,
-                self.waited.as_secs_f64()
-            )
+            format!("the answer comes too slowly: {} bytes in {:.0} seconds", self.received, self.waited.as_secs_f64())
         })
     }
 }

@@ -57,7 +57,9 @@ pub(super) async fn connect(options: &S3Options) -> Result<Client> {
     };
     if !is_fit_for_header(region.as_ref()) {
         let region = region.as_ref().escape_debug();
-        return Err(Error::Setting(format!("the region '{region}' (AWS_REGION) holds what no region has: a line break?")));
+        return Err(Error::Setting(format!(
+            "the region '{region}' (AWS_REGION) holds what no region has: a line break?"
+        )));
     }
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .region(region)
@@ -120,7 +122,9 @@ fn without_credentials(endpoint: String) -> String {
     let Some((scheme, rest)) = endpoint.split_once("://") else { return endpoint };
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     let Some((userinfo, _)) = authority.rsplit_once('@') else { return endpoint };
-    tracing::warn!("the name and password in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL are not used: S3 takes an access key");
+    tracing::warn!(
+        "the name and password in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL are not used: S3 takes an access key"
+    );
     format!("{scheme}://{}", &rest[userinfo.len() + 1..])
 }
 

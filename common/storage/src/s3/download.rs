@@ -11,8 +11,8 @@ use md5::{Digest, Md5};
 
 use super::error::{Failure, Kind, causes};
 use super::{S3Store, StoreError, Version, back_off, quoted, version};
-use crate::{beyond_end, too_large};
 use crate::buffers::Buffer;
+use crate::{beyond_end, too_large};
 
 /// An answer that does not say how long it is may go on for ever.
 const MOST_BYTES_OF_UNKNOWN_LENGTH: u64 = 256 << 20;

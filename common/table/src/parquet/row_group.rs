@@ -20,6 +20,9 @@ use columns::{ColumnSource, TableSchema};
 use error::{Error, Result};
 use machine::memory::Reservation;
 
+/// What is smaller is in the plan's margin.
+const COUNTED_FROM: u64 = 1 << 20;
+
 /// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.
 #[derive(Debug, Clone)]
 pub struct RowGroup {
@@ -60,11 +63,7 @@ impl RowGroup {
         let column = column.ok_or_else(|| Error::Defect(format!("column \"{name}\" was not fetched")))?;
         let parquet = footer.column(name, object)?;
         let what = format!("column \"{name}\" of row group {}", self.row_group);
-        // Before the decoder makes room for what the pages say that they hold.
-        let mut memory = Reservation::new(&format!("{object}: {what}"));
-        let from_first = |row: usize| row.saturating_sub(column.first_row);
-        let rows = from_first(self.rows.start)..from_first(self.rows.end);
-        memory.resize(pages::unpacked_bytes(&column.bytes, &rows))?;
+        let _memory = self.reserve(column, &what)?;
         let arrays = guard(object, &what, || decode(chunk, column, &parquet.field, self.filter(column)))?;
         let series = guard(object, &what, || Ok(parquet.series(arrays)))?.map_err(|unfit| match unfit {
             Unfit::Damaged(problem) => damaged(object, &what, &problem),
@@ -84,6 +83,19 @@ impl RowGroup {
             return Err(damaged(object, &what, &problem));
         }
         self.in_type_of_table(name, series)
+    }
+
+    /// Room for what the pages say that they hold, before the decoder makes it.
+    fn reserve(&self, column: &ColumnBytes, what: &str) -> Result<Option<Reservation>> {
+        let from_first = |row: usize| row.saturating_sub(column.first_row);
+        let rows = from_first(self.rows.start)..from_first(self.rows.end);
+        let bytes = pages::unpacked_bytes(&column.bytes, &rows);
+        if bytes < COUNTED_FROM {
+            return Ok(None);
+        }
+        let mut memory = Reservation::new(&format!("{}: {what}", self.name));
+        memory.resize(bytes)?;
+        Ok(Some(memory))
     }
 
     /// The column with the type that it has in all objects together.

@@ -95,7 +95,8 @@ impl Bench {
                 (Program::SamePredictTwice, 1),
             ],
         );
-        let line = draw(random, &[(Line::Rough, 4), (Line::Bad, 2), (Line::Dying, 2), (Line::Corrupting, 2), (Line::Odd, 1)]);
+        let line =
+            draw(random, &[(Line::Rough, 4), (Line::Bad, 2), (Line::Dying, 2), (Line::Corrupting, 2), (Line::Odd, 1)]);
         let attempts = [1, 3, 4][random.below(3) as usize].to_string();
         let runs = if matches!(program, Program::TwoTrains | Program::SamePredictTwice) { 2 } else { 1 };
         let proxies: Vec<FaultProxy> = (0..runs).map(|_| proxy(line.plan(random))).collect();
