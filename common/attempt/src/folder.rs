@@ -281,6 +281,7 @@ impl RunFolder {
     async fn complete(&self) -> Result<Option<Outcome>> {
         let Some(bytes) = self.get_at_most(RESULT, MOST_RESULT_BYTES).await? else { return Ok(None) };
         let outcome = Outcome::from_json(&bytes)?;
+        self.refuse_of_another_run(&outcome, RESULT)?;
         Ok(self.is_complete(&outcome).then_some(outcome))
     }
 
@@ -291,7 +292,21 @@ impl RunFolder {
     async fn stored_commit(&self) -> Result<Option<Commit>> {
         let file = self.scratch(COMMIT);
         let Some(bytes) = self.get(&file).await? else { return Ok(None) };
-        Commit::from_bytes(&bytes, &self.location_of(&file)).map(Some)
+        let commit = Commit::from_bytes(&bytes, &self.location_of(&file))?;
+        self.refuse_of_another_run(commit.outcome(), &file)?;
+        Ok(Some(commit))
+    }
+
+    /// A file that was copied here from the folder of another run says nothing about this one.
+    fn refuse_of_another_run(&self, outcome: &Outcome, file: &str) -> Result<()> {
+        let run_id = outcome.text("run_id");
+        if run_id == self.run_id.as_str() {
+            return Ok(());
+        }
+        Err(Error::Data(format!(
+            "{} is of the run \"{run_id}\": remove it and run again, or use another run id",
+            self.location_of(file)
+        )))
     }
 
     /// Writes the files of the commit, to the same bytes whichever attempt does it, and then its result.

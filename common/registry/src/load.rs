@@ -96,12 +96,13 @@ pub async fn load(models: &ModelStore, selector: &Selector) -> Result<LoadedMode
 /// As [`load`].
 pub async fn load_selected(models: &ModelStore, selector: &Selector, run: ModelRun) -> Result<LoadedModel> {
     let loaded = load_run(models, run).await?;
-    check_pointer(models, selector, &loaded.run, &loaded.metadata.model_sha256).await?;
+    check_pointer(models, selector, &loaded).await?;
     Ok(loaded)
 }
 
-/// Refuses a model whose SHA-256 is not the one that its pointer was moved with.
-async fn check_pointer(models: &ModelStore, selector: &Selector, run: &ModelRun, model_sha256: &str) -> Result<()> {
+/// Refuses a model that is not the one that its pointer was moved with, by the SHA-256 of its file and of its metadata.
+async fn check_pointer(models: &ModelStore, selector: &Selector, loaded: &LoadedModel) -> Result<()> {
+    let run = &loaded.run;
     let key = match selector {
         Selector::Run(_) => return Ok(()),
         Selector::Latest => models.latest_key(),
@@ -109,7 +110,13 @@ async fn check_pointer(models: &ModelStore, selector: &Selector, run: &ModelRun,
     };
     // It may have moved meanwhile, and names another run then.
     let pointer = Pointer::read(models, &key).await?.map(|(pointer, _)| pointer);
-    if pointer.is_none_or(|pointer| pointer.path != run.path() || pointer.sha256 == model_sha256) {
+    // Pointers of old releases do not have the second.
+    let is_same = |pointer: &Pointer| {
+        let metadata = pointer.metadata_sha256.as_ref();
+        pointer.sha256 == loaded.metadata.model_sha256
+            && metadata.is_none_or(|sha256| *sha256 == loaded.metadata_sha256)
+    };
+    if pointer.is_none_or(|pointer| pointer.path != run.path() || is_same(&pointer)) {
         return Ok(());
     }
     Err(Error::Model(format!(

@@ -162,6 +162,9 @@ fn metadata_of_millions_of_levels_is_refused_before_it_is_parsed() {
     let mut result = workshop.json(&format!("{folder}/result.json"));
     (result["files"]["metadata.json"], result["metadata_sha256"]) = (hash.clone().into(), hash.into());
     workshop.write(&format!("{folder}/result.json"), result.to_string());
+    let mut latest = workshop.json("models/engagement/latest.json");
+    latest["metadata_sha256"] = result["metadata_sha256"].clone();
+    workshop.write("models/engagement/latest.json", latest.to_string());
     let arguments = ["--models", "models", "--output", "output", "--input", "customers"];
     let Some(ended) = within(512, &workshop, "predict", &arguments) else { return };
     refused(&ended, &[8], &["metadata.json takes at least", "max_levels"]);

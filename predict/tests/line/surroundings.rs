@@ -194,21 +194,13 @@ fn a_pointer_that_is_huge_is_refused_before_it_is_read() {
         std::fs::File::create(workshop.path(name)).unwrap().set_len(1 << 30).unwrap();
     };
     huge("output/latest.json");
-    let refused = workshop.predict().run().failed(2, &["output/latest.json", "is too large"]);
-    assert_small(&refused);
+    workshop.predict().run().failed(2, &["output/latest.json", "is too large"]);
     huge("models/engagement/latest.json");
-    let refused = workshop.predict().env("OUTPUT", "other").run().failed(6, &["latest.json is damaged", "too large"]);
-    assert_small(&refused);
+    workshop.predict().env("OUTPUT", "other").run().failed(6, &["latest.json is damaged", "too large"]);
     let run = workshop.files("models/engagement/v1").into_iter().find(|file| file.ends_with("result.json")).unwrap();
     huge(&format!("models/engagement/v1/{run}"));
     let call = workshop.predict().env("OUTPUT", "other").env("MODEL_VERSION", "v1");
-    assert_small(&call.run().failed(6, &["result.json is damaged"]));
-}
-
-/// Far less than the file.
-#[track_caller]
-fn assert_small(outcome: &Value) {
-    assert!(outcome["event"] == "failure", "{outcome}");
+    call.run().failed(6, &["result.json is damaged"]);
 }
 
 /// What is in the name and password of a URL is in no output, whatever the log level.
@@ -256,4 +248,22 @@ fn credentials_with_a_line_break_are_a_wrong_setting() {
     let call = workshop.predict().env("MODELS", "s3://bucket/models").env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
     let call = call.env("AWS_SHARED_CREDENTIALS_FILE", workshop.text("credentials")).env("AWS_MAX_ATTEMPTS", "1");
     call.run().failed(2, &["access key id"]);
+}
+
+/// Files that were copied from the folder of another run, and a pointer to other metadata.
+#[test]
+fn what_is_of_another_run_is_refused() {
+    let workshop = Workshop::with_model();
+    workshop.predict().env("RUN_ID", "first").run().succeeded();
+    workshop
+        .write("output/runs/second/plan.json", std::fs::read(workshop.path("output/runs/first/plan.json")).unwrap());
+    workshop.predict().env("RUN_ID", "second").run().failed(4, &["second/plan.json is the plan of the run \"first\""]);
+    let result = std::fs::read(workshop.path("output/runs/first/result.json")).unwrap();
+    workshop.write("output/runs/third/result.json", result);
+    workshop.predict().env("RUN_ID", "third").run().failed(4, &["third/result.json is of the run \"first\""]);
+
+    let mut latest = workshop.json("models/engagement/latest.json");
+    latest["metadata_sha256"] = "00".into();
+    workshop.write("models/engagement/latest.json", latest.to_string());
+    workshop.predict().env("RUN_ID", "fourth").run().failed(6, &["latest.json names another model", "SHA-256 differ"]);
 }

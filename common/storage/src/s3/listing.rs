@@ -20,7 +20,7 @@ const END: &[u8] = b"ListBucketResult>";
 /// So many objects are no input and no store of models: nobody waits for their footers.
 const MOST_OBJECTS: usize = 10_000_000;
 /// S3 may give a page without objects now and then.
-const MOST_EMPTY_PAGES: u32 = 1_000;
+const MOST_EMPTY_PAGES: u32 = 100;
 /// How often two pages that do not follow on each other are read again: what is written or removed meanwhile looks so for once.
 const LOOKS_AT_A_SEAM: u32 = 3;
 

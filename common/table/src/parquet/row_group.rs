@@ -23,6 +23,9 @@ use columns::{ColumnSource, TableSchema};
 use error::{Error, Result};
 use machine::memory::Reservation;
 
+/// What is smaller is in the plan's margin.
+const COUNTED_FROM: u64 = 1 << 20;
+
 /// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.
 #[derive(Debug, Clone)]
 pub struct RowGroup {
@@ -112,11 +115,7 @@ impl RowGroup {
         };
         let parquet = footer.schema.column(name, object)?;
         let what = format!("column \"{name}\" of row group {}", self.row_group);
-        // Before the decoder makes room for what the pages say that they hold.
-        let mut memory = Reservation::new(&format!("{object}: {what}"));
-        let from_first = |row: usize| row.saturating_sub(pages.first_row);
-        let rows = from_first(self.rows.start)..from_first(self.rows.end);
-        memory.resize(unpacked_bytes(&pages.bytes, &rows))?;
+        let _memory = self.reserve(&pages, &what)?;
         let arrays = guard(object, &what, || decode(&chunk, &pages, &parquet.field, self.filter(&pages)))?;
         let series = guard(object, &what, || Ok(parquet.series(arrays)))?.map_err(|unfit| match unfit {
             Unfit::Damaged(problem) => damaged(object, &what, &problem),
@@ -138,7 +137,20 @@ impl RowGroup {
         self.in_type_of_table(name, series)
     }
 
-    /// The column with the type that it has in all objects together.
+    /// Room for what the pages say that they hold, before the decoder makes it.
+    fn reserve(&self, column: &ColumnBytes, what: &str) -> Result<Option<Reservation>> {
+        let from_first = |row: usize| row.saturating_sub(column.first_row);
+        let rows = from_first(self.rows.start)..from_first(self.rows.end);
+        let bytes = pages::unpacked_bytes(&column.bytes, &rows);
+        if bytes < COUNTED_FROM {
+            return Ok(None);
+        }
+        let mut memory = Reservation::new(&format!("{}: {what}", self.name));
+        memory.resize(bytes)?;
+        Ok(Some(memory))
+    }
+
+        let bytes = unpacked_bytes(&pages.bytes, &rows);
     fn in_type_of_table(&self, name: &str, series: Series) -> Result<Series> {
         let Some(column) = self.types.get(name).filter(|column| column.dtype != *series.dtype()) else {
             return Ok(series);
