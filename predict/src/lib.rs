@@ -122,12 +122,16 @@ async fn predict(
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 
-    let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model, by_order: false.into() });
+    let scorer = Arc::new(Scorer {
+        id: model.metadata.id.clone(),
+        carry: settings.columns.clone(),
+        model,
+        by_order: false.into(),
+    });
     let columns = scorer.input_columns();
     check::check_names(settings, &scorer.model)?;
     let room = room_for_footers(&context.limits, Some(&scorer.model));
-    let mut dataset =
-        Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), room).await?;
+    let mut dataset = Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| scorer.model.learnt_kind(name));
     let dataset = Arc::new(dataset);
     check::check_input(settings, &dataset, &scorer.model)?;

@@ -91,8 +91,7 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     }
     let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
     let room = room_for_footers(&context.limits, model.as_ref());
-    let mut dataset =
-        Dataset::open_within(&settings.input, needed.as_deref(), settings.csv_format(), room).await?;
+    let mut dataset = Dataset::open_within(&settings.input, needed.as_deref(), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| model.as_ref().and_then(|model| model.learnt_kind(name)));
     let dataset = Arc::new(dataset);
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());

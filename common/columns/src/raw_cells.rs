@@ -134,7 +134,9 @@ mod tests {
         cells.push_cells(["NULL", "NULLs"].into_iter());
         cells.push_row(",z", [0..0, 1..2].into_iter());
         let rows = RawRows::new(cells);
-        let of = |rows: &RawRows, name: &str| rows.column(name).unwrap().iter().map(|cell| cell.map(str::to_owned)).collect::<Vec<_>>();
+        let of = |rows: &RawRows, name: &str| {
+            rows.column(name).unwrap().iter().map(|cell| cell.map(str::to_owned)).collect::<Vec<_>>()
+        };
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(of(&rows, "a"), [text("1"), None, None, None]);
         assert_eq!(of(&rows, "b"), [text("ü"), None, text("NULLs"), text("z")]);

@@ -170,7 +170,11 @@ impl Dataset {
     /// Row groups of all objects.
     #[must_use]
     pub fn row_groups(&self) -> u64 {
-        self.objects.iter().filter_map(|object| object.parquet.as_ref()).map(|file| file.row_groups().len() as u64).sum()
+        self.objects
+            .iter()
+            .filter_map(|object| object.parquet.as_ref())
+            .map(|file| file.row_groups().len() as u64)
+            .sum()
     }
 
     /// The most bytes of footers that were in memory, besides, while it was opened.

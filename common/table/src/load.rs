@@ -198,7 +198,8 @@ impl LoadableTable {
         if let Content::Columns(_) = self.content {
             return vec![piece.places.clone()];
         }
-        let sizes = piece.run.spans.iter().flat_map(|(object, groups)| sizes_of(&self.dataset, *object, groups.clone()));
+        let sizes =
+            piece.run.spans.iter().flat_map(|(object, groups)| sizes_of(&self.dataset, *object, groups.clone()));
         let mut first = piece.places.start;
         let places = |size: &RowGroupSize| {
             first += size.rows;

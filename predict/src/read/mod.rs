@@ -12,8 +12,8 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use machine::tasks::joined;
 use polars::prelude::Series;
 use table::parquet::{PieceReader, RowGroup, RowRun};
-use table::{DataObject, Dataset};
 use table::partitions::PartitionValues;
+use table::{DataObject, Dataset};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use read_tasks::{ReadTask, Span, read_tasks};

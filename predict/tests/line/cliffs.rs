@@ -141,7 +141,8 @@ fn rejected_rows_of_small_objects_are_named() {
     let place = |frame: &DataFrame, row: usize| {
         let text = frame.column("source").unwrap().get(row).unwrap().to_string();
         let row = frame.column("row").unwrap().get(row).unwrap().try_extract::<i64>().unwrap();
-        let file: i64 = text.trim_matches('"').trim_start_matches("part-").trim_end_matches(".parquet").parse().unwrap();
+        let file: i64 =
+            text.trim_matches('"').trim_start_matches("part-").trim_end_matches(".parquet").parse().unwrap();
         (file, row)
     };
     for row in 0..together.height() {
@@ -171,7 +172,11 @@ fn ids_that_come_again_behind_sorted_ones_are_found() {
     for (data, run) in [("sorted", "r1"), ("reversed", "r2")] {
         let call = workshop.predict_on(data).args(["--run-id", run, "--threads", "2"]);
         let ended = call.run().succeeded();
-        assert_eq!((&ended["rows_rejected"], &ended["rows_predicted"]), (&Value::from(2), &Value::from(rows - 2)), "{data}");
+        assert_eq!(
+            (&ended["rows_rejected"], &ended["rows_predicted"]),
+            (&Value::from(2), &Value::from(rows - 2)),
+            "{data}"
+        );
     }
     let manifest = workshop.json("output/runs/r1/manifest.json");
     assert_eq!(manifest["rows_rejected_by_reason"]["duplicate_id"], 2, "{manifest}");
@@ -189,7 +194,11 @@ fn sorted_ids_take_less_memory_than_others() {
     };
     write_in_row_groups(&of(&|row| row), 100_000, &workshop.path("sorted/part.parquet"));
     // An odd factor gives each a place of its own among 2²¹.
-    write_in_row_groups(&of(&|row| row.wrapping_mul(0x9e37_79b1) % (1 << 21)), 100_000, &workshop.path("mixed/part.parquet"));
+    write_in_row_groups(
+        &of(&|row| row.wrapping_mul(0x9e37_79b1) % (1 << 21)),
+        100_000,
+        &workshop.path("mixed/part.parquet"),
+    );
     let peak_of = |data: &str| {
         let ended = workshop.predict_on(data).args(["--run-id", data]).run();
         assert_eq!(ended.succeeded()["rows_predicted"], rows as u64);
@@ -232,6 +241,7 @@ fn cells_that_are_read_as_they_came_are_the_same_values() {
         let notes = frame.column("note").unwrap().str().unwrap();
         notes.iter().map(|note| note.unwrap_or_default().to_owned()).collect()
     };
-    let present: Vec<String> = notes.iter().map(|note| if note == "NULL" { String::new() } else { note.clone() }).collect();
+    let present: Vec<String> =
+        notes.iter().map(|note| if note == "NULL" { String::new() } else { note.clone() }).collect();
     assert_eq!((of(&csv), of(&parquet)), (present, notes));
 }

@@ -166,7 +166,9 @@ impl Shape {
             csv_bytes: if is_csv { datasets().map(bytes).sum() } else { 0 },
             columns: columns.len() as u64,
             kept: datasets().filter(|_| !is_csv).map(bytes).filter(|bytes| *bytes <= KEPT_BYTES).sum(),
-            footers: datasets().map(|dataset| dataset.held_bytes() + dataset.row_groups() * ROW_GROUP_BYTES).sum::<u64>(),
+            footers: datasets()
+                .map(|dataset| dataset.held_bytes() + dataset.row_groups() * ROW_GROUP_BYTES)
+                .sum::<u64>(),
             largest_group_rows: largest.0,
             largest_group_bytes: largest.1,
             threads,

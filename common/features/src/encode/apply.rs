@@ -291,9 +291,7 @@ fn level_numbers(kind: &Kind) -> Result<(LevelTable, Vec<f32>), String> {
         Kind::Encoded { levels, values, .. } if levels.len() == values.len() => {
             Ok((LevelTable::of(levels), values.clone()))
         }
-        Kind::Encoded { levels, values, .. } => {
-            Err(format!("{} levels have {} values", levels.len(), values.len()))
-        }
+        Kind::Encoded { levels, values, .. } => Err(format!("{} levels have {} values", levels.len(), values.len())),
         Kind::Number | Kind::Date { .. } | Kind::Derived => Ok((LevelTable::of(&[]), Vec::new())),
     }
 }
@@ -517,9 +515,34 @@ mod tests {
     #[test]
     fn a_usual_number_is_what_the_standard_library_reads() {
         let mut random = testkit::random::Random::new(3);
-        let mut cells: Vec<String> = ["", "-", ".", "-.", "1.", ".5", "-.5", "1..2", "1.2.3", "+1", "1e5", "-0", "-0.0", "00012", "0x1", " 1",
-            "123456789012345", "1234567890123456", "0.000000000000001", "99999999999999.9", "999999999999999", "nan", "inf", "1_0"]
-            .map(str::to_owned).to_vec();
+        let mut cells: Vec<String> = [
+            "",
+            "-",
+            ".",
+            "-.",
+            "1.",
+            ".5",
+            "-.5",
+            "1..2",
+            "1.2.3",
+            "+1",
+            "1e5",
+            "-0",
+            "-0.0",
+            "00012",
+            "0x1",
+            " 1",
+            "123456789012345",
+            "1234567890123456",
+            "0.000000000000001",
+            "99999999999999.9",
+            "999999999999999",
+            "nan",
+            "inf",
+            "1_0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         for _ in 0..20_000 {
             let digits: String = (0..1 + random.below(18)).map(|_| char::from(b'0' + random.below(10) as u8)).collect();
             let at = random.below(digits.len() as u64 + 1) as usize;

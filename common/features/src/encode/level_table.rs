@@ -91,8 +91,10 @@ mod tests {
         for count in [0, 1, 2, 3, 100, 5_000] {
             let levels: Vec<String> = (0..count).map(|number| format!("l{}", number * number % 4_001)).collect();
             let table = LevelTable::of(&levels);
-            let known: HashMap<&str, u32> = levels.iter().enumerate().map(|(place, level)| (level.as_str(), place as u32)).collect();
-            let texts: Vec<String> = (0..5_000).map(|number| if number == 7 { String::new() } else { format!("l{number}") }).collect();
+            let known: HashMap<&str, u32> =
+                levels.iter().enumerate().map(|(place, level)| (level.as_str(), place as u32)).collect();
+            let texts: Vec<String> =
+                (0..5_000).map(|number| if number == 7 { String::new() } else { format!("l{number}") }).collect();
             for texts in texts.chunks(29) {
                 let texts: Vec<Option<&str>> =
                     texts.iter().enumerate().map(|(row, text)| (row % 5 != 3).then_some(text.as_str())).collect();

@@ -293,7 +293,8 @@ impl CsvReader {
                 cells.push_row(text, positions.iter().map(|&position| record.place(position)));
             }
             Ok(text) if is_wide => {
-                cells.push_cells(positions.iter().map(|&position| text.get(record.place(position)).unwrap_or_default()));
+                cells
+                    .push_cells(positions.iter().map(|&position| text.get(record.place(position)).unwrap_or_default()));
             }
             // What nobody asked for may be anything.
             Err(_) if is_wide && positions.iter().all(|position| text(position).is_some()) => {

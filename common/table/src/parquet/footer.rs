@@ -216,7 +216,12 @@ pub(super) struct ReadFooter {
 
 impl Footer {
     /// Reads the footer of an object.
-    pub(super) async fn read(store: &dyn Store, meta: &ObjectMeta, name: &str, opening: &Opening) -> Result<ReadFooter> {
+    pub(super) async fn read(
+        store: &dyn Store,
+        meta: &ObjectMeta,
+        name: &str,
+        opening: &Opening,
+    ) -> Result<ReadFooter> {
         let tail_start = meta.size.saturating_sub(FOOTER_GUESS);
         let tail = store.get_range(&meta.key, tail_start..meta.size, &meta.version).await?;
         let footer_len = match footer_length(&tail) {
@@ -267,12 +272,7 @@ impl Footer {
         Ok(footer)
     }
 
-    fn add_groups(
-        &mut self,
-        mut list: thrift::RowGroups<'_>,
-        claimed: Option<i64>,
-        size: u64,
-    ) -> Result<(), String> {
+    fn add_groups(&mut self, mut list: thrift::RowGroups<'_>, claimed: Option<i64>, size: u64) -> Result<(), String> {
         let (mut raw, mut needed) = (Vec::new(), Vec::new());
         let (mut group, mut rows_of_all) = (0, 0_u64);
         while list.left() > 0 {
@@ -286,8 +286,7 @@ impl Footer {
             }
             row_counts::check_group(&raw, leaves, rows)
                 .map_err(|problem| format!("it says that row group {group} has {rows} rows, but {problem}"))?;
-            rows_of_all =
-                rows_of_all.checked_add(rows).ok_or("its row groups have more rows than can be counted")?;
+            rows_of_all = rows_of_all.checked_add(rows).ok_or("its row groups have more rows than can be counted")?;
             self.add_group(group, &raw, rows, &mut needed)?;
             group += 1;
         }

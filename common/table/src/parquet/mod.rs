@@ -29,8 +29,8 @@ use footer::{Footer, ReadFooter};
 pub use opening::{FooterRoom, Opening};
 pub use pieces::{PieceOverhead, PieceReader};
 use ranges::{COALESCE_GAP, coalesce, fetch_ranges};
-use row_group::{Blocks, GroupBytes};
 pub use row_group::RowGroup;
+use row_group::{Blocks, GroupBytes};
 pub use run::RowRun;
 use storage::{ObjectMeta, Store};
 

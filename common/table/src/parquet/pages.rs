@@ -95,7 +95,8 @@ pub(super) fn unpacked(mut chunk: &[u8], most: usize) -> Option<Vec<u8>> {
             let page = Page::at_start_of(chunk).ok()?;
             let body = chunk.get(page.header..page.len())?;
             let size = usize::try_from(page.raw.uncompressed).ok().filter(|size| *size <= most)?;
-            let (levels, is_compressed) = (page.levels()?, page.raw.kind != DATA_PAGE_2 || page.raw.flag != Some(false));
+            let (levels, is_compressed) =
+                (page.levels()?, page.raw.kind != DATA_PAGE_2 || page.raw.flag != Some(false));
             page.raw.write_uncompressed(&mut unpacked)?;
             if !is_compressed {
                 unpacked.extend_from_slice(body);
@@ -189,16 +190,8 @@ mod tests {
                 let size = |number: usize| i32::try_from(number).unwrap();
                 let data = DataPageHeader::new(3, Encoding::PLAIN, Encoding::RLE, Encoding::RLE, None);
                 let kind = PageType::DATA_PAGE;
-                let header = ParquetPageHeader::new(
-                    kind,
-                    size(body.len()),
-                    size(packed.len()),
-                    Some(1),
-                    data,
-                    None,
-                    None,
-                    None,
-                );
+                let header =
+                    ParquetPageHeader::new(kind, size(body.len()), size(packed.len()), Some(1), data, None, None, None);
                 let mut bytes = Vec::new();
                 header.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut bytes)).unwrap();
                 [bytes, packed].concat()

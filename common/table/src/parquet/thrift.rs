@@ -331,7 +331,8 @@ impl RawPage {
                 _ => drop(walk.skip_field(PAGE, field, number, 0, 0)?),
             }
         }
-        let required = |field: usize| numbers[field].ok_or_else(|| format!("field {field} of a page header is missing"));
+        let required =
+            |field: usize| numbers[field].ok_or_else(|| format!("field {field} of a page header is missing"));
         let kind = required(1)?;
         let of_kind = usize::try_from(kind).ok().and_then(|kind| *of_kinds.get(kind)?);
         let (of_kind, flag) = of_kind.ok_or_else(|| format!("a page of the type {kind} among the data pages"))?;
@@ -622,7 +623,8 @@ mod tests {
 
     /// Rows of a row group and chunks of one column, as a footer has them.
     fn row_group(rows: u8, offset: u8) -> Vec<u8> {
-        let metadata = [0x15, 0x02, 0x35, 0x0c, 0x16, rows * 2, 0x16, 0x28, 0x16, 0x14, 0x26, offset * 2, 0x26, 0x08, 0x00];
+        let metadata =
+            [0x15, 0x02, 0x35, 0x0c, 0x16, rows * 2, 0x16, 0x28, 0x16, 0x14, 0x26, offset * 2, 0x26, 0x08, 0x00];
         [&[0x19, 0x1c, 0x3c][..], &metadata, &[0x00, 0x16, 0x28, 0x16, rows * 2, 0x00]].concat()
     }
 
@@ -634,8 +636,15 @@ mod tests {
         let in_order = [&[0x29][..], &schema, &[0x16, 0x18, 0x19], &groups, &[0x28, 0x01, b'x', 0x00]].concat();
         let behind = [&[0x36, 0x18, 0x19][..], &groups, &[0x09, 0x04], &schema, &[0x00]].concat();
         for (bytes, expected) in [
-            (&in_order, [&[0x29, 0x1c, 0x48, 0x01, b'v', 0x7c][..], &schema[5..], &[0x16, 0, 0x19, 0x0c, 0x28, 0x01, b'x', 0]].concat()),
-            (&behind, [&[0x36, 0, 0x19, 0x0c, 0x09, 0x04, 0x1c, 0x48, 0x01, b'v', 0x7c][..], &schema[5..], &[0]].concat()),
+            (
+                &in_order,
+                [&[0x29, 0x1c, 0x48, 0x01, b'v', 0x7c][..], &schema[5..], &[0x16, 0, 0x19, 0x0c, 0x28, 0x01, b'x', 0]]
+                    .concat(),
+            ),
+            (
+                &behind,
+                [&[0x36, 0, 0x19, 0x0c, 0x09, 0x04, 0x1c, 0x48, 0x01, b'v', 0x7c][..], &schema[5..], &[0]].concat(),
+            ),
         ] {
             let parts = taken_apart(bytes).unwrap();
             assert_eq!((parts.head, parts.rows), (expected, Some(12)));
@@ -647,7 +656,14 @@ mod tests {
                 read.push((list.next(&mut chunks).unwrap(), chunks[0].data_page));
             }
             assert_eq!(read, [(5, 9), (7, 33)]);
-            let chunk = RawChunk { codec: 6, values: 7, uncompressed: 20, compressed: 10, data_page: 33, dictionary_page: Some(4) };
+            let chunk = RawChunk {
+                codec: 6,
+                values: 7,
+                uncompressed: 20,
+                compressed: 10,
+                data_page: 33,
+                dictionary_page: Some(4),
+            };
             assert_eq!(chunks, [chunk]);
         }
         let twice = [&[0x49][..], &groups, &[0x09, 0x08], &groups, &[0x00]].concat();
@@ -680,13 +696,13 @@ mod tests {
             (DICTIONARY_PAGE, [Some(7), Some(2), None, None, None, None], Some(true)),
             (DATA_PAGE_2, [Some(9), Some(1), Some(9), Some(-5), Some(4), Some(0)], Some(false)),
         ] {
-            let page = RawPage { header: 0, kind, uncompressed: 70_000, compressed: 5, checksum: Some(1), numbers, flag };
+            let page =
+                RawPage { header: 0, kind, uncompressed: 70_000, compressed: 5, checksum: Some(1), numbers, flag };
             let mut bytes = Vec::new();
             page.write_uncompressed(&mut bytes).unwrap();
             let read = RawPage::at_start_of(&bytes).unwrap();
             assert_eq!(read, RawPage { header: bytes.len(), compressed: 70_000, checksum: None, ..page });
-            let mut protocol =
-                polars_parquet_format::thrift::protocol::TCompactInputProtocol::new(&bytes[..], 1 << 20);
+            let mut protocol = polars_parquet_format::thrift::protocol::TCompactInputProtocol::new(&bytes[..], 1 << 20);
             let by_polars =
                 polars_parquet::parquet::page::ParquetPageHeader::read_from_in_protocol(&mut protocol).unwrap();
             assert_eq!((by_polars.type_.0, by_polars.uncompressed_page_size), (kind, 70_000));
