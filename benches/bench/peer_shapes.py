@@ -33,7 +33,7 @@ def main():
     scan = pl.scan_parquet if first.endswith(".parquet") else pl.scan_csv
     carried = [name for name in given.columns.split(",") if name]
     needed = [metadata["id"], *[feature.get("column") or feature["name"] for feature in metadata["features"]], *carried]
-    table = scan(f"{given.input}/*").select(dict.fromkeys(needed)).collect()
+    table = scan(f"{given.input}/*").select(list(dict.fromkeys(needed))).collect()
     for part, start in enumerate(range(0, len(table), BATCH_ROWS)):
         batch = table.slice(start, BATCH_ROWS)
         matrix = np.column_stack([encoded(batch, feature) for feature in metadata["features"]])

@@ -1,4 +1,4 @@
-//! Text cells as they came, row by row in one run of text: columns are made of them only where somebody needs one.
+//! Text cells as they came, each column in one run of text: columns of polars are made of them only where somebody needs one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,9 +9,16 @@ use polars::prelude::{Series, StringChunkedBuilder};
 #[derive(Debug, Default)]
 pub struct RawCells {
     names: Vec<String>,
+    columns: Vec<Cells>,
+    text_bytes: usize,
+}
+
+/// The cells of a column.
+#[derive(Debug, Default)]
+struct Cells {
     text: String,
-    /// Where each cell stands in the text, row by row; where one begins behind its end, it is missing with all of its row.
-    spans: Vec<(u32, u32)>,
+    /// Where each ends in the text; the next one begins there.
+    ends: Vec<u32>,
 }
 
 /// Most bytes of text that such rows may have: places are counted in 32 bits.
@@ -21,44 +28,34 @@ impl RawCells {
     /// No rows yet, of these columns.
     #[must_use]
     pub fn new(names: &[String]) -> Self {
-        Self { names: names.to_vec(), text: String::new(), spans: Vec::new() }
+        let columns = names.iter().map(|_| Cells::default()).collect();
+        Self { names: names.to_vec(), columns, text_bytes: 0 }
     }
 
     /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.spans.len() / self.names.len().max(1)
+        self.columns.first().map_or(0, |cells| cells.ends.len())
     }
 
     /// Bytes of their text.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
-        self.text.len()
+        self.text_bytes
     }
 
-    /// Adds a row whose cells stand at these places of a text.
-    pub fn push_row(&mut self, text: &str, places: impl Iterator<Item = Range<usize>>) {
-        let before = self.text.len();
-        self.text.push_str(text);
-        self.spans.extend(places.map(|place| ((before + place.start) as u32, (before + place.end) as u32)));
-    }
-
-    /// Adds a row of these cells.
-    pub fn push_cells<'a>(&mut self, cells: impl Iterator<Item = &'a str>) {
-        for cell in cells {
-            let before = self.text.len();
-            self.text.push_str(cell);
-            self.spans.push((before as u32, self.text.len() as u32));
+    /// Adds a row of these cells, one for each column.
+    pub fn push<'a>(&mut self, row: impl Iterator<Item = &'a str>) {
+        for (cells, cell) in self.columns.iter_mut().zip(row) {
+            cells.text.push_str(cell);
+            cells.ends.push(cells.text.len() as u32);
+            self.text_bytes += cell.len();
         }
     }
 
     /// Adds a row without any cell.
     pub fn push_missing(&mut self) {
-        self.spans.extend(std::iter::repeat_n((1, 0), self.names.len()));
-    }
-
-    fn column(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|known| known == name)
+        self.columns.iter_mut().for_each(|cells| cells.ends.push(cells.text.len() as u32));
     }
 }
 
@@ -86,10 +83,10 @@ impl RawRows {
     /// The cells of a column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<RawColumn<'_>> {
-        let width = self.cells.names.len();
-        let column = self.cells.column(name)?;
-        let spans = self.cells.spans.get(self.rows.start * width..self.rows.end * width)?;
-        Some(RawColumn { text: &self.cells.text, spans, column, width })
+        let column = self.cells.names.iter().position(|known| known == name)?;
+        let Cells { text, ends } = &self.cells.columns[column];
+        let start = self.rows.start.checked_sub(1).map_or(0, |before| ends[before]);
+        Some(RawColumn { text, start, ends: ends.get(self.rows.clone())? })
     }
 }
 
@@ -97,25 +94,25 @@ impl RawRows {
 #[derive(Debug, Clone, Copy)]
 pub struct RawColumn<'a> {
     text: &'a str,
-    /// Those of all columns.
-    spans: &'a [(u32, u32)],
-    column: usize,
-    width: usize,
+    /// Where the first one begins.
+    start: u32,
+    ends: &'a [u32],
 }
 
 impl<'a> RawColumn<'a> {
     /// The cells in order; none where one is missing.
     pub fn iter(self) -> impl ExactSizeIterator<Item = Option<&'a str>> {
-        let spans = self.spans.chunks_exact(self.width).map(move |row| row[self.column]);
-        spans.map(move |(start, end)| {
-            self.text.get(start as usize..end as usize).filter(|cell| !cell.is_empty() && *cell != "NULL")
+        let mut start = self.start as usize;
+        self.ends.iter().map(move |&end| {
+            let cell = self.text.get(std::mem::replace(&mut start, end as usize)..end as usize);
+            cell.filter(|cell| !cell.is_empty() && *cell != "NULL")
         })
     }
 
     /// The cells as a column of text.
     #[must_use]
     pub fn series(self, name: &str) -> Series {
-        let mut builder = StringChunkedBuilder::new(name.into(), self.spans.len() / self.width.max(1));
+        let mut builder = StringChunkedBuilder::new(name.into(), self.ends.len());
         self.iter().for_each(|cell| builder.append_option(cell));
         Series::from(builder.finish())
     }
@@ -129,10 +126,11 @@ mod tests {
     fn cells_are_found_by_row_and_column() {
         let names = ["a".to_owned(), "b".to_owned()];
         let mut cells = RawCells::new(&names);
-        cells.push_row("1,ü,x", [0..1, 2..4].into_iter());
+        cells.push(["1", "ü"].into_iter());
         cells.push_missing();
-        cells.push_cells(["NULL", "NULLs"].into_iter());
-        cells.push_row(",z", [0..0, 1..2].into_iter());
+        cells.push(["NULL", "NULLs"].into_iter());
+        cells.push(["", "z"].into_iter());
+        assert_eq!((cells.rows(), cells.text_bytes()), (4, 13));
         let rows = RawRows::new(cells);
         let of = |rows: &RawRows, name: &str| {
             rows.column(name).unwrap().iter().map(|cell| cell.map(str::to_owned)).collect::<Vec<_>>()

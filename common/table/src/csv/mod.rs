@@ -288,17 +288,13 @@ impl CsvReader {
         let is_wide = record.len() == self.schema.columns().len();
         let text = |&cell: &usize| std::str::from_utf8(record.cell(cell)).ok();
         match std::str::from_utf8(record.text()) {
-            // In one copy, where most of it is needed.
-            Ok(text) if is_wide && positions.len() * 2 >= record.len() => {
-                cells.push_row(text, positions.iter().map(|&position| record.place(position)));
-            }
             Ok(text) if is_wide => {
-                cells
-                    .push_cells(positions.iter().map(|&position| text.get(record.place(position)).unwrap_or_default()));
+                let cell = |&position: &usize| text.get(record.place(position)).unwrap_or_default();
+                cells.push(positions.iter().map(cell));
             }
             // What nobody asked for may be anything.
             Err(_) if is_wide && positions.iter().all(|position| text(position).is_some()) => {
-                cells.push_cells(positions.iter().filter_map(text));
+                cells.push(positions.iter().filter_map(text));
             }
             _ => {
                 cells.push_missing();

@@ -138,10 +138,10 @@ impl RowGroup {
     }
 
     /// Room for what the pages say that they hold, before the decoder makes it.
-    fn reserve(&self, column: &ColumnBytes, what: &str) -> Result<Option<Reservation>> {
-        let from_first = |row: usize| row.saturating_sub(column.first_row);
+    fn reserve(&self, pages: &Pages, what: &str) -> Result<Option<Reservation>> {
+        let from_first = |row: usize| row.saturating_sub(pages.first_row);
         let rows = from_first(self.rows.start)..from_first(self.rows.end);
-        let bytes = pages::unpacked_bytes(&column.bytes, &rows);
+        let bytes = unpacked_bytes(&pages.bytes, &rows);
         if bytes < COUNTED_FROM {
             return Ok(None);
         }
@@ -150,7 +150,7 @@ impl RowGroup {
         Ok(Some(memory))
     }
 
-        let bytes = unpacked_bytes(&pages.bytes, &rows);
+    /// The column with the type that it has in all objects together.
     fn in_type_of_table(&self, name: &str, series: Series) -> Result<Series> {
         let Some(column) = self.types.get(name).filter(|column| column.dtype != *series.dtype()) else {
             return Ok(series);
