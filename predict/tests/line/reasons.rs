@@ -167,7 +167,8 @@ fn a_model_that_is_not_compiled_is_explained_by_xgboost() {
 #[test]
 fn what_cannot_be_explained_is_exit_6() {
     let workshop = Workshop::with_data();
-    workshop.train().env("XGB_PARAMS", "booster=dart;rate_drop=0.5").run().succeeded();
+    let train = workshop.train().env("XGB_PARAMS", "booster=dart;rate_drop=0.5").args(["--min-r2", "0"]);
+    train.run().succeeded();
     workshop.predict().run().succeeded();
     let refused = workshop.predict().args(["--reasons", "1", "--run-id", "r1"]).run();
     refused.failed(6, &["cannot be explained", "dart", "--reasons"]);
