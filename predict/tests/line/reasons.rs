@@ -172,7 +172,18 @@ fn what_cannot_be_explained_is_exit_6() {
     workshop.predict().run().succeeded();
     let refused = workshop.predict().args(["--reasons", "1", "--run-id", "r1"]).run();
     refused.failed(6, &["cannot be explained", "dart", "--reasons"]);
+}
+
+#[test]
+fn memory_for_reasons_is_planned() {
+    let workshop = Workshop::with_model();
     workshop.predict().args(["--reasons", "1", "--memory", "1m"]).run().failed(8, &["MiB"]);
+    let planned = |run_id: &str, reasons: &str| {
+        let prepare = workshop.predict().arg("prepare").args(["--run-id", run_id, "--reasons", reasons]);
+        prepare.run().succeeded();
+        workshop.json(&format!("output/runs/{run_id}/prepare.json"))["memory"]["base_bytes"].as_u64().unwrap()
+    };
+    assert!(planned("p2", "3") > planned("p1", "0"));
 }
 
 /// Their trees have covers as well.
