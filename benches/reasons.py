@@ -1,6 +1,6 @@
 """Exact SHAP values: rows a second by kernel and by other programs, and how far they are from XGBoost's on real tables.
 
-    benches/reasons [--rows N] [--seconds S] [--tables] [--write docs/reasons.md]
+    benches/reasons [--rows N] [--seconds S] [--no-speed] [--tables] [--write docs/reasons.md]
 
 Models are trained by XGBoost on a made-up table of 70 columns, with missing values. Every program explains with one thread; what counts are rows
 to a second of CPU, since the machine may be busy with other things. Ours starts from columns of 32-bit floats and ends with the three
@@ -22,11 +22,13 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE / "accuracy"))
+# Before this folder, which has a module `tables` too.
+sys.path.insert(0, str(HERE / "accuracy"))
 COLUMNS = 70
 TRAINED_ON = 20_000
 # Trees, depth, rows that XGBoost explains (it is slow), whether Woodelf is run (it takes memory by the square of 2^depth).
 MODELS = [(200, 6, 3_000, True), (2000, 6, 600, False), (200, 9, 600, False)]
+SECOND = "## Real tables"
 REAL_TABLES = ["bikeshare", "concrete", "credit_card", "diamonds", "movies", "houses"]
 
 
@@ -154,19 +156,22 @@ def main():
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--threads", type=int, default=2, help="for training only")
     parser.add_argument("--budget", type=int, default=10, help="seconds that train plans its search for, with --tables")
+    parser.add_argument("--no-speed", dest="speed", action="store_false", help="leave out the first table; with --write it stays as it was")
     parser.add_argument("--tables", action="store_true", help="compare reasons on real tables")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     import xgboost
 
-    with tempfile.TemporaryDirectory() as folder:
-        lines = speed(options, Path(folder))
+    kept = options.write.read_text().split(SECOND) if options.write and options.write.exists() else ["", ""]
     text = ["# Reasons", "", "Made by `benches/reasons`. " + " ".join(__doc__.split("\n\n")[2].split()), ""]
-    text += [f"{processor()}, XGBoost {xgboost.__version__}, {options.rows:,} rows.", "", *lines, ""]
-    if options.tables:
-        text += ["## Real tables", "", *real_tables(options), ""]
+    text += [f"{processor()}, XGBoost {xgboost.__version__}, {options.rows:,} rows.", ""]
+    first = kept[0]
+    if options.speed:
+        with tempfile.TemporaryDirectory() as folder:
+            first = "\n".join([*text, *speed(options, Path(folder)), "", ""])
+    second = "\n".join(["", "", *real_tables(options), ""]) if options.tables else kept[-1]
     if options.write:
-        options.write.write_text("\n".join(text))
+        options.write.write_text(first + SECOND + second)
 
 
 if __name__ == "__main__":

@@ -167,11 +167,23 @@ fn a_model_that_is_not_compiled_is_explained_by_xgboost() {
 #[test]
 fn what_cannot_be_explained_is_exit_6() {
     let workshop = Workshop::with_data();
-    workshop.train().env("XGB_PARAMS", "booster=dart;rate_drop=0.5").run().succeeded();
+    let train = workshop.train().env("XGB_PARAMS", "booster=dart;rate_drop=0.5").args(["--min-r2", "0"]);
+    train.run().succeeded();
     workshop.predict().run().succeeded();
     let refused = workshop.predict().args(["--reasons", "1", "--run-id", "r1"]).run();
     refused.failed(6, &["cannot be explained", "dart", "--reasons"]);
+}
+
+#[test]
+fn memory_for_reasons_is_planned() {
+    let workshop = Workshop::with_model();
     workshop.predict().args(["--reasons", "1", "--memory", "1m"]).run().failed(8, &["MiB"]);
+    let planned = |run_id: &str, reasons: &str| {
+        let prepare = workshop.predict().arg("prepare").args(["--run-id", run_id, "--reasons", reasons]);
+        prepare.run().succeeded();
+        workshop.json(&format!("output/runs/{run_id}/prepare.json"))["memory"]["base_bytes"].as_u64().unwrap()
+    };
+    assert!(planned("p2", "3") > planned("p1", "0"));
 }
 
 /// Their trees have covers as well.
