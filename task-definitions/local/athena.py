@@ -15,6 +15,7 @@ import uuid
 from dataclasses import dataclass, field
 
 import duckdb
+import pyarrow
 import sqlglot
 import xxhash
 from sqlglot import exp
@@ -211,6 +212,12 @@ def _text(value) -> str:
     return "" if value is None else str(value)
 
 
+def _each(function, kind):
+    def column(values):
+        return pyarrow.array([None if value is None else function(value) for value in values.to_pylist()], kind)
+    return column
+
+
 def _engine(endpoint: str, role: str) -> duckdb.DuckDBPyConnection:
     extension, = glob.glob(f"{sysconfig.get_paths()['purelib']}/duckdb_extension_httpfs/**/*.duckdb_extension", recursive=True)
     engine = duckdb.connect(config={"threads": 2, "allow_unsigned_extensions": "false"})
@@ -218,8 +225,9 @@ def _engine(endpoint: str, role: str) -> duckdb.DuckDBPyConnection:
     for name, value in {"endpoint": endpoint.removeprefix("http://"), "url_style": "path", "access_key_id": role, "secret_access_key": SECRET, "region": REGION}.items():
         engine.execute(f"SET GLOBAL s3_{name}={quoted(value)}")
     engine.execute("SET GLOBAL s3_use_ssl=false; SET GLOBAL enable_object_cache=false; SET GLOBAL TimeZone='UTC'")
-    engine.create_function("xxhash64", lambda value: struct.pack(">Q", xxhash.xxh64_intdigest(value)), ["BLOB"], "BLOB")
-    engine.create_function("from_big_endian_64", lambda value: struct.unpack(">q", value)[0], ["BLOB"], "BIGINT")
+    # By whole columns: called row by row they take a millisecond each while other threads run.
+    engine.create_function("xxhash64", _each(lambda value: struct.pack(">Q", xxhash.xxh64_intdigest(value)), pyarrow.binary()), ["BLOB"], "BLOB", type="arrow")
+    engine.create_function("from_big_endian_64", _each(lambda value: struct.unpack(">q", value)[0], pyarrow.int64()), ["BLOB"], "BIGINT", type="arrow")
     # Trino's functions that DuckDB has by other names. A bucket counts how many of the bounds are at or below the value.
     engine.execute("""
         CREATE MACRO to_utf8(x) AS encode(x);

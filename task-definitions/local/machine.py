@@ -20,14 +20,14 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from athena import Athena
+from athena import Athena, Query, Statement
 from catalogue import Catalogue
 from cloudformation import REGION, Stack
 from ecs import Ecs, Programs
 from functions import Functions
 from iam import Authorizer
 from knowledge_base import KnowledgeBase
-from s3 import Gate, SeaweedFs, client_of
+from s3 import ADMIN, Gate, SeaweedFs, client_of
 from server import Request, Server
 
 SERVICES = "s3,stepfunctions,sns,sqs,sts,iam,events"
@@ -136,7 +136,8 @@ class Machine:
         self.stack = Stack({"Bucket": BUCKET, "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1", "TrainDigest": DIGEST, "PredictDigest": DIGEST,
                             "FunctionsDigest": DIGEST} | parameters)
         self.authorizer = Authorizer(self.stack)
-        self.seaweed = SeaweedFs(folder / "s3", list(self.authorizer.statements))
+        self.authorizer.statements[ADMIN] = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
+        self.seaweed = SeaweedFs(folder / "s3", [role for role in self.authorizer.statements if role != ADMIN])
         self.localstack = LocalStack(folder / "localstack")
         self.gate = Gate(self.authorizer, self.seaweed.port)
         self.catalogue = Catalogue(self.stack, self.authorizer)
@@ -219,7 +220,7 @@ class Machine:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{execution} still runs after {seconds} s, in {self.visits(execution)[-1].name}")
             watch(execution)
-            time.sleep(0.2)
+            time.sleep(0.5)
         took = (described["stopDate"] - described["startDate"]).total_seconds()
         outcome = Outcome(described["name"], described["status"], described, self.visits(execution), took)
         try:
@@ -274,17 +275,21 @@ class Machine:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return {item["Key"]: item["ETag"] for page in pages for item in page.get("Contents", [])}
 
-    def select(self, sql: str) -> list:
-        """The rows of a query, asked as a person who may read everything."""
-        from athena import Query, Statement
+    def query(self, sql: str) -> tuple:
+        """Columns and rows of a query, asked as a person who may read everything."""
+        query = Query("person", sql, self.stack.outputs()["DatabaseName"], ADMIN, None, time.time())
+        columns, rows = Statement(self.athena, query).run()
+        return [name for name, _ in columns], rows
 
-        query = Query("person", sql, self.stack.outputs()["DatabaseName"], PERSON, None, time.time())
-        self.authorizer.statements.setdefault(PERSON, [{"Effect": "Allow", "Action": "*", "Resource": "*"}])
-        engine = self.athena.engine("Administrator")
-        self.athena.engines.setdefault(PERSON, engine)
-        statement = Statement(self.athena, query)
-        statement.client = self.s3
-        return statement.run()[1]
+    def select(self, sql: str) -> list:
+        """The rows of a query."""
+        return self.query(sql)[1]
+
+    def checks(self, run: str) -> tuple | None:
+        """The rows of the table qa for a run, if it has got as far."""
+        if "qa" not in self.catalogue.databases[self.stack.outputs()["DatabaseName"]]:
+            return None
+        return self.query(f"SELECT * FROM qa WHERE run_id = '{run}'")
 
     def stop(self) -> None:
         """Ends every process."""
@@ -292,7 +297,4 @@ class Machine:
         self.functions.end_all()
         self.localstack.stop()
         self.seaweed.stop()
-
-
-PERSON = "Person"
 

@@ -67,6 +67,14 @@ def _parse_definitions_once() -> None:
     AmazonStateLanguageParser.parse = staticmethod(parse)
 
 
+def _know_bedrock() -> None:
+    """LocalStack looks for a service `bedrockagent`; the SDK's is `bedrock-agent`, and its errors begin with `BedrockAgent.`"""
+    from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.service import state_task_service, state_task_service_aws_sdk
+
+    state_task_service.StateTaskService._SERVICE_NAME_SFN_TO_BOTO_OVERRIDES["bedrockagent"] = "bedrock-agent"
+    state_task_service_aws_sdk._SERVICE_ERROR_NAMES["bedrockagent"] = "BedrockAgent"
+
+
 def _ask_the_stand_ins(endpoints: dict) -> None:
     """Every client that a state uses leads to the stand-ins; LocalStack's own would lead to itself, as its own account's root."""
     from localstack.services.stepfunctions.asl.utils import boto_client
@@ -130,6 +138,7 @@ def main() -> None:
     custom_error_name.ILLEGAL_CUSTOM_ERROR_PREFIX = PREFIX_OF_NO_NAME
     StepFunctionsProvider._STATE_MACHINE_EXECUTION_ARN_REGEX = re.compile(r"^arn:aws:states:[^:]+:\d+:execution:[^:]+:[^:]+$")
     _parse_definitions_once()
+    _know_bedrock()
     if endpoints := os.environ.get("REAL_ENDPOINTS"):
         _ask_the_stand_ins(json.loads(endpoints))
         _end_tasks_as_aws_does()

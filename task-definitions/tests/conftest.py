@@ -1,7 +1,6 @@
 """One LocalStack for the whole session, all executions at once, and the closing line."""
 
 import collections
-import json
 import sys
 
 import pytest
@@ -36,16 +35,17 @@ def aws(tmp_path_factory):
 @pytest.fixture(scope="session")
 def outcomes(aws):
     """Runs every scenario, side by side; the outcome of each by its name."""
-    pipelines = {exists: Pipeline(aws, name) for exists, name in scenarios.MACHINES.items()}
-    pipelines[True].put(scenarios.LATEST_KEY, scenarios.LATEST)
+    pipelines = {name: Pipeline(aws, name) for name in scenarios.EVERY_MACHINE}
+    pipelines["with-a-model"].put(scenarios.LATEST_KEY, scenarios.LATEST)
+    for runner in pipelines.values():
+        runner.make_rule()
     started = {}
     for scenario in scenarios.SCENARIOS.values():
-        runner = pipelines[scenario.model_exists]
+        runner = pipelines[scenario.machine]
         for key, content in scenario.contents().items():
             runner.put(key, content)
         started[scenario.name] = runner, runner.start(scenario.input, scenario.execution_name, scenario.name)
-    silent = {"failure-cannot-be-told"}
-    ended = {name: runner.outcome(execution, messages=int(name not in silent)) for name, (runner, execution) in started.items()}
+    ended = {name: runner.outcome(execution, messages=1) for name, (runner, execution) in started.items()}
     assert not any(runner.late_messages() for runner in pipelines.values()), "an execution sent a second message"
     return ended
 
@@ -54,10 +54,7 @@ def outcomes(aws):
 def timed_out(aws):
     """The outcome of an execution whose own time is over, with the stack's rule in place that tells of it."""
     runner = Pipeline(aws, MACHINE, _out_of_time)
-    rule = pipeline.stack(StateMachine=runner.arn, Topic=runner.topic)["Resources"]["EndedWithoutAMessage"]["Properties"]
-    events = aws.client("events")
-    events.put_rule(Name=rule["Name"], EventPattern=json.dumps(rule["EventPattern"]))
-    events.put_targets(Rule=rule["Name"], Targets=rule["Targets"])
+    runner.make_rule()
     return runner.outcome(runner.start(scenarios.INPUT, "run-out-of-time", "spot-interruption"), messages=1)
 
 
