@@ -24,13 +24,14 @@ class Environment:
 
 
 class Functions:
-    """Every function of the stack, by name. `faults` holds what happens to the next calls of a function, for tests."""
+    """Every function of the stack, by name. `faults` holds, by function and run, what happens to its next calls, for tests: "busy", "twice"
+    (it works, and its answer is lost), an error as a pair, a number of seconds after which it is killed, something to do before the call."""
 
     def __init__(self, stack: Stack, authorizer: Authorizer, programs: Programs, folder: Path):
         self.stack, self.authorizer, self.programs, self.folder = stack, authorizer, programs, folder
         self.properties = {stack.physical_name(name): resource["Properties"] for name, resource in stack.resources("AWS::Lambda::Function").items()}
         self.environments, self.idle = {}, {name: [] for name in self.properties}
-        self.lock, self.faults, self.calls = threading.Lock(), {}, []
+        self.lock, self.faults, self.calls, self.answers = threading.Lock(), {}, [], []
         self.server = Server(self.answer)
         self.endpoint = self.server.endpoint
 
@@ -59,18 +60,28 @@ class Functions:
         if name not in self.properties:
             raise ServiceError("ResourceNotFoundException", f"Function not found: {name}", 404)
         with self.lock:
-            fault = self.faults.get(name, []).pop(0) if self.faults.get(name) else None
-            self.calls.append((name, json.loads(payload)))
+            event = json.loads(payload)
+            waiting = self.faults.get((name, event.get("run_id")), [])
+            fault = waiting.pop(0) if waiting else None
+            self.calls.append((name, event))
+        if callable(fault):
+            fault()
+            fault = None
         if fault == "busy":
             raise ServiceError("TooManyRequestsException", "Rate Exceeded.", 429)
         if isinstance(fault, tuple):
             return json.dumps({"errorType": fault[0], "errorMessage": fault[1]}).encode(), "Unhandled"
         if fault == "twice":
             # Lambda's caller may see an error for a call that was made all the same.
-            self._run(name, payload, self.properties[name]["Timeout"])
+            self._keep(name, event, self._run(name, payload, self.properties[name]["Timeout"]))
             raise ServiceError("ServiceException", "the answer was lost", 500)
         seconds = fault if isinstance(fault, (int, float)) else self.properties[name]["Timeout"]
-        return self._run(name, payload, seconds)
+        return self._keep(name, event, self._run(name, payload, seconds))
+
+    def _keep(self, name: str, event: dict, answered: tuple) -> tuple:
+        with self.lock:
+            self.answers.append((name, event.get("run_id"), json.loads(answered[0]), answered[1]))
+        return answered
 
     def _run(self, name: str, payload: bytes, seconds: float):
         with self.lock:
