@@ -26,7 +26,7 @@ def aws(tmp_path_factory):
     if sys.version_info < (3, 12):
         pytest.skip("the local Step Functions needs Python 3.12 or newer (PYTHON=/path/to/python chooses one)")
     mocks = scenarios.mock_file()
-    mocks["StateMachines"][MACHINE] = mocks["StateMachines"]["with-a-model"]
+    mocks["StateMachines"][MACHINE] = mocks["StateMachines"]["with-a-runtime-error"] = mocks["StateMachines"]["with-a-model"]
     server = LocalAws(tmp_path_factory.mktemp("localstack"), mocks)
     yield server
     server.stop()
@@ -56,6 +56,22 @@ def timed_out(aws):
     runner = Pipeline(aws, MACHINE, _out_of_time)
     runner.make_rule()
     return runner.outcome(runner.start(scenarios.INPUT, "run-out-of-time", "spot-interruption"), messages=1)
+
+
+@pytest.fixture(scope="session")
+def runtime_error(aws):
+    """The outcome of an execution that fails where no Catch can help: a Pass state finds nothing at its path."""
+    def broken(machine: dict) -> dict:
+        machine = pipeline.hurried(machine)
+        pipeline.all_states(machine)["PlaceResults"]["Parameters"]["location"]["Location.$"] = "$.post[1].nothing.here"
+        return machine
+
+    runner = Pipeline(aws, "with-a-runtime-error", broken)
+    runner.make_rule()
+    success = scenarios.SCENARIOS["success"]
+    for key, content in success.contents().items():
+        runner.put(key.replace(success.run_id, "run-with-a-runtime-error"), content)
+    return runner.outcome(runner.start(scenarios.INPUT, "run-with-a-runtime-error", "success"), messages=1)
 
 
 def pytest_unconfigure(config):

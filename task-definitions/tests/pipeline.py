@@ -34,7 +34,9 @@ def substitutions(bucket: str, topic: str) -> dict:
     for name in LAMBDAS:
         called = functions[f"{name}Function"]["Properties"]["FunctionName"]
         values[f"{name}Function"] = f"arn:aws:lambda:us-east-1:000000000000:function:{called}"
-        values[f"{name}FunctionName"] = called
+        # Its failure is a word in the message, which links to no log.
+        if name != "InferencePrep":
+            values[f"{name}FunctionName"] = called
     return values
 
 

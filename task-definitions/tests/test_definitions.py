@@ -365,6 +365,8 @@ OF_THE_CLI = {
     ("cloudformation", "deploy"): {"stack-name", "template-file", "s3-bucket", "capabilities", "parameter-overrides"},
     ("ecr", "get-login-password"): set(),
 }
+# Where the CLI calls a member by another name than the API.
+RENAMED = {("sns", "subscribe"): {"notification-endpoint": "endpoint"}}
 GLOBAL_OPTIONS = {"query", "output", "region", "profile"}
 
 
@@ -372,6 +374,7 @@ def test_every_documented_aws_call_exists():
     calls = documented_aws_calls()
     for document, (_, service, operation, *words) in calls:
         options = {word[2:].split("=")[0] for word in words if word.startswith("--")} - GLOBAL_OPTIONS
+        options = {RENAMED.get((service, operation), {}).get(option, option) for option in options}
         known = OF_THE_CLI.get((service, operation))
         if known is None:
             model = botocore.session.get_session().get_service_model("s3" if service == "s3api" else service)
