@@ -175,7 +175,7 @@ class Programs:
             if self.engine:
                 scratch.chmod(0o777)
                 settings = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
-                words = [self.engine, "run", "--rm", "--init=false", "--network", "host", "--read-only", "--user", "65532:65532", "--cap-drop", "ALL",
+                words = [self.engine, "run", "--rm", "--network", "host", "--read-only", "--user", "65532:65532", "--cap-drop", "ALL",
                          "--volume", f"{scratch}:/tmp", *settings, self.paths[program], *command]
                 return subprocess.Popen(words, stdout=out, stderr=err)
             inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
