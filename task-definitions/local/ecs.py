@@ -48,6 +48,17 @@ class Ecs:
         self.server = Server(lambda request: self.metadata(request) if request.method == "GET" else operations(request))
         self.endpoint = self.server.endpoint
 
+    def register_again(self) -> dict:
+        """A second revision of every task definition, by the first; the first is deregistered unless the template retains it."""
+        revisions = {}
+        for name, resource in self.stack.resources("AWS::ECS::TaskDefinition").items():
+            before = self.stack.reference(name)
+            revisions[before] = before.rsplit(":", 1)[0] + ":2"
+            self.definitions[revisions[before]] = self.definitions[before]
+            if resource.get("UpdateReplacePolicy") != "Retain":
+                del self.definitions[before]
+        return revisions
+
     def run(self, caller: str, asked: dict) -> dict:
         """Starts the container of a task definition with its overrides."""
         definition = self._definition(asked["taskDefinition"])

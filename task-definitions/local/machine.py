@@ -25,7 +25,7 @@ from catalogue import Catalogue
 from cloudformation import REGION, Stack
 from ecs import Ecs, Programs
 from functions import Functions
-from iam import Authorizer
+from iam import Authorizer, Denied
 from knowledge_base import KnowledgeBase
 from s3 import ADMIN, Gate, SeaweedFs, client_of
 from server import Request, Server
@@ -155,6 +155,7 @@ class Machine:
         self.states, self.sqs = self.localstack.client("stepfunctions"), self.localstack.client("sqs")
         self.queues, self.received, self.lock = {}, {"Notifications": [], "ChatTopic": []}, threading.Lock()
         self._make_topics()
+        self.changed = lambda definition: definition
         self.arn = self._make_state_machine()
         self._make_rules()
 
@@ -179,10 +180,9 @@ class Machine:
             text = text.replace("${%s}" % name, value)
         return text
 
-    def _make_state_machine(self, change=lambda definition: definition, name: str | None = None) -> str:
-        definition = json.dumps(change(json.loads(self.definition())))
+    def _make_state_machine(self) -> str:
         role = self.stack.attribute("PipelineRole.Arn")
-        return self.states.create_state_machine(name=name or self.stack.physical_name("Pipeline"), definition=definition, roleArn=role)["stateMachineArn"]
+        return self.states.create_state_machine(name=self.stack.physical_name("Pipeline"), definition=self.definition(), roleArn=role)["stateMachineArn"]
 
     def _make_rules(self) -> None:
         events = self.localstack.client("events")
@@ -192,13 +192,24 @@ class Machine:
 
     def change(self, change) -> None:
         """Deploys the state machine with a change, such as shorter waits. Executions that run keep what they began with."""
-        definition = json.dumps(change(json.loads(self.definition())))
+        self.changed = change
+        self.states.update_state_machine(stateMachineArn=self.arn, definition=json.dumps(change(json.loads(self.definition()))))
+
+    def update_the_stack(self) -> None:
+        """What an update with other images does: new revisions of the task definitions, which the state machine names from now on."""
+        definition = json.dumps(self.changed(json.loads(self.definition())))
+        for before, after in self.ecs.register_again().items():
+            definition = definition.replace(before, after)
         self.states.update_state_machine(stateMachineArn=self.arn, definition=definition)
 
     def _publish(self, request: Request):
         """Publish, if the caller's role may; LocalStack delivers."""
         form = dict(urllib.parse.parse_qsl(request.body().decode()))
-        self.authorizer.check(request.caller, f"sns:{form['Action']}", form.get("TopicArn", "*"))
+        try:
+            self.authorizer.check(request.caller, f"sns:{form['Action']}", form.get("TopicArn", "*"))
+        except Denied as denied:
+            body = f"<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Code><Message>{denied}</Message></Error></ErrorResponse>"
+            return 403, {"content-type": "text/xml"}, body.encode()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in ("host", "content-length", "connection")}
         with urllib.request.urlopen(urllib.request.Request(self.localstack.endpoint, request.body(), headers)) as answer:
             return answer.status, {"content-type": answer.headers["content-type"]}, answer.read()

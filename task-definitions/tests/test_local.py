@@ -62,6 +62,12 @@ def aborted(machine, task) -> None:
         _when_it_has_read(task, lambda: machine.stop_execution(arn))
 
 
+def updated(machine, task) -> None:
+    """The stack is updated with other images in the middle of a training."""
+    if task.program == "train":
+        machine.update_the_stack()
+
+
 def a_part_too_many(machine, run: str):
     """Puts a part of the predictions there twice, before they are checked."""
     def work():
@@ -85,6 +91,7 @@ MORE = {
     "function-fails": Case(faults={"data-prep": [("QueryFailed", "Athena could not be reached")] * 3}),
     "function-recovers": Case(faults={"data-prep": ["busy", 1.0], "create-results-table": [0.5], "pre-cleanup": [("OutOfTime", "45 s were over")]}),
     "aborted": Case(training=LONG, on_task=aborted),
+    "stack-updated": Case(on_task=updated),
     "at-once-a": Case(),
     "at-once-b": Case(),
     "odd-fields": Case(INPUT | {"data": {"locations": 1}, "run_id": "other", "publication": "odd"}),
@@ -167,6 +174,36 @@ def test_the_checks_are_rows_of_a_table(ran):
 def test_no_call_was_denied(ran):
     """Nothing asked for what its role does not list."""
     assert ran.machine.authorizer.denied == []
+
+
+def test_what_a_role_does_not_list_is_denied(ran):
+    """The stand-ins would say so: of S3, Athena, Lambda, Glue, ECS and SNS."""
+    import boto3
+    from botocore.exceptions import ClientError
+    from s3 import client_of
+
+    machine = ran.machine
+
+    def client(service, endpoint, role):
+        return boto3.client(service, endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=role, aws_secret_access_key="local")
+
+    before = list(machine.authorizer.denied)
+    outputs = machine.stack.outputs()
+    calls = {
+        "s3:PutObject": lambda: client_of(machine.gate.endpoint, "UpdateBedrockKBRole").put_object(Bucket="lake", Key="models/engagement/latest.json", Body=b"{}"),
+        "s3:DeleteObject": lambda: client_of(machine.gate.endpoint, "TrainingTaskRole").delete_object(Bucket="lake", Key="models/engagement/latest.json"),
+        "s3:ListBucket": lambda: client_of(machine.gate.endpoint, "TrainingTaskRole").list_objects_v2(Bucket="lake", Prefix="scoring/"),
+        "athena:StartQueryExecution": lambda: client("athena", machine.athena.endpoint, "InferencePrepRole").start_query_execution(QueryString="SELECT 1", WorkGroup=outputs["WorkgroupName"]),
+        "lambda:InvokeFunction": lambda: client("lambda", machine.functions.endpoint, "InferenceTaskRole").invoke(FunctionName="data-prep", Payload=b"{}"),
+        "glue:UpdateTable": lambda: client("glue", machine.catalogue.endpoint, "PipelineRole").update_table(DatabaseName=outputs["DatabaseName"], TableInput={"Name": "results"}),
+        "sns:Publish": lambda: client("sns", machine.sns.endpoint, "DataPreparationRole").publish(TopicArn=outputs["TopicArn"], Message="x"),
+        "ecs:StopTask": lambda: client("ecs", machine.ecs.endpoint, "CreateQATableRole").stop_task(cluster="ml-cluster", task="arn:aws:ecs:us-east-1:000000000000:task/ml-cluster/0"),
+    }
+    for action, call in calls.items():
+        with pytest.raises(ClientError, match="not authorized|AccessDenied"):
+            call()
+        assert machine.authorizer.denied[-1][1] == action
+    machine.authorizer.denied[:] = before
 
 
 def test_every_statement_is_athena_s(ran):
@@ -264,6 +301,14 @@ def test_an_aborted_execution_stops_its_task_and_is_told_of(ran):
     assert task.ended.wait(60) and task.description["containers"][0]["exitCode"] == 143
 
 
+@case("stack-updated")
+def test_an_update_of_the_stack_leaves_the_execution_that_runs_its_tasks(ran):
+    assert ran.outcomes["stack-updated"].status == "SUCCEEDED"
+    tasks = {task.program: task.description["taskDefinitionArn"] for task in ran.machine.ecs.tasks.values() if task.run_id == "stack-updated"}
+    assert {name: arn.rsplit(":", 1)[1] for name, arn in tasks.items()} == {"train": "1", "predict": "1"}
+    assert {arn.rsplit(":", 1)[1] for arn in ran.machine.ecs.definitions} == {"1", "2"}
+
+
 @case("at-once-a")
 def test_two_executions_at_once_do_not_touch_one_another(ran):
     for name in ("at-once-a", "at-once-b"):
@@ -301,6 +346,7 @@ NOT_ASKED_FOR_BY = {
     ("InferenceTaskRole", "s3:DeleteObject"),  # records of parts, of a scoring that was interrupted
     ("PreCleanupRole", "s3:DeleteObject"), ("PreCleanupRole", "glue:DeleteTable"),  # nothing here is a day old
     ("CreateResultsTableRole", "glue:UpdateTable"),  # customers with new columns
+    ("DataPreparationRole", "glue:GetPartitions"),  # sources with partitions
 }
 
 
