@@ -351,3 +351,48 @@ def test_functions_are_deployed_by_digest_and_get_their_settings(stack):
         properties = function["Properties"]
         assert "@" in properties["Code"]["ImageUri"] and properties["PackageType"] == "Image" and len(properties["ImageConfig"]["Command"]) == 1, name
         assert known is None or set(properties["Environment"]["Variables"]) <= known, name
+
+
+# What the functions' code asks of AWS, and what their roles list
+
+MODULES = {"PreCleanup": "pre_cleanup", "DataPreparation": "data_prep", "InferencePrep": "inference_prep", "CreateQATable": "create_qa_table",
+           "CreateResultsTable": "create_results_table", "UpdateBedrockKB": "update_kb"}
+# What the words of Athena's statements ask of Glue, on top of looking at the database and the table.
+STATEMENTS = {"SHOW TABLES": {"glue:GetTables"}, "DROP TABLE": {"glue:DeleteTable"}, "ADD COLUMNS": {"glue:UpdateTable"}, "ADD IF NOT EXISTS PARTITION": {"glue:BatchCreatePartition"}}
+
+
+def code_of(module: str) -> str:
+    """A function's Rust source without its tests."""
+    folder = PROJECT / "functions/src"
+    if not folder.exists():
+        pytest.skip("no functions/ yet")
+    files = [folder / f"{module}.rs", *sorted((folder / module).rglob("*.rs"))]
+    return "\n".join(file.read_text().split("#[cfg(test)]")[0] for file in files if file.exists())
+
+
+@pytest.mark.parametrize("name, module", MODULES.items())
+def test_a_function_s_role_has_the_calls_of_athena_that_its_code_makes(stack, name, module):
+    code, allowed = code_of(module), actions_of(stack.resource(f"{name}Role"))
+    client = (PROJECT / "functions/src/athena/client.rs").read_text().split("#[cfg(test)]")[0]
+    calls = {"athena:" + "".join(word.capitalize() for word in call.split("_")) for call in re.findall(r"client\s*\.(\w+)\(\)", client)}
+    assert calls == {"athena:StartQueryExecution", "athena:GetQueryExecution", "athena:GetQueryResults", "athena:StopQueryExecution"}
+    assert {action for action in allowed if action.startswith("athena:")} == (calls if "queries" in code or "run_all" in code else set())
+
+
+@pytest.mark.parametrize("name, module", MODULES.items())
+def test_a_function_s_role_changes_the_catalogue_as_its_statements_do(stack, name, module):
+    code, allowed = code_of(module), actions_of(stack.resource(f"{name}Role"))
+    wanted = {action for words, actions in STATEMENTS.items() if words in code for action in actions}
+    if re.search(r"\bcreate\(", code) and "tables::" in code:
+        wanted |= {"glue:CreateTable"}
+    # Of tables.rs: makes the table, too, where there is none.
+    if re.search(r"\badd_partition\(", code):
+        wanted |= {"glue:CreateTable", "glue:BatchCreatePartition"}
+    changing = {action for action in allowed if re.match(r"glue:(Create|Update|Delete|Batch|GetTables)", action)}
+    assert changing == wanted
+
+
+@pytest.mark.parametrize("name, module", MODULES.items())
+def test_a_function_s_role_deletes_objects_only_if_its_code_does(stack, name, module):
+    deletes = ".delete(" in code_of(module)
+    assert ("s3:DeleteObject" in actions_of(stack.resource(f"{name}Role"))) == deletes
