@@ -208,7 +208,7 @@ class Machine:
         try:
             self.authorizer.check(request.caller, f"sns:{form['Action']}", form.get("TopicArn", "*"))
         except Denied as denied:
-            body = f"<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Code><Message>{denied}</Message></Error></ErrorResponse>"
+            body = f"<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Code><Message>{denied}</Message></Error><RequestId>denied</RequestId></ErrorResponse>"
             return 403, {"content-type": "text/xml"}, body.encode()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in ("host", "content-length", "connection")}
         with urllib.request.urlopen(urllib.request.Request(self.localstack.endpoint, request.body(), headers)) as answer:

@@ -103,7 +103,7 @@ class Gate:
                     self.authorizer.check(request.caller, action, resource, **context)
             except Denied as denied:
                 body = f"<Error><Code>AccessDenied</Code><Message>{denied}</Message></Error>".encode()
-                return 403, {"content-type": "application/xml"}, body
+                return 403, {"content-type": "application/xml", "x-amz-request-id": "DENIED"}, body
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             self._pass_on(request, connection)

@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 import traceback
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from iam import Denied
@@ -108,8 +109,9 @@ class Server:
 
 
 def json_answer(value, status=200, **headers):
-    """An answer in JSON."""
-    return status, {"content-type": "application/x-amz-json-1.1"} | headers, json.dumps(value, default=str).encode()
+    """An answer in JSON. Every answer of AWS has a request id, which Step Functions quotes."""
+    headers = {"content-type": "application/x-amz-json-1.1", "x-amzn-requestid": str(uuid.uuid4())} | headers
+    return status, headers, json.dumps(value, default=str).encode()
 
 
 def error_answer(error: ServiceError):
