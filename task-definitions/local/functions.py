@@ -111,7 +111,8 @@ class Functions:
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         variables = {key: str(value) for key, value in properties["Environment"]["Variables"].items() if value != ""} | {
-            "AWS_LAMBDA_RUNTIME_API": f"{self.endpoint.removeprefix('http://')}/runtime/{environment.identity}", "AWS_LAMBDA_FUNCTION_NAME": name,
+            # With a scheme, since it has a path: one per environment, where Lambda has one machine per environment.
+            "AWS_LAMBDA_RUNTIME_API": f"{self.endpoint}/runtime/{environment.identity}", "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(properties["MemorySize"]), "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": environment.identity, "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
         program = properties["Code"]["ImageUri"].split("@")[0].rsplit("/", 1)[1]
