@@ -136,6 +136,9 @@ class Athena:
         query = self._query(caller, "athena:GetQueryResults", asked)
         if query.state != "SUCCEEDED":
             raise ServiceError("InvalidRequestException", f"Query did not finish successfully. Final query state: {query.state}")
+        # Athena reads what it has written, as the caller.
+        location = next(iter(self.workgroups.values()))["ResultConfiguration"]["OutputLocation"].removeprefix("s3://").rstrip("/")
+        self.authorizer.check(caller, "s3:GetObject", f"arn:aws:s3:::{location}/{query.identity}.csv")
         rows = ([[name for name, _ in query.columns]] if query.has_header else []) + query.rows
         first, limit = int(asked.get("NextToken") or 0), min(asked.get("MaxResults", 1000), 1000)
         page = [{"Data": [{} if value is None else {"VarCharValue": _text(value)} for value in row]} for row in rows[first:first + limit]]

@@ -108,6 +108,13 @@ class Ran:
     first_results: dict
 
 
+def hurried(definition: dict) -> dict:
+    """Short waits; an ingestion that really runs needs a second for each look at it."""
+    definition = pipeline.hurried(definition)
+    pipeline.all_states(definition)["PlanIngestion"]["Parameters"]["wait"] = 1
+    return definition
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """Everything, executed. The first run is over before the others begin, so that there is something published before."""
@@ -122,7 +129,7 @@ def ran(tmp_path_factory):
     machine = Machine(tmp_path_factory.mktemp("machine"), programs, tables.parameters("lake") | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1"})
     try:
         source.install(machine, tables)
-        machine.change(pipeline.hurried)
+        machine.change(hurried)
         cases = CASES | (MORE if ALL else {})
 
         def on_start(task):
@@ -226,7 +233,7 @@ def test_every_end_sent_one_message_on_each_topic(ran):
 
 def test_a_function_that_is_called_twice_answers_alike(ran):
     outcome = ran.outcomes["called-twice"]
-    assert (outcome.status, outcome.message["rows_predicted"], outcome.message["publication"]) == ("SUCCEEDED", 30000, "published")
+    assert (outcome.status, outcome.message["rows_predicted"]) == ("SUCCEEDED", 30000)
     for function in FUNCTIONS:
         answers = [answer for name, run, answer, error in ran.machine.functions.answers if (name, run, error) == (function, "called-twice", None)]
         assert len(answers) == 2, function
@@ -234,7 +241,7 @@ def test_a_function_that_is_called_twice_answers_alike(ran):
             assert answers[0] == answers[1], function
     rows, = ran.machine.select("SELECT count(*), count(DISTINCT id) FROM results WHERE run_id = 'called-twice'")
     assert rows == [30000, 30000]
-    checks = ran.machine.select("SELECT count(*), count(DISTINCT \"check\") FROM qa WHERE run_id = 'called-twice'")[0]
+    checks = ran.machine.select("SELECT count(*), count(DISTINCT concat(\"check\", severity)) FROM qa WHERE run_id = 'called-twice'")[0]
     assert checks[0] == checks[1]
 
 
@@ -345,7 +352,8 @@ NOT_ASKED_FOR_HERE = {
 NOT_ASKED_FOR_BY = {
     ("TrainingTaskRole", "s3:DeleteObject"),  # a checkpoint, which a short training has none of
     ("InferenceTaskRole", "s3:DeleteObject"),  # records of parts, of a scoring that was interrupted
-    ("PreCleanupRole", "s3:DeleteObject"), ("PreCleanupRole", "glue:DeleteTable"),  # nothing here is a day old
+    ("PreCleanupRole", "s3:DeleteObject"), ("PreCleanupRole", "glue:DeleteTable"), ("PreCleanupRole", "glue:GetTable"),  # nothing here is a day old
+    ("PipelineRole", "s3:ListBucket"),  # S3 itself, to answer 404 and not 403 for an object that is missing
     ("CreateResultsTableRole", "glue:UpdateTable"),  # customers with new columns
     ("DataPreparationRole", "glue:GetPartitions"),  # sources with partitions
 }
