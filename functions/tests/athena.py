@@ -8,6 +8,7 @@ Prints one line of JSON with both addresses and ends when its standard input doe
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -100,11 +101,17 @@ class Orders:
     def order_queries(self) -> dict:
         """All queries so far, and what sqlglot has against them as Athena's dialect."""
         def problem(text: str):
+            # What sqlglot knows by name only: the query inside of UNLOAD is parsed by itself.
+            if unload := re.fullmatch(r"UNLOAD \((.*)\) TO '[^']+' WITH \(format = 'PARQUET', compression = 'SNAPPY'\)", text, re.S):
+                return problem(unload[1])
+            if re.fullmatch(r"SHOW TABLES IN `\w+` '\w+\*'", text):
+                return None
             try:
                 trees = sqlglot.parse(text, read="athena")
-                return None if len(trees) == 1 else f"{len(trees)} statements"
             except sqlglot.errors.SqlglotError as error:
                 return str(error)
+            unknown = len(trees) != 1 or isinstance(trees[0], sqlglot.exp.Command)
+            return "not one statement that is known" if unknown else None
         return {"queries": [{"text": query.text, "state": query.state, "reason": query.reason, "problem": problem(query.text)}
                             for query in self.service.queries.values()]}
 

@@ -26,18 +26,16 @@ impl Join<'_> {
         columns.push("d.decile AS decile".to_owned());
         columns.push("p.model_version AS model_version".to_owned());
         columns.push(format!("{} AS status", self.status()));
-        let deciles = self.deciles();
-        let (rejects, from) = (self.rejects(), self.from());
-        let columns = columns.join(", ");
-        format!("WITH deciles AS ({deciles}), rejects AS ({rejects}) SELECT {columns} {from} LEFT JOIN deciles d ON p.prediction = d.prediction")
+        let (columns, from, deciles) = (columns.join(", "), self.from(), self.deciles());
+        format!("SELECT {columns} {from} LEFT JOIN ({deciles}) d ON p.prediction = d.prediction")
     }
 
     /// How many rows there are, and how many customers have a prediction.
     pub(super) fn counts(&self) -> String {
         let id = name(&self.schema.id);
-        let (rejects, from) = (self.rejects(), self.from());
+        let from = self.from();
         format!(
-            "WITH rejects AS ({rejects}) SELECT count(*) AS row_count, \
+            "SELECT count(*) AS row_count, \
              count(DISTINCT CASE WHEN p.model_version IS NOT NULL THEN c.{id} END) AS scored_count {from}"
         )
     }
@@ -45,8 +43,8 @@ impl Join<'_> {
     fn from(&self) -> String {
         let id = name(&self.schema.id);
         let RunTables { customers, predictions, .. } = self.tables;
-        let text = self.text_of_id();
-        format!("FROM {customers} c LEFT JOIN {predictions} p ON c.{id} = p.{id} LEFT JOIN rejects r ON {text} = r.id")
+        let (text, rejects) = (self.text_of_id(), self.rejects());
+        format!("FROM {customers} c LEFT JOIN {predictions} p ON c.{id} = p.{id} LEFT JOIN ({rejects}) r ON {text} = r.id")
     }
 
     /// Rows that were rejected, by id; an id that was rejected twice counts once, so that the join multiplies nothing.

@@ -18,11 +18,7 @@ pub struct Athena {
 impl Athena {
     /// Starts it over an S3 server.
     pub fn start(s3: &str) -> Self {
-        let setup = project().join("scripts/setup-athena");
-        let printed = Command::new(&setup).output().unwrap();
-        assert!(printed.status.success(), "{}: {}", setup.display(), String::from_utf8_lossy(&printed.stderr));
-        let python = String::from_utf8(printed.stdout).unwrap().trim().to_owned();
-        let mut process = Command::new(python);
+        let mut process = Command::new(python());
         process.arg(project().join("functions/tests/athena.py")).args([s3, ADMIN.id, ADMIN.secret]);
         let mut process = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -74,6 +70,17 @@ impl Athena {
     pub fn tables(&self) -> Value {
         self.order(&json!({"order": "tables"}))
     }
+}
+
+/// The interpreter that has DuckDB and `sqlglot`: `ATHENA_PYTHON`, or the one that the tests of the deployment use.
+fn python() -> String {
+    if let Ok(python) = std::env::var("ATHENA_PYTHON") {
+        return python;
+    }
+    let setup = project().join("scripts/setup-deployment-tests");
+    let printed = Command::new(&setup).output().unwrap();
+    assert!(printed.status.success(), "{}: {}", setup.display(), String::from_utf8_lossy(&printed.stderr));
+    String::from_utf8(printed.stdout).unwrap().trim().to_owned()
 }
 
 impl Drop for Athena {
