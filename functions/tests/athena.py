@@ -58,6 +58,8 @@ class Orders:
         """Runs a statement, unless it is one that hangs until it is stopped."""
         while any(pattern in statement.query.text for pattern in self.hanging) and statement.query.state == "RUNNING":
             time.sleep(0.02)
+        if statement.query.state != "RUNNING":
+            raise athena.Failed("Query cancelled by user")
         return self.run_statement(statement)
 
     def start(self, caller: str, asked: dict) -> dict:
