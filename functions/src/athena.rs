@@ -149,7 +149,12 @@ impl Queries<'_> {
             match self.wait(what, &id).await? {
                 Ok(bytes_scanned) => return Ok(Ok(Finished { id, n, bytes_scanned })),
                 Err(ended) if self.is_earlier(&ended) || ended.reason.contains(FOLDER_IS_USED) => {
-                    tracing::warn!(query = id, n, "{what}: an earlier try had failed, the next begins: {}", ended.reason);
+                    tracing::warn!(
+                        query = id,
+                        n,
+                        "{what}: an earlier try had failed, the next begins: {}",
+                        ended.reason
+                    );
                 }
                 Err(ended) => return Ok(Err(ended)),
             }
@@ -183,7 +188,9 @@ impl Queries<'_> {
 
     fn out_of_time(&self, what: &str, done: &str) -> Failure {
         let seconds = self.clock.deadline.duration_since(self.clock.started).unwrap_or_default().as_secs();
-        let message = format!("{what}: not done within {seconds} s, {done}; a retry goes on; where it happens again, give the SELECT less to read");
+        let message = format!(
+            "{what}: not done within {seconds} s, {done}; a retry goes on; where it happens again, give the SELECT less to read"
+        );
         Failure::new(Kind::OutOfTime, message)
     }
 }

@@ -17,7 +17,6 @@ use crate::failure::{Failure, Kind, Result};
 use crate::objects;
 use crate::tables::{Partitioned, add_partition};
 use checks::{Check, Facts};
-use measure::Figures;
 use report::Report;
 
 pub use checks::Severity;

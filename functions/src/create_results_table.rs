@@ -116,7 +116,9 @@ async fn open(invocation: &Invocation<'_>, field: &str) -> Result<Dataset> {
 }
 
 fn rows_of(dataset: &Dataset) -> Result<u64> {
-    let wrong = || Failure::settings(format!("{} is no Parquet: the tables of the pipeline lie over Parquet", dataset.location));
+    let wrong = || {
+        Failure::settings(format!("{} is no Parquet: the tables of the pipeline lie over Parquet", dataset.location))
+    };
     dataset.row_count().ok_or_else(wrong)
 }
 

@@ -77,11 +77,8 @@ impl Selects {
     async fn read(invocation: &Invocation<'_>, plan: &Plan) -> Result<Self> {
         let event = &invocation.event;
         let run_date = plan.started_at.get(..10).unwrap_or_default();
-        let values = [
-            ("run_id", event.run_id.as_str()),
-            ("run_date", run_date),
-            ("environment", event.environment.as_str()),
-        ];
+        let values =
+            [("run_id", event.run_id.as_str()), ("run_date", run_date), ("environment", event.environment.as_str())];
         let read = async |key: &str| {
             let location = invocation.settings.location_of(key);
             let text = objects::read_text(invocation.bucket.as_ref(), key).await?;

@@ -36,7 +36,9 @@ impl Event {
     /// `BadSettings` that names the field.
     pub fn read(json: Value, settings: &Settings) -> Result<Self> {
         let Value::Object(fields) = json else {
-            return Err(Failure::settings("the event is no object: give run_id, model_version, environment and trigger"));
+            return Err(Failure::settings(
+                "the event is no object: give run_id, model_version, environment and trigger",
+            ));
         };
         let text = |name: &str| match fields.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -48,7 +50,8 @@ impl Event {
             let text = text(name)?.unwrap_or_else(|| default.to_owned());
             checked_name(name, &text).map(|()| text)
         };
-        let wrong = |name: &str, error: &dyn std::fmt::Display| Failure::settings(format!("the event's {name}: {error}"));
+        let wrong =
+            |name: &str, error: &dyn std::fmt::Display| Failure::settings(format!("the event's {name}: {error}"));
         Ok(Self {
             run_id: needed("run_id")?.parse().map_err(|error| wrong("run_id", &error))?,
             model_version: needed("model_version")?.parse().map_err(|error| wrong("model_version", &error))?,
@@ -152,11 +155,22 @@ mod tests {
 
     #[test]
     fn a_location_lies_under_the_bucket() {
-        let found = |text: &str| event(json!({"locations": {"input_data": text}})).unwrap().folder("locations.input_data", &settings());
+        let found = |text: &str| {
+            event(json!({"locations": {"input_data": text}})).unwrap().folder("locations.input_data", &settings())
+        };
         let folder = found("s3://lake/prepared/r-1/0/customers/").unwrap();
         assert_eq!(folder.prefix, "prepared/r-1/0/customers");
         assert_eq!(folder.location, "s3://lake/prepared/r-1/0/customers/");
-        for wrong in ["", "s3://other/x/", "s3://lake/", "s3://lake/../x", "s3://lake/a//b", "s3://lake/a'b", "/tmp/x", "s3://lakes/x"] {
+        for wrong in [
+            "",
+            "s3://other/x/",
+            "s3://lake/",
+            "s3://lake/../x",
+            "s3://lake/a//b",
+            "s3://lake/a'b",
+            "/tmp/x",
+            "s3://lakes/x",
+        ] {
             assert!(found(wrong).is_err(), "{wrong:?}");
         }
     }

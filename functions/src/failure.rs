@@ -72,7 +72,9 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = match error {
-            Error::Setting(_) | Error::Access(_) | Error::Gate(_) | Error::Data(_) | Error::Model(_) => Kind::BadSettings,
+            Error::Setting(_) | Error::Access(_) | Error::Gate(_) | Error::Data(_) | Error::Model(_) => {
+                Kind::BadSettings
+            }
             // The function's memory is a setting, too.
             Error::Resources(_) => Kind::BadSettings,
             Error::Storage(_) | Error::Defect(_) | Error::Stopped(_) => Kind::QueryFailed,

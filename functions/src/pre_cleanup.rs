@@ -41,7 +41,8 @@ pub async fn run(invocation: &Invocation<'_>) -> Result<Value> {
     let started = invocation.clock.started;
     let clock = Clock { started, deadline: invocation.clock.deadline.min(started + SECONDS_MOST) };
     let mut removed = Removed::default();
-    let is_complete = objects(invocation, clock, &mut removed).await? && tables(invocation, clock, &mut removed).await?;
+    let is_complete =
+        objects(invocation, clock, &mut removed).await? && tables(invocation, clock, &mut removed).await?;
     Ok(json!({
         "deleted_objects": removed.objects,
         "deleted_bytes": removed.bytes,
@@ -81,7 +82,8 @@ async fn tables(invocation: &Invocation<'_>, clock: Clock, removed: &mut Removed
 
 async fn drop_tables(queries: &Queries<'_>, database: &str, removed: &mut Removed) -> Result<()> {
     let pattern = literal(&format!("{TABLE_PREFIX}*"));
-    let listed = queries.rows("listing old tables", &format!("SHOW TABLES IN {} {pattern}", ddl_name(database))).await?;
+    let listed =
+        queries.rows("listing old tables", &format!("SHOW TABLES IN {} {pattern}", ddl_name(database))).await?;
     let names = listed.rows.into_iter().filter_map(|mut row| row.pop().flatten());
     let now = Utc::now();
     for name in names.filter(|name| is_old(name, now)) {

@@ -96,9 +96,16 @@ impl FromStr for Function {
 /// # Errors
 /// [`Error::Setting`] where the variables that Lambda sets are missing; [`Error::Storage`] where its interface is gone.
 pub fn serve(function: Function) -> Result<(), Error> {
-    let needed = ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"];
+    let needed = [
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+    ];
     if let Some(missing) = needed.into_iter().find(|name| std::env::var_os(name).is_none()) {
-        return Err(Error::Setting(format!("{missing} is not set: this program is started by AWS Lambda, or by what stands in for it")));
+        return Err(Error::Setting(format!(
+            "{missing} is not set: this program is started by AWS Lambda, or by what stands in for it"
+        )));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::Resources(format!("no threads for the runtime: {error}")))?;
@@ -119,7 +126,10 @@ async fn answer(function: Function, clients: &OnceCell<Clients>, event: LambdaEv
     let came_to = match timeout(clock.left() + LAST_WORDS, work).await {
         Ok(Ok(came_to)) => came_to,
         Ok(Err(panic)) => Err(Failure::defect(panic_text(panic.as_ref()))),
-        Err(_) => Err(Failure::new(Kind::OutOfTime, format!("{}: storage did not answer in time; a retry goes on", function.name()))),
+        Err(_) => Err(Failure::new(
+            Kind::OutOfTime,
+            format!("{}: storage did not answer in time; a retry goes on", function.name()),
+        )),
     };
     match &came_to {
         Ok(answer) => tracing::info!("{} is done: {answer}", function.name()),

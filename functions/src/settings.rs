@@ -102,7 +102,8 @@ impl Settings {
         };
         let of_glue: fn(char) -> bool = |character| matches!(character, 'a'..='z' | '0'..='9' | '_');
         let of_run: fn(char) -> bool = |character| character.is_ascii_alphanumeric() || "._-".contains(character);
-        let list = |text: String| text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect();
+        let list =
+            |text: String| text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect();
         Ok(Self {
             models: location("MODELS", "models")?,
             model_name: name("MODEL_NAME", "engagement", of_run)?,
@@ -142,7 +143,8 @@ fn share(variable: &str, text: &str) -> Result<f64> {
 fn percents(variable: &str, text: &str) -> Result<f64> {
     let share = share(variable, text)?;
     let is_whole = ((share * 100.0).round() - share * 100.0).abs() < 1e-9;
-    let wrong = || Failure::settings(format!("{variable}: {text:?} is no whole number of hundredths below 1, such as 0.2"));
+    let wrong =
+        || Failure::settings(format!("{variable}: {text:?} is no whole number of hundredths below 1, such as 0.2"));
     (is_whole && share < 1.0).then_some(share).ok_or_else(wrong)
 }
 

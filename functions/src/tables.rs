@@ -80,7 +80,8 @@ pub fn hive_type(column: &str, kind: &DataType) -> Result<String> {
             format!("struct<{}>", fields.iter().map(field).collect::<Result<Vec<_>>>()?.join(","))
         }
         other => {
-            let problem = format!("column \"{column}\" is {other}, which Athena has no type for: cast it in the SELECT");
+            let problem =
+                format!("column \"{column}\" is {other}, which Athena has no type for: cast it in the SELECT");
             return Err(Failure::settings(problem));
         }
     })

@@ -40,15 +40,17 @@ impl UserSelect {
             let bytes = template.len();
             return Err(Failure::settings(format!("{file} has {bytes} bytes; the most is {MOST_BYTES}")));
         }
-        let rendered = Rendered::of(template, values)
-            .map_err(|(place, problem)| at(file, place, &problem))?;
+        let rendered = Rendered::of(template, values).map_err(|(place, problem)| at(file, place, &problem))?;
         let fail = |location: Location, problem: &str| at(file, rendered.place(location), problem);
         let tokens = Tokenizer::new(&Trino, &rendered.text).with_unescape(false).tokenize_with_location();
         let tokens = tokens.map_err(|error| fail(error.location, &error.message))?;
         let text = blank_comments(&rendered.text, &tokens);
         let meant: Vec<&TokenWithSpan> = tokens.iter().filter(|token| is_meant(&token.token)).collect();
         if let Some(foreign) = meant.iter().find(|token| !is_of_trino(&token.token)) {
-            return Err(fail(foreign.span.start, &format!("Athena does not read {} as it is written here", foreign.token)));
+            return Err(fail(
+                foreign.span.start,
+                &format!("Athena does not read {} as it is written here", foreign.token),
+            ));
         }
         let Some(first) = meant.first() else {
             return Err(Failure::settings(format!("{file} is empty: write one SELECT")));
@@ -152,14 +154,12 @@ fn is_of_trino(token: &Token) -> bool {
 /// The text with every comment replaced by blanks, line by line, so that places stay what they are.
 fn blank_comments(text: &str, tokens: &[TokenWithSpan]) -> String {
     let is_comment = |token: &&TokenWithSpan| {
-        matches!(
-            token.token,
-            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_))
-        )
+        matches!(token.token, Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)))
     };
-    tokens.iter().filter(is_comment).fold(text.to_owned(), |text, comment| {
-        blank(&text, comment.span.start, comment.span.end)
-    })
+    tokens
+        .iter()
+        .filter(is_comment)
+        .fold(text.to_owned(), |text, comment| blank(&text, comment.span.start, comment.span.end))
 }
 
 /// The text with what lies from `start` up to `end` replaced by blanks; line breaks stay.

@@ -128,9 +128,10 @@ fn features_are_built_without_the_sdk_and_storage() {
 
 #[test]
 fn unsafe_code_is_forbidden_outside_of_the_binding_and_the_kernels() {
-    for name in crates().keys().filter(|name| {
-        !["xgboost", "scoring"].contains(&name.as_str()) && !PROGRAMS.contains(&name.as_str())
-    }) {
+    for name in crates()
+        .keys()
+        .filter(|name| !["xgboost", "scoring"].contains(&name.as_str()) && !PROGRAMS.contains(&name.as_str()))
+    {
         let root = fs::read_to_string(project().join(format!("common/{name}/src/lib.rs"))).unwrap();
         assert!(root.contains("#![forbid(unsafe_code)]"), "`{name}`");
     }

@@ -64,7 +64,9 @@ impl Athena {
     pub(super) async fn look(&self, id: &str) -> Result<QueryExecution> {
         let answer = self.client.get_query_execution().query_execution_id(id).send().await;
         let answer = answer.map_err(|error| refused("GetQueryExecution", &error))?;
-        answer.query_execution.ok_or_else(|| Failure::query(format!("Athena does not tell of query {id}; a retry may help")))
+        answer
+            .query_execution
+            .ok_or_else(|| Failure::query(format!("Athena does not tell of query {id}; a retry may help")))
     }
 
     /// Stops a query. That it cannot be stopped is only logged: the run's time is over in any case.
@@ -91,7 +93,8 @@ impl Athena {
     }
 
     fn reuse(&self) -> ResultReuseConfiguration {
-        let by_age = ResultReuseByAgeConfiguration::builder().enabled(true).max_age_in_minutes(self.reuse_minutes).build();
+        let by_age =
+            ResultReuseByAgeConfiguration::builder().enabled(true).max_age_in_minutes(self.reuse_minutes).build();
         ResultReuseConfiguration::builder().result_reuse_by_age_configuration(by_age).build()
     }
 }

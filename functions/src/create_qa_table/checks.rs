@@ -180,7 +180,12 @@ pub(super) fn check(facts: &Facts, figures: &Figures, last: Option<&RunFigures>,
         Check { expected: last.and_then(|last| last.mean), ..Check::at_most(Warn, "mean_shift", shift, MEAN_SHIFT) },
         Check::at_most(Warn, "drift", facts.max_drift, DRIFT),
         Check::at_least(Warn, "data_quality", facts.data_quality, settings.min_data_quality),
-        Check::at_most(Warn, "rejected_share", rejects.map(|(rejected, read)| rejected / read), settings.max_reject_warning),
+        Check::at_most(
+            Warn,
+            "rejected_share",
+            rejects.map(|(rejected, read)| rejected / read),
+            settings.max_reject_warning,
+        ),
     ]
 }
 

@@ -74,7 +74,8 @@ impl History {
         let with_run = |history: Option<Self>| {
             let mut history = history.unwrap_or_default();
             // A run that is older than all that are kept changes nothing.
-            let is_old = history.runs.len() >= RUNS && history.runs.iter().all(|known| known.checked_at > run.checked_at);
+            let is_old =
+                history.runs.len() >= RUNS && history.runs.iter().all(|known| known.checked_at > run.checked_at);
             if is_old || history.runs.iter().any(|known| known.run_id == run.run_id) {
                 return None;
             }

@@ -53,7 +53,8 @@ impl Predictions {
         let location = Location::S3 { bucket: settings.bucket.clone(), prefix: folder.prefix };
         let dataset = Dataset::open(&location, CsvFormat::default()).await?;
         let id = dataset.schema.columns().first().map(|column| column.name.clone());
-        let id = id.ok_or_else(|| Failure::settings(format!("{location} has no columns: it is no output of predict")))?;
+        let id =
+            id.ok_or_else(|| Failure::settings(format!("{location} has no columns: it is no output of predict")))?;
         let (id, table) = (name(&id), full_name(invocation, &settings.predictions_table));
         let run = literal(invocation.event.run_id.as_str());
         let rows = format!("SELECT {id} AS id, prediction, model_version FROM {table} WHERE run_id = {run}");
@@ -112,7 +113,8 @@ impl Predictions {
 impl Figures {
     fn read(table: &Table, last: Option<&RunFigures>) -> Result<Self> {
         let usable: u64 = table.needed(0, "usable_count")?;
-        let edges = (1..BINS).map(|bin| table.value(0, &format!("edge_{bin}"))).collect::<Result<Option<Vec<f64>>>>()?;
+        let edges =
+            (1..BINS).map(|bin| table.value(0, &format!("edge_{bin}"))).collect::<Result<Option<Vec<f64>>>>()?;
         let below = (1..BINS).map(|bin| table.needed(0, &format!("below_{bin}"))).collect::<Result<Vec<u64>>>()?;
         let in_last_bins = last.filter(|last| !last.edges.is_empty()).map(|last| {
             let below = (1..=last.edges.len()).map(|bin| table.needed(0, &format!("last_below_{bin}")));

@@ -44,7 +44,9 @@ impl Join<'_> {
         let id = name(&self.schema.id);
         let RunTables { customers, predictions, .. } = self.tables;
         let (text, rejects) = (self.text_of_id(), self.rejects());
-        format!("FROM {customers} c LEFT JOIN {predictions} p ON c.{id} = p.{id} LEFT JOIN ({rejects}) r ON {text} = r.id")
+        format!(
+            "FROM {customers} c LEFT JOIN {predictions} p ON c.{id} = p.{id} LEFT JOIN ({rejects}) r ON {text} = r.id"
+        )
     }
 
     /// Rows that were rejected, by id; an id that was rejected twice counts once, so that the join multiplies nothing.

@@ -33,13 +33,20 @@ impl RunTables {
         let settings = invocation.settings;
         let input = invocation.event.folder("locations.input_data", settings)?.location;
         let output = invocation.event.folder("predictions", settings)?.location;
-        let rejected = format!("{}/rejected/run_id={}/", settings.output.to_string().trim_end_matches('/'), invocation.event.run_id);
+        let rejected = format!(
+            "{}/rejected/run_id={}/",
+            settings.output.to_string().trim_end_matches('/'),
+            invocation.event.run_id
+        );
         let customers: Vec<_> = schema.customers.iter().map(|(name, kind, _)| (name.clone(), kind.clone())).collect();
         let of_rejected = [("id", "string"), ("reason", "string"), ("source", "string"), ("row", "bigint")];
         let of_rejected = of_rejected.map(|(name, kind)| (name.to_owned(), kind.to_owned()));
         let statements = vec![
             ("making a table of the customers".to_owned(), create(&self.customers, &customers, false, &input)),
-            ("making a table of the predictions".to_owned(), create(&self.predictions, &schema.predictions, false, &output)),
+            (
+                "making a table of the predictions".to_owned(),
+                create(&self.predictions, &schema.predictions, false, &output),
+            ),
             ("making a table of the rejected rows".to_owned(), create(&self.rejected, &of_rejected, false, &rejected)),
         ];
         run_all(invocation, statements).await

@@ -44,14 +44,18 @@ impl Schema {
         let id = of_predictions.first().map(|(name, _)| name.clone()).unwrap_or_default();
         let missing = || {
             let (output, input) = (&predictions.location, &customers.location);
-            Failure::settings(format!("{output} begins with column \"{id}\", which {input} has not: they are of different runs"))
+            Failure::settings(format!(
+                "{output} begins with column \"{id}\", which {input} has not: they are of different runs"
+            ))
         };
         let id_type = customers.schema.get(&id).map(|column| column.dtype.clone()).ok_or_else(missing)?;
         let of_customers = all(customers)?;
         let lower = |name: &str| name.to_lowercase();
         let known: HashSet<String> = of_customers.iter().map(|(name, _)| lower(name)).collect();
-        let is_own = |name: &str| name == "prediction" || name.starts_with("prediction_") || name.starts_with("reason_");
-        let is_beside = |name: &str| *name != id && name != "model_version" && (is_own(name) || !known.contains(&lower(name)));
+        let is_own =
+            |name: &str| name == "prediction" || name.starts_with("prediction_") || name.starts_with("reason_");
+        let is_beside =
+            |name: &str| *name != id && name != "model_version" && (is_own(name) || !known.contains(&lower(name)));
         let beside: Vec<_> = of_predictions.iter().filter(|(name, _)| is_beside(name)).cloned().collect();
         let mut taken: HashSet<String> = beside.iter().map(|(name, _)| lower(name)).collect();
         taken.extend(["decile", "model_version", "status", "run_id"].map(str::to_owned));
@@ -139,7 +143,10 @@ mod tests {
     #[test]
     fn columns_are_added_and_never_changed() {
         let known = |pairs: &[(&str, &str)]| Table {
-            columns: pairs.iter().map(|(name, kind)| Column { name: (*name).to_owned(), kind: (*kind).to_owned() }).collect(),
+            columns: pairs
+                .iter()
+                .map(|(name, kind)| Column { name: (*name).to_owned(), kind: (*kind).to_owned() })
+                .collect(),
             rows: Vec::new(),
         };
         let wanted = [("ID".to_owned(), "int".to_owned()), ("b".to_owned(), "string".to_owned())];

@@ -11,8 +11,26 @@ use super::roles::Roles;
 
 /// What Athena's UNLOAD writes to Parquet.
 const WRITABLE: [&str; 20] = [
-    "array", "bigint", "binary", "boolean", "char", "date", "decimal", "double", "float", "int", "integer", "map", "real",
-    "row", "smallint", "string", "timestamp", "tinyint", "varbinary", "varchar",
+    "array",
+    "bigint",
+    "binary",
+    "boolean",
+    "char",
+    "date",
+    "decimal",
+    "double",
+    "float",
+    "int",
+    "integer",
+    "map",
+    "real",
+    "row",
+    "smallint",
+    "string",
+    "timestamp",
+    "tinyint",
+    "varbinary",
+    "varchar",
 ];
 
 /// Checks id, target and columns of both SELECTs.
@@ -20,7 +38,8 @@ pub(super) async fn check(queries: &Queries<'_>, selects: &Selects, roles: &Role
     let (training, customers) =
         futures::future::join(columns_of(queries, &selects.training), columns_of(queries, &selects.customers)).await;
     let (training, customers) = (training?, customers?);
-    Sides { training: (selects.training.file(), &training), customers: (selects.customers.file(), &customers) }.check(roles)
+    Sides { training: (selects.training.file(), &training), customers: (selects.customers.file(), &customers) }
+        .check(roles)
 }
 
 async fn columns_of(queries: &Queries<'_>, select: &UserSelect) -> Result<Vec<Column>> {
@@ -68,7 +87,11 @@ impl Sides<'_> {
         for column in self.training.1 {
             let is_free = |columns: &[String]| columns.contains(&column.name);
             if matches!(class(&column.kind), "array" | "map" | "row") && !is_free(&roles.excluded) {
-                return Err(wrong(self.training.0, column, "can be no feature: leave it out, or exclude it in the feature spec"));
+                return Err(wrong(
+                    self.training.0,
+                    column,
+                    "can be no feature: leave it out, or exclude it in the feature spec",
+                ));
             }
             if is_free(&roles.only_in_training) {
                 continue;
@@ -110,12 +133,9 @@ fn each_once_and_writable(file: &str, columns: &[Column]) -> Result<()> {
     Ok(())
 }
 
-fn find<'columns>(
-    (file, columns): (&str, &'columns [Column]),
-    name: &str,
-    setting: &str,
-) -> Result<&'columns Column> {
-    let similar = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)).map(|column| column.name.as_str());
+fn find<'columns>((file, columns): (&str, &'columns [Column]), name: &str, setting: &str) -> Result<&'columns Column> {
+    let similar =
+        columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)).map(|column| column.name.as_str());
     let hint = match similar {
         Some(similar) => format!("; it has \"{similar}\": write it so in {setting} or the feature spec"),
         None => format!(": select it, or set {setting} to its name"),

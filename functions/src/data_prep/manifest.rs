@@ -105,7 +105,8 @@ impl Manifest {
     pub(super) fn answer(&self, bucket: &str) -> Result<Value> {
         let part = |name: &str| self.parts.iter().find(|part| part.name == name);
         let needed = |name: &str| {
-            let missing = || Failure::settings(format!("prepared/{}/manifest.json has no {name}: remove it", self.run_id));
+            let missing =
+                || Failure::settings(format!("prepared/{}/manifest.json has no {name}: remove it", self.run_id));
             part(name).ok_or_else(missing)
         };
         let location = |part: &Part| format!("s3://{bucket}/{}/", part.prefix);

@@ -124,7 +124,9 @@ async fn rows_in(invocation: &Invocation<'_>, prefix: &str, objects: &[Object]) 
     }
     let location = Location::S3 { bucket: invocation.settings.bucket.clone(), prefix: prefix.to_owned() };
     let dataset = Dataset::open_for(&location, Some(&[]), CsvFormat::default()).await?;
-    dataset.row_count().ok_or_else(|| Failure::query(format!("{location} is no Parquet, though Athena wrote it; a retry may help")))
+    dataset
+        .row_count()
+        .ok_or_else(|| Failure::query(format!("{location} is no Parquet, though Athena wrote it; a retry may help")))
 }
 
 /// A number from 0 to 99 that depends on the id and the salt alone, so that a customer stays on one side for weeks.

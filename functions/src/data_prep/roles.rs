@@ -28,7 +28,8 @@ impl Roles {
         };
         let spec = spec.with_columns(settings.id_column.as_deref(), settings.target_column.as_deref())?;
         let needed = |column: Option<&String>, variable: &str| {
-            let missing = || Failure::settings(format!("{variable} is not set, and the feature spec (FEATURES) has none"));
+            let missing =
+                || Failure::settings(format!("{variable} is not set, and the feature spec (FEATURES) has none"));
             column.cloned().ok_or_else(missing)
         };
         let id = needed(spec.id.as_ref(), "ID_COLUMN")?;

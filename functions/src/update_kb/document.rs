@@ -27,7 +27,10 @@ impl Document {
             }
         });
         let attributes = format!("{attributes:#}\n");
-        let body = format!("# {title}\n\nRun {} of {day} ({}), model {}.\n", run.run_id, sources.environment, run.model_version);
+        let body = format!(
+            "# {title}\n\nRun {} of {day} ({}), model {}.\n",
+            run.run_id, sources.environment, run.model_version
+        );
         Self { name, body, attributes }
     }
 
@@ -44,7 +47,8 @@ impl Document {
     /// Adds a table; one without rows is left out.
     pub(super) fn table(&mut self, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-        let rows: String = rows.into_iter().map(|cells| line(cells.iter().map(|cell| cell_text(cell)).collect())).collect();
+        let rows: String =
+            rows.into_iter().map(|cells| line(cells.iter().map(|cell| cell_text(cell)).collect())).collect();
         if rows.is_empty() {
             return;
         }
@@ -92,7 +96,14 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        for (value, text) in [(0.0, "0"), (1234.5, "1230"), (0.012345, "0.0123"), (-5.678, "-5.68"), (99.96, "100.0"), (f64::NAN, "unknown")] {
+        for (value, text) in [
+            (0.0, "0"),
+            (1234.5, "1230"),
+            (0.012345, "0.0123"),
+            (-5.678, "-5.68"),
+            (99.96, "100.0"),
+            (f64::NAN, "unknown"),
+        ] {
             assert_eq!(number(value), text);
         }
         assert_eq!(percent(0.1234), "12.3 %");

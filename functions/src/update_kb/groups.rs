@@ -55,7 +55,9 @@ pub(super) fn columns(
         let feature = metadata.features.iter().find(|known| known.name == *feature && is_category(&known.kind));
         let levels = feature.and_then(|feature| feature.levels()).map_or(0, <[String]>::len);
         let column = feature.and_then(|feature| feature.source_column()).and_then(find);
-        if let Some(column) = column.filter(|column| (1..=LEVELS_OF_CHOSEN).contains(&levels) && !is_id(column) && !chosen.contains(column)) {
+        if let Some(column) = column
+            .filter(|column| (1..=LEVELS_OF_CHOSEN).contains(&levels) && !is_id(column) && !chosen.contains(column))
+        {
             chosen.push(column);
         }
     }
@@ -85,7 +87,10 @@ fn sql(results: &str, run_id: &str, columns: &[String]) -> String {
     let groups = [TENTHS].into_iter().chain(columns.iter().map(String::as_str)).map(of);
     let parts: Vec<String> = [all].into_iter().chain(groups).collect();
     let scored = format!("SELECT * FROM {results} WHERE run_id = {run} AND status = 'scored'");
-    format!("WITH scored AS ({scored}) SELECT * FROM ({}) AS found ORDER BY segment, row_count DESC, level", parts.join(" UNION ALL "))
+    format!(
+        "WITH scored AS ({scored}) SELECT * FROM ({}) AS found ORDER BY segment, row_count DESC, level",
+        parts.join(" UNION ALL ")
+    )
 }
 
 /// The groups that may be told of.
@@ -117,8 +122,12 @@ fn told(groups: Vec<Group>, all: u64) -> Vec<Group> {
         }
     }
     for column in columns {
-        let mut of_column: Vec<Group> =
-            groups.iter().filter(|group| group.column == column && group.rows >= LEAST_GROUP).take(LEVELS_TOLD).cloned().collect();
+        let mut of_column: Vec<Group> = groups
+            .iter()
+            .filter(|group| group.column == column && group.rows >= LEAST_GROUP)
+            .take(LEVELS_TOLD)
+            .cloned()
+            .collect();
         let rest = all.saturating_sub(of_column.iter().map(|group| group.rows).sum());
         if (1..LEAST_GROUP).contains(&rest) && !column.is_empty() {
             let smallest = of_column.iter().enumerate().min_by_key(|(_, group)| group.rows).map(|(index, _)| index);
@@ -158,9 +167,13 @@ mod tests {
         let columns = ["segment", "level", "row_count", "mean", "least", "greatest"];
         let table = Table {
             columns: columns.map(|name| crate::athena::Column { name: name.to_owned(), kind: String::new() }).into(),
-            rows: [["", "", "100", "0.5", "0", "1"], ["decile", "1", "50", "0.0", "", ""], ["decile", "2", "50", "0.7", "", ""]]
-                .map(|row| row.map(cell).into())
-                .into(),
+            rows: [
+                ["", "", "100", "0.5", "0", "1"],
+                ["decile", "1", "50", "0.0", "", ""],
+                ["decile", "2", "50", "0.7", "", ""],
+            ]
+            .map(|row| row.map(cell).into())
+            .into(),
         };
         let means: Vec<_> = from_rows(&table).unwrap().into_iter().map(|group| group.mean).collect();
         assert_eq!(means, [Some("0.500".to_owned()), None, Some("0.700".to_owned())]);

@@ -2,10 +2,10 @@
 
 use features::quality::Role;
 
+use super::LEAST_GROUP;
 use super::document::{Document, known, number, percent};
 use super::groups::{Group, TENTHS};
 use super::sources::Sources;
-use super::LEAST_GROUP;
 use crate::create_qa_table::Severity;
 
 /// Features that the model card names.
@@ -40,7 +40,11 @@ fn run_summary(sources: &Sources) -> Document {
         known(run.data_quality),
         known(run.max_drift)
     ));
-    let verdict = if run.passed { "All checks that stop a run have passed." } else { "Checks have failed: nothing was published." };
+    let verdict = if run.passed {
+        "All checks that stop a run have passed."
+    } else {
+        "Checks have failed: nothing was published."
+    };
     document.paragraph(verdict);
     document
 }
@@ -81,11 +85,18 @@ fn predictions(sources: &Sources) -> Document {
     let row = |group: &&Group| vec![level(group), group.rows.to_string(), mean(group)];
     document.table(&["tenth", "customers", "mean prediction"], tenths.iter().map(row));
     let lowest = |tenths_most: u32| -> u64 {
-        let is_low = |group: &&&Group| group.level.as_deref().and_then(|level| level.parse::<u32>().ok()).is_some_and(|tenth| tenth <= tenths_most);
+        let is_low = |group: &&&Group| {
+            group.level.as_deref().and_then(|level| level.parse::<u32>().ok()).is_some_and(|tenth| tenth <= tenths_most)
+        };
         tenths.iter().filter(is_low).map(|group| group.rows).sum()
     };
     if lowest(1) > 0 {
-        document.paragraph(&format!("{} customers are in the lowest tenth, {} in the lowest two, {} in the lowest three.", lowest(1), lowest(2), lowest(3)));
+        document.paragraph(&format!(
+            "{} customers are in the lowest tenth, {} in the lowest two, {} in the lowest three.",
+            lowest(1),
+            lowest(2),
+            lowest(3)
+        ));
     }
     document
 }
@@ -110,7 +121,10 @@ fn segments(sources: &Sources) -> Document {
 fn data_dictionary(sources: &Sources) -> Document {
     let mut document = Document::new("data-dictionary", "The columns and what they are to the model", sources);
     let metadata = &sources.metadata;
-    document.paragraph(&format!("\"{}\" identifies a customer. All figures are of the rows that the model was trained with.", metadata.id));
+    document.paragraph(&format!(
+        "\"{}\" identifies a customer. All figures are of the rows that the model was trained with.",
+        metadata.id
+    ));
     let rows = metadata.profile.iter().map(|column| {
         let role = match column.role {
             Role::Feature => "feature",
@@ -120,11 +134,13 @@ fn data_dictionary(sources: &Sources) -> Document {
         let missing = if column.rows == 0 { 0.0 } else { column.missing as f64 / column.rows as f64 };
         let kind = if column.category { "category".to_owned() } else { format!("{:?}", column.kind).to_lowercase() };
         let is_constant = column.distinct.is_none_or(|distinct| distinct < 2);
-        let mean = column.mean.filter(|_| column.rows >= LEAST_GROUP && !is_constant).map_or_else(|| "–".to_owned(), number);
+        let mean =
+            column.mean.filter(|_| column.rows >= LEAST_GROUP && !is_constant).map_or_else(|| "–".to_owned(), number);
         vec![column.column.clone(), role.to_owned(), kind, percent(missing), mean]
     });
     document.table(&["column", "role", "holds", "missing", "mean"], rows);
-    let computed: Vec<_> = metadata.spec.derived.iter().map(|feature| vec![feature.name().to_owned(), feature.sql().to_owned()]).collect();
+    let computed: Vec<_> =
+        metadata.spec.derived.iter().map(|feature| vec![feature.name().to_owned(), feature.sql().to_owned()]).collect();
     if !computed.is_empty() {
         document.heading("Computed features");
         document.table(&["feature", "expression"], computed);
@@ -146,7 +162,13 @@ fn quality(sources: &Sources) -> Document {
     let rows = report.checks.iter().map(|check| {
         let severity = if check.severity == Severity::Fail { "stops the run" } else { "warning" };
         let limit = check.limit.or(check.expected);
-        vec![check.check.clone(), known(check.value), known(limit), severity.to_owned(), verdict(check.passed).to_owned()]
+        vec![
+            check.check.clone(),
+            known(check.value),
+            known(limit),
+            severity.to_owned(),
+            verdict(check.passed).to_owned(),
+        ]
     });
     document.table(&["check", "value", "limit", "if it fails", "verdict"], rows);
     document
@@ -168,7 +190,8 @@ fn history(sources: &Sources) -> Document {
             if run.passed { "passed" } else { "failed" }.to_owned(),
         ]
     });
-    let columns = ["run", "date", "model", "R²", "customers", "mean prediction", "data quality", "highest drift", "checks"];
+    let columns =
+        ["run", "date", "model", "R²", "customers", "mean prediction", "data quality", "highest drift", "checks"];
     document.table(&columns, rows);
     document
 }

@@ -40,7 +40,8 @@ struct Results {
 impl Sources {
     pub(super) async fn read(invocation: &Invocation<'_>) -> Result<Self> {
         let (store, run_id) = (invocation.bucket.as_ref(), &invocation.event.run_id);
-        let needed = |key: &str| Failure::settings(format!("{}/{key} does not exist: the run is not complete", store.root()));
+        let needed =
+            |key: &str| Failure::settings(format!("{}/{key} does not exist: the run is not complete", store.root()));
         let key = report_key(run_id);
         let report: QaReport = objects::read(store, &key).await?.ok_or_else(|| needed(&key))?;
         let key = format!("results/run_id={run_id}/_manifest.json");
@@ -78,7 +79,8 @@ async fn read_model(invocation: &Invocation<'_>, run: &RunFigures) -> Result<(Me
             Err(error) => Err(error.into()),
         }
     };
-    let metadata = Metadata::from_json(&read("metadata.json").await?, &format!("{}/{folder}/metadata.json", models.root()))?;
+    let metadata =
+        Metadata::from_json(&read("metadata.json").await?, &format!("{}/{folder}/metadata.json", models.root()))?;
     let metrics = serde_json::from_slice(&read("metrics.json").await?);
     let damaged = |error| Failure::settings(format!("{}/{folder}/metrics.json is damaged: {error}", models.root()));
     Ok((metadata, metrics.map_err(damaged)?))

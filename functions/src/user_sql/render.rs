@@ -76,7 +76,10 @@ fn offset_of(text: &str, location: Location) -> usize {
 
 /// The place behind so many characters.
 fn place_of(text: &str, offset: usize) -> Place {
-    text.chars().take(offset).fold((1, 1), |(line, column), character| {
-        if character == '\n' { (line + 1, 1) } else { (line, column + 1) }
-    })
+    text.chars().take(offset).fold(
+        (1, 1),
+        |(line, column), character| {
+            if character == '\n' { (line + 1, 1) } else { (line, column + 1) }
+        },
+    )
 }

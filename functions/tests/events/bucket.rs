@@ -10,13 +10,13 @@ use testkit::s3::ADMIN;
 use tokio::runtime::Runtime;
 
 /// A bucket.
-pub struct Bucket {
+pub(crate) struct Bucket {
     store: Arc<dyn Store>,
     runtime: Runtime,
 }
 
 impl Bucket {
-    pub fn open(endpoint: &str, name: &str) -> Self {
+    pub(crate) fn open(endpoint: &str, name: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let options = S3Options {
             endpoint_url: Some(endpoint.to_owned()),
@@ -29,28 +29,28 @@ impl Bucket {
         Self { store, runtime }
     }
 
-    pub fn put(&self, key: &str, content: impl Into<Bytes>) {
+    pub(crate) fn put(&self, key: &str, content: impl Into<Bytes>) {
         self.runtime.block_on(self.store.put(key, content.into())).unwrap();
     }
 
-    pub fn get(&self, key: &str) -> Bytes {
+    pub(crate) fn get(&self, key: &str) -> Bytes {
         self.runtime.block_on(self.store.get(key)).unwrap_or_else(|error| panic!("{error}")).0
     }
 
-    pub fn json(&self, key: &str) -> Value {
+    pub(crate) fn json(&self, key: &str) -> Value {
         serde_json::from_slice(&self.get(key)).unwrap()
     }
 
-    pub fn delete(&self, key: &str) {
+    pub(crate) fn delete(&self, key: &str) {
         self.runtime.block_on(self.store.delete(key)).unwrap();
     }
 
-    pub fn keys(&self, prefix: &str) -> Vec<String> {
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         self.runtime.block_on(self.store.list(prefix)).unwrap().into_iter().map(|object| object.key).collect()
     }
 
     /// Everything below a prefix.
-    pub fn objects(&self, prefix: &str) -> BTreeMap<String, Bytes> {
+    pub(crate) fn objects(&self, prefix: &str) -> BTreeMap<String, Bytes> {
         self.keys(prefix).into_iter().map(|key| (key.clone(), self.get(&key))).collect()
     }
 }

@@ -11,12 +11,15 @@ use super::place::{Place, event};
 fn tables_of_earlier_runs_go_and_everything_else_stays() {
     let place = Place::new();
     let make = |name: &str| {
-        place.athena.rows(&format!("CREATE EXTERNAL TABLE engagement.{name} (`a` int) STORED AS PARQUET LOCATION 's3://lake/tmp/x/'"));
+        place.athena.rows(&format!(
+            "CREATE EXTERNAL TABLE engagement.{name} (`a` int) STORED AS PARQUET LOCATION 's3://lake/tmp/x/'"
+        ));
     };
     let today = chrono::Utc::now().format("%Y%m%d%H%M").to_string();
     let of_today = format!("tmp_{today}_0a_customers");
     ["tmp_202001010000_0a_customers", "tmp_forgotten", of_today.as_str(), "results"].map(make);
-    for key in ["tmp/athena/young.csv", "models/engagement/latest.json", "results/run_id=a/0/x", "prepared/a/0/train/x"] {
+    for key in ["tmp/athena/young.csv", "models/engagement/latest.json", "results/run_id=a/0/x", "prepared/a/0/train/x"]
+    {
         place.bucket.put(key, "x");
     }
     let before = place.bucket.objects("");

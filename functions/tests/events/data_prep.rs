@@ -125,7 +125,14 @@ fn a_failed_query_is_tried_again_in_another_folder() {
     let answer = place.call("data-prep", &event("r-1")).value();
     assert_eq!(answer["train_data"], "s3://lake/prepared/r-1/0/train/");
     assert_eq!(answer["test_data"], "s3://lake/prepared/r-1/1/test/");
-    let unloads = |name: &str| place.athena.queries().iter().filter(|query| query["text"].as_str().unwrap().contains(&format!("/{name}/'"))).count();
+    let unloads = |name: &str| {
+        place
+            .athena
+            .queries()
+            .iter()
+            .filter(|query| query["text"].as_str().unwrap().contains(&format!("/{name}/'")))
+            .count()
+    };
     assert_eq!((unloads("train"), unloads("test")), (1, 2), "what had succeeded was joined");
 
     // Files of nobody in the folder are passed by, too.

@@ -1,7 +1,7 @@
 //! Functions that are killed at every write and at every query, and called again with the same event.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,9 +30,16 @@ enum Moment {
 
 /// Kills a call of `command` with each event at each moment, one event after the other, until a moment does not come any more; then
 /// calls it twice.
-fn kill_everywhere(place: &mut Place, command: &str, event_of: &dyn Fn(&Place, usize) -> Value, check: &dyn Fn(&Place, &Value, &Value)) {
+fn kill_everywhere(
+    place: &mut Place,
+    command: &str,
+    event_of: &dyn Fn(&Place, usize) -> Value,
+    check: &dyn Fn(&Place, &Value, &Value),
+) {
     let mut trial = 0;
-    for moment in [Moment::BeforeWrite as fn(usize) -> Moment, Moment::AfterWrite, Moment::BeforeQuery, Moment::AfterQuery] {
+    for moment in
+        [Moment::BeforeWrite as fn(usize) -> Moment, Moment::AfterWrite, Moment::BeforeQuery, Moment::AfterQuery]
+    {
         let mut deaths = 0;
         for number in 1..=MOST {
             trial += 1;
@@ -42,7 +49,11 @@ fn kill_everywhere(place: &mut Place, command: &str, event_of: &dyn Fn(&Place, u
             check(place, &event, &answer);
             let objects = objects(place);
             assert_eq!(place.call(command, &event).value(), answer, "{command}: {:?}", moment(number));
-            assert!(objects == self::objects(place), "{command}: other objects after a call more, {:?}", moment(number));
+            assert!(
+                objects == self::objects(place),
+                "{command}: other objects after a call more, {:?}",
+                moment(number)
+            );
             if !died {
                 break;
             }
@@ -141,8 +152,13 @@ fn the_documents_go_on_from_every_moment() {
         assert_eq!(place.bucket.keys("knowledge").len(), 14);
     };
     // The same event each time, so its one query is joined: the moments before and after it come once.
-    kill_everywhere(&mut scored.place, "update-kb", &|place, _| {
-        place.bucket.keys("knowledge").iter().for_each(|key| place.bucket.delete(key));
-        event.clone()
-    }, &check);
+    kill_everywhere(
+        &mut scored.place,
+        "update-kb",
+        &|place, _| {
+            place.bucket.keys("knowledge").iter().for_each(|key| place.bucket.delete(key));
+            event.clone()
+        },
+        &check,
+    );
 }

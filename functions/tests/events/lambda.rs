@@ -16,7 +16,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 
 /// What a call came to.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The function's answer.
     Value(Value),
     /// Its failure: name and message.
@@ -26,7 +26,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    pub fn value(self) -> Value {
+    pub(crate) fn value(self) -> Value {
         match self {
             Self::Value(value) => value,
             other => panic!("no answer but {other:?}"),
@@ -34,7 +34,7 @@ impl Answer {
     }
 
     /// The message of a failure of this name.
-    pub fn failed(self, kind: &str) -> String {
+    pub(crate) fn failed(self, kind: &str) -> String {
         match self {
             Self::Failure(name, message) if name == kind => message,
             other => panic!("no {kind} but {other:?}"),
@@ -43,8 +43,8 @@ impl Answer {
 }
 
 /// A process of one function.
-pub struct Function {
-    pub process: Child,
+pub(crate) struct Function {
+    pub(crate) process: Child,
     events: Sender<(Vec<u8>, Duration)>,
     answers: Receiver<Answer>,
     log: Arc<Mutex<String>>,
@@ -52,7 +52,7 @@ pub struct Function {
 
 impl Function {
     /// Starts the function with just these variables.
-    pub fn start(command: &str, variables: &[(String, String)]) -> Self {
+    pub(crate) fn start(command: &str, variables: &[(String, String)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (events, to_hand_out) = channel();
@@ -91,7 +91,7 @@ impl Function {
     }
 
     /// Calls it with an event and a timeout.
-    pub fn call(&mut self, event: &Value, timeout: Duration) -> Answer {
+    pub(crate) fn call(&mut self, event: &Value, timeout: Duration) -> Answer {
         self.events.send((event.to_string().into_bytes(), timeout)).unwrap();
         let began = Instant::now();
         loop {
@@ -106,7 +106,7 @@ impl Function {
     }
 
     /// What it has logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 }

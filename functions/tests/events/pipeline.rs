@@ -9,33 +9,41 @@ use super::lambda::Answer;
 use super::place::{CUSTOMERS, Place, event, event_with};
 
 /// A run that was trained and scored.
-pub struct Scored {
-    pub place: Place,
+pub(crate) struct Scored {
+    pub(crate) place: Place,
     event: Value,
 }
 
 impl Scored {
     /// Prepares, trains and scores.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(Place::new(), "r-1")
     }
 
-    pub fn of(place: Place, run_id: &str) -> Self {
+    pub(crate) fn of(place: Place, run_id: &str) -> Self {
         let locations = place.call("data-prep", &event(run_id)).value();
         let programs = Programs::beside(env!("CARGO_BIN_EXE_functions"));
         let text = |name: &str| locations[name].as_str().unwrap().to_owned();
         let s3 = place.s3.env();
-        let train = programs.train().envs(&s3).env("TRAIN_DATA", text("train_data")).env("TEST_DATA", text("test_data"));
-        let train = train.env("MODELS", "s3://lake/models").env("ID_COLUMN", "customer_id").env("TARGET_COLUMN", "score");
+        let train =
+            programs.train().envs(&s3).env("TRAIN_DATA", text("train_data")).env("TEST_DATA", text("test_data"));
+        let train =
+            train.env("MODELS", "s3://lake/models").env("ID_COLUMN", "customer_id").env("TARGET_COLUMN", "score");
         train.args(["--model-version", "v1", "--rounds", "60", "--run-id", run_id]).run().succeeded();
-        let predict = programs.predict().envs(&s3).env("INPUT_DATA", text("input_data")).env("OUTPUT", "s3://lake/scoring");
+        let predict =
+            programs.predict().envs(&s3).env("INPUT_DATA", text("input_data")).env("OUTPUT", "s3://lake/scoring");
         let model = format!("v1/{run_id}");
-        predict.env("MODELS", "s3://lake/models").args(["--model-version", &model, "--run-id", run_id]).run().succeeded();
+        predict
+            .env("MODELS", "s3://lake/models")
+            .args(["--model-version", &model, "--run-id", run_id])
+            .run()
+            .succeeded();
         place.athena.rows(
             "CREATE EXTERNAL TABLE IF NOT EXISTS engagement.predictions (`customer_id` bigint, `prediction` double, `model_version` string) \
              PARTITIONED BY (`run_id` string) STORED AS PARQUET LOCATION 's3://lake/scoring/predictions/'",
         );
-        let predictions = Self::partition(&place, "predictions", run_id, &format!("s3://lake/scoring/predictions/run_id={run_id}/"));
+        let predictions =
+            Self::partition(&place, "predictions", run_id, &format!("s3://lake/scoring/predictions/run_id={run_id}/"));
         let event = event_with(
             run_id,
             &json!({
@@ -49,37 +57,43 @@ impl Scored {
     }
 
     fn partition(place: &Place, table: &str, run_id: &str, location: &str) -> String {
-        place.athena.rows(&format!("ALTER TABLE engagement.{table} ADD IF NOT EXISTS PARTITION (run_id = '{run_id}') LOCATION '{location}'"));
+        place.athena.rows(&format!(
+            "ALTER TABLE engagement.{table} ADD IF NOT EXISTS PARTITION (run_id = '{run_id}') LOCATION '{location}'"
+        ));
         location.to_owned()
     }
 
     /// What the state machine gives a function.
-    pub fn event(&self, _command: &str) -> Value {
+    pub(crate) fn event(&self, _command: &str) -> Value {
         self.event.clone()
     }
 
-    pub fn call(&self, command: &str) -> Answer {
+    pub(crate) fn call(&self, command: &str) -> Answer {
         self.place.call(command, &self.event)
     }
 
     /// What the state machine does with the answer of create-results-table.
-    pub fn add_partition(&self, results: &Value) {
+    pub(crate) fn add_partition(&self, results: &Value) {
         let run_id = results["partition"]["run_id"].as_str().unwrap();
         Self::partition(&self.place, "results", run_id, results["location"].as_str().unwrap());
     }
 
     /// The same predictions as those of another run, which trained nothing.
-    pub fn copy(place: &Place, event: &Value, run_id: &str) -> Value {
+    pub(crate) fn copy(place: &Place, event: &Value, run_id: &str) -> Value {
         let from = event["run_id"].as_str().unwrap();
         for key in place.bucket.keys(&format!("scoring/predictions/run_id={from}")) {
-            place.bucket.put(&key.replace(&format!("run_id={from}"), &format!("run_id={run_id}")), place.bucket.get(&key));
+            place
+                .bucket
+                .put(&key.replace(&format!("run_id={from}"), &format!("run_id={run_id}")), place.bucket.get(&key));
         }
         let manifest = place.bucket.get(&format!("scoring/runs/{from}/manifest.json"));
         place.bucket.put(&format!("scoring/runs/{run_id}/manifest.json"), manifest);
         let mut event = event.clone();
         event["run_id"] = run_id.into();
         event["training"] = json!({"gate": "failed", "r2": 0.5});
-        event["predictions"] = Self::partition(place, "predictions", run_id, &format!("s3://lake/scoring/predictions/run_id={run_id}/")).into();
+        event["predictions"] =
+            Self::partition(place, "predictions", run_id, &format!("s3://lake/scoring/predictions/run_id={run_id}/"))
+                .into();
         event
     }
 }
@@ -91,21 +105,33 @@ fn a_run_is_checked_joined_and_told_of() {
     scored.place.set("SEGMENTS", "plan, member");
 
     let verdict = scored.call("create-qa-table").value();
-    assert_eq!((&verdict["passed"], &verdict["checks"], &verdict["warnings"]), (&json!(true), &json!(17), &json!([])), "{verdict}");
+    assert_eq!(
+        (&verdict["passed"], &verdict["checks"], &verdict["warnings"]),
+        (&json!(true), &json!(17), &json!([])),
+        "{verdict}"
+    );
     let athena = &scored.place.athena;
     let checks = athena.rows("SELECT \"check\", severity, passed FROM engagement.qa WHERE run_id = 'r-1'");
     assert_eq!(checks.len(), 17);
     assert!(checks.iter().all(|row| row[2].as_deref() != Some("False")), "{checks:?}");
-    let samples = athena.rows("SELECT quartile, count(*) FROM engagement.qa_samples WHERE run_id = 'r-1' GROUP BY quartile ORDER BY quartile");
+    let samples = athena.rows(
+        "SELECT quartile, count(*) FROM engagement.qa_samples WHERE run_id = 'r-1' GROUP BY quartile ORDER BY quartile",
+    );
     assert_eq!(samples.len(), 4);
     assert!(samples.iter().all(|row| row[1].as_deref() == Some("100")), "{samples:?}");
 
     let results = scored.call("create-results-table").value();
-    assert_eq!(results, json!({"rows": CUSTOMERS, "location": "s3://lake/results/run_id=r-1/0/", "partition": {"run_id": "r-1"}}));
+    assert_eq!(
+        results,
+        json!({"rows": CUSTOMERS, "location": "s3://lake/results/run_id=r-1/0/", "partition": {"run_id": "r-1"}})
+    );
     scored.add_partition(&results);
     let deciles = athena.rows("SELECT decile, count(*), count(DISTINCT customer_id), min(plan) FROM engagement.results WHERE run_id = 'r-1' AND status = 'scored' GROUP BY decile ORDER BY decile");
     assert_eq!(deciles.len(), 10);
-    assert!(deciles.iter().all(|row| row[1].as_deref() == Some("100") && row[2].as_deref() == Some("100")), "{deciles:?}");
+    assert!(
+        deciles.iter().all(|row| row[1].as_deref() == Some("100") && row[2].as_deref() == Some("100")),
+        "{deciles:?}"
+    );
     let tables = athena.tables();
     assert_eq!(tables["results_latest"]["location"], "s3://lake/results/_nothing/");
     assert!(tables.as_object().unwrap().keys().all(|name| !name.starts_with("tmp_")), "{tables}");
@@ -119,7 +145,11 @@ fn a_run_is_checked_joined_and_told_of() {
         assert_eq!(scored.call(command).value(), *answer, "{command}");
     }
     let changed = |prefix: &str| {
-        let before: Vec<_> = objects.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(key, bytes)| (key.clone(), bytes.clone())).collect();
+        let before: Vec<_> = objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(prefix))
+            .map(|(key, bytes)| (key.clone(), bytes.clone()))
+            .collect();
         before != scored.place.bucket.objects(prefix).into_iter().collect::<Vec<_>>()
     };
     for prefix in ["qa", "qa_samples", "results", "knowledge", "prepared", "scoring", "models"] {
@@ -134,20 +164,40 @@ fn a_run_is_checked_joined_and_told_of() {
 fn check_documents(scored: &Scored) {
     let bucket = &scored.place.bucket;
     let keys = bucket.keys("knowledge");
-    let names: Vec<&str> = keys.iter().map(|key| key.trim_start_matches("knowledge/")).filter(|name| name.ends_with(".md")).collect();
-    assert_eq!(names, ["data-dictionary.md", "history.md", "model-card.md", "predictions.md", "quality.md", "run-summary.md", "segments.md"]);
-    let documents: Vec<String> = names.iter().map(|name| String::from_utf8(bucket.get(&format!("knowledge/{name}")).to_vec()).unwrap()).collect();
+    let names: Vec<&str> =
+        keys.iter().map(|key| key.trim_start_matches("knowledge/")).filter(|name| name.ends_with(".md")).collect();
+    assert_eq!(
+        names,
+        [
+            "data-dictionary.md",
+            "history.md",
+            "model-card.md",
+            "predictions.md",
+            "quality.md",
+            "run-summary.md",
+            "segments.md"
+        ]
+    );
+    let documents: Vec<String> = names
+        .iter()
+        .map(|name| String::from_utf8(bucket.get(&format!("knowledge/{name}")).to_vec()).unwrap())
+        .collect();
     for (name, document) in names.iter().zip(&documents) {
         let attributes = bucket.json(&format!("knowledge/{name}.metadata.json"));
         assert_eq!(attributes["metadataAttributes"]["run_id"], "r-1");
         assert!(document.starts_with("# ") && document.lines().count() > 4, "{document}");
     }
     let all = documents.join("\n");
-    let numbers: BTreeSet<&str> = all.split(|character: char| !character.is_ascii_digit() && character != '.' && character != '-').collect();
+    let numbers: BTreeSet<&str> =
+        all.split(|character: char| !character.is_ascii_digit() && character != '.' && character != '-').collect();
     let ids = (2_001..2_001 + CUSTOMERS).map(|id| id.to_string());
     let told: Vec<String> = ids.filter(|id| numbers.contains(id.as_str())).collect();
     assert!(told.is_empty(), "ids are told of: {told:?}");
-    let extremes = scored.place.athena.rows("SELECT min(prediction), max(prediction) FROM engagement.results WHERE run_id = 'r-1'").remove(0);
+    let extremes = scored
+        .place
+        .athena
+        .rows("SELECT min(prediction), max(prediction) FROM engagement.results WHERE run_id = 'r-1'")
+        .remove(0);
     for extreme in extremes.into_iter().flatten() {
         let extreme: f64 = extreme.parse().unwrap();
         for text in [format!("{extreme:.1}"), format!("{extreme:.2}"), extreme.to_string()] {
@@ -178,7 +228,10 @@ fn inference_prep_says_whether_a_run_would_work() {
     let mut function = scored.place.start("inference-prep");
     let mut call = |event: &Value| function.call(event, std::time::Duration::from_secs(55)).value();
     let report = call(&event_of("r-3"));
-    assert_eq!((&report["model"], &report["ready"], &report["rows"]), (&json!("v1/r-2"), &json!(true), &json!(CUSTOMERS)));
+    assert_eq!(
+        (&report["model"], &report["ready"], &report["rows"]),
+        (&json!("v1/r-2"), &json!(true), &json!(CUSTOMERS))
+    );
     assert_eq!(scored.place.bucket.json("scoring/runs/r-3/prepare.json"), report);
     assert_eq!(call(&event_of("r-3")), report);
 
@@ -230,7 +283,9 @@ fn results_take_new_columns_and_refuse_other_types() {
     let columns = place.athena.tables()["results"]["columns"].clone();
     let names: Vec<&str> = columns.as_array().unwrap().iter().map(|column| column[0].as_str().unwrap()).collect();
     assert!(names.ends_with(&["status", "customer_status", "customer_prediction"]), "{names:?}");
-    let found = place.athena.rows("SELECT DISTINCT status, customer_status, customer_prediction FROM engagement.results WHERE run_id = 'r-2'");
+    let found = place.athena.rows(
+        "SELECT DISTINCT status, customer_status, customer_prediction FROM engagement.results WHERE run_id = 'r-2'",
+    );
     assert_eq!(found, [["scored", "x", "1"].map(|cell| Some(cell.to_owned()))]);
     let message = with_customers("r-3", "SELECT *, 7 AS status FROM engagement.customers").failed("BadSettings");
     assert!(message.contains("\"customer_status\""), "{message}");

@@ -13,24 +13,24 @@ use super::bucket::Bucket;
 use super::lambda::{Answer, Function};
 
 /// Rows of the tables in the lake.
-pub const TRAINING_ROWS: usize = 3_000;
-pub const CUSTOMERS: usize = 1_000;
+pub(crate) const TRAINING_ROWS: usize = 3_000;
+pub(crate) const CUSTOMERS: usize = 1_000;
 /// The columns of the tables that `testkit` makes, in Hive's notation, come from their Parquet.
 const BUCKET: &str = "lake";
 
 /// What a test works with.
-pub struct Place {
-    pub s3: Arc<S3Server>,
-    pub bucket: Bucket,
-    pub athena: Athena,
+pub(crate) struct Place {
+    pub(crate) s3: Arc<S3Server>,
+    pub(crate) bucket: Bucket,
+    pub(crate) athena: Athena,
     /// What the functions are told of S3, unless a test puts something in between.
-    pub s3_endpoint: String,
+    pub(crate) s3_endpoint: String,
     settings: Vec<(String, String)>,
 }
 
 impl Place {
     /// A server of its own, since the bucket has one name; the tables `engagement.training` and `engagement.customers` and SELECTs of them.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let s3 = Arc::new(S3Server::start());
         s3.create_bucket(BUCKET);
         let bucket = Bucket::open(&s3.endpoint(), BUCKET);
@@ -48,13 +48,13 @@ impl Place {
     }
 
     /// A setting of the functions.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(known, _)| known != name);
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
     /// A table of the lake.
-    pub fn lay(&self, name: &str, table: &DataFrame) {
+    pub(crate) fn lay(&self, name: &str, table: &DataFrame) {
         self.bucket.put(&format!("lake/{name}/part-0.parquet"), parquet_bytes(table));
         let kind = |kind: &polars::prelude::DataType| functions::tables::hive_type("", kind).unwrap();
         let columns: Vec<String> =
@@ -67,7 +67,7 @@ impl Place {
     }
 
     /// The environment of a function.
-    pub fn variables(&self) -> Vec<(String, String)> {
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let mut variables = self.s3.env();
         variables.retain(|(name, _)| name != "AWS_ENDPOINT_URL_S3");
         let own = [
@@ -82,23 +82,23 @@ impl Place {
     }
 
     /// Starts a function.
-    pub fn start(&self, command: &str) -> Function {
+    pub(crate) fn start(&self, command: &str) -> Function {
         Function::start(command, &self.variables())
     }
 
     /// Calls a function in a process of its own.
-    pub fn call(&self, command: &str, event: &Value) -> Answer {
+    pub(crate) fn call(&self, command: &str, event: &Value) -> Answer {
         self.start(command).call(event, Duration::from_secs(175))
     }
 }
 
 /// The event that every function is given.
-pub fn event(run_id: &str) -> Value {
+pub(crate) fn event(run_id: &str) -> Value {
     json!({"run_id": run_id, "model_version": "v1", "environment": "test", "trigger": "manual"})
 }
 
 /// An event with more in it.
-pub fn event_with(run_id: &str, more: &Value) -> Value {
+pub(crate) fn event_with(run_id: &str, more: &Value) -> Value {
     let mut event = event(run_id);
     for (name, value) in more.as_object().unwrap() {
         event[name] = value.clone();

@@ -118,7 +118,13 @@ fn predictions_of_another_kind_fail() {
 
 #[test]
 fn rejects_beyond_the_limit_are_a_warning() {
-    let facts = Facts { rows_predicted: Some(990.0), rows_read: Some(1040.0), rows_rejected: Some(50.0), customers: Some(1040.0), ..facts() };
+    let facts = Facts {
+        rows_predicted: Some(990.0),
+        rows_read: Some(1040.0),
+        rows_rejected: Some(50.0),
+        customers: Some(1040.0),
+        ..facts()
+    };
     assert_eq!(failed(&facts, &figures(), None), [("rejected_share".to_owned(), Severity::Warn)]);
 }
 
