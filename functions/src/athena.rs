@@ -10,7 +10,7 @@ pub mod text;
 
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_athena::types::{QueryExecution, QueryExecutionState};
+use aws_sdk_athena::types::{AthenaError, QueryExecution, QueryExecutionState, QueryExecutionStatistics};
 use tokio::time::sleep;
 
 pub use client::Athena;
@@ -108,7 +108,7 @@ impl Queries<'_> {
     /// As [`Queries::run`].
     pub async fn rows(&self, what: &str, sql: &str) -> Result<Table> {
         let finished = self.run(what, sql).await?;
-        self.athena.results(&finished.id).await.map_err(|failure| in_query(what, failure))
+        self.athena.results(&finished.id).await.map_err(|failure| failure.within(what))
     }
 
     /// Runs the query whose text is `sql(n)`.
@@ -126,7 +126,7 @@ impl Queries<'_> {
     /// As [`Queries::run`]; `BadSettings` where Athena says that the query is wrong.
     pub async fn check(&self, what: &str, sql: &str, explain: impl Fn(&str) -> String) -> Result<Table> {
         match self.try_numbered(what, Reuse::ByAge, |_| sql.to_owned()).await? {
-            Ok(finished) => self.athena.results(&finished.id).await.map_err(|failure| in_query(what, failure)),
+            Ok(finished) => self.athena.results(&finished.id).await.map_err(|failure| failure.within(what)),
             Err(ended) if ended.is_user_error => Err(Failure::settings(explain(&ended.reason))),
             Err(ended) => Err(failed(what, &ended)),
         }
@@ -144,7 +144,7 @@ impl Queries<'_> {
                 return Err(self.out_of_time(what, "it was not started"));
             }
             let token = text::token(&[&self.run_id, self.function, &sql, &n.to_string()]);
-            let id = self.athena.start(&sql, &token, reuse).await.map_err(|failure| in_query(what, failure))?;
+            let id = self.athena.start(&sql, &token, reuse).await.map_err(|failure| failure.within(what))?;
             tracing::info!(query = id, n, "{what}: asked Athena");
             match self.wait(what, &id).await? {
                 Ok(bytes_scanned) => return Ok(Ok(Finished { id, n, bytes_scanned })),
@@ -172,7 +172,7 @@ impl Queries<'_> {
     async fn wait(&self, what: &str, id: &str) -> Result<Result<u64, Ended>> {
         let mut apart = FIRST_LOOK;
         loop {
-            let execution = self.athena.look(id).await.map_err(|failure| in_query(what, failure))?;
+            let execution = self.athena.look(id).await.map_err(|failure| failure.within(what))?;
             if let Some(ended) = outcome(&execution) {
                 return Ok(ended);
             }
@@ -201,23 +201,19 @@ fn outcome(execution: &QueryExecution) -> Option<Result<u64, Ended>> {
     match status.state()? {
         QueryExecutionState::Queued | QueryExecutionState::Running => None,
         QueryExecutionState::Succeeded => {
-            let scanned = execution.statistics().and_then(|statistics| statistics.data_scanned_in_bytes());
+            let scanned = execution.statistics().and_then(QueryExecutionStatistics::data_scanned_in_bytes);
             Some(Ok(scanned.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)))
         }
         state => {
             let error = status.athena_error();
             let said = status.state_change_reason().or_else(|| error.and_then(|error| error.error_message()));
             let submitted = status.submission_date_time().and_then(|time| SystemTime::try_from(*time).ok());
-            let is_user_error = error.and_then(|error| error.error_category()) == Some(USER_ERROR);
+            let is_user_error = error.and_then(AthenaError::error_category) == Some(USER_ERROR);
             let id = execution.query_execution_id().unwrap_or_default().to_owned();
             let reason = error::text::without_control_characters(said.unwrap_or(state.as_str()));
             Some(Err(Ended { id, reason, submitted, is_user_error }))
         }
     }
-}
-
-fn in_query(what: &str, failure: Failure) -> Failure {
-    Failure { message: format!("{what}: {}", failure.message), ..failure }
 }
 
 fn failed(what: &str, ended: &Ended) -> Failure {

@@ -57,6 +57,12 @@ impl Failure {
         Self::new(Kind::QueryFailed, message)
     }
 
+    /// The same failure, of something larger.
+    #[must_use]
+    pub fn within(self, what: &str) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// A defect in this program. It has no name of its own in the contract and is retried as a failed query is.
     pub fn defect(message: impl fmt::Display) -> Self {
         Self::query(format!("defect in this program: {message}"))

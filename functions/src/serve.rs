@@ -141,7 +141,8 @@ async fn answer(function: Function, clients: &OnceCell<Clients>, event: LambdaEv
 async fn call(function: Function, clients: &OnceCell<Clients>, payload: Value, clock: Clock) -> Result<Value> {
     let clients = clients.get_or_try_init(Clients::connect).await?;
     let event = Event::read(payload, &clients.settings)?;
-    Telemetry::start(Config {
+    // Nothing ends with it: the process goes on to the next event.
+    let _telemetry = Telemetry::start(Config {
         program: Program::Functions,
         environment: event.environment.clone(),
         model_name: clients.settings.model_name.clone(),

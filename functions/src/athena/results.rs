@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use aws_sdk_athena::types::{ResultSet, Row};
+use aws_sdk_athena::types::{ColumnInfo, ResultSet, ResultSetMetadata, Row};
 
 use crate::failure::{Failure, Result};
 
@@ -37,11 +37,9 @@ impl Pages {
         let Some(page) = page else { return };
         let mut rows = page.rows().iter().map(cells).collect::<Vec<_>>();
         if !std::mem::replace(&mut self.has_first, true) {
-            let columns = page.result_set_metadata().map(|metadata| metadata.column_info()).unwrap_or_default();
-            let column = |info: &aws_sdk_athena::types::ColumnInfo| Column {
-                name: info.name().to_owned(),
-                kind: info.r#type().to_ascii_lowercase(),
-            };
+            let columns = page.result_set_metadata().map(ResultSetMetadata::column_info).unwrap_or_default();
+            let column =
+                |info: &ColumnInfo| Column { name: info.name().to_owned(), kind: info.r#type().to_ascii_lowercase() };
             self.table.columns = columns.iter().map(column).collect();
             let names: Vec<_> = self.table.columns.iter().map(|column| Some(column.name.clone())).collect();
             if rows.first() == Some(&names) {

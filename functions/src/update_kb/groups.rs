@@ -108,15 +108,15 @@ fn from_rows(table: &Table) -> Result<Vec<Group>> {
         let mean = mean.map(number).filter(|mean| !hidden.contains(mean));
         groups.push(Group { column, level: table.value(row, "level")?, rows, mean });
     }
-    Ok(told(groups, all))
+    Ok(told(&groups, all))
 }
 
 /// Leaves out what is too small, and of each column the smallest group where the rest of the customers is too small: it would be what
 /// the others leave.
-fn told(groups: Vec<Group>, all: u64) -> Vec<Group> {
+fn told(groups: &[Group], all: u64) -> Vec<Group> {
     let mut told: Vec<Group> = Vec::new();
     let mut columns: Vec<String> = Vec::new();
-    for group in &groups {
+    for group in groups {
         if !columns.contains(&group.column) {
             columns.push(group.column.clone());
         }
@@ -151,7 +151,7 @@ mod tests {
         let all = group("", "", 150);
         let told = |groups: &[(&str, u64)]| {
             let groups = groups.iter().map(|(level, rows)| group("type", level, *rows));
-            let told = told([all.clone()].into_iter().chain(groups).collect(), 150);
+            let told = told(&[all.clone()].into_iter().chain(groups).collect::<Vec<_>>(), 150);
             told.into_iter().skip(1).filter_map(|group| group.level).collect::<Vec<_>>()
         };
         assert_eq!(told(&[("a", 100), ("b", 50)]), ["a", "b"]);
