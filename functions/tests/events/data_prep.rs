@@ -98,7 +98,6 @@ fn what_cannot_be_run_is_named_with_its_place() {
         ("SELECT customer_id FROM engagement.training", customers, "training.sql has no column \"score\""),
         (training, "SELECT spend FROM engagement.customers", "customers.sql has no column \"customer_id\""),
         (training, "SELECT customer_id, spend FROM engagement.customers", "has no column \"visits\", which"),
-        (training, "SELECT *, 1 AS spend FROM engagement.customers", "\"spend\" (integer) is there twice"),
     ] {
         let message = refused(training, customers);
         assert!(message.contains(said), "{message}");
@@ -168,13 +167,13 @@ fn a_query_that_takes_too_long_is_stopped_and_goes_on_later() {
 fn no_rows_or_far_fewer_than_last_time_are_empty_data() {
     let mut place = Place::new();
     place.call("data-prep", &event("r-1")).value();
-    place.bucket.put("config/customers.sql", "SELECT * FROM engagement.customers WHERE customer_id < 2401");
+    place.bucket.put("config/customers.sql", "SELECT * FROM engagement.customers WHERE customer_id < 5000401");
     let message = place.call("data-prep", &event("r-2")).failed("EmptyData");
     assert!(message.contains("gave 400 rows, run r-1 had 1000"), "{message}");
     place.bucket.put("config/customers.sql", "SELECT * FROM engagement.customers WHERE customer_id < 0");
     let message = place.call("data-prep", &event("r-3")).failed("EmptyData");
     assert!(message.contains("customers: config/customers.sql gave no rows"), "{message}");
     place.set("MIN_ROWS_FRACTION", "0");
-    place.bucket.put("config/customers.sql", "SELECT * FROM engagement.customers WHERE customer_id < 2401");
+    place.bucket.put("config/customers.sql", "SELECT * FROM engagement.customers WHERE customer_id < 5000401");
     assert_eq!(rows(&place.call("data-prep", &event("r-2")).value())[2], 400);
 }

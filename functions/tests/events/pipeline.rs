@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::program::Programs;
 
 use super::lambda::Answer;
-use super::place::{CUSTOMERS, Place, event, event_with};
+use super::place::{CUSTOMERS, FIRST_CUSTOMER, Place, event, event_with};
 
 /// A run that was trained and scored.
 pub(crate) struct Scored {
@@ -190,7 +190,7 @@ fn check_documents(scored: &Scored) {
     let all = documents.join("\n");
     let numbers: BTreeSet<&str> =
         all.split(|character: char| !character.is_ascii_digit() && character != '.' && character != '-').collect();
-    let ids = (2_001..2_001 + CUSTOMERS).map(|id| id.to_string());
+    let ids = (FIRST_CUSTOMER..FIRST_CUSTOMER + CUSTOMERS).map(|id| id.to_string());
     let told: Vec<String> = ids.filter(|id| numbers.contains(id.as_str())).collect();
     assert!(told.is_empty(), "ids are told of: {told:?}");
     let extremes = scored

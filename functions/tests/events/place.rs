@@ -15,7 +15,9 @@ use super::lambda::{Answer, Function};
 /// Rows of the tables in the lake.
 pub(crate) const TRAINING_ROWS: usize = 3_000;
 pub(crate) const CUSTOMERS: usize = 1_000;
-/// The columns of the tables that `testkit` makes, in Hive's notation, come from their Parquet.
+/// Id of the first customer: no count is near it.
+pub(crate) const FIRST_CUSTOMER: usize = 5_000_001;
+/// The bucket.
 const BUCKET: &str = "lake";
 
 /// What a test works with.
@@ -41,7 +43,7 @@ impl Place {
         let place = Self { s3, bucket, athena, s3_endpoint, settings };
         let training = customers(TRAINING_ROWS, 1, 7);
         place.lay("training", &training);
-        place.lay("customers", &without(&customers(CUSTOMERS, 2_001, 8), "score"));
+        place.lay("customers", &without(&customers(CUSTOMERS, FIRST_CUSTOMER as i64, 8), "score"));
         place.bucket.put("config/training.sql", "SELECT * FROM engagement.training");
         place.bucket.put("config/customers.sql", "SELECT * FROM engagement.customers -- all of them\n;");
         place
