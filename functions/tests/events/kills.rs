@@ -98,7 +98,10 @@ fn kill(place: &mut Place, command: &str, event: &Value, moment: Moment) -> bool
         Moment::AfterQuery(number) => place.athena.kill(function.process.id(), number, true),
         _ => {}
     }
-    match function.call(event, Duration::from_secs(175)) {
+    let answer = function.call(event, Duration::from_secs(175));
+    // An order that was not carried out would meet the next process.
+    place.athena.kill(0, 0, false);
+    match answer {
         Answer::Died => true,
         Answer::Value(_) => false,
         other => panic!("{other:?}"),

@@ -152,7 +152,7 @@ fn a_run_is_checked_joined_and_told_of() {
             .collect();
         before != scored.place.bucket.objects(prefix).into_iter().collect::<Vec<_>>()
     };
-    for prefix in ["qa", "qa_samples", "results", "knowledge", "prepared", "scoring", "models"] {
+    for prefix in ["qa/", "qa_samples/", "results/", "knowledge/", "prepared/", "scoring/", "models/"] {
         assert!(!changed(prefix), "{prefix} is not as before");
     }
     for query in scored.place.athena.queries() {
