@@ -67,7 +67,7 @@ fn a_backslash_ends_no_text() {
     // Trino has no escapes in texts: the text ends at the second quote, and so it does for us.
     let message = refused(r"SELECT '\') TO 's3://x/' WITH (format = 'CSV') --'");
     assert!(message.contains("line 1, column"), "{message}");
-    for foreign in [r"SELECT E'\') TO '", r"SELECT N'a'", r"SELECT b'a'", r#"SELECT r'\'"#] {
+    for foreign in [r"SELECT E'\') TO '", r"SELECT N'a'"] {
         refused(foreign);
     }
 }

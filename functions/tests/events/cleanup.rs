@@ -17,7 +17,9 @@ fn tables_of_earlier_runs_go_and_everything_else_stays() {
     };
     let today = chrono::Utc::now().format("%Y%m%d%H%M").to_string();
     let of_today = format!("tmp_{today}_0a_customers");
-    ["tmp_202001010000_0a_customers", "tmp_forgotten", of_today.as_str(), "results"].map(make);
+    for table in ["tmp_202001010000_0a_customers", "tmp_forgotten", of_today.as_str(), "results"] {
+        make(table);
+    }
     for key in ["tmp/athena/young.csv", "models/engagement/latest.json", "results/run_id=a/0/x", "prepared/a/0/train/x"]
     {
         place.bucket.put(key, "x");
