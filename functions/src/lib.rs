@@ -1,4 +1,4 @@
-//! The pipeline's Lambda functions. Begin reading at [`serve`]; each function is a module of its own.
+//! The pipeline's Lambda functions. Begin reading at [`serve()`]; each function is a module of its own.
 //!
 //! All may be called again with the same event and are killed at any moment: what decides a run is written once, by a conditional
 //! write, and every query is asked under a token that a retry joins.

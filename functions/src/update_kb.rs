@@ -1,6 +1,6 @@
 //! Writes the documents that the knowledge base is made of. Their names stay, so that each run replaces the last one's.
 //!
-//! They tell of groups only: never an id or a row, never a least or greatest value, never a group of fewer than [`LEAST_GROUP`]
+//! They tell of groups only: never an id or a row, never a least or greatest value, never a group of fewer than 20
 //! customers, nor one that could be found by subtracting the others.
 
 mod document;
