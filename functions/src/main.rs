@@ -13,7 +13,7 @@ Usage: functions pre-cleanup|data-prep|inference-prep|create-qa-table|create-res
 ";
 
 fn main() -> ExitCode {
-    machine::environment::reexec();
+    machine::reexec::start_again();
     let mut arguments = std::env::args().skip(1);
     let function = match (arguments.next(), arguments.next()) {
         (Some(flag), None) if matches!(flag.as_str(), "--help" | "-h") => return print_help(HELP),

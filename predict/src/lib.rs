@@ -47,6 +47,7 @@ use crate::load::Model;
 use crate::manifest::Totals;
 use crate::plan_memory::MemoryPlan;
 use crate::pointer::{LATEST, OutputPointer};
+use crate::run_checks::{ScoredRun, check_run};
 use crate::score::Scorer;
 use crate::score_parts::ScoringPipeline;
 use crate::settings::{Instructions, Settings};
@@ -143,7 +144,8 @@ async fn predict(
     let parts = all_parts.score_parts().await?;
     let totals = Totals::of(parts, scorer.model.new_tallies());
     summary.set("seconds", started.elapsed().as_secs_f64());
-    let manifest = run_checks::check_run(settings, context, folder, &plan, &scorer.model, &totals, summary)?;
+    let (plan, model, totals) = (&plan, &scorer.model, &totals);
+    let manifest = check_run(ScoredRun { settings, context, folder, plan, model, totals }, summary)?;
     let commit = Commit::new(summary.clone(), None, vec![RunFile::new("manifest.json", manifest)], &now_rfc3339())?;
     Ok(Predicted::Ready(Box::new(commit)))
 }

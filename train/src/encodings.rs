@@ -215,16 +215,21 @@ pub fn fold(id: &str, seed: u64) -> u8 {
     (xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(FOLD_SEED_OFFSET)) % u64::from(FOLDS)) as u8
 }
 
+/// A feature that is to be encoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Its place among the features.
+    pub index: usize,
+    /// The feature.
+    pub feature: &'a Feature,
+    /// How it is encoded; `None` for what is no category.
+    pub encoding: Option<Encoding>,
+}
+
 /// Encodes one feature: its columns of the matrix, for the rows to fit on and for others.
 #[must_use]
-pub fn encode(
-    source: usize,
-    feature: &Feature,
-    encoding: Option<Encoding>,
-    rows: &FittingRows<'_>,
-    fitting: &[f32],
-    validation: &[f32],
-) -> Vec<EncodedColumn> {
+pub fn encode(source: &Source<'_>, rows: &FittingRows<'_>, fitting: &[f32], validation: &[f32]) -> Vec<EncodedColumn> {
+    let Source { index: source, feature, encoding } = *source;
     let encoding = encoding.unwrap_or(Encoding::NATIVE);
     let levels = feature.levels().unwrap_or_default();
     let validation = &without_unseen(fitting, validation, levels.len());
@@ -278,7 +283,8 @@ pub fn apply(base: Features, scheme: &EncodingScheme, rows: &Rows, seed: u64) ->
     let (train, test) = (columns(&base.train), columns(&base.test));
     for (source, feature) in base.features.iter().enumerate() {
         let encoding = scheme.encodings.get(source).copied().flatten();
-        for column in encode(source, feature, encoding, &fitting, train[source], test[source]) {
+        let of = Source { index: source, feature, encoding };
+        for column in encode(&of, &fitting, train[source], test[source]) {
             applied.push(feature, column, &base.statistics[source], &base.tallies[source]);
         }
     }
@@ -334,9 +340,6 @@ impl Applied {
                 name.push('_');
             }
             taken.push(name.clone());
-            if feature.sql.is_none() {
-                feature.column = feature.column.take().or_else(|| Some(feature.name.clone()));
-            }
             feature.name = name;
         }
         self.features

@@ -55,17 +55,16 @@ pub fn predict(booster: &Booster, matrix: &Array2<f32>, clip: Option<(f64, f64)>
     Ok(predictions.into_iter().map(|value| final_prediction(value, clip)).collect())
 }
 
-/// The range of the target: what the spec says, else what the training rows have; none where predictions are left as they are.
+/// The range of the target: what the spec says, else what the training rows that have a weight have; none where predictions
+/// are left as they are.
 #[must_use]
 pub fn clip_bounds(spec: &Spec, data: &TrainingData) -> Option<(f64, f64)> {
     if !spec.clip {
         return None;
     }
-    let seen = data
-        .train
-        .target
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &target| (low.min(target), high.max(target)));
+    let targets = (0..data.train.len()).filter(|&row| data.train.has_weight(row)).map(|row| data.train.target[row]);
+    let seen =
+        targets.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), target| (low.min(target), high.max(target)));
     let range = spec.ranges.get(&data.target).copied().unwrap_or_default();
     Some((range.min.unwrap_or(seen.0), range.max.unwrap_or(seen.1)))
 }

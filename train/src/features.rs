@@ -3,7 +3,6 @@
 //! Every feature is read piece by piece, a row group at a time, and its numbers go straight to their place in the matrix:
 //! no column is ever whole in memory but there.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +10,7 @@ use columns::text_hints;
 use columns::{ColumnKind, ColumnSource, MemoryColumns};
 use error::{Error, Result};
 use features::encode::values::as_levels;
-use features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, learn_number};
+use features::encode::{BadRows, Encoder, Feature, FeatureSource, Kind, LevelCounts, learn_number};
 use features::plan::{PlannedFeature, Source, plan};
 use features::quality::{FeatureTally, Statistics, data_quality_score};
 use features::spec::Spec;
@@ -350,14 +349,16 @@ impl Encoded {
 }
 
 fn unlearnt(planned: &PlannedFeature) -> Feature {
-    let (column, sql, inputs) = match &planned.source {
-        Source::Column(name) => (Some(name.clone()).filter(|name| *name != planned.name), None, BTreeMap::new()),
-        Source::Expression(expression, inputs) => (None, Some(expression.sql().to_owned()), inputs.clone()),
+    let source = match &planned.source {
+        Source::Column(name) => FeatureSource::Column(name.clone()),
+        Source::Expression(expression, inputs) => {
+            FeatureSource::Expression { sql: expression.sql().to_owned(), inputs: inputs.clone() }
+        }
     };
     let kind = match (&planned.source, planned.source_kind) {
         (Source::Expression(..), _) => Kind::Derived,
         (Source::Column(_), kind) if kind.is_temporal() => Kind::Date { as_of: planned.as_of },
         (Source::Column(_), _) => Kind::Number,
     };
-    Feature { name: planned.name.clone(), kind, column, sql, source_kind: planned.source_kind, inputs }
+    Feature { name: planned.name.clone(), kind, source, source_kind: planned.source_kind }
 }

@@ -7,7 +7,7 @@ use columns::text::canonical_text;
 use error::text::without_control_characters;
 use error::{Error, Result};
 pub use evaluation::Verdict;
-use evaluation::{Evidence, Gate, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
+use evaluation::{Evidence, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
 use features::encode::{BadRows, Encoder};
 use features::quality::FeatureTally;
 use machine::threads::on_own_thread;
@@ -16,8 +16,9 @@ use registry::{LoadedModel, ModelRun, ModelStore, Selector, load_selected, resol
 use scoring::CheckedModel;
 use xgboost::Booster;
 
+use crate::config::TrainConfig;
 use crate::evaluate::{self, Evaluation};
-use crate::out_of_core::Reader;
+use crate::out_of_core::{ModelForm, Reader};
 use crate::read::TrainingData;
 use crate::settings::Settings;
 
@@ -39,17 +40,6 @@ pub struct Judgement {
     pub slices: Vec<SliceColumn>,
 }
 
-/// The gate that the settings describe.
-#[must_use]
-pub fn gate(settings: &Settings) -> Gate {
-    Gate {
-        min_r2: settings.min_r2,
-        max_r2_drop: settings.max_r2_drop,
-        min_slice_r2: settings.min_slice_r2,
-        min_test_rows: settings.min_test_rows.0,
-    }
-}
-
 /// Refuses settings of the gate that check nothing.
 ///
 /// # Errors
@@ -68,9 +58,9 @@ pub fn check_settings(settings: &Settings) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Data`] where there are too few of them or their target is constant, [`Error::Data`] for an unknown slice.
-pub fn check_test_rows(settings: &Settings, data: &TrainingData) -> Result<()> {
+pub fn check_test_rows(config: &TrainConfig, data: &TrainingData) -> Result<()> {
     let rows = data.test.len();
-    let needed = settings.min_test_rows.0.max(2);
+    let needed = config.gate.min_test_rows.max(2);
     if rows < needed {
         let left_out = match data.dropped_in_words() {
             words if words.is_empty() => words,
@@ -93,123 +83,115 @@ pub fn check_test_rows(settings: &Settings, data: &TrainingData) -> Result<()> {
         )));
     }
     let table = &data.tables[data.test.table];
-    for column in &settings.slice {
+    for column in &config.slices {
         table.schema().require(column, &table.dataset().location)?;
     }
     Ok(())
 }
 
-/// Judges the model by its held-out rows, by their slices and by the current model, as far as the settings ask.
-///
-/// # Errors
-/// [`Error::Data`] where no verdict is possible; storage errors as they are.
-pub async fn judge(
-    settings: &Settings,
-    models: &ModelStore,
-    data: &Arc<TrainingData>,
-    evaluation: &Evaluation,
-    reader: Option<&Reader<'_>>,
-    threads: usize,
-) -> Result<Judgement> {
-    let weights = data.test.weights.as_deref();
-    let interval =
-        r2_interval(&data.test.target, &evaluation.predictions, weights, INTERVAL_LEVEL, u64::from(settings.seed));
-    let interval = interval.map_err(|error| Error::Data(format!("held-out rows: {error}")))?;
-    let slices = slices(settings, data, evaluation, threads).await?;
-    let previous = match settings.max_r2_drop {
-        Some(_) => current(settings, models, data, reader, threads).await?,
-        None => None,
-    };
-    let evidence = Evidence { scores: &evaluation.scores, interval, previous: previous.as_ref(), slices: &slices };
-    let verdict = gate(settings).judge(&evidence);
-    Ok(Judgement { verdict, interval, slices })
+/// What a model is judged with, besides its own predictions.
+#[derive(Debug, Clone, Copy)]
+pub struct Judge<'a> {
+    /// What the run is asked to do.
+    pub config: &'a TrainConfig,
+    /// Where the current model lies.
+    pub models: &'a ModelStore,
+    /// The rows.
+    pub data: &'a Arc<TrainingData>,
+    /// What reads the held-out rows, where they are not in memory.
+    pub reader: Option<&'a Reader<'a>>,
+    /// Threads to read and encode with.
+    pub threads: usize,
 }
 
-async fn slices(
-    settings: &Settings,
-    data: &TrainingData,
-    evaluation: &Evaluation,
-    threads: usize,
-) -> Result<Vec<SliceColumn>> {
-    let table = &data.tables[data.test.table];
-    let mut slices = Vec::with_capacity(settings.slice.len());
-    for column in &settings.slice {
-        let values = table.columns(std::slice::from_ref(column), threads).await?;
-        let levels = canonical_text(&values[0])?;
-        let of_row = |&place: &u32| levels.get(place as usize).unwrap_or(MISSING_SLICE);
-        let values: Vec<&str> = data.test.places.iter().map(of_row).collect();
-        let weights = data.test.weights.as_deref();
-        let scored = scores_by_slice(&data.test.target, &evaluation.predictions, weights, &values)
-            .map_err(|error| Error::Defect(error.to_string()))?;
-        slices.push(SliceColumn { column: column.clone(), slices: scored });
-    }
-    Ok(slices)
-}
-
-/// The current `latest` on the same held-out rows; none where nothing was published yet. One that is damaged, or that these
-/// rows do not fit, is named with the reason: it must not keep a model from being published that can be scored.
-async fn current(
-    settings: &Settings,
-    models: &ModelStore,
-    data: &Arc<TrainingData>,
-    reader: Option<&Reader<'_>>,
-    threads: usize,
-) -> Result<Option<Previous>> {
-    let (model, r2) = match resolve(models, &Selector::Latest).await {
-        Ok(None) => return Ok(None),
-        Ok(Some(run)) => (run.to_string(), r2_of(settings, models, run, data, reader, threads).await),
-        Err(error) => (Selector::Latest.to_string(), Err(error)),
-    };
-    let r2 = match r2 {
-        Ok(r2) => Ok(r2),
-        // What a retry could mend is no property of the model.
-        Err(error @ (Error::Storage(_) | Error::Access(_) | Error::Resources(_) | Error::Stopped(_))) => {
-            return Err(error);
-        }
-        Err(error) => {
-            tracing::warn!(
-                "--max-r2-drop (MAX_R2_DROP) is not checked, the current model {model} cannot be scored: {error}"
-            );
-            Err(error.to_string())
-        }
-    };
-    Ok(Some(Previous { model, r2 }))
-}
-
-/// R² of a published model on the held-out rows.
-async fn r2_of(
-    settings: &Settings,
-    models: &ModelStore,
-    run: ModelRun,
-    data: &Arc<TrainingData>,
-    reader: Option<&Reader<'_>>,
-    threads: usize,
-) -> Result<f64> {
-    let model = load_selected(models, &Selector::Latest, run).await?;
-    if model.metadata.target != data.target {
-        return Err(Error::Model(format!("it predicts \"{}\", not \"{}\"", model.metadata.target, data.target)));
-    }
-    let encoder = model.metadata.encoder()?;
-    let table = &data.tables[data.test.table];
-    encoder.check_schema(table.schema(), false, &table.dataset().location)?;
-    if let Some(reader) = reader {
-        let metadata = &model.metadata;
-        let predict = || {
-            let booster = load_booster(&model.model)?;
-            reader.predict(&booster, &metadata.features, &metadata.spec, metadata.clip)
+impl Judge<'_> {
+    /// Judges the model by its held-out rows, by their slices and by the current model, as far as the settings ask.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where no verdict is possible; storage errors as they are.
+    pub async fn judge(&self, evaluation: &Evaluation) -> Result<Judgement> {
+        let (gate, test) = (&self.config.gate, &self.data.test);
+        let (weights, seed) = (test.weights.as_deref(), u64::from(self.config.seed));
+        let interval = r2_interval(&test.target, &evaluation.predictions, weights, INTERVAL_LEVEL, seed);
+        let interval = interval.map_err(|error| Error::Data(format!("held-out rows: {error}")))?;
+        let slices = self.slices(evaluation).await?;
+        let previous = match gate.max_r2_drop {
+            Some(_) => self.current().await?,
+            None => None,
         };
-        let predictions = tokio::task::block_in_place(|| on_own_thread(predict))?;
-        return Ok(gate(settings).measure(&data.test.target, &predictions, data.test.weights.as_deref())?.r2);
+        let evidence = Evidence { scores: &evaluation.scores, interval, previous: previous.as_ref(), slices: &slices };
+        let verdict = gate.judge(&evidence);
+        Ok(Judgement { verdict, interval, slices })
     }
-    let names = encoder.input_columns();
-    let columns = MemoryColumns::new(table.rows(), table.columns(&names, threads).await?);
-    let (gate, data) = (gate(settings), Arc::clone(data));
-    let score = move || {
-        let predictions = predict_test_rows(&model, &encoder, &columns, &data)?;
-        gate.measure(&data.test.target, &predictions, data.test.weights.as_deref())
-    };
-    let scores = machine::tasks::blocking(|| on_own_thread(score)).await??;
-    Ok(scores.r2)
+
+    async fn slices(&self, evaluation: &Evaluation) -> Result<Vec<SliceColumn>> {
+        let test = &self.data.test;
+        let table = &self.data.tables[test.table];
+        let mut slices = Vec::with_capacity(self.config.slices.len());
+        for column in &self.config.slices {
+            let values = table.columns(std::slice::from_ref(column), self.threads).await?;
+            let levels = canonical_text(&values[0])?;
+            let of_row = |&place: &u32| levels.get(place as usize).unwrap_or(MISSING_SLICE);
+            let values: Vec<&str> = test.places.iter().map(of_row).collect();
+            let weights = test.weights.as_deref();
+            let scored = scores_by_slice(&test.target, &evaluation.predictions, weights, &values)
+                .map_err(|error| Error::Defect(error.to_string()))?;
+            slices.push(SliceColumn { column: column.clone(), slices: scored });
+        }
+        Ok(slices)
+    }
+
+    /// The current `latest` on the same held-out rows; none where nothing was published yet. One that is damaged, or that
+    /// these rows do not fit, is named with the reason: it must not keep a model from being published that can be scored.
+    async fn current(&self) -> Result<Option<Previous>> {
+        let (model, r2) = match resolve(self.models, &Selector::Latest).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(run)) => (run.to_string(), self.r2_of(run).await),
+            Err(error) => (Selector::Latest.to_string(), Err(error)),
+        };
+        let r2 = match r2 {
+            Ok(r2) => Ok(r2),
+            // What a retry could mend is no property of the model.
+            Err(error @ (Error::Storage(_) | Error::Access(_) | Error::Resources(_) | Error::Stopped(_))) => {
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "--max-r2-drop (MAX_R2_DROP) is not checked, the current model {model} cannot be scored: {error}"
+                );
+                Err(error.to_string())
+            }
+        };
+        Ok(Some(Previous { model, r2 }))
+    }
+
+    /// R² of a published model on the held-out rows.
+    async fn r2_of(&self, run: ModelRun) -> Result<f64> {
+        let Self { config, data, .. } = *self;
+        let model = load_selected(self.models, &Selector::Latest, run).await?;
+        if model.metadata.target != data.target {
+            return Err(Error::Model(format!("it predicts \"{}\", not \"{}\"", model.metadata.target, data.target)));
+        }
+        let encoder = model.metadata.encoder()?;
+        let table = &data.tables[data.test.table];
+        encoder.check_schema(table.schema(), false, &table.dataset().location)?;
+        if let Some(reader) = self.reader {
+            let metadata = &model.metadata;
+            let form = ModelForm { features: &metadata.features, spec: &metadata.spec, clip: metadata.clip };
+            let predict = || reader.predict(&load_booster(&model.model)?, &form);
+            let predictions = tokio::task::block_in_place(|| on_own_thread(predict))?;
+            return Ok(config.gate.measure(&data.test.target, &predictions, data.test.weights.as_deref())?.r2);
+        }
+        let names = encoder.input_columns();
+        let columns = MemoryColumns::new(table.rows(), table.columns(&names, self.threads).await?);
+        let (gate, data) = (config.gate.clone(), Arc::clone(data));
+        let score = move || {
+            let predictions = predict_test_rows(&model, &encoder, &columns, &data)?;
+            gate.measure(&data.test.target, &predictions, data.test.weights.as_deref())
+        };
+        let scores = machine::tasks::blocking(|| on_own_thread(score)).await??;
+        Ok(scores.r2)
+    }
 }
 
 fn predict_test_rows(

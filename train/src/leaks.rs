@@ -12,6 +12,7 @@ use ndarray::ArrayView1;
 use polars::prelude::PlHashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::config::TrainConfig;
 use crate::features::{ColumnHint, Features};
 use crate::read::TrainingData;
 
@@ -30,15 +31,15 @@ const NEIGHBOURS: usize = 2;
 /// not show it. Features are looked at on `threads` threads.
 ///
 /// # Errors
-/// [`Error::Data`] with every warning where `strict`.
+/// [`Error::Data`] with every warning where the run is strict.
 pub fn check(
-    strict: bool,
+    config: &TrainConfig,
     data: &TrainingData,
     found: Vec<String>,
     features: &Features,
-    spec: &Spec,
     threads: usize,
 ) -> Result<Vec<String>> {
+    let spec = &config.spec;
     let mut warnings = data.warnings();
     warnings.extend(::features::plan::warnings(spec, data.schema(), data.location()));
     warnings.extend(features.hints.iter().map(ColumnHint::sentence));
@@ -47,7 +48,7 @@ pub fn check(
     warnings.extend(quality_warnings(features));
     warnings.extend(target_out_of_range(data, spec));
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    if strict && !warnings.is_empty() {
+    if config.strict && !warnings.is_empty() {
         let all = warnings.join("; ");
         return Err(Error::Data(format!("{} ({all}), and --strict (STRICT) is on", data.location())));
     }
@@ -291,15 +292,15 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use columns::ColumnKind;
 
     use super::*;
+    use features::encode::FeatureSource;
 
     fn feature(kind: Kind) -> Feature {
         let (name, source_kind) = ("x".to_owned(), ColumnKind::Float);
-        Feature { name, kind, column: None, sql: None, source_kind, inputs: BTreeMap::new() }
+        let source = FeatureSource::Column(name.clone());
+        Feature { name, kind, source, source_kind }
     }
 
     fn leak(kind: Kind, values: &[f64], target: &[f64]) -> Option<String> {

@@ -9,6 +9,8 @@ pub mod plan;
 
 pub mod spec;
 
+pub mod config;
+
 pub mod plan_memory;
 
 pub mod read;
@@ -35,7 +37,6 @@ pub mod models;
 
 use std::sync::Arc;
 
-use ::features::spec::Spec;
 use app::Context;
 use attempt::{Commit, Earlier, RunFile};
 use error::{Error, Result};
@@ -47,9 +48,11 @@ use storage::sha256_hex;
 use telemetry::{GATE, Metric, Outcome};
 
 use crate::checkpoint::Checkpoint;
+use crate::config::TrainConfig;
 use crate::evaluate::Evaluation;
 use crate::features::Features;
 use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
+use crate::gate::Judge;
 use crate::out_of_core::{Input, Reader, Stop};
 use crate::plan::{PROGRAM_VERSION, TrainBody, TrainPlan};
 use crate::plan_memory::MemoryPlan;
@@ -81,50 +84,47 @@ struct PreparedFeatures {
 /// The flow up to the verdict.
 async fn train(run: &Run) -> Result<Trained> {
     xgboost::check_version()?;
-    let spec = spec::read(&run.settings).await?;
-    fit::given_parameters(&run.settings, &spec)?;
-    gate::check_settings(&run.settings)?;
-    let earlier = match plan::earlier(run, &spec).await? {
+    let config = &run.config().await?;
+    let earlier = match plan::earlier(run, config).await? {
         Earlier::Decided { outcome, .. } => return Ok(Trained::Decided(outcome)),
         Earlier::UnderWay(plan) => Some(plan),
         Earlier::Nothing => None,
     };
-    if !run.settings.check {
+    if !config.check {
         run.folder.own();
     }
-    let opened = read::open(&run.settings, &spec).await?;
-    let memory = plan_memory(run, &spec, &opened, earlier.as_ref()).await?;
+    let opened = read::open(config).await?;
+    let memory = plan_memory(run, config, &opened, earlier.as_ref()).await?;
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
-    let input = Input::read(&run.settings, &spec, &run.context.limits, opened, &memory, &stop).await?;
-    let data = check_rows(run, &input, earlier.as_ref())?;
-    let view = target_view(run, &spec, data)?;
-    let learnt = learn_features(run, &spec, &input, view).await?;
-    if run.settings.check {
+    let input = Input::read(config, &run.context.limits, opened, &memory, &stop).await?;
+    let data = check_rows(run, config, &input, earlier.as_ref())?;
+    let view = TargetView::of(&config.given_params, &data.train, &data.target, data.location())?;
+    let learnt = learn_features(run, config, &input, view).await?;
+    if config.check {
         run.summary().set("check", true).set("features", learnt.features.features.len());
         return Ok(Trained::Checked(run.summary().succeeded()));
     }
-    let plan = begin(run, &spec, &data.objects_sha256, &memory, earlier.as_ref()).await?;
+    let plan = begin(run, config, &data.objects_sha256, &memory, earlier.as_ref()).await?;
     let checkpoint = Checkpoint::open(&run.folder, &plan, earlier.is_some())?;
     run.keep(&checkpoint);
-    let reader = input.reader(&spec, &memory, plan.body.threads, &stop);
-    let (learnt, fitted) = choose_and_fit(run, &spec, &input, reader.as_ref(), learnt, &plan, &checkpoint)?;
+    let reader = input.reader(&config.spec, &memory, plan.body.threads, &stop);
+    let training = Training { run, config, input: &input, reader: reader.as_ref(), plan: &plan };
+    let (learnt, fitted) = training.choose_and_fit(learnt, &checkpoint)?;
     checkpoint.close().await;
-    judge_and_write(run, &spec, data, reader.as_ref(), learnt, fitted, &plan)
-        .await
-        .map(|commit| Trained::Ready(Box::new(commit)))
+    training.judge_and_write(learnt, fitted).await.map(|commit| Trained::Ready(Box::new(commit)))
 }
 
 /// The plan that all attempts of this run keep to.
 async fn begin(
     run: &Run,
-    spec: &Spec,
+    config: &TrainConfig,
     objects_sha256: &str,
     memory: &MemoryPlan,
     earlier: Option<&TrainPlan>,
 ) -> Result<TrainPlan> {
     let plan = match earlier {
         Some(earlier) => earlier.clone(),
-        None => begin_first(run, spec, objects_sha256, memory).await?,
+        None => begin_first(run, config, objects_sha256, memory).await?,
     };
     if plan.body.threads > run.context.limits.threads.value {
         // The run was begun with more than this attempt was checked for.
@@ -134,7 +134,7 @@ async fn begin(
     Ok(plan)
 }
 
-async fn begin_first(run: &Run, spec: &Spec, objects_sha256: &str, memory: &MemoryPlan) -> Result<TrainPlan> {
+async fn begin_first(run: &Run, config: &TrainConfig, objects_sha256: &str, memory: &MemoryPlan) -> Result<TrainPlan> {
     let body = TrainBody {
         objects_sha256: objects_sha256.to_owned(),
         threads: run.context.limits.threads.value,
@@ -144,7 +144,7 @@ async fn begin_first(run: &Run, spec: &Spec, objects_sha256: &str, memory: &Memo
         format_version: FORMAT_VERSION,
         program_version: PROGRAM_VERSION.to_owned(),
         started_at: now_rfc3339(),
-        settings: plan::identity(&run.settings, spec),
+        settings: config.identity.clone(),
         body: body.clone(),
     };
     let plan = run.folder.begin(plan).await?;
@@ -159,17 +159,26 @@ async fn begin_first(run: &Run, spec: &Spec, objects_sha256: &str, memory: &Memo
 }
 
 /// Before step 1: in which way the rows fit into memory.
-async fn plan_memory(run: &Run, spec: &Spec, opened: &read::Opened, earlier: Option<&TrainPlan>) -> Result<MemoryPlan> {
-    let given = fit::given_parameters(&run.settings, spec)?;
+async fn plan_memory(
+    run: &Run,
+    config: &TrainConfig,
+    opened: &read::Opened,
+    earlier: Option<&TrainPlan>,
+) -> Result<MemoryPlan> {
     let began = earlier.map(|plan| plan.body.reading);
-    let memory = MemoryPlan::new(&run.settings, spec, &given, &run.context.limits, opened, began).await?;
+    let memory = MemoryPlan::new(config, &run.context.limits, opened, began).await?;
     memory.log();
-    tracing::info!("reading {}", run.settings.train_data);
+    tracing::info!("reading {}", config.train_data);
     Ok(memory)
 }
 
 /// Step 1: the rows, if they are the ones that the run began with and a model can be judged on them.
-fn check_rows<'a>(run: &Run, input: &'a Input, earlier: Option<&TrainPlan>) -> Result<&'a Arc<TrainingData>> {
+fn check_rows<'a>(
+    run: &Run,
+    config: &TrainConfig,
+    input: &'a Input,
+    earlier: Option<&TrainPlan>,
+) -> Result<&'a Arc<TrainingData>> {
     let data = input.all();
     if let Some(plan) = earlier {
         plan::refuse_other_input(plan, data, &run.folder)?;
@@ -178,135 +187,128 @@ fn check_rows<'a>(run: &Run, input: &'a Input, earlier: Option<&TrainPlan>) -> R
     run.summary().set("rows_dropped", json!(data.dropped));
     data.log_rows();
     data.check_weights()?;
-    gate::check_test_rows(&run.settings, data)?;
+    gate::check_test_rows(config, data)?;
     Ok(data)
 }
 
-/// How XGBoost is to see the target.
-fn target_view(run: &Run, spec: &Spec, data: &TrainingData) -> Result<TargetView> {
-    TargetView::of(&fit::given_parameters(&run.settings, spec)?, &data.train, &data.target, data.location())
-}
-
 /// Step 2: the features, what speaks against them, and whether XGBoost takes the parameters with them.
-async fn learn_features(run: &Run, spec: &Spec, input: &Input, view: TargetView) -> Result<PreparedFeatures> {
+async fn learn_features(run: &Run, config: &TrainConfig, input: &Input, view: TargetView) -> Result<PreparedFeatures> {
     let data = input.learning();
     let threads = run.context.limits.threads.value;
-    let mut features = features::learn_and_encode(data, spec, threads).await?;
+    let mut features = features::learn_and_encode(data, &config.spec, threads).await?;
     if matches!(input, Input::InMemory(_)) {
         features.forget_kinds_of_empty_columns();
     }
     let quality = features.quality_score(data);
     run.summary().set("data_quality_score", quality);
     let TargetView { scale, warning } = view;
-    let given = fit::given_parameters(&run.settings, spec)?;
-    let weights = fit::unfit_weights(&given, &input.all().train, scale);
+    let weights = fit::unfit_weights(&config.given_params, &input.all().train, scale);
     let found = warning.into_iter().chain(weights).chain(input.shared_ids().map(str::to_owned)).collect();
-    let warnings = leaks::check(run.settings.strict, data, found, &features, spec, threads)?;
+    let warnings = leaks::check(config, data, found, &features, threads)?;
     run.summary().set("warnings", warnings.len());
-    let params = scale.params(&fit::with_constraints(given, spec, &features.features)?)?;
+    let params =
+        scale.params(&fit::with_constraints(config.given_params.clone(), &config.spec, &features.features)?)?;
     let dry_run = || Ok(xgboost::dry_run(&params, &fit::matrix_features(&features.features))?);
     tokio::task::block_in_place(|| on_own_thread(dry_run))?;
     Ok(PreparedFeatures { features, quality, warnings, scale })
 }
 
-/// Step 3: how to learn is chosen and the model fitted, each from where an earlier attempt stopped.
-fn choose_and_fit(
-    run: &Run,
-    spec: &Spec,
-    input: &Input,
-    reader: Option<&Reader<'_>>,
-    learnt: PreparedFeatures,
-    plan: &TrainPlan,
-    checkpoint: &Checkpoint,
-) -> Result<(PreparedFeatures, Fitted)> {
-    let context = FitContext {
-        settings: &run.settings,
-        spec,
-        threads: plan.body.threads,
-        scale: learnt.scale,
-        fitted_rows: input.all().train.len(),
-        parts: plan.body.reading.parts,
-        shutdown: &run.context.shutdown,
-        run_id: &run.context.run_id,
-        telemetry: &run.context.telemetry,
-        checkpoint,
-    };
-    let choose_and_fit = || {
-        let rows = &input.learning().train;
-        let choice = fit::choose_or_resume(&context, &learnt.features, rows)?;
-        let features = encodings::apply(learnt.features, &choice.scheme, rows, u64::from(run.settings.seed));
-        let (features, fitted) = match reader {
-            Some(reader) => reader.fit(&context, choice, features)?,
-            None => {
-                let fitted = fit::fit(&context, choice, &features.features, &features.train, rows)?;
-                (features, fitted)
-            }
-        };
-        run.summary().set("rounds", fitted.rounds);
-        if let Some(round) = fitted.resumed_from {
-            run.summary().set("resumed_from_round", round);
-        }
-        Ok((PreparedFeatures { features, ..learnt }, fitted))
-    };
-    tokio::task::block_in_place(|| on_own_thread(choose_and_fit))
+/// A run whose plan stands: what its last steps read.
+#[derive(Clone, Copy)]
+struct Training<'a> {
+    run: &'a Run,
+    config: &'a TrainConfig,
+    input: &'a Input,
+    reader: Option<&'a Reader<'a>>,
+    plan: &'a TrainPlan,
 }
 
-/// Steps 4 to 6: the held-out rows, the gate's verdict, and the files of the model.
-async fn judge_and_write(
-    run: &Run,
-    spec: &Spec,
-    data: &Arc<TrainingData>,
-    reader: Option<&Reader<'_>>,
-    learnt: PreparedFeatures,
-    fitted: Fitted,
-    plan: &TrainPlan,
-) -> Result<Commit> {
-    let (settings, PreparedFeatures { mut features, quality, warnings, .. }) = (&run.settings, learnt);
-    let (gate, clip) = (gate::gate(settings), evaluate::clip_bounds(spec, data));
-    let evaluate = || match reader {
-        Some(reader) => reader.evaluate(&gate, &fitted.booster, &mut features, clip),
-        None => evaluate::evaluate(&gate, &fitted.booster, &features.test, &data.test, clip),
-    };
-    let evaluation = tokio::task::block_in_place(|| on_own_thread(evaluate))?;
-    let judgement = gate::judge(settings, &run.models, data, &evaluation, reader, plan.body.threads).await?;
-    run.summary().set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse);
-    run.summary().set("mae", evaluation.scores.mae);
+impl Training<'_> {
+    /// Step 3: how to learn is chosen and the model fitted, each from where an earlier attempt stopped.
+    fn choose_and_fit(&self, learnt: PreparedFeatures, checkpoint: &Checkpoint) -> Result<(PreparedFeatures, Fitted)> {
+        let Self { run, config, input, reader, plan } = *self;
+        let context = FitContext {
+            config,
+            threads: plan.body.threads,
+            scale: learnt.scale,
+            fitted_rows: input.all().train.len(),
+            parts: plan.body.reading.parts,
+            shutdown: &run.context.shutdown,
+            run_id: &run.context.run_id,
+            telemetry: &run.context.telemetry,
+            checkpoint,
+        };
+        let choose_and_fit = || {
+            let rows = &input.learning().train;
+            let choice = fit::choose_or_resume(&context, &learnt.features, rows)?;
+            let features = encodings::apply(learnt.features, &choice.scheme, rows, u64::from(config.seed));
+            let (features, fitted) = match reader {
+                Some(reader) => reader.fit(&context, choice, features)?,
+                None => {
+                    let fitted = fit::fit(&context, choice, &features.features, &features.train, rows)?;
+                    (features, fitted)
+                }
+            };
+            run.summary().set("rounds", fitted.rounds);
+            if let Some(round) = fitted.resumed_from {
+                run.summary().set("resumed_from_round", round);
+            }
+            Ok((PreparedFeatures { features, ..learnt }, fitted))
+        };
+        tokio::task::block_in_place(|| on_own_thread(choose_and_fit))
+    }
 
-    let run_id = &run.context.run_id;
-    let parts = ModelParts { settings, run_id, plan, spec, data, features: &features, fitted: &fitted, clip };
-    let metadata = report::metadata(&parts)?;
-    let findings = report::findings(&run.models, &metadata, &features, &fitted, plan.body.threads).await?;
-    let subject = report::Subject {
-        settings,
-        limits: &run.context.limits,
-        plan,
-        metadata: &metadata,
-        data,
-        fitted: &fitted,
-        evaluation: &evaluation,
-        judgement: &judgement,
-        quality,
-        warnings: &warnings,
-        findings: &findings,
-    };
-    let (metrics, report) = (report::metrics(&subject)?, report::html(&subject)?);
-    let metadata_json = metadata.to_json()?;
-    let seconds = run.started.elapsed().as_secs_f64();
-    emit_metrics(&run.context, &evaluation, data, quality, seconds);
-    let verdict = judgement.verdict;
-    let mut summary = run.summary().clone();
-    summary.set("training_seconds", seconds).set("metadata_sha256", sha256_hex(&metadata_json));
-    summary.set("model_sha256", metadata.model_sha256.as_str());
-    summary.set(GATE, if verdict.passed { "passed" } else { "failed" });
-    let rejected = || gate::rejection(&verdict, &run.folder.location(), &features.misread_columns());
-    let rejection = (!verdict.passed).then(|| Error::Gate(rejected()));
-    let files = vec![
-        RunFile::new("model.ubj", fitted.model),
-        RunFile::new("metadata.json", metadata_json),
-        RunFile::new("metrics.json", metrics),
-        RunFile::new("report.html", report),
-    ];
-    Commit::new(summary, rejection.as_ref(), files, &now_rfc3339())
+    /// Steps 4 to 6: the held-out rows, the gate's verdict, and the files of the model.
+    async fn judge_and_write(&self, learnt: PreparedFeatures, fitted: Fitted) -> Result<Commit> {
+        let Self { run, config, input, reader, plan } = *self;
+        let (data, threads) = (input.all(), plan.body.threads);
+        let PreparedFeatures { mut features, quality, warnings, .. } = learnt;
+        let (gate, clip) = (&config.gate, evaluate::clip_bounds(&config.spec, data));
+        let evaluate = || match reader {
+            Some(reader) => reader.evaluate(gate, &fitted.booster, &mut features, clip),
+            None => evaluate::evaluate(gate, &fitted.booster, &features.test, &data.test, clip),
+        };
+        let evaluation = tokio::task::block_in_place(|| on_own_thread(evaluate))?;
+        let judgement = Judge { config, models: &run.models, data, reader, threads }.judge(&evaluation).await?;
+        run.summary().set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse);
+        run.summary().set("mae", evaluation.scores.mae);
+
+        let run_id = &run.context.run_id;
+        let parts = ModelParts { config, run_id, plan, data, features: &features, fitted: &fitted, clip };
+        let metadata = report::metadata(&parts)?;
+        let findings = report::findings(&run.models, &metadata, &features, &fitted, threads).await?;
+        let subject = report::Subject {
+            config,
+            limits: &run.context.limits,
+            plan,
+            metadata: &metadata,
+            data,
+            fitted: &fitted,
+            evaluation: &evaluation,
+            judgement: &judgement,
+            quality,
+            warnings: &warnings,
+            findings: &findings,
+        };
+        let (metrics, report) = (report::metrics(&subject)?, report::html(&subject)?);
+        let metadata_json = metadata.to_json()?;
+        let seconds = run.started.elapsed().as_secs_f64();
+        emit_metrics(&run.context, &evaluation, data, quality, seconds);
+        let verdict = judgement.verdict;
+        let mut summary = run.summary().clone();
+        summary.set("training_seconds", seconds).set("metadata_sha256", sha256_hex(&metadata_json));
+        summary.set("model_sha256", metadata.model_sha256.as_str());
+        summary.set(GATE, if verdict.passed { "passed" } else { "failed" });
+        let rejected = || gate::rejection(&verdict, &run.folder.location(), &features.misread_columns());
+        let rejection = (!verdict.passed).then(|| Error::Gate(rejected()));
+        let files = vec![
+            RunFile::new("model.ubj", fitted.model),
+            RunFile::new("metadata.json", metadata_json),
+            RunFile::new("metrics.json", metrics),
+            RunFile::new("report.html", report),
+        ];
+        Commit::new(summary, rejection.as_ref(), files, &now_rfc3339())
+    }
 }
 
 fn emit_metrics(context: &Context, evaluation: &Evaluation, data: &TrainingData, quality: f64, seconds: f64) {

@@ -8,6 +8,7 @@ use registry::{ModelRun, ModelStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::config::TrainConfig;
 use crate::plan_memory::TrainingMode;
 use crate::read::{self, TrainingData};
 use crate::run::Run;
@@ -49,12 +50,11 @@ pub fn folder(models: &ModelStore, run: &ModelRun) -> RunFolder {
 /// # Errors
 /// [`Error::Setting`] where the run was asked something else before, or by another version; [`Error::Data`] where its input is
 /// not there any more as it was; storage errors as they are.
-pub async fn earlier(run: &Run, spec: &Spec) -> Result<Earlier<TrainBody>> {
-    let identity = identity(&run.settings, spec);
-    let earlier = run.folder.earlier(&identity, PROGRAM_VERSION).await?;
+pub async fn earlier(run: &Run, config: &TrainConfig) -> Result<Earlier<TrainBody>> {
+    let earlier = run.folder.earlier(&config.identity, PROGRAM_VERSION).await?;
     if let Earlier::Decided { .. } = &earlier {
-        refuse_settings_of_another_run(&run.folder, &identity).await?;
-        refuse_replaced_input(&run.settings, &run.folder).await?;
+        refuse_settings_of_another_run(&run.folder, &config.identity).await?;
+        refuse_replaced_input(config, &run.folder).await?;
         tracing::info!("this run is complete already: nothing to do");
     }
     Ok(earlier)
@@ -101,10 +101,10 @@ async fn refuse_settings_of_another_run(folder: &RunFolder, identity: &Value) ->
 }
 
 /// A complete run needs its input no more; but where there is another one now, its result is not the one asked for.
-async fn refuse_replaced_input(settings: &Settings, folder: &RunFolder) -> Result<()> {
+async fn refuse_replaced_input(config: &TrainConfig, folder: &RunFolder) -> Result<()> {
     let Some(metadata) = read_json(folder, "metadata.json").await? else { return Ok(()) };
     let mut objects = Vec::new();
-    for location in std::iter::once(&settings.train_data).chain(&settings.test_data) {
+    for location in std::iter::once(&config.train_data).chain(&config.test_data) {
         let Ok(data) = storage::open_data(location).await else { return Ok(()) };
         objects.extend(data.objects);
     }

@@ -10,15 +10,12 @@ mod amounts;
 use std::path::{Path, PathBuf};
 
 use error::{Error, Result};
-use features::spec::Spec;
 use machine::Limits;
 use serde::{Deserialize, Serialize};
-use xgboost::Params;
 
 use self::amounts::{Bins, SAMPLE_MOST, Shape};
-use crate::fit::set_by_user;
+use crate::config::TrainConfig;
 use crate::read::Opened;
-use crate::settings::Settings;
 
 const MIB: u64 = 1024 * 1024;
 /// The share of the limit that is planned with; the rest is the allocator's and the kernel's.
@@ -90,15 +87,12 @@ impl MemoryPlan {
     /// [`Error::Resources`] where the container may use less memory than the run needs in any way, or the scratch disk has
     /// less room.
     pub async fn new(
-        settings: &Settings,
-        spec: &Spec,
-        params: &Params,
+        config: &TrainConfig,
         limits: &Limits,
         opened: &Opened,
         began: Option<TrainingMode>,
     ) -> Result<Self> {
-        let user = set_by_user(settings, spec)?;
-        let shape = Shape::of(settings, spec, params, &user, limits, opened).await?;
+        let shape = Shape::of(config, limits, opened).await?;
         let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
         if let Some(began) = began.filter(|began| began.mode != Mode::InMemory) {
             let TrainingMode { mode, batch_rows, sample_rows, parts } = began;
@@ -251,6 +245,8 @@ pub fn scratch() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::amounts::{SMALL_HISTOGRAMS, histogram_bytes};
+    use xgboost::Params;
+
     use super::*;
 
     fn shape(rows: u64) -> Shape {

@@ -8,7 +8,6 @@ use columns::text_hints::{self, Level, Writing};
 use columns::{ColumnKind, TableSchema};
 use error::{Error, Result};
 use features::encode::values::as_numbers;
-use features::spec::Spec;
 use machine::Limits;
 use polars::prelude::{PlHashSet, Series, StringChunked};
 use sha2::{Digest, Sha256};
@@ -16,7 +15,7 @@ use storage::ObjectMeta;
 use table::{CsvTyping, Dataset, LoadableTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::settings::Settings;
+use crate::config::TrainConfig;
 
 /// The tables of a run and which of their rows train and which judge.
 #[derive(Debug)]
@@ -188,17 +187,16 @@ pub struct Opened {
 /// Opens the data. No row is read.
 ///
 /// # Errors
-/// [`Error::Setting`] where id or target are not named; as [`Dataset::open`].
-pub async fn open(settings: &Settings, spec: &Spec) -> Result<Opened> {
-    let (id, target) = id_and_target(spec)?;
-    let train = Dataset::open(&settings.train_data, settings.csv_format()).await?;
-    let test = match &settings.test_data {
-        Some(location) => Some(Dataset::open(location, settings.csv_format()).await?),
+/// [`Error::Data`] where a column is not there or can serve as nothing; as [`Dataset::open`].
+pub async fn open(config: &TrainConfig) -> Result<Opened> {
+    let train = Dataset::open(&config.train_data, config.csv).await?;
+    let test = match &config.test_data {
+        Some(location) => Some(Dataset::open(location, config.csv).await?),
         None => None,
     };
-    let roles = [("id", Some(&id)), ("target", Some(&target)), ("weight", spec.weight.as_ref())];
+    let roles = [("id", Some(&config.id)), ("target", Some(&config.target)), ("weight", config.spec.weight.as_ref())];
     let roles = roles.into_iter().filter_map(|(role, name)| Some((role, name?)));
-    for (role, name) in roles.chain(settings.slice.iter().map(|name| ("slice", name))) {
+    for (role, name) in roles.chain(config.slices.iter().map(|name| ("slice", name))) {
         std::iter::once(&train).chain(&test).try_for_each(|dataset| check_role(dataset, role, name))?;
     }
     Ok(Opened { train, test })
@@ -220,16 +218,16 @@ fn check_role(dataset: &Dataset, role: &str, name: &str) -> Result<()> {
 /// Reads ids, targets and weights, drops rows that cannot be used and splits the rest.
 ///
 /// # Errors
-/// [`Error::Setting`] where id or target are not named, [`Error::Data`] where columns or rows are unusable.
-pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits, opened: Opened) -> Result<TrainingData> {
-    let (id, target) = id_and_target(spec)?;
+/// [`Error::Data`] where columns or rows are unusable; storage errors as they are.
+pub async fn read(config: &TrainConfig, limits: &Limits, opened: Opened) -> Result<TrainingData> {
+    let (id, target, spec) = (config.id.clone(), config.target.clone(), &config.spec);
     let text = [id.clone()];
     let typing = CsvTyping { text: &text, categories: &spec.categorical, types: None };
     let train_table = load(opened.train, &typing).await?;
     let mut tables = vec![Arc::new(train_table)];
     if let Some(dataset) = opened.test {
         let test_table = load(dataset, &CsvTyping { types: Some(tables[0].schema()), ..typing }).await?;
-        check_same_columns(&tables[0], &test_table, spec, (&id, &target))?;
+        check_same_columns(&tables[0], &test_table, config)?;
         tables.push(Arc::new(test_table));
     }
     let threads = limits.threads.value;
@@ -241,12 +239,12 @@ pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits, opened: Ope
     }
     let (train, test) = match tables.get(1) {
         Some(test_table) => (usable, usable_rows(test_table, 1, &roles, threads, &mut dropped).await?),
-        None => split(usable, settings.test_fraction.0, u64::from(settings.seed)),
+        None => split(usable, config.test_fraction, u64::from(config.seed)),
     };
     if train.is_empty() {
         return Err(nothing_left(&tables[0], &dropped, &roles, test.len()));
     }
-    let id_type = tables[0].schema().require(&id, &settings.train_data.to_string())?.kind;
+    let id_type = tables[0].schema().require(&id, &config.train_data.to_string())?.kind;
     let objects_sha256 = fingerprint_of(&tables);
     Ok(TrainingData { tables, train, test, dropped, id, id_type, target, objects_sha256 })
 }
@@ -254,19 +252,6 @@ pub async fn read(settings: &Settings, spec: &Spec, limits: &Limits, opened: Ope
 /// SHA-256 over names, sizes and versions of all objects.
 pub(crate) fn fingerprint_of(tables: &[Arc<LoadableTable>]) -> String {
     fingerprint(tables.iter().flat_map(|table| table.dataset().listed_objects()))
-}
-
-/// The columns that identify a row and that are predicted.
-pub(crate) fn id_and_target(spec: &Spec) -> Result<(String, String)> {
-    Ok((named(spec.id.as_ref(), "--id (ID_COLUMN)")?, named(spec.target.as_ref(), "--target (TARGET_COLUMN)")?))
-}
-
-fn named(column: Option<&String>, setting: &str) -> Result<String> {
-    column.cloned().ok_or_else(|| {
-        Error::Setting(format!(
-            "{setting} is not set, and the feature spec does not name it either: give the column's name"
-        ))
-    })
 }
 
 async fn load(dataset: Dataset, typing: &CsvTyping<'_>) -> Result<LoadableTable> {
@@ -291,12 +276,8 @@ pub(crate) fn check_rows(table: &LoadableTable) -> Result<()> {
 }
 
 /// The held-out rows need every column that a feature could be made from, of a kind that fits.
-pub(crate) fn check_same_columns(
-    train: &LoadableTable,
-    test: &LoadableTable,
-    spec: &Spec,
-    (id, target): (&str, &str),
-) -> Result<()> {
+pub(crate) fn check_same_columns(train: &LoadableTable, test: &LoadableTable, config: &TrainConfig) -> Result<()> {
+    let (id, target, spec) = (config.id.as_str(), config.target.as_str(), &config.spec);
     let location = &test.dataset().location;
     // Ids have a text, whatever their type.
     let is_feature = |name: &str| {
@@ -441,6 +422,12 @@ impl Rows {
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Whether a row has a weight: one of weight 0 teaches and judges nothing.
+    #[must_use]
+    pub fn has_weight(&self, row: usize) -> bool {
+        self.weights.as_ref().is_none_or(|weights| weights[row] > 0.0)
     }
 
     /// Whether there are none.

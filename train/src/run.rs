@@ -15,6 +15,7 @@ use telemetry::{Outcome, Summary, Telemetry};
 use tokio::time::{sleep, timeout};
 
 use crate::checkpoint::Checkpoint;
+use crate::config::TrainConfig;
 use crate::settings::Settings;
 use crate::{Trained, plan, train};
 
@@ -27,8 +28,8 @@ const TO_STORE: Duration = Duration::from_millis(1_500);
 /// A run under way.
 #[derive(Debug)]
 pub struct Run {
-    /// What it was asked to do.
-    pub settings: Settings,
+    /// The arguments; every step reads what [`Run::config`] makes of them.
+    settings: Settings,
     /// What it was given besides.
     pub context: Context,
     /// The model store.
@@ -44,6 +45,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// What the run is asked to do, derived from the arguments and the feature spec.
+    ///
+    /// # Errors
+    /// As [`TrainConfig::read`].
+    pub async fn config(&self) -> Result<TrainConfig> {
+        TrainConfig::read(&self.settings).await
+    }
+
     /// The fields of the result, as far as they are known; not to be held across an `await`.
     pub fn summary(&self) -> MutexGuard<'_, Summary> {
         self.summary.lock().unwrap_or_else(PoisonError::into_inner)

@@ -204,12 +204,6 @@ impl Settings {
         self.id.as_ref().map_or(Ok(()), |id| refuse_output_column("--id (ID_COLUMN)", id))
     }
 
-    /// Trials of a search for parameters that were asked for.
-    #[must_use]
-    pub fn trials(&self) -> usize {
-        self.tune.unwrap_or(0)
-    }
-
     /// The XGBoost parameters that were set, in the order they were given.
     pub fn parameters(&self) -> impl Iterator<Item = &(String, String)> {
         self.param.iter().flat_map(|parameters| &parameters.0)

@@ -1,6 +1,5 @@
 //! Step 0: the feature spec, before a row is read.
 
-use columns::refuse_output_column;
 use error::{Error, Result};
 use features::spec::Spec;
 use storage::Location;
@@ -22,11 +21,7 @@ pub async fn read(settings: &Settings) -> Result<Spec> {
             Spec::parse(&text, &location.to_string())?
         }
     };
-    let spec = spec.with_columns(settings.id.as_deref(), settings.target.as_deref())?;
-    if let Some(id) = &spec.id {
-        refuse_output_column("the id of the feature spec", id)?;
-    }
-    Ok(spec)
+    spec.with_columns(settings.id.as_deref(), settings.target.as_deref())
 }
 
 async fn read_object(location: &Location) -> Result<Vec<u8>> {

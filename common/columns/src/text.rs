@@ -303,38 +303,12 @@ fn write_fraction(text: &mut String, nanoseconds: i128) -> Option<()> {
     Some(())
 }
 
-/// The canonical text of a cell that is a number, if it is a finite one: every digit is kept, but for those that an exponent
-/// stands for.
-#[must_use]
-pub fn text_of_number_cell(cell: &str, decimal: u8) -> Option<String> {
-    let cell = cell.trim();
-    let number = super::cells::parse_number(cell, super::CellFormat { decimal })?;
-    if !number.is_finite() {
-        return None;
-    }
-    let (sign, digits) = match cell.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", cell.strip_prefix('+').unwrap_or(cell)),
-    };
-    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == decimal);
-    if !is_plain {
-        return text_of_float(number);
-    }
-    let (whole, fraction) = digits.split_once(char::from(decimal)).unwrap_or((digits, ""));
-    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
-    let whole = if whole.is_empty() { "0" } else { whole };
-    Some(match (whole, fraction) {
-        ("0", "") => "0".to_owned(),
-        (whole, "") => format!("{sign}{whole}"),
-        (whole, fraction) => format!("{sign}{whole}.{fraction}"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use polars::prelude::{Int64Chunked, Int128Chunked, IntoSeries, NamedFrom, NewChunkedArray, TimeZone};
 
     use super::*;
+    use crate::cells::text_of_number_cell;
 
     fn texts(column: &Series) -> Vec<Option<String>> {
         canonical_text(column).unwrap().iter().map(|text| text.map(str::to_owned)).collect()

@@ -6,10 +6,10 @@
 mod cgroup;
 pub mod ecs;
 pub mod env;
-pub mod environment;
 mod http;
 pub mod id;
 pub mod limits;
+pub mod reexec;
 pub mod shutdown;
 pub mod tasks;
 pub mod threads;

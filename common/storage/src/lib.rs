@@ -1,7 +1,11 @@
 //! Where bytes lie: a local folder or S3, behind the smallest trait that serves both.
 //!
-//! Invariant: nothing outside this module names the S3 SDK. Every object but a pointer is written once under a key of
+//! Invariant: nothing outside this crate names the SDK of S3. Every object but a pointer is written once under a key of
 //! its own, so a crash leaves garbage, never damage; pointers move by [`Store::put_if`].
+//!
+//! It must not know what its objects hold. Begin reading at [`Store`]; `contract` is what both backends must keep. The crates
+//! `object_store` and `opendal` were weighed: neither tells a lost answer from a lost race, nor says which version of an object a ranged
+//! read must find.
 #![forbid(unsafe_code)]
 
 mod location;

@@ -1,6 +1,7 @@
 //! One line of the log for one event, as JSON or as text.
 
 use std::fmt::{self, Write};
+use std::str::FromStr;
 use std::sync::{PoisonError, RwLock};
 
 use chrono::{SecondsFormat, Utc};
@@ -12,9 +13,34 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use super::logs::LogFormat;
 use error::text::without_control_characters;
 use machine::RunId;
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// One line of text.
+    Text,
+}
+
+/// A log format that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a log format; use json or text")]
+pub struct UnknownLogFormat(String);
+
+impl FromStr for LogFormat {
+    type Err = UnknownLogFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLogFormat> {
+        match text {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            other => Err(UnknownLogFormat(other.to_owned())),
+        }
+    }
+}
 
 /// The run that lines are of.
 static RUN_ID: RwLock<String> = RwLock::new(String::new());
@@ -220,6 +246,14 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn formats_are_read_by_name() {
+        assert_eq!("json".parse(), Ok(LogFormat::Json));
+        assert_eq!("text".parse(), Ok(LogFormat::Text));
+        let message = "yaml".parse::<LogFormat>().unwrap_err().to_string();
+        assert_eq!(message, "\"yaml\" is not a log format; use json or text");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a run tells: logs and progress on standard error, metrics and the result on standard output.
 //!
-//! No other module writes to standard output. A reader that goes away (a broken pipe) changes neither the run nor its
+//! No other crate writes to standard output. A reader that goes away (a broken pipe) changes neither the run nor its
 //! exit code.
+//!
+//! It must not know settings, tables or models. Begin reading at [`Outcome`] and [`Summary`].
 #![forbid(unsafe_code)]
 
 mod early;
@@ -22,7 +24,7 @@ use indicatif::MultiProgress;
 
 pub use early::{print_help, refuse};
 pub use emf::Metric;
-pub use logs::{LogFormat, UnknownLogFormat};
+pub use format::{LogFormat, UnknownLogFormat};
 pub use progress::{Progress, Unit};
 pub use result::{COMPLETED_AT, FILES, GATE, Outcome, Summary};
 

@@ -6,8 +6,7 @@ use error::{Error, Result};
 use features::quality::FeatureTally;
 use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series};
 
-use super::parts::RejectCounts;
-use super::rejected::{Reason, RejectedRows};
+use super::rejected::{Reason, RejectCounts, RejectedRows};
 use super::unreadable::UnreadableColumn;
 use crate::ids::{IdCheck, SeenIds};
 use crate::plan_memory::TextRoom;

@@ -13,51 +13,12 @@ use storage::{Store, StoreError};
 use table::write::{to_csv, to_parquet};
 
 use super::assemble::FinishedPart;
-use super::rejected::RejectedRows;
+use super::rejected::{RejectCounts, RejectedRows};
 use super::unreadable::UnreadableColumn;
 use crate::settings::OutputFormat;
 
 /// More rows than a part has: the sums of so many parts do not overflow.
 const MOST_ROWS: u64 = u32::MAX as u64;
-
-/// Rejected rows by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RejectCounts {
-    /// The id is null.
-    pub null_id: u64,
-    /// The id repeats that of a row above.
-    pub duplicate_id: u64,
-    /// A cell does not parse as its feature's type.
-    pub bad_value: u64,
-}
-
-impl RejectCounts {
-    pub(super) fn count(&mut self, is_null: bool, is_duplicate: bool) {
-        match (is_null, is_duplicate) {
-            (true, _) => self.null_id += 1,
-            (false, true) => self.duplicate_id += 1,
-            (false, false) => self.bad_value += 1,
-        }
-    }
-
-    /// All of them, unless that is more than can be counted.
-    fn checked_total(&self) -> Option<u64> {
-        self.null_id.checked_add(self.duplicate_id)?.checked_add(self.bad_value)
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.null_id + self.duplicate_id + self.bad_value
-    }
-
-    /// Adds the counts of another part.
-    pub fn add(&mut self, other: &Self) {
-        self.null_id += other.null_id;
-        self.duplicate_id += other.duplicate_id;
-        self.bad_value += other.bad_value;
-    }
-}
 
 /// A written file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

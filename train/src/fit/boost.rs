@@ -14,18 +14,27 @@ pub(super) struct Boosted {
     pub(super) resumed_from: Option<u32>,
 }
 
-/// Trains the rounds of the member `index`; `params` are its own with what depends on the columns.
+/// A member that is to be fitted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MemberFit<'a> {
+    /// Its place among the members.
+    pub(super) index: usize,
+    pub(super) member: &'a Member,
+    /// Its own parameters with what depends on the columns, as XGBoost is given them.
+    pub(super) params: &'a Params,
+}
+
+/// Trains the rounds of a member.
 ///
 /// # Errors
 /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
 pub(super) fn boost(
     context: &FitContext<'_>,
-    index: usize,
-    member: &Member,
-    params: &Params,
+    fit: &MemberFit<'_>,
     training: &DMatrix,
     progress: &Progress,
 ) -> Result<Boosted> {
+    let MemberFit { index, member, params } = *fit;
     let rounds = member.rounds;
     let belongs_to = context.checkpoint.binding(&(&member.scheme.encodings, params, member.seed, rounds))?;
     let name = format!("boosting-{index}");

@@ -3,62 +3,62 @@
 
 use std::time::{Duration, Instant};
 
-use crate::settings::Settings;
-
 /// Cells that one thread goes through in a second of training, on a slow machine.
 const CELLS_PER_SECOND: f64 = 75e6;
 
-/// Shares of the budget: trials of encodings, of finer bins and of parameters on a sample, the race on all rows, the choice of
-/// rounds. Tuning has no plan of its own: it has as many trials as were asked for, and what is left of the time.
+/// The stages of a search, each with its share of the budget: trials of encodings, of finer bins and of parameters on a
+/// sample; the rung of successive halving on all rows; the choice of rounds. Tuning has no plan of its own: it has as many
+/// trials as were asked for, and what is left of the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Encoding,
     Bins,
     Parameters,
-    Race,
+    Rung,
     Rounds,
     Tuning,
 }
 
 impl Stage {
-    /// What it is called in logs and `metrics.json`.
+    /// The name of the stage in logs and `metrics.json`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Encoding => "encoding",
             Self::Bins => "bins",
             Self::Parameters => "parameters",
-            Self::Race => "race",
+            // The word of `metrics.json`, which stays as it is.
+            Self::Rung => "race",
             Self::Rounds => "rounds",
             Self::Tuning => "tuning",
         }
     }
 
-    /// Its share of the cells.
+    /// The stage's share of the cells.
     fn share(self) -> f64 {
         match self {
             Self::Encoding => 0.1,
             Self::Bins => 0.04,
             Self::Parameters => 0.18,
-            Self::Race => 0.13,
+            Self::Rung => 0.13,
             Self::Rounds => 0.55,
             Self::Tuning => 0.0,
         }
     }
 
-    /// The share of the time after which the clock ends it: trials may take each other's, but leave theirs to the stages on
-    /// all rows.
+    /// The share of the time after which the clock ends the stage. Trials may use the time of other trials, but not the
+    /// time of the stages on all rows.
     fn end(self) -> f64 {
         match self {
             Self::Encoding | Self::Bins | Self::Parameters => {
                 Self::Encoding.share() + Self::Bins.share() + Self::Parameters.share()
             }
-            Self::Race => 1.0 - Self::Rounds.share(),
+            Self::Rung => 1.0 - Self::Rounds.share(),
             Self::Rounds | Self::Tuning => 1.0,
         }
     }
 }
 
-/// Cells by plan, and the clock.
+/// The cells that a search may go through by plan, and the clock that ends it.
 #[derive(Debug)]
 pub(super) struct Budget {
     cells: f64,
@@ -69,23 +69,23 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(settings: &Settings, threads: usize) -> Self {
-        let seconds = settings.time_budget;
+    /// The budget of a search that may take so many seconds.
+    pub(super) fn new(seconds: u64, threads: usize) -> Self {
         let cells = seconds as f64 * CELLS_PER_SECOND * threads as f64;
         Self { cells, started: Instant::now(), clock: Duration::from_secs(seconds), cut: Vec::new() }
     }
 
-    /// What a stage may go through.
+    /// The cells that a stage may go through.
     pub(super) fn cells(&self, stage: Stage) -> f64 {
         stage.share() * self.cells
     }
 
-    /// When the clock ends a stage.
+    /// The moment at which the clock ends a stage.
     pub(super) fn deadline(&self, stage: Stage) -> Instant {
         self.started + self.clock.mul_f64(stage.end())
     }
 
-    /// What is spent of the time.
+    /// The time that is spent.
     pub(super) fn spent(&self) -> Duration {
         self.started.elapsed()
     }
@@ -97,7 +97,7 @@ impl Budget {
         }
     }
 
-    /// Tells that the clock had a say in the choice, once for each stage.
+    /// Warns, once for each stage, that the clock had a say in the choice.
     pub(super) fn warn_of_deadline(&mut self, stage: Stage) {
         if self.cut.contains(&stage) {
             return;
@@ -111,7 +111,7 @@ impl Budget {
         );
     }
 
-    /// The same for tuning, which had so many trials by then.
+    /// Warns that the clock ended tuning after `ran` of `asked` trials.
     pub(super) fn warn_of_cut_tuning(&self, ran: usize, asked: usize) {
         let seconds = self.clock.as_secs();
         tracing::warn!(
@@ -129,7 +129,7 @@ mod tests {
     fn stages_on_all_rows_have_their_time_left() {
         let budget = Budget { cells: 1e9, started: Instant::now(), clock: Duration::from_secs(60), cut: Vec::new() };
         let after = |stage| (budget.deadline(stage) - budget.started).as_secs_f64().round();
-        let stages = [Stage::Encoding, Stage::Bins, Stage::Parameters, Stage::Race, Stage::Rounds];
+        let stages = [Stage::Encoding, Stage::Bins, Stage::Parameters, Stage::Rung, Stage::Rounds];
         assert_eq!(stages.map(after), [19.0, 19.0, 19.0, 27.0, 60.0]);
         assert!((stages.map(|stage| budget.cells(stage)).iter().sum::<f64>() - 1e9).abs() < 1.0);
     }

@@ -86,7 +86,8 @@ impl Part {
 /// A trial, for `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
-    /// What it was for: `encoding`, `bins`, `parameters`, `race`, `rounds` or `tuning`.
+    /// The stage of the search: `encoding`, `bins`, `parameters`, `race` (the rung of successive halving on all rows), `rounds`
+    /// or `tuning`.
     pub stage: Cow<'static, str>,
     /// Its encoding of categories.
     pub encoding: Cow<'static, str>,

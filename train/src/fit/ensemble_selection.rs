@@ -1,18 +1,19 @@
-//! Which contestants to average, and with what weights: chosen by what their mean predicts for the rows that judge.
+//! Ensemble selection: which candidates to average, and with what weights, chosen by what their mean predicts for the
+//! validation rows.
 //!
 //! Greedy selection with replacement (Caruana et al., "Ensemble Selection from Libraries of Models", 2004): the mean starts
-//! as the best contestant, and time after time takes in the one that helps it most. What is picked often weighs much.
+//! as the best candidate, and time after time takes in the one that helps it most. What is picked often weighs much.
 
 use scoring::Link;
 
 use super::folds::Truth;
 
-/// Picks: weights are multiples of one part in so many.
+/// Number of picks. Weights are multiples of one part in so many.
 const PICKS: u32 = 20;
 
-/// The weight of each contestant in the mean that predicts best, 0 for most; at most `most` of them have any.
+/// The weight of each candidate in the mean that predicts best, 0 for most; at most `most` of them have any.
 ///
-/// `margins[i]` are those of contestant `i` for the rows of `truth`.
+/// `margins[i]` are those of candidate `i` for the rows of `truth`.
 #[must_use]
 pub(super) fn weights(margins: &[&[f32]], link: Link, truth: &Truth, most: usize) -> Vec<f64> {
     let mut allowed = vec![true; margins.len()];
@@ -44,7 +45,7 @@ fn greedy(margins: &[&[f32]], link: Link, truth: &Truth, allowed: &[bool]) -> Ve
     picks.into_iter().map(|picks| f64::from(picks) / f64::from(all)).collect()
 }
 
-/// The weighted root of the mean of squared errors that the weighted mean of contestants makes.
+/// The weighted root of the mean of squared errors that the weighted mean of candidates makes.
 #[must_use]
 pub(super) fn root_mean_square(margins: &[&[f32]], shares: &[f64], link: Link, truth: &Truth) -> f64 {
     let mut mean = vec![0.0_f32; truth.targets.len()];
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn opposite_errors_are_averaged_and_a_useless_contestant_is_left_out() {
+    fn opposite_errors_are_averaged_and_a_useless_candidate_is_left_out() {
         let truth = truth(&[1.0, 2.0, 3.0, 4.0]);
         let above: [f32; 4] = [1.5, 2.5, 3.5, 4.5];
         let below: [f32; 4] = [0.5, 1.5, 2.5, 3.5];
@@ -94,8 +95,8 @@ mod tests {
     #[test]
     fn no_more_than_asked_for_take_part() {
         let truth = truth(&[0.0, 0.0, 0.0]);
-        let contestants: [[f32; 3]; 3] = [[1.0, 0.0, 0.0], [0.0, -1.0, 0.1], [0.1, 0.0, 1.2]];
-        let margins: Vec<&[f32]> = contestants.iter().map(<[f32; 3]>::as_slice).collect();
+        let candidates: [[f32; 3]; 3] = [[1.0, 0.0, 0.0], [0.0, -1.0, 0.1], [0.1, 0.0, 1.2]];
+        let margins: Vec<&[f32]> = candidates.iter().map(<[f32; 3]>::as_slice).collect();
         let alone = weights(&margins, Link::Identity, &truth, 1);
         assert_eq!(alone.iter().filter(|weight| **weight > 0.0).count(), 1);
         let two = weights(&margins, Link::Identity, &truth, 2);
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn contestants_that_are_never_numbers_are_not_picked_before_others() {
+    fn candidates_that_are_never_numbers_are_not_picked_before_others() {
         let (nothing, something): ([f32; 2], [f32; 2]) = ([f32::NAN; 2], [1.0, 3.0]);
         assert_eq!(weights(&[&nothing, &something], Link::Identity, &truth(&[1.0, 2.0]), 2), [0.0, 1.0]);
         assert!(weights(&[], Link::Identity, &truth(&[]), 2).is_empty());

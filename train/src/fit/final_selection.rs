@@ -25,11 +25,11 @@ const MUCH_WORSE: f64 = 1.03;
 const UNFINISHED: u32 = 3;
 /// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
 const MORE_ROUNDS: u32 = 10;
-/// Contestants that a model is the mean of, at most,
+/// Maximum number of candidates that a model is the mean of.
 const MOST_FINALISTS: usize = 4;
-/// and boosters, each candidate with one seed or more.
+/// Maximum number of boosters of a model, each candidate with one seed or more.
 const MOST_MEMBERS: usize = 8;
-/// What all of them may cost to fit, as a part of what choosing their rounds may cost.
+/// Cost limit of the final fits, as a fraction of the budget of choosing rounds.
 const MEMBERS_SHARE: f64 = 0.5;
 /// Learning rates that are slow enough for the mean of several candidates, and for that of several seeds.
 const SLOW_ETA: f64 = 0.05;
@@ -61,12 +61,12 @@ impl FinalSelection<'_, '_> {
     ///
     /// # Errors
     /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
-    pub(super) fn choose(mut self, ranking: Ranking, user: &Params) -> Result<Option<Choice>> {
+    pub(super) fn choose(mut self, ranking: Ranking) -> Result<Option<Choice>> {
         let most = self.affordable_finalists(&ranking);
         let judged = self.judge(ranking, most)?;
-        let (ensemble, tuning) = if self.trials.context.settings.trials() > 0 {
+        let (ensemble, tuning) = if self.trials.context.config.trials > 0 {
             let most_rounds = if self.is_open { MOST_ROUNDS / most as u32 } else { MOST_ROUNDS };
-            tuned(self.trials, self.all, judged, most, most_rounds, user)?
+            tuned(self.trials, self.all, judged, most, most_rounds)?
         } else {
             (judged.ensemble(most), None)
         };
@@ -148,7 +148,7 @@ impl FinalSelection<'_, '_> {
                     scheme: one.scheme.clone(),
                     params: one.params.clone(),
                     rounds: one.outcome.rounds,
-                    seed: self.trials.context.settings.seed.wrapping_add(step),
+                    seed: self.trials.context.config.seed.wrapping_add(step),
                     weight: weight / f64::from(seeds),
                     part: None,
                 });

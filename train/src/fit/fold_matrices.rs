@@ -1,10 +1,10 @@
-//! Where contestants compete: a sample in one encoding, whose matrices are made when a trial runs on them for the first time.
+//! The matrices of a sample in one encoding, which are made when a trial runs on them for the first time.
 
 use error::Result;
 use xgboost::Params;
 
 use super::FitContext;
-use super::folds::{Fold, Sample, cells_of_round, matrices, signs};
+use super::folds::{Fold, FoldMaker, Sample, cells_of_round, signs};
 use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
@@ -32,14 +32,14 @@ impl<'a> FoldMatrices<'a> {
         Self { sample, scheme, signs, bins: bins.clone(), folds: None }
     }
 
-    /// The matrices of the folds that have rows to learn from and rows to judge on.
+    /// The matrices of the folds that have training and validation rows.
     ///
     /// # Errors
     /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
     pub(super) fn folds(&mut self, context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<&mut [Fold]> {
         let folds = match self.folds.take() {
             Some(folds) => folds,
-            None => matrices(context, base, rows, self.sample, &self.scheme, &self.bins)?,
+            None => FoldMaker { context, base, rows, scheme: &self.scheme, params: &self.bins }.make(self.sample)?,
         };
         Ok(self.folds.insert(folds))
     }

@@ -6,8 +6,8 @@ use xgboost::{DMatrix, Feature as MatrixFeature, FeatureKind, Params};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::lanes::Lanes;
-use super::{FitContext, build_matrix, columns, sign};
-use crate::encodings::{EncodedColumn, Encoding, EncodingScheme, FittingRows, encode, folds};
+use super::{FitContext, MatrixData, build_matrix, columns, sign};
+use crate::encodings::{EncodedColumn, Encoding, EncodingScheme, FittingRows, Source, encode, folds};
 use crate::features::Features;
 use crate::read::Rows;
 
@@ -15,11 +15,11 @@ use crate::read::Rows;
 const INNER_SEED_OFFSET: u64 = 0x5eed_0001;
 /// The same for the choice of a sample.
 const SAMPLE_SEED_OFFSET: u64 = 0x5eed_0003;
-/// A fold judges one row in this many.
+/// Number of folds that rows are dealt to; a fold validates one row in this many.
 const FOLDS: u64 = 5;
-/// Up to as many rows every row judges once; with more, fewer folds tell as much.
+/// At or below this many rows, 5-fold cross-validation is used; with more rows, fewer folds tell as much.
 const ROWS_FOR_ALL_FOLDS: usize = 5_000;
-/// Up to as many rows three folds judge, beyond one.
+/// At or below this many rows, three folds are used; with more rows, one.
 const ROWS_FOR_THREE_FOLDS: usize = 20_000;
 
 /// Some of the training rows, each in one part.
@@ -121,27 +121,72 @@ impl Fold {
     }
 }
 
-/// Encodes a sample and makes the matrices of its folds; what is learnt from targets is learnt in each fold from the rows to
-/// learn from alone.
-///
-/// # Errors
-/// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
-pub(super) fn matrices(
-    context: &FitContext<'_>,
-    base: &Features,
-    rows: &Rows,
-    sample: &Sample,
-    scheme: &EncodingScheme,
-    params: &Params,
-) -> Result<Vec<Fold>> {
-    let mut splits: Vec<_> = sample.folds().into_iter().map(|(fold, _)| sample.split(fold)).collect();
-    let lanes = Lanes::new(context.threads, splits.len());
-    let context = &FitContext { threads: lanes.threads, ..*context };
-    lanes.each(&mut splits, |(training, validation)| {
-        context.shutdown.check(context.run_id)?;
-        let encoded = encode_rows(base, rows, scheme, u64::from(context.settings.seed), training, validation);
-        fold_of(context, base, rows, params, &encoded, training, validation)
-    })
+/// Makes the matrices of the folds of a sample in one encoding.
+#[derive(Clone, Copy)]
+pub(super) struct FoldMaker<'a> {
+    pub(super) context: &'a FitContext<'a>,
+    pub(super) base: &'a Features,
+    pub(super) rows: &'a Rows,
+    pub(super) scheme: &'a EncodingScheme,
+    /// The parameters that decide the bins.
+    pub(super) params: &'a Params,
+}
+
+impl FoldMaker<'_> {
+    /// Encodes a sample and makes the matrices of its folds. What is learnt from targets is learnt in each fold from its
+    /// training rows alone.
+    ///
+    /// # Errors
+    /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+    pub(super) fn make(&self, sample: &Sample) -> Result<Vec<Fold>> {
+        let mut splits: Vec<_> = sample.folds().into_iter().map(|(fold, _)| sample.split(fold)).collect();
+        let lanes = Lanes::new(self.context.threads, splits.len());
+        let context = &FitContext { threads: lanes.threads, ..*self.context };
+        let maker = FoldMaker { context, ..*self };
+        lanes.each(&mut splits, |(training, validation)| {
+            context.shutdown.check(context.run_id)?;
+            let encoded = maker.encode(training, validation);
+            maker.fold(&encoded, training, validation)
+        })
+    }
+
+    fn encode(&self, training: &[usize], validation: &[usize]) -> Vec<EncodedColumn> {
+        let Self { context, base, rows, scheme, .. } = *self;
+        let target: Vec<f64> = training.iter().map(|&row| rows.target[row]).collect();
+        let weights = picked(rows.weights.as_deref(), training);
+        let all_folds = folds(&rows.ids, u64::from(context.config.seed));
+        let folds: Vec<u8> = training.iter().map(|&row| all_folds[row]).collect();
+        let fitting = FittingRows { target: &target, weights: weights.as_deref(), folds: &folds };
+        let of = |(index, column): (usize, &[f32])| {
+            let (left, right): (Vec<f32>, Vec<f32>) = (pick(column, training), pick(column, validation));
+            let source = Source { index, feature: &base.features[index], encoding: scheme.encodings[index] };
+            encode(&source, &fitting, &left, &right)
+        };
+        columns(&base.train).into_iter().enumerate().flat_map(of).collect()
+    }
+
+    fn fold(&self, encoded: &[EncodedColumn], training: &[usize], validation: &[usize]) -> Result<Fold> {
+        let Self { context, base, rows, params, .. } = *self;
+        let feature = |(place, column): (usize, &EncodedColumn)| {
+            let is_category =
+                column.encoded.is_none() && matches!(base.features[column.source].kind, Kind::Category { .. });
+            let kind = if is_category { FeatureKind::Category } else { FeatureKind::Number };
+            MatrixFeature { name: place.to_string(), kind }
+        };
+        let features: Vec<MatrixFeature> = encoded.iter().enumerate().map(feature).collect();
+        let matrix = |places: &[usize], columns: Vec<&[f32]>, reference: Option<&DMatrix>| {
+            let labels: Vec<f32> = places.iter().map(|&row| context.scale.label(rows, row)).collect();
+            let weights = picked(rows.weights.as_deref(), places);
+            let data =
+                MatrixData { features: &features, columns: &columns, labels: &labels, weights: weights.as_deref() };
+            build_matrix(context, params, &data, reference)
+        };
+        let of_training = encoded.iter().map(|column| column.fitting.as_slice()).collect();
+        let of_validation = encoded.iter().map(|column| column.validation.as_slice()).collect();
+        let training = matrix(training, of_training, None)?;
+        let validation = matrix(validation, of_validation, Some(&training))?;
+        Ok(Fold { training, validation })
+    }
 }
 
 /// Cells that a round goes through, with what a round costs however few there are.
@@ -161,60 +206,10 @@ pub(super) struct Truth {
 pub(super) fn signs(context: &FitContext<'_>, base: &Features, scheme: &EncodingScheme) -> Vec<i8> {
     let of = |(feature, encoding): (&Feature, &Option<Encoding>)| {
         // A category that has a constraint is never encoded.
-        let sign = sign(context.spec, feature);
+        let sign = sign(&context.config.spec, feature);
         std::iter::repeat_n(sign, encoding.map_or(1, Encoding::width))
     };
     base.features.iter().zip(&scheme.encodings).flat_map(of).collect()
-}
-
-fn encode_rows(
-    base: &Features,
-    rows: &Rows,
-    scheme: &EncodingScheme,
-    seed: u64,
-    training: &[usize],
-    validation: &[usize],
-) -> Vec<EncodedColumn> {
-    let target: Vec<f64> = training.iter().map(|&row| rows.target[row]).collect();
-    let weights = picked(rows.weights.as_deref(), training);
-    let all_folds = folds(&rows.ids, seed);
-    let folds: Vec<u8> = training.iter().map(|&row| all_folds[row]).collect();
-    let fitting = FittingRows { target: &target, weights: weights.as_deref(), folds: &folds };
-    let of = |(source, column): (usize, &[f32])| {
-        let (left, right): (Vec<f32>, Vec<f32>) = (pick(column, training), pick(column, validation));
-        encode(source, &base.features[source], scheme.encodings[source], &fitting, &left, &right)
-    };
-    columns(&base.train).into_iter().enumerate().flat_map(of).collect()
-}
-
-fn fold_of(
-    context: &FitContext<'_>,
-    base: &Features,
-    rows: &Rows,
-    params: &Params,
-    encoded: &[EncodedColumn],
-    training: &[usize],
-    validation: &[usize],
-) -> Result<Fold> {
-    let feature = |(place, column): (usize, &EncodedColumn)| {
-        let is_category =
-            column.encoded.is_none() && matches!(base.features[column.source].kind, Kind::Category { .. });
-        let kind = if is_category { FeatureKind::Category } else { FeatureKind::Number };
-        MatrixFeature { name: place.to_string(), kind }
-    };
-    let features: Vec<MatrixFeature> = encoded.iter().enumerate().map(feature).collect();
-    let labels =
-        |places: &[usize]| -> Vec<f32> { places.iter().map(|&row| context.scale.label(rows.target[row])).collect() };
-    let matrix = |cells: Vec<&[f32]>, labels: &[f32], weights: Option<&[f32]>, reference: Option<&DMatrix>| {
-        build_matrix(context, params, &features, &cells, labels, weights, reference)
-    };
-    let training_cells = encoded.iter().map(|column| column.fitting.as_slice()).collect();
-    let validation_cells = encoded.iter().map(|column| column.validation.as_slice()).collect();
-    let weights = picked(rows.weights.as_deref(), training);
-    let training = matrix(training_cells, &labels(training), weights.as_deref(), None)?;
-    let weights = picked(rows.weights.as_deref(), validation);
-    let validation = matrix(validation_cells, &labels(validation), weights.as_deref(), Some(&training))?;
-    Ok(Fold { training, validation })
 }
 
 fn pick(column: &[f32], places: &[usize]) -> Vec<f32> {

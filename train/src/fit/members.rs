@@ -9,9 +9,10 @@ use scoring::{CheckedModel, Ensemble, ModelPart, average_models};
 use telemetry::Unit;
 use xgboost::{Booster, DMatrix, Params};
 
-use super::boost::{Boosted, boost};
+use super::boost::{Boosted, MemberFit, boost};
 use super::{
-    Choice, FitContext, Fitted, Member, Part, build_matrix, columns, labels, matrix_features, with_constraints,
+    Choice, FitContext, Fitted, MatrixData, Member, Part, build_matrix, columns, labels, matrix_features,
+    with_constraints,
 };
 use crate::read::Rows;
 
@@ -30,7 +31,8 @@ pub fn fit(
     fit_with(context, choice, features, |_, params, places| {
         let names = matrix_features(&at(features, places));
         let columns: Vec<&[f32]> = places.iter().map(|&place| all[place]).collect();
-        build_matrix(context, params, &names, &columns, &labels, weights, None)
+        let data = MatrixData { features: &names, columns: &columns, labels: &labels, weights };
+        build_matrix(context, params, &data, None)
     })
 }
 
@@ -52,7 +54,7 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
     for (index, member) in choice.members.iter().enumerate() {
         let places = member.scheme.places_in(&choice.scheme);
         let of_member = at(features, &places);
-        let own = with_constraints(member.params.clone(), context.spec, &of_member)?;
+        let own = with_constraints(member.params.clone(), &context.config.spec, &of_member)?;
         let mut params = context.scale.params(&own)?;
         if let Some(base_score) = &base_score {
             params.set("base_score", base_score)?;
@@ -65,7 +67,8 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
                 MemberMatrix { places: places.clone(), part: member.part, params: params.clone(), matrix }
             }
         };
-        let boosted = boost(context, index, member, &params, training.matrix.borrow(), &progress)?;
+        let boosted =
+            boost(context, &MemberFit { index, member, params: &params }, training.matrix.borrow(), &progress)?;
         let Boosted { mut booster, resumed_from } = boosted;
         known = Some(training);
         let model = booster.save()?;

@@ -38,14 +38,12 @@ pub use self::scale::{TargetScale, TargetView, unfit_weights};
 pub use self::search::choose;
 pub use self::trial::End;
 use crate::checkpoint::Checkpoint;
+use crate::config::TrainConfig;
 use crate::features::Features;
 use crate::read::Rows;
-use crate::settings::Settings;
 
 /// Rounds where they cannot be chosen.
 const FALLBACK_ROUNDS: u32 = 100;
-/// Learning rate where it cannot be chosen.
-const DEFAULT_ETA: &str = "0.1";
 /// How long the last trials of a run that was stopped may take to be stored.
 const TO_STORE: Duration = Duration::from_millis(1_800);
 
@@ -70,10 +68,8 @@ pub struct Fitted {
 
 /// What fitting needs of the run.
 pub struct FitContext<'a> {
-    /// Settings of the run.
-    pub settings: &'a Settings,
-    /// The feature spec.
-    pub spec: &'a Spec,
+    /// What the run is asked to do.
+    pub config: &'a TrainConfig,
     /// Threads for XGBoost.
     pub threads: usize,
     /// How XGBoost sees the target.
@@ -90,25 +86,6 @@ pub struct FitContext<'a> {
     pub telemetry: &'a Telemetry,
     /// What an earlier attempt left, and where this one leaves what it did.
     pub checkpoint: &'a Checkpoint,
-}
-
-/// The parameters that the spec and, above it, the settings name.
-///
-/// # Errors
-/// [`Error::Setting`] for a parameter that is unknown, the program's own or of a wrong value.
-pub fn set_by_user(settings: &Settings, spec: &Spec) -> Result<Params> {
-    let from_spec = Params::parse(spec.model.iter())?;
-    let from_settings = Params::parse(settings.parameters().map(|(name, value)| (name, value)))?;
-    Ok(from_spec.merged(from_settings))
-}
-
-/// The parameters where nothing is searched for: fixed defaults under those that the user set.
-///
-/// # Errors
-/// As [`set_by_user`].
-pub fn given_parameters(settings: &Settings, spec: &Spec) -> Result<Params> {
-    let defaults = Params::parse([("eta", DEFAULT_ETA), ("max_depth", "6"), ("objective", "reg:squarederror")])?;
-    Ok(defaults.merged(set_by_user(settings, spec)?))
 }
 
 /// Parameters with the spec's constraints, for these features.
@@ -163,18 +140,25 @@ pub fn choose_or_resume(context: &FitContext<'_>, base: &Features, rows: &Rows) 
 
 /// The targets of some rows as XGBoost sees them.
 fn labels(context: &FitContext<'_>, rows: &Rows) -> Vec<f32> {
-    rows.target.iter().map(|&target| context.scale.label(target)).collect()
+    (0..rows.len()).map(|row| context.scale.label(rows, row)).collect()
+}
+
+/// What a matrix is made of. All columns, labels and weights have the same length.
+#[derive(Debug, Clone, Copy)]
+struct MatrixData<'a> {
+    features: &'a [MatrixFeature],
+    columns: &'a [&'a [f32]],
+    labels: &'a [f32],
+    weights: Option<&'a [f32]>,
 }
 
 fn build_matrix(
     context: &FitContext<'_>,
     params: &Params,
-    features: &[MatrixFeature],
-    columns: &[&[f32]],
-    labels: &[f32],
-    weights: Option<&[f32]>,
+    data: &MatrixData<'_>,
     reference: Option<&DMatrix>,
 ) -> Result<DMatrix> {
+    let MatrixData { features, columns, labels, weights } = *data;
     let columns = columns.iter().map(|column| Column::from(*column)).collect();
     let batch = Batch { columns, labels: Some(labels), weights };
     if params.wants_quantile_matrix() {

@@ -1,4 +1,4 @@
-//! Contestants of a search and how they stand.
+//! The candidates of a search and how they rank.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use super::folds::Truth;
 use super::trial::Outcome;
 use crate::encodings::EncodingScheme;
 
-/// Of the best trials so many race on all rows.
-const BEST_RACERS: usize = 2;
+/// Number of the best candidates that are promoted to the rung on all rows.
+const BEST_PROMOTED: usize = 2;
 /// Trees grown on samples gain as much from a low learning rate, which trials do not have: their noise averages out.
 const GAIN_OF_SAMPLING: f64 = 0.995;
 /// A model whose choice of rounds was cut short is fitted with at most so many times the rounds that were done.
@@ -33,7 +33,7 @@ impl Candidate {
     }
 }
 
-/// Contestants that were judged by the same rows, the best first.
+/// Candidates that were validated on the same rows, the best first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ranking {
     pub(super) candidates: Vec<Candidate>,
@@ -78,7 +78,7 @@ impl Ranking {
 /// A weighted mean of candidates.
 #[derive(Debug, Default)]
 pub(super) struct EnsembleSelection {
-    /// Contestants and their weights, the heaviest first.
+    /// Candidates and their weights, the heaviest first.
     pub(super) parts: Vec<(Candidate, f64)>,
     /// The metric of the mean, for the rows that judge.
     pub(super) value: f64,
@@ -113,19 +113,21 @@ pub(super) fn pace(params: &Params) -> f64 {
     }
 }
 
-/// The best candidates, and two that gain most from more rows than the sample's: the best of another encoding, with the
-/// winner's parameters, and the deepest trees, with the winner's encoding.
-pub(super) fn racers(candidates: Vec<Candidate>) -> Vec<Candidate> {
+/// The candidates that are promoted to the rung of successive halving on all rows: the best ones, and two that gain most from
+/// more rows than the sample's, which are the best of another encoding, with the winner's parameters, and the deepest trees,
+/// with the winner's encoding.
+pub(super) fn promoted(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let Some(winner) = candidates.first().cloned() else { return candidates };
     let deepest = candidates.iter().max_by_key(|one| (depth(&one.params), one.scheme == winner.scheme)).cloned();
     let other = candidates.iter().find(|one| one.scheme != winner.scheme).cloned();
     let same = candidates.into_iter().filter(|one| one.scheme == winner.scheme);
-    let mut racers: Vec<Candidate> = same.take(BEST_RACERS).collect();
-    if let Some(deepest) = deepest.filter(|one| racers.iter().all(|racer| depth(&racer.params) < depth(&one.params))) {
-        racers.push(Candidate { scheme: winner.scheme, ..deepest });
+    let mut promoted: Vec<Candidate> = same.take(BEST_PROMOTED).collect();
+    if let Some(deepest) = deepest.filter(|one| promoted.iter().all(|other| depth(&other.params) < depth(&one.params)))
+    {
+        promoted.push(Candidate { scheme: winner.scheme, ..deepest });
     }
-    racers.extend(other.map(|other| Candidate { params: winner.params, ..other }));
-    racers
+    promoted.extend(other.map(|other| Candidate { params: winner.params, ..other }));
+    promoted
 }
 
 /// Depth of the trees; 0 where it is not limited or not said.
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_trees_and_another_encoding_race_with_the_best() {
+    fn the_deepest_trees_and_another_encoding_are_promoted_with_the_best() {
         let ranking = vec![
             candidate("ordinal", "4", 1.0),
             candidate("target", "6", 1.1),
@@ -158,10 +160,10 @@ mod tests {
             candidate("ordinal", "6", 1.3),
             candidate("ordinal", "9", 1.4),
         ];
-        let raced = racers(ranking);
-        let racers: Vec<(&str, u32)> =
-            raced.iter().map(|racer| (racer.scheme.name.as_ref(), depth(&racer.params))).collect();
-        assert_eq!(racers, [("ordinal", 4), ("ordinal", 3), ("ordinal", 9), ("target", 4)]);
+        let promoted = promoted(ranking);
+        let promoted: Vec<(&str, u32)> =
+            promoted.iter().map(|one| (one.scheme.name.as_ref(), depth(&one.params))).collect();
+        assert_eq!(promoted, [("ordinal", 4), ("ordinal", 3), ("ordinal", 9), ("target", 4)]);
     }
 
     #[test]

@@ -31,6 +31,9 @@ const AIM: i32 = 10;
 const LEAST: i32 = -100;
 /// Targets that lie further apart than 2 to this power leave predictions no room as 32-bit floats.
 const MOST: i32 = 125;
+/// Labels of rows of weight 0 lie within this bound on either side. Squares of them, which metrics take, have room in a 32-bit
+/// float.
+const BOUND: f64 = 1e18;
 /// A sum of weighted targets above 2 to this power has a square beyond 32-bit floats.
 const MOST_SUM: i32 = 62;
 /// Where 32-bit floats tell fewer than so many values apart within the target's spread, that is said.
@@ -57,8 +60,8 @@ impl TargetView {
     /// # Errors
     /// [`Error::Data`] where 32-bit floats have no room for the targets, or do not tell them apart.
     pub fn of(params: &Params, rows: &Rows, target: &str, location: &str) -> Result<Self> {
-        let Some(spread) = Spread::of(&rows.target) else {
-            let warning = rows.target.first().map(|only| {
+        let Some(spread) = Spread::of(rows) else {
+            let warning = counting(rows).next().map(|only| {
                 format!("{location}: the target \"{target}\" is {only} in every training row: the model can only predict that")
             });
             return Ok(Self { warning, ..Self::default() });
@@ -102,7 +105,7 @@ impl TargetView {
 pub fn unfit_weights(params: &Params, rows: &Rows, scale: TargetScale) -> Option<String> {
     let sum: f64 = rows.weights.as_ref()?.iter().map(|weight| f64::from(*weight)).sum();
     let least = params.get("min_child_weight").and_then(|weight| weight.parse::<f64>().ok()).unwrap_or(1.0);
-    let spread = Spread::of(&rows.target)?.deviation * scale.factor();
+    let spread = Spread::of(rows)?.deviation * scale.factor();
     if sum < 2.0 * least {
         let tens = power_of_ten(rows.target.len() as f64 / sum);
         return Some(format!(
@@ -160,10 +163,12 @@ impl TargetScale {
         power_of_two(self.exponent)
     }
 
-    /// A target as XGBoost sees it.
+    /// The target of a row as XGBoost sees it. The target of a row of weight 0 has no part in the scale and may lie far outside
+    /// of it, so it is held within a bound: an infinite square times 0 is no number.
     #[must_use]
-    pub fn label(self, target: f64) -> f32 {
-        (target * self.factor()) as f32
+    pub fn label(self, rows: &Rows, row: usize) -> f32 {
+        let scaled = rows.target[row] * self.factor();
+        (if rows.has_weight(row) { scaled } else { scaled.clamp(-BOUND, BOUND) }) as f32
     }
 
     /// A margin of XGBoost's in the target's own units.
@@ -230,6 +235,11 @@ impl TargetScale {
     }
 }
 
+/// The targets of rows that have a weight.
+pub(super) fn counting(rows: &Rows) -> impl Iterator<Item = f64> {
+    (0..rows.target.len()).filter(|&row| rows.has_weight(row)).map(|row| rows.target[row])
+}
+
 /// How far apart targets lie.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Spread {
@@ -242,17 +252,19 @@ struct Spread {
 }
 
 impl Spread {
-    /// None where all targets are the same, or there are none.
-    fn of(targets: &[f64]) -> Option<Self> {
-        let first = *targets.first()?;
-        let (least, most) =
-            targets.iter().fold((first, first), |(least, most), &target| (least.min(target), most.max(target)));
+    /// The spread of the targets of rows that have a weight: the others teach nothing. None where all of these targets are
+    /// the same, or there are none.
+    fn of(rows: &Rows) -> Option<Self> {
+        let first = counting(rows).next()?;
+        let (least, most, count) = counting(rows).fold((first, first, 0_usize), |(least, most, count), target| {
+            (least.min(target), most.max(target), count + 1)
+        });
         // In units of the range: squares of very small and very large numbers have no room in a float either.
         let range = most - least;
-        let places = || targets.iter().map(|target| (target - least) / range);
-        let mean = places().sum::<f64>() / targets.len() as f64;
-        let variance = places().map(|place| (place - mean).powi(2)).sum::<f64>() / targets.len() as f64;
-        let differ = targets.iter().any(|&target| target as f32 != first as f32);
+        let places = || counting(rows).map(|target| (target - least) / range);
+        let mean = places().sum::<f64>() / count as f64;
+        let variance = places().map(|place| (place - mean).powi(2)).sum::<f64>() / count as f64;
+        let differ = counting(rows).any(|target| target as f32 != first as f32);
         let deviation = variance.sqrt() * range;
         (deviation > 0.0 && deviation.is_finite()).then_some(Self { least, most, deviation, differ })
     }
@@ -336,7 +348,8 @@ mod tests {
         }
         let scale = TargetScale::default();
         let tiny = f64::from(f32::MIN_POSITIVE) / 3.0;
-        assert_eq!((scale.label(0.1), scale.label(tiny), scale.margin(0.1)), (0.1, tiny as f32, 0.1));
+        let two = rows([0.1, tiny]);
+        assert_eq!((scale.label(&two, 0), scale.label(&two, 1), scale.margin(0.1)), (0.1, tiny as f32, 0.1));
         assert_eq!(scale.params(&params(&[("gamma", "0.10")])).unwrap(), params(&[("gamma", "0.10")]));
     }
 
@@ -347,11 +360,27 @@ mod tests {
             let TargetView { scale, warning } = view(&[], &rows).unwrap();
             // 28.9 is 2 to the power of 4.85.
             assert_eq!((scale.exponent, warning), (AIM - power - 4, None), "{power}");
-            let labels: Vec<f32> = rows.target.iter().map(|&target| scale.label(target)).collect();
+            let labels: Vec<f32> = (0..100).map(|row| scale.label(&rows, row)).collect();
             assert_eq!(labels[3], 3.0 * 64.0);
             assert_eq!(f64::from(scale.margin(labels[3])), rows.target[3]);
             assert_eq!([scale.metric("rmse", 64.0), scale.metric("mape", 64.0)], [2_f64.powi(power), 64.0]);
         }
+    }
+
+    #[test]
+    fn rows_of_weight_0_have_no_part_in_the_scale_and_finite_labels() {
+        let power = 2_f64.powi(-100);
+        let mut with = times(power);
+        with.target.extend([-999.0, 3e38]);
+        with.weights = Some([vec![1.0; 100], vec![0.0; 2]].concat());
+        let TargetView { scale, warning } = view(&[], &with).unwrap();
+        assert_eq!((scale, warning), (view(&[], &times(power)).unwrap().scale, None));
+        assert!(!scale.is_none());
+        let labels: Vec<f32> = (0..102).map(|row| scale.label(&with, row)).collect();
+        assert!(labels.iter().all(|label| (label * label).is_finite()), "{labels:?}");
+        assert_eq!(unfit_weights(&params(&[]), &with, scale), None);
+        let constant = Rows { weights: Some(vec![1.0, 1.0, 0.0]), ..rows([3.0, 3.0, 8.0]) };
+        assert!(view(&[], &constant).unwrap().warning.unwrap().contains("is 3 in every training row"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How to learn, chosen on the training rows alone: the encoding of categories, parameters, learning rate, rounds, and
 //! which boosters the model is the mean of.
 //!
-//! Trials run on a sample with a high learning rate, each judged on rows that it did not learn from. The best few race on
-//! all rows if the sample was a part of them. Those whose mean predicts best are then trained slowly, with early stopping,
+//! Trials run on a sample with a high learning rate, each validated on rows that it was not trained on. The best few are
+//! promoted to a rung of successive halving on all rows if the sample was a part of them. Those whose mean predicts best are then trained slowly, with early stopping,
 //! to find their rounds (`selection`); if tuning was asked for, its trials compete with them. What a stage may cost is planned
 //! by `Budget`.
 
@@ -18,21 +18,21 @@ use super::final_selection::FinalSelection;
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::histograms;
-use super::ranking::{Candidate, Ranking, pace, racers};
+use super::ranking::{Candidate, Ranking, pace, promoted};
 use super::trial::{Limits, Outcome, PruningBaseline};
 use super::trials::Trials;
-use super::{FALLBACK_ROUNDS, FitContext, given_parameters, set_by_user, tuning};
+use super::{FALLBACK_ROUNDS, FitContext, tuning};
 use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
 
 /// Cells (rows × columns) of a sample.
 const SAMPLE_CELLS: usize = 1_000_000;
-/// A sample has at least as many rows, however many columns there are.
+/// Minimum number of rows in a sample, however many columns there are.
 const LEAST_SAMPLE: usize = 5_000;
-/// And at most as many.
+/// Maximum number of rows in a sample.
 const MOST_SAMPLE: usize = 40_000;
-/// Fewer rows than this are too few to choose anything on.
+/// Minimum number of rows that anything is chosen on.
 const FEWEST_ROWS: usize = 20;
 /// Rounds of a trial at most, and those that every trial gets.
 const TRIAL_ROUNDS: (u32, u32) = (25, 400);
@@ -40,7 +40,7 @@ const TRIAL_ROUNDS: (u32, u32) = (25, 400);
 const PATIENCE: u32 = 25;
 /// A fold is worth its cost where the trials can afford as many rounds.
 const ROUNDS_PER_FOLD: f64 = 150.0;
-/// Rounds that are wanted of those that go on to the race, on as many rows as allow that.
+/// Rounds that a candidate should get on the rung on all rows, which has as many rows as allow that.
 const JUDGED_ROUNDS: f64 = 150.0;
 
 /// Chooses what the user left open.
@@ -48,36 +48,42 @@ const JUDGED_ROUNDS: f64 = 150.0;
 /// # Errors
 /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
 pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<Choice> {
-    let settings = context.settings;
-    let given = given_parameters(settings, context.spec)?;
-    let native = EncodingScheme::native(&base.features, context.spec);
-    let unsearched = |rounds| Choice::unsearched(native.clone(), given.clone(), rounds, settings.seed);
-    let is_tuned = settings.trials() > 0;
-    if rows.len() < FEWEST_ROWS || settings.time_budget == 0 {
+    let (config, given) = (context.config, &context.config.given_params);
+    let native = EncodingScheme::native(&base.features, &config.spec);
+    let unsearched = |rounds| Choice::unsearched(native.clone(), given.clone(), rounds, config.seed);
+    let is_tuned = config.trials > 0;
+    if rows.len() < FEWEST_ROWS || config.time_budget == 0 {
         if is_tuned {
             tracing::warn!("--tune (TUNE) has no effect: there are too few rows, or no time (--time-budget)");
         }
-        return Ok(unsearched(settings.rounds.unwrap_or(FALLBACK_ROUNDS)));
+        return Ok(unsearched(config.rounds.unwrap_or(FALLBACK_ROUNDS)));
     }
-    let user = set_by_user(settings, context.spec)?;
-    if let Some(rounds) = settings.rounds {
-        let tuned = if is_tuned { tuning::of_given_rounds(context, base, rows, &native, &user, rounds)? } else { None };
+    let user = &config.user_params;
+    if let Some(rounds) = config.rounds {
+        let tuned = if is_tuned { tuning::of_given_rounds(context, base, rows, &native, rounds)? } else { None };
         return Ok(tuned.unwrap_or_else(|| unsearched(rounds)));
     }
-    let is_open = leaves_learning_open(&user);
-    let candidates = if is_open { candidates(&user)? } else { vec![given.clone()] };
+    let is_open = leaves_learning_open(user);
+    let candidates = if is_open { candidates(user)? } else { vec![given.clone()] };
     // Constraints that the user wrote down by column numbers hold for one column per feature.
     let counts_columns =
         ["monotone_constraints", "interaction_constraints"].iter().any(|name| user.get(name).is_some());
     let schemes = if counts_columns {
         vec![native.clone()]
     } else {
-        EncodingScheme::candidates(&base.features, context.spec, rows.len())
+        EncodingScheme::candidates(&base.features, &config.spec, rows.len())
     };
     let mut search = Search { trials: Trials::new(context, base, rows), is_open };
-    let chosen = search.choose(schemes, &candidates, &user);
+    let chosen = search.choose(schemes, &candidates);
     search.trials.finish();
     Ok(chosen?.unwrap_or_else(|| unsearched(FALLBACK_ROUNDS)))
+}
+
+/// What a trial is for and the cells that it may go through.
+#[derive(Clone, Copy)]
+struct TrialPlan {
+    stage: Stage,
+    cells: f64,
 }
 
 struct Search<'a> {
@@ -88,8 +94,8 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// None where there are no rows to judge by.
-    fn choose(&mut self, schemes: Vec<EncodingScheme>, candidates: &[Params], user: &Params) -> Result<Option<Choice>> {
-        let (rows, seed) = (self.trials.rows, u64::from(self.trials.context.settings.seed));
+    fn choose(&mut self, schemes: Vec<EncodingScheme>, candidates: &[Params]) -> Result<Option<Choice>> {
+        let (rows, seed) = (self.trials.rows, u64::from(self.trials.context.config.seed));
         let most = (SAMPLE_CELLS / self.trials.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
         let planned = (schemes.len() + histograms::MORE_BINS.len() + candidates.len()).max(2) - 1;
         let of_trials = [Stage::Encoding, Stage::Bins, Stage::Parameters];
@@ -107,7 +113,7 @@ impl Search<'_> {
         let mut ranking = self.trials_on(&sample, schemes, &candidates, cells)?;
         let all = if sample.len() < judged {
             let all = Sample::draw(rows, judged, seed);
-            ranking = self.race(&all, ranking)?;
+            ranking = self.rung(&all, ranking)?;
             all
         } else {
             sample
@@ -115,7 +121,7 @@ impl Search<'_> {
         if ranking.candidates.is_empty() {
             return Ok(None);
         }
-        FinalSelection { trials: &mut self.trials, is_open: self.is_open, all: &all }.choose(ranking, user)
+        FinalSelection { trials: &mut self.trials, is_open: self.is_open, all: &all }.choose(ranking)
     }
 
     /// Rows that a model can be judged on until it has learnt enough: too few rounds on more rows say less.
@@ -139,11 +145,12 @@ impl Search<'_> {
             ranking.candidates = schemes.into_iter().map(alone).collect();
             return Ok(ranking);
         }
+        let plan = |stage| TrialPlan { stage, cells };
         let mut best: Option<FoldMatrices<'_>> = None;
         let mut first = first.clone();
         for scheme in schemes {
             let mut matrices = self.trials.matrices(sample, scheme, &first);
-            let stands_first = self.compete(Stage::Encoding, &mut matrices, &first, cells, &mut ranking)?;
+            let stands_first = self.compete(plan(Stage::Encoding), &mut matrices, &first, &mut ranking)?;
             if stands_first || best.is_none() {
                 best = Some(matrices);
             }
@@ -154,7 +161,7 @@ impl Search<'_> {
             let mut finer = first.clone();
             finer.set("max_bin", &bins.to_string())?;
             let mut into = self.trials.matrices(sample, matrices.scheme.clone(), &finer);
-            if !self.compete(Stage::Bins, &mut into, &finer, cells, &mut ranking)? {
+            if !self.compete(plan(Stage::Bins), &mut into, &finer, &mut ranking)? {
                 break;
             }
             (first, matrices) = (finer, into);
@@ -164,22 +171,23 @@ impl Search<'_> {
             if let Some(bins) = first.get("max_bin") {
                 params.set("max_bin", bins)?;
             }
-            self.compete(Stage::Parameters, &mut matrices, &params, cells, &mut ranking)?;
+            self.compete(plan(Stage::Parameters), &mut matrices, &params, &mut ranking)?;
         }
         Ok(ranking)
     }
 
-    /// The best few again, on all rows.
-    fn race(&mut self, all: &Sample, ranking: Ranking) -> Result<Ranking> {
+    /// The rung of successive halving: the best few again, on all rows.
+    fn rung(&mut self, all: &Sample, ranking: Ranking) -> Result<Ranking> {
         if ranking.candidates.len() < 2 {
             return Ok(ranking);
         }
-        let racers = racers(ranking.candidates);
-        let cells = self.trials.budget.cells(Stage::Race) / racers.len() as f64;
+        let promoted = promoted(ranking.candidates);
+        let cells = self.trials.budget.cells(Stage::Rung) / promoted.len() as f64;
+        let rung = TrialPlan { stage: Stage::Rung, cells };
         let mut ranking = Ranking::default();
-        for racer in racers {
-            let mut matrices = self.trials.matrices(all, racer.scheme, &racer.params);
-            self.compete(Stage::Race, &mut matrices, &racer.params, cells, &mut ranking)?;
+        for Candidate { scheme, params, .. } in promoted {
+            let mut matrices = self.trials.matrices(all, scheme, &params);
+            self.compete(rung, &mut matrices, &params, &mut ranking)?;
         }
         Ok(ranking)
     }
@@ -187,10 +195,9 @@ impl Search<'_> {
     /// Runs a candidate against the best so far and puts it in its place; whether that is the first.
     fn compete(
         &mut self,
-        stage: Stage,
+        TrialPlan { stage, cells }: TrialPlan,
         matrices: &mut FoldMatrices<'_>,
         params: &Params,
-        cells: f64,
         ranking: &mut Ranking,
     ) -> Result<bool> {
         if Instant::now() > self.trials.budget.deadline(stage) && !ranking.candidates.is_empty() {

@@ -8,7 +8,7 @@ use error::Result;
 use xgboost::Params;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::scale::TargetScale;
+use super::scale::{TargetScale, counting};
 use crate::read::Rows;
 
 /// Keeps these random numbers apart from every other use of the seed.
@@ -178,8 +178,9 @@ impl Units {
     /// `scale` says in which units the target is usual; the units given are those of the target itself.
     fn of(objective: &str, rows: &Rows, scale: TargetScale) -> Self {
         let count = rows.len().max(1) as f64;
-        let mean = rows.target.iter().sum::<f64>() / count;
-        let variance = rows.target.iter().map(|target| (target - mean).powi(2)).sum::<f64>() / count;
+        let counted = counting(rows).count().max(1) as f64;
+        let mean = counting(rows).sum::<f64>() / counted;
+        let variance = counting(rows).map(|target| (target - mean).powi(2)).sum::<f64>() / counted;
         let is_squared = objective == "reg:squarederror";
         let spread = if is_squared { variance.sqrt() * scale.factor() } else { 1.0 };
         let weights = rows.weights.as_ref();

@@ -11,9 +11,9 @@ use super::FitContext;
 use super::folds::Fold;
 use super::lanes::Lanes;
 
-/// A trial is given up where its baseline was this much better,
+/// A trial is given up where the metric of its baseline was better by this factor.
 const OUT_OF_REACH: f64 = 1.03;
-/// in so many times fewer rounds: shallow trees start slowly.
+/// A trial is compared with its baseline after this many times the baseline's rounds, since shallow trees start slowly.
 const HEAD_START: f64 = 3.0;
 
 /// Rounds that each of several folds is boosted before all are looked at.
@@ -148,50 +148,57 @@ impl Run<'_> {
     }
 }
 
-/// Runs a trial, until `deadline` at the longest.
-///
-/// # Errors
-/// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
-pub(super) fn run(
-    context: &FitContext<'_>,
-    folds: &mut [Fold],
-    params: &Params,
-    limits: &Limits,
-    deadline: Instant,
-    progress: &Progress,
-) -> Result<Outcome> {
-    let lanes = Lanes::new(context.threads, folds.len());
-    let stride = if folds.len() > 1 { STRIDE } else { 1 };
-    let (seed, scaled) = (context.settings.seed, context.scale.params(params)?);
-    let mut runs = Vec::with_capacity(folds.len());
-    for fold in folds {
-        let booster = Booster::new(&scaled.for_booster(lanes.threads, seed), &[&fold.training, &fold.validation])?;
-        runs.push(Run { booster, fold });
+/// A trial that is to run.
+pub(super) struct Trial<'a> {
+    pub(super) context: &'a FitContext<'a>,
+    /// XGBoost's parameters, in the target's own units.
+    pub(super) params: &'a Params,
+    pub(super) limits: &'a Limits,
+    /// The moment at which the clock ends the trial.
+    pub(super) deadline: Instant,
+    pub(super) progress: &'a Progress,
+}
+
+impl Trial<'_> {
+    /// Boosts the folds in step until the trial ends.
+    ///
+    /// # Errors
+    /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
+    pub(super) fn run(&self, folds: &mut [Fold]) -> Result<Outcome> {
+        let Self { context, params, limits, deadline, progress } = *self;
+        let lanes = Lanes::new(context.threads, folds.len());
+        let stride = if folds.len() > 1 { STRIDE } else { 1 };
+        let (seed, scaled) = (context.config.seed, context.scale.params(params)?);
+        let mut runs = Vec::with_capacity(folds.len());
+        for fold in folds {
+            let booster = Booster::new(&scaled.for_booster(lanes.threads, seed), &[&fold.training, &fold.validation])?;
+            runs.push(Run { booster, fold });
+        }
+        let mut outcome = Outcome::new();
+        let mut from = 0;
+        let end = loop {
+            let rounds = from..limits.rounds.min(from + stride);
+            if rounds.is_empty() {
+                break End::Rounds;
+            }
+            let evaluations = lanes.each(&mut runs, |run| run.boost(context, rounds.clone()))?;
+            progress.advance(u64::from(rounds.end - rounds.start));
+            if let Some(end) = outcome.take_rounds(&evaluations, &runs, limits) {
+                break end;
+            }
+            if Instant::now() > deadline {
+                break End::Deadline;
+            }
+            from = rounds.end;
+        };
+        outcome.end = end;
+        let best = 0..outcome.rounds;
+        let margins = lanes.each(&mut runs, |run| {
+            run.booster.predict_matrix(&run.fold.validation, PredictionKind::Margin, best.clone()).map_err(Error::from)
+        })?;
+        outcome.margins = margins.concat().into_iter().map(|margin| context.scale.margin(margin)).collect();
+        Ok(outcome)
     }
-    let mut outcome = Outcome::new();
-    let mut from = 0;
-    let end = loop {
-        let rounds = from..limits.rounds.min(from + stride);
-        if rounds.is_empty() {
-            break End::Rounds;
-        }
-        let evaluations = lanes.each(&mut runs, |run| run.boost(context, rounds.clone()))?;
-        progress.advance(u64::from(rounds.end - rounds.start));
-        if let Some(end) = outcome.take_rounds(&evaluations, &runs, limits) {
-            break end;
-        }
-        if Instant::now() > deadline {
-            break End::Deadline;
-        }
-        from = rounds.end;
-    };
-    outcome.end = end;
-    let best = 0..outcome.rounds;
-    let margins = lanes.each(&mut runs, |run| {
-        run.booster.predict_matrix(&run.fold.validation, PredictionKind::Margin, best.clone()).map_err(Error::from)
-    })?;
-    outcome.margins = margins.concat().into_iter().map(|margin| context.scale.margin(margin)).collect();
-    Ok(outcome)
 }
 
 /// A metric over all folds, each counted by the rows that judge in it.

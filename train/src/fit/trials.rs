@@ -13,7 +13,7 @@ use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::journal::{Entry, Journal};
 use super::ranking::named;
-use super::trial::{End, Limits, Outcome, run};
+use super::trial::{End, Limits, Outcome, Trial};
 use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
@@ -36,7 +36,7 @@ impl<'a> Trials<'a> {
             context,
             base,
             rows,
-            budget: Budget::new(context.settings, context.threads),
+            budget: Budget::new(context.config.time_budget, context.threads),
             reports: Vec::new(),
             journal: Journal::new(context.checkpoint),
             progress: context.telemetry.progress("choosing", Unit::Items("rounds"), None),
@@ -94,7 +94,7 @@ impl<'a> Trials<'a> {
         let started = Instant::now();
         let deadline = self.budget.deadline(stage);
         let folds = matrices.folds(self.context, self.base, self.rows)?;
-        let outcome = run(self.context, folds, params, limits, deadline, &self.progress)?;
+        let outcome = Trial { context: self.context, params, limits, deadline, progress: &self.progress }.run(folds)?;
         Ok(Entry { outcome, seconds: started.elapsed().as_secs_f64(), clock: self.budget.spent() })
     }
 

@@ -11,6 +11,7 @@ use xgboost::Params;
 
 pub(super) use super::choice::Tuning;
 
+use super::FitContext;
 use super::budget::Stage;
 use super::candidates::{FINAL_ETAS, eta_of};
 use super::choice::{Choice, TrialReport};
@@ -21,7 +22,6 @@ use super::ranking::{Candidate, EnsembleSelection, Ranking, named};
 use super::space::Space;
 use super::trial::{End, Limits, PruningBaseline};
 use super::trials::Trials;
-use super::{FitContext, given_parameters};
 use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
@@ -30,13 +30,13 @@ use crate::read::Rows;
 const SPREAD_FIRST: usize = 4;
 /// The best trials so far, of which the model may be the mean.
 const MOST_KEPT: usize = 16;
-/// A trial takes at most so many times the rounds of the best one so far, both at the same learning rate,
+/// A trial takes at most this many times the rounds of the best one so far, both at the same learning rate.
 const MOST_PACE: f64 = 4.0;
-/// and at least so many.
+/// Minimum number of rounds that a trial may take.
 const FEWEST_ROUNDS: u32 = 100;
 /// A trial is given up where it is far behind after this part of what [`PruningBaseline`] allows otherwise: as soon as it has learnt for
 /// as long as the best one, both at the same learning rate.
-const RIVAL_PACE: f64 = 1.0 / 3.0;
+const BASELINE_PACE: f64 = 1.0 / 3.0;
 /// Draws until there is a point that was not tried: in a small space all of them may have been.
 const MOST_DRAWS: u64 = 50;
 
@@ -49,7 +49,7 @@ enum Goal {
     Given(u32),
 }
 
-/// Contestants of tuning, the best first, and how far it came.
+/// What tuning came to: its candidates, the best first, and how many trials ran.
 #[derive(Debug, Default)]
 struct Tuned {
     candidates: Vec<Candidate>,
@@ -57,7 +57,7 @@ struct Tuned {
     cut_by_clock: bool,
 }
 
-/// Tunes what `judged` came to without: the better one of the two mixtures.
+/// Tunes what `judged` came to without: the better one of the two ensembles.
 ///
 /// # Errors
 /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
@@ -67,7 +67,6 @@ pub(super) fn tuned(
     judged: Ranking,
     most: usize,
     most_rounds: u32,
-    user: &Params,
 ) -> Result<(EnsembleSelection, Option<Tuning>)> {
     let Ranking { candidates, truth } = judged.clone();
     let untuned = judged.ensemble(most);
@@ -75,25 +74,25 @@ pub(super) fn tuned(
         return Ok((untuned, None));
     };
     report_untuned(trials, &untuned, all);
-    let settings = trials.context.settings;
+    let config = trials.context.config;
     let enough = f64::from(best.outcome.rounds) * eta_of(&best.params) / f64::from(most_rounds);
     let slowest = enough.clamp(FINAL_ETAS[0], 0.1);
-    let mut base = given_parameters(settings, trials.context.spec)?;
+    let mut base = config.given_params.clone();
     if let Some(bins) = best.params.get("max_bin") {
         base.set("max_bin", bins)?;
     }
-    let space = Space::new(user, trials.rows, trials.context.scale, slowest, settings.seed);
+    let space = Space::new(&config.user_params, trials.rows, trials.context.scale, slowest, config.seed);
     let matrices = trials.matrices(all, best.scheme.clone(), &base);
     let tuned = Tuner::new(trials, matrices, base, space, Goal::Best(most_rounds)).run(best.clone())?;
-    let mut rivals = tuned.candidates;
-    rivals.extend(candidates);
-    rivals.sort_by(|one, other| one.outcome.value.total_cmp(&other.outcome.value));
-    let ensemble = Ranking { candidates: rivals, truth }.ensemble(most);
+    let mut all_candidates = tuned.candidates;
+    all_candidates.extend(candidates);
+    all_candidates.sort_by(|one, other| one.outcome.value.total_cmp(&other.outcome.value));
+    let ensemble = Ranking { candidates: all_candidates, truth }.ensemble(most);
     let before = untuned.value;
     let ensemble = if ensemble.value < untuned.value { ensemble } else { untuned };
     let (untuned, value) = (finite(before), finite(ensemble.value));
     let (ran, cut_by_clock) = (tuned.ran, tuned.cut_by_clock);
-    Ok((ensemble, Some(concluded(Tuning { asked: settings.trials(), ran, cut_by_clock, untuned, tuned: value }))))
+    Ok((ensemble, Some(concluded(Tuning { asked: config.trials, ran, cut_by_clock, untuned, tuned: value }))))
 }
 
 /// The same where the user gave the rounds: every trial has exactly as many, and so has the model, which is one booster.
@@ -106,29 +105,28 @@ pub(super) fn of_given_rounds(
     base: &Features,
     rows: &Rows,
     scheme: &EncodingScheme,
-    user: &Params,
     rounds: u32,
 ) -> Result<Option<Choice>> {
-    let settings = context.settings;
-    let all = Sample::draw(rows, rows.len(), u64::from(settings.seed));
+    let config = context.config;
+    let all = Sample::draw(rows, rows.len(), u64::from(config.seed));
     if all.folds().is_empty() {
         return Ok(None);
     }
     let mut trials = Trials::new(context, base, rows);
-    let given = given_parameters(settings, context.spec)?;
+    let given = config.given_params.clone();
     let mut matrices = trials.matrices(&all, scheme.clone(), &given);
     let limits = Limits { rounds, patience: None, baseline: None };
     let outcome = trials.run(Stage::Tuning, &mut matrices, &given, &limits)?;
     let untuned = Candidate { scheme: scheme.clone(), params: given.clone(), outcome };
-    let space = Space::new(user, rows, context.scale, FINAL_ETAS[0], settings.seed);
+    let space = Space::new(&config.user_params, rows, context.scale, FINAL_ETAS[0], config.seed);
     let tuned = Tuner::new(&mut trials, matrices, given, space, Goal::Given(rounds)).run(untuned.clone())?;
     trials.finish();
     let before = untuned.outcome.value;
     let better = tuned.candidates.into_iter().next().filter(|best| best.outcome.value < before);
     let Candidate { params, outcome, .. } = better.unwrap_or(untuned);
-    let mut choice = Choice::unsearched(scheme.clone(), params, rounds, settings.seed);
+    let mut choice = Choice::unsearched(scheme.clone(), params, rounds, config.seed);
     let (untuned, value, ran) = (finite(before), finite(outcome.value), tuned.ran);
-    let tuning = Tuning { asked: settings.trials(), ran, cut_by_clock: tuned.cut_by_clock, untuned, tuned: value };
+    let tuning = Tuning { asked: config.trials, ran, cut_by_clock: tuned.cut_by_clock, untuned, tuned: value };
     choice.tuning = Some(concluded(tuning));
     (choice.learning_curve, choice.metric, choice.trials) = (outcome.curve, outcome.metric, trials.reports);
     Ok(Some(choice))
@@ -184,7 +182,7 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
 
     /// As many trials as were asked for, time permitting. `best` is what is to be beaten.
     fn run(mut self, mut best: Candidate) -> Result<Tuned> {
-        let asked = self.trials.context.settings.trials();
+        let asked = self.trials.context.config.trials;
         self.known.insert(named(&best.params));
         let mut tuned = Tuned::default();
         while tuned.ran < asked {
@@ -230,7 +228,7 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
                 let pace = eta_of(&best.params) / eta;
                 let rounds = (MOST_PACE * pace * f64::from(best.outcome.rounds)) as u32;
                 let rounds = rounds.max(FEWEST_ROUNDS).min(most);
-                let baseline = Some(PruningBaseline::with_pace(&best.outcome, RIVAL_PACE * pace));
+                let baseline = Some(PruningBaseline::with_pace(&best.outcome, BASELINE_PACE * pace));
                 Limits { rounds, patience: Some(patience(eta)), baseline }
             }
         }

@@ -196,7 +196,7 @@ impl Job {
         let mut encoded = on_threads(self.threads, work).concat();
         encoded.sort_by_key(|(index, _)| *index);
         let cells = encoded.into_iter().map(|(_, cells)| cells).collect::<Result<_>>()?;
-        let labels = used.iter().map(|&row| self.scale.label(rows.target[row])).collect();
+        let labels = used.iter().map(|&row| self.scale.label(rows, row)).collect();
         let weights = rows.weights.as_ref().map(|weights| used.iter().map(|&row| weights[row]).collect());
         Ok(EncodedBatch { cells, rows: used, labels, weights })
     }

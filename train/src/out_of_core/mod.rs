@@ -30,13 +30,13 @@ use xgboost::{Booster, Column, DMatrix, Params, QuantileOptions};
 use self::batches::{Batches, EncodedBatch, Job, Side};
 use self::encoded::MatrixColumns;
 use self::rows::scan;
+use crate::config::TrainConfig;
 use crate::encodings::EncodingScheme;
 use crate::evaluate::{Evaluation, of_predictions};
 use crate::features::Features;
 use crate::fit::{Choice, FitContext, Fitted, Member, TargetScale, fit_with, matrix_features};
 use crate::plan_memory::{MemoryPlan, Mode, scratch};
-use crate::read::{Opened, Rows, TrainingData, check_rows, check_same_columns, fingerprint_of, id_and_target};
-use crate::settings::Settings;
+use crate::read::{Opened, Rows, TrainingData, check_rows, check_same_columns, fingerprint_of};
 
 /// Held-out rows that the model is explained on come from so many of them.
 const KEPT_TEST_ROWS: usize = 20_000;
@@ -75,17 +75,16 @@ impl Input {
     /// # Errors
     /// As [`crate::read::read`].
     pub async fn read(
-        settings: &Settings,
-        spec: &Spec,
+        config: &TrainConfig,
         limits: &Limits,
         opened: Opened,
         plan: &MemoryPlan,
         stop: &Stop,
     ) -> Result<Self> {
         if plan.mode == Mode::InMemory {
-            return Ok(Self::InMemory(Arc::new(crate::read::read(settings, spec, limits, opened).await?)));
+            return Ok(Self::InMemory(Arc::new(crate::read::read(config, limits, opened).await?)));
         }
-        Ok(Self::Batches(Box::new(read(settings, spec, opened, plan, stop).await?)))
+        Ok(Self::Batches(Box::new(read(config, opened, plan, stop).await?)))
     }
 
     /// All rows.
@@ -148,14 +147,8 @@ pub struct BatchData {
 ///
 /// # Errors
 /// As [`crate::read::read`].
-pub async fn read(
-    settings: &Settings,
-    spec: &Spec,
-    opened: Opened,
-    plan: &MemoryPlan,
-    stop: &Stop,
-) -> Result<BatchData> {
-    let (id, target) = id_and_target(spec)?;
+pub async fn read(config: &TrainConfig, opened: Opened, plan: &MemoryPlan, stop: &Stop) -> Result<BatchData> {
+    let (id, target) = (config.id.clone(), config.target.clone());
     let train_schema = opened.train.schema.clone();
     let test = opened.test.map(|mut test| {
         test.adopt_partition_kinds(|name| train_schema.get(name).map(|column| column.kind));
@@ -166,14 +159,14 @@ pub async fn read(
     check_rows(&tables[0])?;
     if let Some(test) = tables.get(1) {
         check_rows(test)?;
-        check_same_columns(&tables[0], test, spec, (&id, &target))?;
+        check_same_columns(&tables[0], test, config)?;
     }
-    let id_type = tables[0].schema().require(&id, &settings.train_data.to_string())?.kind;
-    let roles = rows::Roles { id: id.clone(), target: target.clone(), weight: spec.weight.clone() };
+    let id_type = tables[0].schema().require(&id, &config.train_data.to_string())?.kind;
+    let roles = rows::Roles { id: id.clone(), target: target.clone(), weight: config.spec.weight.clone() };
     let wanted = rows::Wanted {
-        test_fraction: settings.test_fraction.0,
+        test_fraction: config.test_fraction,
         sample_rows: plan.sample_rows,
-        seed: u64::from(settings.seed),
+        seed: u64::from(config.seed),
     };
     let (of_tables, runtime, stop) = (tables.clone(), Handle::current(), stop.clone());
     let work = move || scan(&of_tables, &roles, &wanted, &runtime, &stop);
@@ -211,6 +204,17 @@ impl Borrow<DMatrix> for Training {
     fn borrow(&self) -> &DMatrix {
         &self.matrix
     }
+}
+
+/// What a model's predictions are made with, besides its trees.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelForm<'a> {
+    /// The features, in matrix order.
+    pub features: &'a [Feature],
+    /// The feature spec that the model was trained with.
+    pub spec: &'a Spec,
+    /// Bounds that predictions are held inside.
+    pub clip: Option<(f64, f64)>,
 }
 
 /// Reads training rows as a model's matrix and held-out rows as its predictions.
@@ -292,7 +296,8 @@ impl<'a> Reader<'a> {
         clip: Option<(f64, f64)>,
     ) -> Result<Evaluation> {
         let mut kept = Vec::new();
-        let predictions = self.predict_each(booster, &features.features, self.spec, clip, |batch| {
+        let form = ModelForm { features: &features.features, spec: self.spec, clip };
+        let predictions = self.predict_each(booster, &form, |batch| {
             if kept.is_empty() {
                 kept = batch.cells.iter().map(|cells| cells[..cells.len().min(KEPT_TEST_ROWS)].to_vec()).collect();
             }
@@ -303,37 +308,29 @@ impl<'a> Reader<'a> {
         of_predictions(gate, predictions, &self.data.all.test)
     }
 
-    /// The predictions of the held-out rows by a model of these features, as `predict` would write them. For a thread that
-    /// may block.
+    /// The predictions of the held-out rows by a model of this form, as `predict` would write them. For a thread that may
+    /// block.
     ///
     /// # Errors
     /// What reading fails with; what XGBoost refuses.
-    pub fn predict(
-        &self,
-        booster: &Booster,
-        features: &[Feature],
-        spec: &Spec,
-        clip: Option<(f64, f64)>,
-    ) -> Result<Vec<f64>> {
-        self.predict_each(booster, features, spec, clip, |_| {})
+    pub fn predict(&self, booster: &Booster, form: &ModelForm<'_>) -> Result<Vec<f64>> {
+        self.predict_each(booster, form, |_| {})
     }
 
     fn predict_each(
         &self,
         booster: &Booster,
-        features: &[Feature],
-        spec: &Spec,
-        clip: Option<(f64, f64)>,
+        form: &ModelForm<'_>,
         mut look: impl FnMut(&EncodedBatch),
     ) -> Result<Vec<f64>> {
-        let columns = MatrixColumns::of(features, spec)?;
+        let columns = MatrixColumns::of(form.features, form.spec)?;
         let mut batches = Batches::new(self.job(columns, Side::HeldOut));
         let mut predictions = Vec::with_capacity(self.data.all.test.len());
         while let Some(batch) = batches.advance()? {
             look(batch);
             let columns: Vec<Column<'_>> = batch.cells.iter().map(|cells| Column::from(cells.as_slice())).collect();
             let of_batch = booster.predict_columns(&columns, 0..0)?;
-            predictions.extend(of_batch.into_iter().map(|value| final_prediction(value, clip)));
+            predictions.extend(of_batch.into_iter().map(|value| final_prediction(value, form.clip)));
         }
         Ok(predictions)
     }

@@ -83,9 +83,10 @@ pub(super) fn scan(
         shared_ids: None,
     };
     let share = sample_share(tables, wanted);
-    let of_train = Ids::read(&tables[0], roles, runtime, stop)?;
+    let train = TableScan { table: &tables[0], roles, runtime, stop };
+    let of_train = train.ids()?;
     let mut dropped = Dropped::default();
-    each_usable(&tables[0], roles, &of_train, runtime, stop, &mut dropped, |row| {
+    train.each_usable(&of_train, &mut dropped, |row| {
         if test_table == 0 && is_held_out(row.id, wanted.seed, wanted.test_fraction) {
             scanned.test.push(row.place, None, row.target, row.weight);
             return;
@@ -100,9 +101,10 @@ pub(super) fn scan(
         return Err(nothing_left(&tables[0], &dropped, &roles.named(), scanned.test.len()));
     }
     if let Some(table) = tables.get(1) {
-        let of_test = Ids::read(table, roles, runtime, stop)?;
+        let test = TableScan { table, ..train };
+        let of_test = test.ids()?;
         let (mut shared, mut first) = (0_u64, None);
-        each_usable(table, roles, &of_test, runtime, stop, &mut dropped, |row| {
+        test.each_usable(&of_test, &mut dropped, |row| {
             if of_train.holds(row.id) {
                 shared += 1;
                 first.get_or_insert_with(|| row.id.to_owned());
@@ -133,19 +135,6 @@ struct Ids {
 }
 
 impl Ids {
-    fn read(table: &LoadableTable, roles: &Roles, runtime: &Handle, stop: &Stop) -> Result<Self> {
-        let mut hashes = Vec::with_capacity(table.rows());
-        each_piece(table, std::slice::from_ref(&roles.id), runtime, stop, |_, columns| {
-            let ids = columns.column(&roles.id)?;
-            let ids = canonical_text(&ids)?;
-            hashes.extend(ids.iter().flatten().map(|id| xxh3_64(id.as_bytes())));
-            Ok(())
-        })?;
-        hashes.sort_unstable();
-        let repeated = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-        Ok(Self { hashes, repeated })
-    }
-
     /// Whether a row of the table has this id: two different ids share a hash once in 2⁶⁴.
     fn holds(&self, id: &str) -> bool {
         self.hashes.binary_search(&xxh3_64(id.as_bytes())).is_ok()
@@ -160,62 +149,81 @@ struct UsableRow<'a> {
     weight: f32,
 }
 
-fn each_usable(
-    table: &LoadableTable,
-    roles: &Roles,
-    ids_of_table: &Ids,
-    runtime: &Handle,
-    stop: &Stop,
-    dropped: &mut Dropped,
-    mut take: impl FnMut(UsableRow<'_>),
-) -> Result<()> {
-    let location = &table.dataset().location;
-    let names: Vec<String> = [&roles.id, &roles.target].into_iter().chain(&roles.weight).cloned().collect();
-    for name in &names {
-        table.schema().require(name, location)?;
-    }
-    // Two of 10¹² different ids share a hash of 128 bits with a probability below 10⁻¹⁴.
-    let mut seen: HashSet<u128> = HashSet::new();
-    each_piece(table, &names, runtime, stop, |first, columns| {
-        let ids = columns.column(&roles.id)?;
-        let ids = canonical_text(&ids)?;
-        let targets = target_values(&columns.column(&roles.target)?, location, Writing::typed())?;
-        let weight = roles.weight.as_ref();
-        let weights =
-            weight.map(|name| weight_values(&columns.column(name)?, location, Writing::typed())).transpose()?;
-        for (row, id) in ids.iter().enumerate() {
-            let Some(id) = id else {
-                dropped.null_id += 1;
-                continue;
-            };
-            let is_repeated = ids_of_table.repeated.contains(&xxh3_64(id.as_bytes()));
-            let is_first = || !is_repeated || seen.insert(xxh3_128(id.as_bytes()));
-            let weight = weights.as_ref().map_or(1.0, |weights| weights[row]);
-            if dropped.passes(targets[row], weight, is_first) {
-                take(UsableRow { place: first + row, id, target: targets[row], weight: weight as f32 });
-            }
-        }
-        Ok(())
-    })
+/// A table that is gone through, a row group at a time.
+#[derive(Clone, Copy)]
+struct TableScan<'a> {
+    table: &'a LoadableTable,
+    roles: &'a Roles,
+    runtime: &'a Handle,
+    stop: &'a Stop,
 }
 
-/// Hands every row group of a table to `take`, in order, with the place of its first row.
-fn each_piece(
-    table: &LoadableTable,
-    names: &[String],
-    runtime: &Handle,
-    stop: &Stop,
-    mut take: impl FnMut(usize, &PieceColumns) -> Result<()>,
-) -> Result<()> {
-    let fetch = |piece: table::Piece| async move {
-        let columns = table.piece(&piece, names).await?;
-        Ok::<_, Error>((piece.places.start, columns))
-    };
-    let mut fetched = futures::stream::iter(table.pieces()).map(fetch).buffered(FETCHES_AHEAD);
-    while let Some(piece) = runtime.block_on(fetched.next()) {
-        stop.check()?;
-        let (first, columns) = piece?;
-        take(first, &columns)?;
+impl TableScan<'_> {
+    /// The ids of the table.
+    fn ids(&self) -> Result<Ids> {
+        let id = &self.roles.id;
+        let mut hashes = Vec::with_capacity(self.table.rows());
+        self.each_piece(std::slice::from_ref(id), |_, columns| {
+            let ids = columns.column(id)?;
+            let ids = canonical_text(&ids)?;
+            hashes.extend(ids.iter().flatten().map(|id| xxh3_64(id.as_bytes())));
+            Ok(())
+        })?;
+        hashes.sort_unstable();
+        let repeated = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        Ok(Ids { hashes, repeated })
     }
-    Ok(())
+
+    /// Hands every row that can be used to `take`, in order, and counts the others.
+    fn each_usable(
+        &self,
+        ids_of_table: &Ids,
+        dropped: &mut Dropped,
+        mut take: impl FnMut(UsableRow<'_>),
+    ) -> Result<()> {
+        let Self { table, roles, .. } = *self;
+        let location = &table.dataset().location;
+        let names: Vec<String> = [&roles.id, &roles.target].into_iter().chain(&roles.weight).cloned().collect();
+        for name in &names {
+            table.schema().require(name, location)?;
+        }
+        // Two of 10¹² different ids share a hash of 128 bits with a probability below 10⁻¹⁴.
+        let mut seen: HashSet<u128> = HashSet::new();
+        self.each_piece(&names, |first, columns| {
+            let ids = columns.column(&roles.id)?;
+            let ids = canonical_text(&ids)?;
+            let targets = target_values(&columns.column(&roles.target)?, location, Writing::typed())?;
+            let weight = roles.weight.as_ref();
+            let weights =
+                weight.map(|name| weight_values(&columns.column(name)?, location, Writing::typed())).transpose()?;
+            for (row, id) in ids.iter().enumerate() {
+                let Some(id) = id else {
+                    dropped.null_id += 1;
+                    continue;
+                };
+                let is_repeated = ids_of_table.repeated.contains(&xxh3_64(id.as_bytes()));
+                let is_first = || !is_repeated || seen.insert(xxh3_128(id.as_bytes()));
+                let weight = weights.as_ref().map_or(1.0, |weights| weights[row]);
+                if dropped.passes(targets[row], weight, is_first) {
+                    take(UsableRow { place: first + row, id, target: targets[row], weight: weight as f32 });
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Hands every row group to `take`, in order, with the place of its first row.
+    fn each_piece(&self, names: &[String], mut take: impl FnMut(usize, &PieceColumns) -> Result<()>) -> Result<()> {
+        let fetch = |piece: table::Piece| async move {
+            let columns = self.table.piece(&piece, names).await?;
+            Ok::<_, Error>((piece.places.start, columns))
+        };
+        let mut fetched = futures::stream::iter(self.table.pieces()).map(fetch).buffered(FETCHES_AHEAD);
+        while let Some(piece) = self.runtime.block_on(fetched.next()) {
+            self.stop.check()?;
+            let (first, columns) = piece?;
+            take(first, &columns)?;
+        }
+        Ok(())
+    }
 }

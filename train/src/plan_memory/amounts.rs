@@ -2,7 +2,6 @@
 
 use columns::{ColumnKind, ColumnSchema};
 use error::Result;
-use features::spec::Spec;
 use machine::Limits;
 use table::Dataset;
 use table::load::KEPT_BYTES;
@@ -10,9 +9,9 @@ use table::parquet::{ParquetFile, RowGroupSize};
 use xgboost::Params;
 
 use super::MIB;
+use crate::config::TrainConfig;
 use crate::fit::{histograms, leaves_learning_open};
 use crate::read::Opened;
-use crate::settings::Settings;
 
 /// Program, XGBoost's library, threads, runtime, trees and small histograms.
 const BASE: u64 = 128 * MIB;
@@ -110,26 +109,20 @@ impl InBatches {
 }
 
 impl Shape {
-    pub(super) async fn of(
-        settings: &Settings,
-        spec: &Spec,
-        params: &Params,
-        user: &Params,
-        limits: &Limits,
-        opened: &Opened,
-    ) -> Result<Self> {
+    pub(super) async fn of(config: &TrainConfig, limits: &Limits, opened: &Opened) -> Result<Self> {
+        let (spec, params) = (&config.spec, &config.given_params);
         let datasets = || std::iter::once(&opened.train).chain(&opened.test);
         let mut rows = Vec::new();
         for dataset in datasets() {
             rows.push(dataset.estimated_rows().await?);
         }
-        let held_out = |all: u64| (all as f64 * settings.test_fraction.0).round() as u64;
+        let held_out = |all: u64| (all as f64 * config.test_fraction).round() as u64;
         let (train_rows, test_rows) = match rows.as_slice() {
             [all] => (all - held_out(*all), held_out(*all)),
             [train, test] => (*train, *test),
             _ => (0, 0),
         };
-        let is_searched = (settings.rounds.is_none() || settings.trials() > 0) && settings.time_budget > 0;
+        let is_searched = (config.rounds.is_none() || config.trials > 0) && config.time_budget > 0;
         let columns = opened.train.schema.columns();
         let is_csv = opened.train.is_csv();
         // Any column of CSV may turn out to be text; those that do are few or the rows are short.
@@ -155,7 +148,7 @@ impl Shape {
             width,
             is_reencoded: categories > 0,
             is_searched,
-            may_be_mean: is_searched && settings.rounds.is_none() && leaves_learning_open(user),
+            may_be_mean: is_searched && config.rounds.is_none() && leaves_learning_open(&config.user_params),
             is_binned: params.wants_quantile_matrix(),
             is_csv,
             csv_bytes: if is_csv { datasets().map(bytes).sum() } else { 0 },

@@ -11,23 +11,21 @@ use registry::metadata::{DataFingerprint, FORMAT_VERSION, Metadata};
 use storage::sha256_hex;
 use xgboost::Column;
 
+use crate::config::TrainConfig;
 use crate::features::Features;
 use crate::fit::Fitted;
 use crate::plan::TrainPlan;
 use crate::read::TrainingData;
-use crate::settings::Settings;
 
 /// What `metadata.json` is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelParts<'a> {
-    /// What was asked.
-    pub settings: &'a Settings,
+    /// What the run is asked to do.
+    pub config: &'a TrainConfig,
     /// The run.
     pub run_id: &'a RunId,
     /// What all attempts of the run keep to.
     pub plan: &'a TrainPlan,
-    /// The feature spec.
-    pub spec: &'a Spec,
     /// The rows.
     pub data: &'a TrainingData,
     /// The features.
@@ -43,7 +41,8 @@ pub struct ModelParts<'a> {
 /// # Errors
 /// What XGBoost refuses.
 pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
-    let ModelParts { settings, run_id, plan, spec, data, features, fitted, clip } = *parts;
+    let ModelParts { config, run_id, plan, data, features, fitted, clip } = *parts;
+    let spec = &config.spec;
     let mut golden = GoldenRows::draw(&features.features, &features.statistics);
     let columns = golden.columns();
     let columns: Vec<Column<'_>> = columns.iter().map(|column| Column::from(column.as_slice())).collect();
@@ -54,8 +53,8 @@ pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
     profile.push(target_profile(data, spec, &target_statistics));
     Ok(Metadata {
         format_version: FORMAT_VERSION,
-        model_name: settings.store.model_name.clone(),
-        model_version: settings.model_version.to_string(),
+        model_name: config.model_name.clone(),
+        model_version: config.model_version.to_string(),
         run_id: run_id.to_string(),
         created_at: plan.started_at.clone(),
         features: features.features.clone(),
@@ -65,14 +64,14 @@ pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
         spec: spec.clone(),
         params: fitted.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         rounds: fitted.rounds,
-        seed: u64::from(settings.seed),
+        seed: u64::from(config.seed),
         clip,
         statistics: features.statistics.clone(),
         target_statistics: Some(target_statistics),
         profile,
         data: DataFingerprint {
-            train_data: settings.train_data.to_string(),
-            test_data: settings.test_data.as_ref().map(ToString::to_string),
+            train_data: config.train_data.to_string(),
+            test_data: config.test_data.as_ref().map(ToString::to_string),
             objects_sha256: data.objects_sha256.clone(),
             objects: data.tables.iter().map(|table| table.dataset().objects.len()).sum(),
             rows_train: data.train.len() as u64,

@@ -23,13 +23,13 @@ pub use self::drift::{Drift, FeatureDrift};
 pub use self::importance::{FeatureImportance, Importance};
 pub use self::metadata::{ModelParts, metadata};
 pub use self::metrics::metrics;
+use crate::config::TrainConfig;
 use crate::evaluate::Evaluation;
 use crate::features::Features;
 use crate::fit::Fitted;
 use crate::gate::Judgement;
 use crate::plan::TrainPlan;
 use crate::read::TrainingData;
-use crate::settings::Settings;
 
 /// What is found out for people alone, after the gate has judged.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Findings {
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// What was asked for.
-    pub settings: &'a Settings,
+    pub config: &'a TrainConfig,
     /// What the run may use.
     pub limits: &'a Limits,
     /// The same as the plan has it.

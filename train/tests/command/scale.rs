@@ -1,5 +1,6 @@
 //! Targets whose spread XGBoost cannot learn from: the model is that of the same target in other units, brought back exactly.
 
+use std::fmt::Write as _;
 use std::process::Output;
 
 use polars::prelude::{DataFrame, NamedFrom, Series};
@@ -233,4 +234,44 @@ fn what_cannot_be_scaled_is_named_with_what_to_do() {
         assert_eq!(done.status.code(), Some(4), "{message}");
         parts.iter().for_each(|part| assert!(message.contains(part), "{message}"));
     }
+}
+
+/// `y = (3x + sin 9x)·3e-4` in 400 rows of weight 1, and as many more rows of `y = -999` and weight 0 as asked for.
+fn small_waves(without_weight: usize) -> String {
+    let mut csv = String::from("id,x,visits,target\n");
+    for row in 0..400 + without_weight {
+        let x = ((row * 37) % 101) as f64 / 101.0 + row as f64 * 1e-4;
+        let (visits, target) = if row < 400 { (1, (3.0 * x + (9.0 * x).sin()) * 3e-4) } else { (0, -999.0) };
+        writeln!(csv, "{row},{x},{visits},{target}").unwrap();
+    }
+    csv
+}
+
+#[test]
+fn rows_of_weight_0_do_not_decide_how_the_target_is_scaled() {
+    let r2 = |without_weight: usize, power: i32, more: &[&str]| {
+        let workshop = Workshop::new();
+        let spec = workshop.write("features.toml", "weight = \"visits\"\n");
+        let mut csv = small_waves(without_weight);
+        if power != 0 {
+            csv = csv.replace("-999", &(-999.0 * power_of_two(power)).to_string());
+        }
+        let data = workshop.write("table.csv", &csv);
+        let more = [&["--features", spec.to_str().unwrap()], more].concat();
+        let done = workshop.call("r", &data).args(more).output().unwrap();
+        let own = of_run(&workshop, &done, "r");
+        (number(&own.result, "r2"), own.metrics["target_scaled_by"].clone())
+    };
+    let given = &["--rounds", "60"][..];
+    let (without, scaled_by) = r2(0, 0, given);
+    assert!(without > 0.95 && scaled_by.is_number(), "{without} {scaled_by}");
+    for power in [0, 100] {
+        let (with, scaled_so) = r2(8, power, given);
+        assert!((with - without).abs() < 1e-3, "{with} with rows of weight 0, {without} without");
+        assert_eq!(scaled_so, scaled_by);
+    }
+    // Early stopping measures errors on rows of weight 0 too: they count nothing there.
+    let searched = &["--param", "max_depth=3"][..];
+    let ((without, _), (with, _)) = (r2(0, 0, searched), r2(8, 100, searched));
+    assert!((with - without).abs() < 0.01 && with > 0.95, "{with} with rows of weight 0, {without} without");
 }

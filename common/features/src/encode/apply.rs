@@ -7,7 +7,7 @@ use polars::prelude::{PlHashMap, Series, StringChunked};
 
 use super::bad_rows::{BadRows, ColumnCells};
 use super::values::{as_f32, as_levels, as_numbers, for_each_run};
-use super::{Feature, Kind, release_1};
+use super::{Feature, FeatureSource, Kind, release_1};
 use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
 use crate::quality::FeatureTally;
 use crate::spec::Range;
@@ -143,9 +143,11 @@ impl Encoder {
 impl BoundFeature {
     fn new(feature: &Feature, ranges: &BTreeMap<String, Range>) -> Result<Self> {
         let damaged = |problem: String| Error::Model(format!("feature \"{}\" of the model: {problem}", feature.name));
-        let expression = match &feature.sql {
-            Some(sql) => Some(Expression::parse(&feature.name, sql, None).map_err(|error| damaged(error.to_string()))?),
-            None => None,
+        let expression = match &feature.source {
+            FeatureSource::Expression { sql, .. } => {
+                Some(Expression::parse(&feature.name, sql, None).map_err(|error| damaged(error.to_string()))?)
+            }
+            FeatureSource::Column(_) => None,
         };
         let level_numbers = level_numbers(&feature.kind).map_err(damaged)?;
         let range = range_of(feature, ranges).copied().unwrap_or_default();
@@ -208,7 +210,7 @@ impl BoundFeature {
         tally: &mut FeatureTally,
         bad: &mut BadRows,
     ) -> Result<()> {
-        let columns = ExpressionColumns::load(&self.feature.inputs, source, bad)?;
+        let columns = ExpressionColumns::load(self.feature.input_columns(), source, bad)?;
         let derived = expression.evaluate(&columns, source.rows());
         match derived.map_err(|error| Error::Data(error.to_string()))? {
             Derived::Number(mut numbers) => self.push_numbers(&mut numbers, out, tally),
@@ -363,11 +365,15 @@ impl TextColumn for TextCells {
 }
 
 impl ExpressionColumns {
-    fn load(inputs: &BTreeMap<String, ColumnKind>, source: &dyn ColumnSource, bad: &mut BadRows) -> Result<Self> {
-        let mut columns = Vec::with_capacity(inputs.len());
+    fn load<'a>(
+        inputs: impl Iterator<Item = (&'a str, ColumnKind)>,
+        source: &dyn ColumnSource,
+        bad: &mut BadRows,
+    ) -> Result<Self> {
+        let mut columns = Vec::new();
         for (name, kind) in inputs {
             let column = source.column(name)?;
-            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format(name), bad)?));
+            columns.push((name.to_owned(), expression_column(&column, kind, source.cell_format(name), bad)?));
         }
         Ok(Self { columns })
     }
@@ -431,6 +437,7 @@ pub fn evaluate_text(
     inputs: &BTreeMap<String, ColumnKind>,
     source: &dyn ColumnSource,
 ) -> Result<Vec<Option<String>>> {
+    let inputs = inputs.iter().map(|(name, kind)| (name.as_str(), *kind));
     let columns = ExpressionColumns::load(inputs, source, &mut BadRows::none(source.rows()))?;
     let derived = expression.evaluate(&columns, source.rows());
     match derived.map_err(|error| Error::Data(error.to_string()))? {

@@ -111,7 +111,7 @@ pub fn profile(features: &[Feature], statistics: &[Statistics], tallies: &[Featu
     let mut seen = HashSet::new();
     let all = features.iter().zip(statistics.iter().zip(tallies));
     // A date that is also counted from `as_of`, or a category with several encodings, is one column.
-    let first = all.filter(|(feature, _)| seen.insert((feature.source_column(), feature.sql.as_deref())));
+    let first = all.filter(|(feature, _)| seen.insert(&feature.source));
     first.map(|(feature, (statistics, tally))| of_feature(feature, statistics, tally)).collect()
 }
 
@@ -131,21 +131,13 @@ fn of_feature(feature: &Feature, statistics: &Statistics, tally: &FeatureTally) 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::encode::FeatureSource;
     use crate::spec::Range;
 
     fn feature(name: &str, kind: Kind, column: Option<&str>) -> Feature {
-        let column = column.map(str::to_owned);
-        Feature {
-            name: name.to_owned(),
-            kind,
-            column,
-            sql: None,
-            source_kind: ColumnKind::Float,
-            inputs: BTreeMap::new(),
-        }
+        let source = FeatureSource::Column(column.unwrap_or(name).to_owned());
+        Feature { name: name.to_owned(), kind, source, source_kind: ColumnKind::Float }
     }
 
     #[test]

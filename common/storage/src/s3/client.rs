@@ -5,7 +5,6 @@
 //! leaves to the HTTP client, are read here. Requests without TLS (a local endpoint, the metadata services that hand out
 //! credentials) never go through a proxy.
 
-use std::env;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -26,7 +25,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_types::service_config::ServiceConfigKey;
 
-use super::{S3Options, ca_bundle};
+use super::{S3Options, ca_bundle, set_variable};
 use error::{Error, Result};
 
 /// From the request's first byte to the answer's first, and for one attempt: enough for a part of 8 MiB at 5 Mbit/s.
@@ -163,11 +162,6 @@ fn https_proxy() -> Result<ProxyConfig> {
     let direct = ["NO_PROXY", "no_proxy"].into_iter().find_map(set_variable).unwrap_or_default();
     let proxy = ProxyConfig::https(url).map_err(|_| Error::Setting("HTTPS_PROXY is no URL".to_owned()))?;
     Ok(proxy.no_proxy(format!("localhost,127.0.0.1,::1,{direct}")))
-}
-
-/// An empty variable counts as unset.
-pub(super) fn set_variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn is_unset(name: &str) -> bool {

@@ -63,6 +63,11 @@ impl Debug for S3Options {
     }
 }
 
+/// A variable of the environment; an empty one counts as unset.
+fn set_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// A prefix of a bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct S3Store {

@@ -43,7 +43,7 @@ fn rows(html: &mut Html, subject: &Subject<'_>) {
         Some(location) => format!("given apart, in {location}"),
         None => format!(
             "{} of the rows, chosen by a hash of \"{}\"",
-            percent(subject.settings.test_fraction.0),
+            percent(subject.config.test_fraction),
             subject.metadata.id
         ),
     };

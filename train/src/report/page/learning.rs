@@ -67,7 +67,7 @@ fn what_tuning_came_to(tuning: &Tuning, metric: &str) -> String {
 
 fn without_curve(subject: &Subject<'_>) -> String {
     let rounds = counted(subject.fitted.rounds as usize, "round");
-    match subject.settings.rounds {
+    match subject.config.rounds {
         Some(_) => format!("{rounds}, as --rounds (ROUNDS) asked: nothing was tried, so there is no learning curve."),
         None => format!(
             "{rounds}: there were too few rows, or no time (--time-budget), to choose them by a learning curve."

@@ -42,37 +42,37 @@ fn pairs(html: &mut Html, title: &'static str, pairs: &[(String, String)]) {
 
 /// Settings by their flags: first those that bear on the result, as the plan has them, then those of the run.
 fn settings(subject: &Subject<'_>) -> Vec<(String, String)> {
-    let settings = subject.settings;
+    let config = subject.config;
     let mut pairs = Vec::new();
     let spec = subject.plan.settings.get("spec");
     for (name, value) in subject.plan.settings.as_object().into_iter().flatten().filter(|(name, _)| *name != "spec") {
         pairs.push((format!("--{}", name.replace('_', "-")), text(value)));
     }
     // The plan leaves these out where they have their defaults, so that older plans go on.
-    let csv = settings.csv_format();
+    let csv = config.csv;
     for (name, value) in [("--delimiter", csv.delimiter), ("--decimal", csv.cells.decimal)] {
         if !pairs.iter().any(|(known, _)| known == name) {
             pairs.push((name.to_owned(), char::from(value).escape_default().to_string()));
         }
     }
-    let location = settings.features.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string);
+    let location = config.features.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string);
     let memory = format!("{} bytes", subject.limits.memory_bytes.value);
     let of_run = [
         ("--features", location),
         ("--id", subject.metadata.id.clone()),
         ("--target", subject.metadata.target.clone()),
-        ("--models", settings.store.models.to_string()),
-        ("--model-name", settings.store.model_name.clone()),
-        ("--model-version", settings.model_version.to_string()),
+        ("--models", config.models.to_string()),
+        ("--model-name", config.model_name.clone()),
+        ("--model-version", config.model_version.to_string()),
         ("--run-id", subject.metadata.run_id.clone()),
         ("--threads", subject.plan.body.threads.to_string()),
         ("--memory", memory),
-        ("--environment", settings.shared.environment.clone()),
+        ("--environment", config.environment.clone()),
         (
             "--log-format",
-            settings.shared.log_format.map_or_else(|| "–".to_owned(), |format| format!("{format:?}").to_lowercase()),
+            config.log_format.map_or_else(|| "–".to_owned(), |format| format!("{format:?}").to_lowercase()),
         ),
-        ("--check", settings.check.to_string()),
+        ("--check", config.check.to_string()),
     ];
     pairs.extend(of_run.into_iter().map(|(name, value)| (name.to_owned(), value)));
     for (name, value) in spec.and_then(Value::as_object).into_iter().flatten() {

@@ -19,7 +19,7 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
     titled(html, "Slices", |html| {
         note(html, "R² for each value of the columns that --slice (SLICE) names, the worst first.");
         for column in &subject.judgement.slices {
-            one_column(html, column, subject.settings.min_slice_r2);
+            one_column(html, column, subject.config.gate.min_slice_r2);
         }
     });
 }
