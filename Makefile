@@ -16,8 +16,8 @@ setup: ## Install what building needs (or name the command that does)
 setup-tests: setup
 	@scripts/setup tests
 
-build: setup ## Build train and predict
-	cargo build --release --locked -p train -p predict
+build: setup ## Build train, predict and the functions
+	cargo build --release --locked -p train -p predict -p functions
 
 run: build ## Train on the sample, pass the gate, score 30,000 customers
 	@scripts/run-sample $(PROGRAMS)
@@ -68,7 +68,7 @@ fuzz-targets: build ## Run the libFuzzer targets under AddressSanitizer (SECONDS
 memcheck: setup-tests ## Run the tests of the XGBoost wrapper and of the scorer under valgrind
 	scripts/memcheck
 
-image: ## Build the images engagement-ml/train and engagement-ml/predict, with Docker or podman
+image: ## Build the images engagement-ml/train, engagement-ml/predict and engagement-ml/functions, with Docker or podman
 	@scripts/image
 
 image-test: ## Build the images from a clean tree and test them: the sample inside, a real S3 server, SIGTERM, sizes, cold start

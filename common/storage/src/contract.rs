@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::{Condition, Store, StoreError, Version};
 
@@ -38,6 +39,7 @@ pub(super) async fn check(open: &Open) {
     misses_and_deletes(open("missing")).await;
     bounds_what_is_read(open("bounded")).await;
     deletes_folders(open("folders")).await;
+    tells_what_is_older(open("older")).await;
     holds_conditions(open("condition")).await;
     takes_large_objects(open("large")).await;
     one_of_many_creates(open).await;
@@ -120,6 +122,16 @@ async fn takes_odd_keys(store: BoxFuture<'_, Arc<dyn Store>>) {
         store.delete(key).await.unwrap();
     }
     assert_eq!(store.list("").await.unwrap(), []);
+}
+
+async fn tells_what_is_older(store: BoxFuture<'_, Arc<dyn Store>>) {
+    let store = store.await;
+    store.put("folder/object", bytes(3, 1)).await.unwrap();
+    store.put("other/object", bytes(3, 1)).await.unwrap();
+    let listed = store.list("folder").await.unwrap();
+    let hour = Duration::from_secs(3600);
+    assert_eq!(store.list_older("folder", SystemTime::now() + hour).await.unwrap(), listed);
+    assert_eq!(store.list_older("folder", SystemTime::now() - hour).await.unwrap(), []);
 }
 
 async fn misses_and_deletes(store: BoxFuture<'_, Arc<dyn Store>>) {

@@ -20,13 +20,14 @@ mod contract;
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use hash::sha256_hex;
 pub use location::{DataObjects, Location, Place, open_data, refuse_overlap};
-pub use s3::S3Options;
+pub use s3::{S3Options, sdk_config};
 
 /// What identifies the content of an object: an S3 ETag, or `size-mtime_ns` of a local file. Opaque: only compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -149,6 +150,9 @@ pub trait Store: Send + Sync + Debug {
 
     /// Every object below `prefix` (a folder: `a/b` finds `a/b/c`, not `a/bc`; the empty prefix finds all), by key.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
+
+    /// As [`Store::list`], only what was last written before `moment`, by the store's own clock.
+    async fn list_older(&self, prefix: &str, moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError>;
 
     /// Keeps up to `most_bytes` of the buffers of ranged reads for later ones, instead of giving them back to the allocator
     /// each time. At first none are kept.

@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -97,6 +97,11 @@ impl Store for LocalStore {
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         let prefix = prefix.to_owned();
         self.blocking(move |folder| folder.list(&prefix)).await
+    }
+
+    async fn list_older(&self, prefix: &str, moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |folder| folder.list_older(&prefix, moment)).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -202,6 +207,18 @@ impl Folder {
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
         let start = if prefix.is_empty() { self.root.clone() } else { self.path_of(prefix)? };
         list_folder(&self.root, &start, prefix)
+    }
+
+    fn list_older(&self, prefix: &str, moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError> {
+        let mut older = Vec::new();
+        for object in self.list(prefix)? {
+            let path = self.path_of(&object.key)?;
+            let found = file_metadata(&path).and_then(|found| found.map(|metadata| metadata.modified()).transpose());
+            if found.map_err(|error| translate("cannot read", &path, &error))?.is_some_and(|time| time < moment) {
+                older.push(object);
+            }
+        }
+        Ok(older)
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::str::FromStr;
+use std::sync::{PoisonError, RwLock};
 
 use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
@@ -13,6 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use error::text::{without_control_characters, without_userinfo};
+use machine::RunId;
 
 /// How a line of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +42,19 @@ impl FromStr for LogFormat {
     }
 }
 
-/// How the lines of this run are written, and what all of them say.
+/// The run that lines are of.
+static RUN_ID: RwLock<String> = RwLock::new(String::new());
+
+/// Names the run that the lines from here on are of.
+pub(super) fn name_run(run_id: &RunId) {
+    let mut named = RUN_ID.write().unwrap_or_else(PoisonError::into_inner);
+    run_id.as_str().clone_into(&mut named);
+}
+
+/// How lines are written, and what all of them say besides the run.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) format: LogFormat,
-    pub(super) run_id: String,
     pub(super) task_arn: Option<String>,
     pub(super) is_coloured: bool,
 }
@@ -73,7 +83,7 @@ impl Lines {
             timestamp: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
             level: event.metadata().level().as_str(),
             target: event.metadata().target(),
-            run_id: &self.run_id,
+            run_id: RUN_ID.read().unwrap_or_else(PoisonError::into_inner).clone(),
             task_arn: self.task_arn.as_deref(),
             message: content.message,
             spans,
@@ -103,7 +113,7 @@ struct Line<'event> {
     timestamp: String,
     level: &'static str,
     target: &'event str,
-    run_id: &'event str,
+    run_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_arn: Option<&'event str>,
     message: String,
@@ -123,7 +133,7 @@ impl Line<'_> {
         if !self.spans.is_empty() {
             append_field(&mut rest, "spans", &self.spans.as_str().into());
         }
-        append_field(&mut rest, "run_id", &self.run_id.into());
+        append_field(&mut rest, "run_id", &self.run_id.as_str().into());
         if let Some(task_arn) = self.task_arn {
             append_field(&mut rest, "task_arn", &task_arn.into());
         }
@@ -225,7 +235,8 @@ mod tests {
     }
 
     fn lines(format: LogFormat, task_arn: Option<&str>, is_coloured: bool) -> Lines {
-        Lines { format, run_id: "run-7".to_owned(), task_arn: task_arn.map(str::to_owned), is_coloured }
+        name_run(&"run-7".parse().unwrap());
+        Lines { format, task_arn: task_arn.map(str::to_owned), is_coloured }
     }
 
     /// What `log` writes, one line per event.

@@ -30,13 +30,15 @@ pub use result::{COMPLETED_AT, FILES, GATE, Outcome, Summary};
 
 use machine::{RunId, ecs};
 
-/// Which of the two programs this is.
+/// Which of the programs this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     /// `train`
     Train,
     /// `predict`
     Predict,
+    /// `functions`
+    Functions,
 }
 
 impl Program {
@@ -46,6 +48,7 @@ impl Program {
         match self {
             Self::Train => "train",
             Self::Predict => "predict",
+            Self::Functions => "functions",
         }
     }
 }
@@ -103,7 +106,8 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// Starts logging and takes over panics, for the whole process. Nothing here fails a run: what goes wrong is
-    /// logged. On ECS the first call waits for the task's ARN, a second at most.
+    /// logged. On ECS the first call waits for the task's ARN, a second at most. A process that serves one run after another
+    /// calls it for each: the log then names the new run, and is otherwise what the first call made it.
     #[must_use]
     pub fn start(config: Config) -> Self {
         let audience = Audience::detect(config.log_format);
@@ -111,10 +115,10 @@ impl Telemetry {
         let task = ecs::task();
         let lines = format::Lines {
             format: audience.logs,
-            run_id: config.run_id.to_string(),
             task_arn: task.ok().flatten().and_then(|task| task.arn.clone()),
             is_coloured: audience.logs_on_terminal && env::var_os("NO_COLOR").is_none(),
         };
+        format::name_run(&config.run_id);
         logs::start(lines, bars.clone());
         panics::log_panics();
         if let Err(error) = task {

@@ -12,13 +12,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::format::Lines;
 
 /// Our crates, which tell what they do; of the others only what is wrong is logged.
-const OUR_CRATES: [&str; 15] = [
+const OUR_CRATES: [&str; 16] = [
     "app",
     "attempt",
     "columns",
     "error",
     "evaluation",
     "features",
+    "functions",
     "machine",
     "predict",
     "registry",

@@ -43,6 +43,23 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a custom endpoint is set and no region: what such servers expect.
 const REGION_OF_CUSTOM_ENDPOINTS: &str = "us-east-1";
 
+/// The environment's settings for another service of AWS: the same HTTP client, proxy, certificates, region, credentials and
+/// timeouts as S3 is spoken to with. An endpoint of the service's own is found by the service's client.
+///
+/// # Errors
+/// [`Error::Setting`] where the settings of the SDK or `AWS_CA_BUNDLE` are wrong, or no region is set.
+pub async fn sdk_config() -> Result<SdkConfig> {
+    let options = S3Options::default();
+    let http_client = http_client(&options)?;
+    let shared = load(&options, http_client.clone()).await;
+    let region = match shared.region().cloned() {
+        Some(region) => region,
+        None if custom_endpoint(&shared)?.is_some() => Region::from_static(REGION_OF_CUSTOM_ENDPOINTS),
+        None => region_of_instance(http_client).await?,
+    };
+    Ok(shared.into_builder().region(region).build())
+}
+
 /// Sets the client up. Nobody is asked anything yet but, where no region is set, EC2's metadata service.
 pub(super) async fn connect(options: &S3Options) -> Result<Client> {
     let http_client = http_client(options)?;

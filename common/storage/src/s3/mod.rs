@@ -26,11 +26,12 @@ use std::fmt::{self, Debug, Formatter};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
 
@@ -38,6 +39,7 @@ use super::buffers::Buffers;
 use super::{Condition, ObjectMeta, Store, StoreError, Version};
 use ::error::Result;
 use ::error::text::without_userinfo;
+pub use client::sdk_config;
 use error::{Failure, Kind};
 
 /// What is given in the program instead of in the environment: for tests, and for several servers in one process.
@@ -125,6 +127,26 @@ impl S3Store {
         self.client.config().retry_config().map_or(3, RetryConfig::max_attempts).max(1)
     }
 
+    async fn list_where(
+        &self,
+        prefix: &str,
+        is_wanted: impl Fn(&Object) -> bool + Send,
+    ) -> Result<Vec<ObjectMeta>, StoreError> {
+        let folder = match prefix.trim_end_matches('/') {
+            "" if self.prefix.is_empty() => String::new(),
+            "" => format!("{}/", self.prefix),
+            below => format!("{}/", self.prefixed(below)),
+        };
+        let at = |failure: Failure| failure.at("cannot list", &format!("s3://{}/{folder}", self.bucket));
+        let wanted = listing::pages(self, &folder).await.map_err(at)?.into_iter().filter(is_wanted);
+        let mut objects: Vec<_> = wanted.filter_map(|object| self.relative(object)).collect();
+        objects.sort_by(|left, right| left.key.cmp(&right.key));
+        if let Some(pair) = objects.windows(2).find(|pair| pair[0].key == pair[1].key) {
+            return Err(at(listing::astray(format!("the listing names {:?} twice", pair[0].key))));
+        }
+        Ok(objects)
+    }
+
     async fn first_byte(&self, key: &str) -> Result<(), Failure> {
         let request = self.client.get_object().bucket(&self.bucket).key(self.prefixed(key)).range("bytes=0-0");
         request.send().await.map(drop).map_err(|error| Failure::of(&error))
@@ -199,19 +221,12 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        let folder = match prefix.trim_end_matches('/') {
-            "" if self.prefix.is_empty() => String::new(),
-            "" => format!("{}/", self.prefix),
-            below => format!("{}/", self.prefixed(below)),
-        };
-        let at = |failure: Failure| failure.at("cannot list", &format!("s3://{}/{folder}", self.bucket));
-        let listed = listing::pages(self, &folder).await.map_err(at)?;
-        let mut objects: Vec<_> = listed.into_iter().filter_map(|object| self.relative(object)).collect();
-        objects.sort_by(|left, right| left.key.cmp(&right.key));
-        if let Some(pair) = objects.windows(2).find(|pair| pair[0].key == pair[1].key) {
-            return Err(at(listing::astray(format!("the listing names {:?} twice", pair[0].key))));
-        }
-        Ok(objects)
+        self.list_where(prefix, |_| true).await
+    }
+
+    async fn list_older(&self, prefix: &str, moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError> {
+        let moment = DateTime::from(moment);
+        self.list_where(prefix, |object| object.last_modified.is_some_and(|modified| modified < moment)).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
