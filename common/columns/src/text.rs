@@ -205,6 +205,12 @@ fn write_float<F: Float>(text: &mut String, value: F) -> bool {
     if !F::IS_EXACT && as_f64.abs() == f64::from(ODD) {
         return write!(text, "{}", ODD_DIGITS.copysign(as_f64)).is_ok();
     }
+    // From here on a 64-bit float has no other whole numbers beside it either: the text is that of the one that the digits are,
+    // as in a column of both widths.
+    if !F::IS_EXACT && (9_007_199_254_740_992.0..1e38).contains(&as_f64.abs()) {
+        let of_digits = value.to_string().parse().unwrap_or(as_f64);
+        return write!(text, "{}", of_digits as i128).is_ok();
+    }
     write!(text, "{value}").is_ok()
 }
 
@@ -347,6 +353,7 @@ mod tests {
             (33_554_436.0, "33554436"),
             (-7e9, "-7000000000"),
             (1.1e20, "110000000000000000000"),
+            (-2.0927e21, "-2092700000000000131072"),
             (3e38, &format!("3{}", "0".repeat(38))),
             (1e-10, "0.0000000001"),
             (-0.0, "0"),

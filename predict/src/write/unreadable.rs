@@ -89,7 +89,8 @@ mod tests {
     #[test]
     fn the_column_with_most_unreadable_cells_is_told() {
         let mut all = Vec::new();
-        UnreadableColumn::add_batch(&mut all, &[cells("age", 1, &["old"])], 0, "a.csv");
+        let source = |first_row| [RowSource { object: 0, first_row, rows: 0..4 }];
+        UnreadableColumn::add_batch(&mut all, &[cells("age", 1, &["old"])], &source(0), |_| "a.csv");
         let in_words = |all: &[UnreadableColumn]| UnreadableColumn::most_in_words(all, CellFormat::default()).unwrap();
         assert_eq!(
             in_words(&all),
@@ -97,7 +98,7 @@ mod tests {
              them empty"
         );
         let of_batch = [cells("size", 3, &["1,5", "2,5", "3,5"]), cells("age", 1, &["young"])];
-        UnreadableColumn::add_batch(&mut all, &of_batch, 100, "b.csv");
+        UnreadableColumn::add_batch(&mut all, &of_batch, &source(100), |_| "b.csv");
         assert_eq!((all[0].cells.count, all[0].row), (2, 3));
         assert_eq!(
             in_words(&all),

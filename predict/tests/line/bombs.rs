@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, ParquetCompression, ParquetWriter, Series, ZstdLevel};
+use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, ParquetCompression, ParquetWriter, Series};
 use serde_json::Value;
 use testkit::cgroup::MemoryGroup;
 
@@ -108,8 +108,7 @@ fn parquet(workshop: &Workshop, rows: usize, texts: Series) {
     let mut table = DataFrame::new(rows, columns).unwrap();
     std::fs::create_dir_all(workshop.path("bomb")).unwrap();
     let file = std::fs::File::create(workshop.path("bomb/part.parquet")).unwrap();
-    let level = ZstdLevel::try_new(3).unwrap();
-    ParquetWriter::new(file).with_compression(ParquetCompression::Zstd(Some(level))).finish(&mut table).unwrap();
+    ParquetWriter::new(file).with_compression(ParquetCompression::Zstd(None)).finish(&mut table).unwrap();
 }
 
 /// A few megabytes of texts that are long and alike, but for their ends.

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use polars::prelude::{DataFrame, NamedFrom, ParquetWriter, Series};
+use polars::prelude::{DataFrame, NamedFrom, ParquetReader, ParquetWriter, SerReader, Series};
 use serde_json::Value;
 use testkit::faults::FaultProxy;
 use testkit::program::Ended;
@@ -132,7 +132,7 @@ fn rejected_rows_of_small_objects_are_named() {
         let call = workshop.predict_on(data).args(["--run-id", run, "--max-reject-fraction", "1"]).args(more);
         call.run().succeeded();
         let file = workshop.path(&format!("output/rejected/run_id={run}/part-00000.parquet"));
-        polars::prelude::SerReader::finish(polars::prelude::ParquetReader::new(File::open(file).unwrap())).unwrap()
+        ParquetReader::new(File::open(file).unwrap()).finish().unwrap()
     };
     let (together, apart, one) =
         (rejected("many", "r1", &[]), rejected("many", "r2", &["--batch-rows", "3"]), rejected("one", "r3", &[]));
@@ -232,7 +232,7 @@ fn cells_that_are_read_as_they_came_are_the_same_values() {
     }
     let frame = |run: &str| {
         let file = workshop.path(&format!("output/predictions/run_id={run}/part-00000.parquet"));
-        polars::prelude::SerReader::finish(polars::prelude::ParquetReader::new(File::open(file).unwrap())).unwrap()
+        ParquetReader::new(File::open(file).unwrap()).finish().unwrap()
     };
     assert!(parts(&workshop, "predictions", "r1") == parts(&workshop, "predictions", "r2"));
     let (csv, parquet) = (frame("r1"), frame("r3"));

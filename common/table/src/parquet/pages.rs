@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::thrift::{DATA_PAGE, DATA_PAGE_2, RawPage};
+use super::thrift::{DATA_PAGE, DATA_PAGE_2, DICTIONARY_PAGE, RawPage};
 
 /// About what the headers of a chunk's pages take.
 const PAGE_HEADER_BYTES: usize = 64;
@@ -50,6 +50,15 @@ impl Page {
         }
         let level = |place: usize| usize::try_from(self.raw.numbers[place].unwrap_or(-1)).ok();
         level(4)?.checked_add(level(5)?)
+    }
+
+    /// Checks that a dictionary has a byte for each value that it says it has.
+    fn check_dictionary(&self) -> Result<(), String> {
+        let values = self.raw.numbers[0].unwrap_or(0);
+        if self.raw.kind != DICTIONARY_PAGE || usize::try_from(values).is_ok_and(|values| values <= self.unpacked) {
+            return Ok(());
+        }
+        Err(format!("its dictionary says that it has {values} values in {} bytes", self.unpacked))
     }
 
     /// Bytes of header and body.
@@ -133,6 +142,7 @@ pub(super) fn check_values(mut bytes: &[u8], most: i64) -> Result<(), String> {
     // Whatever follows the last value is not looked at by the decoder either.
     while values < most && !bytes.is_empty() {
         let page = Page::at_start_of(bytes)?;
+        page.check_dictionary()?;
         values = values.saturating_add(page.values.unwrap_or(0));
         if values > most {
             return Err(format!("its pages say that they have {values} values, of {most}"));
