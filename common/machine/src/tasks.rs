@@ -130,7 +130,9 @@ mod tests {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
             move || {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                (0..20_000).for_each(|number| drop(std::hint::black_box(number)));
+                (0..20_000).for_each(|number| {
+                    std::hint::black_box(number);
+                });
                 now.fetch_sub(1, Ordering::SeqCst);
             }
         };

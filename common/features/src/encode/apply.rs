@@ -41,7 +41,6 @@ struct BoundFeature {
     expression: Option<Expression>,
     /// The number that stands for each level.
     levels: LevelTable,
-    values: Vec<f32>,
 }
 
 impl Encoder {
@@ -145,10 +144,10 @@ impl BoundFeature {
             }
             FeatureSource::Column(_) => None,
         };
-        let (levels, values) = level_numbers(&feature.kind).map_err(damaged)?;
+        let levels = level_table(&feature.kind).map_err(damaged)?;
         let range = range_of(feature, ranges).copied().unwrap_or_default();
         let has_range = range != Range::default();
-        Ok(Self { feature: feature.clone(), range, has_range, expression, levels, values })
+        Ok(Self { feature: feature.clone(), range, has_range, expression, levels })
     }
 
     fn encode_column(
@@ -255,20 +254,33 @@ impl BoundFeature {
             Kind::Encoded { default, .. } => default,
             _ => f32::NAN,
         };
+        let mut push = |level: Option<&str>, known: Option<(u32, f32)>| {
+            let place = known.map(|(place, _)| place);
+            if level.is_some_and(|level| self.is_out_of_range(level)) {
+                tally.count_level_out_of_range(place);
+            } else {
+                tally.count_level(level.is_some(), place);
+            }
+            out.push(known.map_or(absent, |(_, number)| number));
+        };
+        let (table, numbers) = match &self.levels {
+            LevelTable::Few(known) => {
+                for level in levels {
+                    push(level, level.and_then(|level| known.get(level)).copied());
+                }
+                return;
+            }
+            LevelTable::Many(table, numbers) => (table, numbers),
+        };
         let mut places = [None; LOOKED_UP_TOGETHER];
         let mut together: Vec<Option<&str>> = Vec::with_capacity(LOOKED_UP_TOGETHER);
         let mut levels = levels.peekable();
         while levels.peek().is_some() {
             together.clear();
             together.extend(levels.by_ref().take(LOOKED_UP_TOGETHER));
-            self.levels.find(&together, &mut places);
+            table.find(&together, &mut places);
             for (level, place) in together.iter().zip(places) {
-                if level.is_some_and(|level| self.is_out_of_range(level)) {
-                    tally.count_level_out_of_range(place);
-                } else {
-                    tally.count_level(level.is_some(), place);
-                }
-                out.push(place.map_or(absent, |place| self.values[place as usize]));
+                push(*level, place.map(|place| (place, numbers[place as usize])));
             }
         }
     }
@@ -285,16 +297,17 @@ fn range_of<'a>(feature: &Feature, ranges: &'a BTreeMap<String, Range>) -> Optio
 }
 
 /// The levels of a feature and the number that stands for each.
-fn level_numbers(kind: &Kind) -> Result<(LevelTable, Vec<f32>), String> {
+fn level_table(kind: &Kind) -> Result<LevelTable, String> {
     match kind {
         Kind::Category { levels } => {
-            Ok((LevelTable::of(levels), (0..levels.len()).map(|index| index as f32).collect()))
+            let places = (0..levels.len()).map(|place| place as f32).collect();
+            Ok(LevelTable::of(levels, places))
         }
         Kind::Encoded { levels, values, .. } if levels.len() == values.len() => {
-            Ok((LevelTable::of(levels), values.clone()))
+            Ok(LevelTable::of(levels, values.clone()))
         }
         Kind::Encoded { levels, values, .. } => Err(format!("{} levels have {} values", levels.len(), values.len())),
-        Kind::Number | Kind::Date { .. } | Kind::Derived => Ok((LevelTable::of(&[]), Vec::new())),
+        Kind::Number | Kind::Date { .. } | Kind::Derived => Ok(LevelTable::of(&[], Vec::new())),
     }
 }
 
