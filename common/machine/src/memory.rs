@@ -158,7 +158,7 @@ mod tests {
         let text = refused.to_string();
         assert!(text.starts_with("column \"name\": there is no room in memory for 20 MiB more: what was"), "{text}");
         assert!(
-            text.contains("so far takes 90 MiB, 60 MiB of it column \"town\", and of 200 MiB in all 100"),
+            text.contains("so far takes 90 MiB, 60 MiB of it column \"town\". Of 200 MiB in all 100"),
             "{text}"
         );
         assert!(text.contains("more than 212 MiB") && !text.contains('\n'), "{text}");
