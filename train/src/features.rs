@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use columns::text_hints;
-use columns::{ColumnKind, ColumnSource, MemoryColumns};
+use columns::{ColumnKind, ColumnSource, MemoryColumns, memory_bytes};
 use error::{Error, Result};
 use features::encode::values::as_levels;
 use features::encode::{BadRows, Encoder, Feature, FeatureSource, Kind, LevelCounts, learn_number};
@@ -313,7 +313,7 @@ fn count_levels(planned: &PlannedFeature, input: &Input<'_>) -> Result<(LevelCou
         match &planned.source {
             Source::Column(name) => {
                 let column = columns.column(name)?;
-                bytes = if column.dtype().is_string() { column.estimated_size() as u64 } else { 0 };
+                bytes = if column.dtype().is_string() { memory_bytes(&column) } else { 0 };
                 let levels = as_levels(&column, planned.source_kind)?;
                 of_piece.try_for_each(|row| count(levels.get(row)))?;
             }

@@ -119,15 +119,33 @@ impl MemoryPlan {
         if self.mode != Mode::InMemory {
             return Ok(());
         }
-        let mut shape = self.shape;
+        let (mut shape, mut most) = (self.shape, usable(self.limit_bytes));
         (shape.train_rows, shape.test_rows) = (data.train.len() as u64, data.test.len() as u64);
         if shape.is_csv {
             shape.typed_bytes = Some(data.tables.iter().map(|table| table.memory_bytes()).sum());
             let plan = Self { rows: shape.rows(), ..Self::of_shape(&shape, self.limit_bytes) };
-            plan.check(&shape, data.location(), &scratch())?;
+            plan.log_surprise(self.rows);
+            // The amounts are upper bounds: rows that were begun with go on into the margin, but not past the limit.
+            if plan.total_bytes > self.limit_bytes {
+                plan.check(&shape, data.location(), &scratch())?;
+            }
+            most = most.max(plan.total_bytes);
         }
-        pool().set_room(usable(self.limit_bytes).saturating_sub(shape.beside_learning()), self.limit_bytes);
+        pool().set_room(most.saturating_sub(shape.beside_learning()), self.limit_bytes);
         Ok(())
+    }
+
+    /// Says how many rows there are where that is not what was guessed.
+    fn log_surprise(&self, guessed: u64) {
+        if self.rows.abs_diff(guessed) > guessed / 10 {
+            let mib = self.total_bytes.div_ceil(MIB);
+            tracing::info!(
+                rows = self.rows,
+                total_bytes = self.total_bytes,
+                "{} rows were read, where the first lines let expect {guessed}: they take {mib} MiB of memory",
+                self.rows
+            );
+        }
     }
 
     fn of_shape(shape: &Shape, limit_bytes: u64) -> Self {

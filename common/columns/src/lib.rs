@@ -21,9 +21,20 @@ pub use schema::{ColumnSchema, HeaderHint, TableSchema};
 
 use std::ops::Range;
 
-use polars::prelude::Series;
+use polars::prelude::{Series, StringChunked};
 
 use error::Result;
+
+/// Bytes that a column holds in memory. Of text these are a view for each value and the texts, each of them once however often it
+/// comes; polars' own estimate counts neither so.
+#[must_use]
+pub fn memory_bytes(column: &Series) -> u64 {
+    /// Bytes of a view.
+    const VIEW: usize = 16;
+    let of_text =
+        |text: &StringChunked| text.downcast_iter().map(|part| VIEW * part.len() + part.total_buffer_len()).sum();
+    column.str().map_or_else(|_| column.estimated_size(), of_text) as u64
+}
 
 /// A run of rows of one table.
 pub trait ColumnSource: Sync {

@@ -65,21 +65,17 @@ impl Pool {
 impl State {
     fn no_room(&self, consumer: &str, bytes: u64, all: u64) -> Error {
         let (mib, needed) = (|bytes: u64| bytes.div_ceil(MIB), all.saturating_add(bytes));
-        let of_consumer = self.held.get(consumer).copied().unwrap_or(0) + bytes;
         let largest = self.held.iter().max_by_key(|(_, held)| **held);
-        let (largest, most) = match largest {
-            Some((largest, held)) if *held > of_consumer => (largest.as_ref(), *held),
-            _ => (consumer, of_consumer),
-        };
+        let so_far = largest.map_or_else(String::new, |(largest, held)| {
+            format!(": what was read so far takes {} MiB, {} MiB of it {largest}", mib(all), mib(*held))
+        });
         Error::Resources(format!(
-            "{consumer} takes {} MiB more than there is room for: {largest} takes most, {} MiB, all that is read {} MiB, and of {} MiB of \\
-             memory {} are left for that: give the task at least {} MiB, or leave out what takes most",
-            mib(needed.saturating_sub(self.room)),
-            mib(most),
-            mib(needed),
+            "{consumer}: there is no room in memory for {} MiB more{so_far}. Of {} MiB in all {} MiB are left for what is read: give the \
+             task more than {} MiB, or leave out what takes most",
+            mib(bytes),
             mib(self.limit),
             self.room / MIB,
-            mib(self.limit.saturating_add((needed.saturating_sub(self.room)).saturating_mul(10) / 9)),
+            mib(self.limit.saturating_add(needed.saturating_sub(self.room).saturating_mul(10) / 9)),
         ))
     }
 }
@@ -160,8 +156,12 @@ mod tests {
         let refused = name.grow(20 * MIB).unwrap_err();
         assert_eq!(refused.exit_code(), 8);
         let text = refused.to_string();
-        assert!(text.starts_with("column \"name\" takes 10 MiB more than there is room for"), "{text}");
-        assert!(text.contains("column \"town\" takes most, 60 MiB") && text.contains("at least 212 MiB"), "{text}");
+        assert!(text.starts_with("column \"name\": there is no room in memory for 20 MiB more: what was"), "{text}");
+        assert!(
+            text.contains("so far takes 90 MiB, 60 MiB of it column \"town\". Of 200 MiB in all 100"),
+            "{text}"
+        );
+        assert!(text.contains("more than 212 MiB") && !text.contains('\n'), "{text}");
         assert_eq!(name.bytes(), 30 * MIB);
         town.resize(10 * MIB).unwrap();
         name.grow(20 * MIB).unwrap();

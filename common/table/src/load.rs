@@ -455,7 +455,7 @@ fn read_object_cells(
 
 /// What a column takes, with what the allocator adds.
 fn bytes_of(column: &Series) -> u64 {
-    column.estimated_size() as u64 / 4 * 5
+    columns::memory_bytes(column) / 8 * 9
 }
 
 /// Whether text became numbers though some of it has leading zeros.

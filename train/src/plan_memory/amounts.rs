@@ -42,6 +42,8 @@ const BINNED_CELL_EIGHTHS: u64 = 42;
 const PLAIN_CELL: u64 = 24;
 /// A value of a column that is being learnt.
 const LEARNT_VALUE: u64 = 64;
+/// The same of CSV once its columns are typed: its texts and their levels are counted apart.
+const LEARNT_TYPED_VALUE: u64 = 32;
 /// A cell of CSV as text, its characters not counted; typed, it takes half.
 const CSV_CELL: u64 = 20;
 /// Cells of a batch, as numbers.
@@ -213,7 +215,8 @@ impl Shape {
         };
         let rows = self.rows() * ROW + typed;
         let learnt_rows = if self.is_csv { self.rows() } else { self.largest_group_rows };
-        let learning = self.threads * learnt_rows * LEARNT_VALUE;
+        let of_value = if self.typed_bytes.is_some() { LEARNT_TYPED_VALUE } else { LEARNT_VALUE };
+        let learning = self.threads * learnt_rows * of_value;
         let matrix = self.rows() * self.features * CELL;
         let encoded = self.rows() * self.width * CELL;
         let copied = self.train_rows * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
