@@ -179,7 +179,7 @@ fn ids_that_come_again_behind_sorted_ones_are_found() {
         );
     }
     let manifest = workshop.json("output/runs/r1/manifest.json");
-    assert_eq!(manifest["rows_rejected_by_reason"]["duplicate_id"], 2, "{manifest}");
+    assert_eq!(manifest["rejected_by_reason"]["duplicate_id"], 2, "{manifest}");
 }
 
 /// Text ids of a sorted table take no table of their own.
