@@ -5,6 +5,7 @@
 
 mod cache;
 mod check;
+mod last_run;
 mod manifest;
 mod parts;
 mod roles;
@@ -17,7 +18,8 @@ use crate::failure::{Failure, Result};
 use crate::objects;
 use crate::user_sql::UserSelect;
 use cache::Entry;
-use manifest::{LastRun, Manifest, Plan};
+use last_run::LastRun;
+use manifest::{Manifest, Plan};
 use roles::Roles;
 
 /// Where the users' SELECTs lie.
@@ -60,7 +62,7 @@ async fn prepare(invocation: &Invocation<'_>) -> Result<Manifest> {
     }
     let prepared = wanted.unload(invocation).await?;
     let last = LastRun::read(store).await?;
-    prepared.check(last.as_ref(), invocation)?;
+    LastRun::check(last.as_ref(), &prepared, invocation)?;
     Ok(Manifest::of(&plan, prepared, wanted.hash()))
 }
 

@@ -13,6 +13,8 @@ pub mod plan_memory;
 
 pub mod reasons;
 
+pub mod sources;
+
 pub mod read;
 
 pub mod ids;
@@ -124,7 +126,7 @@ async fn predict(
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 
-    let condition = Condition::of(settings)?;
+    let condition = settings.condition()?;
     let mut columns = model.input_columns(&settings.columns);
     columns.extend(condition.iter().flat_map(Condition::input_columns).cloned());
     let columns = once_each(columns);
@@ -135,7 +137,7 @@ async fn predict(
     let dataset = Arc::new(dataset);
     check::check_input(settings, &dataset, &model)?;
     let condition = condition.map(|condition| condition.bound_to(&dataset, &model)).transpose()?;
-    let reasons = Reasons::new(settings, condition, &model);
+    let reasons = Reasons::new(settings.reasons, condition, &model);
     let scorer = Arc::new(Scorer {
         id: model.metadata.id.clone(),
         carry: settings.columns.clone(),

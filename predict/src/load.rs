@@ -11,8 +11,8 @@ use registry::{LoadedModel, Metadata, ModelRun, ModelStore, Selector, load_selec
 use scoring::{CheckedModel, Ensemble, ExplainScratch, Explainer, InstructionSet, QuantizedBlock, Reason, Scorer};
 use xgboost::{Batch, Booster, Column, DMatrix, PredictionKind};
 
-use crate::reasons::Sources;
 use crate::settings::{Instructions, Settings};
+use crate::sources::Sources;
 
 /// What a model is loaded for.
 #[derive(Debug, Clone, Copy)]

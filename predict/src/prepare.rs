@@ -92,7 +92,7 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     if let Some(model) = &model {
         check_names(settings, model)?;
     }
-    let condition = Condition::of(settings)?;
+    let condition = settings.condition()?;
     let of_condition = || condition.iter().flat_map(Condition::input_columns).cloned();
     let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
     let needed = needed.map(|needed| once_each(needed.into_iter().chain(of_condition())));

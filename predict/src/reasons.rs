@@ -1,14 +1,14 @@
 //! Why a row was predicted what it was: the sources that contributions are added up in, the rows that get reasons, and the
 //! columns that hold them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use columns::{ColumnKind, ColumnSource};
 use error::text::without_control_characters;
 use error::{Error, Result};
 use features::derive::{Expression, ExpressionError, ValueType};
-use features::encode::{Feature, FeatureSource, rows_where, value_type};
+use features::encode::{rows_where, value_type};
 use polars::prelude::{
     ChunkTake, Column, IdxCa, IdxSize, IntoColumn, NamedFrom, NewChunkedArray, Series, StringChunked,
 };
@@ -16,7 +16,7 @@ use scoring::Reason;
 use table::Dataset;
 
 use crate::load::Model;
-use crate::settings::Settings;
+use crate::sources::Sources;
 
 /// What the predictions are called in a condition.
 const PREDICTION: &str = "prediction";
@@ -28,32 +28,6 @@ fn wrong(error: &ExpressionError) -> Error {
     Error::Setting(format!("{SETTING}: {}", without_control_characters(&error.problem.to_string())))
 }
 
-/// What the features of a model are made from: a source column, or a derived feature; several columns of the matrix may share one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sources {
-    /// Their names, in the order of the matrix.
-    pub names: Vec<String>,
-    /// For each feature the number of its source.
-    pub of_feature: Vec<u32>,
-}
-
-impl Sources {
-    /// Those of the features of a matrix. Features of one expression are called as the first of them is.
-    #[must_use]
-    pub fn of<'a>(features: impl Iterator<Item = &'a Feature>) -> Self {
-        let mut sources = Self { names: Vec::new(), of_feature: Vec::new() };
-        let mut known: HashMap<&FeatureSource, u32> = HashMap::new();
-        for feature in features {
-            let source = *known.entry(&feature.source).or_insert_with(|| {
-                sources.names.push(feature.source_column().unwrap_or(&feature.name).to_owned());
-                sources.names.len() as u32 - 1
-            });
-            sources.of_feature.push(source);
-        }
-        sources
-    }
-}
-
 /// Which rows get reasons.
 #[derive(Debug)]
 pub struct Condition {
@@ -63,16 +37,13 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// The condition that the settings ask for, not bound to an input yet.
+    /// The condition of an expression, not bound to an input yet.
     ///
     /// # Errors
     /// [`Error::Setting`] where it is no expression.
-    pub fn of(settings: &Settings) -> Result<Option<Self>> {
-        let parse = |sql: &String| {
-            let expression = Expression::parse(SETTING, sql, None).map_err(|error| wrong(&error))?;
-            Ok(Self { expression, inputs: BTreeMap::new() })
-        };
-        settings.reasons_where.as_ref().map(parse).transpose()
+    pub fn parse(sql: &str) -> Result<Self> {
+        let expression = Expression::parse(SETTING, sql, None).map_err(|error| wrong(&error))?;
+        Ok(Self { expression, inputs: BTreeMap::new() })
     }
 
     /// The input columns that it reads.
@@ -124,17 +95,12 @@ pub struct Reasons {
 pub const REASON_BYTES: u64 = 16 + 8;
 
 impl Reasons {
-    /// The reasons that the settings ask for; none where they ask for none.
+    /// So many reasons for each row that the condition holds for; none where there are to be none.
     #[must_use]
-    pub fn new(settings: &Settings, condition: Option<Condition>, model: &Model) -> Option<Self> {
+    pub fn new(count: u16, condition: Option<Condition>, model: &Model) -> Option<Self> {
         let names = Sources::of(model.features()).names;
         let names = StringChunked::from_slice("names".into(), &names);
-        (settings.reasons > 0).then(|| Self {
-            count: settings.reasons.into(),
-            condition,
-            names,
-            explained: AtomicU64::new(0),
-        })
+        (count > 0).then(|| Self { count: count.into(), condition, names, explained: AtomicU64::new(0) })
     }
 
     /// How many rows got reasons since the program began.
@@ -184,34 +150,5 @@ impl Reasons {
             columns.push(Series::new(format!("{name}_contribution").into(), values).into_column());
         }
         Ok(columns)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use features::encode::Kind;
-
-    fn feature(name: &str, column: Option<&str>, sql: Option<&str>) -> Feature {
-        let source = match sql {
-            Some(sql) => FeatureSource::Expression { sql: sql.to_owned(), inputs: BTreeMap::new() },
-            None => FeatureSource::Column(column.unwrap_or(name).to_owned()),
-        };
-        Feature { name: name.to_owned(), kind: Kind::Number, source, source_kind: ColumnKind::Float }
-    }
-
-    #[test]
-    fn columns_of_the_matrix_share_a_source() {
-        let features = [
-            feature("city", None, None),
-            feature("age", None, None),
-            feature("city_mean", Some("city"), None),
-            feature("rate", None, Some("a / b")),
-            feature("rate_mean", None, Some("a / b")),
-            feature("a / b", None, None),
-        ];
-        let sources = Sources::of(features.iter());
-        assert_eq!(sources.names, ["city", "age", "rate", "a / b"]);
-        assert_eq!(sources.of_feature, [0, 1, 0, 2, 2, 3]);
     }
 }

@@ -14,7 +14,8 @@ use xgboost::{Booster, Column, Feature, FeatureKind};
 use crate::ids::IdKeys;
 use crate::load::{Compiled, Engine, Model, explain_by_xgboost, once_each};
 use crate::read::{BatchColumns, InputBatch, RowSource};
-use crate::reasons::{Reasons, Sources};
+use crate::reasons::Reasons;
+use crate::sources::Sources;
 
 /// The rows of a batch with their predictions.
 #[derive(Debug)]

@@ -198,8 +198,16 @@ impl Settings {
                     .to_owned(),
             ));
         }
-        Condition::of(self)?;
+        self.condition()?;
         self.columns.iter().try_for_each(|column| refuse_output_column("--columns (COLUMNS)", column))
+    }
+
+    /// Which rows get reasons, where not all do.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where it is no expression.
+    pub fn condition(&self) -> Result<Option<Condition>, Error> {
+        self.reasons_where.as_deref().map(Condition::parse).transpose()
     }
 
     /// How CSV is written.

@@ -110,7 +110,7 @@ pub fn parquet_bytes(table: &DataFrame) -> Vec<u8> {
     bytes
 }
 
-/// A table as CSV: nulls are empty fields. For cells without commas, quotes and line breaks.
+/// A table as CSV: nulls are empty fields.
 ///
 /// # Panics
 /// Where a column cannot be text.

@@ -13,11 +13,11 @@ use machine::memory::Reservation;
 use polars::prelude::{PlHashSet, Series, StringChunked};
 use sha2::{Digest, Sha256};
 use storage::ObjectMeta;
+use table::parquet::FooterRoom;
 use table::{CsvTyping, Dataset, LoadableTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::config::TrainConfig;
-use crate::plan_memory::room_for_footers;
 
 /// The tables of a run and which of their rows train and which judge.
 #[derive(Debug)]
@@ -186,18 +186,14 @@ pub struct Opened {
     pub test: Option<Dataset>,
 }
 
-/// Opens the data. No row is read.
+/// Opens the data. No row is read. `room` is the memory for footers where so many bytes of others are held.
 ///
 /// # Errors
 /// [`Error::Data`] where a column is not there or can serve as nothing; as [`Dataset::open`].
-pub async fn open(config: &TrainConfig, limits: &Limits) -> Result<Opened> {
-    let room = room_for_footers(limits, 0);
-    let train = Dataset::open_within(&config.train_data, None, config.csv, room).await?;
+pub async fn open(config: &TrainConfig, room: impl Fn(u64) -> FooterRoom) -> Result<Opened> {
+    let train = Dataset::open_within(&config.train_data, None, config.csv, room(0)).await?;
     let test = match &config.test_data {
-        Some(location) => {
-            let room = room_for_footers(limits, train.held_bytes());
-            Some(Dataset::open_within(location, None, config.csv, room).await?)
-        }
+        Some(location) => Some(Dataset::open_within(location, None, config.csv, room(train.held_bytes())).await?),
         None => None,
     };
     let roles = [("id", Some(&config.id)), ("target", Some(&config.target)), ("weight", config.spec.weight.as_ref())];

@@ -110,7 +110,6 @@ impl<'a> RawColumn<'a> {
     }
 
     /// The cells as a column of text.
-    #[must_use]
     pub fn series(self, name: &str) -> Series {
         let mut builder = StringChunkedBuilder::new(name.into(), self.ends.len());
         self.iter().for_each(|cell| builder.append_option(cell));

@@ -157,10 +157,7 @@ mod tests {
         assert_eq!(refused.exit_code(), 8);
         let text = refused.to_string();
         assert!(text.starts_with("column \"name\": there is no room in memory for 20 MiB more: what was"), "{text}");
-        assert!(
-            text.contains("so far takes 90 MiB, 60 MiB of it column \"town\". Of 200 MiB in all 100"),
-            "{text}"
-        );
+        assert!(text.contains("so far takes 90 MiB, 60 MiB of it column \"town\". Of 200 MiB in all 100"), "{text}");
         assert!(text.contains("more than 212 MiB") && !text.contains('\n'), "{text}");
         assert_eq!(name.bytes(), 30 * MIB);
         town.resize(10 * MIB).unwrap();

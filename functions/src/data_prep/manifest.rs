@@ -1,7 +1,5 @@
 //! What a run of data-prep leaves behind for the next attempt and the next run.
 
-use std::collections::BTreeMap;
-
 use machine::{RunId, now_rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,8 +12,6 @@ use crate::objects;
 
 /// The layout of these files.
 const FORMAT_VERSION: u32 = 1;
-/// The rows of the newest run: what the next one is compared with.
-const LAST_RUN: &str = "prepared/cache/last.json";
 
 /// What every attempt of a run has to agree on: when it began, which is the date that SELECTs see.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,21 +26,13 @@ pub(super) struct Plan {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Manifest {
     format_version: u32,
-    run_id: String,
+    pub(super) run_id: String,
     started_at: String,
-    created_at: String,
+    pub(super) created_at: String,
     sql_sha256: String,
     reused_from: Option<String>,
     bytes_scanned: u64,
-    parts: Vec<Part>,
-}
-
-/// The rows of a run, for the next one.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct LastRun {
-    pub(super) run_id: String,
-    created_at: String,
-    pub(super) rows: BTreeMap<String, u64>,
+    pub(super) parts: Vec<Part>,
 }
 
 /// The key of a run's manifest.
@@ -121,30 +109,5 @@ impl Manifest {
             "bytes_scanned": self.bytes_scanned,
             "reused_from": self.reused_from,
         }))
-    }
-}
-
-impl LastRun {
-    /// The rows of the newest run, if there was one.
-    pub(super) async fn read(store: &dyn Store) -> Result<Option<Self>> {
-        objects::read(store, LAST_RUN).await
-    }
-
-    /// The rows of this run.
-    pub(super) fn of(manifest: &Manifest) -> Self {
-        Self {
-            run_id: manifest.run_id.clone(),
-            created_at: manifest.created_at.clone(),
-            rows: manifest.parts.iter().map(|part| (part.name.clone(), part.rows)).collect(),
-        }
-    }
-
-    /// Notes them for the next run, unless a newer run has noted its own.
-    pub(super) async fn note(&self, store: &dyn Store) -> Result<()> {
-        let newer = |noted: Option<Self>| {
-            let is_newer = noted.is_none_or(|noted| noted.created_at < self.created_at);
-            is_newer.then(|| self.clone())
-        };
-        objects::change(store, LAST_RUN, newer).await
     }
 }

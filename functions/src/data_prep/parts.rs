@@ -7,11 +7,10 @@ use table::Dataset;
 use table::csv::CsvFormat;
 
 use super::Selects;
-use super::manifest::LastRun;
 use super::roles::Roles;
 use crate::athena::text::{literal, name, token};
 use crate::context::Invocation;
-use crate::failure::{Failure, Kind, Result};
+use crate::failure::{Failure, Result};
 
 /// The largest 64-bit integer: `bitwise_and` with it takes the sign away, which `abs` overflows at.
 const NO_SIGN: i64 = i64::MAX;
@@ -133,25 +132,4 @@ async fn rows_in(invocation: &Invocation<'_>, prefix: &str, objects: &[Object]) 
 fn split_hash(salt: &str, id: &str) -> String {
     let text = format!("concat({}, coalesce(cast({} AS varchar), ''))", literal(&format!("{salt}:")), name(id));
     format!("mod(bitwise_and(from_big_endian_64(xxhash64(to_utf8({text}))), {NO_SIGN}), 100)")
-}
-
-impl Prepared {
-    /// Refuses parts without rows, or with far fewer than the last run's.
-    pub(super) fn check(&self, last: Option<&LastRun>, invocation: &Invocation<'_>) -> Result<()> {
-        let least = invocation.settings.min_rows_fraction;
-        for Part { name, rows, prefix, .. } in &self.parts {
-            let file = if name == CUSTOMERS { super::CUSTOMERS } else { super::TRAINING };
-            let fail = |problem: String| Err(Failure::new(Kind::EmptyData, format!("{name}: {problem}")));
-            if *rows == 0 {
-                return fail(format!("{file} gave no rows ({prefix}/ is empty): look at what it selects"));
-            }
-            let before = last.and_then(|last| last.rows.get(name).copied().zip(Some(&last.run_id)));
-            if let Some((before, run)) = before.filter(|(before, _)| (*rows as f64) < *before as f64 * least) {
-                return fail(format!(
-                    "{file} gave {rows} rows, run {run} had {before}: fewer than MIN_ROWS_FRACTION ({least}) of them; look at the tables, or set it lower"
-                ));
-            }
-        }
-        Ok(())
-    }
 }

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use polars::prelude::{DataFrame, NamedFrom, ParquetReader, ParquetWriter, SerReader, Series};
+use polars::prelude::{Column, DataFrame, NamedFrom, ParquetReader, ParquetWriter, SerReader, Series};
 use serde_json::Value;
 use testkit::faults::FaultProxy;
 use testkit::program::Ended;
@@ -167,7 +167,7 @@ fn ids_that_come_again_behind_sorted_ones_are_found() {
     let ids: Vec<String> = (0..rows).map(id).collect();
     let table = with(table, Series::new("customer_id".into(), ids.as_slice()));
     write_in_row_groups(&table, 50_000, &workshop.path("sorted/part.parquet"));
-    let shuffled = DataFrame::new(rows, table.columns().iter().map(|column| column.reverse()).collect()).unwrap();
+    let shuffled = DataFrame::new(rows, table.columns().iter().map(Column::reverse).collect()).unwrap();
     write_in_row_groups(&shuffled, 50_000, &workshop.path("reversed/part.parquet"));
     for (data, run) in [("sorted", "r1"), ("reversed", "r2")] {
         let call = workshop.predict_on(data).args(["--run-id", run, "--threads", "2"]);

@@ -39,12 +39,12 @@ pub(super) async fn pages(store: &S3Store, prefix: &str) -> Result<Vec<Object>, 
         let contents = page.contents.unwrap_or_default();
         empty_pages = if contents.is_empty() { empty_pages + 1 } else { 0 };
         if empty_pages > MOST_EMPTY_PAGES || objects.len() > MOST_OBJECTS {
-            return Err(astray(format!("the listing does not end: {} objects so far", objects.len())));
+            return Err(astray(&format!("the listing does not end: {} objects so far", objects.len())));
         }
         for object in contents {
             let key = object.key.as_deref().unwrap_or_default();
             if !key.starts_with(prefix) {
-                return Err(astray(format!("the listing names {key:?}, which was not asked for")));
+                return Err(astray(&format!("the listing names {key:?}, which was not asked for")));
             }
             let before = objects.last().and_then(Object::key);
             is_sorted &= before.is_none_or(|before| before < key);
@@ -54,9 +54,9 @@ pub(super) async fn pages(store: &S3Store, prefix: &str) -> Result<Vec<Object>, 
         let last = objects.last().and_then(|object| object.key.clone()).filter(|_| is_sorted);
         from = match (page.next_continuation_token, page.is_truncated) {
             (Some(token), _) if tokens.insert(token.clone()) => Some(From { token, last }),
-            (Some(_), _) => return Err(astray("the listing repeats its continuation token".to_owned())),
+            (Some(_), _) => return Err(astray("the listing repeats its continuation token")),
             (None, Some(true)) => {
-                return Err(astray("the listing goes on, but does not say where (no continuation token)".to_owned()));
+                return Err(astray("the listing goes on, but does not say where (no continuation token)"));
             }
             (None, _) => return Ok(objects),
         };
@@ -87,7 +87,7 @@ async fn following_page(store: &S3Store, prefix: &str, from: &From) -> Result<Li
             _ => return Ok(page),
         }
     }
-    Err(astray(format!("the listing leaves {:?} out between two pages", between.unwrap_or_default())))
+    Err(astray(&format!("the listing leaves {:?} out between two pages", between.unwrap_or_default())))
 }
 
 /// The first key behind another one.
@@ -97,7 +97,7 @@ async fn next_key(store: &S3Store, prefix: &str, last: &str) -> Result<Option<St
     Ok(answer.contents().first().and_then(Object::key).map(str::to_owned))
 }
 
-pub(super) fn astray(text: String) -> Failure {
+pub(super) fn astray(text: &str) -> Failure {
     Failure { kind: Kind::Unavailable, text: format!("{text}: no S3 server lists so") }
 }
 

@@ -142,7 +142,7 @@ impl S3Store {
         let mut objects: Vec<_> = wanted.filter_map(|object| self.relative(object)).collect();
         objects.sort_by(|left, right| left.key.cmp(&right.key));
         if let Some(pair) = objects.windows(2).find(|pair| pair[0].key == pair[1].key) {
-            return Err(at(listing::astray(format!("the listing names {:?} twice", self.prefixed(&pair[0].key)))));
+            return Err(at(listing::astray(&format!("the listing names {:?} twice", self.prefixed(&pair[0].key)))));
         }
         Ok(objects)
     }

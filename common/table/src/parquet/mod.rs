@@ -13,6 +13,7 @@ mod ranges;
 mod row_counts;
 mod row_group;
 mod run;
+mod schema;
 mod thrift;
 mod types;
 
@@ -177,7 +178,7 @@ impl ParquetFile {
         };
         let mut blocks = Blocks { read, again: Vec::new() };
         for row_group in row_groups.clone() {
-            for place in 0..leaves.len() {
+            for (place, column) in columns.iter().enumerate() {
                 let chunk = chunk(row_group, place)?;
                 if pages::are_intact(&blocks.bytes_of(&chunk, &self.name)?) {
                     continue;
@@ -185,7 +186,7 @@ impl ParquetFile {
                 // It may have been the way here that changed them.
                 blocks.again.extend(fetch_ranges(store, meta, vec![chunk.range()]).await?);
                 if !pages::are_intact(&blocks.bytes_of(&chunk, &self.name)?) {
-                    let what = format!("column \"{}\" of row group {row_group}", columns[place]);
+                    let what = format!("column \"{column}\" of row group {row_group}");
                     return Err(damaged(&self.name, &what, WRONG_CHECKSUM));
                 }
             }

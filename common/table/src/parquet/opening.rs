@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::footer::Schemas;
+use super::schema::Schemas;
 use error::{Error, Result};
 
 /// Bytes of footers that are read at once, unless a single one has more.

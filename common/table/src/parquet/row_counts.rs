@@ -1,7 +1,7 @@
 //! Whether the numbers of rows in a footer agree with each other. Buffers are sized by them before a row is read: a footer
 //! that claimed 2⁴⁸ rows ended the process.
 
-use super::footer::Leaf;
+use super::schema::Leaf;
 use super::thrift::RawChunk;
 
 /// Most values of a page, which are counted in 31 bits.
