@@ -43,7 +43,7 @@ pub fn check_run(run: ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
     summary.set("parts", totals.parts.iter().filter(|part| part.predictions.is_some()).count());
     summary.set("data_quality_score", quality);
     summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
-    emit_metrics(context, totals, quality);
+    emit_metrics(context, totals, quality, drift.map(|(_, psi)| psi));
     manifest::warn_of_drift(&features);
     let unreadable = UnreadableColumn::most_in_words(&totals.unreadable, settings.csv_format().cells);
     if let Some(unreadable) = &unreadable {
@@ -54,7 +54,7 @@ pub fn check_run(run: ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
     manifest::manifest(plan, model, totals, &features)
 }
 
-fn emit_metrics(context: &Context, totals: &Totals, quality: f64) {
+fn emit_metrics(context: &Context, totals: &Totals, quality: f64, drift: Option<f64>) {
     let peak = machine::usage::peak_memory().unwrap_or_default();
     let utilization = machine::usage::memory_utilization(peak, context.limits.memory_bytes.value);
     context.telemetry.emit(&[
@@ -63,6 +63,7 @@ fn emit_metrics(context: &Context, totals: &Totals, quality: f64) {
         (Metric::DataQualityScore, quality),
         (Metric::PeakMemory, peak as f64),
         (Metric::MemoryUtilization, utilization.unwrap_or(f64::NAN)),
+        (Metric::MaxDrift, drift.unwrap_or(f64::NAN)),
     ]);
 }
 
