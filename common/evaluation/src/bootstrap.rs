@@ -1,5 +1,7 @@
 //! How sure R² is: a percentile bootstrap interval (B. Efron, Annals of Statistics 7, 1979).
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::metrics::{MetricError, Rows, Term, sum};
@@ -50,6 +52,67 @@ where
     values.sort_by(f64::total_cmp);
     let tail = (1.0 - level.clamp(0.0, 1.0)) / 2.0;
     Ok(Some(Interval { low: quantile(&values, tail), high: quantile(&values, 1.0 - tail), level }))
+}
+
+/// Rows that judged a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// Their targets.
+    pub targets: &'a [f64],
+    /// The model's predictions for them.
+    pub predictions: &'a [f64],
+    /// Their weights, where rows have any.
+    pub weights: Option<&'a [f32]>,
+    /// Rows that are not independent of one another share a number: they are drawn together.
+    pub clusters: Option<&'a [u64]>,
+}
+
+/// How far R² on some rows lies below R² on others.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct R2Drop {
+    /// R² on the rows that are compared with.
+    pub from: f64,
+    /// R² on the other rows.
+    pub to: f64,
+    /// The lower bound of the drop, at the level asked for.
+    pub at_least: f64,
+}
+
+/// How far R² falls from some rows to others, with a percentile bootstrap bound. None where a resample has no variance too often.
+///
+/// # Errors
+/// [`MetricError`], as for [`scores`](super::scores).
+pub fn r2_drop(from: &Judged<'_>, to: &Judged<'_>, level: f64, seed: u64) -> Result<Option<R2Drop>, MetricError> {
+    let mut random = SplitMix { state: seed };
+    let mut r2_and_groups = |judged: &Judged<'_>| -> Result<(f64, Vec<Sums>), MetricError> {
+        let Judged { targets, predictions, weights, clusters } = *judged;
+        let r2 = super::scores(targets, predictions, weights)?.r2;
+        let terms = Rows::new(targets, predictions, weights)?.terms;
+        let groups = match clusters {
+            Some(clusters) => clustered(&terms, clusters),
+            None => deal(&terms, &mut random),
+        };
+        Ok((r2, groups))
+    };
+    let ((from, from_groups), (to, to_groups)) = (r2_and_groups(from)?, r2_and_groups(to)?);
+    let mut drops: Vec<f64> = (0..RESAMPLES)
+        .filter_map(|_| Some(resampled_r2(&from_groups, &mut random)? - resampled_r2(&to_groups, &mut random)?))
+        .collect();
+    if drops.len() < RESAMPLES * 9 / 10 {
+        return Ok(None);
+    }
+    drops.sort_by(f64::total_cmp);
+    Ok(Some(R2Drop { from, to, at_least: quantile(&drops, 1.0 - level.clamp(0.0, 1.0)) }))
+}
+
+/// The sums of each cluster of rows.
+fn clustered(terms: &[Term], clusters: &[u64]) -> Vec<Sums> {
+    let mut groups: BTreeMap<u64, Sums> = BTreeMap::new();
+    for (term, cluster) in terms.iter().zip(clusters) {
+        let group = groups.entry(*cluster).or_default();
+        group.iter_mut().zip(sums(term)).for_each(|(total, value)| *total += value);
+    }
+    groups.into_values().collect()
 }
 
 /// Sums over some rows: weight, weighted deviation, its square, squared error.
@@ -181,6 +244,31 @@ mod tests {
         let (low, high) = (quantile(&values, 0.025), quantile(&values, 0.975));
         let ratio = (grouped.high - grouped.low) / (high - low);
         assert!((0.85..1.15).contains(&ratio), "{grouped:?} {low} {high}");
+    }
+
+    #[test]
+    fn a_drop_is_bounded_and_clusters_widen_the_bound() {
+        let ((targets, predictions), (others, worse)) = (rows(4_000, 1), rows(1_000, 2));
+        let worse: Vec<f64> = worse.iter().zip(&others).map(|(one, target)| target + 1.3 * (one - target)).collect();
+        let from = Judged { targets: &targets, predictions: &predictions, weights: None, clusters: None };
+        let to = Judged { targets: &others, predictions: &worse, ..from };
+        let drop = r2_drop(&from, &to, 0.99, 5).unwrap().unwrap();
+        // True R²: 0.64 and 1 − 1.69 · 0.36.
+        assert!((drop.from - drop.to - 0.248).abs() < 0.06, "{drop:?}");
+        assert!(drop.at_least > 0.1 && drop.at_least < drop.from - drop.to, "{drop:?}");
+        let none = r2_drop(&from, &from, 0.99, 5).unwrap().unwrap();
+        assert!(none.at_least < 0.0 && none.at_least > -0.1, "{none:?}");
+        // Ten copies of a row tell no more than the row.
+        let ten = |values: &[f64]| values.iter().flat_map(|value| [*value; 10]).collect::<Vec<_>>();
+        let clusters: Vec<u64> = (0..1_000).flat_map(|cluster| [cluster; 10]).collect();
+        let (targets, predictions) = (ten(&others), ten(&worse));
+        let copied = Judged { targets: &targets, predictions: &predictions, weights: None, clusters: Some(&clusters) };
+        let copied = r2_drop(&from, &copied, 0.99, 5).unwrap().unwrap();
+        assert!((copied.at_least - drop.at_least).abs() < 0.03, "{copied:?} {drop:?}");
+        assert_eq!(
+            r2_drop(&from, &Judged { targets: &[1.0, 2.0], predictions: &[1.0, 2.5], ..from }, 0.99, 1),
+            Ok(None)
+        );
     }
 
     #[test]
