@@ -146,7 +146,7 @@ fn judged(subject: &Subject<'_>, candidates: &Candidates) -> Result<Estimate> {
     let mut named = |columns: &[Column], is_time: bool| -> Result<Option<Figure>> {
         let mut lowest: Option<Figure> = None;
         for column in columns {
-            let keys = column.keys(&rows, is_time, seed);
+            let keys = column.keys(&rows, is_time);
             let Some(way) = model.way(&keys, &hold_out.sides(&keys).of_rows)? else { continue };
             let Some(R2Drop { from, to, at_least }) = drop_to(&random, &way, seed)? else { continue };
             estimate.random = Some(from);

@@ -46,7 +46,7 @@ enum Values {
 
 impl Column {
     /// The keys of some rows, as of a run that is validated by this column. Rows without a time are taken for the oldest.
-    pub(super) fn keys(&self, rows: &[usize], is_time: bool, _seed: u64) -> RowKeys {
+    pub(super) fn keys(&self, rows: &[usize], is_time: bool) -> RowKeys {
         let mut keys = RowKeys::of_split(is_time, !is_time);
         for &row in rows {
             let instant = match &self.values {
@@ -147,8 +147,7 @@ async fn entities(subject: &Subject<'_>, column: &ColumnSchema) -> Result<Option
     }
     let levels = cells.and_then(|(_, feature)| feature.levels()).map_or(0, <[String]>::len);
     let is_exact = cells.is_some_and(|(cells, _)| cells.iter().all(|cell| cell.is_nan() || cell.abs() < EXACT));
-    let hash =
-        |known: Option<u64>, row: usize| known.unwrap_or_else(|| xxh3_64(&(row as u64,).0.to_le_bytes()) ^ u64::MAX);
+    let hash = |known: Option<u64>, row: usize| known.unwrap_or_else(|| !xxh3_64(&(row as u64).to_le_bytes()));
     let values: Vec<u64> = match cells {
         // Of a text column with more levels than are kept the matrix does not know all.
         Some((cells, _)) if is_exact && levels < subject.config.spec.max_levels => {

@@ -53,7 +53,7 @@ pub(super) struct Scanned {
     pub(super) shared_ids: Option<String>,
 }
 
-/// Goes through the tables. None where no row is left to train on, with what was counted.
+/// Goes through the tables.
 ///
 /// # Errors
 /// [`Error::Data`] where columns cannot be used; storage errors as they are.

@@ -1,10 +1,11 @@
 //! The outer split: which of the usable rows are trained on and which are held out. `evaluation::split` decides it; here rows
 //! are dealt out as it says.
 
+use std::collections::HashSet;
+
 use columns::ColumnKind;
 use error::{Error, Result};
 use evaluation::split::{HoldOut, Side, Sides};
-use std::collections::HashSet;
 
 use super::{Rows, TrainingData};
 use crate::config::TrainConfig;
@@ -62,7 +63,8 @@ pub(crate) fn dealt(rows: Rows, sides: &Sides) -> (Rows, Rows) {
 /// [`Error::Setting`] where the gap has another unit than the column.
 pub(crate) fn gap(config: &TrainConfig, kind: Option<ColumnKind>) -> Result<f64> {
     match (&config.spec.validation.gap, kind) {
-        (Some(gap), Some(kind)) if kind != ColumnKind::Null => {
+        // What puts no rows in order is refused when it is read.
+        (Some(gap), Some(kind @ (ColumnKind::Date | ColumnKind::Integer | ColumnKind::Float))) => {
             gap.in_units_of(kind).map_err(|problem| Error::Setting(format!("--gap (GAP): {problem}")))
         }
         _ => Ok(0.0),
