@@ -232,7 +232,7 @@ fn set_estimate(summary: &mut Summary, estimate: Option<&Estimate>) {
         summary.set(name, json!(figure.map(|figure| figure.r2)));
         summary.set(&format!("{name}_column"), json!(figure.map(|figure| &figure.column)));
     }
-    summary.set("r2_sample_random", json!(estimate.and_then(|estimate| estimate.random)));
+    summary.set("r2_sample_random", json!(estimate.and_then(Estimate::random)));
 }
 
 /// A run whose plan stands: what its last steps read.

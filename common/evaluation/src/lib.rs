@@ -6,6 +6,6 @@ mod gate;
 mod metrics;
 pub mod split;
 
-pub use bootstrap::{Interval, Judged, R2Drop, RESAMPLES, r2_drop, r2_interval};
+pub use bootstrap::{Interval, Paired, R2Drop, RESAMPLES, r2_drop, r2_interval};
 pub use gate::{Check, Evidence, Gate, Previous, SliceColumn, Verdict};
 pub use metrics::{MetricError, Scores, Slice, scores, scores_by_slice};

@@ -21,7 +21,7 @@ const FIRST_LOOK: usize = 5_000;
 const LEAST_ENTITIES: usize = 50;
 const LEAST_INSTANTS: usize = 5;
 /// The rows of an entity: on average within these bounds, and none with more than this share of all rows.
-const ROWS_OF_AN_ENTITY: (f64, f64) = (1.4, 100.0);
+const ROWS_OF_AN_ENTITY: (f64, f64) = (1.4, 50.0);
 const MOST_OF_AN_ENTITY: f64 = 0.03;
 /// Minimum share of rows whose entity has other rows too, and of rows that have an entity at all.
 const REPEATED: f64 = 0.5;

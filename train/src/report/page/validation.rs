@@ -9,7 +9,7 @@ use crate::dependence::{Estimate, Figure};
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
     let validation = validation(subject);
-    let estimate = validation.estimate.filter(|estimate| estimate.random.is_some());
+    let estimate = validation.estimate.filter(|estimate| estimate.random().is_some());
     if validation.time.is_none() && validation.group.is_none() && estimate.is_none() {
         return;
     }
@@ -76,29 +76,29 @@ fn estimated(html: &mut Html, estimate: &Estimate) {
     note(
         html,
         &format!(
-            "Rows were held out at random. Whether that flatters, small models tell, each trained and judged on {} training rows.",
+            "Rows were held out at random. Whether that flatters, small models tell, which are trained and judged on {} training rows.",
             count(estimate.rows as u64)
         ),
     );
-    html.table(&[("", "judged on"), ("number", "R²"), ("", ""), ("wide", "")], |html| {
-        row(html, "random rows", estimate.random, "");
-        let figure = |html: &mut Html, of: &Option<Figure>, which: &str, flag: &str| {
-            if let Some(Figure { column, r2, is_lower, .. }) = of {
-                let advice =
-                    if *is_lower { format!("lower: validate with {flag} {column}") } else { "not lower".to_owned() };
-                row(html, &format!("{which} \"{column}\""), Some(*r2), &advice);
-            }
-        };
-        figure(html, &estimate.newest, "the newest rows by", "--time");
-        figure(html, &estimate.new_groups, "rows of an unknown", "--group");
-    });
-}
-
-fn row(html: &mut Html, name: &str, r2: Option<f64>, advice: &str) {
-    html.element("tr", "", |html| {
-        html.leaf("td", "name", name);
-        html.number("", "R²", &r2.map_or_else(|| "–".to_owned(), |r2| format!("{r2:.4}")));
-        html.element("td", "bars", |html| html.bar(r2.unwrap_or(0.0)));
-        html.leaf("td", "wide", advice);
+    let heads = [
+        ("", "judged on"),
+        ("number", "R², learnt from random rows"),
+        ("number", "R², learnt from others alone"),
+        ("wide", ""),
+    ];
+    html.table(&heads, |html| {
+        for (figure, which, flag) in [
+            (&estimate.newest, "the newest rows by", "--time"),
+            (&estimate.new_groups, "rows of an unknown", "--group"),
+        ] {
+            let Some(Figure { column, random, r2, is_lower, .. }) = figure else { continue };
+            html.element("tr", "", |html| {
+                html.leaf("td", "name", &format!("{which} \"{column}\""));
+                html.number("", "R², learnt from random rows", &format!("{random:.4}"));
+                html.number("", "R², learnt from others alone", &format!("{r2:.4}"));
+                let advice = format!("lower: validate with {flag} {column}");
+                html.leaf("td", "wide", if *is_lower { &advice } else { "not lower" });
+            });
+        }
     });
 }
