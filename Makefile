@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run lint test bench bench-quick shapes faults fuzz fuzz-targets memcheck image image-test audit clean
+.PHONY: help setup setup-tests build run pipeline pipeline-test lint test bench bench-quick shapes faults fuzz fuzz-targets memcheck image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -16,11 +16,19 @@ setup: ## Install what building needs (or name the command that does)
 setup-tests: setup
 	@scripts/setup tests
 
-build: setup ## Build train and predict
-	cargo build --release --locked -p train -p predict
+build: setup ## Build train, predict and the functions
+	cargo build --release --locked -p train -p predict -p functions
 
 run: build ## Train on the sample, pass the gate, score 30,000 customers
 	@scripts/run-sample $(PROGRAMS)
+
+pipeline: setup-tests ## Run the whole state machine on this machine: the sample, or SQL=… DATA=… ID=… TARGET=… for your own tables
+	cargo build --release --locked --workspace --bins
+	@scripts/run-pipeline $(PROGRAMS)
+
+pipeline-test: setup-tests ## Every scenario of the whole state machine: gate, Spot, functions that fail, checks that fail, aborts
+	cargo build --release --locked --workspace --bins
+	PROGRAMS=$(PROGRAMS) PIPELINE=all scripts/test-deployment -k test_local
 
 lint: setup
 	cargo fmt --all --check
@@ -30,7 +38,8 @@ lint: setup
 test: setup-tests lint ## Run every check and every test, a real S3 server included
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --release --locked --workspace
 	cargo test --locked -p error -p evaluation -p machine -p scoring # the light crates, with overflow checks and debug assertions
-	scripts/test-deployment
+	cargo build --release --locked --workspace --bins
+	PROGRAMS=$(PROGRAMS) scripts/test-deployment
 
 bench: build ## Measure train and predict beside Python and write docs/benchmarks.md (hours and 25 GB; SIZE=huge for 30 M rows)
 	benches/run --size $(or $(SIZE),full)
@@ -59,7 +68,7 @@ fuzz-targets: build ## Run the libFuzzer targets under AddressSanitizer (SECONDS
 memcheck: setup-tests ## Run the tests of the XGBoost wrapper and of the scorer under valgrind
 	scripts/memcheck
 
-image: ## Build the images engagement-ml/train and engagement-ml/predict, with Docker or podman
+image: ## Build the images engagement-ml/train, engagement-ml/predict and engagement-ml/functions, with Docker or podman
 	@scripts/image
 
 image-test: ## Build the images from a clean tree and test them: the sample inside, a real S3 server, SIGTERM, sizes, cold start

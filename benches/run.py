@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Callable
 
-from bench import data, micro, page, predict, results, train
+from bench import data, micro, page, predict, results, shapes, train
 from bench.settings import FOLDER, docs
 
 WALL, PEAK = ("wall", "wall time, s"), ("peak_mib", "peak memory, MiB")
@@ -35,7 +35,8 @@ class Section:
         self.render = lambda points: render(self, points)
 
 
-TRAIN, PREDICT, STEPS = "Training", "Scoring", "Steps"
+TRAIN, PREDICT, SHAPES, STEPS = "Training", "Scoring", "Shapes", "Steps"
+OF_A_MILLION = "A million rows of 18 features, 200 trees; Python reads all files at once and checks no ids."
 SECTIONS = [
     Section(
         TRAIN, "train-rows", "By rows",
@@ -89,6 +90,34 @@ SECTIONS = [
         "A local S3 server (SeaweedFS) that shares the cores. Alone it hands over and takes the same bytes by curl.", "rows",
         {"quick": [100_000], "full": [10_000_000], "huge": []},
         lambda rows, repeats: predict.s3(int(rows), repeats), page.s3_table,
+    ),
+    Section(
+        SHAPES, "shape-row-groups", "Row groups", OF_A_MILLION + " One file, zstd.", "row groups",
+        {"quick": ["500"], "full": ["4", "100", "500", "2000", "5000", "50000"], "huge": []},
+        lambda groups, repeats: shapes.beside_python(f"row-groups:{groups}", repeats), page.shape_table, charts=[WALL, PEAK],
+    ),
+    Section(
+        SHAPES, "shape-files", "Files", OF_A_MILLION, "files",
+        {"quick": ["200"], "full": ["1", "20", "200", "2000", "20000"], "huge": []},
+        lambda files, repeats: shapes.beside_python(f"files:{files}", repeats), page.shape_table, charts=[WALL, PEAK],
+    ),
+    Section(
+        SHAPES, "shape-columns", "Columns in 60 row groups", "60,000 rows, 200 trees.", "columns",
+        {"quick": [], "full": ["70", "300", "2000"], "huge": []},
+        lambda columns, repeats: shapes.beside_python(f"wide:{columns}", repeats), page.shape_table, charts=[WALL],
+    ),
+    Section(
+        SHAPES, "shape-others", "CSV, texts and ids",
+        "nested-files: 100 files of 25 row groups, 72 columns, a million rows. csv: 5 M × 20; csv.gz: 2 M × 20; csv-text: a million rows with three texts in "
+        "quotes. texts: a million rows of 20 texts with 100,000 levels; carried: five texts go to the predictions, as CSV. ids: ten million UUIDs of text, "
+        "mixed, every second one twice, and sorted.", "shape",
+        {"quick": [], "full": ["nested-files", "csv", "csv.gz", "csv-text", "texts", "carried", "ids:mixed", "ids:half", "ids:sorted"], "huge": []},
+        shapes.beside_python, page.shape_table,
+    ),
+    Section(
+        SHAPES, "shape-training", "Training on row groups", "A million rows of 18 features, 20 rounds.", "row groups",
+        {"quick": [], "full": ["50", "500", "5000"], "huge": []},
+        lambda groups, repeats: shapes.training(groups, repeats), program="train", charts=[WALL, PEAK],
     ),
     Section(
         STEPS, "scoring", "Scoring alone", "The compiled trees against XGBoost's in-place prediction, quantising included, every bit compared.", "rows",

@@ -56,4 +56,5 @@ def main():
         table.write_parquet(f"{given.folder}/part-{file:05d}.parquet")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -131,6 +131,18 @@ def memory_table(section, points):
     return "\n".join(lines)
 
 
+def shape_table(section, points):
+    """Two lines a point, and the memory that the plan states."""
+    lines = [f"| {section.x} | program | wall s | CPU s | peak MiB | planned MiB | wall × | CPU × | memory × | runs | others |"]
+    lines.append("|" + "---|" * 11)
+    for point, record in points:
+        ours, python = record["ours"], record["python"]
+        ratios = " | ".join(f"{python[name] / ours[name]:.2f}" for name in ("wall", "cpu", "peak_mib"))
+        lines.append(f"| {amount(point)} | Python | {figures_of(python)} | | | | | | |")
+        lines.append(f"| {amount(point)} | {section.program} | {figures_of(ours)} | {record['planned_mib']:,.0f} | {ratios} | {record['runs']} | {others(record)} |")
+    return "\n".join(lines)
+
+
 def s3_table(section, points):
     lines = ["| rows | the server alone, wall s | predict, wall s | predict / server | runs | others |", "|---|---|---|---|---|---|"]
     for point, record in points:

@@ -59,4 +59,5 @@ def main():
         raise SystemExit("repeated ids")
 
 
-main()
+if __name__ == "__main__":
+    main()

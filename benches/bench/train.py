@@ -13,7 +13,11 @@ READERS = ("polars", "pandas")
 
 def beside_python(rows, features, rounds, repeats, reader="polars"):
     """Figures of both and the R² that each reports on the same test rows."""
-    train, test = data.train_and_test(rows, features)
+    return beside_python_on(*data.train_and_test(rows, features), rounds, repeats, reader)
+
+
+def beside_python_on(train, test, rounds, repeats, reader="polars"):
+    """The same on given tables."""
     r2 = {}
 
     def ours():

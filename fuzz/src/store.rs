@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -87,6 +88,10 @@ impl Store for MemoryStore {
             found.extend(self.head(&key).await?);
         }
         Ok(found)
+    }
+
+    async fn list_older(&self, prefix: &str, _moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError> {
+        self.list(prefix).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

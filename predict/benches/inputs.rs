@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use columns::{ColumnKind, MemoryColumns};
-use features::encode::{BadRows, Encoder, Feature, Kind, learn_number};
+use features::encode::{BadRows, Encoder, Feature, FeatureSource, Kind, learn_number};
 use features::quality::{FeatureTally, Statistics};
 use polars::prelude::{BooleanChunked, DataFrame, DataType, IntoColumn, IntoSeries, NamedFrom, Series};
 use scoring::{Ensemble, InstructionSet, QuantizedBlock, Scorer};
@@ -86,10 +86,8 @@ fn features() -> Vec<Feature> {
     let feature = |name: &str, kind: Kind, source_kind: ColumnKind| Feature {
         name: name.to_owned(),
         kind,
-        column: None,
-        sql: None,
+        source: FeatureSource::Column(name.to_owned()),
         source_kind,
-        inputs: BTreeMap::new(),
     };
     let levels = |name: &str, count: usize, width: usize| -> Vec<String> {
         (0..count).map(|level| format!("{name}-{level:0width$}")).collect()
@@ -101,8 +99,10 @@ fn features() -> Vec<Feature> {
     };
     let inputs = [("number".to_owned(), ColumnKind::Float), ("count".to_owned(), ColumnKind::Integer)];
     let derived = Feature {
-        sql: Some("CASE WHEN count > 3 THEN number / NULLIF(count, 0) ELSE LN(ABS(number) + 1) END".to_owned()),
-        inputs: inputs.into(),
+        source: FeatureSource::Expression {
+            sql: "CASE WHEN count > 3 THEN number / NULLIF(count, 0) ELSE LN(ABS(number) + 1) END".to_owned(),
+            inputs: inputs.into(),
+        },
         ..feature("rate", Kind::Derived, ColumnKind::Float)
     };
     vec![

@@ -11,6 +11,10 @@ pub mod check;
 
 pub mod plan_memory;
 
+pub mod reasons;
+
+pub mod sources;
+
 pub mod read;
 
 pub mod ids;
@@ -38,18 +42,21 @@ use app::Context;
 use attempt::pointer::Move;
 use attempt::{Commit, Earlier, RunFile, RunFolder};
 use error::Result;
+use machine::tasks::Processors;
 use machine::{RunId, now_rfc3339};
 use registry::ModelStore;
 use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
 
-use crate::load::Model;
+use crate::load::{Model, Wanted, once_each};
 use crate::manifest::Totals;
-use crate::plan_memory::MemoryPlan;
+use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
+use crate::reasons::{Condition, Reasons};
+use crate::run_checks::{ScoredRun, check_run};
 use crate::score::Scorer;
 use crate::score_parts::ScoringPipeline;
-use crate::settings::{Instructions, Settings};
+use crate::settings::Settings;
 use crate::write::PartWriter;
 
 /// Scores the input, from the settings to the moved pointer. Every failure is in the outcome.
@@ -70,11 +77,8 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     };
     let concluded = match predicted {
         Ok(Predicted::Decided(outcome, began_at)) => conclude(&folder, outcome, &began_at).await,
-        // Not to be stopped any more: a few small writes, each of which a repeated run id can go on from.
-        Ok(Predicted::Ready(commit)) => {
-            context.shutdown.conclude();
-            commit_and_conclude(&settings, &folder, *commit).await
-        }
+        // Not interrupted any more: a few small writes, each of which a repeated run id can go on from.
+        Ok(Predicted::Ready(commit)) => commit_and_conclude(&settings, &folder, *commit).await,
         Err(error) => Err(error),
     };
     let outcome = match concluded {
@@ -114,22 +118,36 @@ async fn predict(
         Earlier::Nothing => None,
     };
     folder.own();
-    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
+    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name)
+        .within(context.limits.memory_bytes.value);
     let selector = plan::selector(settings, earlier.as_ref())?;
     let model_run = plan::model_run(&models, &selector).await?;
-    let model = Model::load(&models, &selector, model_run, settings.instructions.map(Instructions::set)).await?;
+    let model = Model::load(&models, &selector, model_run, &Wanted::by(settings, &context.limits)).await?;
     summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
     tracing::info!("scoring with model {}", model.run);
 
-    let scorer = Arc::new(Scorer { id: model.metadata.id.clone(), carry: settings.columns.clone(), model });
-    let columns = scorer.input_columns();
-    check::check_names(settings, &scorer.model)?;
-    let mut dataset = Dataset::open_for(&settings.input, Some(&columns), settings.csv_format()).await?;
-    dataset.adopt_partition_kinds(|name| scorer.model.learnt_kind(name));
+    let condition = settings.condition()?;
+    let mut columns = model.input_columns(&settings.columns);
+    columns.extend(condition.iter().flat_map(Condition::input_columns).cloned());
+    let columns = once_each(columns);
+    check::check_names(settings, &model)?;
+    let room = room_for_footers(&context.limits, Some(&model));
+    let mut dataset = Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), room).await?;
+    dataset.adopt_partition_kinds(|name| model.learnt_kind(name));
     let dataset = Arc::new(dataset);
-    check::check_input(settings, &dataset, &scorer.model)?;
+    check::check_input(settings, &dataset, &model)?;
+    let condition = condition.map(|condition| condition.bound_to(&dataset, &model)).transpose()?;
+    let reasons = Reasons::new(settings.reasons, condition, &model);
+    let scorer = Arc::new(Scorer {
+        id: model.metadata.id.clone(),
+        carry: settings.columns.clone(),
+        model,
+        reasons,
+        by_order: false.into(),
+    });
     let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
     memory.log();
+    memory.begin();
     let plan = plan::begin(settings, folder, &dataset, &scorer.model.run, earlier).await?;
 
     let writer = PartWriter {
@@ -137,13 +155,18 @@ async fn predict(
         run_id: context.run_id.clone(),
         format: settings.format,
         model_version: scorer.model.run.version.to_string(),
+        processors: Processors::new(context.limits.threads.value),
     };
     let all_parts =
         ScoringPipeline { settings, context, dataset: &dataset, memory: &memory, scorer: &scorer, writer: &writer };
     let parts = all_parts.score_parts().await?;
+    if let Some(reasons) = &scorer.reasons {
+        summary.set("rows_explained", reasons.rows_explained()).set("explained_by", scorer.model.engine.name());
+    }
     let totals = Totals::of(parts, scorer.model.new_tallies());
     summary.set("seconds", started.elapsed().as_secs_f64());
-    let manifest = run_checks::check_run(settings, context, folder, &plan, &scorer.model, &totals, summary)?;
+    let (plan, model, totals) = (&plan, &scorer.model, &totals);
+    let manifest = check_run(ScoredRun { settings, context, folder, plan, model, totals }, summary)?;
     let commit = Commit::new(summary.clone(), None, vec![RunFile::new("manifest.json", manifest)], &now_rfc3339())?;
     Ok(Predicted::Ready(Box::new(commit)))
 }

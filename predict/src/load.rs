@@ -6,9 +6,43 @@ use columns::ColumnKind;
 use error::{Error, Result};
 use features::encode::{Encoder, Feature};
 use features::quality::{FeatureTally, Statistics};
+use machine::Limits;
 use registry::{LoadedModel, Metadata, ModelRun, ModelStore, Selector, load_selected};
-use scoring::{CheckedModel, Ensemble, InstructionSet, QuantizedBlock, Scorer};
-use xgboost::{Booster, Column};
+use scoring::{CheckedModel, Ensemble, ExplainScratch, Explainer, InstructionSet, QuantizedBlock, Reason, Scorer};
+use xgboost::{Batch, Booster, Column, DMatrix, PredictionKind};
+
+use crate::settings::{Instructions, Settings};
+use crate::sources::Sources;
+
+/// What a model is loaded for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// What its trees are compiled for; none: the fastest that the machine has.
+    pub instructions: Option<InstructionSet>,
+    /// Whether predictions are explained too.
+    pub reasons: bool,
+    /// What the container may use.
+    pub memory_bytes: u64,
+}
+
+impl Wanted {
+    /// What the settings ask for.
+    #[must_use]
+    pub fn by(settings: &Settings, limits: &Limits) -> Self {
+        Self {
+            instructions: settings.instructions.map(Instructions::set),
+            reasons: settings.reasons > 0,
+            memory_bytes: limits.memory_bytes.value,
+        }
+    }
+}
+
+/// The names, each once, in the order in which they come first.
+#[must_use]
+pub fn once_each(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
+}
 
 /// A model that is fit to score.
 #[derive(Debug)]
@@ -23,28 +57,24 @@ pub struct Model {
     pub engine: Engine,
     /// Bytes of its file.
     pub bytes: u64,
+    /// What its metadata takes in memory, about.
+    pub metadata_memory: u64,
     statistics: Vec<Arc<Statistics>>,
 }
 
 impl Model {
-    /// Loads the model of the run that `selector` was resolved to; its trees are compiled for `instructions`, or for the fastest that the machine has.
+    /// Loads the model of the run that `selector` was resolved to.
     ///
     /// # Errors
     /// [`Error::Model`] where it is missing, rejected, damaged or predicts its golden rows otherwise here than where it
-    /// was trained.
-    pub async fn load(
-        models: &ModelStore,
-        selector: &Selector,
-        run: ModelRun,
-        instructions: Option<InstructionSet>,
-    ) -> Result<Self> {
-        let LoadedModel { run, metadata, model, .. } = load_selected(models, selector, run).await?;
+    /// was trained, or where its predictions cannot be explained and shall be.
+    pub async fn load(models: &ModelStore, selector: &Selector, run: ModelRun, wanted: &Wanted) -> Result<Self> {
+        let LoadedModel { run, metadata, model, metadata_memory, .. } = load_selected(models, selector, run).await?;
         let location = models.location_of(&models.key(&run.path()));
-        let instructions = instructions.unwrap_or_else(InstructionSet::best);
-        let engine = Engine::load(&model, &metadata, &location, instructions)?;
+        let engine = Engine::load(&model, &metadata, &location, wanted)?;
         let encoder = metadata.encoder()?;
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();
-        Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, statistics })
+        Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, metadata_memory, statistics })
     }
 
     /// Input columns that scoring reads, and those to `carry` over, each once.
@@ -53,9 +83,12 @@ impl Model {
         let mut names = vec![self.metadata.id.clone()];
         names.extend(self.encoder.input_columns());
         names.extend_from_slice(carry);
-        let mut seen = std::collections::HashSet::new();
-        names.retain(|name| seen.insert(name.clone()));
-        names
+        once_each(names)
+    }
+
+    /// Its features, in the order of the matrix.
+    pub fn features(&self) -> impl Iterator<Item = &Feature> {
+        self.metadata.features.iter()
     }
 
     /// What a column held in training, where a feature is made from it.
@@ -86,7 +119,10 @@ pub enum Engine {
 pub struct Compiled {
     /// The trees.
     pub scorer: Scorer,
+    /// What explains them, where that is asked for.
+    pub explainer: Option<Explainer>,
     blocks: Mutex<Vec<QuantizedBlock>>,
+    scratches: Mutex<Vec<ExplainScratch>>,
 }
 
 impl Compiled {
@@ -103,11 +139,26 @@ impl Compiled {
             blocks.push(block);
         }
     }
+
+    /// The `count` largest contributions to each of the first `n_rows` rows of a block.
+    #[must_use]
+    pub fn explain(&self, block: &QuantizedBlock, n_rows: usize, count: usize) -> Vec<Reason> {
+        let mut reasons = vec![Reason::NONE; n_rows * count];
+        if let Some(explainer) = &self.explainer {
+            let free = self.scratches.lock().map(|mut scratches| scratches.pop()).unwrap_or_default();
+            let mut scratch = free.unwrap_or_else(|| explainer.new_scratch());
+            explainer.explain(&self.scorer, block, n_rows, &mut scratch, &mut reasons);
+            if let Ok(mut scratches) = self.scratches.lock() {
+                scratches.push(scratch);
+            }
+        }
+        reasons
+    }
 }
 
 impl Engine {
     /// Checks the model's bytes, compiles them and has every engine that could be used score the golden rows.
-    fn load(model: &[u8], metadata: &Metadata, location: &str, instructions: InstructionSet) -> Result<Self> {
+    fn load(model: &[u8], metadata: &Metadata, location: &str, wanted: &Wanted) -> Result<Self> {
         let checked = CheckedModel::check(model)
             .map_err(|problem| Error::Model(format!("{location}/model.ubj: {problem}; train again")))?;
         xgboost::check_version()?;
@@ -122,21 +173,119 @@ impl Engine {
             .predict_columns(&golden, 0..0)
             .map_err(|error| Error::Model(format!("{location}: the golden rows cannot be scored: {error}")))?;
         check_golden_rows(&by_xgboost, metadata, location)?;
-        let compile = |trees: Ensemble| Scorer::compile_for(&trees, instructions).map_err(|error| error.to_string());
-        let scorer = match checked.into_ensemble().map_err(|error| error.to_string()).and_then(compile) {
+        let by_xgboost = |reason: String, booster| {
+            tracing::warn!("{reason}: scoring with XGBoost itself, which takes several times as long");
+            if wanted.reasons {
+                tracing::warn!("reasons come from XGBoost too, which takes about a hundred times as long");
+            }
+            Ok(Self::Xgboost(booster))
+        };
+        let trees = match checked.into_ensemble() {
+            Ok(trees) => trees,
+            Err(problem) if wanted.reasons => return Err(inexplicable(location, &problem.to_string())),
+            Err(problem) => return by_xgboost(problem.to_string(), booster),
+        };
+        let instructions = wanted.instructions.unwrap_or_else(InstructionSet::best);
+        let scorer = match Scorer::compile_for(&trees, instructions) {
             Ok(scorer) if scorer.n_features() == slices.len() => scorer,
             Ok(_) => return Err(Error::Model(format!("{location}/model.ubj does not fit its metadata; train again"))),
-            Err(reason) => {
-                tracing::warn!("{reason}: scoring with XGBoost itself, which takes several times as long");
-                return Ok(Self::Xgboost(booster));
-            }
+            Err(problem) => return by_xgboost(problem.to_string(), booster),
+        };
+        let explainer = match wanted.reasons.then(|| explainer(&trees, &scorer, metadata, wanted)).transpose()? {
+            None => None,
+            Some(Ok(explainer)) => Some(explainer),
+            Some(Err(problem)) => return by_xgboost(problem, booster),
         };
         let mut by_us = vec![0.0; metadata.golden.rows.len()];
         scorer.predict(&slices, &mut by_us);
         check_golden_rows(&by_us, metadata, location)?;
         tracing::debug!(instructions = ?scorer.instruction_set(), "trees compiled");
-        Ok(Self::Compiled(Box::new(Compiled { scorer, blocks: Mutex::default() })))
+        if let Some(explainer) = &explainer {
+            let (instructions, points) = (scorer.instruction_set(), explainer.points());
+            tracing::info!(?instructions, points, "reasons by {} KiB of tables", explainer.table_bytes() / 1024);
+        }
+        let (blocks, scratches) = (Mutex::default(), Mutex::default());
+        Ok(Self::Compiled(Box::new(Compiled { scorer, explainer, blocks, scratches })))
     }
+
+    /// What computes predictions and reasons.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Compiled(compiled) => format!("{:?}", compiled.scorer.instruction_set()).to_lowercase(),
+            Self::Xgboost(_) => "xgboost".to_owned(),
+        }
+    }
+
+    /// The bytes that explaining takes on so many threads.
+    #[must_use]
+    pub fn explaining_bytes(&self, threads: usize) -> u64 {
+        match self {
+            Self::Compiled(compiled) => compiled
+                .explainer
+                .as_ref()
+                .map_or(0, |explainer| (explainer.table_bytes() + threads * explainer.scratch_bytes()) as u64),
+            Self::Xgboost(_) => 0,
+        }
+    }
+}
+
+/// The tables that explain trees; the inner error says why only XGBoost can.
+fn explainer(
+    trees: &Ensemble,
+    scorer: &Scorer,
+    metadata: &Metadata,
+    wanted: &Wanted,
+) -> Result<std::result::Result<Explainer, String>> {
+    let sources = Sources::of(metadata.features.iter());
+    let [tables, scratch] = Explainer::bytes_needed(trees, scorer, sources.names.len());
+    if tables + scratch > wanted.memory_bytes / 2 {
+        return Err(Error::Resources(format!(
+            "reasons of this model take up to {} MiB of memory, but there are {} MiB for all: give the task twice as much as \
+             that, or leave out --reasons (REASONS)",
+            (tables + scratch) >> 20,
+            wanted.memory_bytes >> 20
+        )));
+    }
+    Ok(Explainer::new(trees, scorer, &sources.of_feature).map_err(|problem| problem.to_string()))
+}
+
+fn inexplicable(location: &str, why: &str) -> Error {
+    Error::Model(format!(
+        "{location}/model.ubj: its predictions cannot be explained ({why}): train a model of the booster gbtree with one output, \
+         or leave out --reasons (REASONS)"
+    ))
+}
+
+/// The `count` largest contributions to each row by XGBoost itself.
+///
+/// # Errors
+/// [`Error::Model`] where XGBoost refuses.
+pub fn explain_by_xgboost(
+    booster: &Booster,
+    matrix: &[Column<'_>],
+    features: &[xgboost::Feature],
+    sources: &Sources,
+    count: usize,
+) -> Result<Vec<Reason>> {
+    if matrix.first().is_none_or(|column| column.values.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let batch = Batch { columns: matrix.to_vec(), ..Batch::default() };
+    let matrix = DMatrix::plain(features, &batch, 1)?;
+    let contributions = booster.predict_matrix(&matrix, PredictionKind::Contributions, 0..0)?;
+    let mut reasons = Vec::new();
+    for row in contributions.chunks(sources.of_feature.len() + 1) {
+        let mut by_source: Vec<Reason> =
+            (0..sources.names.len() as u32).map(|source| Reason { source, contribution: 0.0 }).collect();
+        for (source, contribution) in sources.of_feature.iter().zip(row) {
+            by_source[*source as usize].contribution += contribution;
+        }
+        by_source.sort_by(|one, other| other.contribution.abs().total_cmp(&one.contribution.abs()));
+        by_source.resize(count, Reason::NONE);
+        reasons.append(&mut by_source);
+    }
+    Ok(reasons)
 }
 
 fn check_golden_rows(predictions: &[f32], metadata: &Metadata, location: &str) -> Result<()> {

@@ -11,7 +11,7 @@ use predict::settings::{Arguments, Settings};
 use telemetry::{Config, Program, Telemetry};
 
 fn main() -> ExitCode {
-    machine::environment::reexec();
+    machine::reexec::start_again();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {

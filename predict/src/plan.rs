@@ -66,6 +66,9 @@ pub fn folder(output: Arc<dyn Store>, run_id: &RunId) -> RunFolder {
 /// not what it was; storage errors as they are.
 pub async fn earlier(settings: &Settings, folder: &RunFolder) -> Result<Earlier<PredictBody>> {
     let earlier = folder.earlier(&identity(settings), PROGRAM_VERSION).await?;
+    if let Earlier::UnderWay(plan) | Earlier::Decided { plan: Some(plan), .. } = &earlier {
+        refuse_of_another_run(plan, folder)?;
+    }
     match &earlier {
         Earlier::Decided { plan, outcome } => {
             if let Some(plan) = plan {
@@ -140,6 +143,12 @@ pub fn identity(settings: &Settings) -> Value {
         "columns": settings.columns,
         "format": settings.format.extension(),
     });
+    if settings.reasons > 0 {
+        identity["reasons"] = json!(settings.reasons);
+    }
+    if let Some(condition) = &settings.reasons_where {
+        identity["reasons_where"] = json!(condition);
+    }
     settings.csv.identify(&mut identity);
     identity
 }
@@ -180,6 +189,18 @@ pub fn input_objects(dataset: &Dataset) -> Vec<InputObject> {
     let mut listed: Vec<InputObject> = objects.chain(empty).collect();
     listed.sort_by(|one, other| one.key.cmp(&other.key));
     listed
+}
+
+/// A plan that was copied here from the folder of another run: its run id would stand in the manifest.
+fn refuse_of_another_run(plan: &PredictPlan, folder: &RunFolder) -> Result<()> {
+    if plan.body.run_id == folder.run_id().as_str() {
+        return Ok(());
+    }
+    Err(Error::Data(format!(
+        "{} is the plan of the run \"{}\": use another run id",
+        folder.plan_location(),
+        plan.body.run_id
+    )))
 }
 
 fn refuse_other_input(plan: &PredictPlan, settings: &Settings, dataset: &Dataset, folder: &RunFolder) -> Result<()> {

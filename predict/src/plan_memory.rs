@@ -9,25 +9,25 @@ use columns::ColumnKind;
 use error::{Error, Result};
 use machine::Limits;
 use machine::usage::free_disk;
+use registry::load::MODEL_FACTOR;
 use serde::Serialize;
-use table::parquet::{ParquetFile, PieceOverhead, RowGroupSize};
+use table::parquet::{FooterRoom, ParquetFile, PieceOverhead, ROW_GROUP_BYTES, RowGroupSize};
 use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
 use crate::load::{Engine, Model};
-use crate::read::{PART_ROWS, Pieces, largest_part, largest_part_rows};
+use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, largest_part, largest_part_rows};
+use crate::reasons::REASON_BYTES;
 use crate::settings::{Duplicates, Settings};
 use crate::write::RejectedRows;
 
 const MIB: u64 = 1024 * 1024;
 /// Program, XGBoost's library, threads and runtime: 75 MiB measured.
 const BASE: u64 = 96 * MIB;
-/// A model in memory, as a multiple of its bytes on disk: XGBoost's own trees, ours, and the metadata.
-const MODEL_FACTOR: u64 = 12;
-/// A footer in memory, as a multiple of its bytes on disk.
-const FOOTER_FACTOR: u64 = 4;
 /// An object of the listing and of the plan.
 const OBJECT: u64 = 2048;
+/// A reason on its way to the output: its source and contribution, and those of a column of them.
+const EXPLAINED_BYTES: u64 = 8 + 8;
 /// Fetched bytes that keep two cores busy where row groups are small.
 const FETCH_WANTED: u64 = 128 * MIB;
 /// The most that is given to two row groups, one that is scored and one that is fetched: three were no faster.
@@ -44,6 +44,8 @@ const USABLE: f64 = 0.9;
 const DEFLATE_MOST: u64 = 1032;
 /// Parts being encoded and uploaded while the next one is scored, where there is room for them.
 const PARTS_IN_FLIGHT: usize = 2;
+/// The key of an id.
+const KEY_BYTES: u64 = 16;
 /// A text value with its view, where nothing tells how long texts are.
 pub const TEXT_BYTES: u64 = 48;
 
@@ -147,6 +149,15 @@ struct RowBytes {
     long_texts: u64,
 }
 
+/// How much is done at once.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Parts being encoded and uploaded while the next one is scored.
+    parts_in_flight: usize,
+    /// Most rows of a batch.
+    batch_rows: usize,
+}
+
 /// How finding repeated ids is planned.
 #[derive(Debug, Clone, Copy, Default)]
 struct IdBytes {
@@ -176,33 +187,42 @@ impl MemoryPlan {
         columns: &[String],
     ) -> Result<Self> {
         let overhead = overhead_of_pieces(dataset, columns).await?;
-        let with_parts = |parts| Self::with_parts(settings, limits, dataset, model, columns, overhead, parts);
-        let plan = with_parts(PARTS_IN_FLIGHT);
-        // Where memory is short a part waits until the one before is written.
-        let plan = if plan.total_bytes > usable(limits) { with_parts(1) } else { plan };
+        let of = |pace| Self::at_pace(settings, limits, dataset, model, columns, overhead, pace);
+        let mut plan = of(Pace { parts_in_flight: PARTS_IN_FLIGHT, batch_rows: BATCH_ROWS_MOST });
+        // Where memory is short a part waits until the one before is written, and then fewer rows are scored at once.
+        let mut batch_rows = BATCH_ROWS_MOST;
+        while plan.total_bytes > usable(limits) && batch_rows >= BATCH_ROWS_LEAST {
+            plan = of(Pace { parts_in_flight: 1, batch_rows });
+            batch_rows /= 2;
+        }
         if plan.total_bytes > usable(limits) { Err(plan.too_much(dataset)) } else { plan.check_scratch() }
     }
 
-    fn with_parts(
+    fn at_pace(
         settings: &Settings,
         limits: &Limits,
         dataset: &Dataset,
         model: &Model,
         columns: &[String],
         overhead: PieceOverhead,
-        parts_in_flight: usize,
+        pace: Pace,
     ) -> Self {
+        let parts_in_flight = pace.parts_in_flight;
         let row = RowBytes {
-            features: engine_row_bytes(model),
+            features: engine_row_bytes(settings, model)
+                + u64::from(settings.reasons) * (REASON_BYTES + EXPLAINED_BYTES),
             cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
             output: output_row_bytes(settings, dataset, model),
             long_texts: long_text_row_bytes(dataset, &output_texts(settings, dataset, model)),
         };
         let threads = limits.threads.value;
-        let base_bytes = BASE + model.bytes * MODEL_FACTOR + listing_bytes(dataset);
+        let explaining = model.engine.explaining_bytes(threads);
+        let model_bytes = model.bytes * MODEL_FACTOR + model.metadata_memory + explaining;
+        let base_bytes = BASE + model_bytes + listing_bytes(dataset);
         let texts = output_texts(settings, dataset, model);
         let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
-        let rows = settings.batch_rows.map_or_else(|| batch_rows(row, dataset, threads), |rows| rows.0);
+        let rows = || batch_rows(row, dataset, threads).min(pace.batch_rows);
+        let rows = settings.batch_rows.map_or_else(rows, |rows| rows.0);
         let fetching = |available: u64| fetching(dataset, row, threads, rows, overhead, available);
         let left = usable(limits).saturating_sub(base_bytes + part_bytes);
         // Ids get what the smallest way of reading leaves.
@@ -210,7 +230,9 @@ impl MemoryPlan {
         let ids =
             id_bytes(settings, dataset, model, limits, left.saturating_sub(least.batch_bytes + least.fetch_bytes));
         let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } = fetching(left.saturating_sub(ids.memory));
-        let total_bytes = base_bytes + ids.memory + batch_bytes + part_bytes + fetch_bytes;
+        let scoring_bytes = ids.memory + batch_bytes + part_bytes + fetch_bytes;
+        // Footers are read, and the bytes that they came in given back, before anything else is.
+        let total_bytes = base_bytes + scoring_bytes.max(dataset.read_bytes());
         Self {
             base_bytes,
             id_bytes: ids.memory,
@@ -225,6 +247,12 @@ impl MemoryPlan {
             pieces,
             texts: text_room(dataset, &texts, parts_in_flight, total_bytes, limits),
         }
+    }
+
+    /// From now on what the pages of the input say that they hold must fit into what the program and the model leave.
+    pub fn begin(&self) {
+        let usable = (self.limit_bytes as f64 * USABLE) as u64;
+        machine::memory::pool().set_room(usable.saturating_sub(self.base_bytes), self.limit_bytes);
     }
 
     /// Whether the repeated ids are found on disk before anything is scored.
@@ -298,16 +326,32 @@ fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
     files.flat_map(ParquetFile::row_groups)
 }
 
+/// Objects of the listing and the plan, and what is known of their row groups.
 fn listing_bytes(dataset: &Dataset) -> u64 {
-    let footers: u64 =
-        dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).map(ParquetFile::kept_footer_bytes).sum();
-    dataset.objects.len() as u64 * OBJECT + footers * FOOTER_FACTOR
+    dataset.objects.len() as u64 * OBJECT + dataset.held_bytes()
 }
 
-fn engine_row_bytes(model: &Model) -> u64 {
+/// What the footers of the input may take: all that is left beside the program and the model.
+#[must_use]
+pub fn room_for_footers(limits: &Limits, model: Option<&Model>) -> FooterRoom {
+    let others = BASE + model.map_or(0, |model| model.bytes * MODEL_FACTOR);
+    FooterRoom::beside(others, usable(limits), limits.memory_bytes.value)
+}
+
+/// Bytes that a row group takes while its rows are read.
+fn group_bytes(group: &RowGroupSize) -> u64 {
+    group.fetched_bytes + ROW_GROUP_BYTES
+}
+
+fn engine_row_bytes(settings: &Settings, model: &Model) -> u64 {
+    /// A cell of XGBoost's own matrix (its column and value), and its contribution twice: there and here.
+    const EXPLAINED_CELL: u64 = 8 + 2 * size_of::<f32>() as u64;
     match &model.engine {
         Engine::Compiled(compiled) => compiled.scorer.row_bytes() as u64,
-        Engine::Xgboost(_) => model.encoder.len() as u64 * size_of::<f32>() as u64 * 2,
+        Engine::Xgboost(_) => {
+            let explained = if settings.reasons > 0 { EXPLAINED_CELL } else { 0 };
+            (model.encoder.len() as u64 + 1) * (size_of::<f32>() as u64 * 2 + explained)
+        }
     }
 }
 
@@ -351,7 +395,8 @@ fn column_bytes(dataset: &Dataset, name: &str) -> u64 {
 /// A row is predicted (id, prediction, the model's version as a view, and what is carried over) or rejected.
 fn output_row_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u64 {
     let carried: u64 = settings.columns.iter().map(|name| column_bytes(dataset, name)).sum();
-    column_bytes(dataset, &model.metadata.id) + (8 + 16 + carried).max(RejectedRows::ROW_BYTES)
+    let reasons = u64::from(settings.reasons) * REASON_BYTES;
+    column_bytes(dataset, &model.metadata.id) + (8 + 16 + reasons + carried).max(RejectedRows::ROW_BYTES)
 }
 
 /// As many rows as the codes of a batch may take, but so that a small input is spread over the threads.
@@ -390,8 +435,8 @@ fn fetching(
     overhead: PieceOverhead,
     available: u64,
 ) -> Fetching {
-    let largest = row_groups(dataset).map(|group| group.fetched_bytes).max().unwrap_or(0);
-    let all: u64 = row_groups(dataset).map(|group| group.fetched_bytes).sum();
+    let largest = row_groups(dataset).map(group_bytes).max().unwrap_or(0);
+    let all: u64 = row_groups(dataset).map(group_bytes).sum();
     let whole_bytes = batch_bytes(dataset, batch_rows, row, threads, 0);
     let left = available.saturating_sub(whole_bytes);
     let fetch_bytes =
@@ -418,13 +463,17 @@ fn fetching(
     }
 }
 
-/// One batch per thread and one that waits: its codes, keys and output, and one column being decoded.
+/// A batch for each thread that is being scored, its codes and one column being decoded; and as many and one that wait, scored, with
+/// their keys and output.
 fn batch_bytes(dataset: &Dataset, batch_rows: usize, row: RowBytes, threads: usize, page_bytes: u64) -> u64 {
     let largest = row_groups(dataset).map(|group| group.rows as u64).max().unwrap_or_else(|| csv_rows_most(dataset));
-    let rows = (batch_rows as u64).min(largest);
+    // Small row groups are scored together.
+    let together = dataset.row_count().map_or(0, |rows| rows.min(ROWS_TOGETHER as u64));
+    let rows = (batch_rows as u64).min(largest.max(together));
     let decoding = decoding_bytes(dataset, rows, page_bytes);
+    let scored = row.output + row.long_texts + KEY_BYTES + 8;
     // The text of CSV is also in the batches that are read ahead.
-    (threads as u64 + 1) * (rows * (row.features + row.output + row.long_texts + 16 + 4 + 8 + 2 * row.cells) + decoding)
+    threads as u64 * (rows * (row.features + 4 + 4) + decoding) + (threads as u64 + 1) * rows * (scored + 2 * row.cells)
 }
 
 /// A column being decoded: a page of it, its values, and them once more in another type.

@@ -49,12 +49,7 @@ impl OutputPointer {
 impl PointerFile for OutputPointer {
     /// A `latest.json` that is none of ours, that of a model store above all, is never written over.
     fn read(bytes: &[u8], location: &str) -> Result<Self> {
-        let refused = |why: &str| {
-            Error::Setting(format!(
-                "{location} is no pointer to predictions ({why}) and is not written over: give --output (OUTPUT) a folder of its \
-                 own, or remove the file if it is damaged"
-            ))
-        };
+        let refused = |why: &str| Self::refused(location, why);
         let pointer: Self = serde_json::from_slice(bytes).map_err(|error| refused(&error.to_string()))?;
         if pointer.format_version != FORMAT_VERSION {
             return Err(refused(&format!(
@@ -64,6 +59,13 @@ impl PointerFile for OutputPointer {
         }
         let names_its_run = pointer.path == format!("predictions/run_id={}", pointer.run_id);
         names_its_run.then_some(pointer).ok_or_else(|| refused("its path is not that of its run"))
+    }
+
+    fn refused(location: &str, why: &str) -> Error {
+        Error::Setting(format!(
+            "{location} is no pointer to predictions ({why}) and is not written over: give --output (OUTPUT) a folder of its \
+             own, or remove the file if it is damaged"
+        ))
     }
 
     fn path(&self) -> &str {

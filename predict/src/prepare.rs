@@ -14,12 +14,13 @@ use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
 
 use crate::check::{check_input, check_names};
-use crate::load::Model;
+use crate::load::{Model, Wanted, once_each};
 use crate::plan;
-use crate::plan_memory::MemoryPlan;
+use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
-use crate::read::{self, Need, ReadOptions};
-use crate::settings::{Instructions, Settings};
+use crate::read::{self, Need, ReadOptions, RowSource};
+use crate::reasons::Condition;
+use crate::settings::Settings;
 use crate::write::UnreadableColumn;
 use app::Context;
 
@@ -75,11 +76,13 @@ fn is_rejected(settings: &Settings, sample: &Value) -> bool {
 }
 
 async fn check(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
-    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name);
+    let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name)
+        .within(context.limits.memory_bytes.value);
     let model = match resolve(&models, &settings.model_version).await? {
-        Some(run) => Some(
-            Model::load(&models, &settings.model_version, run, settings.instructions.map(Instructions::set)).await?,
-        ),
+        Some(run) => {
+            let wanted = Wanted::by(settings, &context.limits);
+            Some(Model::load(&models, &settings.model_version, run, &wanted).await?)
+        }
         None => None,
     };
     summary.set("model", model.as_ref().map(|model| model.run.to_string()));
@@ -89,14 +92,21 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     if let Some(model) = &model {
         check_names(settings, model)?;
     }
+    let condition = settings.condition()?;
+    let of_condition = || condition.iter().flat_map(Condition::input_columns).cloned();
     let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
-    let mut dataset = Dataset::open_for(&settings.input, needed.as_deref(), settings.csv_format()).await?;
+    let needed = needed.map(|needed| once_each(needed.into_iter().chain(of_condition())));
+    let room = room_for_footers(&context.limits, model.as_ref());
+    let mut dataset = Dataset::open_within(&settings.input, needed.as_deref(), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| model.as_ref().and_then(|model| model.learnt_kind(name)));
     let dataset = Arc::new(dataset);
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());
     summary.set("bytes", dataset.objects.iter().map(|object| object.meta.size).sum::<u64>());
     if let Some(model) = &model {
         check_input(settings, &dataset, model)?;
+        if let Some(condition) = condition {
+            condition.bound_to(&dataset, model)?;
+        }
         let columns = needed.unwrap_or_default();
         let memory = MemoryPlan::new(settings, &context.limits, &dataset, model, &columns).await?;
         let as_json = serde_json::to_value(&memory).map_err(|error| Error::Defect(error.to_string()))?;
@@ -140,8 +150,8 @@ async fn sample(
     let unreadable = rows as u64 - accepted;
     if unreadable > 0 {
         let mut columns = Vec::new();
-        let source = &dataset.objects[batch.object].meta.key;
-        UnreadableColumn::add_batch(&mut columns, bad.unreadable(), batch.first_row, source);
+        let name = |source: &RowSource| dataset.objects[source.object].meta.key.as_str();
+        UnreadableColumn::add_batch(&mut columns, bad.unreadable(), &batch.sources, name);
         warn_of_unreadable(settings, unreadable, rows, &columns);
     }
     Ok(json!({ "rows": rows, "unreadable_rows": unreadable, "data_quality_score": quality }))

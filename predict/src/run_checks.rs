@@ -11,19 +11,30 @@ use crate::settings::Settings;
 use crate::write::UnreadableColumn;
 use app::Context;
 
-/// Checks the run as a whole; gives its manifest if nothing speaks against it.
+/// A run all of whose parts are scored.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoredRun<'a> {
+    /// What was asked for.
+    pub settings: &'a Settings,
+    /// The process.
+    pub context: &'a Context,
+    /// Where its records go.
+    pub folder: &'a RunFolder,
+    /// What it began with.
+    pub plan: &'a PredictPlan,
+    /// What scored it.
+    pub model: &'a Model,
+    /// What came of all parts.
+    pub totals: &'a Totals,
+}
+
+/// Checks the run as a whole; gives its manifest if nothing speaks against it. What is known of the run goes into `summary` in
+/// any case.
 ///
 /// # Errors
 /// [`Error::Data`] where too many rows were rejected or a feature drifted too far.
-pub fn check_run(
-    settings: &Settings,
-    context: &Context,
-    folder: &RunFolder,
-    plan: &PredictPlan,
-    model: &Model,
-    totals: &Totals,
-    summary: &mut Summary,
-) -> Result<Vec<u8>> {
+pub fn check_run(run: ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
+    let ScoredRun { settings, context, folder, plan, model, totals } = run;
     let features = totals.features(model);
     let quality = totals.data_quality_score(model);
     let drift = manifest::most_drifted(&features);

@@ -1,27 +1,30 @@
 //! Step 5: a batch of input rows into predictions. Pure computing: any number of batches may be scored at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use columns::ColumnSource;
 use error::{Error, Result};
 use features::clip::final_prediction;
 use features::encode::BadRows;
 use features::quality::FeatureTally;
 use polars::prelude::Series;
-use xgboost::{Booster, Column};
+use scoring::Reason;
+use xgboost::{Booster, Column, Feature, FeatureKind};
 
 use crate::ids::IdKeys;
-use crate::load::{Compiled, Engine, Model};
-use crate::read::{BatchColumns, InputBatch};
+use crate::load::{Compiled, Engine, Model, explain_by_xgboost, once_each};
+use crate::read::{BatchColumns, InputBatch, RowSource};
+use crate::reasons::Reasons;
+use crate::sources::Sources;
 
 /// The rows of a batch with their predictions.
 #[derive(Debug)]
 pub struct ScoredBatch {
     /// The part that they go to.
     pub part: u64,
-    /// Which object they come from.
-    pub object: usize,
-    /// 0-based number of the first row within the object.
-    pub first_row: u64,
-    /// The same within the whole input.
+    /// Where they come from, in order.
+    pub sources: Vec<RowSource>,
+    /// 0-based number of the first row within the whole input.
     pub first_row_of_all: u64,
     /// Their ids as they came.
     pub ids: Series,
@@ -40,8 +43,14 @@ pub struct Scores {
     pub bad: BadRows,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// Reasons and their contributions.
+    pub reasons: Vec<polars::prelude::Column>,
     /// Input columns to carry over.
     pub carried: Vec<Series>,
+}
+
+fn as_columns(matrix: &[Vec<f32>]) -> Vec<Column<'_>> {
+    matrix.iter().map(|column| Column::from(column.as_slice())).collect()
 }
 
 /// What scoring needs to know.
@@ -53,13 +62,18 @@ pub struct Scorer {
     pub id: String,
     /// Columns carried over to the predictions.
     pub carry: Vec<String>,
+    /// Whether ids are compared by their order, so that those that ascend need no keys.
+    pub by_order: AtomicBool,
+    /// The reasons that are asked for.
+    pub reasons: Option<Reasons>,
 }
 
 impl Scorer {
     /// Input columns that scoring reads, each once.
     #[must_use]
     pub fn input_columns(&self) -> Vec<String> {
-        self.model.input_columns(&self.carry)
+        let of_reasons = self.reasons.iter().flat_map(Reasons::input_columns).cloned();
+        once_each(self.model.input_columns(&self.carry).into_iter().chain(of_reasons))
     }
 
     /// Scores a batch, or only reads its ids.
@@ -68,10 +82,11 @@ impl Scorer {
     /// [`Error::Data`] where a column cannot be decoded or is of the wrong type.
     pub fn score(&self, batch: &InputBatch, ids_only: bool) -> Result<ScoredBatch> {
         let ids = batch.columns.column(&self.id)?;
-        let keys = IdKeys::of(&ids)?;
+        let by_order = self.by_order.load(Ordering::Relaxed);
+        let keys = if by_order { IdKeys::ascending_or_of(&ids)? } else { IdKeys::of(&ids)? };
         let scores = if ids_only { None } else { Some(self.scores(batch)?) };
-        let InputBatch { part, object, first_row, first_row_of_all, .. } = *batch;
-        Ok(ScoredBatch { part, object, first_row, first_row_of_all, ids, keys, scores })
+        let InputBatch { part, first_row_of_all, .. } = *batch;
+        Ok(ScoredBatch { part, sources: batch.sources.clone(), first_row_of_all, ids, keys, scores })
     }
 
     /// Rows of a batch that cannot be scored, found without scoring.
@@ -93,13 +108,12 @@ impl Scorer {
         let mut bad = BadRows::none(columns.rows());
         batch.malformed.iter().for_each(|&row| bad.mark(row));
         let mut tallies = self.model.new_tallies();
-        let outputs = match &self.model.engine {
+        let (predictions, reasons) = match &self.model.engine {
             Engine::Compiled(compiled) => self.score_compiled(compiled, columns, &mut tallies, &mut bad)?,
             Engine::Xgboost(booster) => self.score_by_xgboost(booster, columns, &mut tallies, &mut bad)?,
         };
-        let predictions = self.finish(outputs)?;
         let carried = self.carry.iter().map(|name| columns.carried(name)).collect::<Result<_>>()?;
-        Ok(Scores { predictions, bad, tallies, carried })
+        Ok(Scores { predictions, bad, tallies, reasons, carried })
     }
 
     /// Each column is encoded and quantised while it is in the cache; no matrix of the batch is ever built.
@@ -109,7 +123,7 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
         let rows = columns.rows();
         let mut block = compiled.take_block(rows);
         let mut values = Vec::with_capacity(rows);
@@ -119,8 +133,13 @@ impl Scorer {
         }
         let mut outputs = vec![0.0; rows];
         compiled.scorer.score(&mut block, &mut outputs);
+        let predictions = self.finish(outputs)?;
+        let reasons = self.reasons(columns, &predictions, |wanted, count| {
+            let n_rows = wanted.map_or(rows, |wanted| block.keep(wanted));
+            Ok(compiled.explain(&block, n_rows, count))
+        })?;
         compiled.return_block(block);
-        Ok(outputs)
+        Ok((predictions, reasons))
     }
 
     fn score_by_xgboost(
@@ -129,15 +148,54 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
         let mut matrix = Vec::with_capacity(tallies.len());
         for (index, tally) in tallies.iter_mut().enumerate() {
             let mut values = Vec::new();
             self.model.encoder.encode(index, columns, &mut values, tally, bad)?;
             matrix.push(values);
         }
-        let matrix: Vec<Column<'_>> = matrix.iter().map(|column| Column::from(column.as_slice())).collect();
-        Ok(booster.predict_columns(&matrix, 0..0)?)
+        let in_place = |matrix: &[Vec<f32>]| booster.predict_columns(&as_columns(matrix), 0..0);
+        let predictions = self.finish(in_place(&matrix)?)?;
+        let reasons = self.reasons(columns, &predictions, |wanted, count| {
+            if let Some(wanted) = wanted {
+                // In place, since a row never moves back.
+                for column in &mut matrix {
+                    for (to, from) in wanted.iter().enumerate() {
+                        column[to] = column[*from];
+                    }
+                    column.truncate(wanted.len());
+                }
+            }
+            explain_by_xgboost(booster, &as_columns(&matrix), &self.xgboost_features(), &self.sources(), count)
+        })?;
+        Ok((predictions, reasons))
+    }
+
+    /// The columns of reasons; `explain` gives those of the rows that get some (none: all).
+    fn reasons(
+        &self,
+        columns: &BatchColumns,
+        predictions: &[f64],
+        explain: impl FnOnce(Option<&[usize]>, usize) -> Result<Vec<Reason>>,
+    ) -> Result<Vec<polars::prelude::Column>> {
+        let Some(asked) = &self.reasons else { return Ok(Vec::new()) };
+        let wanted = asked.wanted(columns, predictions)?;
+        let reasons = explain(wanted.as_deref(), asked.count)?;
+        asked.columns(&reasons, wanted.as_deref(), predictions.len())
+    }
+
+    fn sources(&self) -> Sources {
+        Sources::of(self.model.features())
+    }
+
+    /// The features as XGBoost's matrices have them.
+    fn xgboost_features(&self) -> Vec<Feature> {
+        let feature = |feature: &features::encode::Feature| Feature {
+            name: feature.name.clone(),
+            kind: if feature.xgboost_type() == "c" { FeatureKind::Category } else { FeatureKind::Number },
+        };
+        self.model.features().map(feature).collect()
     }
 
     fn finish(&self, outputs: Vec<f32>) -> Result<Vec<f64>> {

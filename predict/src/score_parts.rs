@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use error::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
-use machine::tasks::joined;
+use machine::tasks::{Processors, joined};
 use table::Dataset;
 use telemetry::Unit;
 use tokio::task::JoinHandle;
 
 use crate::duplicate_ids;
-use crate::ids::{IdCheck, SeenIds};
+use crate::ids::{IdCheck, Order, SeenIds};
 use crate::plan_memory::MemoryPlan;
 use crate::read::{self, InputBatch, Need, ReadOptions};
 use crate::score::{ScoredBatch, Scorer};
@@ -43,28 +44,44 @@ impl ScoringPipeline<'_> {
     /// Those of reading, scoring and writing, as they are.
     pub async fn score_parts(&self) -> Result<Vec<PartRecord>> {
         self.dataset.store.keep_buffers(usize::try_from(self.memory.fetch_bytes).unwrap_or(usize::MAX));
-        let in_memory = match self.settings.duplicates {
-            Duplicates::Allow => Some(IdCheck::Off),
-            Duplicates::Reject if self.memory.ids_on_disk() => None,
-            Duplicates::Reject => Some(IdCheck::Seen(SeenIds::expecting(self.expected_rows()), self.memory.id_bytes)),
-        };
-        if let Some(ids) = in_memory {
-            if let Some(records) = self.score_parts_checking(ids).await? {
+        if self.settings.duplicates == Duplicates::Allow {
+            return self.score_parts_surely(IdCheck::Off).await;
+        }
+        // Sorted input is common, and needs no memory for ids.
+        let in_memory = (self.expected_rows(), self.memory.id_bytes);
+        let otherwise = (!self.memory.ids_on_disk()).then_some(in_memory);
+        self.scorer.by_order.store(true, Ordering::Relaxed);
+        let by_order = IdCheck::Ascending(Order { last: None, has_begun: false, otherwise });
+        let by_order = self.score_parts_checking(by_order).await?;
+        self.scorer.by_order.store(false, Ordering::Relaxed);
+        if let Some(records) = by_order {
+            return Ok(records);
+        }
+        if !self.memory.ids_on_disk() {
+            let seen = IdCheck::Seen(SeenIds::expecting(self.expected_rows()), self.memory.id_bytes);
+            tracing::info!("ids are not sorted: they are compared in memory");
+            if let Some(records) = self.score_parts_checking(seen).await? {
                 return Ok(records);
             }
             // Known only for CSV: how many rows it has shows when it is read.
             tracing::info!("there are more ids than the memory plan has room for");
         }
         let repeated = duplicate_ids::find(self.dataset, self.scorer, self.read_options()).await?;
-        let records = self.score_parts_checking(IdCheck::Known(repeated)).await?;
+        self.score_parts_surely(IdCheck::Known(repeated)).await
+    }
+
+    /// The same, in a way that takes no memory for ids.
+    async fn score_parts_surely(&self, ids: IdCheck) -> Result<Vec<PartRecord>> {
+        let records = self.score_parts_checking(ids).await?;
         records.ok_or_else(|| Error::Defect("repeated ids that are known took memory".to_owned()))
     }
 
-    /// None where the memory for ids was used up: the parts written until then stand.
+    /// None where the memory for ids was used up, or ids do not ascend: the parts written until then stand.
     async fn score_parts_checking(&self, ids: IdCheck) -> Result<Option<Vec<PartRecord>>> {
         let finished = self.finished_parts(&ids).await?;
         let is_finished: Arc<BTreeSet<u64>> = Arc::new(finished.keys().copied().collect());
-        let of_finished = if matches!(ids, IdCheck::Seen(..)) { Need::Ids } else { Need::Nothing };
+        let of_finished =
+            if matches!(ids, IdCheck::Seen(..) | IdCheck::Ascending(_)) { Need::Ids } else { Need::Nothing };
         let need = {
             let is_finished = Arc::clone(&is_finished);
             move |part: u64| if is_finished.contains(&part) { of_finished } else { Need::Everything }
@@ -72,7 +89,7 @@ impl ScoringPipeline<'_> {
         let batches = read::batches(self.dataset, self.read_options(), need);
         let in_flight = self.context.limits.threads.value + 1;
         let mut scored = batches
-            .map_ok(|batch| score_batch(Arc::clone(self.scorer), batch, &is_finished))
+            .map_ok(|batch| score_batch((Arc::clone(self.scorer), self.writer.processors.clone()), batch, &is_finished))
             .try_buffered(in_flight)
             .boxed();
         let progress = self.context.telemetry.progress("scoring", Unit::Items("rows"), self.dataset.row_count());
@@ -82,11 +99,12 @@ impl ScoringPipeline<'_> {
         let most = self.memory.parts_in_flight;
         let text_bytes = self.memory.texts.many_bytes;
         let mut uploads = Uploads { writer: self.writer, most, text_bytes, under_way: VecDeque::new(), records };
-        while let Some(batch) = scored.try_next().await? {
-            if !assembler.has_room_for(&batch) {
+        while let Some(mut batch) = scored.try_next().await? {
+            if !assembler.can_compare(&mut batch)? {
                 uploads.finish().await?;
                 return Ok(None);
             }
+            self.scorer.by_order.store(assembler.is_by_order(), Ordering::Relaxed);
             progress.advance(batch.keys.len() as u64);
             if let Some(part) = assembler.push(&batch)? {
                 uploads.start(part).await?;
@@ -104,7 +122,8 @@ impl ScoringPipeline<'_> {
     async fn finished_parts(&self, ids: &IdCheck) -> Result<BTreeMap<u64, PartRecord>> {
         // Which rows of a part had bad values is not recorded, and an id whose first row was bad is not taken yet: where
         // ids are remembered as they come, such a part is scored again, to the same bytes.
-        let is_kept = |record: &PartRecord| record.reasons.bad_value == 0 || !matches!(ids, IdCheck::Seen(..));
+        let is_remembered = matches!(ids, IdCheck::Seen(..) | IdCheck::Ascending(_));
+        let is_kept = |record: &PartRecord| record.reasons.bad_value == 0 || !is_remembered;
         let records = self.writer.finished_parts().await?.into_iter().filter(is_kept);
         let finished: BTreeMap<u64, PartRecord> = records.map(|record| (record.index, record)).collect();
         if !finished.is_empty() {
@@ -128,10 +147,13 @@ impl ScoringPipeline<'_> {
     }
 }
 
-async fn score_batch(scorer: Arc<Scorer>, batch: InputBatch, finished: &BTreeSet<u64>) -> Result<ScoredBatch> {
+async fn score_batch(
+    (scorer, processors): (Arc<Scorer>, Processors),
+    batch: InputBatch,
+    finished: &BTreeSet<u64>,
+) -> Result<ScoredBatch> {
     let ids_only = finished.contains(&batch.part);
-    let score = move || scorer.score(&batch, ids_only);
-    machine::tasks::blocking(score).await?
+    processors.run(move || scorer.score(&batch, ids_only)).await?
 }
 
 /// Parts on their way out, a bounded number of them.

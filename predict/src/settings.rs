@@ -3,11 +3,14 @@
 use app::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, column_name, finite};
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, ValueEnum};
 use columns::refuse_output_column;
+use error::Error;
 use machine::env;
 use registry::Selector;
 use scoring::InstructionSet;
 use storage::{Location, Place, refuse_overlap};
 use table::csv::CsvFormat;
+
+use crate::reasons::Condition;
 
 /// What `predict` was asked to do.
 #[derive(Debug)]
@@ -102,6 +105,14 @@ pub struct Settings {
     #[arg(long, env = env::FORMAT, hide_env_values = true, value_enum, default_value_t = OutputFormat::Parquet, help_heading = "Output")]
     pub format: OutputFormat,
 
+    /// Columns reason_1, reason_1_contribution and so on: what moved the prediction of each row most
+    #[arg(long, env = env::REASONS, hide_env_values = true, default_value = "0", value_parser = clap::value_parser!(u16).range(..=MOST_REASONS), value_name = "K", help_heading = "Output")]
+    pub reasons: u16,
+
+    /// Reasons only where this holds, an expression over input columns and prediction (docs/expressions.md) [default: all rows]
+    #[arg(long, env = env::REASONS_WHERE, hide_env_values = true, value_name = "EXPR", help_heading = "Output")]
+    pub reasons_where: Option<String>,
+
     /// Instruction set that trees are compiled for, to compare them [default: the fastest that the machine has]
     #[arg(long, value_enum, hide = true)]
     pub instructions: Option<Instructions>,
@@ -166,6 +177,9 @@ impl OutputFormat {
     }
 }
 
+/// More reasons of a row than anybody reads.
+const MOST_REASONS: i64 = 1000;
+
 /// Folders below the output that a run writes to.
 const OUTPUT_FOLDERS: [&str; 3] = ["predictions", "rejected", "runs"];
 
@@ -173,12 +187,27 @@ impl Settings {
     /// What can be said against the settings before anything is read or written.
     ///
     /// # Errors
-    /// [`error::Error::Setting`] where the output would be read as input, or a carried column has the name of one of the
-    /// predictions' own.
+    /// [`Error::Setting`] where the output would be read as input, a carried column has the name of one of the
+    /// predictions' own, or the condition for reasons cannot be understood.
     pub fn check(&self) -> error::Result<()> {
         let written = Place { setting: "--output (OUTPUT)", location: &self.output };
         refuse_overlap(written, &OUTPUT_FOLDERS, Place { setting: "--input (INPUT_DATA)", location: &self.input })?;
+        if self.reasons_where.is_some() && self.reasons == 0 {
+            return Err(Error::Setting(
+                "--reasons-where (REASONS_WHERE) says which rows get reasons, but --reasons (REASONS) asks for none: say how many"
+                    .to_owned(),
+            ));
+        }
+        self.condition()?;
         self.columns.iter().try_for_each(|column| refuse_output_column("--columns (COLUMNS)", column))
+    }
+
+    /// Which rows get reasons, where not all do.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where it is no expression.
+    pub fn condition(&self) -> Result<Option<Condition>, Error> {
+        self.reasons_where.as_deref().map(Condition::parse).transpose()
     }
 
     /// How CSV is written.

@@ -1,7 +1,6 @@
 """One LocalStack for the whole session, all executions at once, and the closing line."""
 
 import collections
-import json
 import sys
 
 import pytest
@@ -27,7 +26,7 @@ def aws(tmp_path_factory):
     if sys.version_info < (3, 12):
         pytest.skip("the local Step Functions needs Python 3.12 or newer (PYTHON=/path/to/python chooses one)")
     mocks = scenarios.mock_file()
-    mocks["StateMachines"][MACHINE] = mocks["StateMachines"]["with-a-model"]
+    mocks["StateMachines"][MACHINE] = mocks["StateMachines"]["with-a-runtime-error"] = mocks["StateMachines"]["with-a-model"]
     server = LocalAws(tmp_path_factory.mktemp("localstack"), mocks)
     yield server
     server.stop()
@@ -36,16 +35,17 @@ def aws(tmp_path_factory):
 @pytest.fixture(scope="session")
 def outcomes(aws):
     """Runs every scenario, side by side; the outcome of each by its name."""
-    pipelines = {exists: Pipeline(aws, name) for exists, name in scenarios.MACHINES.items()}
-    pipelines[True].put(scenarios.LATEST_KEY, scenarios.LATEST)
+    pipelines = {name: Pipeline(aws, name) for name in scenarios.EVERY_MACHINE}
+    pipelines["with-a-model"].put(scenarios.LATEST_KEY, scenarios.LATEST)
+    for runner in pipelines.values():
+        runner.make_rule()
     started = {}
     for scenario in scenarios.SCENARIOS.values():
-        runner = pipelines[scenario.model_exists]
+        runner = pipelines[scenario.machine]
         for key, content in scenario.contents().items():
             runner.put(key, content)
         started[scenario.name] = runner, runner.start(scenario.input, scenario.execution_name, scenario.name)
-    silent = {"failure-cannot-be-told"}
-    ended = {name: runner.outcome(execution, messages=int(name not in silent)) for name, (runner, execution) in started.items()}
+    ended = {name: runner.outcome(execution, messages=1) for name, (runner, execution) in started.items()}
     assert not any(runner.late_messages() for runner in pipelines.values()), "an execution sent a second message"
     return ended
 
@@ -54,11 +54,24 @@ def outcomes(aws):
 def timed_out(aws):
     """The outcome of an execution whose own time is over, with the stack's rule in place that tells of it."""
     runner = Pipeline(aws, MACHINE, _out_of_time)
-    rule = pipeline.stack(StateMachine=runner.arn, Topic=runner.topic)["Resources"]["EndedWithoutAMessage"]["Properties"]
-    events = aws.client("events")
-    events.put_rule(Name=rule["Name"], EventPattern=json.dumps(rule["EventPattern"]))
-    events.put_targets(Rule=rule["Name"], Targets=rule["Targets"])
+    runner.make_rule()
     return runner.outcome(runner.start(scenarios.INPUT, "run-out-of-time", "spot-interruption"), messages=1)
+
+
+@pytest.fixture(scope="session")
+def runtime_error(aws):
+    """The outcome of an execution that fails where no Catch can help: a Pass state finds nothing at its path."""
+    def broken(machine: dict) -> dict:
+        machine = pipeline.hurried(machine)
+        pipeline.all_states(machine)["PlaceResults"]["Parameters"]["location"]["Location.$"] = "$.post[1].nothing.here"
+        return machine
+
+    runner = Pipeline(aws, "with-a-runtime-error", broken)
+    runner.make_rule()
+    success = scenarios.SCENARIOS["success"]
+    for key, content in success.contents().items():
+        runner.put(key.replace(success.run_id, "run-with-a-runtime-error"), content)
+    return runner.outcome(runner.start(scenarios.INPUT, "run-with-a-runtime-error", "success"), messages=1)
 
 
 def pytest_unconfigure(config):

@@ -32,6 +32,7 @@ class Outcome:
     inputs: dict = field(default_factory=dict)
     requests: dict = field(default_factory=dict)
     messages: list = field(default_factory=list)
+    chats: list = field(default_factory=list)
 
     @property
     def message(self) -> dict:
@@ -51,7 +52,7 @@ class LocalAws:
         (folder / "mocks.json").write_text(json.dumps(mocks))
         self.log = (folder / "localstack.log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("start_localstack.py"))], cwd=folder,
+            [sys.executable, str(pipeline.LOCAL / "start_localstack.py")], cwd=folder,
             stdout=self.log, stderr=subprocess.STDOUT, env=os.environ | {
                 "SFN_MOCK_CONFIG": str(folder / "mocks.json"), "GATEWAY_SERVER": "hypercorn",
                 "GATEWAY_LISTEN": f"127.0.0.1:{port}", "SERVICES": SERVICES, "STRICT_SERVICE_LOADING": "1",
@@ -95,12 +96,24 @@ class Pipeline:
         self.bucket = f"bucket-{name}"
         self.s3.create_bucket(Bucket=self.bucket)
         self.topic = sns.create_topic(Name=name)["TopicArn"]
+        self.chat = sns.create_topic(Name=f"{name}-chat")["TopicArn"]
         self.queue = self.sqs.create_queue(QueueName=name)["QueueUrl"]
         queue_arn = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=queue_arn, Attributes={"RawMessageDelivery": "true"})
+        for topic in (self.topic, self.chat):
+            sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn, Attributes={"RawMessageDelivery": "true"})
+        self.events, self.name = aws.client("events"), name
         machine = change(pipeline.definition(self.bucket, self.topic))
         self.arn = self.states.create_state_machine(name=name, definition=json.dumps(machine), roleArn=ROLE)["stateMachineArn"]
-        self.received = {}
+        self.received, self.chats = {}, {}
+
+    def make_rule(self) -> None:
+        """The stack's rule that tells of what ends without a message of the state machine's own, for this state machine and its topics."""
+        rule = pipeline.Stack().properties("EndedWithoutAMessage")
+        outputs = pipeline.Stack().outputs()
+        text = json.dumps(rule).replace(outputs["PipelineArn"], self.arn).replace(outputs["TopicArn"], self.topic).replace(outputs["ChatTopicArn"], self.chat)
+        rule = json.loads(text)
+        self.events.put_rule(Name=f"{rule['Name']}-{self.name}", EventPattern=json.dumps(rule["EventPattern"]))
+        self.events.put_targets(Rule=f"{rule['Name']}-{self.name}", Targets=rule["Targets"])
 
     def put(self, key: str, content) -> None:
         """An object of the bucket, as JSON or, if it is text, as it is."""
@@ -130,7 +143,7 @@ class Pipeline:
         deadline = time.monotonic() + TOLD_WITHIN_SECONDS
         while len(self.received.get(execution_arn, [])) < messages and time.monotonic() < deadline:
             self._receive(wait_seconds=1)
-        outcome.messages = self.received.pop(execution_arn, [])
+        outcome.messages, outcome.chats = self.received.pop(execution_arn, []), self.chats.pop(execution_arn, [])
         return outcome
 
     def late_messages(self) -> dict:
@@ -143,7 +156,10 @@ class Pipeline:
         while batch := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds).get("Messages"):
             for message in batch:
                 body = json.loads(message["Body"])
-                self.received.setdefault(body["execution_arn"], []).append(body)
+                if "execution_arn" in body:
+                    self.received.setdefault(body["execution_arn"], []).append(body)
+                else:
+                    self.chats.setdefault(body["metadata"]["relatedResources"][0], []).append(body)
                 self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
 
 

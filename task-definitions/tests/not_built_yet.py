@@ -4,8 +4,6 @@ metric takes its line away, or the tests fail; when nothing is left, this file a
 SETTINGS = {
     "INTERVAL",
     "INTERVAL_FOLDS",
-    "REASONS",
-    "REASONS_WHERE",
     "SHARD",
 }
 

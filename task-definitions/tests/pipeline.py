@@ -2,16 +2,20 @@
 
 import json
 import re
+import sys
 from pathlib import Path
-
-import yaml
 
 FOLDER = Path(__file__).resolve().parent.parent
 PROJECT = FOLDER.parent
 STATE_MACHINE = FOLDER / "state-machine.asl.json"
 STACK = FOLDER / "stack.yaml"
+LOCAL = FOLDER / "local"
+sys.path.insert(0, str(LOCAL))
 
-LAMBDAS = ["PreCleanup", "DataPreparation", "CreateQATable", "CreateResultsTable", "UpdateBedrockKB"]
+from cloudformation import Stack, template  # noqa: E402, F401
+
+# Functions by the state that calls them.
+LAMBDAS = ["PreCleanup", "DataPreparation", "InferencePrep", "CreateQATable", "CreateResultsTable", "UpdateBedrockKB"]
 
 
 def substitutions(bucket: str, topic: str) -> dict:
@@ -23,11 +27,16 @@ def substitutions(bucket: str, topic: str) -> dict:
         "TrainingMemory": "4096", "InferenceMemory": "4096",
         "TrainingLogGroup": "$252Fengagement-ml$252Ftrain", "InferenceLogGroup": "$252Fengagement-ml$252Fpredict",
         "Bucket": bucket, "ModelsPrefix": "models", "OutputPrefix": "scoring", "ModelName": "engagement",
-        "GlueDatabase": "engagement", "GlueTable": "predictions", "Topic": topic,
+        "ConfigPrefix": "config", "GlueDatabase": "engagement", "GlueTable": "predictions", "Topic": topic, "ChatTopic": f"{topic}-chat",
+        "KnowledgeBaseId": "KB1", "DataSourceId": "DS1",
     }
+    functions = Stack().resources("AWS::Lambda::Function")
     for name in LAMBDAS:
-        values[f"{name}Function"] = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
-        values[f"{name}FunctionName"] = name
+        called = functions[f"{name}Function"]["Properties"]["FunctionName"]
+        values[f"{name}Function"] = f"arn:aws:lambda:us-east-1:000000000000:function:{called}"
+        # Its failure is a word in the message, which links to no log.
+        if name != "InferencePrep":
+            values[f"{name}FunctionName"] = called
     return values
 
 
@@ -57,59 +66,11 @@ def hurried(machine: dict) -> dict:
     for state in all_states(hurried_machine).values():
         for retrier in state.get("Retry", []):
             retrier.update({"IntervalSeconds": 1, "BackoffRate": 1.0})
-        if "wait" in state.get("Parameters", {}):
+        if isinstance(state.get("Parameters", {}).get("wait"), int):
             state["Parameters"]["wait"] = 0
     return hurried_machine
 
 
-class _Template(yaml.SafeLoader):
-    """Reads CloudFormation's short forms: `!Sub x` as `{"Fn::Sub": x}`."""
-
-
-def _short_form(loader, suffix, node):
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
-
-
-_Template.add_multi_constructor("!", _short_form)
-
-
-def template() -> dict:
-    """stack.yaml as it is."""
-    return yaml.load(STACK.read_text(), _Template)
-
-
-def stack(**resources) -> dict:
-    """stack.yaml as CloudFormation would resolve it, with the defaults of its parameters and some chosen values."""
-    read = template()
-    values = {name: parameter.get("Default", f"<{name}>") for name, parameter in read["Parameters"].items()}
-    values |= {"AWS::Region": "us-east-1", "AWS::AccountId": "000000000000", "AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com"}
-    values |= {"Pipeline": resources.get("StateMachine", "<Pipeline>"), "Notifications": resources.get("Topic", "<Notifications>")}
-    values |= {"TrainingLogGroup": "/engagement-ml/train", "InferenceLogGroup": "/engagement-ml/predict", "PredictionsTable": "predictions"}
-    return _resolve(read, values, read["Mappings"])
-
-
-def _resolve(value, values: dict, mappings: dict):
-    if isinstance(value, list):
-        return [_resolve(item, values, mappings) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1:
-        (name, argument), = value.items()
-        if name == "Ref":
-            return values.get(argument, f"<{argument}>")
-        if name == "Fn::Sub":
-            text, more = argument if isinstance(argument, list) else (argument, {})
-            known = values | _resolve(more, values, mappings)
-            return re.sub(r"\$\{([A-Za-z0-9:.]+)\}", lambda match: str(known.get(match[1], f"<{match[1]}>")), text)
-        if name == "Fn::FindInMap":
-            table, row, column = _resolve(argument, values, mappings)
-            return mappings[table][row][column]
-        if name == "Fn::GetAtt":
-            return f"<{argument if isinstance(argument, str) else '.'.join(argument)}>"
-    return {key: _resolve(item, values, mappings) for key, item in value.items()}
+def stack(**parameters) -> dict:
+    """stack.yaml as CloudFormation would deploy it, with the defaults of its parameters and some chosen values."""
+    return {"Resources": Stack(parameters).resources()}

@@ -9,14 +9,32 @@ from ecs_answers import LEFT_OUT, exits, fails, interrupted, never_started, retu
 TRAIN, PREDICT = "training-container", "inference-container"
 VERSION = "v1.2.0"
 INPUT = {"model_version": VERSION, "environment": "prod"}
+# Everything that the state machine keeps at its root, as somebody might send it.
+ODD_FIELDS = {name: "odd" for name in ("data", "inference", "ml", "prepared", "run_id", "started", "task", "model", "outcome", "failure", "qa", "publication",
+                                       "knowledge", "settings", "variables", "partition", "table", "place", "post", "latest", "identity", "defaults", "merged", "comment")}
 DATA = "s3://lake/prepared"
 LOCATIONS = {"train_data": f"{DATA}/train/", "test_data": f"{DATA}/test/", "input_data": f"{DATA}/customers/"}
 TABLE = {"Table": {"Name": "predictions", "StorageDescriptor": {
     "Columns": [{"Name": "customer_id", "Type": "string"}, {"Name": "prediction", "Type": "double"}],
     "Location": "s3://bucket/scoring/predictions/", "InputFormat": "in", "OutputFormat": "out",
     "SerdeInfo": {"SerializationLibrary": "parquet"}}}}
+FUNCTIONS_TABLE = {"Table": {"Name": "results", "StorageDescriptor": TABLE["Table"]["StorageDescriptor"] | {"Location": "s3://bucket/results/"}}}
+LATEST_TABLE = {"Table": {"Name": "results_latest", "VersionId": "7", "Parameters": {"EXTERNAL": "TRUE"}}}
+PREPARED = {"ready": True, "exit_code": 0, "error_message": None}
+QUALITY = {"passed": True, "checks": 17, "warnings": ["drift: 0.31, at most 0.2"], "location": "s3://bucket/qa/run_id=r/"}
+RESULTS = {"rows": 100000, "location": "s3://bucket/results/run_id=r/0/", "partition": {"run_id": "r"}}
+DOCUMENTS = {"status": "written", "documents": 7}
+JOB = {"IngestionJob": {"IngestionJobId": "JOB1", "Status": "STARTING"}}
+
+
+def ingestion(status: str) -> dict:
+    """The mocked answer of getIngestionJob."""
+    return {"Return": {"IngestionJob": {"IngestionJobId": "JOB1", "Status": status}}}
+
+
 # A Cause has at most 32,768 characters; escaped in JSON, each quote counts twice.
 LONG_REASON = 'said "no" ' * 2800
+LONGEST_CAUSE = (LONG_REASON + LONG_REASON)[:32_768]
 MALFORMED_TASK = '{"TaskArn":"arn:aws:ecs:us-east-1:000000000000:task/ml-cluster/0a1b", "Containers": [ this is no JSON }'
 
 
@@ -58,6 +76,13 @@ class Scenario:
     execution_name: str = ""
     model_exists: bool = False
 
+    @property
+    def machine(self) -> str:
+        """The pipeline that it runs in: with a model already, without, or with settings of the bucket's own."""
+        if any(key.startswith("config/") for key in self.objects):
+            return "with-settings-that-cannot-be-read" if self.name == "settings-unreadable" else "with-settings"
+        return MACHINES[self.model_exists]
+
     def __post_init__(self):
         self.execution_name = self.execution_name or f"run-{self.name}"
 
@@ -72,9 +97,12 @@ class Scenario:
         """The answer to each attempt of each mocked state."""
         return {
             "PreCleanup": [returns({})], "DataPreparation": [returns(LOCATIONS)], "Training": [succeeds(TRAIN)],
-            "InferencePrep": [succeeds(PREDICT)], "Inference": [succeeds(PREDICT)],
+            "InferencePrep": [returns(PREPARED)], "Inference": [succeeds(PREDICT)],
             "FindPredictionsTable": [{"Return": TABLE}], "AddPartition": [{"Return": {}}],
-            "CreateQATable": [returns({})], "CreateResultsTable": [returns({})], "UpdateBedrockKB": [returns({})],
+            "CreateQATable": [returns(QUALITY)], "CreateResultsTable": [returns(RESULTS)],
+            "FindResultsTable": [{"Return": FUNCTIONS_TABLE}], "AddResultsPartition": [{"Return": {}}],
+            "FindLatestResults": [{"Return": LATEST_TABLE}], "PublishResults": [{"Return": {}}],
+            "UpdateBedrockKB": [returns(DOCUMENTS)], "StartIngestion": [{"Return": JOB}], "GetIngestion": [ingestion("IN_PROGRESS"), ingestion("COMPLETE")],
         } | self.mocks
 
     def training_key(self) -> str:
@@ -141,12 +169,34 @@ def _all() -> list:
                                   "DataPreparation": [throws("AthenaError", '{"errorMessage":"query failed"}')] * 3}),
         Scenario("pre-cleanup-error", {"PreCleanup": [throws("Lambda.ServiceException", "busy")] * 4}),
         Scenario("lambda-recovers", {"DataPreparation": [throws("Lambda.ServiceException", "busy")] * 2 + [returns(LOCATIONS)]}),
-        Scenario("knowledge-base-error", {"UpdateBedrockKB": [throws("Lambda.Unknown", "no such knowledge base")]}),
+        Scenario("knowledge-base-error", {"UpdateBedrockKB": [throws("Lambda.Unknown", "no such knowledge base")] * 3}),
+        Scenario("knowledge-base-off", {"UpdateBedrockKB": [returns({"status": "off", "documents": 0})]}),
+        Scenario("ingestion-of-another", {"StartIngestion": [throws("BedrockAgent.ConflictException", "ongoing")] * 2 + [{"Return": JOB}]}),
+        Scenario("ingestion-fails", {"GetIngestion": [ingestion("FAILED")]}),
+        Scenario("ingestion-never-ends", {"GetIngestion": [ingestion("IN_PROGRESS")] * 39}),
+        Scenario("ingestion-of-another-never-ends", {"StartIngestion": [throws("BedrockAgent.ConflictException", "ongoing")] * 40}),
+        Scenario("ingestion-refused", {"StartIngestion": [throws("BedrockAgent.ValidationException", "no such data source")] * 3}),
+        Scenario("ingestion-unknown", {"GetIngestion": [throws("BedrockAgent.InternalServerException", "busy")] * 3}),
+        Scenario("quality-failed", {"CreateQATable": [throws("QualityFailed", '{"errorType":"QualityFailed","errorMessage":"rows: 99 of 100"}')]}),
+        Scenario("settings-of-data-prep-wrong", {"DataPreparation": [throws("BadSettings", '{"errorType":"BadSettings","errorMessage":"config/training.sql, line 3, column 8"}')]}),
+        Scenario("no-data", {"DataPreparation": [throws("EmptyData", '{"errorType":"EmptyData","errorMessage":"train has no rows"}')]}),
+        Scenario("function-error-without-a-message", {"PreCleanup": [throws("Odd", '{"errorMessage":7}')] * 4}),
+        Scenario("function-error-malformed", {"PreCleanup": [throws("Odd", '{"errorMessage": this is no JSON}')] * 4}),
+        Scenario("results-table-missing", {"FindResultsTable": [throws("Glue.EntityNotFoundException", "Table not found.")] * 3}),
+        Scenario("results-partition-exists", {"AddResultsPartition": [throws("Glue.AlreadyExistsException", "Partition already exists.")]}),
+        Scenario("published-meanwhile", {"FindLatestResults": [{"Return": LATEST_TABLE}] * 2, "PublishResults": [throws("Glue.ConcurrentModificationException", "changed"), {"Return": {}}]}),
+        Scenario("published-again-and-again", {"FindLatestResults": [{"Return": LATEST_TABLE}] * 4, "PublishResults": [throws("Glue.ConcurrentModificationException", "changed")] * 4}),
+        Scenario("newer-results-stand", {"FindLatestResults": [{"Return": {"Table": LATEST_TABLE["Table"] | {"Parameters": {"EXTERNAL": "TRUE", "started": "9999-01-01T00:00:00.000Z"}}}}]}),
+        Scenario("chat-cannot-be-told", {"ChatSuccess": [throws("SNS.InternalErrorException", "busy")] * 3}),
+        Scenario("no-model-yet", {"InferencePrep": [returns({"ready": False, "exit_code": 0, "error_message": None})]}),
+        Scenario("customers-do-not-fit", {"InferencePrep": [returns({"ready": False, "exit_code": 4, "error_message": "column district is missing"})]}),
+        Scenario("more-variables", objects={"config/environment.json": {"training": [{"Name": "ROUNDS", "Value": "60"}], "inference": [{"Name": "REASONS", "Value": "3"}]}}),
+        Scenario("odd-fields", input=INPUT | ODD_FIELDS),
         Scenario("no-locations", {"DataPreparation": [returns({"statusCode": 200})]}),
         Scenario("no-test-data", {"DataPreparation": [returns({k: v for k, v in LOCATIONS.items() if k != "test_data"})]}),
         Scenario("parallel-branch-failure", {"CreateQATable": [throws("QualityError", "half of the scores are null")] * 3}),
         Scenario("parallel-other-branch-failure", {"CreateResultsTable": [throws("JoinError", "no customers")] * 3}),
-        Scenario("prepare-fails", {"InferencePrep": [exits(PREDICT, 4)]}),
+        Scenario("prepare-fails", {"InferencePrep": [throws("OutOfTime", "{}")] * 3}),
         Scenario("timeout", {"Training": [throws("States.Timeout", "")]}, {"{training}": None}),
         Scenario("predict-timeout", {"Inference": [throws("States.Timeout", "")]}, {"{inference}": None}),
         Scenario("cause-without-exit-code", {"Training": [fails(TRAIN, exit_code=LEFT_OUT, stopped_reason="Timeout waiting for network interface provisioning")]}, {"{training}": None}),
@@ -155,6 +205,8 @@ def _all() -> list:
         Scenario("cause-malformed", {"Inference": [throws("States.TaskFailed", MALFORMED_TASK)]}),
         Scenario("cause-huge", {"Inference": [fails(PREDICT, exit_code=70, stopped_reason=LONG_REASON)]}, {"{inference}": None}),
         Scenario("cause-huge-and-plain", {"Inference": [throws("States.TaskFailed", LONG_REASON)]}, {"{inference}": None}),
+        Scenario("cause-as-long-as-can-be", {"Inference": [throws("States.TaskFailed", LONGEST_CAUSE)]}, {"{inference}": None}),
+        Scenario("settings-unreadable", objects={"config/environment.json": "{\"training\": [", "{training}": None}),
         Scenario("results-missing", objects={"{training}": None, "{inference}": None}),
         Scenario("results-damaged", objects={"{training}": "{\"event\": \"resu", "{inference}": "[1, 2]"}),
         Scenario("partition-exists", {"AddPartition": [throws("Glue.AlreadyExistsException", "Partition already exists.")]}),
@@ -177,6 +229,9 @@ SCENARIOS = {scenario.name: scenario for scenario in _all()}
 MACHINES = {True: "with-a-model", False: "without-a-model"}
 
 
+EVERY_MACHINE = [*MACHINES.values(), "with-settings", "with-settings-that-cannot-be-read"]
+
+
 def mock_file() -> dict:
     """All scenarios in the format of AWS's mocked service integrations."""
     responses, cases = {}, {}
@@ -185,4 +240,4 @@ def mock_file() -> dict:
         for state, answers in scenario.answers().items():
             cases[scenario.name][state] = f"{scenario.name}/{state}"
             responses[f"{scenario.name}/{state}"] = {str(attempt): answer for attempt, answer in enumerate(answers)}
-    return {"StateMachines": {machine: {"TestCases": cases} for machine in MACHINES.values()}, "MockedResponses": responses}
+    return {"StateMachines": {machine: {"TestCases": cases} for machine in EVERY_MACHINE}, "MockedResponses": responses}

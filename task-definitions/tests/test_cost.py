@@ -1,15 +1,19 @@
 """The cost arithmetic, against the figures of PIPELINE.md and DESIGN.md."""
 
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from pipeline import FOLDER
+from pipeline import FOLDER, PROJECT, stack
 
 sys.path.insert(0, str(FOLDER))
 import cost  # noqa: E402
 
+SHARED = Path(os.environ.get("ENGAGEMENT_ML_SHARED", PROJECT.parent / "shared"))
 PLAIN = cost.Size(storage_gb=20)
 
 
@@ -39,3 +43,36 @@ def test_the_command_line():
     command = [sys.executable, str(FOLDER / "cost.py"), "--task", "1", "--task", "1", "--pull-seconds", "0", "--storage-gb", "20"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "the run: $0.0033 at 2 vCPU, 4 GB" in printed
+
+
+def test_the_rest_of_a_run():
+    assert cost.athena_dollars(9, 12) == pytest.approx(90 / 1e6 * 5)
+    assert cost.athena_dollars(1, 1e6) == pytest.approx(5)
+    assert cost.function_dollars({"data-prep": 10}) == pytest.approx(10 * 0.5 * 0.0000166667 + 0.0000002)
+    assert cost.function_dollars({"data-prep": 10}, "arm") < cost.function_dollars({"data-prep": 10})
+
+
+def test_the_functions_have_the_stack_s_memory():
+    memory = {resource["Properties"]["FunctionName"]: resource["Properties"]["MemorySize"] for resource in stack()["Resources"].values() if resource["Type"] == "AWS::Lambda::Function"}
+    assert memory == cost.FUNCTIONS_MB
+
+
+def test_the_alarms_are_counted_by_metric():
+    alarms = [resource["Properties"] for resource in stack()["Resources"].values() if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    metrics = sum(len([metric for metric in alarm.get("Metrics", [{"MetricStat": 1}]) if "MetricStat" in metric]) for alarm in alarms)
+    assert any(name.startswith(f"alarms: {metrics} metrics") for name in cost.MONTHLY) and cost.MONTHLY[next(iter(cost.MONTHLY))] == pytest.approx(metrics / 10)
+
+
+def test_the_first_version_s_costs_are_the_description_s():
+    text = (SHARED / "PIPELINE.md")
+    if not text.exists():
+        pytest.skip(f"no {text}")
+    counted = text.read_text().split("What the first version's authors count per run:")[1].split("their total")[0]
+    assert [float(dollars) for dollars in re.findall(r"\$([\d.]+)", counted)] == [0.02, 0.04, 1.18, 0.79, 0.01, 0.05] == list(cost.FIRST_VERSION.values())
+
+
+def test_the_table_of_a_run_stands_beside_the_first_version_s():
+    command = [sys.executable, str(FOLDER / "cost.py"), "--task", "11.5", "--task", "0.4", "--transitions", "62", "--function", "data-prep=4", "--queries", "9", "--tokens", "6000"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"Step Functions\s+\$0\.00155\s+\$0\.02", printed) and re.search(r"together\s+\$0\.00\d+\s+\$2\.09", printed)
+    assert "By the month:" in printed and "4.33 runs" in printed

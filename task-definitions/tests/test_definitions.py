@@ -167,20 +167,30 @@ def test_every_task_has_a_timeout(states):
 
 
 def test_the_machine_s_timeout_is_longer_than_its_states_together(states):
-    lambdas_and_tasks = sum(state["TimeoutSeconds"] for name, state in states.items() if state["Type"] == "Task" and name != "InferencePrep")
-    assert lambdas_and_tasks < pipeline.definition()["TimeoutSeconds"] == 5400
+    ends = {"NotifyRejected", "ChatRejected", "NotifyFailure", "ChatFailure", "FindPreviousModel"}
+    together = sum(state["TimeoutSeconds"] for name, state in states.items() if state["Type"] == "Task" and name not in ends | {"InferencePrep", "CreateQATable"})
+    knowledge = 39 * states["PlanIngestion"]["Parameters"]["wait"]
+    assert together + knowledge < pipeline.definition()["TimeoutSeconds"] == 7200
+
+
+def test_each_function_ends_before_its_state_gives_up(states):
+    """Two attempts never overlap: Lambda has killed the first before the state asks for the second."""
+    found = pipeline.stack()["Resources"]
+    for name, seconds in {"PreCleanup": 55, "DataPreparation": 175, "InferencePrep": 55, "CreateQATable": 55, "CreateResultsTable": 115, "UpdateBedrockKB": 175}.items():
+        assert (states[name]["TimeoutSeconds"], found[f"{name}Function"]["Properties"]["Timeout"]) == (seconds + 5, seconds)
+        assert states[name]["Parameters"]["FunctionName"].endswith(f":function:{found[f'{name}Function']['Properties']['FunctionName']}")
 
 
 def test_a_cause_is_parsed_in_one_guarded_place(states):
     parsing = [name for name, state in states.items() if "StringToJson($.failure.error.Cause)" in json.dumps(state) and state["Type"] == "Pass"]
-    assert parsing == ["ParseCause"]
-    assert states["ReadTask"]["Type"] == "Parallel" and states["ReadTask"]["Catch"]
+    assert set(parsing) == {"ParseCause", "ParseFunctionError"}
+    assert all(states[name]["Type"] == "Parallel" and states[name]["Catch"] for name in ("ReadTask", "ReadFunctionError"))
 
 
 def test_the_root_of_the_data_is_never_replaced(states):
     top = pipeline.definition()["States"]
     replacing = [name for name, state in top.items() if state["Type"] in ("Task", "Pass", "Parallel") and state.get("ResultPath", "$") == "$"]
-    assert replacing == ["InvalidInput", "SetDefaults", "ReadInput", "HandleError"]
+    assert replacing == ["InvalidInput", "SetDefaults", "MergeInput", "ReadInput", "HandleError"]
 
 
 def test_training_and_inference_retry_alike(states):
@@ -204,7 +214,7 @@ def test_the_waits_between_attempts(states):
 
 
 def test_tasks_run_on_spot_with_on_demand_behind_it(states):
-    for name in ("Training", "Inference", "InferencePrep"):
+    for name in ("Training", "Inference"):
         parameters = states[name]["Parameters"]
         assert [item["CapacityProvider"] for item in parameters["CapacityProviderStrategy"]] == ["FARGATE_SPOT", "FARGATE"]
         assert "LaunchType" not in parameters
@@ -215,7 +225,7 @@ def statements() -> list:
     found = []
     for name, resource in pipeline.template()["Resources"].items():
         if resource["Type"] == "AWS::IAM::Role":
-            for policy in resource["Properties"]["Policies"]:
+            for policy in resource["Properties"].get("Policies", []):
                 policy = policy["Fn::If"][1] if "Fn::If" in policy else policy
                 found += [(name, statement) for statement in policy["PolicyDocument"]["Statement"]]
         if resource["Type"] == "AWS::IAM::ManagedPolicy":
@@ -225,7 +235,12 @@ def statements() -> list:
 
 def test_no_role_may_everything():
     everywhere = [(name, statement["Action"]) for name, statement in statements() if statement["Resource"] in ("*", ["*"])]
-    assert everywhere == [("ExecutionRole", "ecr:GetAuthorizationToken")]
+    # Those have no resource to name (Service Authorization Reference).
+    assert everywhere == [
+        ("ExecutionRole", "ecr:GetAuthorizationToken"),
+        ("PipelineRole", ["logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:ListLogDeliveries",
+                          "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"]),
+        ("OperatorPolicy", ["states:ListStateMachines", "logs:DescribeLogGroups"]), ("OperatorPolicy", "logs:GetQueryResults")]
     actions = [action for _, statement in statements() for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])]
     assert [action for action in actions if "*" in action] == []
 
@@ -257,24 +272,29 @@ def alarms() -> dict:
             for resource in resources if resource["Type"] == "AWS::CloudWatch::Alarm"}
 
 
-def test_the_five_alarms():
+def metrics_of(alarm: dict) -> set:
+    """The metrics behind an alarm, as pairs of namespace and name."""
+    if "Namespace" in alarm:
+        return {(alarm["Namespace"], alarm["MetricName"])}
+    found = [metric["MetricStat"]["Metric"] for metric in alarm["Metrics"] if "MetricStat" in metric]
+    return {(metric["Namespace"], metric["MetricName"]) for metric in found}
+
+
+def test_the_alarms():
     found = {name: (alarm["ComparisonOperator"], alarm["Threshold"]) for name, alarm in alarms().items()}
     assert found == {
         "Pipeline Failure": ("GreaterThanThreshold", 0), "Long Execution": ("GreaterThanThreshold", 70 * 60 * 1000),
-        "Lambda Errors": ("GreaterThanThreshold", 3), "Fargate Memory": ("GreaterThanThreshold", 95), "Low Accuracy": ("LessThanThreshold", 0.75)}
-    memory = [metric["MetricStat"]["Metric"] for metric in alarms()["Fargate Memory"]["Metrics"] if "MetricStat" in metric]
-    assert {(metric["Namespace"], metric["MetricName"]) for metric in memory} == {("EngagementML", "MemoryUtilization")}
+        "Lambda Errors": ("GreaterThanThreshold", 3), "Fargate Memory": ("GreaterThanThreshold", 95), "Low Accuracy": ("LessThanThreshold", 0.75),
+        "Schedule": ("GreaterThanThreshold", 0), "No Run For A Week": ("LessThanThreshold", 1)}
     errors = [metric["MetricStat"] for metric in alarms()["Lambda Errors"]["Metrics"] if "MetricStat" in metric]
-    assert len(errors) == len(pipeline.LAMBDAS) and {metric["Period"] for metric in errors} == {300}
-    assert all(alarm["AlarmActions"] == ["<Notifications>"] and alarm["TreatMissingData"] == "notBreaching" for alarm in alarms().values())
-
-
-def test_the_dashboard_shows_all_four_kinds_of_metrics():
-    body = pipeline.stack()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
-    widgets = json.loads(body)["widgets"]
-    namespaces = {line[0] for widget in widgets for line in widget["properties"].get("metrics", []) if line[0] not in (".", "...")}
-    assert namespaces == {"AWS/States", "AWS/Lambda", "ECS/ContainerInsights", "EngagementML"}
-    assert len(next(widget for widget in widgets if widget["type"] == "alarm")["properties"]["alarms"]) == 5
+    functions = {resource["Properties"]["FunctionName"] for resource in pipeline.Stack().resources("AWS::Lambda::Function").values()}
+    assert {metric["Metric"]["Dimensions"][0]["Value"] for metric in errors} == functions and {metric["Period"] for metric in errors} == {300}
+    outputs = pipeline.Stack().outputs()
+    for name, alarm in alarms().items():
+        assert alarm["AlarmActions"][:2] == [outputs["TopicArn"], outputs["ChatTopicArn"]], name
+        assert alarm["TreatMissingData"] == ("breaching" if name == "No Run For A Week" else "notBreaching")
+        # What a pager opens it has to close as well.
+        assert (outputs["PagerTopicArn"] in alarm["AlarmActions"]) == (alarm.get("OKActions") == [outputs["PagerTopicArn"]])
 
 
 def test_the_bucket_s_lifecycle():
@@ -345,6 +365,8 @@ OF_THE_CLI = {
     ("cloudformation", "deploy"): {"stack-name", "template-file", "s3-bucket", "capabilities", "parameter-overrides"},
     ("ecr", "get-login-password"): set(),
 }
+# Where the CLI calls a member by another name than the API.
+RENAMED = {("sns", "subscribe"): {"notification-endpoint": "endpoint"}}
 GLOBAL_OPTIONS = {"query", "output", "region", "profile"}
 
 
@@ -352,6 +374,7 @@ def test_every_documented_aws_call_exists():
     calls = documented_aws_calls()
     for document, (_, service, operation, *words) in calls:
         options = {word[2:].split("=")[0] for word in words if word.startswith("--")} - GLOBAL_OPTIONS
+        options = {RENAMED.get((service, operation), {}).get(option, option) for option in options}
         known = OF_THE_CLI.get((service, operation))
         if known is None:
             model = botocore.session.get_session().get_service_model("s3" if service == "s3api" else service)

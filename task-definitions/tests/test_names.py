@@ -20,7 +20,7 @@ ENV_RS = PROJECT / "common/machine/src/env.rs"
 EMF_RS = PROJECT / "common/telemetry/src/emf.rs"
 ERROR_RS = PROJECT / "common/error/src/lib.rs"
 SET_BY_ECS = {"ECS_CONTAINER_METADATA_URI_V4"}
-TASKS = {"Training": "training-task.json", "Inference": "inference-task.json", "InferencePrep": "inference-task.json"}
+TASKS = {"Training": "training-task.json", "Inference": "inference-task.json"}
 
 
 def shared(file: str) -> str:
@@ -52,11 +52,15 @@ def states() -> dict:
     return pipeline.all_states(pipeline.definition())
 
 
+def set_by_the_run(name: str) -> set:
+    """The environment variables that the state machine sets for a task."""
+    return {item["Name"] for item in states()[f"{name}Variables"]["Parameters"]["own"]}
+
+
 def variables() -> set:
     """Every environment variable that a task definition or an override sets."""
     in_tasks = {item["name"] for file in TASKS.values() for item in task(file)["containerDefinitions"][0]["environment"]}
-    overrides = [states()[name]["Parameters"]["Overrides"]["ContainerOverrides"][0]["Environment"] for name in TASKS]
-    return in_tasks | {item["Name"] for override in overrides for item in override}
+    return in_tasks.union(*map(set_by_the_run, TASKS))
 
 
 def settings_of_the_contract() -> set:
@@ -107,16 +111,16 @@ def test_every_variable_that_a_task_needs_is_set():
     required = {"Training": {"TRAIN_DATA", "MODELS", "MODEL_VERSION", "RUN_ID"}, "Inference": {"INPUT_DATA", "OUTPUT", "MODELS", "RUN_ID"}}
     for name, needed in required.items():
         given = {item["name"] for item in task(TASKS[name])["containerDefinitions"][0]["environment"]}
-        given |= {item["Name"] for item in states()[name]["Parameters"]["Overrides"]["ContainerOverrides"][0]["Environment"]}
+        given |= set_by_the_run(name)
         assert needed <= given
 
 
 def test_overrides_name_the_containers_of_the_task_definitions():
-    resources = pipeline.template()["Resources"]
+    resources = pipeline.stack()["Resources"]
     for name, file in TASKS.items():
         container = task(file)["containerDefinitions"][0]["name"]
         assert states()[name]["Parameters"]["Overrides"]["ContainerOverrides"][0]["Name"] == container
-    assert (task("training-task.json")["family"], task("inference-task.json")["family"]) == ("training-task", "inference-task")
+    assert (resources["TrainingTask"]["Properties"]["Family"], resources["InferenceTask"]["Properties"]["Family"]) == ("training-task", "inference-task")
     assert resources["Pipeline"]["Properties"]["StateMachineName"] == "engagement-ml-pipeline"
 
 
@@ -206,6 +210,10 @@ def rows_of_the_pipeline() -> dict:
         timeout = re.match(r"(\d+) s", cells[4])
         retry = re.match(r"(\d+) × (\d+) s × ([\d.]+)", cells[5])
         found[name] = int(timeout[1]) if timeout else None, tuple(map(float, retry.groups())) if retry else None
+    text = shared("PIPELINE.md").split("Not in the first version's table:")[1].split("\n\n")[0]
+    seconds, *prepare = re.search(r"InferencePrep \((\d+) s, (\d+) × (\d+) s × ([\d.]+)", text).groups()
+    found["InferencePrep"] = int(seconds), tuple(map(float, prepare))
+    found["UpdateBedrockKB"] = found["UpdateBedrockKB"][0], tuple(map(float, re.search(r"UpdateBedrockKB \((\d+) × (\d+) s × ([\d.]+)\)", text).groups()))
     return found
 
 
@@ -223,7 +231,9 @@ def test_states_timeouts_and_retries_are_pipeline_md_s():
             assert (2.0, float(wait[0]), wait[1] / wait[0]) == retry
             assert states()["InferenceRetriesLeft"]["Choices"][0]["NumericLessThan"] == 2
         elif retry:
-            retrier, = state["Retry"]
+            assert state["Retry"][0] == {"ErrorEquals": ["BadSettings", "EmptyData", "QualityFailed"], "MaxAttempts": 0}, name
+            retrier = state["Retry"][-1]
+            assert retrier["ErrorEquals"] == ["States.ALL"] and len(state["Retry"]) == 2
             assert (retrier["MaxAttempts"], retrier["IntervalSeconds"], retrier["BackoffRate"]) == retry, name
         else:
             assert "Retry" not in state, name

@@ -19,7 +19,9 @@ STEP = "the execution"
 SUCCEEDED = ["first-run-ever", "success", "out-of-memory-once", "out-of-memory-said-once", "memory-and-retries",
              "spot-interruption", "spot-interruption-killed", "never-started", "no-capacity", "predict-fails-twice",
              "lambda-recovers", "no-test-data", "prepare-fails", "results-missing", "results-damaged", "partition-exists",
-             "name-that-is-no-run-id", "name-with-a-leading-dot", "scheduled"]
+             "name-that-is-no-run-id", "name-with-a-leading-dot", "scheduled", "knowledge-base-off", "ingestion-of-another", "ingestion-fails",
+             "ingestion-never-ends", "ingestion-of-another-never-ends", "ingestion-refused", "ingestion-unknown", "results-partition-exists",
+             "published-meanwhile", "newer-results-stand", "chat-cannot-be-told", "no-model-yet", "customers-do-not-fit", "more-variables", "odd-fields"]
 REJECTED = ["rejected-previous", "rejected-stop", "rejected-first-run"]
 SILENT = ["failure-cannot-be-told"]
 # name: (failed state, error type, part of the error message, where the link leads)
@@ -32,23 +34,33 @@ FAILED = {
     "predict-fails-thrice": ("Inference", "States.TaskFailed", "exit code 5 (storage): S3 kept failing", INFERENCE_LOG),
     "stale-result": ("Inference", "States.TaskFailed", "exit code 70: Essential", INFERENCE_LOG),
     "emulator-spaces": ("Inference", "States.TaskFailed", "exit code 6: Essential", INFERENCE_LOG),
-    "lambda-error": ("DataPreparation", "AthenaError", "query failed", f"{LOG_GROUPS}$252Faws$252Flambda$252FDataPreparation"),
-    "no-locations": ("DataPreparation", "NoLocations", "train_data, input_data", f"{LOG_GROUPS}$252Faws$252Flambda$252FDataPreparation"),
-    "knowledge-base-error": ("UpdateBedrockKB", "Lambda.Unknown", "no such knowledge base", f"{LOG_GROUPS}$252Faws$252Flambda$252FUpdateBedrockKB"),
-    "parallel-branch-failure": ("CreateQATable", "QualityError", "half of the scores are null", f"{LOG_GROUPS}$252Faws$252Flambda$252FCreateQATable"),
-    "parallel-other-branch-failure": ("CreateResultsTable", "JoinError", "no customers", f"{LOG_GROUPS}$252Faws$252Flambda$252FCreateResultsTable"),
+    "lambda-error": ("DataPreparation", "AthenaError", "query failed", f"{LOG_GROUPS}$252Faws$252Flambda$252Fdata-prep"),
+    "no-locations": ("DataPreparation", "NoLocations", "train_data, input_data", f"{LOG_GROUPS}$252Faws$252Flambda$252Fdata-prep"),
+    "knowledge-base-error": ("UpdateBedrockKB", "Lambda.Unknown", "no such knowledge base", f"{LOG_GROUPS}$252Faws$252Flambda$252Fupdate-kb"),
+    "parallel-branch-failure": ("CreateQATable", "QualityError", "half of the scores are null", f"{LOG_GROUPS}$252Faws$252Flambda$252Fcreate-qa-table"),
+    "parallel-other-branch-failure": ("CreateResultsTable", "JoinError", "no customers", f"{LOG_GROUPS}$252Faws$252Flambda$252Fcreate-results-table"),
     "timeout": ("Training", "States.Timeout", "ran out of its time", f"{LOG_GROUPS}$252Fengagement-ml$252Ftrain/log-events$3FfilterPattern$3D$2522run-timeout$2522"),
     "predict-timeout": ("Inference", "States.Timeout", "ran out of its time", f"{LOG_GROUPS}$252Fengagement-ml$252Fpredict/log-events$3FfilterPattern$3D$2522run-predict-timeout$2522"),
     "cause-without-exit-code": ("Training", "States.TaskFailed", "no exit code: Timeout waiting for network interface", TRAINING_LOG),
     "cause-in-plain-text": ("Training", "ECS.TaskFailed", "the task failed, sorry", f"{LOG_GROUPS}$252Fengagement-ml$252Ftrain/log-events$3FfilterPattern$3D$2522run-cause-in-plain-text$2522"),
     "cause-empty": ("Inference", "States.TaskFailed", "gave no cause", f"{LOG_GROUPS}$252Fengagement-ml$252Fpredict/log-events$3FfilterPattern$3D$2522run-cause-empty$2522"),
     "cause-malformed": ("Inference", "States.TaskFailed", "this is no JSON", f"{LOG_GROUPS}$252Fengagement-ml$252Fpredict/log-events$3FfilterPattern$3D$2522run-cause-malformed$2522"),
-    "pre-cleanup-error": ("PreCleanup", "Lambda.ServiceException", "busy", f"{LOG_GROUPS}$252Faws$252Flambda$252FPreCleanup"),
+    "pre-cleanup-error": ("PreCleanup", "Lambda.ServiceException", "busy", f"{LOG_GROUPS}$252Faws$252Flambda$252Fpre-cleanup"),
     "success-cannot-be-told": ("NotifySuccess", "SNS.InternalErrorException", "busy", STEP),
     "rejection-cannot-be-told": ("NotifyRejected", "SNS.InternalErrorException", "busy", STEP),
     "cause-huge": ("Inference", "States.TaskFailed", 'exit code 70: said "no"', INFERENCE_LOG),
+    "cause-as-long-as-can-be": ("Inference", "States.TaskFailed", 'said "no"', f"{LOG_GROUPS}$252Fengagement-ml$252Fpredict/log-events$3FfilterPattern$3D$2522run-cause-as-long-as-can-be$2522"),
+    # States.IntrinsicFailure on AWS, which Catch takes as well.
+    "settings-unreadable": ("ReadSettings", "States.Runtime", "config/environment.json cannot be read as JSON", STEP),
     "cause-huge-and-plain": ("Inference", "States.TaskFailed", 'said "no"', f"{LOG_GROUPS}$252Fengagement-ml$252Fpredict/log-events$3FfilterPattern$3D$2522run-cause-huge-and-plain$2522"),
     "partition-refused": ("AddPartition", "Glue.EntityNotFoundException", "Table not found", STEP),
+    "quality-failed": ("CreateQATable", "QualityFailed", "QualityFailed: rows: 99 of 100", f"{LOG_GROUPS}$252Faws$252Flambda$252Fcreate-qa-table"),
+    "settings-of-data-prep-wrong": ("DataPreparation", "BadSettings", "BadSettings: config/training.sql, line 3, column 8", f"{LOG_GROUPS}$252Faws$252Flambda$252Fdata-prep"),
+    "no-data": ("DataPreparation", "EmptyData", "EmptyData: train has no rows", f"{LOG_GROUPS}$252Faws$252Flambda$252Fdata-prep"),
+    "function-error-without-a-message": ("PreCleanup", "Odd", '{"errorMessage":7}', f"{LOG_GROUPS}$252Faws$252Flambda$252Fpre-cleanup"),
+    "function-error-malformed": ("PreCleanup", "Odd", "this is no JSON", f"{LOG_GROUPS}$252Faws$252Flambda$252Fpre-cleanup"),
+    "results-table-missing": ("AddResultsPartition", "Glue.EntityNotFoundException", "Table not found", STEP),
+    "published-again-and-again": ("PublishResults", "Glue.ConcurrentModificationException", "changed", STEP),
     "input-without-version": ("CheckInput", "InvalidInput", "must be an object with model_version", STEP),
     "input-of-another-type": ("CheckInput", "InvalidInput", "must be an object with model_version", STEP),
     "input-unknown-policy": ("CheckInput", "InvalidInput", "on_gate_failure (previous or stop)", STEP),
@@ -85,7 +97,7 @@ def test_every_scenario_has_an_expectation():
 @pytest.mark.parametrize("name", SUCCEEDED)
 def test_success(outcomes, name):
     outcome, message = outcomes[name], outcomes[name].message
-    assert (outcome.status, outcome.entered[-2:]) == ("SUCCEEDED", ["NotifySuccess", "PipelineSucceeded"])
+    assert (outcome.status, outcome.entered[-3:]) == ("SUCCEEDED", ["NotifySuccess", "ChatSuccess", "PipelineSucceeded"])
     assert message["status"] == "succeeded"
     assert message["run_id"] == SCENARIOS[name].run_id
     assert message["execution_arn"] == outcome.execution["executionArn"]
@@ -100,25 +112,150 @@ def test_success(outcomes, name):
 def test_failure(outcomes, name):
     failed_state, error_type, text, logs = FAILED[name]
     outcome, message = outcomes[name], outcomes[name].message
-    assert (outcome.status, outcome.entered[-2:]) == ("FAILED", ["NotifyFailure", "PipelineFailed"])
-    assert SIX_FIELDS <= set(message)
+    assert (outcome.status, outcome.entered[-4:]) == ("FAILED", ["NotifyFailure", "ChatFailure", "MarkAsReported", "PipelineFailed"])
+    assert SIX_FIELDS | {"attempts", "memory_mib", "capacity", "publication"} <= set(message)
     assert message["execution_arn"] == outcome.execution["executionArn"]
     assert (message["status"], message["failed_state"], message["error_type"]) == ("failed", failed_state, error_type)
     assert text in message["error_message"]
     assert message["timestamp"].startswith("20")
     assert message["logs"] == (f"{CONSOLE}/states/home?region=us-east-1#/v2/executions/details/{message['execution_arn']}" if logs == STEP else logs)
-    assert (outcome.execution["error"], outcome.execution["cause"]) == (error_type, message["error_message"])
+    assert outcome.execution["error"] == f"Reported: {error_type}"
+    assert text in outcome.execution["cause"] and outcome.execution["cause"] in message["error_message"]
 
 
-def test_a_failure_that_cannot_be_told_is_still_a_failure(outcomes):
-    outcome = outcomes["failure-cannot-be-told"]
-    assert (outcome.status, outcome.entered[-2:], outcome.messages) == ("FAILED", ["NotifyFailure", "PipelineFailed"], [])
+def test_a_failure_that_cannot_be_told_is_told_by_the_rule(outcomes):
+    outcome, message = outcomes["failure-cannot-be-told"], outcomes["failure-cannot-be-told"].message
+    assert (outcome.status, outcome.entered[-2:]) == ("FAILED", ["NotifyFailure", "PipelineFailedUnreported"])
     assert (outcome.execution["error"], outcome.execution["cause"]) == ("States.TaskFailed", "exit code 70: Essential container in task exited")
+    assert (message["error_type"], message["failed_state"]) == ("FAILED", "(the whole execution)")
+
+
+def test_a_cause_is_never_longer_than_a_fail_state_takes(outcomes):
+    """32,768 characters; the message has room for all of an error and its name."""
+    longest = max(len(outcome.execution.get("cause", "")) for outcome in outcomes.values())
+    assert 28_000 < longest <= 32_768
+    assert len(outcomes["cause-as-long-as-can-be"].execution["cause"]) == 32_768 < len(outcomes["cause-as-long-as-can-be"].message["error_message"])
+
+
+def test_chat_gets_the_same_facts_in_its_own_schema(outcomes):
+    for name, outcome in outcomes.items():
+        if name == "chat-cannot-be-told":
+            continue
+        chat, = outcome.chats
+        assert (chat["version"], chat["source"], chat["content"]["textType"]) == ("1.0", "custom", "client-markdown")
+        assert 0 < len(chat["content"]["description"]) <= 8000 and len(chat["content"]["title"]) <= 250, name
+        assert chat["metadata"]["eventType"] == outcome.message["status"]
+        assert chat["metadata"]["relatedResources"] == [outcome.execution["executionArn"]]
+    assert "drift: 0.31, at most 0.2" in outcomes["success"].chats[0]["content"]["description"]
+    assert "config/training.sql, line 3" in outcomes["settings-of-data-prep-wrong"].chats[0]["content"]["description"]
+
+
+def test_a_success_says_what_the_tasks_were_given_and_what_the_checks_warned_of(outcomes):
+    message = outcomes["memory-and-retries"].message
+    assert (message["prediction_attempts"], message["prediction_memory_mib"], message["prediction_capacity"]) == (4, 8192, "FARGATE")
+    assert (message["training_attempts"], message["training_memory_mib"], message["training_capacity"]) == (1, 4096, "FARGATE_SPOT")
+    assert (message["qa_passed"], message["qa_checks"], message["qa_warnings"]) == (True, 17, ["drift: 0.31, at most 0.2"])
+    rejected = outcomes["rejected-stop"].message
+    assert (rejected["prediction_attempts"], rejected["qa_passed"], rejected["publication"]) == (None, None, "not published")
+
+
+def test_a_failure_says_what_the_killed_task_was_given(outcomes):
+    message = outcomes["out-of-memory-twice"].message
+    assert (message["attempts"], message["memory_mib"], message["capacity"]) == (2, 8192, "FARGATE_SPOT")
+    message = outcomes["spot-interruption-thrice"].message
+    assert (message["attempts"], message["memory_mib"], message["capacity"]) == (3, 4096, "FARGATE")
+    assert outcomes["lambda-error"].message["memory_mib"] is None
+
+
+@pytest.mark.parametrize("name, state, attempts", [
+    ("settings-of-data-prep-wrong", "DataPreparation", 1), ("no-data", "DataPreparation", 1), ("quality-failed", "CreateQATable", 1),
+    ("lambda-error", "DataPreparation", 3), ("pre-cleanup-error", "PreCleanup", 4), ("prepare-fails", "InferencePrep", 3), ("knowledge-base-error", "UpdateBedrockKB", 3)])
+def test_what_no_retry_helps_is_not_retried(outcomes, name, state, attempts):
+    assert len(requests(outcomes[name], state)) == attempts
+
+
+def test_results_are_published_after_the_checks_in_one_call(outcomes):
+    outcome = outcomes["success"]
+    request, = requests(outcome, "PublishResults")
+    assert (request["DatabaseName"], request["VersionId"], request["TableInput"]["Name"]) == ("engagement", "7", "results_latest")
+    assert request["TableInput"]["StorageDescriptor"]["Location"] == "s3://bucket/results/run_id=r/0/"
+    assert request["TableInput"]["Parameters"]["run_id"] == "run-success" and request["TableInput"]["PartitionKeys"] == []
+    partition, = requests(outcome, "AddResultsPartition")
+    assert (partition["TableName"], partition["PartitionInput"]["Values"]) == ("results", ["run-success"])
+    assert partition["PartitionInput"]["StorageDescriptor"]["Location"] == "s3://bucket/results/run_id=r/0/"
+    assert outcome.entered.index("PublishResults") > outcome.entered.index("PostProcessVerdict")
+    assert outcome.message["publication"] == "published"
+
+
+@pytest.mark.parametrize("name", ["quality-failed", "parallel-branch-failure", "parallel-other-branch-failure", "partition-refused", "predict-fails-thrice"])
+def test_nothing_is_published_that_failed_its_checks(outcomes, name):
+    assert not {"PublishResults", "AddResultsPartition", "UpdateBedrockKB"} & set(outcomes[name].entered)
+    assert outcomes[name].message["publication"] == "not published"
+
+
+def test_a_table_that_somebody_changed_meanwhile_is_looked_at_again(outcomes):
+    assert len(requests(outcomes["published-meanwhile"], "PublishResults")) == 2
+    assert outcomes["published-meanwhile"].message["publication"] == "published"
+    assert len(requests(outcomes["published-again-and-again"], "PublishResults")) == 4
+
+
+def test_results_do_not_move_back(outcomes):
+    outcome = outcomes["newer-results-stand"]
+    assert "PublishResults" not in outcome.entered and "began later" in outcome.message["publication"]
+
+
+def test_a_failure_after_the_publication_says_that_results_stand(outcomes):
+    assert outcomes["knowledge-base-error"].message["publication"] == "published"
+
+
+@pytest.mark.parametrize("name, status", [
+    ("success", "indexed"), ("knowledge-base-off", "off"), ("ingestion-of-another", "indexed"), ("ingestion-fails", "written, not indexed: ingestion job JOB1 is FAILED"),
+    ("ingestion-never-ends", "written, not indexed: no ingestion was complete within 20 minutes"),
+    ("ingestion-of-another-never-ends", "written, not indexed: no ingestion was complete within 20 minutes"),
+    ("ingestion-refused", "written, not indexed: the ingestion job could not be started (BedrockAgent.ValidationException)"),
+    ("ingestion-unknown", "written: ingestion job JOB1 could not be asked for (BedrockAgent.InternalServerException)")])
+def test_what_became_of_the_knowledge_base_is_said_and_fails_nothing(outcomes, name, status):
+    assert (outcomes[name].status, outcomes[name].message["knowledge_base"], outcomes[name].message["publication"]) == ("SUCCEEDED", status, "published")
+
+
+def test_the_ingestion_is_awaited_for_twenty_minutes_at_most(outcomes):
+    machine = pipeline.all_states(pipeline.definition())
+    seconds = machine["PlanIngestion"]["Parameters"]["wait"]
+    for name, wait in (("ingestion-never-ends", "WaitForIngestion"), ("ingestion-of-another-never-ends", "WaitForOtherIngestion")):
+        assert outcomes[name].entered.count(wait) * seconds == 1170 <= 20 * 60
+    tokens = {request["ClientToken"] for request in requests(outcomes["ingestion-of-another"], "StartIngestion")}
+    assert len(tokens) == 1 and len(tokens.pop()) == 64
+
+
+def test_the_functions_get_what_the_contract_says(outcomes):
+    payload = requests(outcomes["success"], "UpdateBedrockKB")[0]["Payload"]
+    assert payload["qa"]["checks"] == 17 and payload["results"]["rows"] == 100000
+    prepare = requests(outcomes["success"], "InferencePrep")[0]["Payload"]
+    assert (prepare["run_id"], prepare["locations"]) == ("run-success", LOCATIONS)
+
+
+def test_what_inference_prep_found_is_in_the_message(outcomes):
+    assert (outcomes["no-model-yet"].message["prepare"], outcomes["no-model-yet"].message["prepare_error"]) == ("no model yet", "")
+    message = outcomes["customers-do-not-fit"].message
+    assert (message["prepare"], message["prepare_error"]) == ("failed", "column district is missing")
+
+
+def test_odd_fields_of_the_input_overwrite_nothing(outcomes):
+    outcome = outcomes["odd-fields"]
+    assert outcome.message["run_id"] == "run-odd-fields"
+    assert environment(requests(outcome, "Training")[0]) == environment(requests(outcomes["first-run-ever"], "Training")[0]) | {"RUN_ID": "run-odd-fields"}
+    assert "odd" not in json.dumps([outcome.inputs["PreCleanup"], outcome.message]).replace("run-odd-fields", "")
+
+
+def test_the_bucket_s_settings_reach_the_tasks(outcomes):
+    outcome = outcomes["more-variables"]
+    assert environment(requests(outcome, "Training")[0])["ROUNDS"] == "60" and environment(requests(outcome, "Inference")[0])["REASONS"] == "3"
+    assert set(environment(requests(outcomes["success"], "Training")[0])) == {"MODEL_VERSION", "RUN_ID", "ENVIRONMENT", "TRAIN_DATA", "TEST_DATA"}
 
 
 def test_rejected_scores_with_the_previous_model(outcomes):
     outcome, message = outcomes["rejected-previous"], outcomes["rejected-previous"].message
-    assert (outcome.status, outcome.entered[-2:]) == ("SUCCEEDED", ["NotifyRejected", "ModelRejected"])
+    assert (outcome.status, outcome.entered[-3:]) == ("SUCCEEDED", ["NotifyRejected", "ChatRejected", "ModelRejected"])
     assert environment(requests(outcome, "Inference")[0])["MODEL_VERSION"] == "latest"
     assert message["status"] == "rejected"
     assert "nothing was deployed" in message["note"] and "previous model" in message["note"]
@@ -129,7 +266,7 @@ def test_rejected_scores_with_the_previous_model(outcomes):
 @pytest.mark.parametrize("name, why", [("rejected-stop", "on_gate_failure = stop"), ("rejected-first-run", "no previous model")])
 def test_rejected_scores_nothing(outcomes, name, why):
     outcome, message = outcomes[name], outcomes[name].message
-    assert (outcome.status, outcome.entered[-2:]) == ("SUCCEEDED", ["NotifyRejected", "ModelRejected"])
+    assert (outcome.status, outcome.entered[-3:]) == ("SUCCEEDED", ["NotifyRejected", "ChatRejected", "ModelRejected"])
     assert "Inference" not in outcome.entered and "UpdateBedrockKB" not in outcome.entered
     assert message["status"] == "rejected"
     assert "nothing was deployed" in message["note"] and why in message["note"]
@@ -143,9 +280,6 @@ def test_both_tasks_get_the_run_and_its_data(outcomes):
         "MODEL_VERSION": VERSION, "TRAIN_DATA": LOCATIONS["train_data"], "TEST_DATA": LOCATIONS["test_data"]}
     assert environment(requests(outcome, "Inference")[0]) == common | {
         "MODEL_VERSION": f"{VERSION}/run-success", "INPUT_DATA": LOCATIONS["input_data"]}
-    prepare, = requests(outcome, "InferencePrep")
-    assert prepare["Overrides"]["ContainerOverrides"][0]["Command"] == ["prepare"]
-    assert environment(prepare) == common | {"MODEL_VERSION": "latest", "INPUT_DATA": LOCATIONS["input_data"]}
 
 
 def test_the_functions_get_the_run(outcomes):
@@ -223,7 +357,7 @@ def test_a_retry_continues_the_same_run(outcomes):
 
 
 def test_a_failed_prepare_is_a_note_in_the_message(outcomes):
-    assert outcomes["prepare-fails"].message["prepare"] == "failed"
+    assert (outcomes["prepare-fails"].message["prepare"], outcomes["prepare-fails"].message["prepare_error"]) == ("failed", "OutOfTime")
     assert outcomes["success"].message["prepare"] == "done"
 
 

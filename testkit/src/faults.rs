@@ -1,6 +1,7 @@
 //! What S3 and the way to it do wrong now and then, before a real server: a proxy that does it on order or by a seeded plan.
 
 mod http;
+mod listing;
 mod plan;
 mod proxy;
 
@@ -30,6 +31,31 @@ pub enum Fault {
     CorruptRequest(u64),
     /// The answer's head comes at once, its body stands still for a while halfway.
     Stall(Duration),
+    /// The answer's body goes on after its end, for ever.
+    NeverEnd,
+    /// The answer's body comes byte by byte, one after each such time.
+    Trickle(Duration),
+    /// A condition that does not hold is not kept: the answer says that the object was written.
+    IgnoreCondition,
+    /// A listing that no server should give, of the prefix that was asked for.
+    List(Listing),
+}
+
+/// Listings that no server should give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// The second page names the token that led to it.
+    RepeatsItself,
+    /// A new page after every page, all of them empty.
+    NeverEnds,
+    /// It goes on, and does not say where.
+    BreaksOff,
+    /// A key that does not begin with the prefix.
+    Astray,
+    /// A key twice.
+    Twice,
+    /// A key is missing between two pages.
+    LeavesOut,
 }
 
 /// A request, as far as a plan needs to know it.
@@ -50,6 +76,18 @@ impl Request {
     #[must_use]
     pub fn reads_an_object(&self) -> bool {
         self.method == "GET" && !self.query.contains("list-type") && self.path.trim_matches('/').contains('/')
+    }
+
+    /// Whether it lists objects.
+    #[must_use]
+    pub fn lists(&self) -> bool {
+        self.method == "GET" && self.query.contains("list-type=2")
+    }
+
+    /// Whether it completes a multipart upload, which S3 may answer with 200 and an error.
+    #[must_use]
+    pub fn completes_an_upload(&self) -> bool {
+        self.method == "POST" && self.query.contains("uploadId=")
     }
 
     /// Whether the request's body is an object's bytes.

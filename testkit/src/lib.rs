@@ -5,6 +5,7 @@
 use std::env;
 use std::path::PathBuf;
 
+pub mod cgroup;
 pub mod damage;
 pub mod disk;
 pub mod faults;

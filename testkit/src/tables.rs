@@ -1,5 +1,6 @@
 //! Small tables with a target that a model can learn, the same ones in every run.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -109,7 +110,7 @@ pub fn parquet_bytes(table: &DataFrame) -> Vec<u8> {
     bytes
 }
 
-/// A table as CSV: nulls are empty fields. For cells without commas, quotes and line breaks.
+/// A table as CSV: nulls are empty fields.
 ///
 /// # Panics
 /// Where a column cannot be text.
@@ -119,11 +120,20 @@ pub fn csv(table: &DataFrame) -> String {
     let names: Vec<&str> = table.columns().iter().map(|column| column.name().as_str()).collect();
     let mut text = names.join(",") + "\n";
     for row in 0..table.height() {
-        let fields: Vec<&str> = cells.iter().map(|column| column.get(row).unwrap_or_default()).collect();
+        let fields: Vec<Cow<'_, str>> =
+            cells.iter().map(|column| quoted(column.get(row).unwrap_or_default())).collect();
         text.push_str(&fields.join(","));
         text.push('\n');
     }
     text
+}
+
+fn quoted(field: &str) -> Cow<'_, str> {
+    if field.contains([',', '"', '\n', '\r']) {
+        Cow::Owned(format!("\"{}\"", field.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(field)
+    }
 }
 
 fn cells_of(column: &Column) -> StringChunked {

@@ -1,5 +1,5 @@
 //! What a run is asked to do, derived once from the arguments and the feature spec and checked as a whole. Every step reads
-//! this; only [`crate::run`] and this module know the arguments themselves.
+//! this; only [`run`](mod@crate::run) and this module know the arguments themselves.
 
 use columns::refuse_output_column;
 use error::{Error, Result};

@@ -343,9 +343,6 @@ impl Applied {
                 name.push('_');
             }
             taken.push(name.clone());
-            if feature.sql.is_none() {
-                feature.column = feature.column.take().or_else(|| Some(feature.name.clone()));
-            }
             feature.name = name;
         }
         self.features

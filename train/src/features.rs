@@ -3,19 +3,19 @@
 //! Every feature is read piece by piece, a row group at a time, and its numbers go straight to their place in the matrix:
 //! no column is ever whole in memory but there.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use columns::text_hints;
-use columns::{ColumnKind, ColumnSource, MemoryColumns};
+use columns::{ColumnKind, ColumnSource, MemoryColumns, memory_bytes};
 use error::{Error, Result};
 use features::encode::values::as_levels;
-use features::encode::{BadRows, Encoder, Feature, Kind, LevelCounts, learn_number};
+use features::encode::{BadRows, Encoder, Feature, FeatureSource, Kind, LevelCounts, learn_number};
 use features::plan::{PlannedFeature, Source, plan};
 use features::quality::{FeatureTally, Statistics, data_quality_score};
 use features::spec::Spec;
 use futures::StreamExt;
+use machine::memory::Reservation;
 use machine::threads::on_threads;
 use ndarray::{Array2, ShapeBuilder};
 use table::{LoadableTable, PieceColumns};
@@ -27,6 +27,8 @@ use crate::read::{Rows, TrainingData};
 const ROWS_TO_TELL_APART: u64 = 50;
 /// A text column with more different values than this share of its rows numbers the rows.
 const NEARLY_ALL: f64 = 0.9;
+/// Bytes of levels that are counted before there is asked for room for them.
+const COUNTED_AT_ONCE: u64 = 1 << 20;
 /// Pieces of one column that are fetched at once.
 const FETCHES_AHEAD: usize = 4;
 
@@ -277,8 +279,10 @@ fn hint_about_category(
     }
     let (values, rows) = (levels.len(), levels.iter().map(|(_, rows)| rows).sum::<u64>());
     let tells_rows_apart = rows >= ROWS_TO_TELL_APART && values as f64 >= NEARLY_ALL * rows as f64;
-    tells_rows_apart
-        .then(|| hint(format!("has {values} values in {rows} rows: nearly every row has its own; exclude it"), false))
+    tells_rows_apart.then(|| {
+        let what = "looks like an identifier, and its values would stand in metadata.json";
+        hint(format!("has {values} values in {rows} rows: nearly every row has its own; exclude it: it {what}"), false)
+    })
 }
 
 /// Columns that were decoded once and are needed again.
@@ -287,26 +291,47 @@ type Decoded = Vec<(Range<usize>, MemoryColumns)>;
 /// The levels of a category over the training rows; with the decoded columns where their bytes are in memory anyway.
 fn count_levels(planned: &PlannedFeature, input: &Input<'_>) -> Result<(LevelCounts, Option<Decoded>)> {
     let rows = &input.data.train;
-    let is_kept = !input.data.tables[rows.table].is_read_from_storage();
+    let mut is_kept = !input.data.tables[rows.table].is_read_from_storage();
     let (mut counts, mut decoded, mut cursor) = (LevelCounts::default(), Vec::new(), 0);
+    // Texts are as long as they are, and may all be different: nothing tells before they are read.
+    let mut memory = Reservation::new(&format!("{}: column \"{}\"", input.data.location(), planned.name));
+    let (mut kept, mut counted) = (0, 0);
     input.each(rows.table, |places, columns| {
         let columns = columns.decoded()?;
         let end = cursor + rows.places[cursor..].partition_point(|&place| (place as usize) < places.end);
-        let of_piece = rows.places[cursor..end].iter().map(|&place| place as usize - places.start);
+        let mut of_piece = rows.places[cursor..end].iter().map(|&place| place as usize - places.start);
         cursor = end;
+        let mut count = |level: Option<&str>| {
+            counts.add(level);
+            if counts.bytes() < counted + COUNTED_AT_ONCE {
+                return Ok(());
+            }
+            counted = counts.bytes();
+            memory.resize(kept + counted)
+        };
+        let mut bytes = 0;
         match &planned.source {
             Source::Column(name) => {
                 let column = columns.column(name)?;
+                bytes = if column.dtype().is_string() { memory_bytes(&column) } else { 0 };
                 let levels = as_levels(&column, planned.source_kind)?;
-                of_piece.for_each(|row| counts.add(levels.get(row)));
+                of_piece.try_for_each(|row| count(levels.get(row)))?;
             }
             Source::Expression(expression, inputs) => {
                 let levels = features::encode::evaluate_text(expression, inputs, &columns)?;
-                of_piece.for_each(|row| counts.add(levels[row].as_deref()));
+                of_piece.try_for_each(|row| count(levels[row].as_deref()))?;
             }
         }
+        // Columns of CSV are in memory anyway. Where there is no room the others are decoded once more.
+        let bytes = if input.data.tables[rows.table].dataset().is_csv() { 0 } else { bytes };
+        is_kept = is_kept && memory.resize(kept + bytes + counted).is_ok();
         if is_kept {
+            kept += bytes;
             decoded.push((places, columns));
+        } else {
+            decoded.clear();
+            kept = 0;
+            memory.resize(counted)?;
         }
         Ok(())
     })?;
@@ -350,14 +375,16 @@ impl Encoded {
 }
 
 fn unlearnt(planned: &PlannedFeature) -> Feature {
-    let (column, sql, inputs) = match &planned.source {
-        Source::Column(name) => (Some(name.clone()).filter(|name| *name != planned.name), None, BTreeMap::new()),
-        Source::Expression(expression, inputs) => (None, Some(expression.sql().to_owned()), inputs.clone()),
+    let source = match &planned.source {
+        Source::Column(name) => FeatureSource::Column(name.clone()),
+        Source::Expression(expression, inputs) => {
+            FeatureSource::Expression { sql: expression.sql().to_owned(), inputs: inputs.clone() }
+        }
     };
     let kind = match (&planned.source, planned.source_kind) {
         (Source::Expression(..), _) => Kind::Derived,
         (Source::Column(_), kind) if kind.is_temporal() => Kind::Date { as_of: planned.as_of },
         (Source::Column(_), _) => Kind::Number,
     };
-    Feature { name: planned.name.clone(), kind, column, sql, source_kind: planned.source_kind, inputs }
+    Feature { name: planned.name.clone(), kind, source, source_kind: planned.source_kind }
 }

@@ -292,15 +292,15 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use columns::ColumnKind;
 
     use super::*;
+    use features::encode::FeatureSource;
 
     fn feature(kind: Kind) -> Feature {
         let (name, source_kind) = ("x".to_owned(), ColumnKind::Float);
-        Feature { name, kind, column: None, sql: None, source_kind, inputs: BTreeMap::new() }
+        let source = FeatureSource::Column(name.clone());
+        Feature { name, kind, source, source_kind }
     }
 
     fn leak(kind: Kind, values: &[f64], target: &[f64]) -> Option<String> {

@@ -58,7 +58,7 @@ use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
 use crate::gate::Judge;
 use crate::out_of_core::{Input, Reader, Stop};
 use crate::plan::{PROGRAM_VERSION, TrainBody, TrainPlan};
-use crate::plan_memory::MemoryPlan;
+use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::read::TrainingData;
 use crate::report::ModelParts;
 use crate::run::Run;
@@ -98,11 +98,12 @@ async fn train(run: &Run) -> Result<Trained> {
     if !config.check {
         run.folder.own();
     }
-    let opened = read::open(config).await?;
+    let opened = read::open(config, |held| room_for_footers(&run.context.limits, held)).await?;
     let memory = plan_memory(run, config, &opened, earlier.as_ref()).await?;
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
     let input = Input::read(config, &run.context.limits, opened, &memory, &stop).await?;
     let data = check_rows(run, config, &input, earlier.as_ref())?;
+    memory.settle(data)?;
     let view = TargetView::of(&config.given_params, &data.train, &data.target, data.location())?;
     let learnt = learn_features(run, config, &input, view).await?;
     if config.check {

@@ -11,7 +11,7 @@ use train::models;
 use train::settings::{Arguments, Settings};
 
 fn main() -> ExitCode {
-    machine::environment::reexec();
+    machine::reexec::start_again();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use error::{Error, Result};
 use machine::{Explicit, RunId, now_rfc3339};
+use registry::load::{MOST_METADATA_BYTES, MOST_RESULT_BYTES};
 use registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
 use serde_json::{Value, json};
 use storage::StoreError;
@@ -71,8 +72,11 @@ async fn runs(models: &ModelStore) -> Result<Vec<ListedRun>> {
     for object in models.store().list(models.name()).await? {
         let path = object.key.strip_prefix(&prefix).and_then(|path| path.strip_suffix("/result.json"));
         let Some(Ok(run)) = path.map(ModelRun::from_path) else { continue };
-        let (bytes, _) = models.store().get(&object.key).await?;
-        let result = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let result = match models.store().get_at_most(&object.key, MOST_RESULT_BYTES).await {
+            Ok((bytes, _)) => serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            Err(StoreError::TooLarge(_)) => Value::Null,
+            Err(error) => return Err(error.into()),
+        };
         let created_at = created_at(models, &run, &result).await?;
         runs.push(ListedRun { run, result, created_at });
     }
@@ -87,11 +91,11 @@ async fn created_at(models: &ModelStore, run: &ModelRun, result: &Value) -> Resu
     if let Some(created_at) = text(result) {
         return Ok(created_at);
     }
-    match models.store().get(&models.run_key(run, "metadata.json")).await {
+    match models.store().get_at_most(&models.run_key(run, "metadata.json"), MOST_METADATA_BYTES).await {
         Ok((bytes, _)) => {
             Ok(serde_json::from_slice(&bytes).ok().and_then(|metadata| text(&metadata)).unwrap_or_default())
         }
-        Err(StoreError::NotFound(_)) => Ok(String::new()),
+        Err(StoreError::NotFound(_) | StoreError::TooLarge(_)) => Ok(String::new()),
         Err(error) => Err(error.into()),
     }
 }
@@ -132,6 +136,7 @@ async fn promote(models: &ModelStore, selector: &Selector, summary: &mut Summary
     let (hash, metadata_hash) = (&model.metadata.model_sha256, Some(model.metadata_sha256.as_str()));
     let pointer = Pointer::to(&model.run, model.r2, hash, metadata_hash, &now_rfc3339());
     let before = Pointer::read(models, &models.latest_key()).await?;
+    models.store().check_conditions(&models.run_key(&model.run, "result.json")).await?;
     attempt::pointer::promote_model(models, &model.run, &pointer).await?;
     summary.set("latest", model.run.to_string());
     summary.set("previous", before.map(|(pointer, _)| pointer.path));
@@ -159,8 +164,6 @@ async fn prune(models: &ModelStore, keep: usize, summary: &mut Summary) -> Resul
 /// The result goes first: without it the run counts as incomplete, so nobody loads what is half deleted.
 async fn delete_run(models: &ModelStore, run: &ModelRun) -> Result<()> {
     models.store().delete(&models.run_key(run, "result.json")).await?;
-    for object in models.store().list(&models.key(&run.path())).await? {
-        models.store().delete(&object.key).await?;
-    }
+    models.store().delete_folder(&models.key(&run.path())).await?;
     Ok(())
 }

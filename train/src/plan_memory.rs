@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 
 use error::{Error, Result};
 use machine::Limits;
+use machine::memory::pool;
 use serde::{Deserialize, Serialize};
+use table::parquet::FooterRoom;
 
 use self::amounts::{Bins, SAMPLE_MOST, Shape};
 use crate::config::TrainConfig;
-use crate::read::Opened;
+use crate::read::{Opened, TrainingData};
 
 const MIB: u64 = 1024 * 1024;
 /// The share of the limit that is planned with; the rest is the allocator's and the kernel's.
@@ -78,6 +80,9 @@ pub struct MemoryPlan {
     pub sample_rows: usize,
     /// Parts that the rows are learnt from in; 0 where that is all of them at once.
     pub parts: usize,
+    /// What it was made from.
+    #[serde(skip)]
+    shape: Shape,
 }
 
 impl MemoryPlan {
@@ -99,12 +104,52 @@ impl MemoryPlan {
             let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
             plan = Self { mode, batch_rows, sample_rows, parts, scratch_bytes, ..plan };
         }
-        plan.check(&shape, opened, &scratch())?;
+        plan.check(&shape, &opened.train.location, &scratch())?;
+        // What footers do not tell is counted as it is read.
+        pool().set_room(usable(plan.limit_bytes).saturating_sub(shape.beside_reading()), plan.limit_bytes);
         Ok(plan)
     }
 
+    /// What the rows came to, once they are read: of CSV the plan was a guess. What is left goes to the texts that features are learnt
+    /// from, which are counted as they come.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] where the rows take more than the container may use.
+    pub fn settle(&self, data: &TrainingData) -> Result<()> {
+        if self.mode != Mode::InMemory {
+            return Ok(());
+        }
+        let (mut shape, mut most) = (self.shape, usable(self.limit_bytes));
+        (shape.train_rows, shape.test_rows) = (data.train.len() as u64, data.test.len() as u64);
+        if shape.is_csv {
+            shape.typed_bytes = Some(data.tables.iter().map(|table| table.memory_bytes()).sum());
+            let plan = Self { rows: shape.rows(), ..Self::of_shape(&shape, self.limit_bytes) };
+            plan.log_surprise(self.rows);
+            // The amounts are upper bounds: rows that were begun with go on into the margin, but not past the limit.
+            if plan.total_bytes > self.limit_bytes {
+                plan.check(&shape, data.location(), &scratch())?;
+            }
+            most = most.max(plan.total_bytes);
+        }
+        pool().set_room(most.saturating_sub(shape.beside_learning()), self.limit_bytes);
+        Ok(())
+    }
+
+    /// Says how many rows there are where that is not what was guessed.
+    fn log_surprise(&self, guessed: u64) {
+        if self.rows.abs_diff(guessed) > guessed / 10 {
+            let mib = self.total_bytes.div_ceil(MIB);
+            tracing::info!(
+                rows = self.rows,
+                total_bytes = self.total_bytes,
+                "{} rows were read, where the first lines let expect {guessed}: they take {mib} MiB of memory",
+                self.rows
+            );
+        }
+    }
+
     fn of_shape(shape: &Shape, limit_bytes: u64) -> Self {
-        let usable = (limit_bytes as f64 * USABLE) as u64;
+        let usable = usable(limit_bytes);
         let in_memory_bytes = shape.in_memory();
         let batch_rows = shape.batch_rows();
         let (batches, external) =
@@ -144,15 +189,16 @@ impl MemoryPlan {
             batch_rows: batch_rows as usize,
             sample_rows: sample_rows as usize,
             parts,
+            shape: *shape,
         }
     }
 
     /// Ends a run that would not come to its end.
-    fn check(&self, shape: &Shape, opened: &Opened, scratch: &Path) -> Result<()> {
+    fn check(&self, shape: &Shape, location: &str, scratch: &Path) -> Result<()> {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
         let task = |bytes: u64| mib((bytes as f64 / USABLE) as u64);
-        let what = format!("{}: training on {} rows × {} columns", opened.train.location, self.rows, self.columns);
-        if self.total_bytes > (self.limit_bytes as f64 * USABLE) as u64 {
+        let what = format!("{location}: training on {} rows × {} columns", self.rows, self.columns);
+        if self.total_bytes > usable(self.limit_bytes) {
             let (why, how) = match self.mode {
                 Mode::InMemory if shape.is_csv => (", all of it at once since it is CSV", ", or write it as Parquet"),
                 Mode::InMemory if !shape.is_binned => {
@@ -234,6 +280,17 @@ impl MemoryPlan {
     fn in_memory_mib(&self) -> u64 {
         self.in_memory_bytes.div_ceil(MIB)
     }
+}
+
+/// What of the limit is planned with.
+fn usable(limit_bytes: u64) -> u64 {
+    (limit_bytes as f64 * USABLE) as u64
+}
+
+/// What the footers of a table may take: all that is left beside the program and what is `taken` already.
+pub(crate) fn room_for_footers(limits: &Limits, taken: u64) -> FooterRoom {
+    let limit = limits.memory_bytes.value;
+    FooterRoom::beside(amounts::BASE + taken, usable(limit), limit)
 }
 
 /// The scratch disk: what `TMPDIR` names, else `/tmp`.

@@ -12,9 +12,11 @@ use error::{Error, Result};
 use evaluation::split::{RowKey, RowKeys, Sides};
 use features::encode::values::as_numbers;
 use machine::Limits;
+use machine::memory::Reservation;
 use polars::prelude::{PlHashSet, Series};
 use sha2::{Digest, Sha256};
 use storage::ObjectMeta;
+use table::parquet::FooterRoom;
 use table::{CsvTyping, Dataset, LoadableTable};
 
 pub(crate) use self::roles::{RoleRow, RoleValues, Roles, instants};
@@ -208,14 +210,14 @@ pub struct Opened {
     pub test: Option<Dataset>,
 }
 
-/// Opens the data. No row is read.
+/// Opens the data. No row is read. `room` is the memory for footers where so many bytes of others are held.
 ///
 /// # Errors
 /// [`Error::Data`] where a column is not there or can serve as nothing; as [`Dataset::open`].
-pub async fn open(config: &TrainConfig) -> Result<Opened> {
-    let train = Dataset::open(&config.train_data, config.csv).await?;
+pub async fn open(config: &TrainConfig, room: impl Fn(u64) -> FooterRoom) -> Result<Opened> {
+    let train = Dataset::open_within(&config.train_data, None, config.csv, room(0)).await?;
     let test = match &config.test_data {
-        Some(location) => Some(Dataset::open(location, config.csv).await?),
+        Some(location) => Some(Dataset::open_within(location, None, config.csv, room(train.held_bytes())).await?),
         None => None,
     };
     let roles = Roles::of(config);
@@ -336,6 +338,9 @@ pub(crate) fn check_same_columns(train: &LoadableTable, test: &LoadableTable, co
     Ok(())
 }
 
+/// Bytes of an id that the memory plan counts with.
+const USUAL_ID: u64 = 40;
+
 /// The usable rows of a table; `keys` says what is to be kept of them for validation.
 // A table, what is read of it, and what is counted on the way: nothing of it belongs together.
 async fn usable_rows(
@@ -350,6 +355,9 @@ async fn usable_rows(
     let names = roles.required(table)?;
     let columns = MemoryColumns::new(table.rows(), table.columns(&names, threads).await?);
     let values = RoleValues::read(roles, table.dataset(), writing_of(table.dataset()), |name| columns.column(name))?;
+    // Each row keeps its id, which a dictionary holds once.
+    let mut memory = Reservation::new(&format!("{}: column \"{}\"", table.dataset().location, roles.id));
+    memory.resize(values.ids_beyond(USUAL_ID))?;
     // Rows that are given to judge need no time.
     let needs_time = roles.time.is_some() && index == 0;
     Ok(keep_usable(Rows::of_table(index, roles.weight.is_some(), keys), &values, needs_time, dropped))

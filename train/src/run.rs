@@ -98,7 +98,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         Err(error) => Err(error),
     };
     let models = match opened {
-        Ok(store) => ModelStore::new(store, &settings.store.model_name),
+        Ok(store) => ModelStore::new(store, &settings.store.model_name).within(context.limits.memory_bytes.value),
         Err(error) => return (summary.failed(&error), telemetry),
     };
     let folder = plan::folder(&models, &id);

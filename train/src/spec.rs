@@ -28,7 +28,7 @@ pub async fn read(settings: &Settings) -> Result<Spec> {
 async fn read_object(location: &Location) -> Result<Vec<u8>> {
     let data = storage::open_data(location).await?;
     match data.objects.as_slice() {
-        [object] => Ok(data.store.get(&object.key).await?.0.to_vec()),
+        [object] => Ok(data.store.get_at_most(&object.key, MOST_BYTES).await?.0.to_vec()),
         _ => Err(Error::Setting(format!("{location} is not one object: --features (FEATURES) must name a TOML file"))),
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::runtime::Runtime;
 
-use error::Result;
+use error::{Error, Result};
 use machine::tasks::defect;
-use machine::{Limits, threads};
+use machine::{Limits, files, threads};
 use telemetry::{Outcome, Summary, Telemetry};
 
 /// The exit code of a run that was stopped.
@@ -59,7 +59,10 @@ fn build(threads: usize) -> Result<Runtime> {
         .enable_all();
     let built = error::panics::expected_within(|| std::panic::catch_unwind(AssertUnwindSafe(|| builder.build())));
     let runtime = match built {
-        Ok(built) => built.map_err(threads::refused)?,
+        Ok(built) => built.map_err(|error| match files::limit_behind(&error) {
+            Some(limit) => Error::Resources(format!("the runtime cannot be started: {error}; {limit}")),
+            None => threads::refused(error),
+        })?,
         Err(panic) => return Err(defect(panic.as_ref())),
     };
     let gate = Arc::new(RwLock::new(()));

@@ -20,6 +20,10 @@ use crate::{Commit, Plan};
 const RESULT: &str = "result.json";
 /// The commit of a run, in its scratch space.
 const COMMIT: &str = "commit";
+/// More bytes than a result has, which has 8 KiB at most.
+const MOST_RESULT_BYTES: u64 = 64 << 10;
+/// More bytes than a plan has, which names every object of the input.
+const MOST_PLAN_BYTES: u64 = 256 << 20;
 /// Writers of a run's result that one write may lose to: each is an attempt that failed meanwhile.
 const MOST_RACES: usize = 1_000;
 /// How long the result of a stopped run may take to be written: a stopped process has five seconds in all.
@@ -216,10 +220,16 @@ impl RunFolder {
         if scratch.is_empty() {
             return Ok(());
         }
+        self.store.check_conditions(&self.key(RESULT)).await?;
         publish.await?;
         for object in scratch {
             match self.store.delete(&object.key).await {
                 Ok(()) | Err(StoreError::NotFound(_)) => {}
+                // The run is whole without it.
+                Err(StoreError::Linked(text)) => {
+                    tracing::warn!("the scratch space of this run stays, which nothing needs any more: {text}");
+                    return Ok(());
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -231,7 +241,11 @@ impl RunFolder {
     /// # Errors
     /// Storage errors as they are.
     pub async fn get(&self, file: &str) -> Result<Option<Bytes>> {
-        Ok(self.get_versioned(file).await?.map(|(bytes, _)| bytes))
+        self.get_at_most(file, u64::MAX).await
+    }
+
+    async fn get_at_most(&self, file: &str, most_bytes: u64) -> Result<Option<Bytes>> {
+        Ok(self.get_versioned(file, most_bytes).await?.map(|(bytes, _)| bytes))
     }
 
     /// Writes a file of the folder, whole.
@@ -258,15 +272,16 @@ impl RunFolder {
     }
 
     async fn plan<Body: DeserializeOwned>(&self) -> Result<Option<Plan<Body>>> {
-        let Some(bytes) = self.get(self.layout.plan).await? else { return Ok(None) };
+        let Some(bytes) = self.get_at_most(self.layout.plan, MOST_PLAN_BYTES).await? else { return Ok(None) };
         let damaged = |error| Error::Data(format!("{} is damaged: {error}; use another run id", self.plan_location()));
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 
     /// The result of the run, if it is complete.
     async fn complete(&self) -> Result<Option<Outcome>> {
-        let Some(bytes) = self.get(RESULT).await? else { return Ok(None) };
+        let Some(bytes) = self.get_at_most(RESULT, MOST_RESULT_BYTES).await? else { return Ok(None) };
         let outcome = Outcome::from_json(&bytes)?;
+        self.refuse_of_another_run(&outcome, RESULT)?;
         Ok(self.is_complete(&outcome).then_some(outcome))
     }
 
@@ -277,7 +292,21 @@ impl RunFolder {
     async fn stored_commit(&self) -> Result<Option<Commit>> {
         let file = self.scratch(COMMIT);
         let Some(bytes) = self.get(&file).await? else { return Ok(None) };
-        Commit::from_bytes(&bytes, &self.location_of(&file)).map(Some)
+        let commit = Commit::from_bytes(&bytes, &self.location_of(&file))?;
+        self.refuse_of_another_run(commit.outcome(), &file)?;
+        Ok(Some(commit))
+    }
+
+    /// A file that was copied here from the folder of another run says nothing about this one.
+    fn refuse_of_another_run(&self, outcome: &Outcome, file: &str) -> Result<()> {
+        let run_id = outcome.text("run_id");
+        if run_id == self.run_id.as_str() {
+            return Ok(());
+        }
+        Err(Error::Data(format!(
+            "{} is of the run \"{run_id}\": remove it and run again, or use another run id",
+            self.location_of(file)
+        )))
     }
 
     /// Writes the files of the commit, to the same bytes whichever attempt does it, and then its result.
@@ -298,7 +327,7 @@ impl RunFolder {
     async fn write_result(&self, outcome: &Outcome) -> Result<Outcome> {
         let content = Bytes::from(format!("{}\n", outcome.json()));
         for _ in 0..MOST_RACES {
-            let condition = match self.get_versioned(RESULT).await? {
+            let condition = match self.get_versioned(RESULT, MOST_RESULT_BYTES).await? {
                 None => Condition::Absent,
                 Some((bytes, version)) => {
                     let standing = Outcome::from_json(&bytes);
@@ -317,8 +346,8 @@ impl RunFolder {
         Err(Error::Storage(format!("{} is written by others all the time: run again", self.location_of(RESULT))))
     }
 
-    async fn get_versioned(&self, file: &str) -> Result<Option<(Bytes, Version)>> {
-        match self.store.get(&self.key(file)).await {
+    async fn get_versioned(&self, file: &str, most_bytes: u64) -> Result<Option<(Bytes, Version)>> {
+        match self.store.get_at_most(&self.key(file), most_bytes).await {
             Ok(found) => Ok(Some(found)),
             Err(StoreError::NotFound(_)) => Ok(None),
             Err(error) => Err(error.into()),

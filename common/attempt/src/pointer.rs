@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use error::{Error, Result};
+use registry::pointer::MOST_BYTES;
 use registry::{ModelRun, ModelStore, Pointer};
 use serde::Serialize;
 use storage::{Condition, Store, StoreError, Version};
@@ -20,6 +21,8 @@ pub trait PointerFile: Serialize + Clone {
     /// # Errors
     /// An error that says what is wrong with it, and never overwrites what is no pointer of this kind.
     fn read(bytes: &[u8], location: &str) -> Result<Self>;
+    /// The error of what is no pointer of this kind; `why` says what is wrong with it.
+    fn refused(location: &str, why: &str) -> Error;
     /// What it points to.
     fn path(&self) -> &str;
     /// When what it points to was complete, or was promoted, RFC 3339 in UTC.
@@ -102,9 +105,10 @@ pub async fn promote_model(models: &ModelStore, run: &ModelRun, pointer: &Pointe
 /// # Errors
 /// Storage errors and those of [`PointerFile::read`] as they are.
 pub async fn read<File: PointerFile>(store: &dyn Store, key: &str) -> Result<Option<(File, Version)>> {
-    match store.get(key).await {
+    match store.get_at_most(key, MOST_BYTES).await {
         Ok((bytes, version)) => Ok(Some((File::read(&bytes, &location_of(store, key))?, version))),
         Err(StoreError::NotFound(_)) => Ok(None),
+        Err(StoreError::TooLarge(_)) => Err(File::refused(&location_of(store, key), "it is too large")),
         Err(error) => Err(error.into()),
     }
 }
@@ -161,6 +165,10 @@ fn is_believable(published_at: &str, now: DateTime<Utc>) -> bool {
 impl PointerFile for Pointer {
     fn read(bytes: &[u8], location: &str) -> Result<Self> {
         Self::from_json(bytes, location)
+    }
+
+    fn refused(location: &str, why: &str) -> Error {
+        Self::damaged(location, why)
     }
 
     fn path(&self) -> &str {

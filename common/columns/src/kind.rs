@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What a column holds, as far as features are concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnKind {
     /// Whole numbers.

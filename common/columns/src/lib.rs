@@ -7,6 +7,7 @@ pub mod cells;
 pub mod convert;
 mod kind;
 mod output_names;
+mod raw_cells;
 mod schema;
 pub mod text;
 pub mod text_hints;
@@ -15,13 +16,25 @@ pub mod types;
 pub use cells::CellFormat;
 pub use kind::ColumnKind;
 pub use output_names::{is_output_column, refuse_output_column};
+pub use raw_cells::{RAW_TEXT_MOST, RawCells, RawColumn, RawRows};
 pub use schema::{ColumnSchema, HeaderHint, TableSchema};
 
 use std::ops::Range;
 
-use polars::prelude::Series;
+use polars::prelude::{Series, StringChunked};
 
 use error::Result;
+
+/// Bytes that a column holds in memory. Of text these are a view for each value and the texts, each of them once however often it
+/// comes; polars' own estimate counts neither so.
+#[must_use]
+pub fn memory_bytes(column: &Series) -> u64 {
+    /// Bytes of a view.
+    const VIEW: usize = 16;
+    let of_text =
+        |text: &StringChunked| text.downcast_iter().map(|part| VIEW * part.len() + part.total_buffer_len()).sum();
+    column.str().map_or_else(|_| column.estimated_size(), of_text) as u64
+}
 
 /// A run of rows of one table.
 pub trait ColumnSource: Sync {
@@ -39,6 +52,11 @@ pub trait ColumnSource: Sync {
     fn cell_format(&self, _name: &str) -> Option<CellFormat> {
         None
     }
+
+    /// The cells of a column as they came, where it is still to be made of them: the same as [`ColumnSource::column`] gives.
+    fn raw_column(&self, _name: &str) -> Option<RawColumn<'_>> {
+        None
+    }
 }
 
 /// Columns that are in memory already.
@@ -46,6 +64,8 @@ pub trait ColumnSource: Sync {
 pub struct MemoryColumns {
     rows: usize,
     columns: Vec<Series>,
+    /// Columns that are made when somebody asks for them.
+    raw: Option<RawRows>,
     cell_format: Option<CellFormat>,
     /// Columns whose cells are written as the [usual](CellFormat::default) format has it, whatever `cell_format` says.
     usual_cells: Vec<String>,
@@ -62,13 +82,21 @@ impl MemoryColumns {
     #[must_use]
     pub fn narrowed(&self, rows: Range<usize>) -> Self {
         let columns = self.columns.iter().map(|column| column.slice(rows.start as i64, rows.len())).collect();
-        Self { rows: rows.len(), columns, cell_format: self.cell_format, usual_cells: self.usual_cells.clone() }
+        let raw = self.raw.as_ref().map(|raw| raw.narrowed(&rows));
+        Self { rows: rows.len(), columns, raw, cell_format: self.cell_format, usual_cells: self.usual_cells.clone() }
     }
 
     /// Columns of a CSV file, all text, whose values are written as `format` says.
     #[must_use]
     pub fn text_cells(rows: usize, columns: Vec<Series>, format: CellFormat) -> Self {
-        Self { rows, columns, cell_format: Some(format), usual_cells: Vec::new() }
+        Self { rows, columns, raw: None, cell_format: Some(format), usual_cells: Vec::new() }
+    }
+
+    /// The same of cells of which no column was made yet.
+    #[must_use]
+    pub fn raw_cells(cells: RawCells, rows: usize, format: CellFormat) -> Self {
+        let raw = Some(RawRows::new(cells));
+        Self { rows, columns: Vec::new(), raw, cell_format: Some(format), usual_cells: Vec::new() }
     }
 
     /// The same columns and one more, or in the place of another, whose values do not stand in the file and are written in the
@@ -92,11 +120,19 @@ impl ColumnSource for MemoryColumns {
             .iter()
             .find(|column| column.name().as_str() == name)
             .cloned()
+            .or_else(|| self.raw.as_ref()?.column(name).map(|column| column.series(name)))
             .ok_or_else(|| error::Error::Data(format!("column \"{name}\" is missing")))
     }
 
     fn cell_format(&self, name: &str) -> Option<CellFormat> {
         let is_usual = self.usual_cells.iter().any(|usual| usual == name);
         self.cell_format.map(|format| if is_usual { CellFormat::default() } else { format })
+    }
+
+    fn raw_column(&self, name: &str) -> Option<RawColumn<'_>> {
+        if self.columns.iter().any(|column| column.name().as_str() == name) {
+            return None;
+        }
+        self.raw.as_ref()?.column(name)
     }
 }

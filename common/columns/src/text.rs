@@ -205,6 +205,12 @@ fn write_float<F: Float>(text: &mut String, value: F) -> bool {
     if !F::IS_EXACT && as_f64.abs() == f64::from(ODD) {
         return write!(text, "{}", ODD_DIGITS.copysign(as_f64)).is_ok();
     }
+    // From here on a 64-bit float has no other whole numbers beside it either: the text is that of the one that the digits are,
+    // as in a column of both widths.
+    if !F::IS_EXACT && (9_007_199_254_740_992.0..1e38).contains(&as_f64.abs()) {
+        let of_digits = value.to_string().parse().unwrap_or(as_f64);
+        return write!(text, "{}", of_digits as i128).is_ok();
+    }
     write!(text, "{value}").is_ok()
 }
 
@@ -303,38 +309,12 @@ fn write_fraction(text: &mut String, nanoseconds: i128) -> Option<()> {
     Some(())
 }
 
-/// The canonical text of a cell that is a number, if it is a finite one: every digit is kept, but for those that an exponent
-/// stands for.
-#[must_use]
-pub fn text_of_number_cell(cell: &str, decimal: u8) -> Option<String> {
-    let cell = cell.trim();
-    let number = super::cells::parse_number(cell, super::CellFormat { decimal })?;
-    if !number.is_finite() {
-        return None;
-    }
-    let (sign, digits) = match cell.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", cell.strip_prefix('+').unwrap_or(cell)),
-    };
-    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == decimal);
-    if !is_plain {
-        return text_of_float(number);
-    }
-    let (whole, fraction) = digits.split_once(char::from(decimal)).unwrap_or((digits, ""));
-    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
-    let whole = if whole.is_empty() { "0" } else { whole };
-    Some(match (whole, fraction) {
-        ("0", "") => "0".to_owned(),
-        (whole, "") => format!("{sign}{whole}"),
-        (whole, fraction) => format!("{sign}{whole}.{fraction}"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use polars::prelude::{Int64Chunked, Int128Chunked, IntoSeries, NamedFrom, NewChunkedArray, TimeZone};
 
     use super::*;
+    use crate::cells::text_of_number_cell;
 
     fn texts(column: &Series) -> Vec<Option<String>> {
         canonical_text(column).unwrap().iter().map(|text| text.map(str::to_owned)).collect()
@@ -373,6 +353,7 @@ mod tests {
             (33_554_436.0, "33554436"),
             (-7e9, "-7000000000"),
             (1.1e20, "110000000000000000000"),
+            (-2.0927e21, "-2092700000000000131072"),
             (3e38, &format!("3{}", "0".repeat(38))),
             (1e-10, "0.0000000001"),
             (-0.0, "0"),

@@ -2,6 +2,8 @@
 //!
 //! A message is one line that names what failed, where (location, column, row group) and what to do about it. It never
 //! carries a credential.
+//!
+//! It must not know any other crate of ours. Begin reading at [`Error`].
 #![forbid(unsafe_code)]
 
 pub mod panics;

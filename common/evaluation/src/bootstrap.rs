@@ -168,7 +168,8 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     at(below) + (at(below + 1) - at(below)) * (position - position.floor())
 }
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): small, fast, the same everywhere.
+/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): small, fast, the same everywhere. `rand` was weighed: its generators may
+/// change with a release, and a gate must not.
 struct SplitMix {
     state: u64,
 }

@@ -1,4 +1,6 @@
 //! How good a model is, whether that is good enough, and which rows may tell. Pure: no I/O, no clock, seeded where chance is needed.
+//!
+//! It must not know tables, models or settings: it takes numbers and texts. Begin reading at [`Scores`] and [`Gate`].
 #![forbid(unsafe_code)]
 
 mod bootstrap;

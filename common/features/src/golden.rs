@@ -80,9 +80,8 @@ fn draw_number(statistics: &Statistics, uniform: f64) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::encode::FeatureSource;
     use columns::ColumnKind;
 
     #[test]
@@ -90,10 +89,8 @@ mod tests {
         let feature = |name: &str, kind| Feature {
             name: name.to_owned(),
             kind,
-            column: None,
-            sql: None,
+            source: FeatureSource::Column(name.to_owned()),
             source_kind: ColumnKind::Float,
-            inputs: BTreeMap::new(),
         };
         let levels = vec!["a".to_owned(), "b".to_owned()];
         let features = [feature("x", Kind::Number), feature("c", Kind::Category { levels })];

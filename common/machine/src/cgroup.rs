@@ -1,6 +1,7 @@
 //! The limits of the control groups that hold this process, version 1 and 2 (Linux, `cgroups(7)`).
 //!
-//! A limit anywhere between a group and the root of its mount holds, so every ancestor is read and the least counts.
+//! A limit anywhere between a group and the root of its mount holds, so every ancestor is read and the least counts. The crates
+//! `cgroups-rs` and `procfs` were weighed: neither looks at the ancestors, nor says what a container's own mount shows.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};

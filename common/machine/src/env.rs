@@ -69,6 +69,10 @@ pub const MAX_DRIFT: &str = "MAX_DRIFT";
 pub const COLUMNS: &str = "COLUMNS";
 /// Format of the predictions (`predict`).
 pub const FORMAT: &str = "FORMAT";
+/// How many of the largest contributions to a prediction are written (`predict`).
+pub const REASONS: &str = "REASONS";
+/// Which rows get them, an expression (`predict`).
+pub const REASONS_WHERE: &str = "REASONS_WHERE";
 /// Id of the run; a repeated one continues.
 pub const RUN_ID: &str = "RUN_ID";
 /// Threads to use.
@@ -120,6 +124,8 @@ pub const ALL: &[&str] = &[
     MAX_DRIFT,
     COLUMNS,
     FORMAT,
+    REASONS,
+    REASONS_WHERE,
     RUN_ID,
     THREADS,
     MEMORY,

@@ -1,4 +1,4 @@
-//! One small HTTP/1.1 GET without TLS, for the metadata endpoint of a container: an HTTP client would take longer to
+//! One small HTTP/1.1 GET without TLS, for the metadata endpoint of a container: an HTTP client such as `ureq` would take longer to
 //! start than the answer takes to come.
 
 use std::io::{self, Read, Write};

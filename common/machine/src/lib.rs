@@ -6,10 +6,12 @@
 mod cgroup;
 pub mod ecs;
 pub mod env;
-pub mod environment;
+pub mod files;
 mod http;
 pub mod id;
 pub mod limits;
+pub mod memory;
+pub mod reexec;
 pub mod shutdown;
 pub mod tasks;
 pub mod threads;

@@ -5,8 +5,6 @@
 //! default would drop them.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;
 
-use crate::{RunId, threads};
+use crate::{RunId, files, threads};
 use error::{Error, Result};
 
 /// The exit code of a run that was stopped.
@@ -24,12 +22,10 @@ const EXIT_STOPPED: i32 = 143;
 /// terminal and the program that started us may each pass on one Ctrl-C.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
 
-/// A run that was asked to stop does so within five seconds, or as soon as a store that is slow has answered. One that has not
-/// after this time hangs, and is ended.
-const HANGS_AFTER: Duration = Duration::from_secs(20);
-
-/// The same of a run that is writing its last objects, which is not interrupted: less than the two minutes that Fargate gives.
-const HANGS_CONCLUDING_AFTER: Duration = Duration::from_secs(110);
+/// A run that was asked to stop does so within five seconds. One that has not after this time waits for something: a server that
+/// is slow, a pipe that nobody reads, a disk that hangs. It is ended, whatever it does: what it has written is whole, and the same run id
+/// goes on from there.
+const HANGS_AFTER: Duration = Duration::from_millis(4_500);
 
 /// How often a run that was asked to stop is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -56,14 +52,12 @@ impl fmt::Display for StopSignal {
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     received: watch::Receiver<Option<StopSignal>>,
-    is_concluding: Arc<AtomicBool>,
 }
 
 /// Requests a stop in place of a signal: for tests, and for code that stops itself.
 #[derive(Debug)]
 pub struct Trigger {
     send: watch::Sender<Option<StopSignal>>,
-    is_concluding: Arc<AtomicBool>,
 }
 
 impl Trigger {
@@ -79,8 +73,10 @@ impl Shutdown {
     /// # Errors
     /// [`Error::Resources`] when the operating system refuses a thread, [`Error::Defect`] when it refuses a signal handler.
     pub fn install() -> Result<Self> {
-        let signals = Signals::new([SIGTERM, SIGINT])
-            .map_err(|error| Error::Defect(format!("signal handlers cannot be installed: {error}")))?;
+        let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| match files::limit_behind(&error) {
+            Some(limit) => Error::Resources(format!("no signal can be waited for: {error}; {limit}")),
+            None => Error::Defect(format!("signal handlers cannot be installed: {error}")),
+        })?;
         let (trigger, shutdown) = Self::manual();
         let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || obey(signals, &trigger));
         thread.map_err(threads::refused)?;
@@ -91,19 +87,13 @@ impl Shutdown {
     #[must_use]
     pub fn manual() -> (Trigger, Self) {
         let (send, received) = watch::channel(None);
-        let is_concluding = Arc::default();
-        (Trigger { send, is_concluding: Arc::clone(&is_concluding) }, Self { received, is_concluding })
+        (Trigger { send }, Self { received })
     }
 
     /// A token that nothing stops.
     #[must_use]
     pub fn never() -> Self {
         Self::manual().1
-    }
-
-    /// From now on the run writes its last objects: it is given more time to end by itself.
-    pub fn conclude(&self) {
-        self.is_concluding.store(true, Ordering::Relaxed);
     }
 
     /// Whether the run was asked to stop.
@@ -151,16 +141,11 @@ fn obey(mut signals: Signals, trigger: &Trigger) {
     loop {
         thread::sleep(GLANCE);
         let is_second = signals.pending().next().is_some() && first.elapsed() >= SAME_REQUEST + GLANCE;
-        if is_second || hangs(first.elapsed(), trigger.is_concluding.load(Ordering::Relaxed)) {
+        if is_second || first.elapsed() >= HANGS_AFTER {
             // Without destructors of C++ libraries whose threads still run, and without a log that could block.
             signal_hook::low_level::exit(EXIT_STOPPED);
         }
     }
-}
-
-/// Whether a run that was asked to stop so long ago will not do so by itself.
-fn hangs(since: Duration, is_concluding: bool) -> bool {
-    since >= if is_concluding { HANGS_CONCLUDING_AFTER } else { HANGS_AFTER }
 }
 
 fn announce(number: i32, trigger: &Trigger) {
@@ -221,14 +206,5 @@ mod tests {
         let waiting = pin!(shutdown.requested());
         assert_eq!(waiting.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
         assert!(!shutdown.is_requested());
-    }
-
-    #[test]
-    fn a_run_that_hangs_is_told_from_one_that_concludes() {
-        let (trigger, shutdown) = Shutdown::manual();
-        let is_ended = |seconds| hangs(Duration::from_secs(seconds), trigger.is_concluding.load(Ordering::Relaxed));
-        assert_eq!([5, 20].map(is_ended), [false, true]);
-        shutdown.clone().conclude();
-        assert_eq!([5, 20, 60, 115].map(is_ended), [false, false, false, true]);
     }
 }

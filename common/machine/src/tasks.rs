@@ -1,7 +1,10 @@
 //! Work in tasks and blocking threads, whose panics end as an error with an exit code like any other.
 
 use std::any::Any;
+use std::sync::Arc;
 
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
 use error::text::without_control_characters;
@@ -15,6 +18,42 @@ use crate::threads;
 /// The panic of the work, as [`defect`] has it.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     joined(tokio::task::spawn_blocking(work).await)
+}
+
+/// The processors that a run may keep busy: as many pieces of work as it has threads are done at once, in the order in which they
+/// were asked for.
+#[derive(Debug, Clone)]
+pub struct Processors(Arc<Semaphore>);
+
+impl Processors {
+    /// As many as the run has threads.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        Self(Arc::new(Semaphore::new(threads.max(1))))
+    }
+
+    /// Runs work on a thread for work that blocks, as soon as a processor is free for it.
+    ///
+    /// # Errors
+    /// As [`blocking`].
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        // Never closed: without a permit the work is done all the same.
+        let processor = Arc::clone(&self.0).acquire_owned().await.ok();
+        blocking(move || {
+            let done = work();
+            drop(processor);
+            done
+        })
+        .await
+    }
+
+    /// Runs work on the calling thread, which may block, as soon as a processor is free for it.
+    pub fn run_here<T>(&self, runtime: &Handle, work: impl FnOnce() -> T) -> T {
+        let processor = runtime.block_on(self.0.acquire()).ok();
+        let done = work();
+        drop(processor);
+        done
+    }
 }
 
 /// What a task came to.
@@ -80,6 +119,35 @@ mod tests {
         let refused = || -> () { panic!("could not spawn threads: no") };
         assert_eq!(blocking(refused).await.unwrap_err().exit_code(), 8);
         assert_eq!(blocking(|| 7).await, Ok(7));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_more_work_is_done_at_once_than_there_are_processors() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let processors = Processors::new(2);
+        let work = || {
+            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            move || {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                (0..20_000).for_each(|number| {
+                    std::hint::black_box(number);
+                });
+                now.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
+        let running: Vec<_> = (0..50)
+            .map(|_| {
+                let (processors, work) = (processors.clone(), work());
+                tokio::spawn(async move { processors.run(work).await })
+            })
+            .collect();
+        for one in running {
+            one.await.unwrap().unwrap();
+        }
+        assert!((1..=2).contains(&most.load(Ordering::SeqCst)));
+        let panics = processors.run(|| -> () { panic!("plain") }).await;
+        assert!(panics.is_err() && processors.0.available_permits() == 2);
     }
 
     #[test]

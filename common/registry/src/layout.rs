@@ -12,6 +12,7 @@ use storage::Store;
 pub struct ModelStore {
     store: Arc<dyn Store>,
     name: String,
+    memory_bytes: u64,
 }
 
 /// One training run's folder.
@@ -85,7 +86,17 @@ impl ModelStore {
     /// The models called `name` in a store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, name: &str) -> Self {
-        Self { store, name: name.to_owned() }
+        Self { store, name: name.to_owned(), memory_bytes: u64::MAX }
+    }
+
+    /// The same, for a process that may use so much memory: models that take more are refused before they are read.
+    #[must_use]
+    pub fn within(self, memory_bytes: u64) -> Self {
+        Self { memory_bytes, ..self }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
     }
 
     /// The store behind it.

@@ -1,4 +1,6 @@
 //! The model store: where models lie, what describes them, and the pointers that say which one is meant.
+//!
+//! It must not know XGBoost, nor move a pointer: that is `attempt`'s. Begin reading at [`layout`], then [`load`](mod@load).
 #![forbid(unsafe_code)]
 
 pub mod layout;

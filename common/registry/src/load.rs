@@ -12,6 +12,17 @@ use error::{Error, Result};
 use storage::StoreError;
 use storage::sha256_hex;
 
+/// More bytes than a run's result has, which has 8 KiB at most.
+pub const MOST_RESULT_BYTES: u64 = 64 << 10;
+/// More bytes than the metadata of a model has that any machine could use: 10,000 levels of each of 1,000 columns.
+pub const MOST_METADATA_BYTES: u64 = 1 << 30;
+/// What metadata takes in memory for each of its bytes, and for each value in it besides: 2 million levels of 39 bytes, with their shares,
+/// took 467 MiB.
+const METADATA_BYTE: u64 = 3;
+const METADATA_VALUE: u64 = 80;
+/// What a model takes in memory, as a multiple of its bytes: XGBoost's own trees and ours.
+pub const MODEL_FACTOR: u64 = 12;
+
 /// A model whose bytes are what its run published.
 #[derive(Debug, Clone)]
 pub struct LoadedModel {
@@ -25,6 +36,8 @@ pub struct LoadedModel {
     pub r2: Option<f64>,
     /// SHA-256 of its `metadata.json`.
     pub metadata_sha256: String,
+    /// What its metadata takes in memory, about.
+    pub metadata_memory: u64,
 }
 
 /// What is needed of a run's `result.json`.
@@ -83,12 +96,13 @@ pub async fn load(models: &ModelStore, selector: &Selector) -> Result<LoadedMode
 /// As [`load`].
 pub async fn load_selected(models: &ModelStore, selector: &Selector, run: ModelRun) -> Result<LoadedModel> {
     let loaded = load_run(models, run).await?;
-    check_pointer(models, selector, &loaded.run, &loaded.metadata.model_sha256).await?;
+    check_pointer(models, selector, &loaded).await?;
     Ok(loaded)
 }
 
-/// Refuses a model whose SHA-256 is not the one that its pointer was moved with.
-async fn check_pointer(models: &ModelStore, selector: &Selector, run: &ModelRun, model_sha256: &str) -> Result<()> {
+/// Refuses a model that is not the one that its pointer was moved with, by the SHA-256 of its file and of its metadata.
+async fn check_pointer(models: &ModelStore, selector: &Selector, loaded: &LoadedModel) -> Result<()> {
+    let run = &loaded.run;
     let key = match selector {
         Selector::Run(_) => return Ok(()),
         Selector::Latest => models.latest_key(),
@@ -96,7 +110,13 @@ async fn check_pointer(models: &ModelStore, selector: &Selector, run: &ModelRun,
     };
     // It may have moved meanwhile, and names another run then.
     let pointer = Pointer::read(models, &key).await?.map(|(pointer, _)| pointer);
-    if pointer.is_none_or(|pointer| pointer.path != run.path() || pointer.sha256 == model_sha256) {
+    // Pointers of old releases do not have the second.
+    let is_same = |pointer: &Pointer| {
+        let metadata = pointer.metadata_sha256.as_ref();
+        pointer.sha256 == loaded.metadata.model_sha256
+            && metadata.is_none_or(|sha256| *sha256 == loaded.metadata_sha256)
+    };
+    if pointer.is_none_or(|pointer| pointer.path != run.path() || is_same(&pointer)) {
         return Ok(());
     }
     Err(Error::Model(format!(
@@ -111,13 +131,13 @@ async fn check_pointer(models: &ModelStore, selector: &Selector, run: &ModelRun,
 /// # Errors
 /// As [`load`].
 async fn load_run(models: &ModelStore, run: ModelRun) -> Result<LoadedModel> {
-    let Described { metadata, metadata_sha256, r2, model_sha256 } = describe_run(models, &run).await?;
+    let Described { metadata, metadata_sha256, metadata_memory, r2, model_sha256 } = describe_run(models, &run).await?;
     let model_key = models.run_key(&run, "model.ubj");
-    let model = get(models, &model_key).await?;
+    let model = get(models, &model_key, u64::MAX, MODEL_FACTOR).await?;
     if sha256_hex(&model) != metadata.model_sha256 || model_sha256 != metadata.model_sha256 {
         return Err(altered(&models.location_of(&model_key)));
     }
-    Ok(LoadedModel { run, metadata, model, r2, metadata_sha256 })
+    Ok(LoadedModel { run, metadata, model, r2, metadata_sha256, metadata_memory })
 }
 
 /// What a published run says of its model.
@@ -127,6 +147,8 @@ pub struct Described {
     pub metadata: Metadata,
     /// SHA-256 of its `metadata.json`.
     pub metadata_sha256: String,
+    /// What its metadata takes in memory, about.
+    pub metadata_memory: u64,
     /// The R² it was published with.
     pub r2: Option<f64>,
     /// SHA-256 of its `model.ubj`, as its result has it.
@@ -140,7 +162,12 @@ pub struct Described {
 pub async fn describe_run(models: &ModelStore, run: &ModelRun) -> Result<Described> {
     let result = read_result(models, run).await?;
     let key = models.run_key(run, "metadata.json");
-    let bytes = get(models, &key).await?;
+    let bytes = get(models, &key, MOST_METADATA_BYTES, METADATA_BYTE).await?;
+    let values = bytes.iter().filter(|byte| **byte == b',').count() as u64;
+    let metadata_memory = METADATA_BYTE * bytes.len() as u64 + METADATA_VALUE * values;
+    if metadata_memory > models.memory_bytes() {
+        return Err(too_large(models, &key, metadata_memory));
+    }
     let metadata_sha256 = sha256_hex(&bytes);
     let location = models.location_of(&key);
     let published = result.files.get("metadata.json").or(result.metadata_sha256.as_ref());
@@ -149,15 +176,18 @@ pub async fn describe_run(models: &ModelStore, run: &ModelRun) -> Result<Describ
     }
     let metadata = Metadata::from_json(&bytes, &location)?;
     let model_sha256 = result.files.get("model.ubj").unwrap_or(&metadata.model_sha256).clone();
-    Ok(Described { metadata, metadata_sha256, r2: result.r2, model_sha256 })
+    Ok(Described { metadata, metadata_sha256, metadata_memory, r2: result.r2, model_sha256 })
 }
 
 /// A run without a result is not complete; one whose gate failed is for people to look at, not for scoring.
 async fn read_result(models: &ModelStore, run: &ModelRun) -> Result<RunResult> {
     let key = models.run_key(run, "result.json");
     let location = models.location_of(&key);
-    let bytes = match models.store().get(&key).await {
+    let bytes = match models.store().get_at_most(&key, MOST_RESULT_BYTES).await {
         Ok((bytes, _)) => bytes,
+        Err(StoreError::TooLarge(_)) => {
+            return Err(Error::Model(format!("{location} is damaged: it is larger than a result can be")));
+        }
         Err(StoreError::NotFound(_)) => {
             return Err(Error::Model(format!("there is no complete model {run}: {location} does not exist")));
         }
@@ -177,15 +207,29 @@ async fn read_result(models: &ModelStore, run: &ModelRun) -> Result<RunResult> {
     }
 }
 
-async fn get(models: &ModelStore, key: &str) -> Result<Bytes> {
-    match models.store().get(key).await {
+/// A file of at most so many bytes, which takes `factor` times as much memory and must fit into what the process may use.
+async fn get(models: &ModelStore, key: &str, most_bytes: u64, factor: u64) -> Result<Bytes> {
+    let room = models.memory_bytes() / factor;
+    match models.store().get_at_most(key, most_bytes.min(room)).await {
         Ok((bytes, _)) => Ok(bytes),
+        Err(StoreError::TooLarge(_)) if room < most_bytes => Err(too_large(models, key, room.saturating_mul(factor))),
+        Err(StoreError::TooLarge(text)) => Err(Error::Model(text)),
         Err(StoreError::NotFound(_)) => Err(Error::Model(format!(
             "{} is missing from its model: promote another model or train again",
             models.location_of(key)
         ))),
         Err(error) => Err(error.into()),
     }
+}
+
+fn too_large(models: &ModelStore, key: &str, memory: u64) -> Error {
+    Error::Resources(format!(
+        "{} takes at least {} MiB of memory, but there are {} MiB in all: give the task more memory, or train with fewer levels \
+         (max_levels) or rounds",
+        models.location_of(key),
+        memory >> 20,
+        models.memory_bytes() >> 20
+    ))
 }
 
 fn altered(location: &str) -> Error {

@@ -10,6 +10,9 @@ use storage::{StoreError, Version};
 /// The layout of pointers, plans, manifests and `metrics.json`.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// More bytes than a pointer has.
+pub const MOST_BYTES: u64 = 64 << 10;
+
 /// What `latest.json` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pointer {
@@ -62,9 +65,10 @@ impl Pointer {
     /// # Errors
     /// [`Error::Model`] where it is damaged; storage errors as they are.
     pub async fn read(models: &ModelStore, key: &str) -> Result<Option<(Self, Version)>> {
-        let (bytes, version) = match models.store().get(key).await {
+        let (bytes, version) = match models.store().get_at_most(key, MOST_BYTES).await {
             Ok(found) => found,
             Err(StoreError::NotFound(_)) => return Ok(None),
+            Err(StoreError::TooLarge(_)) => return Err(Self::damaged(&models.location_of(key), "it is too large")),
             Err(error) => return Err(error.into()),
         };
         Ok(Some((Self::from_json(&bytes, &models.location_of(key))?, version)))
@@ -76,6 +80,12 @@ impl Pointer {
     /// [`Error::Model`] where it is damaged.
     pub fn from_json(bytes: &[u8], location: &str) -> Result<Self> {
         check_format_version(bytes, location, FORMAT_VERSION..=FORMAT_VERSION)?;
-        serde_json::from_slice(bytes).map_err(|error| Error::Model(format!("{location} is damaged: {error}")))
+        serde_json::from_slice(bytes).map_err(|error| Self::damaged(location, &error.to_string()))
+    }
+
+    /// The error of a pointer that is none.
+    #[must_use]
+    pub fn damaged(location: &str, why: &str) -> Error {
+        Error::Model(format!("{location} is damaged: {why}"))
     }
 }

@@ -49,6 +49,34 @@ impl QuantizedBlock {
         &mut self.classes[column * BitRow::ROWS + row % BitRow::ROWS]
     }
 
+    /// Keeps only the rows whose numbers are given in order, as the block's first rows; gives their number.
+    ///
+    /// # Panics
+    /// Where a row is outside the block.
+    pub fn keep(&mut self, rows: &[usize]) -> usize {
+        assert!(rows.is_sorted() && rows.last().is_none_or(|last| *last < self.n_rows), "rows outside the block");
+        let place = |row: usize| (row / BitRow::ROWS, row / 64 % BitRow::WORDS);
+        for plane in 0..self.n_planes {
+            // A row never moves back, so what is written has been read.
+            for (word, rows) in rows.chunks(64).enumerate() {
+                let mut kept = 0;
+                for (bit, row) in rows.iter().enumerate() {
+                    let (chunk, word) = place(*row);
+                    kept |= (self.planes[chunk * self.n_planes + plane].0[word] >> (row % 64) & 1) << bit;
+                }
+                let (chunk, word) = place(64 * word);
+                self.planes[chunk * self.n_planes + plane].0[word] = kept;
+            }
+        }
+        for column in 0..self.n_columns {
+            for (to, from) in rows.iter().enumerate() {
+                let class = *self.class(column, *from);
+                *self.class(column, to) = class;
+            }
+        }
+        rows.len()
+    }
+
     /// The number of rows that the block has room for.
     #[must_use]
     pub fn rows(&self) -> usize {

@@ -68,6 +68,9 @@ pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
     /// The category sets of its nodes, one after the other.
     pub(super) categories: Vec<u32>,
+    /// By node the sum of the second derivatives of its training rows: its rows' weight where it is asked how many of a
+    /// node's rows go either way.
+    pub(super) covers: Vec<f32>,
     pub(super) depth: usize,
 }
 

@@ -10,13 +10,15 @@
 //! 4. *The same sum.* Leaves are added tree by tree in `f32`, from the base margin on, as XGBoost does.
 //!
 //! [`Ensemble::from_ubj`] reads a model and checks it; [`Scorer::compile`] compiles it for the best instruction set of
-//! the machine. Nothing here does I/O.
+//! the machine. Begin reading at [`Ensemble`]. Nothing here does I/O, and nothing but the standard library is known: `treelite` and
+//! `lleaves` were weighed, which are slower and do not give the same bits.
 
 mod average_models;
 mod block;
 mod checked;
 mod circuit;
 mod ensemble;
+mod explain;
 mod kernels;
 mod load;
 mod load_tree;
@@ -32,6 +34,7 @@ pub use average_models::{ModelPart, average_models};
 pub use block::QuantizedBlock;
 pub use checked::{CheckedModel, CheckedSnapshot};
 pub use ensemble::{Ensemble, EnsembleError, FeatureType};
+pub use explain::{ExplainScratch, Explainer, Reason};
 pub use kernels::InstructionSet;
 pub use objective::Link;
 pub use rescale::{power_of_two, rescale};

@@ -40,6 +40,7 @@ struct Arrays {
     parents: Vec<i32>,
     features: Vec<i32>,
     conditions: Vec<f32>,
+    covers: Vec<f32>,
     default_left: Vec<u8>,
 }
 
@@ -54,7 +55,7 @@ impl Arrays {
         if n_nodes == 0 {
             return parameters.wrong("num_nodes", "is zero");
         }
-        for unused in ["loss_changes", "sum_hessian", "base_weights"] {
+        for unused in ["loss_changes", "base_weights"] {
             floats(fields, unused, n_nodes)?;
         }
         Ok(Self {
@@ -65,6 +66,7 @@ impl Arrays {
             parents: integers(fields, "parents", n_nodes)?,
             features: integers(fields, "split_indices", n_nodes)?,
             conditions: floats(fields, "split_conditions", n_nodes)?,
+            covers: floats(fields, "sum_hessian", n_nodes)?,
             default_left: flags(fields, "default_left", n_nodes)?.to_vec(),
         })
     }
@@ -100,7 +102,7 @@ impl Arrays {
     /// Walks the tree from its root, parents before children. Every node is met once, so there is no cycle.
     fn descend(&self, fields: &Object<'_, '_>, mut sets: CategorySets) -> Loaded<Tree> {
         let mut places = vec![Place::default()];
-        let mut nodes = Vec::new();
+        let (mut nodes, mut covers) = (Vec::new(), Vec::new());
         let mut met = vec![false; self.n_nodes];
         let mut depth = 0;
         while let Some(&place) = places.get(nodes.len()) {
@@ -108,6 +110,7 @@ impl Arrays {
                 return fields.wrong("left_children", "meets a node twice");
             }
             depth = depth.max(place.depth);
+            covers.push(self.covers[place.node]);
             if self.is_leaf(place.node) {
                 nodes.push(Node::Leaf(self.conditions[place.node]));
                 continue;
@@ -125,7 +128,7 @@ impl Arrays {
             };
             nodes.push(Node::Split(split));
         }
-        Ok(Tree { nodes, categories: sets.categories, depth })
+        Ok(Tree { nodes, categories: sets.categories, covers, depth })
     }
 
     fn child(&self, fields: &Object<'_, '_>, parent: Place, child: i32) -> Loaded<Place> {

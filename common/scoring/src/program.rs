@@ -38,6 +38,8 @@ pub(super) struct Program {
     pub(super) leaves: Vec<f32>,
     /// The first row that belongs to the tree at hand.
     pub(super) first_tree_row: u32,
+    /// The row of each split's question, tree after tree.
+    pub(super) split_rows: Vec<u32>,
     pub(super) n_rows: usize,
     pub(super) base_margin: f32,
     pub(super) link: Link,
@@ -85,8 +87,11 @@ impl Program {
         }
         let first_tree_row = circuit.first_row + circuit.gates.len() as u32;
         let mut planner = TreePlanner::new(first_tree_row);
+        let mut split_rows = Vec::new();
         for tree in &ensemble.trees {
-            planner.plan(tree, &|split| rows[split.feature].of(tree, split))?;
+            let row = |split: &Split| rows[split.feature].of(tree, split);
+            planner.plan(tree, &row)?;
+            split_rows.extend(tree.splits().map(row));
         }
         let n_rows = first_tree_row as usize + planner.n_rows;
         if n_rows > MAX_ROWS {
@@ -102,6 +107,7 @@ impl Program {
             operands: planner.operands,
             leaves: planner.leaves,
             first_tree_row,
+            split_rows,
             n_rows,
             base_margin: ensemble.base_margin,
             link,

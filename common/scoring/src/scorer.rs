@@ -189,6 +189,25 @@ impl Scorer {
         }
     }
 
+    pub(super) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(super) fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// Computes all conditions of the 512 rows of a chunk of `block` into `rows`, as the program numbers them.
+    pub(super) fn conditions(&self, block: &QuantizedBlock, chunk: usize, rows: &mut [BitRow]) {
+        self.check(block);
+        let program = &self.program;
+        let (first_condition, n_planes) = (program.conditions.first_row as usize, program.n_planes);
+        rows[first_condition - n_planes..first_condition]
+            .copy_from_slice(&block.planes[chunk * n_planes..][..n_planes]);
+        let n_classes = program.n_columns * BitRow::ROWS;
+        (self.kernels.conditions)(program, &block.classes[chunk * n_classes..][..n_classes], rows);
+    }
+
     fn quantiser(&self, feature: usize) -> Option<&Quantiser> {
         self.program.quantisers.get(feature)?.as_ref()
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::{Condition, Store, StoreError, Version};
 
@@ -36,6 +37,9 @@ pub(super) async fn check(open: &Open) {
     lists_folders(open("list")).await;
     takes_odd_keys(open("odd")).await;
     misses_and_deletes(open("missing")).await;
+    bounds_what_is_read(open("bounded")).await;
+    deletes_folders(open("folders")).await;
+    tells_what_is_older(open("older")).await;
     holds_conditions(open("condition")).await;
     takes_large_objects(open("large")).await;
     one_of_many_creates(open).await;
@@ -120,6 +124,16 @@ async fn takes_odd_keys(store: BoxFuture<'_, Arc<dyn Store>>) {
     assert_eq!(store.list("").await.unwrap(), []);
 }
 
+async fn tells_what_is_older(store: BoxFuture<'_, Arc<dyn Store>>) {
+    let store = store.await;
+    store.put("folder/object", bytes(3, 1)).await.unwrap();
+    store.put("other/object", bytes(3, 1)).await.unwrap();
+    let listed = store.list("folder").await.unwrap();
+    let hour = Duration::from_secs(3600);
+    assert_eq!(store.list_older("folder", SystemTime::now() + hour).await.unwrap(), listed);
+    assert_eq!(store.list_older("folder", SystemTime::now() - hour).await.unwrap(), []);
+}
+
 async fn misses_and_deletes(store: BoxFuture<'_, Arc<dyn Store>>) {
     let store = store.await;
     let nowhere = Version("0-0-0".to_owned());
@@ -139,6 +153,32 @@ async fn misses_and_deletes(store: BoxFuture<'_, Arc<dyn Store>>) {
     store.delete("folder/two").await.unwrap();
     assert_eq!(store.list("").await.unwrap(), []);
     store.put("folder", "now a file".into()).await.unwrap();
+}
+
+async fn bounds_what_is_read(store: BoxFuture<'_, Arc<dyn Store>>) {
+    let store = store.await;
+    let version = store.put("object", "four".into()).await.unwrap();
+    for most in [4, 5, u64::MAX] {
+        assert_eq!(store.get_at_most("object", most).await.unwrap(), ("four".into(), version.clone()));
+    }
+    for most in [0, 3] {
+        let refused = store.get_at_most("object", most).await;
+        assert!(matches!(&refused, Err(StoreError::TooLarge(text)) if text.contains("/object")), "{refused:?}");
+    }
+    assert!(matches!(store.get_at_most("nothing", 3).await, Err(StoreError::NotFound(_))));
+    store.check_conditions("object").await.unwrap();
+    assert_eq!(store.get("object").await.unwrap().0, "four");
+}
+
+async fn deletes_folders(store: BoxFuture<'_, Arc<dyn Store>>) {
+    let store = store.await;
+    for key in ["a/b/one", "a/b/deep/two", "a/bc"] {
+        store.put(key, "x".into()).await.unwrap();
+    }
+    store.delete_folder("a/b").await.unwrap();
+    store.delete_folder("nothing").await.unwrap();
+    let left: Vec<_> = store.list("").await.unwrap().into_iter().map(|object| object.key).collect();
+    assert_eq!(left, ["a/bc"]);
 }
 
 async fn holds_conditions(store: BoxFuture<'_, Arc<dyn Store>>) {

@@ -1,7 +1,11 @@
 //! Where bytes lie: a local folder or S3, behind the smallest trait that serves both.
 //!
-//! Invariant: nothing outside this module names the AWS SDK. Every object but a pointer is written once under a key of
+//! Invariant: nothing outside this crate names the SDK of S3. Every object but a pointer is written once under a key of
 //! its own, so a crash leaves garbage, never damage; pointers move by [`Store::put_if`].
+//!
+//! It must not know what its objects hold. Begin reading at [`Store`]; `contract` is what both backends must keep. The crates
+//! `object_store` and `opendal` were weighed: neither tells a lost answer from a lost race, nor says which version of an object a ranged
+//! read must find.
 #![forbid(unsafe_code)]
 
 mod location;
@@ -16,13 +20,14 @@ mod contract;
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use hash::sha256_hex;
 pub use location::{DataObjects, Location, Place, open_data, refuse_overlap};
-pub use s3::S3Options;
+pub use s3::{S3Options, sdk_config};
 
 /// What identifies the content of an object: an S3 ETag, or `size-mtime_ns` of a local file. Opaque: only compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -64,6 +69,12 @@ pub enum StoreError {
     /// Access denied, wrong or no credentials, no such bucket, a read-only folder, a wrong region: a setting, not a retry.
     #[error("{0}")]
     Denied(String),
+    /// An object is larger than what it can be.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Nothing is deleted behind a link.
+    #[error("{0}")]
+    Linked(String),
     /// No space, or a quota is used up.
     #[error("{0}")]
     Full(String),
@@ -78,10 +89,11 @@ pub enum StoreError {
 impl From<StoreError> for error::Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NotFound(text) | StoreError::Denied(text) => Self::Access(text),
+            StoreError::NotFound(text) | StoreError::Denied(text) | StoreError::Linked(text) => Self::Access(text),
             StoreError::Conflict(text) | StoreError::Changed(text) | StoreError::Unavailable(text) => {
                 Self::Storage(text)
             }
+            StoreError::TooLarge(text) => Self::Data(text),
             StoreError::Full(text) => Self::Resources(text),
             StoreError::Defect(text) => Self::Defect(text),
         }
@@ -108,6 +120,15 @@ pub trait Store: Send + Sync + Debug {
     /// The whole object, with the version that was read.
     async fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError>;
 
+    /// The same of an object that must not be larger, such as one that is parsed: [`StoreError::TooLarge`] otherwise, before it is read.
+    async fn get_at_most(&self, key: &str, most_bytes: u64) -> Result<(Bytes, Version), StoreError> {
+        let (content, version) = self.get(key).await?;
+        match content.len() as u64 > most_bytes {
+            true => Err(too_large(&format!("{}/{key}", self.root()), most_bytes)),
+            false => Ok((content, version)),
+        }
+    }
+
     /// The bytes of `range` of the object, which must still be `version` ([`StoreError::Changed`] otherwise).
     async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError>;
 
@@ -117,18 +138,43 @@ pub trait Store: Send + Sync + Debug {
     /// Writes the object if `condition` holds, atomically; [`StoreError::Conflict`] where it does not.
     async fn put_if(&self, key: &str, content: Bytes, condition: &Condition) -> Result<Version, StoreError>;
 
+    /// Asks for a write that must be refused: over the object `key`, which is there and never changes, with its own bytes, where there is
+    /// none. [`StoreError::Denied`] where the server does it, as some do that do not know conditions. Where programs wait for each
+    /// other anyway nothing need be asked.
+    async fn check_conditions(&self, _key: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The object's size and version, or `None` where there is no such object.
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError>;
 
     /// Every object below `prefix` (a folder: `a/b` finds `a/b/c`, not `a/bc`; the empty prefix finds all), by key.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
 
+    /// As [`Store::list`], only what was last written before `moment`, by the store's own clock.
+    async fn list_older(&self, prefix: &str, moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError>;
+
     /// Keeps up to `most_bytes` of the buffers of ranged reads for later ones, instead of giving them back to the allocator
     /// each time. At first none are kept.
     fn keep_buffers(&self, most_bytes: usize);
 
-    /// Removes the object; no error where there is none.
+    /// Removes the object; no error where there is none. [`StoreError::Linked`] where a link lies on the way to it.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Removes every object below `prefix`, a folder, and follows no link: a link in it is removed, not what it leads to.
+    async fn delete_folder(&self, prefix: &str) -> Result<(), StoreError> {
+        for object in self.list(prefix).await? {
+            self.delete(&object.key).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The error of an object that is larger than what it can be.
+fn too_large(location: &str, most_bytes: u64) -> StoreError {
+    StoreError::TooLarge(format!(
+        "{location} is too large: it has more than {most_bytes} bytes, which no such file has"
+    ))
 }
 
 /// The error of a range that the object does not have.

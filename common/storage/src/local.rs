@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -62,8 +62,12 @@ impl Store for LocalStore {
     }
 
     async fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError> {
+        self.get_at_most(key, u64::MAX).await
+    }
+
+    async fn get_at_most(&self, key: &str, most_bytes: u64) -> Result<(Bytes, Version), StoreError> {
         let key = key.to_owned();
-        self.blocking(move |folder| folder.get(&key)).await
+        self.blocking(move |folder| folder.get(&key, most_bytes)).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
@@ -95,9 +99,19 @@ impl Store for LocalStore {
         self.blocking(move |folder| folder.list(&prefix)).await
     }
 
+    async fn list_older(&self, prefix: &str, moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |folder| folder.list_older(&prefix, moment)).await
+    }
+
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let key = key.to_owned();
         self.blocking(move |folder| folder.delete(&key)).await
+    }
+
+    async fn delete_folder(&self, prefix: &str) -> Result<(), StoreError> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |folder| folder.delete_folder(&prefix)).await
     }
 }
 
@@ -126,11 +140,14 @@ impl Folder {
         Ok(self.root.join(key))
     }
 
-    fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError> {
+    fn get(&self, key: &str, most_bytes: u64) -> Result<(Bytes, Version), StoreError> {
         let path = self.path_of(key)?;
         for _ in 0..READ_ATTEMPTS {
-            if let Some(read) = read_unchanged(&path).map_err(|error| translate("cannot read", &path, &error))? {
-                return Ok(read);
+            let read = read_unchanged(&path, most_bytes).map_err(|error| translate("cannot read", &path, &error))?;
+            match read {
+                Reading::Unchanged(content, version) => return Ok((content, version)),
+                Reading::TooLarge => return Err(super::too_large(&path.display().to_string(), most_bytes)),
+                Reading::Changed => {}
             }
         }
         Err(changed(&path))
@@ -167,6 +184,7 @@ impl Folder {
             StoreError::NotFound(text) => StoreError::Denied(text),
             other => other,
         };
+        refuse_to_replace(&path).map_err(failed)?;
         let staged = self.incoming.stage(content).map_err(failed)?;
         let lock = self.incoming.lock().map_err(failed)?;
         let current = file_metadata(&path).map_err(failed)?;
@@ -191,11 +209,27 @@ impl Folder {
         list_folder(&self.root, &start, prefix)
     }
 
+    fn list_older(&self, prefix: &str, moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError> {
+        let mut older = Vec::new();
+        for object in self.list(prefix)? {
+            let path = self.path_of(&object.key)?;
+            let found = file_metadata(&path).and_then(|found| found.map(|metadata| metadata.modified()).transpose());
+            if found.map_err(|error| translate("cannot read", &path, &error))?.is_some_and(|time| time < moment) {
+                older.push(object);
+            }
+        }
+        Ok(older)
+    }
+
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         let path = self.path_of(key)?;
         let failed = |error: io::Error| translate("cannot delete", &path, &error);
-        if file_metadata(&path).map_err(failed)?.is_none() {
-            return Ok(());
+        self.refuse_links_above(&path)?;
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_file() || found.is_symlink() => {}
+            Ok(_) => return Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+            Err(error) => return Err(failed(error)),
         }
         let lock = self.incoming.lock().map_err(failed)?;
         match fs::remove_file(&path) {
@@ -205,6 +239,38 @@ impl Folder {
         let kept = self.remove_empty_folders(&path);
         drop(lock);
         incoming::sync_folder(kept).map_err(failed)
+    }
+
+    /// What a link below the root leads to need not be the store's: nothing is deleted there.
+    fn refuse_links_above(&self, path: &Path) -> Result<(), StoreError> {
+        let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+        let is_link = |folder: &&Path| fs::symlink_metadata(folder).is_ok_and(|found| found.is_symlink());
+        let Some(link) = folders.into_iter().find(is_link) else { return Ok(()) };
+        Err(StoreError::Linked(format!(
+            "cannot delete {}: {} is a link, and nothing is deleted behind a link: remove the link, or delete it where it leads",
+            path.display(),
+            link.display()
+        )))
+    }
+
+    /// Removes all files and links below a folder, and follows no link.
+    fn delete_folder(&self, key: &str) -> Result<(), StoreError> {
+        let path = self.path_of(key)?;
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return self.delete(key),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+            Err(error) => return Err(translate("cannot delete", &path, &error)),
+        }
+        let failed = |error: io::Error| translate("cannot delete", &path, &error);
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(name) = name.to_str() else {
+                return Err(StoreError::Denied(format!("{}: a name is not UTF-8; remove it", path.display())));
+            };
+            self.delete_folder(&format!("{key}/{name}"))?;
+        }
+        Ok(())
     }
 
     /// A folder without objects is nothing, as in S3. The first folder above `path` that stays is returned.
@@ -220,15 +286,37 @@ impl Folder {
     }
 }
 
-/// The file's content, or `None` if it was changed meanwhile.
-fn read_unchanged(path: &Path) -> io::Result<Option<(Bytes, Version)>> {
+/// What came of reading a file.
+enum Reading {
+    Unchanged(Bytes, Version),
+    /// It was changed meanwhile.
+    Changed,
+    TooLarge,
+}
+
+fn read_unchanged(path: &Path, most_bytes: u64) -> io::Result<Reading> {
     let mut file = open_file(path)?;
     let before = file.metadata()?;
-    let mut content = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
-    file.read_to_end(&mut content)?;
+    if before.len() > most_bytes {
+        return Ok(Reading::TooLarge);
+    }
+    let mut content = Vec::new();
+    content.try_reserve_exact(usize::try_from(before.len()).unwrap_or(usize::MAX))?;
+    // A file that is written to all the time has no end.
+    file.by_ref().take(before.len().saturating_add(1)).read_to_end(&mut content)?;
     let version = version_of(&before);
-    let unchanged = content.len() as u64 == before.len() && version == version_of(&file.metadata()?);
-    Ok(unchanged.then(|| (content.into(), version)))
+    let is_unchanged = content.len() as u64 == before.len() && version == version_of(&file.metadata()?);
+    Ok(if is_unchanged { Reading::Unchanged(content.into(), version) } else { Reading::Changed })
+}
+
+/// A file, or a link to one, may be replaced, and a folder cannot; what is neither is not ours.
+fn refuse_to_replace(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            Err(io::Error::new(ErrorKind::PermissionDenied, "it is a pipe or a device, not a file: move it away"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens a regular file; a folder is no object, and a pipe would block for ever.
@@ -291,9 +379,14 @@ fn not_as_before(path: &Path) -> String {
 /// The only place where an error of the file system becomes one of the store.
 pub(super) fn translate(what: &str, path: &Path, error: &io::Error) -> StoreError {
     let text = format!("{what} {}: {error}", path.display());
+    if let Some(limit) = machine::files::limit_behind(error) {
+        return StoreError::Full(format!("{text}; {limit}"));
+    }
     match error.kind() {
         ErrorKind::NotFound => StoreError::NotFound(text),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full(text),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge | ErrorKind::OutOfMemory => {
+            StoreError::Full(text)
+        }
         ErrorKind::PermissionDenied
         | ErrorKind::ReadOnlyFilesystem
         | ErrorKind::NotADirectory

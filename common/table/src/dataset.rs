@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::csv::{self, CsvFormat};
 use super::file_kind;
-use super::parquet::ParquetFile;
+use super::parquet::{FooterRoom, Opening, ParquetFile};
 use super::partitions::{PartitionColumn, PartitionValues, Partitions};
 use columns::{CellFormat, ColumnKind, ColumnSchema, TableSchema};
 use error::{Error, Result};
@@ -18,13 +18,14 @@ use storage::{Location, ObjectMeta, Store, open_data};
 /// Footers and headers read at once when a location is opened.
 const CONCURRENT_OPENS: usize = 16;
 
+/// Objects that one task opens, one after the other: a task for each would cost as much as a small footer.
+const OPENED_TOGETHER: usize = 4;
+/// Of fewer objects each is opened by a task of its own.
+const MANY_OBJECTS: usize = 512;
+
 /// Headers of CSV read at once. Each takes a thread that may block, and on a local folder waits for another one; the runtime
 /// has at least twice as many. With as many headers as threads none of them got on.
 const CONCURRENT_HEADERS: usize = 8;
-
-/// Footers of at most this many bytes together are kept; those of further objects are read again when their rows are.
-/// In memory a footer takes some four times its bytes.
-const FOOTERS_KEPT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How an object is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,10 @@ pub struct Dataset {
     pub partitions: Partitions,
     /// How its objects are written where they are CSV.
     pub csv: CsvFormat,
+    /// Bytes of memory that footers take, and small objects that came with them.
+    held_bytes: u64,
+    /// The most bytes of footers that were read at once.
+    read_bytes: u64,
 }
 
 impl Dataset {
@@ -85,39 +90,59 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::open`].
     pub async fn open_for(location: &Location, needed: Option<&[String]>, csv: CsvFormat) -> Result<Self> {
+        Self::open_within(location, needed, csv, FooterRoom::ANY).await
+    }
+
+    /// The same, where footers may take so much memory.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; [`Error::Resources`] where they take more.
+    pub async fn open_within(
+        location: &Location,
+        needed: Option<&[String]>,
+        csv: CsvFormat,
+        room: FooterRoom,
+    ) -> Result<Self> {
         let data = open_data(location).await?;
         let (store, is_folder) = (data.store, data.is_folder);
-        let needed: Option<Arc<[String]>> = needed.map(Arc::from);
-        let headers = Arc::new(Semaphore::new(CONCURRENT_HEADERS));
-        let mut opened = futures::stream::iter(data.objects)
-            .map(|meta| open_apart(Arc::clone(&store), meta, needed.clone(), (csv, Arc::clone(&headers))))
+        let shared = Arc::new(Shared {
+            store: Arc::clone(&store),
+            csv,
+            headers: Semaphore::new(CONCURRENT_HEADERS),
+            parquet: Opening::new(needed, room),
+        });
+        let together = if data.objects.len() > MANY_OBJECTS { OPENED_TOGETHER } else { 1 };
+        let mut opened = futures::stream::iter(data.objects.chunks(together).map(<[ObjectMeta]>::to_vec))
+            .map(|metas| open_apart(Arc::clone(&shared), metas))
             .buffered(CONCURRENT_OPENS);
-        let mut objects: Vec<DataObject> = Vec::new();
+        let mut objects: Vec<DataObject> = Vec::with_capacity(data.objects.len());
         let mut merged: Option<TableSchema> = None;
-        let mut first = String::new();
-        let mut footer_bytes = 0;
+        let (mut first, mut last) = (String::new(), Arc::default());
         let mut empty_objects = Vec::new();
         while let Some(opened) = opened.try_next().await? {
-            let (mut object, schema) = match opened {
-                Opened::Columns(object, schema) => (object, schema),
-                Opened::Empty(meta) => {
-                    tracing::warn!("{} is empty and is left out", object_name(store.as_ref(), &meta.key));
-                    empty_objects.push(meta);
-                    continue;
+            for opened in opened {
+                let (object, schema) = match opened {
+                    Opened::Columns(object, schema) => (object, schema),
+                    Opened::Empty(meta) => {
+                        tracing::warn!("{} is empty and is left out", object_name(store.as_ref(), &meta.key));
+                        empty_objects.push(meta);
+                        continue;
+                    }
+                };
+                match &mut merged {
+                    None => {
+                        first = object_name(store.as_ref(), &object.meta.key);
+                        merged = Some(TableSchema::clone(&schema));
+                    }
+                    // Objects of one writer share their columns.
+                    Some(_) if Arc::ptr_eq(&last, &schema) => {}
+                    Some(merged) => {
+                        merged.merge(&schema, &first, &object_name(store.as_ref(), &object.meta.key))?;
+                    }
                 }
-            };
-            let name = object_name(store.as_ref(), &object.meta.key);
-            match &mut merged {
-                None => (merged, first) = (Some(schema), name),
-                Some(merged) => merged.merge(&schema, &first, &name)?,
+                last = schema;
+                objects.push(*object);
             }
-            if let Some(file) = &mut object.parquet {
-                footer_bytes += file.kept_footer_bytes();
-                if footer_bytes > FOOTERS_KEPT_BYTES {
-                    file.forget_footer();
-                }
-            }
-            objects.push(*object);
         }
         drop(opened);
         if let Some(empty) = empty_objects.first().filter(|_| objects.is_empty()) {
@@ -128,10 +153,34 @@ impl Dataset {
         // Of the objects that are kept, so that each has the values of its own folders.
         let keys = objects.iter().filter(|_| is_folder).map(|object| object.meta.key.as_str());
         let partitions = Partitions::of_keys(&keys.collect::<Vec<_>>(), &location)?;
-        let mut dataset = Self { location, store, objects, empty_objects, schema, partitions, csv };
+        let (held_bytes, read_bytes) = (shared.parquet.held_bytes(), shared.parquet.read_bytes());
+        let mut dataset =
+            Self { location, store, objects, empty_objects, schema, partitions, csv, held_bytes, read_bytes };
         dataset.refuse_mixed_formats()?;
         dataset.add_partition_columns();
         Ok(dataset)
+    }
+
+    /// Bytes of memory that the footers of its objects take, and small objects that came with them.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    /// Row groups of all objects.
+    #[must_use]
+    pub fn row_groups(&self) -> u64 {
+        self.objects
+            .iter()
+            .filter_map(|object| object.parquet.as_ref())
+            .map(|file| file.row_groups().len() as u64)
+            .sum()
+    }
+
+    /// The most bytes of footers that were in memory, besides, while it was opened.
+    #[must_use]
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes
     }
 
     /// Adds the columns that stand in the names of folders.
@@ -251,31 +300,37 @@ fn object_name(store: &dyn Store, key: &str) -> String {
     format!("{}/{key}", store.root().trim_end_matches('/'))
 }
 
+/// What the objects of a location share while they are opened.
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn Store>,
+    csv: CsvFormat,
+    headers: Semaphore,
+    parquet: Opening,
+}
+
 /// What opening an object came to.
 enum Opened {
     /// It has these columns.
-    Columns(Box<DataObject>, TableSchema),
+    Columns(Box<DataObject>, Arc<TableSchema>),
     /// There is nothing in it, or nothing but an empty compressed file.
     Empty(ObjectMeta),
 }
 
 /// In a task of its own: parsing a footer takes longer than reading it.
-async fn open_apart(
-    store: Arc<dyn Store>,
-    meta: ObjectMeta,
-    needed: Option<Arc<[String]>>,
-    csv: (CsvFormat, Arc<Semaphore>),
-) -> Result<Opened> {
-    let open = async move { open_object(store, meta, needed.as_deref(), csv).await };
+async fn open_apart(shared: Arc<Shared>, metas: Vec<ObjectMeta>) -> Result<Vec<Opened>> {
+    let open = async move {
+        let mut opened = Vec::with_capacity(metas.len());
+        for meta in metas {
+            opened.push(open_object(&shared, meta).await?);
+        }
+        Ok(opened)
+    };
     joined(tokio::spawn(open).await)?
 }
 
-async fn open_object(
-    store: Arc<dyn Store>,
-    meta: ObjectMeta,
-    needed: Option<&[String]>,
-    (csv, headers): (CsvFormat, Arc<Semaphore>),
-) -> Result<Opened> {
+async fn open_object(shared: &Shared, meta: ObjectMeta) -> Result<Opened> {
+    let store = &shared.store;
     let name = object_name(store.as_ref(), &meta.key);
     if meta.size == 0 {
         return Ok(Opened::Empty(meta));
@@ -290,16 +345,16 @@ async fn open_object(
         None => format_by_content(store.as_ref(), &meta).await?,
     };
     if format == Format::Parquet {
-        let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, needed).await?;
+        let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, &shared.parquet).await?;
         let object = DataObject { meta, format, parquet: Some(file), partitions: PartitionValues::default() };
         return Ok(Opened::Columns(Box::new(object), schema));
     }
     // Never closed: without a permit the header would be read all the same.
-    let _permit = headers.acquire().await;
-    match csv::read_header(store, &meta, (format, csv), &name).await? {
+    let _permit = shared.headers.acquire().await;
+    match csv::read_header(Arc::clone(store), &meta, (format, shared.csv), &name).await? {
         Some(schema) => {
             let object = DataObject { meta, format, parquet: None, partitions: PartitionValues::default() };
-            Ok(Opened::Columns(Box::new(object), schema))
+            Ok(Opened::Columns(Box::new(object), Arc::new(schema)))
         }
         None => Ok(Opened::Empty(meta)),
     }

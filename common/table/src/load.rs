@@ -8,20 +8,26 @@ use polars::prelude::{DataType, Series};
 use tokio::runtime::Handle;
 
 use super::csv::{CsvFormat, CsvReader, MalformedRow};
-use super::parquet::RowGroup;
+use super::parquet::{ParquetFile, ROW_GROUP_BYTES, RowGroupSize, RowRun};
 use super::partitions::PartitionValues;
-use super::{DataObject, Dataset, Format};
+use super::{Dataset, Format};
 use columns::cells::{infer_category_kind, infer_kind, is_missing_marker, typed_column};
 use columns::{CellFormat, ColumnKind, ColumnSchema, ColumnSource, MemoryColumns, TableSchema};
 use error::{Error, Result};
+use machine::memory::Reservation;
 use machine::tasks::blocking;
 
 /// Parquet data up to this size is read once and kept as it is, compressed; columns are decoded from it one by one. Of
 /// larger data each column's bytes are read when it is asked for.
 pub const KEPT_BYTES: u64 = 256 << 20;
 
-/// Row groups read at once.
+/// Runs of row groups read at once.
 const CONCURRENT_FETCHES: usize = 4;
+
+/// Row groups that follow one another are read and decoded together up to so many rows.
+pub const RUN_ROWS: usize = 1 << 16;
+/// And up to so many bytes.
+pub const RUN_BYTES: u64 = 16 << 20;
 
 /// A dataset whose columns can be read whole.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub struct LoadableTable {
     warnings: Vec<String>,
     /// Columns of CSV that became numbers though cells of them have leading zeros.
     zero_padded: Vec<String>,
+    /// What the columns of CSV take.
+    memory: Reservation,
 }
 
 /// Which types CSV columns have.
@@ -53,8 +61,8 @@ pub struct CsvTyping<'a> {
 enum Content {
     /// Typed columns: CSV is read once, since its types show only when all of it was seen.
     Columns(Vec<Series>),
-    /// Every row group, compressed.
-    RowGroups(Vec<RowGroup>),
+    /// Every row group, compressed, in the runs of [`runs`].
+    Runs(Vec<RowRun>),
     /// Nothing but the footers.
     Footers,
 }
@@ -74,10 +82,11 @@ impl LoadableTable {
             if bytes > KEPT_BYTES {
                 return Ok(Self::of_footers(dataset));
             }
-            let groups = fetch_all(&dataset).await?;
-            return Ok(Self { content: Content::RowGroups(groups), ..Self::of_footers(dataset) });
+            let runs = fetch_all(&dataset).await?;
+            return Ok(Self { content: Content::Runs(runs), ..Self::of_footers(dataset) });
         }
-        let (cells, reading) = read_all_cells(&dataset).await?;
+        let mut memory = Reservation::new(&format!("{}: CSV", dataset.location));
+        let (cells, reading) = read_all_cells(&dataset, &mut memory).await?;
         let hint = dataset.schema.header_hint().map(|hint| format!("{}: {hint}", dataset.location));
         let warnings = hint.into_iter().chain(reading).collect();
         let rows = cells.first().map_or(0, |column| column.len());
@@ -102,7 +111,8 @@ impl LoadableTable {
         let names = dataset.schema.columns().iter().map(|column| column.name.as_str());
         names.filter(is_constant).for_each(|name| schema.mark_constant_partition(name));
         let schema = Arc::new(schema);
-        Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows, warnings, zero_padded })
+        memory.resize(in_memory.iter().map(bytes_of).sum())?;
+        Ok(Self { dataset, content: Content::Columns(in_memory), schema, rows, warnings, zero_padded, memory })
     }
 
     /// A Parquet dataset of which nothing is kept in memory but the footers.
@@ -110,13 +120,21 @@ impl LoadableTable {
     pub fn of_footers(dataset: Dataset) -> Self {
         let rows = dataset.row_count().unwrap_or_default() as usize;
         let schema = Arc::clone(&dataset.schema);
-        Self { dataset, content: Content::Footers, schema, rows, warnings: Vec::new(), zero_padded: Vec::new() }
+        let (warnings, zero_padded) = (Vec::new(), Vec::new());
+        let memory = Reservation::new(&dataset.location);
+        Self { dataset, content: Content::Footers, schema, rows, warnings, zero_padded, memory }
     }
 
     /// What seems wrong with the data as it was read: the header, and cells that may hold rows.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Bytes of the columns that are in memory, of CSV.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.bytes()
     }
 
     /// Whether a column of CSV became numbers though cells of it have leading zeros, as codes do.
@@ -152,16 +170,14 @@ impl LoadableTable {
             Content::Columns(columns) => {
                 return names.iter().map(|name| self.typed_column(columns, name)).collect();
             }
-            Content::RowGroups(groups) => {
-                let groups = groups.iter().cloned();
-                let decoded = futures::stream::iter(groups).map(|group| decode(group, names));
+            Content::Runs(runs) => {
+                let decoded = futures::stream::iter(runs.iter().cloned()).map(|run| decode(run, names));
                 decoded.buffered(threads).try_collect().await?
             }
             Content::Footers => {
-                let groups = row_groups(&self.dataset);
-                let fetched = futures::stream::iter(groups).map(|place| async move {
-                    let group = fetch(&self.dataset, place, names).await?;
-                    decode(group, names).await
+                let fetched = futures::stream::iter(runs(&self.dataset)).map(|run| async move {
+                    let run = run.fetch(&self.dataset, names).await?;
+                    decode(run, names).await
                 });
                 fetched.buffered(threads + 1).try_collect().await?
             }
@@ -174,21 +190,35 @@ impl LoadableTable {
         Ok(columns)
     }
 
-    /// The table in runs of rows, in order: its row groups, or all of it at once where it came as CSV.
+    /// The table in runs of rows, in order: its row groups, small ones several at once, or all of it where it came as CSV.
     #[must_use]
     pub fn pieces(&self) -> Vec<Piece> {
         if let Content::Columns(_) = self.content {
-            return vec![Piece { places: 0..self.rows, object: 0, row_group: 0, kept: 0 }];
+            return vec![Piece { places: 0..self.rows, run: Run::default(), kept: 0 }];
         }
         let mut first = 0;
-        let of_group = |(kept, (object, row_group)): (usize, (usize, usize))| {
-            let rows =
-                self.dataset.objects[object].parquet.as_ref().map_or(0, |file| file.row_groups()[row_group].rows);
-            let places = first..first + rows;
-            first += rows;
-            Piece { places, object, row_group, kept }
+        let of_run = |(kept, run): (usize, Run)| {
+            let places = first..first + run.rows;
+            first += run.rows;
+            Piece { places, run, kept }
         };
-        row_groups(&self.dataset).into_iter().enumerate().map(of_group).collect()
+        runs(&self.dataset).into_iter().enumerate().map(of_run).collect()
+    }
+
+    /// The places of each row group of a piece.
+    #[must_use]
+    pub fn row_groups_of(&self, piece: &Piece) -> Vec<Range<usize>> {
+        if let Content::Columns(_) = self.content {
+            return vec![piece.places.clone()];
+        }
+        let sizes =
+            piece.run.spans.iter().flat_map(|(object, groups)| sizes_of(&self.dataset, *object, groups.clone()));
+        let mut first = piece.places.start;
+        let places = |size: &RowGroupSize| {
+            first += size.rows;
+            first - size.rows..first
+        };
+        sizes.map(places).collect()
     }
 
     /// Whether reading a column twice means to fetch it twice.
@@ -207,10 +237,8 @@ impl LoadableTable {
                 let columns = names.iter().map(|name| self.typed_column(columns, name)).collect::<Result<_>>()?;
                 PieceContent::Columns(MemoryColumns::new(self.rows, columns))
             }
-            Content::RowGroups(groups) => PieceContent::RowGroup(groups[piece.kept].clone()),
-            Content::Footers => {
-                PieceContent::RowGroup(fetch(&self.dataset, (piece.object, piece.row_group), names).await?)
-            }
+            Content::Runs(runs) => PieceContent::Run(runs[piece.kept].clone()),
+            Content::Footers => PieceContent::Run(piece.run.fetch(&self.dataset, names).await?),
         };
         Ok(PieceColumns { content, names: names.to_vec() })
     }
@@ -226,9 +254,8 @@ impl LoadableTable {
 pub struct Piece {
     /// The places of its rows in the table.
     pub places: Range<usize>,
-    object: usize,
-    row_group: usize,
-    /// The place among the row groups that are kept in memory.
+    run: Run,
+    /// The place among the runs that are kept in memory.
     kept: usize,
 }
 
@@ -242,7 +269,7 @@ pub struct PieceColumns {
 #[derive(Debug, Clone)]
 enum PieceContent {
     Columns(MemoryColumns),
-    RowGroup(RowGroup),
+    Run(RowRun),
 }
 
 impl PieceColumns {
@@ -251,7 +278,7 @@ impl PieceColumns {
     pub fn narrowed(&self, rows: Range<usize>) -> Self {
         let content = match &self.content {
             PieceContent::Columns(columns) => PieceContent::Columns(columns.narrowed(rows)),
-            PieceContent::RowGroup(group) => PieceContent::RowGroup(group.narrowed(rows)),
+            PieceContent::Run(run) => PieceContent::Run(run.narrowed(rows)),
         };
         Self { content, names: self.names.clone() }
     }
@@ -270,44 +297,92 @@ impl ColumnSource for PieceColumns {
     fn rows(&self) -> usize {
         match &self.content {
             PieceContent::Columns(columns) => columns.rows(),
-            PieceContent::RowGroup(group) => group.rows(),
+            PieceContent::Run(run) => run.rows(),
         }
     }
 
     fn column(&self, name: &str) -> Result<Series> {
         match &self.content {
             PieceContent::Columns(columns) => columns.column(name),
-            PieceContent::RowGroup(group) => group.column(name),
+            PieceContent::Run(run) => run.column(name),
         }
     }
 }
 
-/// Object and row group of every row group, in order.
-fn row_groups(dataset: &Dataset) -> Vec<(usize, usize)> {
-    let of_object = |(index, object): (usize, &DataObject)| {
-        let count = object.parquet.as_ref().map_or(0, |file| file.row_groups().len());
-        (0..count).map(move |group| (index, group))
-    };
-    dataset.objects.iter().enumerate().flat_map(of_object).collect()
+/// Row groups that follow one another and are read at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Run {
+    /// Objects, and which of their row groups.
+    spans: Vec<(usize, Range<usize>)>,
+    rows: usize,
+    bytes: u64,
 }
 
-async fn fetch(dataset: &Dataset, (object, group): (usize, usize), names: &[String]) -> Result<RowGroup> {
-    let object = &dataset.objects[object];
-    let Some(file) = &object.parquet else { return Err(Error::Defect(format!("{} is not Parquet", object.meta.key))) };
-    file.fetch(dataset.store.as_ref(), &object.meta, group, names).await
+impl Run {
+    async fn fetch(&self, dataset: &Dataset, names: &[String]) -> Result<RowRun> {
+        let fetch = |(object, groups): (usize, Range<usize>)| async move {
+            let object = &dataset.objects[object];
+            let no_parquet = || Error::Defect(format!("{} is not Parquet", object.meta.key));
+            let file = object.parquet.as_ref().ok_or_else(no_parquet)?;
+            file.fetch_groups(dataset.store.as_ref(), &object.meta, groups, names).await
+        };
+        let spans = futures::stream::iter(self.spans.clone()).map(fetch);
+        let fetched: Vec<_> = spans.buffered(CONCURRENT_FETCHES).try_collect().await?;
+        Ok(RowRun::new(fetched.into_iter().flatten().collect()))
+    }
+}
+
+fn sizes_of(dataset: &Dataset, object: usize, groups: Range<usize>) -> &[RowGroupSize] {
+    let file = dataset.objects.get(object).and_then(|object| object.parquet.as_ref());
+    file.and_then(|file| file.row_groups().get(groups)).unwrap_or_default()
+}
+
+/// All row groups of a dataset in runs, in order: a large one by itself, small ones together.
+fn runs(dataset: &Dataset) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (object, file) in dataset.objects.iter().enumerate() {
+        for (group, size) in file.parquet.iter().flat_map(ParquetFile::row_groups).enumerate() {
+            let bytes = size.fetched_bytes + ROW_GROUP_BYTES;
+            match runs.last_mut() {
+                Some(run) if run.rows + size.rows <= RUN_ROWS && run.bytes + bytes <= RUN_BYTES => {
+                    match run.spans.last_mut() {
+                        Some((last, groups)) if *last == object => {
+                            run.bytes += sizes_of(dataset, object, group - 1..group)
+                                .first()
+                                .map_or(0, |before| before.gap_before(size));
+                            groups.end = group + 1;
+                        }
+                        _ => run.spans.push((object, group..group + 1)),
+                    }
+                    run.rows += size.rows;
+                    run.bytes += bytes;
+                }
+                _ => runs.push(Run { spans: vec![(object, group..group + 1)], rows: size.rows, bytes }),
+            }
+        }
+    }
+    runs
+}
+
+/// Rows and bytes of what is read at once of a dataset, at most.
+#[must_use]
+pub fn largest_run(dataset: &Dataset) -> (u64, u64) {
+    let larger = |(rows, bytes): (u64, u64), run: &Run| (rows.max(run.rows as u64), bytes.max(run.bytes));
+    runs(dataset).iter().fold((0, 0), larger)
 }
 
 /// Every column that can be read, of every row group.
-async fn fetch_all(dataset: &Dataset) -> Result<Vec<RowGroup>> {
+async fn fetch_all(dataset: &Dataset) -> Result<Vec<RowRun>> {
     let readable = dataset.schema.columns().iter().filter(|column| column.kind != ColumnKind::Unsupported);
     let names: Vec<String> = readable.map(|column| column.name.clone()).collect();
-    let fetched = futures::stream::iter(row_groups(dataset)).map(|place| fetch(dataset, place, &names));
+    let names = &names;
+    let fetched = futures::stream::iter(runs(dataset)).map(|run| async move { run.fetch(dataset, names).await });
     fetched.buffered(CONCURRENT_FETCHES).try_collect().await
 }
 
-async fn decode(group: RowGroup, names: &[String]) -> Result<Vec<Series>> {
+async fn decode(run: RowRun, names: &[String]) -> Result<Vec<Series>> {
     let names = names.to_vec();
-    let decode = move || names.iter().map(|name| group.column(name)).collect::<Result<Vec<_>>>();
+    let decode = move || names.iter().map(|name| run.column(name)).collect::<Result<Vec<_>>>();
     blocking(decode).await?
 }
 
@@ -327,7 +402,7 @@ fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, dtype:
 }
 
 /// All cells of CSV, column by column, and what seems wrong with them.
-async fn read_all_cells(dataset: &Dataset) -> Result<(Vec<Series>, Vec<String>)> {
+async fn read_all_cells(dataset: &Dataset, memory: &mut Reservation) -> Result<(Vec<Series>, Vec<String>)> {
     let mut warnings = Vec::new();
     let names: Vec<String> = dataset.schema.columns().iter().map(|column| column.name.clone()).collect();
     let mut columns: Vec<Series> = names.iter().map(|name| super::csv::empty_column(name)).collect();
@@ -335,9 +410,17 @@ async fn read_all_cells(dataset: &Dataset) -> Result<(Vec<Series>, Vec<String>)>
         let (store, meta, format) = (Arc::clone(&dataset.store), object.meta.clone(), (object.format, dataset.csv));
         let (object_name, names, runtime) = (dataset.object_name(index), names.clone(), Handle::current());
         let partitions = object.partitions.clone();
-        let read = move || read_object_cells((store, meta, format), &object_name, &names, &partitions, runtime);
-        let (pieces, of_object) = blocking(read).await??;
-        warnings.extend(of_object);
+        let mut of_object = Reservation::new(&object_name);
+        let read = move || {
+            let read =
+                read_object_cells((store, meta, format), &object_name, &names, &partitions, (runtime, &mut of_object))?;
+            Ok::<_, Error>((read, of_object))
+        };
+        let ((pieces, said), mut read) = blocking(read).await??;
+        let bytes = read.bytes();
+        read.resize(0)?;
+        memory.grow(bytes)?;
+        warnings.extend(said);
         for piece in pieces {
             for (column, cells) in columns.iter_mut().zip(piece) {
                 column.append(&cells).map_err(|error| Error::Defect(error.to_string()))?;
@@ -352,7 +435,7 @@ fn read_object_cells(
     object_name: &str,
     names: &[String],
     partitions: &PartitionValues,
-    runtime: Handle,
+    (runtime, memory): (Handle, &mut Reservation),
 ) -> Result<(Vec<Vec<Series>>, Vec<String>)> {
     let mut reader = CsvReader::open(store, meta, format, object_name, runtime)?;
     let stored = partitions.stored_among(names);
@@ -362,9 +445,17 @@ fn read_object_cells(
             return Err(Error::Data(format!("{object_name}: data row {row} {problem}")));
         }
         let columns = partitions.complete(batch.columns, names, &[], object_name)?;
-        pieces.push(names.iter().map(|name| columns.column(name)).collect::<Result<_>>()?);
+        let piece = names.iter().map(|name| columns.column(name)).collect::<Result<Vec<_>>>()?;
+        // How many rows follow nobody knows: each batch is counted as it comes.
+        memory.grow(piece.iter().map(bytes_of).sum())?;
+        pieces.push(piece);
     }
     Ok((pieces, reader.take_warnings()))
+}
+
+/// What a column takes, with what the allocator adds.
+fn bytes_of(column: &Series) -> u64 {
+    columns::memory_bytes(column) / 8 * 9
 }
 
 /// Whether text became numbers though some of it has leading zeros.

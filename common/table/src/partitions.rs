@@ -344,7 +344,10 @@ impl PartitionValue {
 fn agrees(kind: ColumnKind, text: &str, folder: &str, format: CellFormat) -> bool {
     match kind {
         ColumnKind::Integer | ColumnKind::Float => match (text.parse::<i128>(), folder.parse::<i128>()) {
-            (Ok(number), Ok(of_folder)) => number == of_folder,
+            (Ok(number), Ok(of_folder)) if kind == ColumnKind::Integer || number.unsigned_abs() < 1 << 53 => {
+                number == of_folder
+            }
+            // A float may have other digits than the folder that it was read from.
             _ => {
                 let of_folder = parse_number(folder, CellFormat::default());
                 let pair = parse_number(text, format).zip(of_folder);

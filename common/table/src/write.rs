@@ -1,9 +1,10 @@
 //! Tables out: Parquet and CSV, the same bytes for the same rows.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use bytes::Bytes;
-use polars::prelude::{DataFrame, DataType, ParquetCompression, ParquetWriter, PolarsError, Series};
+use polars::prelude::{DataFrame, DataType, Float64Chunked, ParquetCompression, ParquetWriter, PolarsError, Series};
 
 use columns::text::formatted_text;
 use error::{Error, Result};
@@ -55,34 +56,72 @@ fn refused(error: &PolarsError) -> Error {
 /// [`Error::Data`] where a column cannot be written as text.
 pub fn to_csv(frame: &DataFrame) -> Result<Bytes> {
     let defect = |error: String| Error::Defect(format!("writing CSV: {error}"));
-    let mut columns = Vec::with_capacity(frame.width());
-    for column in frame.columns() {
-        columns.push(cells_of(column.as_materialized_series())?);
-    }
-    let mut writer = csv::WriterBuilder::new().from_writer(Vec::with_capacity(frame.height() * 32));
+    let columns = frame.columns().iter().map(|column| Cells::of(column.as_materialized_series()));
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let mut cells = columns.iter().map(Cells::iter).collect::<Result<Vec<_>>>()?;
+    let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
     let names: Vec<&str> = frame.get_column_names().into_iter().map(polars::prelude::PlSmallStr::as_str).collect();
     writer.write_record(&names).map_err(|error| defect(error.to_string()))?;
-    let mut record = Vec::with_capacity(columns.len());
+    let mut number = String::new();
     for row in 0..frame.height() {
-        record.clear();
-        for column in &columns {
-            let cells = column.str().map_err(|error| defect(error.to_string()))?;
-            record.push(cells.get(row).unwrap_or_default().to_owned());
+        for cells in &mut cells {
+            let cell = match cells {
+                CellIter::Text(texts) => texts.next().flatten().unwrap_or_default(),
+                CellIter::Float(values) => {
+                    number.clear();
+                    if let Some(value) = values.next().flatten() {
+                        write!(number, "{value}").map_err(|error| defect(error.to_string()))?;
+                    }
+                    &number
+                }
+            };
+            writer.write_field(cell).map_err(|error| defect(error.to_string()))?;
         }
-        writer.write_record(&record).map_err(|error| defect(error.to_string()))?;
+        writer.write_record(None::<&[u8]>).map_err(|error| defect(error.to_string()))?;
+        if row == SAMPLE_ROWS {
+            // Growing step by step, a file is copied as often as it doubles.
+            writer.flush().map_err(|error| defect(error.to_string()))?;
+            let written = writer.get_ref().len();
+            let more = (written / SAMPLE_ROWS + 1).saturating_mul(frame.height() - row) * 17 / 16;
+            let mut whole = Vec::with_capacity(written + more);
+            whole.extend_from_slice(writer.get_ref());
+            writer = csv::WriterBuilder::new().from_writer(whole);
+        }
     }
     writer.into_inner().map(Bytes::from).map_err(|error| defect(error.to_string()))
 }
 
+/// Rows from which the size of a file is told.
+const SAMPLE_ROWS: usize = 1024;
+
 /// Cells that read back as the same values: floats with every digit that matters.
-fn cells_of(column: &Series) -> Result<Series> {
-    match column.dtype() {
-        DataType::Float64 => {
-            let values = column.f64().map_err(|error| Error::Defect(format!("writing CSV: {error}")))?;
-            let cells = values.iter().map(|value| value.map(|value| value.to_string()));
-            let cells: polars::prelude::StringChunked = cells.collect();
-            Ok(polars::prelude::IntoSeries::into_series(cells))
+enum Cells {
+    Float(Float64Chunked),
+    Text(Series),
+}
+
+enum CellIter<'a> {
+    Float(Box<dyn Iterator<Item = Option<f64>> + 'a>),
+    Text(Box<dyn Iterator<Item = Option<&'a str>> + 'a>),
+}
+
+impl Cells {
+    fn of(column: &Series) -> Result<Self> {
+        match column.dtype() {
+            DataType::Float64 => Ok(Self::Float(column.f64().map_err(|error| unfit(&error))?.clone())),
+            DataType::String => Ok(Self::Text(column.clone())),
+            _ => formatted_text(column).map(Self::Text),
         }
-        _ => formatted_text(column),
     }
+
+    fn iter(&self) -> Result<CellIter<'_>> {
+        Ok(match self {
+            Self::Float(values) => CellIter::Float(Box::new(values.iter())),
+            Self::Text(texts) => CellIter::Text(Box::new(texts.str().map_err(|error| unfit(&error))?.iter())),
+        })
+    }
+}
+
+fn unfit(error: &PolarsError) -> Error {
+    Error::Defect(format!("writing CSV: {error}"))
 }

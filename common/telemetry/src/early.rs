@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use super::{Config, Program, Telemetry};
 use crate::{LogFormat, Summary};
 use error::Error;
+use error::text::without_userinfo;
 use machine::RunId;
 
 /// Prints help or the version.
 #[must_use]
 pub fn print_help(text: &str) -> ExitCode {
-    super::write_stdout(text);
+    // It shows the values of variables.
+    super::write_stdout(&without_userinfo(text));
     ExitCode::SUCCESS
 }
 

@@ -1,6 +1,8 @@
 //! One line of the log for one event, as JSON or as text.
 
 use std::fmt::{self, Write};
+use std::str::FromStr;
+use std::sync::{PoisonError, RwLock};
 
 use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
@@ -11,14 +13,48 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use super::logs::LogFormat;
-use error::text::without_control_characters;
+use error::text::{without_control_characters, without_userinfo};
+use machine::RunId;
 
-/// How the lines of this run are written, and what all of them say.
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// One line of text.
+    Text,
+}
+
+/// A log format that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a log format; use json or text")]
+pub struct UnknownLogFormat(String);
+
+impl FromStr for LogFormat {
+    type Err = UnknownLogFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLogFormat> {
+        match text {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            other => Err(UnknownLogFormat(other.to_owned())),
+        }
+    }
+}
+
+/// The run that lines are of.
+static RUN_ID: RwLock<String> = RwLock::new(String::new());
+
+/// Names the run that the lines from here on are of.
+pub(super) fn name_run(run_id: &RunId) {
+    let mut named = RUN_ID.write().unwrap_or_else(PoisonError::into_inner);
+    run_id.as_str().clone_into(&mut named);
+}
+
+/// How lines are written, and what all of them say besides the run.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) format: LogFormat,
-    pub(super) run_id: String,
     pub(super) task_arn: Option<String>,
     pub(super) is_coloured: bool,
 }
@@ -30,10 +66,12 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let line = self.line(event, spans(context));
-        match self.format {
-            LogFormat::Json => writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?),
-            LogFormat::Text => writeln!(writer, "{}", line.text(event.metadata().level(), self.is_coloured)),
-        }
+        let line = match self.format {
+            LogFormat::Json => serde_json::to_string(&line).map_err(|_| fmt::Error)?,
+            LogFormat::Text => line.text(event.metadata().level(), self.is_coloured),
+        };
+        // What libraries log of a URL is theirs to choose.
+        writeln!(writer, "{}", without_userinfo(&line))
     }
 }
 
@@ -45,7 +83,7 @@ impl Lines {
             timestamp: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
             level: event.metadata().level().as_str(),
             target: event.metadata().target(),
-            run_id: &self.run_id,
+            run_id: RUN_ID.read().unwrap_or_else(PoisonError::into_inner).clone(),
             task_arn: self.task_arn.as_deref(),
             message: content.message,
             spans,
@@ -75,7 +113,7 @@ struct Line<'event> {
     timestamp: String,
     level: &'static str,
     target: &'event str,
-    run_id: &'event str,
+    run_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_arn: Option<&'event str>,
     message: String,
@@ -95,7 +133,7 @@ impl Line<'_> {
         if !self.spans.is_empty() {
             append_field(&mut rest, "spans", &self.spans.as_str().into());
         }
-        append_field(&mut rest, "run_id", &self.run_id.into());
+        append_field(&mut rest, "run_id", &self.run_id.as_str().into());
         if let Some(task_arn) = self.task_arn {
             append_field(&mut rest, "task_arn", &task_arn.into());
         }
@@ -197,7 +235,8 @@ mod tests {
     }
 
     fn lines(format: LogFormat, task_arn: Option<&str>, is_coloured: bool) -> Lines {
-        Lines { format, run_id: "run-7".to_owned(), task_arn: task_arn.map(str::to_owned), is_coloured }
+        name_run(&"run-7".parse().unwrap());
+        Lines { format, task_arn: task_arn.map(str::to_owned), is_coloured }
     }
 
     /// What `log` writes, one line per event.
@@ -209,6 +248,14 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn formats_are_read_by_name() {
+        assert_eq!("json".parse(), Ok(LogFormat::Json));
+        assert_eq!("text".parse(), Ok(LogFormat::Text));
+        let message = "yaml".parse::<LogFormat>().unwrap_err().to_string();
+        assert_eq!(message, "\"yaml\" is not a log format; use json or text");
     }
 
     #[test]

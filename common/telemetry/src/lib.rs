@@ -1,7 +1,9 @@
 //! What a run tells: logs and progress on standard error, metrics and the result on standard output.
 //!
-//! No other module writes to standard output. A reader that goes away (a broken pipe) changes neither the run nor its
+//! No other crate writes to standard output. A reader that goes away (a broken pipe) changes neither the run nor its
 //! exit code.
+//!
+//! It must not know settings, tables or models. Begin reading at [`Outcome`] and [`Summary`].
 #![forbid(unsafe_code)]
 
 mod early;
@@ -22,19 +24,21 @@ use indicatif::MultiProgress;
 
 pub use early::{print_help, refuse};
 pub use emf::Metric;
-pub use logs::{LogFormat, UnknownLogFormat};
+pub use format::{LogFormat, UnknownLogFormat};
 pub use progress::{Progress, Unit};
 pub use result::{COMPLETED_AT, FILES, GATE, Outcome, Summary};
 
 use machine::{RunId, ecs};
 
-/// Which of the two programs this is.
+/// Which of the programs this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     /// `train`
     Train,
     /// `predict`
     Predict,
+    /// `functions`
+    Functions,
 }
 
 impl Program {
@@ -44,6 +48,7 @@ impl Program {
         match self {
             Self::Train => "train",
             Self::Predict => "predict",
+            Self::Functions => "functions",
         }
     }
 }
@@ -101,7 +106,8 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// Starts logging and takes over panics, for the whole process. Nothing here fails a run: what goes wrong is
-    /// logged. On ECS the first call waits for the task's ARN, a second at most.
+    /// logged. On ECS the first call waits for the task's ARN, a second at most. A process that serves one run after another
+    /// calls it for each: the log then names the new run, and is otherwise what the first call made it.
     #[must_use]
     pub fn start(config: Config) -> Self {
         let audience = Audience::detect(config.log_format);
@@ -109,10 +115,10 @@ impl Telemetry {
         let task = ecs::task();
         let lines = format::Lines {
             format: audience.logs,
-            run_id: config.run_id.to_string(),
             task_arn: task.ok().flatten().and_then(|task| task.arn.clone()),
             is_coloured: audience.logs_on_terminal && env::var_os("NO_COLOR").is_none(),
         };
+        format::name_run(&config.run_id);
         logs::start(lines, bars.clone());
         panics::log_panics();
         if let Err(error) = task {

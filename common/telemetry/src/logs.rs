@@ -2,7 +2,6 @@
 
 use std::env;
 use std::io::{self, Write};
-use std::str::FromStr;
 
 use indicatif::MultiProgress;
 use tracing::{Level, Metadata};
@@ -13,13 +12,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::format::Lines;
 
 /// Our crates, which tell what they do; of the others only what is wrong is logged.
-const OUR_CRATES: [&str; 15] = [
+const OUR_CRATES: [&str; 16] = [
     "app",
     "attempt",
     "columns",
     "error",
     "evaluation",
     "features",
+    "functions",
     "machine",
     "predict",
     "registry",
@@ -30,32 +30,6 @@ const OUR_CRATES: [&str; 15] = [
     "train",
     "xgboost",
 ];
-
-/// How a line of the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// One line of text.
-    Text,
-}
-
-/// A log format that does not exist.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a log format; use json or text")]
-pub struct UnknownLogFormat(String);
-
-impl FromStr for LogFormat {
-    type Err = UnknownLogFormat;
-
-    fn from_str(text: &str) -> Result<Self, UnknownLogFormat> {
-        match text {
-            "json" => Ok(Self::Json),
-            "text" => Ok(Self::Text),
-            other => Err(UnknownLogFormat(other.to_owned())),
-        }
-    }
-}
 
 /// Makes the log of the process. A second log of one process is refused by `tracing`, and the first one goes on.
 pub(super) fn start(lines: Lines, bars: Option<MultiProgress>) {
@@ -130,14 +104,6 @@ impl Write for &StandardError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn formats_are_read_by_name() {
-        assert_eq!("json".parse(), Ok(LogFormat::Json));
-        assert_eq!("text".parse(), Ok(LogFormat::Text));
-        let message = "yaml".parse::<LogFormat>().unwrap_err().to_string();
-        assert_eq!(message, "\"yaml\" is not a log format; use json or text");
-    }
 
     #[test]
     fn rust_log_is_obeyed() {

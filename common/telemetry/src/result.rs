@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use error::text::without_control_characters;
+use error::text::{without_control_characters, without_userinfo};
 use error::{Error, Result};
 use machine::RunId;
 
@@ -68,9 +68,14 @@ impl Summary {
         let mut cause = Map::new();
         cause.insert("exit_code".to_owned(), error.exit_code().into());
         cause.insert("error_type".to_owned(), error.kind().into());
-        cause.insert("error_message".to_owned(), without_control_characters(&error.to_string()).into());
+        cause.insert("error_message".to_owned(), text_of(error).into());
         Outcome::of("failure", cause, &self.fields)
     }
+}
+
+/// On one line, and without what a URL in it may hold of a name and a password.
+fn text_of(error: &Error) -> String {
+    without_userinfo(&without_control_characters(&error.to_string())).into_owned()
 }
 
 /// How a run ended: what its last line and its `result.json` say.

@@ -8,10 +8,11 @@ use std::ptr::NonNull;
 use xgboost_lib_sys as sys;
 
 use super::columns::{Column, checked_rows, columnar_json};
-use super::dmatrix::{DMatrix, Feature};
+use super::dmatrix::DMatrix;
 use super::error::{XgboostError, c_string, check, copy_string, copy_values};
 use super::feed::{feature_texts, no_handle};
 use super::log::listen;
+use super::source::Feature;
 
 /// A model in training or in use.
 #[derive(Debug)]

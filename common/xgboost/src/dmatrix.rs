@@ -11,25 +11,8 @@ use super::columns::{Batch, columnar_json};
 use super::error::{XgboostError, c_string, check};
 use super::feed::{Feed, Proxy, next_callback, no_handle, no_rows, reset_callback, set_features, set_row_info};
 use super::log::listen;
+use super::source::{BatchSource, Feature};
 use error::Result;
-
-/// What XGBoost takes a column's numbers for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FeatureKind {
-    /// A quantity: splits are thresholds.
-    Number,
-    /// A code from 0: splits are sets of codes.
-    Category,
-}
-
-/// A column of the matrix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Feature {
-    /// Its name, kept in the model.
-    pub name: String,
-    /// What its numbers mean.
-    pub kind: FeatureKind,
-}
 
 /// How a quantile matrix is built.
 #[derive(Debug, Clone, Copy)]
@@ -40,21 +23,6 @@ pub struct QuantileOptions<'a> {
     pub threads: usize,
     /// For validation rows: the training matrix, whose bins are used.
     pub reference: Option<&'a DMatrix>,
-}
-
-/// Rows in batches, read several times over (shape, quantiles, bins) while a matrix is built.
-pub trait BatchSource {
-    /// Starts again at the first batch.
-    ///
-    /// # Errors
-    /// Whatever reading fails with; it ends the construction and is handed back as [`XgboostError::Source`].
-    fn rewind(&mut self) -> Result<()>;
-
-    /// The next batch, none at the end. Every pass must give the same rows in the same batches.
-    ///
-    /// # Errors
-    /// As [`BatchSource::rewind`].
-    fn next_batch(&mut self) -> Result<Option<Batch<'_>>>;
 }
 
 /// A matrix of XGBoost's. It owns its data: nothing of the caller's is borrowed once it is built.
@@ -184,16 +152,6 @@ impl Drop for DMatrix {
         let return_code = unsafe { sys::XGDMatrixFree(self.handle.as_ptr()) };
         if let Err(error) = check("free a matrix", return_code) {
             tracing::debug!("{error}");
-        }
-    }
-}
-
-impl FeatureKind {
-    /// XGBoost's letter for it.
-    pub(super) fn letter(self) -> &'static str {
-        match self {
-            Self::Number => "q",
-            Self::Category => "c",
         }
     }
 }

@@ -9,8 +9,8 @@ use std::ptr::NonNull;
 use xgboost_lib_sys as sys;
 
 use super::columns::{Batch, columnar_json, vector_json};
-use super::dmatrix::{BatchSource, Feature};
 use super::error::{XgboostError, c_string, check};
+use super::source::{BatchSource, Feature};
 
 /// XGBoost's stand-in for a batch: it only refers to the batch's memory.
 #[derive(Debug)]

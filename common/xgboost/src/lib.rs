@@ -1,5 +1,8 @@
 //! The only place that knows XGBoost's C API: matrices, boosters and parameters behind safe types.
 //!
+//! It must not know tables, storage or the programs. Begin reading at [`DMatrix`] and [`Booster`]. The crate `xgboost-rs` was weighed: it
+//! is XGBoost 1.6, without quantile matrices, categories and in-place prediction.
+//!
 //! Habits of this module: a handle is a [`NonNull`](std::ptr::NonNull) with a `Drop`; every call's return code goes
 //! through one check that reads XGBoost's message on the same thread at once; whatever XGBoost hands out is copied
 //! before the next call; what XGBoost says goes to `tracing`, never to standard output.
@@ -16,14 +19,16 @@ mod feed;
 mod log;
 mod model;
 pub mod params;
+mod source;
 mod trial;
 
 pub use booster::{Booster, Evaluation, PredictionKind};
 pub use columns::{Batch, Column, Values};
-pub use dmatrix::{BatchSource, DMatrix, Feature, FeatureKind, QuantileOptions};
+pub use dmatrix::{DMatrix, QuantileOptions};
 pub use error::XgboostError;
 pub use model::Importance;
 pub use params::{ParamError, Params};
+pub use source::{BatchSource, Feature, FeatureKind};
 pub use trial::dry_run;
 
 /// The XGBoost release that the bindings, the table of parameters and the bit-for-bit tests were made for.

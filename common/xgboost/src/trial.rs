@@ -2,10 +2,11 @@
 
 use super::booster::Booster;
 use super::columns::{Batch, Column};
-use super::dmatrix::{DMatrix, Feature, FeatureKind, QuantileOptions};
+use super::dmatrix::{DMatrix, QuantileOptions};
 use super::error::XgboostError;
 use super::log::record;
 use super::params::{ParamError, Params};
+use super::source::{Feature, FeatureKind};
 
 /// Rows of the trial: enough that every way of sampling finds some.
 const ROWS: u8 = 32;

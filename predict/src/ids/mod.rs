@@ -5,7 +5,7 @@ mod keys;
 mod scratch;
 mod seen;
 
-pub use keys::{IdKey, IdKeys, is_integer};
+pub use keys::{Ascending, IdKey, IdKeys, OrderedId, is_integer};
 pub use scratch::{IdScratch, RepeatedRows};
 pub use seen::SeenIds;
 
@@ -14,8 +14,21 @@ pub use seen::SeenIds;
 pub enum IdCheck {
     /// Not at all: repeated ids are allowed.
     Off,
+    /// By their order: as long as each is larger than the one before, none comes twice.
+    Ascending(Order),
     /// By the ids that came, which may take so many bytes.
     Seen(SeenIds, u64),
     /// The rows are known already.
     Known(RepeatedRows),
+}
+
+/// Ids that ascend until now.
+#[derive(Debug)]
+pub struct Order {
+    /// The last one.
+    pub last: Option<OrderedId>,
+    /// Whether a batch came.
+    pub has_begun: bool,
+    /// The ids to expect, and the memory that they may take, where they can be compared in memory instead.
+    pub otherwise: Option<(usize, u64)>,
 }

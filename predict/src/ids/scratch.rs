@@ -76,6 +76,7 @@ impl IdScratch {
         let written = match keys {
             IdKeys::Whole(keys) => self.whole.push_all(keys, first_row, is_scored, file, end),
             IdKeys::Hashed(keys) => self.hashed.push_all(keys, first_row, is_scored, file, end),
+            IdKeys::Ascending(_) => return Err(Error::Defect("ids without keys cannot be compared".to_owned())),
         };
         self.rows += keys.len() as u64;
         written.map_err(|error| failed("write", &error))

@@ -39,6 +39,7 @@ impl SeenIds {
         match keys {
             IdKeys::Whole(keys) => self.whole.prefetch(keys.get(rows).unwrap_or_default()),
             IdKeys::Hashed(keys) => self.hashed.prefetch(keys.get(rows).unwrap_or_default()),
+            IdKeys::Ascending(_) => {}
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{BatchColumns, InputBatch, PART_ROWS};
+use super::{BatchColumns, InputBatch, PART_ROWS, RowSource};
 use crate::plan_memory::TEXT_BYTES;
 
 /// Batches read ahead of those being scored.
@@ -74,8 +74,7 @@ fn read_csv(
             }
             let batch = InputBatch {
                 part,
-                object: index,
-                first_row: batch.first_row,
+                sources: vec![RowSource { object: index, first_row: batch.first_row, rows: 0..cells.rows() }],
                 first_row_of_all,
                 columns: BatchColumns::Csv(cells, object.partitions.clone()),
                 malformed: batch.malformed,

@@ -6,22 +6,24 @@ mod read_tasks;
 use std::ops::Range;
 use std::sync::Arc;
 
-use columns::{CellFormat, ColumnSource, MemoryColumns};
+use columns::{CellFormat, ColumnSource, MemoryColumns, RawColumn};
 use error::{Error, Result};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use machine::tasks::joined;
 use polars::prelude::Series;
-use table::Dataset;
-use table::parquet::{PieceReader, RowGroup};
+use table::parquet::{PieceReader, RowGroup, RowRun};
 use table::partitions::PartitionValues;
+use table::{DataObject, Dataset};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use read_tasks::{ReadTask, read_tasks};
+use read_tasks::{ReadTask, Span, read_tasks};
 
-pub use read_tasks::{PART_ROWS, largest_part, largest_part_rows};
+pub use read_tasks::{PART_ROWS, ROWS_TOGETHER, largest_part, largest_part_rows};
 
 /// Row groups fetched at once, as far as the bytes allow: many where they are small.
 const FETCHES_AHEAD: usize = 16;
+/// Objects of one such fetch that are read at once.
+const OBJECTS_AT_ONCE: usize = 8;
 
 /// What is read, and how much at a time.
 #[derive(Debug, Clone)]
@@ -65,11 +67,9 @@ pub enum Need {
 pub struct InputBatch {
     /// The part that these rows go to.
     pub part: u64,
-    /// Which object of the dataset.
-    pub object: usize,
-    /// 0-based number of the first row within the object.
-    pub first_row: u64,
-    /// The same within the whole input.
+    /// Where they come from, in order.
+    pub sources: Vec<RowSource>,
+    /// 0-based number of the first row within the whole input.
     pub first_row_of_all: u64,
     /// The columns.
     pub columns: BatchColumns,
@@ -79,11 +79,22 @@ pub struct InputBatch {
     pub memory: Option<Arc<OwnedSemaphorePermit>>,
 }
 
+/// Rows of a batch that come from one object and follow one another there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowSource {
+    /// Which object of the dataset.
+    pub object: usize,
+    /// 0-based number of the first of them within the object.
+    pub first_row: u64,
+    /// Which rows of the batch they are.
+    pub rows: Range<usize>,
+}
+
 /// The columns of a batch, decoded when asked for.
 #[derive(Debug)]
 pub enum BatchColumns {
-    /// Rows of a Parquet row group.
-    Parquet(RowGroup),
+    /// Rows of a Parquet row group, or of several.
+    Parquet(RowRun),
     /// Text cells of CSV, and what the names of the object's folders say.
     Csv(MemoryColumns, PartitionValues),
 }
@@ -123,6 +134,13 @@ impl ColumnSource for BatchColumns {
         match self {
             Self::Parquet(_) => None,
             Self::Csv(cells, _) => cells.cell_format(name),
+        }
+    }
+
+    fn raw_column(&self, name: &str) -> Option<RawColumn<'_>> {
+        match self {
+            Self::Parquet(_) => None,
+            Self::Csv(cells, _) => cells.raw_column(name),
         }
     }
 }
@@ -200,28 +218,64 @@ async fn fetch(
     link: Link,
     memory: Option<OwnedSemaphorePermit>,
 ) -> Result<Vec<InputBatch>> {
-    let group = match &task.piece {
+    let run = match &task.piece {
         None => fetch_whole(dataset, &task, columns).await?,
-        Some(rows) => Some(fetch_piece(dataset, &task, rows.clone(), columns, link).await?),
+        Some(rows) => fetch_piece(dataset, &task, rows.clone(), columns, link).await?.into(),
     };
-    let Some(group) = group else { return Ok(Vec::new()) };
     let memory = memory.map(Arc::new);
+    let groups = rows_of_groups(dataset, &task);
     let batch = |(part, rows): (u64, Range<usize>)| InputBatch {
         part,
-        object: task.object,
-        first_row: task.first_row + rows.start as u64,
+        sources: sources_of(&groups, &rows),
         first_row_of_all: task.first_row_of_all + rows.start as u64,
-        columns: BatchColumns::Parquet(group.narrowed(rows)),
+        // Of a piece, the run has no more than its rows.
+        columns: BatchColumns::Parquet(if task.piece.is_some() { run.clone() } else { run.narrowed(rows) }),
         malformed: Vec::new(),
         memory: memory.clone(),
     };
-    Ok(task.batches.into_iter().map(batch).collect())
+    Ok(task.batches.iter().cloned().map(batch).collect())
 }
 
-async fn fetch_whole(dataset: &Dataset, task: &ReadTask, columns: &[String]) -> Result<Option<RowGroup>> {
-    let object = &dataset.objects[task.object];
-    let Some(file) = &object.parquet else { return Ok(None) };
-    file.fetch(dataset.store.as_ref(), &object.meta, task.row_group, columns).await.map(Some)
+/// Where the rows of each row group of a task come from.
+fn rows_of_groups(dataset: &Dataset, task: &ReadTask) -> Vec<RowSource> {
+    let (mut groups, mut start) = (Vec::new(), 0);
+    for Span { object, row_groups, first_row } in &task.spans {
+        let file = dataset.objects[*object].parquet.as_ref();
+        let sizes = file.and_then(|file| file.row_groups().get(row_groups.clone())).unwrap_or_default();
+        let mut first_row = *first_row;
+        for size in sizes {
+            groups.push(RowSource { object: *object, first_row, rows: start..start + size.rows });
+            (first_row, start) = (first_row + size.rows as u64, start + size.rows);
+        }
+    }
+    groups
+}
+
+/// Where some of these rows come from, row group by row group.
+fn sources_of(groups: &[RowSource], rows: &Range<usize>) -> Vec<RowSource> {
+    let first = groups.partition_point(|group| group.rows.end <= rows.start);
+    let within = groups[first..].iter().take_while(|group| group.rows.start < rows.end);
+    let source = |group: &RowSource| {
+        let (start, end) = (group.rows.start.max(rows.start), group.rows.end.min(rows.end));
+        let first_row = group.first_row + (start - group.rows.start) as u64;
+        RowSource { object: group.object, first_row, rows: start - rows.start..end - rows.start }
+    };
+    within.map(source).collect()
+}
+
+async fn fetch_whole(dataset: &Dataset, task: &ReadTask, columns: &[String]) -> Result<RowRun> {
+    let fetch = |span: Span| async move {
+        let object = &dataset.objects[span.object];
+        let file = object.parquet.as_ref().ok_or_else(|| no_parquet(object))?;
+        file.fetch_groups(dataset.store.as_ref(), &object.meta, span.row_groups, columns).await
+    };
+    let spans = futures::stream::iter(task.spans.clone()).map(fetch);
+    let groups: Vec<_> = spans.buffered(OBJECTS_AT_ONCE).try_collect().await?;
+    Ok(RowRun::new(groups.into_iter().flatten().collect()))
+}
+
+fn no_parquet(object: &DataObject) -> Error {
+    Error::Defect(format!("{} is not Parquet", object.meta.key))
 }
 
 /// Reads on where the piece before ended; from the row group's start where there was none, or one of other columns.
@@ -232,16 +286,18 @@ async fn fetch_piece(
     columns: &[String],
     link: Link,
 ) -> Result<RowGroup> {
-    let object = &dataset.objects[task.object];
-    let no_parquet = || Error::Defect(format!("{} is not Parquet", object.meta.key));
-    let file = object.parquet.as_ref().ok_or_else(no_parquet)?;
+    let nothing = || Error::Defect("a piece of no row group was asked for".to_owned());
+    let span = task.spans.first().ok_or_else(nothing)?;
+    let object = &dataset.objects[span.object];
+    let file = object.parquet.as_ref().ok_or_else(|| no_parquet(object))?;
+    let row_group = span.row_groups.start;
     let earlier = match link.before {
         Some(before) if rows.start > 0 => before.await.ok(),
         _ => None,
     };
-    let mut reader = match earlier.filter(|reader| reader.is_of(file, task.row_group, columns)) {
+    let mut reader = match earlier.filter(|reader| reader.is_of(file, row_group, columns)) {
         Some(reader) => reader,
-        None => file.pieces(&dataset.store, &object.meta, task.row_group, columns).await?,
+        None => file.pieces(&dataset.store, &object.meta, row_group, columns)?,
     };
     let piece = reader.read(rows).await?;
     // Nobody waits for it after the last piece.
@@ -252,6 +308,15 @@ async fn fetch_piece(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rows_of_a_batch_are_told_by_where_they_come_from() {
+        let source = |object: usize, first_row: u64, rows: Range<usize>| RowSource { object, first_row, rows };
+        let groups = [source(0, 7, 0..5), source(0, 12, 5..6), source(1, 0, 6..10)];
+        assert_eq!(sources_of(&groups, &(0..10)), groups);
+        assert_eq!(sources_of(&groups, &(4..7)), [source(0, 11, 0..1), source(0, 12, 1..2), source(1, 0, 2..3)]);
+        assert_eq!(sources_of(&groups, &(8..10)), [source(1, 2, 0..2)]);
+    }
 
     #[test]
     fn memory_is_handed_out_in_kibibytes() {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use table::Dataset;
-use table::parquet::{ParquetFile, RowGroupSize};
+use table::parquet::{ParquetFile, ROW_GROUP_BYTES, RowGroupSize};
 
 use super::{Need, ReadOptions};
 
@@ -12,21 +12,36 @@ use super::{Need, ReadOptions};
 /// input alone, and no part has more than twice as many rows.
 pub const PART_ROWS: u64 = 1 << 19;
 
-/// What is fetched at once: a row group, or a piece of one, and the batches to cut it into.
+/// Row groups that follow one another are fetched and scored together up to so many rows: the work that each batch takes
+/// besides its rows is small then.
+pub const ROWS_TOGETHER: usize = 1 << 16;
+/// And up to so many bytes.
+const BYTES_TOGETHER: u64 = 8 << 20;
+/// However little may be in memory.
+const BYTES_TOGETHER_LEAST: u64 = 1 << 20;
+
+/// What is fetched at once: a row group, several small ones or a piece of a large one, and the batches to cut it into.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ReadTask {
-    pub(super) object: usize,
-    pub(super) row_group: usize,
+    /// Objects, and which of their row groups.
+    pub(super) spans: Vec<Span>,
     /// Rows of the row group, where it is not fetched whole.
     pub(super) piece: Option<Range<usize>>,
-    /// Bytes that options it takes.
+    /// Bytes that it takes.
     pub(super) fetched_bytes: u64,
-    /// Number of the row group's first row within the object.
-    pub(super) first_row: u64,
-    /// The same within the whole input.
+    /// Number of its first row within the whole input; that of the row group's where it is a piece of one.
     pub(super) first_row_of_all: u64,
-    /// Part and rows (within the row group) of each batch.
+    /// Part and rows (within the row groups) of each batch.
     pub(super) batches: Vec<(u64, Range<usize>)>,
+}
+
+/// Row groups of one object that follow one another.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Span {
+    pub(super) object: usize,
+    pub(super) row_groups: Range<usize>,
+    /// Number of their first row within the object.
+    pub(super) first_row: u64,
 }
 
 impl ReadTask {
@@ -40,35 +55,68 @@ impl ReadTask {
 
 /// Everything that is fetched, in the order of the input.
 pub(super) fn read_tasks(dataset: &Dataset, options: &ReadOptions) -> Vec<ReadTask> {
-    let mut tasks = Vec::new();
+    let mut tasks: Vec<ReadTask> = Vec::new();
     let mut parts = PartCutter::default();
     let mut first_row_of_all = 0;
     for (object, file) in dataset.objects.iter().enumerate() {
         let mut first_row = 0;
-        let groups = file.parquet.iter().flat_map(ParquetFile::row_groups);
-        for (row_group, size) in groups.enumerate() {
+        let mut before: Option<&RowGroupSize> = None;
+        for (row_group, size) in file.parquet.iter().flat_map(ParquetFile::row_groups).enumerate() {
             let pieces = parts.cut(size.rows);
+            let span = Span { object, row_groups: row_group..row_group + 1, first_row };
+            let gap = before.map_or(0, |before| before.gap_before(size));
             let whole = ReadTask {
-                object,
-                row_group,
+                spans: vec![span],
                 piece: None,
-                fetched_bytes: size.fetched_bytes,
-                first_row,
+                fetched_bytes: size.fetched_bytes + ROW_GROUP_BYTES,
                 first_row_of_all,
                 batches: Vec::new(),
             };
             match size.fetched_bytes > options.pieces.whole_most {
                 true => tasks.extend(in_pieces(&whole, size, pieces, options)),
                 false if size.rows > 0 => {
-                    tasks.push(ReadTask { batches: in_batches(pieces, options.batch_rows), ..whole });
+                    let next = ReadTask { batches: in_batches(pieces, options.batch_rows), ..whole };
+                    match tasks.last_mut() {
+                        Some(last) if last.goes_with(&next, options) => last.add(next, gap),
+                        _ => tasks.push(next),
+                    }
                 }
                 false => {}
             }
+            before = Some(size);
             first_row += size.rows as u64;
             first_row_of_all += size.rows as u64;
         }
     }
     tasks
+}
+
+impl ReadTask {
+    /// Whether another one that follows it is small enough to be fetched and scored with it.
+    fn goes_with(&self, next: &Self, options: &ReadOptions) -> bool {
+        let ([(part, rows)], [(next_part, next_rows)]) = (&self.batches[..], &next.batches[..]) else { return false };
+        let bytes = BYTES_TOGETHER.min((options.fetch_bytes / 4).max(BYTES_TOGETHER_LEAST));
+        self.piece.is_none()
+            && part == next_part
+            && rows.len() + next_rows.len() <= options.batch_rows.min(ROWS_TOGETHER)
+            && self.fetched_bytes + next.fetched_bytes <= bytes
+    }
+
+    /// Takes in another one, between which and this one so many bytes lie where they are of one object.
+    fn add(&mut self, next: Self, gap: u64) {
+        self.fetched_bytes += next.fetched_bytes;
+        let more = next.batches.iter().map(|(_, rows)| rows.len()).sum::<usize>();
+        self.batches.iter_mut().for_each(|(_, rows)| rows.end += more);
+        for span in next.spans {
+            match self.spans.last_mut() {
+                Some(last) if last.object == span.object && last.row_groups.end == span.row_groups.start => {
+                    self.fetched_bytes += gap;
+                    last.row_groups.end = span.row_groups.end;
+                }
+                _ => self.spans.push(span),
+            }
+        }
+    }
 }
 
 fn in_batches(pieces: Vec<(u64, Range<usize>)>, most: usize) -> Vec<(u64, Range<usize>)> {

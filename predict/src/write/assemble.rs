@@ -6,11 +6,11 @@ use error::{Error, Result};
 use features::quality::FeatureTally;
 use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series};
 
-use super::parts::RejectCounts;
-use super::rejected::{Reason, RejectedRows};
+use super::rejected::{Reason, RejectCounts, RejectedRows};
 use super::unreadable::UnreadableColumn;
-use crate::ids::{IdCheck, SeenIds};
+use crate::ids::{IdCheck, IdKeys, SeenIds};
 use crate::plan_memory::TextRoom;
+use crate::read::RowSource;
 use crate::score::{ScoredBatch, Scores};
 
 /// A part whose rows are all there.
@@ -64,13 +64,39 @@ impl Assembler {
         Self { ids, sources, new_tallies, texts, current: None }
     }
 
-    /// Whether the memory for ids has room for those of a batch.
+    /// Whether ids are compared by their order.
     #[must_use]
-    pub fn has_room_for(&self, batch: &ScoredBatch) -> bool {
-        match &self.ids {
-            IdCheck::Seen(seen, most_bytes) => seen.has_room(batch.keys.len(), *most_bytes),
-            IdCheck::Off | IdCheck::Known(_) => true,
+    pub fn is_by_order(&self) -> bool {
+        matches!(self.ids, IdCheck::Ascending(_))
+    }
+
+    /// Whether the ids of a batch can be compared with those before: there is room for them, and where they are compared by their
+    /// order, they are in it. Input that is not sorted shows it in the first batch: from then on ids are compared in memory.
+    ///
+    /// # Errors
+    /// As [`IdKeys::of`].
+    pub fn can_compare(&mut self, batch: &mut ScoredBatch) -> Result<bool> {
+        if let IdCheck::Ascending(order) = &mut self.ids {
+            let next = match &batch.keys {
+                IdKeys::Ascending(ids) => ids.after(order.last.as_ref()),
+                IdKeys::Whole(_) | IdKeys::Hashed(_) => None,
+            };
+            match (next, order.otherwise.filter(|_| !order.has_begun)) {
+                (Some(last), _) => {
+                    (order.last, order.has_begun) = (last, true);
+                    return Ok(true);
+                }
+                (None, Some((expected, most))) => self.ids = IdCheck::Seen(SeenIds::expecting(expected), most),
+                (None, None) => return Ok(false),
+            }
         }
+        if let (IdKeys::Ascending(_), IdCheck::Seen(..)) = (&batch.keys, &self.ids) {
+            batch.keys = IdKeys::of(&batch.ids)?;
+        }
+        Ok(match &self.ids {
+            IdCheck::Seen(seen, most_bytes) => seen.has_room(batch.keys.len(), *most_bytes),
+            IdCheck::Off | IdCheck::Known(_) | IdCheck::Ascending(_) => true,
+        })
     }
 
     /// Takes in the next batch of the input; gives the part that ended before it, if one did.
@@ -86,8 +112,7 @@ impl Assembler {
         let verdicts = self.judge(batch, scores);
         let tallies = &self.new_tallies;
         let part = self.current.get_or_insert_with(|| OpenPart::new(batch.part, tallies.clone()));
-        let source = self.sources.get(batch.object).cloned().unwrap_or_default();
-        part.add(batch, scores, &verdicts, source)?;
+        part.add(batch, scores, &verdicts, &self.sources)?;
         self.texts.check(part.text_bytes, part.rows_read)?;
         Ok(finished)
     }
@@ -128,10 +153,12 @@ impl Assembler {
             if scores.bad.is_bad(row) {
                 return Some(Reason::BadValue);
             }
-            let Some(key) = batch.keys.get(row) else { return Some(Reason::NullId) };
+            if !batch.keys.has_id(row) {
+                return Some(Reason::NullId);
+            }
             let is_repeated = match &mut self.ids {
-                IdCheck::Off => false,
-                IdCheck::Seen(seen, _) => !seen.insert(key),
+                IdCheck::Off | IdCheck::Ascending(_) => false,
+                IdCheck::Seen(seen, _) => batch.keys.get(row).is_some_and(|key| !seen.insert(key)),
                 IdCheck::Known(repeated) => repeated.contains(batch.first_row_of_all + row as u64),
             };
             is_repeated.then_some(Reason::DuplicateId)
@@ -160,22 +187,31 @@ impl OpenPart {
         batch: &ScoredBatch,
         scores: &Scores,
         verdicts: &[Option<Reason>],
-        source: Arc<str>,
+        sources: &[Arc<str>],
     ) -> Result<()> {
         self.rows_read += verdicts.len() as u64;
         for (tally, more) in self.tallies.iter_mut().zip(&scores.tallies) {
             tally.add(more);
         }
-        UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), batch.first_row, &source);
+        let name = |source: &RowSource| sources.get(source.object).map_or("", |name| name);
+        UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), &batch.sources, name);
         let mut columns = vec![batch.ids.clone().into_column()];
         columns.push(Series::new("prediction".into(), &scores.predictions).into_column());
+        columns.extend(scores.reasons.iter().cloned());
         columns.extend(scores.carried.iter().cloned().map(IntoColumn::into_column));
         let mut frame = DataFrame::new(verdicts.len(), columns).map_err(|error| Error::Defect(error.to_string()))?;
         if verdicts.iter().any(Option::is_some) {
             let kept: Vec<bool> = verdicts.iter().map(Option::is_none).collect();
             let mask = BooleanChunked::from_slice("kept".into(), &kept);
             frame = frame.filter(&mask).map_err(|error| Error::Defect(error.to_string()))?;
-            self.rejected.add(&batch.ids, batch.first_row, verdicts, source)?;
+            for source in &batch.sources {
+                let of_source = verdicts.get(source.rows.clone()).unwrap_or_default();
+                if of_source.iter().any(Option::is_some) {
+                    let ids = batch.ids.slice(source.rows.start as i64, source.rows.len());
+                    let name = sources.get(source.object).cloned().unwrap_or_default();
+                    self.rejected.add(&ids, source.first_row, of_source, name)?;
+                }
+            }
         }
         self.text_bytes +=
             frame.columns().iter().map(|column| text_bytes(column.as_materialized_series())).sum::<u64>();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use error::{Error, Result};
 use features::quality::FeatureTally;
 use machine::RunId;
+use machine::tasks::Processors;
 use polars::prelude::{ChunkFull, DataFrame, IntoColumn, StringChunked};
 use serde::{Deserialize, Serialize};
 use storage::sha256_hex;
@@ -13,51 +14,15 @@ use storage::{Store, StoreError};
 use table::write::{to_csv, to_parquet};
 
 use super::assemble::FinishedPart;
-use super::rejected::RejectedRows;
+use super::rejected::{RejectCounts, RejectedRows};
 use super::unreadable::UnreadableColumn;
 use crate::settings::OutputFormat;
 
 /// More rows than a part has: the sums of so many parts do not overflow.
 const MOST_ROWS: u64 = u32::MAX as u64;
 
-/// Rejected rows by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RejectCounts {
-    /// The id is null.
-    pub null_id: u64,
-    /// The id repeats that of a row above.
-    pub duplicate_id: u64,
-    /// A cell does not parse as its feature's type.
-    pub bad_value: u64,
-}
-
-impl RejectCounts {
-    pub(super) fn count(&mut self, is_null: bool, is_duplicate: bool) {
-        match (is_null, is_duplicate) {
-            (true, _) => self.null_id += 1,
-            (false, true) => self.duplicate_id += 1,
-            (false, false) => self.bad_value += 1,
-        }
-    }
-
-    /// All of them, unless that is more than can be counted.
-    fn checked_total(&self) -> Option<u64> {
-        self.null_id.checked_add(self.duplicate_id)?.checked_add(self.bad_value)
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.null_id + self.duplicate_id + self.bad_value
-    }
-
-    /// Adds the counts of another part.
-    pub fn add(&mut self, other: &Self) {
-        self.null_id += other.null_id;
-        self.duplicate_id += other.duplicate_id;
-        self.bad_value += other.bad_value;
-    }
-}
+/// More bytes than the record of a part has, of thousands of features.
+const MOST_RECORD_BYTES: u64 = 64 << 20;
 
 /// A written file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +80,8 @@ pub struct PartWriter {
     pub format: OutputFormat,
     /// Label of the model.
     pub model_version: String,
+    /// What encoding shares with scoring.
+    pub processors: Processors,
 }
 
 impl PartWriter {
@@ -127,7 +94,7 @@ impl PartWriter {
         let (rows_read, reasons, tallies, unreadable) = (part.rows_read, part.reasons, part.tallies, part.unreadable);
         let (version, format) = (self.model_version.clone(), self.format);
         let encode = move || encode(part.predicted, part.rejected, &version, format);
-        let encoded = machine::tasks::blocking(encode).await??;
+        let encoded = self.processors.run(encode).await??;
         let predictions = self.put(self.predictions_path(index), encoded.predictions).await?;
         let rejected = self.put(self.rejected_path(index), encoded.rejected).await?;
         let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies, unreadable };
@@ -150,8 +117,9 @@ impl PartWriter {
     pub async fn finished_parts(&self) -> Result<Vec<PartRecord>> {
         let mut records = Vec::new();
         for object in self.store.list(&records_prefix(&self.run_id)).await? {
-            let bytes = match self.store.get(&object.key).await {
+            let bytes = match self.store.get_at_most(&object.key, MOST_RECORD_BYTES).await {
                 Ok((bytes, _)) => bytes,
+                Err(StoreError::TooLarge(_)) => continue,
                 // Another attempt of this run has ended since the records were listed, and has removed them.
                 Err(StoreError::NotFound(_)) => continue,
                 Err(error) => return Err(error.into()),
@@ -175,9 +143,9 @@ impl PartWriter {
         if file.path != path {
             return Ok(false);
         }
-        match self.store.get(path).await {
+        match self.store.get_at_most(path, file.bytes).await {
             Ok((bytes, _)) => Ok(bytes.len() as u64 == file.bytes && sha256_hex(&bytes) == file.sha256),
-            Err(StoreError::NotFound(_)) => Ok(false),
+            Err(StoreError::NotFound(_) | StoreError::TooLarge(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -215,7 +183,9 @@ fn encode(
         None
     } else {
         let versions = StringChunked::full("model_version".into(), version, rows).into_column();
-        predicted.insert_column(2, versions).map_err(|error| Error::Defect(error.to_string()))?;
+        let names = predicted.get_column_names();
+        let before = names.iter().skip(2).take_while(|name| columns::is_output_column(name)).count();
+        predicted.insert_column(2 + before, versions).map_err(|error| Error::Defect(error.to_string()))?;
         predicted.rechunk_mut_par();
         let bytes = match format {
             OutputFormat::Parquet => to_parquet(&mut predicted)?,

@@ -9,9 +9,47 @@ use error::{Error, Result};
 use polars::prelude::{
     BooleanChunked, ChunkFull, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series, StringChunked,
 };
+use serde::{Deserialize, Serialize};
 use table::write::pieces_to_parquet;
 
-use super::parts::RejectCounts;
+/// Rejected rows by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectCounts {
+    /// The id is null.
+    pub null_id: u64,
+    /// The id repeats that of a row above.
+    pub duplicate_id: u64,
+    /// A cell does not parse as its feature's type.
+    pub bad_value: u64,
+}
+
+impl RejectCounts {
+    pub(super) fn count(&mut self, is_null: bool, is_duplicate: bool) {
+        match (is_null, is_duplicate) {
+            (true, _) => self.null_id += 1,
+            (false, true) => self.duplicate_id += 1,
+            (false, false) => self.bad_value += 1,
+        }
+    }
+
+    /// All of them, unless that is more than can be counted.
+    pub(super) fn checked_total(&self) -> Option<u64> {
+        self.null_id.checked_add(self.duplicate_id)?.checked_add(self.bad_value)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.null_id + self.duplicate_id + self.bad_value
+    }
+
+    /// Adds the counts of another part.
+    pub fn add(&mut self, other: &Self) {
+        self.null_id += other.null_id;
+        self.duplicate_id += other.duplicate_id;
+        self.bad_value += other.bad_value;
+    }
+}
 
 /// Rows that are brought to text at a time, which are a row group of the file.
 const ROWS_AT_A_TIME: usize = 1 << 16;

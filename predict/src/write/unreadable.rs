@@ -6,6 +6,8 @@ use error::text::without_control_characters;
 use features::encode::UnreadableCells;
 use serde::{Deserialize, Serialize};
 
+use crate::read::RowSource;
+
 /// The cells of one column that do not parse as the type that was learnt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadableColumn {
@@ -19,14 +21,19 @@ pub struct UnreadableColumn {
 }
 
 impl UnreadableColumn {
-    /// Adds the cells of a batch that begins at row `first_row` (0-based) of the object `source`.
-    pub fn add_batch(all: &mut Vec<Self>, of_batch: &[UnreadableCells], first_row: u64, source: &str) {
-        let placed = |cells: &UnreadableCells| Self {
-            cells: cells.clone(),
-            source: source.to_owned(),
-            row: first_row + cells.first_row + 1,
+    /// Adds the cells of a batch whose rows come from `sources`; `name` is that of the object of a source.
+    pub fn add_batch<'a>(
+        all: &mut Vec<Self>,
+        of_batch: &[UnreadableCells],
+        sources: &[RowSource],
+        name: impl Fn(&RowSource) -> &'a str,
+    ) {
+        let placed = |cells: &UnreadableCells| {
+            let source = sources.iter().find(|source| (cells.first_row as usize) < source.rows.end)?;
+            let row = source.first_row + cells.first_row - source.rows.start as u64 + 1;
+            Some(Self { cells: cells.clone(), source: name(source).to_owned(), row })
         };
-        of_batch.iter().for_each(|cells| Self::add(all, placed(cells)));
+        of_batch.iter().filter_map(placed).for_each(|column| Self::add(all, column));
     }
 
     /// Adds the cells of later rows.
@@ -82,7 +89,8 @@ mod tests {
     #[test]
     fn the_column_with_most_unreadable_cells_is_told() {
         let mut all = Vec::new();
-        UnreadableColumn::add_batch(&mut all, &[cells("age", 1, &["old"])], 0, "a.csv");
+        let source = |first_row| [RowSource { object: 0, first_row, rows: 0..4 }];
+        UnreadableColumn::add_batch(&mut all, &[cells("age", 1, &["old"])], &source(0), |_| "a.csv");
         let in_words = |all: &[UnreadableColumn]| UnreadableColumn::most_in_words(all, CellFormat::default()).unwrap();
         assert_eq!(
             in_words(&all),
@@ -90,7 +98,7 @@ mod tests {
              them empty"
         );
         let of_batch = [cells("size", 3, &["1,5", "2,5", "3,5"]), cells("age", 1, &["young"])];
-        UnreadableColumn::add_batch(&mut all, &of_batch, 100, "b.csv");
+        UnreadableColumn::add_batch(&mut all, &of_batch, &source(100), |_| "b.csv");
         assert_eq!((all[0].cells.count, all[0].row), (2, 3));
         assert_eq!(
             in_words(&all),

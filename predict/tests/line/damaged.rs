@@ -112,6 +112,16 @@ fn reseal(workshop: &Workshop) {
         }
         workshop.write(&format!("{folder}/result.json"), result.to_string());
     }
+    for pointer in ["models/engagement/latest.json", "models/engagement/v1/latest.json"] {
+        let Ok(bytes) = std::fs::read(workshop.path(pointer)) else { continue };
+        if let Ok(mut latest) = serde_json::from_slice::<Value>(&bytes)
+            && latest.is_object()
+        {
+            latest["metadata_sha256"] = json!(sha256(&read("metadata.json")));
+            latest["sha256"] = json!(sha256(&read("model.ubj")));
+            workshop.write(pointer, latest.to_string());
+        }
+    }
 }
 
 fn damaged(content: &[u8], file: &str, random: &mut Random) -> Vec<u8> {

@@ -80,6 +80,7 @@ fn forge(workshop: &Workshop, folder: &str) {
     fs::write(path("result.json"), result.to_string()).unwrap();
     let mut latest = workshop.json("models/engagement/latest.json");
     latest["sha256"] = metadata["model_sha256"].clone();
+    latest["metadata_sha256"] = result["metadata_sha256"].clone();
     workshop.write("models/engagement/latest.json", latest.to_string());
 }
 

@@ -177,6 +177,22 @@ fn a_checkpoint_that_is_damaged_or_foreign_is_ignored() {
     }
 }
 
+/// An older version may hold other things in its checkpoints, so what it began is not gone on with.
+#[test]
+fn a_run_that_another_version_began_is_refused() {
+    let place = with_data(Place::local(), 6_000);
+    stopped(&place, "old", LONG);
+    let path = place.workshop.path("models/engagement/v1/old/_checkpoint/plan.json");
+    let ours = std::fs::read_to_string(&path).unwrap();
+    let mut plan: serde_json::Value = serde_json::from_str(&ours).unwrap();
+    let version = std::mem::replace(&mut plan["program_version"], "0.0.9".into());
+    std::fs::write(&path, plan.to_string()).unwrap();
+    let ended = train(&place, "old", LONG).run();
+    ended.failed(2, &["--run-id", "0.0.9", version.as_str().unwrap(), "use another run id"]);
+    std::fs::write(&path, ours).unwrap();
+    assert!(train(&place, "old", LONG).run().succeeded()["resumed_from_round"].is_u64());
+}
+
 #[test]
 fn a_choice_is_made_once() {
     let place = with_data(Place::local(), 1_000);

@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod bad_models;
+mod bombs;
+mod cliffs;
 mod crash;
 mod csv;
 mod csv_records;
@@ -20,16 +22,19 @@ mod leaks;
 mod learning;
 mod locations;
 mod models;
+mod odd_s3;
 mod partitions;
 mod places;
 mod python;
 mod race;
+mod reasons;
 mod release_1;
 mod repeat;
 mod s3;
 mod sample;
 mod settings;
 mod shapes;
+mod surroundings;
 mod text_columns;
 mod types;
 mod writers;

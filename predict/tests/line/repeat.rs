@@ -77,6 +77,30 @@ fn a_run_that_was_interrupted_refuses_other_input() {
     predict().run().succeeded();
 }
 
+/// An older version may cut parts otherwise, so what it began is not gone on with; what it completed stands.
+#[test]
+fn a_run_of_another_version_is_returned_where_it_is_complete_and_refused_where_not() {
+    let workshop = Workshop::with_model();
+    let predict = || workshop.predict().args(["--run-id", "r1"]);
+    let first = predict().run().succeeded();
+    let plan = "output/runs/r1/plan.json";
+    let mut of_another = workshop.json(plan);
+    let ours = std::mem::replace(&mut of_another["program_version"], "0.0.9".into());
+    workshop.write(plan, of_another.to_string());
+    assert_eq!(predict().run().succeeded(), first);
+
+    // As after a kill between the parts and the manifest.
+    for file in ["manifest.json", "result.json"] {
+        fs::remove_file(workshop.path(&format!("output/runs/r1/{file}"))).unwrap();
+    }
+    let parts = contents(&workshop, "output/predictions");
+    predict().run().failed(2, &["--run-id", "0.0.9", ours.as_str().unwrap(), "use another run id"]);
+    assert_eq!(contents(&workshop, "output/predictions"), parts, "nothing was written");
+    of_another["program_version"] = ours;
+    workshop.write(plan, of_another.to_string());
+    assert_eq!(predict().run().succeeded()["rows_predicted"], first["rows_predicted"]);
+}
+
 #[test]
 fn a_run_that_continues_never_switches_models() {
     let workshop = Workshop::with_model();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::{Fault, Request};
+use super::{Fault, Listing, Request};
 use crate::random::Random;
 
 /// The kinds of faults that a plan may draw.
@@ -24,16 +24,29 @@ pub enum Kind {
     Stall,
     /// Bodies of objects that are read and written, with other bytes.
     Corrupt,
+    /// 200, and an error in the body: what S3 may answer to the completion of an upload.
+    ErrorInside,
+    /// Bodies that never end.
+    NeverEnd,
+    /// Bodies that come a byte a second.
+    Trickle,
+    /// Listings that no server should give.
+    Listing,
 }
 
 impl Kind {
     /// What needs no checksum to be noticed.
     pub const TRANSPORT: [Self; 6] =
         [Self::InternalError, Self::SlowDown, Self::Reset, Self::BreakOff, Self::Shorten, Self::Stall];
+    /// What no server should do.
+    pub const ODD: [Self; 5] = [Self::ErrorInside, Self::NeverEnd, Self::Listing, Self::NeverEnd, Self::Trickle];
 }
 
 /// Shorter than what a client waits for.
 const STALL: Duration = Duration::from_millis(150);
+
+/// What is too slow for anything.
+const TRICKLE: Duration = Duration::from_secs(1);
 
 /// A plan that follows from its seed.
 #[derive(Debug)]
@@ -104,6 +117,17 @@ fn fault(kind: Kind, request: &Request, random: &mut Random) -> Fault {
         Kind::Corrupt if request.writes_an_object() => Fault::CorruptRequest(random.bits()),
         Kind::Corrupt if request.reads_an_object() => Fault::Corrupt(random.bits()),
         Kind::Corrupt => Fault::LoseAnswer,
+        Kind::ErrorInside if request.completes_an_upload() => Fault::Refuse(200, "InternalError"),
+        Kind::Listing if request.lists() => {
+            // Those of one page: the next request may meet nothing.
+            let all = [Listing::BreaksOff, Listing::Astray, Listing::Twice];
+            Fault::List(all[random.below(all.len() as u64) as usize])
+        }
+        Kind::ErrorInside | Kind::Listing => refuse(random, 500, "InternalError"),
+        // Of other answers nobody reads the body, if they have one.
+        Kind::NeverEnd | Kind::Trickle if request.method != "GET" => Fault::Refuse(503, "SlowDown"),
+        Kind::NeverEnd => Fault::NeverEnd,
+        Kind::Trickle => Fault::Trickle(TRICKLE),
     }
 }
 

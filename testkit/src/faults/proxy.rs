@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::http::Message;
-use super::{Fault, Request};
+use super::{Fault, Request, listing};
 use crate::random::Random;
 use crate::s3::S3Server;
 
@@ -133,6 +133,7 @@ impl Way {
         let to_head = request.method == "HEAD";
         match fault {
             Some(Fault::Refuse(status, code)) => return send(client, &Message::refusal(status, code, to_head)),
+            Some(Fault::List(listing)) => return send(client, &listing::answer(listing, request)),
             Some(Fault::CorruptRequest(seed)) => corrupt(&mut message.body, seed),
             _ => {}
         }
@@ -150,6 +151,19 @@ impl Way {
                 answer.body.truncate(left);
             }
             Some(Fault::Corrupt(seed)) => corrupt(&mut answer.body, seed),
+            Some(Fault::NeverEnd) => return never_end(client, &answer),
+            Some(Fault::Trickle(time)) => {
+                client.write_all(&answer_head(&answer, to_head))?;
+                for byte in &answer.body {
+                    thread::sleep(time);
+                    client.write_all(&[*byte])?;
+                }
+                return Ok(true);
+            }
+            Some(Fault::IgnoreCondition) if answer.start.contains(" 412") => {
+                let headers = vec![format!("etag: \"{:032x}\"", 7)];
+                return send(client, &Message { start: "HTTP/1.1 200 OK".to_owned(), headers, body: Vec::new() });
+            }
             Some(Fault::Stall(time)) => {
                 let (first, rest) = answer.body.split_at(answer.body.len() / 2);
                 client.write_all(&answer_head(&answer, to_head))?;
@@ -183,6 +197,29 @@ impl Way {
 /// The length that an answer to HEAD has is the object's, not the body's.
 fn answer_head(answer: &Message, to_head: bool) -> Vec<u8> {
     if to_head { answer.original_head() } else { answer.head() }
+}
+
+/// Sends the body in chunks, and then more of it until nobody listens any more.
+fn never_end(mut client: &TcpStream, answer: &Message) -> io::Result<bool> {
+    let mut head = answer.start.clone();
+    for line in &answer.headers {
+        if !line.to_ascii_lowercase().starts_with("content-length:")
+            && !line.to_ascii_lowercase().starts_with("transfer-")
+        {
+            head = head + "\r\n" + line;
+        }
+    }
+    client.write_all((head + "\r\ntransfer-encoding: chunked\r\n\r\n").as_bytes())?;
+    let filler = vec![b' '; 64 << 10];
+    let mut body = answer.body.as_slice();
+    loop {
+        if !body.is_empty() {
+            client.write_all(format!("{:x}\r\n", body.len()).as_bytes())?;
+            client.write_all(body)?;
+            client.write_all(b"\r\n")?;
+        }
+        body = &filler;
+    }
 }
 
 fn send(mut client: &TcpStream, answer: &Message) -> io::Result<bool> {

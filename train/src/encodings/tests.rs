@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use columns::{ColumnKind, MemoryColumns};
-use features::encode::{BadRows, Encoder};
+use features::encode::{BadRows, Encoder, FeatureSource};
 use polars::prelude::{NamedFrom, Series};
 
 use super::*;
@@ -9,7 +9,8 @@ use super::*;
 const ROWS: usize = 60;
 
 fn feature(name: &str, kind: Kind, source_kind: ColumnKind) -> Feature {
-    Feature { name: name.to_owned(), kind, column: None, sql: None, source_kind, inputs: BTreeMap::new() }
+    let source = FeatureSource::Column(name.to_owned());
+    Feature { name: name.to_owned(), kind, source, source_kind }
 }
 
 fn levels() -> Vec<String> {

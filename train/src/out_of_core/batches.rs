@@ -147,16 +147,17 @@ impl Job {
         let pieces = table.pieces().into_iter().filter(|piece| !rows_within(rows, 0, &piece.places).is_empty());
         let mut fetching = pieces.map(|piece| {
             let (table, names) = (Arc::clone(table), Arc::clone(&names));
-            let places = piece.places.clone();
+            let places = (piece.places.clone(), table.row_groups_of(&piece));
             let columns: tokio::task::JoinHandle<Result<PieceColumns>> =
                 self.runtime.spawn(async move { LoadableTable::piece(&table, &piece, &names).await });
             (places, columns)
         });
         let mut next = fetching.next();
-        while let Some((places, columns)) = next {
+        while let Some(((places, row_groups), columns)) = next {
             let columns = joined(self.runtime.block_on(columns))??;
             next = fetching.next();
-            for batch in cut(&places, self.batch_rows) {
+            // Where batches end bears on the bins, and so on the model: it is where row groups do, however they are read.
+            for batch in row_groups.iter().flat_map(|places| cut(places, self.batch_rows)) {
                 self.stop.check()?;
                 let within = rows_within(rows, done, &batch);
                 done = within.end;

@@ -4,8 +4,8 @@ use columns::{ColumnKind, ColumnSchema};
 use error::Result;
 use machine::Limits;
 use table::Dataset;
-use table::load::KEPT_BYTES;
-use table::parquet::{ParquetFile, RowGroupSize};
+use table::load::{KEPT_BYTES, largest_run};
+use table::parquet::ROW_GROUP_BYTES;
 use xgboost::Params;
 
 use super::MIB;
@@ -14,7 +14,7 @@ use crate::fit::{histograms, leaves_learning_open};
 use crate::read::Opened;
 
 /// Program, XGBoost's library, threads, runtime, trees and small histograms.
-const BASE: u64 = 128 * MIB;
+pub(super) const BASE: u64 = 128 * MIB;
 /// Histograms that are small.
 pub(super) const SMALL_HISTOGRAMS: u64 = 32 * MIB;
 /// Folds that judge, side by side as threads allow, each with histograms of its own.
@@ -44,6 +44,8 @@ const BINNED_CELL_EIGHTHS: u64 = 42;
 const PLAIN_CELL: u64 = 24;
 /// A value of a column that is being learnt.
 const LEARNT_VALUE: u64 = 64;
+/// The same of CSV once its columns are typed: its texts and their levels are counted apart.
+const LEARNT_TYPED_VALUE: u64 = 32;
 /// A cell of CSV as text, its characters not counted; typed, it takes half.
 const CSV_CELL: u64 = 20;
 /// Cells of a batch, as numbers.
@@ -56,7 +58,7 @@ const PAGES: u64 = 3;
 pub(super) const SAMPLE_MOST: u64 = 400_000;
 
 /// What decides how much is needed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) train_rows: u64,
     pub(super) test_rows: u64,
@@ -74,11 +76,16 @@ pub(super) struct Shape {
     pub(super) is_binned: bool,
     pub(super) is_csv: bool,
     pub(super) csv_bytes: u64,
+    /// What the columns of CSV take, once they are read.
+    pub(super) typed_bytes: Option<u64>,
     pub(super) columns: u64,
     /// Compressed bytes that stay in memory.
     pub(super) kept: u64,
     /// Instants and groups of a row, where rows are not split at random.
     pub(super) keys: u64,
+    /// Bytes of footers.
+    pub(super) footers: u64,
+    /// The most that is read at once: a row group, or several small ones.
     pub(super) largest_group_rows: u64,
     pub(super) largest_group_bytes: u64,
     pub(super) threads: u64,
@@ -100,6 +107,7 @@ pub(super) enum Bins {
 /// What training in batches holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InBatches {
+    footers: u64,
     /// What is known of the rows all the time.
     pub(super) rows: u64,
     reading: u64,
@@ -108,7 +116,7 @@ pub(super) struct InBatches {
 
 impl InBatches {
     pub(super) fn peak(self) -> u64 {
-        BASE + self.reading.max(self.rows + self.fitting)
+        BASE + self.footers + self.reading.max(self.rows + self.fitting)
     }
 }
 
@@ -143,7 +151,8 @@ impl Shape {
         let more = if is_searched { 2 * categories } else { 0 };
         let width = (features + more) as u64;
         let threads = limits.threads.value as u64;
-        let groups = || datasets().flat_map(row_groups);
+        let larger = |one: (u64, u64), other: (u64, u64)| (one.0.max(other.0), one.1.max(other.1));
+        let largest = datasets().map(largest_run).fold((0, 0), larger);
         let bytes = |dataset: &Dataset| dataset.objects.iter().map(|object| object.meta.size).sum::<u64>();
         Ok(Self {
             train_rows,
@@ -156,11 +165,15 @@ impl Shape {
             is_binned: params.wants_quantile_matrix(),
             is_csv,
             csv_bytes: if is_csv { datasets().map(bytes).sum() } else { 0 },
+            typed_bytes: None,
             columns: columns.len() as u64,
             kept: datasets().filter(|_| !is_csv).map(bytes).filter(|bytes| *bytes <= KEPT_BYTES).sum(),
             keys: [&spec.validation.time, &spec.validation.group].into_iter().flatten().count() as u64,
-            largest_group_rows: groups().map(|group| group.rows as u64).max().unwrap_or(0),
-            largest_group_bytes: groups().map(|group| group.fetched_bytes).max().unwrap_or(0),
+            footers: datasets()
+                .map(|dataset| dataset.held_bytes() + dataset.row_groups() * ROW_GROUP_BYTES)
+                .sum::<u64>(),
+            largest_group_rows: largest.0,
+            largest_group_bytes: largest.1,
             threads,
             searched_histograms: histogram_bytes(params, width, is_searched)
                 .saturating_mul(if is_searched { threads.min(MOST_FOLDS) } else { 1 })
@@ -185,7 +198,7 @@ impl Shape {
 
     /// What a search takes however many rows there are.
     pub(super) fn searching(&self) -> u64 {
-        BASE + self.searched_histograms
+        BASE + self.footers + self.searched_histograms
     }
 
     /// XGBoost's matrix of so many rows.
@@ -204,10 +217,16 @@ impl Shape {
     pub(super) fn in_memory(&self) -> u64 {
         let cells = self.rows() * self.columns * CSV_CELL;
         let typed = if self.is_csv { cells / 2 + self.csv_bytes } else { 0 };
-        let reading = if self.is_csv { cells + self.csv_bytes } else { self.rows() * (ROW_WHILE_READ + self.split()) };
+        let typed = self.typed_bytes.unwrap_or(typed);
+        let reading = match (self.is_csv, self.typed_bytes) {
+            (true, Some(_)) => 0,
+            (true, None) => cells + self.csv_bytes,
+            (false, _) => self.rows() * (ROW_WHILE_READ + self.split()),
+        };
         let rows = self.rows() * (ROW + self.keys * ROW_KEY) + typed;
         let learnt_rows = if self.is_csv { self.rows() } else { self.largest_group_rows };
-        let learning = self.threads * learnt_rows * LEARNT_VALUE;
+        let of_value = if self.typed_bytes.is_some() { LEARNT_TYPED_VALUE } else { LEARNT_VALUE };
+        let learning = self.threads * learnt_rows * of_value;
         let matrix = self.rows() * self.features * CELL;
         let encoded = self.rows() * self.width * CELL;
         let copied = self.train_rows * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
@@ -215,7 +234,17 @@ impl Shape {
         let encoding = if self.is_reencoded { matrix + encoded } else { 0 };
         let fitting = if self.is_reencoded { encoded } else { matrix } + self.boosted() + self.fitted_histograms;
         let steps = [matrix + learning, searching, encoding, fitting];
-        BASE + self.kept + reading.max(rows + steps.into_iter().max().unwrap_or(0))
+        BASE + self.kept + self.footers + reading.max(rows + steps.into_iter().max().unwrap_or(0))
+    }
+
+    /// What is in memory besides what is counted as it is read, while it is read.
+    pub(super) fn beside_reading(&self) -> u64 {
+        BASE + self.kept
+    }
+
+    /// The same while features are learnt from all rows in memory.
+    pub(super) fn beside_learning(&self) -> u64 {
+        BASE + self.kept + self.rows() * (ROW + self.features * CELL)
     }
 
     pub(super) fn in_batches(&self, batch_rows: u64, bins: Bins) -> InBatches {
@@ -233,6 +262,7 @@ impl Shape {
         let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead + learnt * ROW_WHILE_FED;
         let boosting = learnt * ROW_WHILE_BOOSTED + self.fitted_histograms;
         InBatches {
+            footers: self.footers,
             rows,
             reading: rows + self.rows() * (ROW_HASHES + self.split()) + ahead,
             fitting: SAMPLE_MOST.min(self.train_rows) * ROW + bins + feeding.max(boosting),
@@ -270,8 +300,4 @@ pub(super) fn histogram_bytes(params: &Params, columns: u64, is_searched: bool) 
     }
     let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
     given.max(histograms::bytes(columns, bins, histograms::MOST_NODES))
-}
-
-fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
-    dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).flat_map(ParquetFile::row_groups)
 }

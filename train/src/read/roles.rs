@@ -115,6 +115,11 @@ impl RoleValues {
         self.ids.len()
     }
 
+    /// Bytes of the ids beyond so many of each.
+    pub(super) fn ids_beyond(&self, usual: u64) -> u64 {
+        self.ids.iter().flatten().map(|id| (id.len() as u64).saturating_sub(usual)).sum()
+    }
+
     /// A row; none where it has no id.
     pub(crate) fn get(&self, row: usize) -> Option<RoleRow<'_>> {
         let id = self.ids.get(row)?;

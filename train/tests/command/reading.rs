@@ -117,6 +117,31 @@ fn a_text_of_its_own_in_nearly_every_row_is_named_with_and_without_rounds() {
     }
 }
 
+/// What only some people have stands in no report: an identifier, and levels of few rows.
+#[test]
+fn an_identifier_is_named_and_its_values_are_not() {
+    let iban = |row: usize| format!("DE{:020}", row * 7_919_191_919);
+    let csv = table(iban);
+    let workshop = Workshop::new();
+    let data = workshop.write("table.csv", &csv);
+    let mut call = workshop.call("identifier", &data);
+    let done = call.args(["--delimiter", ";", "--rounds", "3"]).output().unwrap();
+    succeeded(&done);
+    let log = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(log.matches("it looks like an identifier").count(), 1, "{log}");
+    let report = std::fs::read_to_string(workshop.run_folder("identifier").join("report.html")).unwrap();
+    let metrics = std::fs::read_to_string(workshop.run_folder("identifier").join("metrics.json")).unwrap();
+    assert!(report.contains("none that 10 rows have"), "the column is in the report");
+    for text in [&report, &metrics] {
+        assert!(!text.contains("DE000"), "a value of the identifier");
+    }
+    let rare = table(|row| if row < 9 { "of nine rows".to_owned() } else { ["usual", "common"][row % 2].to_owned() });
+    let data = workshop.write("rare.csv", &rare);
+    succeeded(&workshop.call("rare", &data).args(["--delimiter", ";", "--rounds", "3"]).output().unwrap());
+    let report = std::fs::read_to_string(workshop.run_folder("rare").join("report.html")).unwrap();
+    assert!(report.contains("usual") && report.contains("common") && !report.contains("of nine rows"));
+}
+
 #[test]
 fn an_index_that_pandas_read_back_is_named() {
     let csv = table(|row| (row % 5).to_string()).replacen("id;x;target", "id;Unnamed: 0;target", 1);

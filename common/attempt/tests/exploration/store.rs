@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -133,6 +134,10 @@ impl Store for AskingStore {
             Answer::Unavailable => Err(StoreError::Unavailable(prefix.to_owned())),
             other => panic!("{other:?} answers no listing"),
         }
+    }
+
+    async fn list_older(&self, _prefix: &str, _moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError> {
+        unreachable!("an attempt does not ask how old an object is")
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

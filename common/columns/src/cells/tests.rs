@@ -131,7 +131,7 @@ fn timestamps_keep_their_nanoseconds() {
 #[test]
 fn a_timestamp_is_the_same_number_in_a_cell_and_in_a_column() {
     for nanoseconds in [1, 1_704_067_200_123_456_789, -1, -1_704_067_200_123_456_789, 1_704_067_200_123_456_000] {
-        let cell = text_of_nanoseconds(nanoseconds.into()).unwrap();
+        let cell = crate::text::text_of_nanoseconds(nanoseconds.into()).unwrap();
         let days = microseconds_of_nanoseconds(nanoseconds) / MICROSECONDS_PER_DAY;
         assert_eq!(parse_as(ColumnKind::Date, &cell, FORMAT), Cell::Value(days), "{cell}");
     }

@@ -1,6 +1,6 @@
 //! Dates and times as days since 1970-01-01 (UTC), with fractions for the time of day; NaN is missing.
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike};
 
 const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
 const MICROSECONDS_PER_DAY: i64 = 86_400 * MICROSECONDS_PER_SECOND;
@@ -36,36 +36,15 @@ pub(super) fn days_between(later: f64, earlier: f64) -> f64 {
 /// Parses `yyyy-mm-dd` into days.
 #[must_use]
 pub fn parse_date(text: &str) -> Option<f64> {
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    has_full_date(text).then(|| days_of(date.and_time(NaiveTime::MIN)))
-}
-
-/// chrono also reads `24-1-5`, as a day of the year 24.
-fn has_full_date(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.get(4) == Some(&b'-') && bytes.get(7) == Some(&b'-') && bytes.len() >= "yyyy-mm-dd".len()
+    (text.len() == "yyyy-mm-dd".len()).then(|| parse_timestamp(text)).flatten()
 }
 
 /// Parses `yyyy-mm-dd`, `yyyy-mm-dd hh:mm[:ss[.ffffff]]` (a `T` may stand for the space), or the same with an offset from
-/// UTC (`Z`, `+02:00`), into days.
+/// UTC (`Z`, `+02:00`), into days: what a cell of CSV may hold.
 #[must_use]
 pub fn parse_timestamp(text: &str) -> Option<f64> {
-    if let Some(days) = parse_date(text) {
-        return Some(days);
-    }
-    if !has_full_date(text) {
-        return None;
-    }
-    let text = text.replacen(['T', 't'], " ", 1);
-    if let Ok(instant) = DateTime::parse_from_str(&text.replacen(['Z', 'z'], "+00:00", 1), "%Y-%m-%d %H:%M:%S%.f%:z") {
-        return Some(days_of(instant.naive_utc()));
-    }
-    let formats = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
-    formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok()).map(days_of)
-}
-
-fn days_of(instant: NaiveDateTime) -> f64 {
-    days_from_microseconds(instant.and_utc().timestamp_micros())
+    let instant = columns::cells::parse_timestamp(&text.replacen('t', "T", 1))?;
+    Some(days_from_microseconds(instant.microseconds))
 }
 
 /// A part of a date, as a number.

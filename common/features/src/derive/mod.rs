@@ -16,7 +16,6 @@ mod calendar;
 mod check;
 mod error;
 mod evaluate;
-mod functions;
 mod node;
 mod parse;
 mod values;

@@ -1,5 +1,7 @@
 //! From SQL text to [`Node`]: the documented subset, and an error that says what to do for everything else.
 
+mod functions;
+
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CeilFloorKind, DataType, Expr, InTarget, TimezoneInfo, TypedString, UnaryOperator, Value,
 };
@@ -9,7 +11,6 @@ use sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
 
 use super::calendar::{DatePart, parse_date, parse_timestamp};
 use super::error::Problem;
-use super::functions;
 use super::node::{Arithmetic, Case, Comparison, Function, Literal, Node, Operator, Unary};
 
 /// An expression's text may have so many bytes. Together with [`MAX_TOKENS`] and [`MAX_DEPTH`] this bounds the stack that

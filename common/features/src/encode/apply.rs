@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use polars::prelude::{PlHashMap, Series, StringChunked};
+use polars::prelude::{Series, StringChunked};
 
 use super::bad_rows::{BadRows, ColumnCells};
+use super::level_table::{LOOKED_UP_TOGETHER, LevelTable};
 use super::values::{as_f32, as_levels, as_numbers, for_each_run};
-use super::{Feature, Kind, release_1};
+use super::{Feature, FeatureSource, Kind, release_1};
 use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
 use crate::quality::FeatureTally;
 use crate::spec::Range;
@@ -39,13 +40,7 @@ struct BoundFeature {
     has_range: bool,
     expression: Option<Expression>,
     /// The number that stands for each level.
-    level_numbers: PlHashMap<String, Level>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Level {
-    index: u32,
-    number: f32,
+    levels: LevelTable,
 }
 
 impl Encoder {
@@ -143,14 +138,16 @@ impl Encoder {
 impl BoundFeature {
     fn new(feature: &Feature, ranges: &BTreeMap<String, Range>) -> Result<Self> {
         let damaged = |problem: String| Error::Model(format!("feature \"{}\" of the model: {problem}", feature.name));
-        let expression = match &feature.sql {
-            Some(sql) => Some(Expression::parse(&feature.name, sql, None).map_err(|error| damaged(error.to_string()))?),
-            None => None,
+        let expression = match &feature.source {
+            FeatureSource::Expression { sql, .. } => {
+                Some(Expression::parse(&feature.name, sql, None).map_err(|error| damaged(error.to_string()))?)
+            }
+            FeatureSource::Column(_) => None,
         };
-        let level_numbers = level_numbers(&feature.kind).map_err(damaged)?;
+        let levels = level_table(&feature.kind).map_err(damaged)?;
         let range = range_of(feature, ranges).copied().unwrap_or_default();
         let has_range = range != Range::default();
-        Ok(Self { feature: feature.clone(), range, has_range, expression, level_numbers })
+        Ok(Self { feature: feature.clone(), range, has_range, expression, levels })
     }
 
     fn encode_column(
@@ -167,6 +164,22 @@ impl BoundFeature {
             return Ok(());
         }
         let name = self.feature.source_column().unwrap_or_default();
+        let is_text = (texts, kind) == (LevelTexts::Canonical, ColumnKind::Text);
+        if let (Some(cells), Some(format)) = (source.raw_column(name), source.cell_format(name))
+            && (is_text || self.feature.levels().is_none())
+        {
+            if self.feature.levels().is_some() {
+                self.push_levels(cells.iter(), out, tally);
+                return Ok(());
+            }
+            let (mut numbers, misfits) = parsed_numbers(cells.iter(), kind, format);
+            if !misfits.is_empty() {
+                let column = source.column(name)?;
+                bad.mark_cells(ColumnCells { name, kind, cells: text_cells(&column)?, format }, &misfits);
+            }
+            self.push_numbers(&mut numbers, out, tally);
+            return Ok(());
+        }
         let column = source.column(name)?;
         match (self.feature.levels(), source.cell_format(name)) {
             (Some(_), Some(format)) => {
@@ -208,7 +221,7 @@ impl BoundFeature {
         tally: &mut FeatureTally,
         bad: &mut BadRows,
     ) -> Result<()> {
-        let columns = ExpressionColumns::load(&self.feature.inputs, source, bad)?;
+        let columns = ExpressionColumns::load(self.feature.input_columns(), source, bad)?;
         let derived = expression.evaluate(&columns, source.rows());
         match derived.map_err(|error| Error::Data(error.to_string()))? {
             Derived::Number(mut numbers) => self.push_numbers(&mut numbers, out, tally),
@@ -241,15 +254,34 @@ impl BoundFeature {
             Kind::Encoded { default, .. } => default,
             _ => f32::NAN,
         };
-        for level in levels {
-            let known = level.and_then(|level| self.level_numbers.get(level));
-            let place = known.map(|level| level.index);
+        let mut push = |level: Option<&str>, known: Option<(u32, f32)>| {
+            let place = known.map(|(place, _)| place);
             if level.is_some_and(|level| self.is_out_of_range(level)) {
                 tally.count_level_out_of_range(place);
             } else {
                 tally.count_level(level.is_some(), place);
             }
-            out.push(known.map_or(absent, |level| level.number));
+            out.push(known.map_or(absent, |(_, number)| number));
+        };
+        let (table, numbers) = match &self.levels {
+            LevelTable::Few(known) => {
+                for level in levels {
+                    push(level, level.and_then(|level| known.get(level)).copied());
+                }
+                return;
+            }
+            LevelTable::Many(table, numbers) => (table, numbers),
+        };
+        let mut places = [None; LOOKED_UP_TOGETHER];
+        let mut together: Vec<Option<&str>> = Vec::with_capacity(LOOKED_UP_TOGETHER);
+        let mut levels = levels.peekable();
+        while levels.peek().is_some() {
+            together.clear();
+            together.extend(levels.by_ref().take(LOOKED_UP_TOGETHER));
+            table.find(&together, &mut places);
+            for (level, place) in together.iter().zip(places) {
+                push(*level, place.map(|place| (place, numbers[place as usize])));
+            }
         }
     }
 }
@@ -264,30 +296,41 @@ fn range_of<'a>(feature: &Feature, ranges: &'a BTreeMap<String, Range>) -> Optio
     ranges.get(&feature.name).or_else(of_column)
 }
 
-fn level_numbers(kind: &Kind) -> Result<PlHashMap<String, Level>, String> {
-    let (levels, values): (&[String], Option<&[f32]>) = match kind {
-        Kind::Category { levels } => (levels, None),
-        Kind::Encoded { levels, values, .. } if levels.len() == values.len() => (levels, Some(values)),
-        Kind::Encoded { levels, values, .. } => {
-            return Err(format!("{} levels have {} values", levels.len(), values.len()));
+/// The levels of a feature and the number that stands for each.
+fn level_table(kind: &Kind) -> Result<LevelTable, String> {
+    match kind {
+        Kind::Category { levels } => {
+            let places = (0..levels.len()).map(|place| place as f32).collect();
+            Ok(LevelTable::of(levels, places))
         }
-        Kind::Number | Kind::Date { .. } | Kind::Derived => (&[], None),
-    };
-    let number = |index: usize| values.map_or(index as f32, |values| values[index]);
-    let entry =
-        |(index, level): (usize, &String)| (level.clone(), Level { index: index as u32, number: number(index) });
-    Ok(levels.iter().enumerate().map(entry).collect())
+        Kind::Encoded { levels, values, .. } if levels.len() == values.len() => {
+            Ok(LevelTable::of(levels, values.clone()))
+        }
+        Kind::Encoded { levels, values, .. } => Err(format!("{} levels have {} values", levels.len(), values.len())),
+        Kind::Number | Kind::Date { .. } | Kind::Derived => Ok(LevelTable::of(&[], Vec::new())),
+    }
 }
 
 /// Cells of CSV as numbers of the kind that training saw.
 fn numbers_of_cells(column: ColumnCells<'_>, bad: &mut BadRows) -> Vec<f64> {
     let ColumnCells { kind, cells, format, .. } = column;
+    let (numbers, misfits) = parsed_numbers(cells.iter(), kind, format);
+    bad.mark_cells(column, &misfits);
+    numbers
+}
+
+/// The same, and the places of those that are none.
+fn parsed_numbers<'a>(
+    cells: impl ExactSizeIterator<Item = Option<&'a str>>,
+    kind: ColumnKind,
+    format: CellFormat,
+) -> (Vec<f64>, Vec<usize>) {
     let mut misfits = Vec::new();
     let mut numbers = Vec::with_capacity(cells.len());
     let is_point = format.decimal == b'.' && matches!(kind, ColumnKind::Integer | ColumnKind::Float);
-    for (row, cell) in cells.iter().enumerate() {
+    for (row, cell) in cells.enumerate() {
         // By far the most frequent case, tried before any other.
-        let number = match cell.and_then(|cell| if is_point { cell.parse().ok() } else { None }) {
+        let number = match cell.and_then(|cell| if is_point { usual_number(cell) } else { None }) {
             Some(number) => number,
             None => match cell.map(|cell| parse_as(kind, cell, format)) {
                 Some(Cell::Value(number)) => number,
@@ -300,8 +343,38 @@ fn numbers_of_cells(column: ColumnCells<'_>, bad: &mut BadRows) -> Vec<f64> {
         };
         numbers.push(number);
     }
-    bad.mark_cells(column, &misfits);
-    numbers
+    (numbers, misfits)
+}
+
+/// A number of few digits with a sign and a point or without, as nearly all are; what the standard library reads, to the bit.
+fn usual_number(cell: &str) -> Option<f64> {
+    /// Powers of ten that are exact as 64-bit floats.
+    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let bytes = cell.as_bytes();
+    let (is_negative, digits) = match bytes {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    // So many digits are exact as a 64-bit float, and the quotient of two exact ones is rounded once.
+    if digits.len() > POWERS.len() {
+        return cell.parse().ok();
+    }
+    let (mut mantissa, mut behind, mut count) = (0_u64, None, 0);
+    for byte in digits {
+        match byte.wrapping_sub(b'0') {
+            digit @ 0..=9 => {
+                mantissa = mantissa * 10 + u64::from(digit);
+                count += 1;
+            }
+            _ if *byte == b'.' && behind.is_none() => behind = Some(count),
+            _ => return cell.parse().ok(),
+        }
+    }
+    if count == 0 || count > 15 {
+        return cell.parse().ok();
+    }
+    let number = mantissa as f64 / POWERS[behind.map_or(0, |before| count - before)];
+    Some(if is_negative { -number } else { number })
 }
 
 /// Cells of CSV as categories: each has the text of the value that it is of the kind that training saw.
@@ -363,11 +436,15 @@ impl TextColumn for TextCells {
 }
 
 impl ExpressionColumns {
-    fn load(inputs: &BTreeMap<String, ColumnKind>, source: &dyn ColumnSource, bad: &mut BadRows) -> Result<Self> {
-        let mut columns = Vec::with_capacity(inputs.len());
+    fn load<'a>(
+        inputs: impl Iterator<Item = (&'a str, ColumnKind)>,
+        source: &dyn ColumnSource,
+        bad: &mut BadRows,
+    ) -> Result<Self> {
+        let mut columns = Vec::new();
         for (name, kind) in inputs {
             let column = source.column(name)?;
-            columns.push((name.clone(), expression_column(&column, *kind, source.cell_format(name), bad)?));
+            columns.push((name.to_owned(), expression_column(&column, kind, source.cell_format(name), bad)?));
         }
         Ok(Self { columns })
     }
@@ -422,6 +499,10 @@ fn parsed_booleans(column: ColumnCells<'_>, bad: &mut BadRows) -> Vec<Option<boo
     booleans
 }
 
+fn named_kinds(inputs: &BTreeMap<String, ColumnKind>) -> impl Iterator<Item = (&str, ColumnKind)> {
+    inputs.iter().map(|(name, kind)| (name.as_str(), *kind))
+}
+
 /// The texts that an expression yields for the rows of a table; none where it yields numbers.
 ///
 /// # Errors
@@ -431,7 +512,7 @@ pub fn evaluate_text(
     inputs: &BTreeMap<String, ColumnKind>,
     source: &dyn ColumnSource,
 ) -> Result<Vec<Option<String>>> {
-    let columns = ExpressionColumns::load(inputs, source, &mut BadRows::none(source.rows()))?;
+    let columns = ExpressionColumns::load(named_kinds(inputs), source, &mut BadRows::none(source.rows()))?;
     let derived = expression.evaluate(&columns, source.rows());
     match derived.map_err(|error| Error::Data(error.to_string()))? {
         Derived::Text(texts) => Ok(texts.into_iter().map(|text| text.map(str::to_owned)).collect()),
@@ -439,13 +520,82 @@ pub fn evaluate_text(
     }
 }
 
+/// The rows of a table for which an expression is true, in order; `own` is a column of numbers that the
+/// table does not have.
+///
+/// # Errors
+/// [`Error::Data`] where an input column is missing or does not fit.
+pub fn rows_where(
+    expression: &Expression,
+    inputs: &BTreeMap<String, ColumnKind>,
+    source: &dyn ColumnSource,
+    (own, numbers): (&str, &[f64]),
+) -> Result<Vec<usize>> {
+    let mut columns = ExpressionColumns::load(named_kinds(inputs), source, &mut BadRows::none(source.rows()))?;
+    columns.columns.push((own.to_owned(), ExpressionColumn::Number(numbers.to_vec())));
+    let derived = expression.evaluate(&columns, source.rows());
+    match derived.map_err(|error| Error::Data(error.to_string()))? {
+        Derived::Number(holds) => Ok((0..).zip(holds).filter(|(_, holds)| *holds == 1.0).map(|(row, _)| row).collect()),
+        Derived::Text(_) => Ok(Vec::new()),
+    }
+}
+
 /// The type that a column of this kind has in an expression.
 #[must_use]
-pub(crate) fn value_type(kind: ColumnKind) -> ValueType {
+pub fn value_type(kind: ColumnKind) -> ValueType {
     match kind {
         ColumnKind::Boolean => ValueType::Boolean,
         ColumnKind::Text => ValueType::Text,
         ColumnKind::Date | ColumnKind::Time | ColumnKind::Duration => ValueType::Date,
         ColumnKind::Integer | ColumnKind::Float | ColumnKind::Null | ColumnKind::Unsupported => ValueType::Number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_number_is_what_the_standard_library_reads() {
+        let mut random = testkit::random::Random::new(3);
+        let mut cells: Vec<String> = [
+            "",
+            "-",
+            ".",
+            "-.",
+            "1.",
+            ".5",
+            "-.5",
+            "1..2",
+            "1.2.3",
+            "+1",
+            "1e5",
+            "-0",
+            "-0.0",
+            "00012",
+            "0x1",
+            " 1",
+            "123456789012345",
+            "1234567890123456",
+            "0.000000000000001",
+            "99999999999999.9",
+            "999999999999999",
+            "nan",
+            "inf",
+            "1_0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for _ in 0..20_000 {
+            let digits: String = (0..1 + random.below(18)).map(|_| char::from(b'0' + random.below(10) as u8)).collect();
+            let at = random.below(digits.len() as u64 + 1) as usize;
+            let sign = if random.below(2) == 0 { "-" } else { "" };
+            cells.push(format!("{sign}{}.{}", &digits[..at], &digits[at..]));
+            cells.push(format!("{sign}{digits}"));
+        }
+        for cell in cells {
+            let read: Option<f64> = cell.parse().ok();
+            assert_eq!(usual_number(&cell).map(f64::to_bits), read.map(f64::to_bits), "{cell}");
+        }
     }
 }

@@ -36,42 +36,92 @@ pub enum Kind {
     Derived,
 }
 
+/// What a feature's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum FeatureSource {
+    /// A column of the table, by name.
+    Column(String),
+    /// An expression over columns of the table.
+    Expression {
+        /// Its text.
+        sql: String,
+        /// The columns that it reads, and what they held in training.
+        inputs: BTreeMap<String, ColumnKind>,
+    },
+}
+
 /// One feature: its place in the list is its column of the matrix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredFeature", into = "StoredFeature")]
 pub struct Feature {
     /// Its name, unique in the model.
     pub name: String,
     /// How its number comes about.
-    #[serde(flatten)]
     pub kind: Kind,
+    /// What its value comes from.
+    pub source: FeatureSource,
+    /// What the source held in training.
+    pub source_kind: ColumnKind,
+}
+
+/// A feature as `metadata.json` has it.
+#[derive(Serialize, Deserialize)]
+struct StoredFeature {
+    name: String,
+    #[serde(flatten)]
+    kind: Kind,
     /// The source column, where that is not `name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub column: Option<String>,
-    /// The expression over the input columns that yields the value, instead of a source column.
+    column: Option<String>,
+    /// The expression, instead of a source column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sql: Option<String>,
-    /// What the source column (or the expression) held in training.
+    sql: Option<String>,
     #[serde(rename = "type")]
-    pub source_kind: ColumnKind,
-    /// The columns that the expression reads, and what they held in training.
+    source_kind: ColumnKind,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub inputs: BTreeMap<String, ColumnKind>,
+    inputs: BTreeMap<String, ColumnKind>,
+}
+
+impl From<StoredFeature> for Feature {
+    fn from(stored: StoredFeature) -> Self {
+        let StoredFeature { name, kind, column, sql, source_kind, inputs } = stored;
+        let source = match sql {
+            Some(sql) => FeatureSource::Expression { sql, inputs },
+            None => FeatureSource::Column(column.unwrap_or_else(|| name.clone())),
+        };
+        Self { name, kind, source, source_kind }
+    }
+}
+
+impl From<Feature> for StoredFeature {
+    fn from(feature: Feature) -> Self {
+        let Feature { name, kind, source, source_kind } = feature;
+        let (column, sql, inputs) = match source {
+            FeatureSource::Column(column) => (Some(column).filter(|column| *column != name), None, BTreeMap::new()),
+            FeatureSource::Expression { sql, inputs } => (None, Some(sql), inputs),
+        };
+        Self { name, kind, column, sql, source_kind, inputs }
+    }
 }
 
 impl Feature {
     /// The source column; `None` for an expression.
     #[must_use]
     pub fn source_column(&self) -> Option<&str> {
-        match &self.sql {
-            Some(_) => None,
-            None => Some(self.column.as_deref().unwrap_or(&self.name)),
+        match &self.source {
+            FeatureSource::Column(name) => Some(name),
+            FeatureSource::Expression { .. } => None,
         }
     }
 
     /// Every input column that the feature is made from, with what it held in training.
     pub fn input_columns(&self) -> impl Iterator<Item = (&str, ColumnKind)> {
-        let own = self.source_column().map(|name| (name, self.source_kind));
-        own.into_iter().chain(self.inputs.iter().map(|(name, kind)| (name.as_str(), *kind)))
+        let (own, inputs) = match &self.source {
+            FeatureSource::Column(name) => (Some((name.as_str(), self.source_kind)), None),
+            FeatureSource::Expression { inputs, .. } => (None, Some(inputs)),
+        };
+        let inputs = inputs.into_iter().flatten().map(|(name, kind)| (name.as_str(), *kind));
+        own.into_iter().chain(inputs)
     }
 
     /// The levels of a category, encoded as a number or not.
@@ -102,10 +152,8 @@ mod tests {
         let feature = Feature {
             name: "plan".to_owned(),
             kind: Kind::Encoded { levels: vec!["a".to_owned()], values: vec![0.5], default: 0.25 },
-            column: None,
-            sql: None,
+            source: FeatureSource::Column("plan".to_owned()),
             source_kind: ColumnKind::Text,
-            inputs: BTreeMap::new(),
         };
         let json = serde_json::to_value(&feature).unwrap();
         let expected = serde_json::json!({
@@ -113,5 +161,24 @@ mod tests {
         });
         assert_eq!(json, expected);
         assert_eq!(serde_json::from_value::<Feature>(json).unwrap(), feature);
+    }
+
+    #[test]
+    fn a_source_is_stored_where_the_name_does_not_say_it() {
+        let inputs: BTreeMap<String, ColumnKind> = [("a".to_owned(), ColumnKind::Integer)].into();
+        let expression = FeatureSource::Expression { sql: "a + 1".to_owned(), inputs };
+        let cases = [
+            (FeatureSource::Column("city".to_owned()), serde_json::json!({ "column": "city" })),
+            (expression, serde_json::json!({ "sql": "a + 1", "inputs": { "a": "integer" } })),
+        ];
+        for (source, stored) in cases {
+            let feature =
+                Feature { name: "x".to_owned(), kind: Kind::Number, source, source_kind: ColumnKind::Integer };
+            let mut expected = serde_json::json!({ "name": "x", "kind": "number", "type": "integer" });
+            expected.as_object_mut().unwrap().extend(stored.as_object().unwrap().clone());
+            let json = serde_json::to_value(&feature).unwrap();
+            assert_eq!(json, expected);
+            assert_eq!(serde_json::from_value::<Feature>(json).unwrap(), feature);
+        }
     }
 }

@@ -5,13 +5,13 @@ mod bad_rows;
 mod counts;
 mod feature;
 mod learn;
+mod level_table;
 mod release_1;
 pub mod target;
 pub mod values;
 
-pub(crate) use apply::value_type;
-pub use apply::{Encoder, LevelTexts, evaluate_text};
+pub use apply::{Encoder, LevelTexts, evaluate_text, rows_where, value_type};
 pub use bad_rows::{BadRows, UnreadableCells};
 pub use counts::LevelCounts;
-pub use feature::{Feature, Kind};
+pub use feature::{Feature, FeatureSource, Kind};
 pub use learn::{Vocabulary, learn_number, levels_by_frequency};

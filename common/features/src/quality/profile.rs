@@ -10,6 +10,8 @@ use columns::ColumnKind;
 
 /// Levels named in a profile; all of them stand in the feature.
 const TOP_LEVELS: usize = 10;
+/// A level of fewer training rows is not named: it may be somebody's, as every value of an identifier is.
+pub const LEAST_ROWS_OF_A_NAMED_LEVEL: u64 = 10;
 
 /// What a column is to the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +66,8 @@ pub struct ColumnProfile {
     /// Values at 5, 25, 50, 75 and 95 % of the rows, of numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quantiles: Vec<f32>,
-    /// The most frequent levels and their shares of the rows, of a category.
+    /// The most frequent levels and their shares of the rows, of a category; none that have fewer rows than
+    /// [`LEAST_ROWS_OF_A_NAMED_LEVEL`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top: Vec<(String, f64)>,
 }
@@ -111,7 +114,7 @@ pub fn profile(features: &[Feature], statistics: &[Statistics], tallies: &[Featu
     let mut seen = HashSet::new();
     let all = features.iter().zip(statistics.iter().zip(tallies));
     // A date that is also counted from `as_of`, or a category with several encodings, is one column.
-    let first = all.filter(|(feature, _)| seen.insert((feature.source_column(), feature.sql.as_deref())));
+    let first = all.filter(|(feature, _)| seen.insert(&feature.source));
     first.map(|(feature, (statistics, tally))| of_feature(feature, statistics, tally)).collect()
 }
 
@@ -124,28 +127,21 @@ fn of_feature(feature: &Feature, statistics: &Statistics, tally: &FeatureTally) 
     if let Kind::Category { levels } | Kind::Encoded { levels, .. } = &feature.kind {
         profile.category = true;
         let shares = levels.iter().cloned().zip(statistics.shares.iter().copied());
-        profile.top = shares.take(TOP_LEVELS).collect();
+        let is_named = |share: f64| (share * statistics.rows as f64).round() >= LEAST_ROWS_OF_A_NAMED_LEVEL as f64;
+        profile.top = shares.take(TOP_LEVELS).filter(|(_, share)| is_named(*share)).collect();
     }
     profile
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::encode::FeatureSource;
     use crate::spec::Range;
 
     fn feature(name: &str, kind: Kind, column: Option<&str>) -> Feature {
-        let column = column.map(str::to_owned);
-        Feature {
-            name: name.to_owned(),
-            kind,
-            column,
-            sql: None,
-            source_kind: ColumnKind::Float,
-            inputs: BTreeMap::new(),
-        }
+        let source = FeatureSource::Column(column.unwrap_or(name).to_owned());
+        Feature { name: name.to_owned(), kind, source, source_kind: ColumnKind::Float }
     }
 
     #[test]
@@ -160,6 +156,16 @@ mod tests {
         assert_eq!(profiles.len(), 1);
         assert_eq!((profiles[0].column.as_str(), profiles[0].top.len(), profiles[0].distinct), ("town", 10, Some(20)));
         assert_eq!(profiles[0].top[0], ("level 0".to_owned(), 20.0 / 210.0));
+    }
+
+    #[test]
+    fn levels_of_few_rows_are_not_named() {
+        let names: Vec<String> = ["common", "at the limit", "rare"].map(str::to_owned).into();
+        let statistics = Statistics::of_levels(500, 3, 0, &[478, 10, 9]);
+        let features = [feature("town", Kind::Category { levels: names }, None)];
+        let profiles = profile(&features, &[statistics], &[FeatureTally::new(None)]);
+        let named: Vec<&str> = profiles[0].top.iter().map(|(level, _)| level.as_str()).collect();
+        assert_eq!(named, ["common", "at the limit"]);
     }
 
     #[test]

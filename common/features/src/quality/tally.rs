@@ -168,6 +168,7 @@ pub fn data_quality_score<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::FeatureSource;
 
     #[test]
     fn each_fault_is_counted_once_and_lowers_the_share() {
@@ -204,14 +205,12 @@ mod tests {
     }
 
     fn feature(name: &str, column: Option<&str>, sql: Option<&str>) -> Feature {
-        Feature {
-            name: name.to_owned(),
-            kind: crate::encode::Kind::Number,
-            column: column.map(str::to_owned),
-            sql: sql.map(str::to_owned),
-            source_kind: columns::ColumnKind::Text,
-            inputs: BTreeMap::new(),
-        }
+        let source = match sql {
+            Some(sql) => FeatureSource::Expression { sql: sql.to_owned(), inputs: BTreeMap::new() },
+            None => FeatureSource::Column(column.unwrap_or(name).to_owned()),
+        };
+        let source_kind = columns::ColumnKind::Text;
+        Feature { name: name.to_owned(), kind: crate::encode::Kind::Number, source, source_kind }
     }
 
     fn tally_of(known: u64, unseen: u64) -> FeatureTally {

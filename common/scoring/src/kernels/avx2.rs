@@ -7,7 +7,7 @@ use super::super::circuit::{BddNode, BddNodeKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
-use super::{InstructionSet, Kernels, Sums, portable};
+use super::{InstructionSet, Kernels, Sums, explain, portable};
 
 /// The floats of a register.
 const LANES: usize = 8;
@@ -17,7 +17,15 @@ type Bits = __m256i;
 /// The kernels, if this machine can run them.
 pub(super) fn kernels() -> Option<Kernels> {
     let available = is_x86_feature_detected!("avx2");
-    available.then_some(Kernels { instructions: InstructionSet::Avx2, rank, classify, score })
+    available.then_some(Kernels {
+        instructions: InstructionSet::Avx2,
+        rank,
+        classify,
+        score,
+        conditions,
+        gates,
+        explain: explain::avx2::explain,
+    })
 }
 
 fn rank(ranks: &Ranks, bits: usize, values: &[[f32; 64]], word: usize, words: &mut PlaneWords<'_>) {
@@ -33,6 +41,16 @@ fn classify(classes: &Classes, bits: usize, values: &[[f32; 64]], word: usize, w
 fn score(program: &Program, classes: &[u32], rows: &mut [BitRow], sums: &mut Sums) {
     // SAFETY: reached only through `kernels`, which has found AVX2.
     unsafe { score_rows(program, classes, rows, sums) }
+}
+
+fn conditions(program: &Program, classes: &[u32], rows: &mut [BitRow]) {
+    // SAFETY: reached only through `kernels`, which has found AVX2.
+    unsafe { compute_conditions(&program.conditions, classes, rows) }
+}
+
+fn gates(gates: &[BddNode], first_row: usize, rows: &mut [BitRow]) {
+    // SAFETY: reached only through `kernels`, which has found AVX2.
+    unsafe { run_any(gates, first_row, rows) }
 }
 
 #[inline]

@@ -1,11 +1,14 @@
 //! The inner loops, once per instruction set.
 
 use super::block::{BitRow, PlaneWords};
+use super::circuit::BddNode;
+use super::explain::{Octet, Step, Walk};
 use super::program::Program;
 use super::quantiser::{Classes, Ranks};
 
 #[macro_use]
 mod shared;
+mod explain;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -63,6 +66,12 @@ pub(super) struct Kernels {
     pub(super) classify: Quantise<Classes>,
     /// Computes the margins of 512 rows, whose classes are given, and whose planes stand in the scratch rows.
     pub(super) score: fn(&Program, &[u32], &mut [BitRow], &mut Sums),
+    /// Computes only the conditions.
+    pub(super) conditions: fn(&Program, &[u32], &mut [BitRow]),
+    /// Computes gates, the first of which writes the given row.
+    pub(super) gates: fn(&[BddNode], usize, &mut [BitRow]),
+    /// Takes steps for the 64 rows of one word.
+    pub(super) explain: fn(&[Step], &[Octet], &[BitRow], usize, &mut Walk),
 }
 
 impl Kernels {

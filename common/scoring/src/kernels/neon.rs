@@ -8,7 +8,7 @@ use super::super::circuit::{BddNode, BddNodeKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::Ranks;
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
-use super::{InstructionSet, Kernels, Sums, portable};
+use super::{InstructionSet, Kernels, Sums, explain, portable};
 
 /// The bytes of a register, each of which belongs to a row.
 const LANES: usize = 16;
@@ -25,7 +25,15 @@ type Tables<const N: usize> = [[uint8x16_t; N]; 4];
 
 /// The kernels; every 64-bit ARM has NEON.
 pub(super) fn kernels() -> Kernels {
-    Kernels { instructions: InstructionSet::Neon, rank, classify: portable::classify, score }
+    Kernels {
+        instructions: InstructionSet::Neon,
+        rank,
+        classify: portable::classify,
+        score,
+        conditions,
+        gates: run_any,
+        explain: explain::neon::explain,
+    }
 }
 
 #[inline]
@@ -61,6 +69,10 @@ fn mux(select: Bits, high: Bits, low: Bits) -> Bits {
 }
 
 scoring_kernel!();
+
+fn conditions(program: &Program, classes: &[u32], rows: &mut [BitRow]) {
+    compute_conditions(&program.conditions, classes, rows);
+}
 
 fn score(program: &Program, classes: &[u32], rows: &mut [BitRow], sums: &mut Sums) {
     compute_conditions(&program.conditions, classes, rows);

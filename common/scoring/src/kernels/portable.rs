@@ -5,7 +5,7 @@ use super::super::circuit::{BddNode, BddNodeKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
-use super::{InstructionSet, Kernels, Sums};
+use super::{InstructionSet, Kernels, Sums, explain};
 
 /// Words handled together; what is chosen among while descending stays in registers.
 const LANES: usize = 2;
@@ -13,7 +13,15 @@ const PARTS: usize = BitRow::WORDS / LANES;
 type Bits = [u64; LANES];
 
 pub(super) fn kernels() -> Kernels {
-    Kernels { instructions: InstructionSet::Portable, rank, classify, score }
+    Kernels {
+        instructions: InstructionSet::Portable,
+        rank,
+        classify,
+        score,
+        conditions,
+        gates: run_any,
+        explain: explain::portable::explain,
+    }
 }
 
 fn load(row: &BitRow, part: usize) -> Bits {
@@ -37,6 +45,10 @@ fn mux(select: Bits, high: Bits, low: Bits) -> Bits {
 }
 
 scoring_kernel!();
+
+fn conditions(program: &Program, classes: &[u32], rows: &mut [BitRow]) {
+    compute_conditions(&program.conditions, classes, rows);
+}
 
 fn score(program: &Program, classes: &[u32], rows: &mut [BitRow], sums: &mut Sums) {
     compute_conditions(&program.conditions, classes, rows);
@@ -82,7 +94,7 @@ fn add_many_leaves(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
 }
 
 /// Transposes a matrix of 8 × 8 bits, a byte per row (Warren, "Hacker's Delight", 7-3).
-fn transpose(mut matrix: u64) -> u64 {
+pub(super) fn transpose(mut matrix: u64) -> u64 {
     for (shift, mask) in [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0x0000_0000_f0f0_f0f0)] {
         let swapped = (matrix ^ (matrix >> shift)) & mask;
         matrix ^= swapped ^ (swapped << shift);

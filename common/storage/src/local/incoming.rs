@@ -2,13 +2,17 @@
 //!
 //! Nothing here is ever an object. Both kinds of file are held by an advisory lock (`flock`), which the kernel gives up
 //! with the process that held it: a killed writer leaves a file that the next one may remove, and blocks nobody.
+//!
+//! The folder may hold what somebody else put there. Only files that have one of our names are removed, links are never followed,
+//! and what is no regular file is never opened: a pipe would be waited for without an end.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The folder's name; keys below it are refused.
 pub(super) const FOLDER: &str = ".incoming";
@@ -17,6 +21,12 @@ const LOCK: &str = "lock";
 const ATTEMPTS: usize = 10_000;
 /// A folder that is there, and stays as it is, may be said to be missing so often before that is no race.
 const REFUSALS: usize = 10;
+/// Who holds the lock gives one file its name: a holder that takes longer than this was stopped, or its disk hangs.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+/// Between two looks at a lock that is held, at first and at most.
+const GLANCES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(10)];
+/// Digits of the nanoseconds since 1970 in the name of a file, from 2001 until 2286.
+const DIGITS_OF_NANOS: usize = 19;
 
 /// The folder, which exists only while something lies in it.
 #[derive(Debug)]
@@ -39,7 +49,9 @@ impl Incoming {
 
     fn create(&self) -> io::Result<Staged> {
         for _ in 0..ATTEMPTS {
-            create_folders(&self.folder)?;
+            if !self.make()? {
+                continue;
+            }
             let path = self.folder.join(unused_name());
             let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => file,
@@ -60,13 +72,15 @@ impl Incoming {
     pub(super) fn lock(&self) -> io::Result<Lock> {
         let path = self.folder.join(LOCK);
         for _ in 0..ATTEMPTS {
-            create_folders(&self.folder)?;
-            let file = match OpenOptions::new().write(true).create(true).truncate(false).open(&path) {
+            if !self.make()? {
+                continue;
+            }
+            let file = match open_lock(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            file.lock()?;
+            wait_for(&file, &path)?;
             // The one who held it before has removed it: the lock is now another file.
             if is_at(&file, &path) {
                 return Ok(Lock { _file: file, path });
@@ -75,8 +89,22 @@ impl Incoming {
         Err(contended(&self.folder))
     }
 
+    /// Makes the folder; false where somebody removed it again.
+    fn make(&self) -> io::Result<bool> {
+        create_folders(&self.folder)?;
+        match fs::symlink_metadata(&self.folder) {
+            Ok(found) if found.is_dir() => Ok(true),
+            Ok(_) => Err(refused(&self.folder, "a link, and files are written in a folder of the store's own")),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes what killed writers left. Never fails: what cannot be removed is in nobody's way.
     pub(super) fn sweep(&self) {
+        if !fs::symlink_metadata(&self.folder).is_ok_and(|found| found.is_dir()) {
+            return;
+        }
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };
@@ -88,13 +116,53 @@ impl Incoming {
 }
 
 fn remove_if_abandoned(path: &Path) {
-    if path.file_name().is_some_and(|name| name == LOCK) {
+    let is_ours = path.file_name().and_then(|name| name.to_str()).is_some_and(is_name_of_ours);
+    if !is_ours || !fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
         return;
     }
-    let Ok(file) = File::open(path) else { return };
+    let Ok(file) = without_following(OpenOptions::new().read(true)).open(path) else { return };
     if file.try_lock().is_ok() {
         let _ = fs::remove_file(path);
     }
+}
+
+/// Opens what is there and no link to it, without waiting for the other end of a pipe.
+fn without_following(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+}
+
+/// The lock's file, which is empty and a file: what is neither is somebody else's, and is neither locked nor removed.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let is_ours = |found: &fs::Metadata| found.is_file() && found.len() == 0;
+    let somebody_elses = || refused(path, "not the empty file by which programs lock a store");
+    if fs::symlink_metadata(path).is_ok_and(|found| !is_ours(&found)) {
+        return Err(somebody_elses());
+    }
+    let file = without_following(OpenOptions::new().write(true).create(true).truncate(false)).open(path)?;
+    if is_ours(&file.metadata()?) { Ok(file) } else { Err(somebody_elses()) }
+}
+
+/// Waits for the lock, but not for ever.
+fn wait_for(file: &File, path: &Path) -> io::Result<()> {
+    let (begun, [mut glance, longest]) = (Instant::now(), GLANCES);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if begun.elapsed() > LONGEST_HOLD => {
+                let seconds = LONGEST_HOLD.as_secs();
+                let text = format!("another program has held {} for more than {seconds} seconds", path.display());
+                return Err(io::Error::new(ErrorKind::ResourceBusy, text));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(glance),
+        }
+        glance = longest.min(glance * 2);
+    }
+}
+
+fn refused(path: &Path, what: &str) -> io::Error {
+    let text = format!("{} is {what}: move it away", path.display());
+    io::Error::new(ErrorKind::PermissionDenied, text)
 }
 
 /// A file that is written and durable, and has no name in the store yet. Removed when dropped.
@@ -207,6 +275,13 @@ fn unused_name() -> String {
     format!("{}-{count}-{nanos}", std::process::id())
 }
 
+/// Whether a file may be called so by [`unused_name`]. A date is no such name.
+fn is_name_of_ours(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('-').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.len() == 3 && parts.iter().all(is_number) && parts[2].len() == DIGITS_OF_NANOS
+}
+
 fn contended(folder: &Path) -> io::Error {
     io::Error::new(ErrorKind::ResourceBusy, format!("{} kept being removed by others", folder.display()))
 }
@@ -228,7 +303,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let incoming = Incoming::below(root.path());
         let held = incoming.stage(b"in use").unwrap();
-        let abandoned = root.path().join(FOLDER).join("1-0-0");
+        let abandoned = root.path().join(FOLDER).join("1-0-1764374400000000000");
         fs::write(&abandoned, b"of a killed writer").unwrap();
         incoming.sweep();
         assert!(!abandoned.exists());
@@ -236,6 +311,36 @@ mod tests {
         held.rename(&target).unwrap();
         assert_eq!(fs::read(target).unwrap(), b"in use");
         assert!(!root.path().join(FOLDER).exists());
+    }
+
+    #[test]
+    fn only_files_with_names_of_ours_are_swept() {
+        assert!(is_name_of_ours(&unused_name()));
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join(FOLDER);
+        fs::create_dir(&folder).unwrap();
+        let theirs = ["notes.txt", "2024-01-31", "1-0-176437440000000000x", "lock", "1-0-1764374400000000000.csv"];
+        theirs.iter().for_each(|name| fs::write(folder.join(name), b"theirs").unwrap());
+        fs::write(root.path().join("elsewhere"), b"theirs").unwrap();
+        std::os::unix::fs::symlink(root.path().join("elsewhere"), folder.join("1-0-1764374400000000000")).unwrap();
+        Incoming::below(root.path()).sweep();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), theirs.len() + 1);
+        let refused = Incoming::below(root.path()).lock().unwrap_err();
+        assert!(refused.to_string().contains("lock is not the empty file"), "{refused}");
+        assert_eq!(fs::read(folder.join("lock")).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_link_is_no_folder_to_write_in() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let theirs = other.path().join("1-0-1764374400000000000");
+        fs::write(&theirs, b"theirs").unwrap();
+        std::os::unix::fs::symlink(other.path(), root.path().join(FOLDER)).unwrap();
+        let incoming = Incoming::below(root.path());
+        incoming.sweep();
+        assert!(theirs.exists());
+        assert_eq!(incoming.stage(b"x").unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -55,7 +55,7 @@ async fn writing_leaves_the_objects_and_nothing_else() {
 async fn what_a_killed_writer_left_is_never_an_object_and_goes() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join(".incoming")).unwrap();
-    fs::write(folder.path().join(".incoming/1-0-0"), "half").unwrap();
+    fs::write(folder.path().join(".incoming/1-0-1700000000000000000"), "half").unwrap();
     let store = store_in(&folder);
     assert_eq!(store.list("").await.unwrap(), []);
     store.put("key", "x".into()).await.unwrap();

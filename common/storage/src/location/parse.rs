@@ -4,7 +4,7 @@
 //! without a word. What begins like a URL must therefore be one that is known.
 
 use super::Location;
-use error::text::{percent_decoded, without_control_characters};
+use error::text::{percent_decoded, without_control_characters, without_userinfo};
 use error::{Error, Result};
 
 /// Schemes that people write for places that are neither S3 nor a local path, also with fewer slashes than they have.
@@ -84,6 +84,12 @@ fn refuse_quotes(text: &str) -> Result<()> {
 fn parse_s3(text: &str, rest: &str) -> Result<Location> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if text.contains('@') && bucket.contains([':', '@']) {
+        return Err(wrong(
+            text,
+            "a location holds no name and password: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ));
+    }
     if !(3..=255).contains(&bucket.len()) || !bucket.bytes().all(is_name) {
         return Err(wrong(text, &format!("'{bucket}' is no bucket name")));
     }
@@ -138,7 +144,8 @@ fn parse_path(text: &str, path: &str) -> Result<Location> {
 
 fn wrong(text: &str, why: &str) -> Error {
     let (text, why) = (without_control_characters(text), without_control_characters(why));
-    Error::Setting(format!("location '{text}': {why}; a location is s3://bucket/prefix, file:///path or a path"))
+    let message = format!("location '{text}': {why}; a location is s3://bucket/prefix, file:///path or a path");
+    Error::Setting(without_userinfo(&message).into_owned())
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::S3Options;
-use super::client::set_variable;
+use super::{S3Options, set_variable};
 use error::{Error, Result};
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";

@@ -5,7 +5,6 @@
 //! leaves to the HTTP client, are read here. Requests without TLS (a local endpoint, the metadata services that hand out
 //! credentials) never go through a proxy.
 
-use std::env;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -16,6 +15,8 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Credentials, RequestChecksumCalculation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
@@ -26,7 +27,8 @@ use aws_smithy_http_client::tls::{Provider, TlsContext};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_types::service_config::ServiceConfigKey;
 
-use super::{S3Options, ca_bundle};
+use super::{S3Options, answers, ca_bundle, set_variable};
+use error::text::without_userinfo;
 use error::{Error, Result};
 
 /// From the request's first byte to the answer's first, and for one attempt: enough for a part of 8 MiB at 5 Mbit/s.
@@ -41,22 +43,48 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a custom endpoint is set and no region: what such servers expect.
 const REGION_OF_CUSTOM_ENDPOINTS: &str = "us-east-1";
 
+/// The environment's settings for another service of AWS: the same HTTP client, proxy, certificates, region, credentials and
+/// timeouts as S3 is spoken to with. An endpoint of the service's own is found by the service's client.
+///
+/// # Errors
+/// [`Error::Setting`] where the settings of the SDK or `AWS_CA_BUNDLE` are wrong, or no region is set.
+pub async fn sdk_config() -> Result<SdkConfig> {
+    let options = S3Options::default();
+    let http_client = http_client(&options)?;
+    let shared = load(&options, http_client.clone()).await;
+    let region = match shared.region().cloned() {
+        Some(region) => region,
+        None if custom_endpoint(&shared)?.is_some() => Region::from_static(REGION_OF_CUSTOM_ENDPOINTS),
+        None => region_of_instance(http_client).await?,
+    };
+    Ok(shared.into_builder().region(region).build())
+}
+
 /// Sets the client up. Nobody is asked anything yet but, where no region is set, EC2's metadata service.
 pub(super) async fn connect(options: &S3Options) -> Result<Client> {
     let http_client = http_client(options)?;
     let shared = load(options, http_client.clone()).await;
-    let endpoint = custom_endpoint(&shared)?;
+    let endpoint = custom_endpoint(&shared)?.map(without_credentials);
     let has_custom_endpoint = endpoint.is_some();
     let region = match shared.region().cloned() {
         Some(region) => region,
         None if has_custom_endpoint => Region::from_static(REGION_OF_CUSTOM_ENDPOINTS),
         None => region_of_instance(http_client).await?,
     };
+    if !is_fit_for_header(region.as_ref()) {
+        let region = region.as_ref().escape_debug();
+        return Err(Error::Setting(format!(
+            "the region '{region}' (AWS_REGION) holds what no region has: a line break?"
+        )));
+    }
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .region(region)
         .force_path_style(has_custom_endpoint)
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build());
     config.set_endpoint_url(endpoint);
+    if let Some(credentials) = shared.credentials_provider() {
+        config = config.credentials_provider(CheckedCredentials(credentials));
+    }
     if is_unset("AWS_REQUEST_CHECKSUM_CALCULATION") {
         config.set_request_checksum_calculation(Some(RequestChecksumCalculation::WhenRequired));
     }
@@ -98,10 +126,52 @@ fn custom_endpoint(shared: &SdkConfig) -> Result<Option<String>> {
     let for_all = shared.endpoint_url().map(str::to_owned);
     match for_s3.into_iter().chain(for_all).find(|endpoint| !endpoint.is_empty()) {
         Some(endpoint) if !is_http_url(&endpoint) => Err(Error::Setting(format!(
-            "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL: '{endpoint}' is no URL such as http://host:9000"
+            "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL: '{}' is no URL such as http://host:9000",
+            without_userinfo(&endpoint).escape_debug()
         ))),
         endpoint => Ok(endpoint),
     }
+}
+
+/// Nobody asks for a name and a password there, and the SDK would write them into its log.
+fn without_credentials(endpoint: String) -> String {
+    let Some((scheme, rest)) = endpoint.split_once("://") else { return endpoint };
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let Some((userinfo, _)) = authority.rsplit_once('@') else { return endpoint };
+    tracing::warn!(
+        "the name and password in AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL are not used: S3 takes an access key"
+    );
+    format!("{scheme}://{}", &rest[userinfo.len() + 1..])
+}
+
+/// Credentials whose parts can be sent: the SDK would panic at a line break in a key's id.
+#[derive(Debug)]
+struct CheckedCredentials(SharedCredentialsProvider);
+
+impl ProvideCredentials for CheckedCredentials {
+    fn provide_credentials<'provider>(&'provider self) -> future::ProvideCredentials<'provider>
+    where
+        Self: 'provider,
+    {
+        future::ProvideCredentials::new(async {
+            let credentials = self.0.provide_credentials().await?;
+            let parts = [
+                ("the access key id (AWS_ACCESS_KEY_ID)", Some(credentials.access_key_id())),
+                ("the session token (AWS_SESSION_TOKEN)", credentials.session_token()),
+            ];
+            let unfit = parts.into_iter().find(|(_, part)| part.is_some_and(|part| !is_fit_for_header(part)));
+            match unfit {
+                Some((name, _)) => Err(CredentialsError::invalid_configuration(format!(
+                    "{name} holds a line break or another character that none has"
+                ))),
+                None => Ok(credentials),
+            }
+        })
+    }
+}
+
+fn is_fit_for_header(text: &str) -> bool {
+    text.chars().all(|character| !character.is_control() && !character.is_whitespace())
 }
 
 fn is_http_url(text: &str) -> bool {
@@ -128,7 +198,7 @@ fn http_client(options: &S3Options) -> Result<SharedHttpClient> {
     }
     let tls = tls.build().map_err(|error| Error::Setting(format!("TLS cannot be set up: {error}")))?;
     let proxy = https_proxy()?;
-    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+    let client = Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .tls_context(tls.clone())
@@ -136,7 +206,8 @@ fn http_client(options: &S3Options) -> Result<SharedHttpClient> {
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.build()
-    }))
+    });
+    Ok(answers::bounded(client))
 }
 
 fn https_proxy() -> Result<ProxyConfig> {
@@ -146,11 +217,6 @@ fn https_proxy() -> Result<ProxyConfig> {
     let direct = ["NO_PROXY", "no_proxy"].into_iter().find_map(set_variable).unwrap_or_default();
     let proxy = ProxyConfig::https(url).map_err(|_| Error::Setting("HTTPS_PROXY is no URL".to_owned()))?;
     Ok(proxy.no_proxy(format!("localhost,127.0.0.1,::1,{direct}")))
-}
-
-/// An empty variable counts as unset.
-pub(super) fn set_variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn is_unset(name: &str) -> bool {

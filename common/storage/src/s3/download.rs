@@ -11,8 +11,11 @@ use md5::{Digest, Md5};
 
 use super::error::{Failure, Kind, causes};
 use super::{S3Store, StoreError, Version, back_off, quoted, version};
-use crate::beyond_end;
 use crate::buffers::Buffer;
+use crate::{beyond_end, too_large};
+
+/// An answer that does not say how long it is may go on for ever.
+const MOST_BYTES_OF_UNKNOWN_LENGTH: u64 = 256 << 20;
 
 /// Why one attempt gave no content.
 enum Broken {
@@ -22,12 +25,12 @@ enum Broken {
     Body { text: String, digest: Option<String> },
 }
 
-/// The whole object.
-pub(super) async fn whole(store: &S3Store, key: &str) -> Result<(Bytes, Version), StoreError> {
+/// The whole object, which must not be larger than `most`.
+pub(super) async fn whole(store: &S3Store, key: &str, most: u64) -> Result<(Bytes, Version), StoreError> {
     store.check_key(key)?;
     let mut received_before = None;
     for attempt in 1.. {
-        let (text, digest) = match whole_once(store, key, received_before.as_deref()).await {
+        let (text, digest) = match whole_once(store, key, most, received_before.as_deref()).await {
             Ok(read) => return Ok(read),
             Err(Broken::Final(error)) => return Err(error),
             Err(Broken::Body { text, digest }) => (text, digest),
@@ -76,13 +79,22 @@ fn gave_up(store: &S3Store, key: &str, text: &str) -> StoreError {
     StoreError::Unavailable(format!("cannot read {}: {text} (tried {attempts} times)", store.location(key)))
 }
 
-async fn whole_once(store: &S3Store, key: &str, received_before: Option<&str>) -> Result<(Bytes, Version), Broken> {
+async fn whole_once(
+    store: &S3Store,
+    key: &str,
+    most: u64,
+    received_before: Option<&str>,
+) -> Result<(Bytes, Version), Broken> {
     let request = store.client.get_object().bucket(&store.bucket).key(store.prefixed(key));
     let answer = request.send().await.map_err(|error| refused(store, key, Failure::of(&error)))?;
     let version = version(answer.e_tag());
     let md5 = md5_of(&answer, &version);
     let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
-    let content = body(store, answer, length).await?;
+    let content = match length {
+        Some(length) if length > most => return Err(Broken::Final(too_large(&store.location(key), most))),
+        Some(length) => body(store, answer, length).await?,
+        None => to_its_end(answer, most.min(MOST_BYTES_OF_UNKNOWN_LENGTH)).await?,
+    };
     Ok((verified(content, md5, received_before)?, version))
 }
 
@@ -126,7 +138,7 @@ async fn range_once(
     }
     let is_complete = range.start == 0 && size == Some(range.end);
     let md5 = md5_of(&answer, expected).filter(|_| is_complete);
-    let content = body(store, answer, Some(range.end - range.start)).await?;
+    let content = body(store, answer, range.end - range.start).await?;
     verified(content, md5, received_before)
 }
 
@@ -156,15 +168,26 @@ fn content_range(answer: &GetObjectOutput) -> Result<(u64, Option<u64>), Broken>
     parsed.ok_or_else(|| broken(format!("a range was asked for, and the answer's range is '{header}'")))
 }
 
-/// Reads the body to its end: exactly `length` bytes, if that is known.
-async fn body(store: &S3Store, answer: GetObjectOutput, length: Option<u64>) -> Result<Bytes, Broken> {
-    match length.and_then(|length| usize::try_from(length).ok()) {
-        Some(length) => fill(answer, store.buffers.take(length)).await,
-        None => match answer.body.collect().await {
-            Ok(content) => Ok(content.into_bytes()),
-            Err(error) => Err(broken(format!("the body broke off: {}", causes(&error)))),
-        },
+/// Reads the body to its end: exactly `length` bytes.
+async fn body(store: &S3Store, answer: GetObjectOutput, length: u64) -> Result<Bytes, Broken> {
+    let length = usize::try_from(length).map_err(|_| broken(format!("{length} bytes are too many")))?;
+    fill(answer, store.buffers.take(length)).await
+}
+
+/// Reads a body of which nobody said how long it is, as S3 always does.
+async fn to_its_end(answer: GetObjectOutput, most: u64) -> Result<Bytes, Broken> {
+    let (mut stream, mut content) = (answer.body, Vec::new());
+    while let Some(chunk) = stream.try_next().await.map_err(|error| broke_off(content.len(), &error))? {
+        if (content.len() + chunk.len()) as u64 > most {
+            return Err(broken(format!("the answer does not say how long it is, and has more than {most} bytes")));
+        }
+        content.extend_from_slice(&chunk);
     }
+    Ok(content.into())
+}
+
+fn broke_off(after: usize, error: &ByteStreamError) -> Broken {
+    broken(format!("the body broke off after {after} bytes: {}", causes(error)))
 }
 
 /// Reads the body to its end: exactly as many bytes as the buffer has.
@@ -172,9 +195,6 @@ async fn fill(answer: GetObjectOutput, mut buffer: Buffer) -> Result<Bytes, Brok
     let mut stream = answer.body;
     let content = buffer.as_mut();
     let (expected, mut filled) = (content.len(), 0);
-    let broke_off = |after: usize, error: &ByteStreamError| {
-        broken(format!("the body broke off after {after} bytes: {}", causes(error)))
-    };
     while let Some(chunk) = stream.try_next().await.map_err(|error| broke_off(filled, &error))? {
         let end = filled + chunk.len();
         match content.get_mut(filled..end) {

@@ -60,7 +60,10 @@ impl Failure {
                 let status = answer.raw().status().as_u16();
                 Self::new(Kind::Unavailable, format!("unreadable answer (HTTP {status}): {}", causes(error)))
             }
-            _ => of_connection(&causes(error)),
+            _ => match limit(error) {
+                Some(limit) => Self::new(Kind::Full, format!("{}; {limit}", causes(error))),
+                None => of_connection(&causes(error)),
+            },
         }
     }
 
@@ -108,6 +111,9 @@ fn kind_of(code: &str, status: u16) -> Kind {
         ("SlowDown" | "RequestTimeout" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded", _) => {
             Kind::Unavailable
         }
+        ("AccessDenied" | "AllAccessDisabled", _) => Kind::Denied,
+        // An answer that begins well and says in its body that it failed after all, as the completion of an upload may.
+        (_, 200..300) => Kind::Unavailable,
         (_, 404) => Kind::NotFound,
         (_, 409) => Kind::InProgress,
         (_, 412) => Kind::ConditionFailed,
@@ -132,6 +138,11 @@ fn remedy(code: &str, status: u16) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// The limit of this host that an error is about.
+fn limit(error: &(dyn Error + 'static)) -> Option<String> {
+    chain(error).find_map(|cause| machine::files::limit_behind(cause.downcast_ref::<std::io::Error>()?))
 }
 
 fn of_connection(causes: &str) -> Failure {
@@ -206,6 +217,9 @@ mod tests {
             ("SlowDown", 503, Kind::Unavailable),
             ("RequestTimeout", 400, Kind::Unavailable),
             ("InternalError", 500, Kind::Unavailable),
+            ("InternalError", 200, Kind::Unavailable),
+            ("", 200, Kind::Unavailable),
+            ("AccessDenied", 200, Kind::Denied),
             ("", 429, Kind::Unavailable),
             ("XMinioStorageFull", 507, Kind::Full),
         ] {

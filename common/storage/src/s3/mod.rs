@@ -8,8 +8,10 @@
 //! checksum headers are sent unless `AWS_REQUEST_CHECKSUM_CALCULATION` asks for them, since other servers refuse them.
 //! Whole objects read are compared with the checksum that the server keeps (by the SDK) and with their ETag where that is an
 //! MD5, and so is a range that is the whole object. Other ranges have no checksum in S3: there length, version and TLS are
-//! what is checked. A listing has none either; one that was cut off is read again.
+//! what is checked. A listing has none either: one that was cut off is read again, and one that leaves keys out between two
+//! pages, repeats itself or names what was not asked for is an error. Every answer ends (`answers`).
 
+mod answers;
 mod ca_bundle;
 mod client;
 mod download;
@@ -23,17 +25,21 @@ mod tests;
 use std::fmt::{self, Debug, Formatter};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
 
 use super::buffers::Buffers;
 use super::{Condition, ObjectMeta, Store, StoreError, Version};
 use ::error::Result;
+use ::error::text::without_userinfo;
+pub use client::sdk_config;
 use error::{Failure, Kind};
 
 /// What is given in the program instead of in the environment: for tests, and for several servers in one process.
@@ -54,11 +60,16 @@ impl Debug for S3Options {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("S3Options")
-            .field("endpoint_url", &self.endpoint_url)
+            .field("endpoint_url", &self.endpoint_url.as_deref().map(without_userinfo))
             .field("region", &self.region)
             .field("ca_bundle", &self.ca_bundle)
             .finish_non_exhaustive()
     }
+}
+
+/// A variable of the environment; an empty one counts as unset.
+fn set_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A prefix of a bucket.
@@ -69,6 +80,8 @@ pub(crate) struct S3Store {
     prefix: String,
     root: String,
     buffers: Arc<Buffers>,
+    /// Whether the server was seen to refuse a write whose condition did not hold.
+    keeps_conditions: Arc<AtomicBool>,
 }
 
 impl S3Store {
@@ -76,7 +89,8 @@ impl S3Store {
     pub(crate) async fn connect(bucket: &str, prefix: &str, options: &S3Options) -> Result<Self> {
         let root = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
         let client = client::connect(options).await?;
-        Ok(Self { client, bucket: bucket.to_owned(), prefix: prefix.to_owned(), root, buffers: Arc::default() })
+        let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+        Ok(Self { client, bucket, prefix, root, buffers: Arc::default(), keeps_conditions: Arc::default() })
     }
 
     fn check_key(&self, key: &str) -> Result<(), StoreError> {
@@ -91,7 +105,8 @@ impl S3Store {
         if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) }
     }
 
-    /// The object as this store names it; `None` for the empty object that marks the prefix itself as a folder.
+    /// The object of a listing, which has a key below the prefix, as this store names it; `None` for the empty object that marks the
+    /// prefix itself as a folder.
     fn relative(&self, object: Object) -> Option<ObjectMeta> {
         let full = object.key?;
         let key = match self.prefix.as_str() {
@@ -110,6 +125,26 @@ impl S3Store {
     /// As often as the SDK tries a request (`AWS_MAX_ATTEMPTS`) is tried what the SDK does not try again.
     fn attempts(&self) -> u32 {
         self.client.config().retry_config().map_or(3, RetryConfig::max_attempts).max(1)
+    }
+
+    async fn list_where(
+        &self,
+        prefix: &str,
+        is_wanted: impl Fn(&Object) -> bool + Send,
+    ) -> Result<Vec<ObjectMeta>, StoreError> {
+        let folder = match prefix.trim_end_matches('/') {
+            "" if self.prefix.is_empty() => String::new(),
+            "" => format!("{}/", self.prefix),
+            below => format!("{}/", self.prefixed(below)),
+        };
+        let at = |failure: Failure| failure.at("cannot list", &format!("s3://{}/{folder}", self.bucket));
+        let wanted = listing::pages(self, &folder).await.map_err(at)?.into_iter().filter(is_wanted);
+        let mut objects: Vec<_> = wanted.filter_map(|object| self.relative(object)).collect();
+        objects.sort_by(|left, right| left.key.cmp(&right.key));
+        if let Some(pair) = objects.windows(2).find(|pair| pair[0].key == pair[1].key) {
+            return Err(at(listing::astray(&format!("the listing names {:?} twice", self.prefixed(&pair[0].key)))));
+        }
+        Ok(objects)
     }
 
     async fn first_byte(&self, key: &str) -> Result<(), Failure> {
@@ -132,7 +167,11 @@ impl Store for S3Store {
     }
 
     async fn get(&self, key: &str) -> Result<(Bytes, Version), StoreError> {
-        download::whole(self, key).await
+        download::whole(self, key, u64::MAX).await
+    }
+
+    async fn get_at_most(&self, key: &str, most_bytes: u64) -> Result<(Bytes, Version), StoreError> {
+        download::whole(self, key, most_bytes).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
@@ -149,6 +188,15 @@ impl Store for S3Store {
 
     async fn put_if(&self, key: &str, content: Bytes, condition: &Condition) -> Result<Version, StoreError> {
         upload::put_if(self, key, content, condition).await
+    }
+
+    async fn check_conditions(&self, key: &str) -> Result<(), StoreError> {
+        if self.keeps_conditions.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        upload::check_conditions(self, key).await?;
+        self.keeps_conditions.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
@@ -173,16 +221,12 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        let folder = match prefix.trim_end_matches('/') {
-            "" if self.prefix.is_empty() => String::new(),
-            "" => format!("{}/", self.prefix),
-            below => format!("{}/", self.prefixed(below)),
-        };
-        let listed = listing::pages(self, &folder).await;
-        let listed = listed.map_err(|failure| failure.at("cannot list", &format!("s3://{}/{folder}", self.bucket)))?;
-        let mut objects: Vec<_> = listed.into_iter().filter_map(|object| self.relative(object)).collect();
-        objects.sort_by(|left, right| left.key.cmp(&right.key));
-        Ok(objects)
+        self.list_where(prefix, |_| true).await
+    }
+
+    async fn list_older(&self, prefix: &str, moment: SystemTime) -> Result<Vec<ObjectMeta>, StoreError> {
+        let moment = DateTime::from(moment);
+        self.list_where(prefix, |object| object.last_modified.is_some_and(|modified| modified < moment)).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

@@ -105,12 +105,31 @@ async fn send(request: PutObjectFluentBuilder, bytes: usize, sent: &Arc<AtomicU3
     let patient = aws_sdk_s3::Config::builder().timeout_config(client::timeouts(bytes));
     let request = request.customize().config_override(patient).interceptor(CountSent(Arc::clone(sent)));
     let answer = request.send().await.map_err(|error| Failure::of(&error))?;
-    Ok(version(answer.e_tag()))
+    // Whatever answered so is not what keeps the object.
+    answer.e_tag().map(|e_tag| version(Some(e_tag))).ok_or_else(|| Failure {
+        kind: Kind::Corrupted,
+        text: "the answer has no ETag, which S3 gives for every object that was written".to_owned(),
+    })
+}
+
+/// Asks for a write that must be refused: of what is there already, where there must be nothing.
+pub(super) async fn check_conditions(store: &S3Store, key: &str) -> Result<(), StoreError> {
+    let (content, _) = super::download::whole(store, key, u64::MAX).await?;
+    let request = put_request(store, key, &content, Some(&Condition::Absent));
+    match send(request, content.len(), &Arc::default()).await {
+        Err(failure) if matches!(failure.kind, Kind::ConditionFailed | Kind::InProgress) => Ok(()),
+        Err(failure) => Err(failure.at("cannot try a conditional write of", &store.location(key))),
+        Ok(_) => Err(StoreError::Denied(format!(
+            "the server ignores conditional writes: it wrote {} although it was there (If-None-Match: *), so that runs at the same \
+             time would overwrite each other's pointers unseen: use a server that keeps them, as S3 does",
+            store.location(key)
+        ))),
+    }
 }
 
 /// A retried request may fail on its own first success, of which the answer was lost: then the content is there.
 async fn written_before(store: &S3Store, key: &str, content: &Bytes) -> Option<Version> {
-    let (found, version) = super::download::whole(store, key).await.ok()?;
+    let (found, version) = super::download::whole(store, key, u64::MAX).await.ok()?;
     (found == *content).then_some(version)
 }
 

@@ -16,7 +16,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
-use polars::prelude::{NamedFrom, Series, StringChunkedBuilder};
+use polars::prelude::{NamedFrom, Series};
 use tokio::runtime::Handle;
 
 use self::gunzip::Gunzip;
@@ -25,7 +25,7 @@ use self::swallowed::{Suspect, SwallowedRows, Verdict, rows_in_header};
 use super::Format;
 use super::file_kind;
 use super::ranged_reader::{RangedReader, storage_failure};
-use columns::{CellFormat, MemoryColumns, TableSchema};
+use columns::{CellFormat, MemoryColumns, RAW_TEXT_MOST, RawCells, TableSchema};
 use error::text::without_control_characters;
 use error::{Error, Result};
 use machine::tasks::blocking;
@@ -237,11 +237,10 @@ impl CsvReader {
             return Ok(None);
         }
         let positions = self.positions(names)?;
-        let mut builders: Vec<StringChunkedBuilder> =
-            names.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), rows.min(1 << 16))).collect();
+        let mut cells = RawCells::new(names);
         let (mut malformed, mut first_problem) = (Vec::new(), None);
         let (first_row, mut count, mut bytes) = (self.next_row, 0, 0);
-        while count < rows && bytes < self.batch_bytes {
+        while count < rows && bytes < self.batch_bytes && cells.text_bytes() < RAW_TEXT_MOST {
             if !self.records.advance().map_err(|fault| self.fault(fault, self.next_row + 1))? {
                 self.judge(true)?;
                 break;
@@ -254,7 +253,7 @@ impl CsvReader {
                 self.swallowed.learn(&self.records, self.next_row);
             }
             bytes += self.bytes_of(&positions);
-            if !self.append_record(&positions, &mut builders) {
+            if !self.append_record(&positions, &mut cells) {
                 malformed.push(count);
                 first_problem
                     .get_or_insert_with(|| MalformedRow { row: self.next_row, problem: self.problem(&positions) });
@@ -264,8 +263,7 @@ impl CsvReader {
         if count == 0 {
             return Ok(None);
         }
-        let columns = builders.into_iter().map(|builder| Series::from(builder.finish())).collect();
-        let columns = MemoryColumns::text_cells(count, columns, self.format.1.cells);
+        let columns = MemoryColumns::raw_cells(cells, count, self.format.1.cells);
         Ok(Some(CsvBatch { columns, first_row, malformed, first_problem }))
     }
 
@@ -285,25 +283,21 @@ impl CsvReader {
     }
 
     /// Appends the current record's cells, or nulls where it is malformed; says whether it was well formed.
-    fn append_record(&self, positions: &[usize], builders: &mut [StringChunkedBuilder]) -> bool {
+    fn append_record(&self, positions: &[usize], cells: &mut RawCells) -> bool {
         let record = self.records.record();
         let is_wide = record.len() == self.schema.columns().len();
-        let is_text = |cell: &usize| std::str::from_utf8(record.cell(*cell)).is_ok();
+        let text = |&cell: &usize| std::str::from_utf8(record.cell(cell)).ok();
         match std::str::from_utf8(record.text()) {
             Ok(text) if is_wide => {
-                for (builder, &position) in builders.iter_mut().zip(positions) {
-                    builder.append_option(text.get(record.place(position)).filter(|cell| !is_missing(cell)));
-                }
+                let cell = |&position: &usize| text.get(record.place(position)).unwrap_or_default();
+                cells.push(positions.iter().map(cell));
             }
             // What nobody asked for may be anything.
-            Err(_) if is_wide && positions.iter().all(is_text) => {
-                for (builder, &position) in builders.iter_mut().zip(positions) {
-                    let cell = std::str::from_utf8(record.cell(position)).ok();
-                    builder.append_option(cell.filter(|cell| !is_missing(cell)));
-                }
+            Err(_) if is_wide && positions.iter().all(|position| text(position).is_some()) => {
+                cells.push(positions.iter().filter_map(text));
             }
             _ => {
-                builders.iter_mut().for_each(StringChunkedBuilder::append_null);
+                cells.push_missing();
                 return false;
             }
         }
@@ -458,11 +452,6 @@ pub(super) fn count_lines(bytes: &[u8], format: Format) -> usize {
     };
     let count = |sign: u8| bytes.iter().filter(|byte| **byte == sign).count();
     count(b'\n').max(count(b'\r')).max(1)
-}
-
-/// Whether a CSV cell stands for a missing value.
-fn is_missing(cell: &str) -> bool {
-    cell.is_empty() || cell == "NULL"
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Error {

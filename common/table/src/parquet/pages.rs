@@ -1,14 +1,13 @@
 //! The pages of a column chunk, found by their headers: how large they are, how many rows they have, and whether their
 //! bytes are what was written, where the writer left a checksum.
 
-use std::io::Cursor;
+use std::cell::RefCell;
+use std::ops::Range;
 
-use polars_parquet::parquet::page::ParquetPageHeader;
-use polars_parquet_format::PageType;
-use polars_parquet_format::thrift::protocol::TCompactInputProtocol;
+use super::thrift::{DATA_PAGE, DATA_PAGE_2, DICTIONARY_PAGE, RawPage};
 
-/// Most bytes of a header that are believed: its statistics hold two values of the column, which may be long texts.
-const HEADER_MOST: usize = 16 * 1024 * 1024;
+/// About what the headers of a chunk's pages take.
+const PAGE_HEADER_BYTES: usize = 64;
 
 /// One page as it lies in a column chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +16,13 @@ pub(super) struct Page {
     pub(super) header: usize,
     /// Bytes behind the header.
     pub(super) body: usize,
+    /// Bytes of the body when it is unpacked, as the header says; the decoder makes room for as many.
+    pub(super) unpacked: usize,
     /// Values of a data page, nulls included, which are its rows where the column does not repeat; none of a dictionary.
     pub(super) values: Option<usize>,
     /// CRC-32 of the body, where the writer left one.
     checksum: Option<u32>,
+    raw: RawPage,
 }
 
 impl Page {
@@ -29,23 +31,34 @@ impl Page {
     /// # Errors
     /// What is wrong with the header; also where it is not all there.
     pub(super) fn at_start_of(bytes: &[u8]) -> Result<Self, String> {
-        let mut cursor = Cursor::new(bytes);
-        let mut protocol = TCompactInputProtocol::new(&mut cursor, HEADER_MOST);
-        let header = ParquetPageHeader::read_from_in_protocol(&mut protocol).map_err(|error| error.to_string())?;
-        drop(protocol);
+        let raw = RawPage::at_start_of(bytes)?;
         let size = |number: i32| usize::try_from(number).map_err(|_| format!("a page header has the size {number}"));
-        let values = match (header.type_, &header.data_page_header, &header.data_page_header_v2) {
-            (PageType::DICTIONARY_PAGE, ..) => None,
-            (PageType::DATA_PAGE, Some(data), _) => Some(size(data.num_values)?),
-            (PageType::DATA_PAGE_V2, _, Some(data)) => Some(size(data.num_values)?),
-            (kind, ..) => return Err(format!("a page of the type {kind:?} among the data pages")),
+        let values = match raw.kind {
+            DATA_PAGE | DATA_PAGE_2 => {
+                Some(size(raw.numbers[0].ok_or_else(|| "a page header has no number of values".to_owned())?)?)
+            }
+            _ => None,
         };
-        Ok(Self {
-            header: usize::try_from(cursor.position()).map_err(|error| error.to_string())?,
-            body: size(header.compressed_page_size)?,
-            values,
-            checksum: header.crc.map(i32::cast_unsigned),
-        })
+        let (body, checksum) = (size(raw.compressed)?, raw.checksum.map(i32::cast_unsigned));
+        Ok(Self { header: raw.header, body, unpacked: size(raw.uncompressed)?, values, checksum, raw })
+    }
+
+    /// Bytes of the levels in front of the values, which are never compressed.
+    fn levels(&self) -> Option<usize> {
+        if self.raw.kind != DATA_PAGE_2 {
+            return Some(0);
+        }
+        let level = |place: usize| usize::try_from(self.raw.numbers[place].unwrap_or(-1)).ok();
+        level(4)?.checked_add(level(5)?)
+    }
+
+    /// Checks that a dictionary has a byte for each value that it says it has.
+    fn check_dictionary(&self) -> Result<(), String> {
+        let values = self.raw.numbers[0].unwrap_or(0);
+        if self.raw.kind != DICTIONARY_PAGE || usize::try_from(values).is_ok_and(|values| values <= self.unpacked) {
+            return Ok(());
+        }
+        Err(format!("its dictionary says that it has {values} values in {} bytes", self.unpacked))
     }
 
     /// Bytes of header and body.
@@ -77,6 +90,47 @@ pub(super) fn are_intact(mut chunk: &[u8]) -> bool {
     true
 }
 
+/// The pages of a small column chunk that zstd compressed, without compression; none where that is not for this function, or where
+/// they are not what their headers say, which is for polars' decoder to tell. That one makes a context for each chunk, which takes
+/// longer than a small chunk does.
+pub(super) fn unpacked(mut chunk: &[u8], most: usize) -> Option<Vec<u8>> {
+    thread_local! {
+        static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    let mut unpacked = Vec::with_capacity(most + PAGE_HEADER_BYTES);
+    ZSTD.with_borrow_mut(|zstd| {
+        if zstd.is_none() {
+            *zstd = zstd::bulk::Decompressor::new().ok();
+        }
+        let zstd = zstd.as_mut()?;
+        while !chunk.is_empty() {
+            let page = Page::at_start_of(chunk).ok()?;
+            let body = chunk.get(page.header..page.len())?;
+            let size = usize::try_from(page.raw.uncompressed).ok().filter(|size| *size <= most)?;
+            let (levels, is_compressed) =
+                (page.levels()?, page.raw.kind != DATA_PAGE_2 || page.raw.flag != Some(false));
+            page.raw.write_uncompressed(&mut unpacked)?;
+            if !is_compressed {
+                unpacked.extend_from_slice(body);
+            } else {
+                let start = unpacked.len();
+                unpacked.extend_from_slice(body.get(..levels)?);
+                if body.len() > levels {
+                    unpacked.resize(start + size, 0);
+                    let values = unpacked.get_mut(start + levels..)?;
+                    let written = zstd.decompress_to_buffer(&body[levels..], values).ok()?;
+                    (written == size - levels).then_some(())?;
+                } else {
+                    unpacked.resize(start + size, 0);
+                }
+            }
+            chunk = chunk.get(page.len()..)?;
+        }
+        Some(())
+    })?;
+    Some(unpacked)
+}
+
 /// Checks that the data pages of a column do not say that they have more than `most` values together: the decoder makes room
 /// for as many as a page says, before it reads them.
 ///
@@ -88,6 +142,7 @@ pub(super) fn check_values(mut bytes: &[u8], most: i64) -> Result<(), String> {
     // Whatever follows the last value is not looked at by the decoder either.
     while values < most && !bytes.is_empty() {
         let page = Page::at_start_of(bytes)?;
+        page.check_dictionary()?;
         values = values.saturating_add(page.values.unwrap_or(0));
         if values > most {
             return Err(format!("its pages say that they have {values} values, of {most}"));
@@ -97,10 +152,27 @@ pub(super) fn check_values(mut bytes: &[u8], most: i64) -> Result<(), String> {
     Ok(())
 }
 
+/// What the pages that hold `rows` (counted from the first value in `bytes`), and the dictionary, take when they are unpacked, as
+/// their headers say. Headers that cannot be read are for the decoder to complain about.
+pub(super) fn unpacked_bytes(mut bytes: &[u8], rows: &Range<usize>) -> u64 {
+    let (mut all, mut first) = (0_u64, 0_usize);
+    while !bytes.is_empty() && first < rows.end {
+        let Ok(page) = Page::at_start_of(bytes) else { break };
+        let end = first.saturating_add(page.values.unwrap_or(0));
+        if page.values.is_none() || end > rows.start {
+            all = all.saturating_add(page.unpacked as u64);
+        }
+        first = end;
+        bytes = bytes.get(page.len()..).unwrap_or_default();
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
+    use polars_parquet::parquet::page::ParquetPageHeader;
     use polars_parquet_format::thrift::protocol::TCompactOutputProtocol;
-    use polars_parquet_format::{DataPageHeader, Encoding};
+    use polars_parquet_format::{DataPageHeader, Encoding, PageType};
 
     use super::*;
 
@@ -126,6 +198,45 @@ mod tests {
     }
 
     #[test]
+    fn small_chunks_are_unpacked_page_by_page() {
+        let packed = |body: &[u8]| zstd::bulk::compress(body, 1).unwrap();
+        let with_sizes = |body: &[u8], size: usize| {
+            let mut bytes = page(body, Some(7));
+            let raw = RawPage::at_start_of(&bytes).unwrap();
+            let mut header = Vec::new();
+            RawPage { uncompressed: size as i32, ..raw }.write_uncompressed(&mut header).unwrap();
+            // Its compressed size is written as the other one: set it apart.
+            let with = RawPage::at_start_of(&header).unwrap();
+            assert_eq!(with.compressed, size as i32);
+            bytes.drain(..raw.header);
+            (header, bytes)
+        };
+        let (one, two) = (b"abcabcabcabcabcabc".repeat(9), b"x".repeat(50));
+        let chunk: Vec<u8> = [&one, &two]
+            .into_iter()
+            .flat_map(|body| {
+                let packed = packed(body);
+                let size = |number: usize| i32::try_from(number).unwrap();
+                let data = DataPageHeader::new(3, Encoding::PLAIN, Encoding::RLE, Encoding::RLE, None);
+                let kind = PageType::DATA_PAGE;
+                let header =
+                    ParquetPageHeader::new(kind, size(body.len()), size(packed.len()), Some(1), data, None, None, None);
+                let mut bytes = Vec::new();
+                header.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut bytes)).unwrap();
+                [bytes, packed].concat()
+            })
+            .collect();
+        let expected = [&one, &two].map(|body| {
+            let (header, body) = with_sizes(body, body.len());
+            [header, body].concat()
+        });
+        assert_eq!(unpacked(&chunk, 200), Some(expected.concat()));
+        assert_eq!(unpacked(&chunk, 100), None, "a page is larger than the chunk says");
+        assert_eq!(unpacked(&chunk[..chunk.len() - 1], 200), None);
+        assert_eq!(unpacked(&page(b"no zstd", None), 200), None);
+    }
+
+    #[test]
     fn pages_of_more_values_than_there_are_are_refused() {
         let two = [page(b"abc", None), page(b"def", None)].concat();
         assert_eq!(check_values(&two, 6), Ok(()));
@@ -133,6 +244,14 @@ mod tests {
         assert!(check_values(&two, 5).unwrap_err().contains("6 values, of 5"));
         assert!(check_values(&two, -1).is_err());
         assert!(check_values(b"padding", 1).is_err());
+    }
+
+    #[test]
+    fn only_pages_of_the_rows_count() {
+        let three = [page(b"abc", None), page(b"defgh", None), page(b"i", None)].concat();
+        let of = |rows: Range<usize>| unpacked_bytes(&three, &rows);
+        assert_eq!([of(0..9), of(0..3), of(3..4), of(2..4), of(6..9), of(0..0)], [9, 3, 5, 8, 1, 0]);
+        assert_eq!(unpacked_bytes(b"padding", &(0..1)), 0);
     }
 
     #[test]

@@ -11,14 +11,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use polars_buffer::Buffer;
-use polars_parquet::read::ColumnChunkMetadata;
 
 use super::ParquetFile;
 use super::damage::{damaged, guard};
-use super::footer::Footer;
+use super::footer::{ChunkOf, Footer};
 use super::pages::Page;
 use super::ranges::{CONCURRENT_READS, READ_MOST};
-use super::row_group::{ColumnBytes, RowGroup};
+use super::row_group::{ColumnBytes, GroupBytes, Pages, RowGroup};
 use crate::partitions::PartitionValues;
 use columns::TableSchema;
 use error::{Error, Result};
@@ -59,9 +58,11 @@ impl PieceReader {
         columns: &[String],
     ) -> Result<Self> {
         let (name, partitions) = (Arc::clone(&file.name), file.partitions.clone());
-        let rows =
-            footer.metadata.row_groups.get(row_group).map_or(0, polars_parquet::read::RowGroupMetadata::num_rows);
-        let reader = |column: &String| Ok(ColumnReader::new(column, footer.chunk(row_group, column, &name)?, rows));
+        let rows = footer.rows(row_group);
+        let reader = |column: &String| {
+            let leaf = footer.schema.leaf(column, &name)?;
+            Ok(ColumnReader::new((column, leaf), &footer.chunk(row_group, column, &name)?, rows))
+        };
         let columns = partitions.stored_among(columns).iter().map(reader).collect::<Result<_>>()?;
         let source = Source { store, meta: Arc::new(meta), name, row_group };
         Ok(Self { source, footer, columns, types: Arc::clone(&file.types), partitions })
@@ -94,7 +95,7 @@ impl PieceReader {
             footer: Arc::clone(&self.footer),
             row_group: self.source.row_group,
             rows,
-            columns: Arc::new(columns),
+            bytes: GroupBytes::Piece(Arc::new(columns)),
             types: Arc::clone(&self.types),
             partitions: self.partitions.clone(),
         })
@@ -105,6 +106,8 @@ impl PieceReader {
 #[derive(Debug)]
 struct ColumnReader {
     name: String,
+    /// Which of the object's columns of bytes it is.
+    leaf: usize,
     /// Lists have no row of their own for each value: their chunk is read whole.
     repeats: bool,
     /// Values of the chunk, nulls included.
@@ -132,12 +135,13 @@ struct DataPage {
 }
 
 impl ColumnReader {
-    fn new(name: &str, chunk: &ColumnChunkMetadata, rows: usize) -> Self {
-        let range = chunk.byte_range();
+    fn new((name, leaf): (&str, usize), chunk: &ChunkOf<'_>, rows: usize) -> Self {
+        let range = chunk.range();
         Self {
             name: name.to_owned(),
-            repeats: repeats(chunk),
-            values: chunk.num_values(),
+            leaf,
+            repeats: chunk.leaf.repeats(),
+            values: chunk.values,
             row_bytes: (range.end - range.start) as f64 / rows.max(1) as f64,
             unread: Bytes::new(),
             position: range.start,
@@ -153,7 +157,7 @@ impl ColumnReader {
             let whole = (self.end - self.position) as usize;
             self.fetch(source, whole, 0).await?;
             let bytes = Buffer::from_owner(self.unread.clone());
-            let column = ColumnBytes { name: self.name.clone(), bytes, values: self.values, first_row: 0 };
+            let column = ColumnBytes { leaf: self.leaf, pages: Pages { bytes, values: self.values, first_row: 0 } };
             return Ok((self, column));
         }
         while self.rows < rows.end {
@@ -265,7 +269,7 @@ impl ColumnReader {
         }
         self.unread = Bytes::copy_from_slice(&self.unread);
         self.dictionary = Bytes::copy_from_slice(&self.dictionary);
-        ColumnBytes { name: self.name.clone(), bytes: Buffer::from_vec(bytes), values, first_row }
+        ColumnBytes { leaf: self.leaf, pages: Pages { bytes: Buffer::from_vec(bytes), values, first_row } }
     }
 
     fn what(&self, source: &Source) -> String {
@@ -281,10 +285,6 @@ impl Source {
     async fn bytes(&self, range: Range<u64>) -> Result<Bytes> {
         Ok(self.store.get_range(&self.meta.key, range, &self.meta.version).await?)
     }
-}
-
-fn repeats(chunk: &ColumnChunkMetadata) -> bool {
-    chunk.descriptor().descriptor.max_rep_level > 0
 }
 
 /// What a piece of a row group takes besides the bytes of its rows.
@@ -310,7 +310,7 @@ pub(super) async fn overhead(
 ) -> Result<PieceOverhead> {
     let of_columns = columns
         .iter()
-        .map(|column| Ok(ChunkFacts::of(footer.chunk(row_group, column, name)?)))
+        .map(|column| Ok(ChunkFacts::of(&footer.chunk(row_group, column, name)?)))
         .collect::<Result<Vec<_>>>()?;
     let overheads = of_columns.into_iter().map(|facts| async move {
         let header = facts.data..facts.range.end.min(facts.data + HEADER_READ);
@@ -335,11 +335,11 @@ struct ChunkFacts {
 }
 
 impl ChunkFacts {
-    fn of(chunk: &ColumnChunkMetadata) -> Self {
-        let range = chunk.byte_range();
-        let data = u64::try_from(chunk.data_page_offset()).unwrap_or_default().clamp(range.start, range.end);
-        let ratio = chunk.compressed_size().max(1) as f64 / chunk.uncompressed_size().max(1) as f64;
-        Self { range, data, repeats: repeats(chunk), ratio }
+    fn of(chunk: &ChunkOf<'_>) -> Self {
+        let range = chunk.range();
+        let data = range.start + chunk.before_data;
+        let ratio = (range.end - range.start).max(1) as f64 / chunk.uncompressed.max(1) as f64;
+        Self { range, data, repeats: chunk.leaf.repeats(), ratio }
     }
 
     /// The first page may be smaller than those that follow: it is where values are still numbers of a dictionary. So the

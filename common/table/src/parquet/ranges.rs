@@ -10,7 +10,7 @@ use error::{Error, Result};
 use storage::{ObjectMeta, Store};
 
 /// Ranges closer than this are read as one: a request costs more than the bytes between.
-const COALESCE_GAP: u64 = 256 * 1024;
+pub(super) const COALESCE_GAP: u64 = 256 * 1024;
 /// Bytes of one ranged read, so that a wide row group is read by several at once.
 pub(super) const READ_MOST: u64 = 8 * 1024 * 1024;
 /// Ranged reads under way for one row group.
@@ -49,12 +49,14 @@ pub(super) async fn fetch_ranges(
         .await
 }
 
-/// The bytes of `range` out of what was read.
+/// The bytes of `range` out of what was read, in the order of its places.
 pub(super) fn slice_of(blocks: &[(u64, Bytes)], range: &Range<u64>, name: &str) -> Result<Buffer<u8>> {
-    let holds = |(start, bytes): &&(u64, Bytes)| *start <= range.start && range.end <= start + bytes.len() as u64;
-    let (start, bytes) = blocks
-        .iter()
-        .find(holds)
+    // They are in the order of their places.
+    let behind = blocks.partition_point(|(start, _)| *start <= range.start);
+    let holds = |(start, bytes): &&(u64, Bytes)| range.end <= start + bytes.len() as u64;
+    let (start, bytes) = blocks[..behind]
+        .last()
+        .filter(holds)
         .ok_or_else(|| Error::Storage(format!("{name}: storage returned fewer bytes than asked for")))?;
     let from = (range.start - start) as usize;
     let to = (range.end - start) as usize;

@@ -4,20 +4,27 @@ use std::io::Cursor;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use polars::prelude::{ArrowField, Series};
 use polars_arrow::array::Array;
 use polars_buffer::Buffer;
+use polars_parquet::parquet::compression::Compression;
 use polars_parquet::parquet::read::PageMetaData;
-use polars_parquet::read::{BasicDecompressor, ColumnChunkMetadata, Filter, PageReader, column_iter_to_arrays};
+use polars_parquet::read::{BasicDecompressor, Filter, PageReader, column_iter_to_arrays};
 
 use super::damage::{damaged, guard};
-use super::footer::Footer;
-use super::pages;
+use super::footer::{ChunkOf, Footer};
+use super::pages::{self, unpacked_bytes};
+use super::ranges::slice_of;
 use super::types::Unfit;
 use crate::partitions::PartitionValues;
 use columns::convert::convert;
 use columns::{ColumnSource, TableSchema};
 use error::{Error, Result};
+use machine::memory::Reservation;
+
+/// What is smaller is in the plan's margin.
+const COUNTED_FROM: u64 = 1 << 20;
 
 /// The fetched bytes of some columns of one row group, or of a range of its rows. Cheap to clone and to narrow.
 #[derive(Debug, Clone)]
@@ -27,17 +34,52 @@ pub struct RowGroup {
     pub(super) row_group: usize,
     /// Which of its rows are decoded.
     pub(super) rows: Range<usize>,
-    pub(super) columns: Arc<Vec<ColumnBytes>>,
+    pub(super) bytes: GroupBytes,
     /// The types that columns have in all objects of the table.
     pub(super) types: Arc<TableSchema>,
     /// The columns out of the names of the object's folders.
     pub(super) partitions: PartitionValues,
 }
 
+/// Where the bytes of a row group's columns are.
+#[derive(Debug, Clone)]
+pub(super) enum GroupBytes {
+    /// Column chunks as they lie in the object, with those of other row groups.
+    Whole(Arc<Blocks>),
+    /// Columns of a piece of the row group, each by itself.
+    Piece(Arc<Vec<ColumnBytes>>),
+}
+
+/// Parts of an object that were read.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    /// Each with the place of its first byte, in the order of those.
+    pub(super) read: Vec<(u64, Bytes)>,
+    /// Column chunks that were read once more, since their bytes did not have their checksum.
+    pub(super) again: Vec<(u64, Bytes)>,
+}
+
+impl Blocks {
+    pub(super) fn bytes_of(&self, chunk: &ChunkOf<'_>, object: &str) -> Result<Buffer<u8>> {
+        let is_same = |(start, bytes): &&(u64, Bytes)| *start == chunk.range.0 && bytes.len() as u64 >= chunk.len();
+        match self.again.iter().find(is_same) {
+            Some((start, bytes)) => slice_of(&[(*start, bytes.clone())], &chunk.range(), object),
+            None => slice_of(&self.read, &chunk.range(), object),
+        }
+    }
+}
+
 /// The bytes of one column: its dictionary, if it has one, and pages that hold at least the rows that are decoded.
 #[derive(Debug)]
 pub(super) struct ColumnBytes {
-    pub(super) name: String,
+    /// Which of the object's columns of bytes it is.
+    pub(super) leaf: usize,
+    pub(super) pages: Pages,
+}
+
+/// Pages of a column.
+#[derive(Debug, Clone)]
+pub(super) struct Pages {
     pub(super) bytes: Buffer<u8>,
     /// Values in the pages, nulls included.
     pub(super) values: i64,
@@ -52,14 +94,29 @@ impl RowGroup {
         Self { rows, ..self.clone() }
     }
 
+    /// Of those rows that will be decoded, only `rows`.
+    pub(super) fn within(&self, rows: Range<usize>) -> Self {
+        let start = self.rows.start;
+        self.narrowed(start + rows.start..start + rows.end)
+    }
+
     fn decode(&self, name: &str) -> Result<Series> {
         let (object, footer) = (&self.name, &self.footer);
-        let chunk = footer.chunk(self.row_group, name, object)?;
-        let column = self.columns.iter().find(|column| column.name == name);
-        let column = column.ok_or_else(|| Error::Defect(format!("column \"{name}\" was not fetched")))?;
-        let parquet = footer.column(name, object)?;
+        let leaf = footer.schema.leaf(name, object)?;
+        let missing = || Error::Defect(format!("column \"{name}\" was not fetched"));
+        let chunk = footer.chunk_of(self.row_group, leaf).ok_or_else(missing)?;
+        let pages = match &self.bytes {
+            GroupBytes::Whole(blocks) => {
+                Pages { bytes: blocks.bytes_of(&chunk, object)?, values: chunk.values, first_row: 0 }
+            }
+            GroupBytes::Piece(columns) => {
+                columns.iter().find(|column| column.leaf == leaf).ok_or_else(missing)?.pages.clone()
+            }
+        };
+        let parquet = footer.schema.column(name, object)?;
         let what = format!("column \"{name}\" of row group {}", self.row_group);
-        let arrays = guard(object, &what, || decode(chunk, column, &parquet.field, self.filter(column)))?;
+        let _memory = self.reserve(&pages, &what)?;
+        let arrays = guard(object, &what, || decode(&chunk, &pages, &parquet.field, self.filter(&pages)))?;
         let series = guard(object, &what, || Ok(parquet.series(arrays)))?.map_err(|unfit| match unfit {
             Unfit::Damaged(problem) => damaged(object, &what, &problem),
             Unfit::NoText => Error::Data(format!(
@@ -80,6 +137,19 @@ impl RowGroup {
         self.in_type_of_table(name, series)
     }
 
+    /// Room for what the pages say that they hold, before the decoder makes it.
+    fn reserve(&self, pages: &Pages, what: &str) -> Result<Option<Reservation>> {
+        let from_first = |row: usize| row.saturating_sub(pages.first_row);
+        let rows = from_first(self.rows.start)..from_first(self.rows.end);
+        let bytes = unpacked_bytes(&pages.bytes, &rows);
+        if bytes < COUNTED_FROM {
+            return Ok(None);
+        }
+        let mut memory = Reservation::new(&format!("{}: {what}", self.name));
+        memory.resize(bytes)?;
+        Ok(Some(memory))
+    }
+
     /// The column with the type that it has in all objects together.
     fn in_type_of_table(&self, name: &str, series: Series) -> Result<Series> {
         let Some(column) = self.types.get(name).filter(|column| column.dtype != *series.dtype()) else {
@@ -92,9 +162,9 @@ impl RowGroup {
     }
 
     /// The rows to decode, counted within the fetched pages; none where that is all of the row group.
-    fn filter(&self, column: &ColumnBytes) -> Option<Filter> {
-        let all_rows = self.footer.metadata.row_groups[self.row_group].num_rows();
-        let from_first = |row: usize| row.saturating_sub(column.first_row);
+    fn filter(&self, pages: &Pages) -> Option<Filter> {
+        let all_rows = self.footer.rows(self.row_group);
+        let from_first = |row: usize| row.saturating_sub(pages.first_row);
         (self.rows != (0..all_rows)).then(|| Filter::new_ranged(from_first(self.rows.start), from_first(self.rows.end)))
     }
 }
@@ -114,22 +184,31 @@ impl ColumnSource for RowGroup {
     }
 }
 
+/// Uncompressed bytes of a column chunk up to which making a context for it is worth avoiding.
+const UNPACKED_MOST: usize = 128 * 1024;
+
 fn decode(
-    chunk: &ColumnChunkMetadata,
-    column: &ColumnBytes,
+    chunk: &ChunkOf<'_>,
+    pages_of: &Pages,
     field: &ArrowField,
     filter: Option<Filter>,
 ) -> Result<Vec<Box<dyn Array>>, String> {
-    let values_left = chunk.num_values() - i64::try_from(column.first_row).unwrap_or(i64::MAX);
-    pages::check_values(&column.bytes, values_left)?;
+    let values_left = chunk.values - i64::try_from(pages_of.first_row).unwrap_or(i64::MAX);
+    pages::check_values(&pages_of.bytes, values_left)?;
     // A page's declared size is checked against what the chunk can hold, so that a damaged header cannot ask for more.
-    let largest_page = usize::try_from(chunk.uncompressed_size().max(chunk.compressed_size())).unwrap_or(usize::MAX);
-    let descriptor = chunk.descriptor().descriptor.clone();
-    let about = PageMetaData::new(0, column.values, chunk.compression(), descriptor);
-    let bytes = Cursor::new(column.bytes.clone());
+    let compressed = chunk.range.1 - chunk.range.0;
+    let largest_page = usize::try_from(chunk.uncompressed.max(compressed)).unwrap_or(usize::MAX);
+    let descriptor = chunk.leaf.descriptor.clone();
+    let primitive = &chunk.leaf.descriptor.primitive_type;
+    let is_small = chunk.codec == Compression::Zstd && largest_page <= UNPACKED_MOST;
+    let (bytes, codec) = match is_small.then(|| pages::unpacked(&pages_of.bytes, largest_page)).flatten() {
+        Some(unpacked) => (Buffer::from_vec(unpacked), Compression::Uncompressed),
+        None => (pages_of.bytes.clone(), chunk.codec),
+    };
+    let about = PageMetaData::new(0, pages_of.values, codec, descriptor);
+    let bytes = Cursor::new(bytes);
     let pages = PageReader::new_with_page_meta(bytes, about, Vec::new(), largest_page.saturating_add(1024));
     let pages = BasicDecompressor::new(pages, Vec::new());
-    let primitive = &chunk.descriptor().descriptor.primitive_type;
     let (arrays, _) = column_iter_to_arrays(vec![pages], vec![primitive], field.clone(), filter)
         .map_err(|error| error.to_string())?;
     Ok(arrays)

@@ -10,12 +10,20 @@
 //! fields of later versions of the format need not be.
 //! The encoding: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use Kind::{Bool, Byte, Bytes, Integer, List, Struct, Union};
 
 /// Structs and lists within each other, beyond which nothing is believed. Footers have six.
 const DEPTH_MOST: usize = 32;
+
+/// The fields of a footer that hold its number of rows and its row groups.
+const ROWS: i64 = 3;
+const ROW_GROUPS: i64 = 4;
+/// A list without elements.
+const EMPTY_LIST: u8 = 0x0c;
+/// What the protocol calls a structure.
+const STRUCT: u8 = 12;
 
 /// What a field must be.
 #[derive(Debug, Clone, Copy)]
@@ -127,31 +135,252 @@ impl Kind {
             Integer => matches!(number, 4..=6),
             Bytes => number == 8,
             List(_) => number == 9,
-            Struct(_) | Union(_) => number == 12,
+            Struct(_) | Union(_) => number == STRUCT,
         }
     }
 }
 
-/// The bytes of a footer, with logical types that polars does not know hidden from it: under the number of a field that there is
-/// not.
+/// A footer, taken apart.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// All of it but its row groups and its number of rows, as a footer of its own: that of any object that the same writer gave
+    /// the same columns. Logical types that polars does not know are hidden from it, under the number of a field that there is not.
+    pub(super) head: Vec<u8>,
+    /// Where the list of row groups stands in the bytes; empty where there is none.
+    pub(super) row_groups: Range<usize>,
+    /// The number of rows that it says it has.
+    pub(super) rows: Option<i64>,
+}
+
+/// Takes the bytes of a footer apart, checking all of them.
 ///
 /// # Errors
 /// What is wrong with the bytes.
-pub(super) fn checked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
-    let mut walk = Walk { bytes, at: 0, unknown: Vec::new() };
-    walk.skip_struct(FILE, 0)?;
-    let mut checked = Cow::Borrowed(bytes);
-    for header in walk.unknown {
-        // It is the last field of its structure that the format has, so those that follow by their distance stay unknown too.
-        let hidden = checked.to_mut();
-        match hidden[header] >> 4 {
-            0 => hidden[header + 1] += zigzag(1),
-            // One more has no place in the header. No field of a footer is so far from the one before.
-            15 => return Err("a logical type is 15 fields behind the field before".to_owned()),
-            _ => hidden[header] += 1 << 4,
+pub(super) fn taken_apart(bytes: &[u8]) -> Result<Parts, String> {
+    let mut walk = Walk::new(bytes);
+    let (mut row_groups, mut rows, mut count) = (None, None, 0..0);
+    let mut field = 0;
+    while let Some(number) = walk.next_field(&mut field)? {
+        let start = walk.at;
+        walk.skip_field(FILE, field, number, start - 1, 0)?;
+        match field {
+            ROW_GROUPS if row_groups.replace(start..walk.at).is_some() => {
+                return Err("it has two lists of row groups".to_owned());
+            }
+            ROWS => {
+                (rows, count) = (Some(walk.number_at(start)?), start..walk.at);
+            }
+            _ => {}
         }
     }
-    Ok(checked)
+    let mut cuts = [(row_groups.clone().unwrap_or_default(), &[EMPTY_LIST][..]), (count, &[0])];
+    cuts.sort_by_key(|(range, _)| range.start);
+    let (mut head, mut at) = (Vec::with_capacity(bytes.len() - row_groups.as_ref().map_or(0, Range::len) + 2), 0);
+    let mut places = Vec::new();
+    for (range, instead) in cuts.into_iter().filter(|(range, _)| !range.is_empty()) {
+        head.extend_from_slice(&bytes[at..range.start]);
+        head.extend_from_slice(instead);
+        at = range.end;
+        places.push((at, head.len()));
+    }
+    head.extend_from_slice(&bytes[at..walk.at]);
+    for header in walk.unknown {
+        // Behind what was cut out it stands elsewhere.
+        let moved = places.iter().rev().find(|(end, _)| header >= *end);
+        hide(&mut head, moved.map_or(header, |(end, to)| header - end + to))?;
+    }
+    Ok(Parts { head, row_groups: row_groups.unwrap_or_default(), rows })
+}
+
+/// Gives the field whose header stands there the number of one that there is not.
+fn hide(head: &mut [u8], header: usize) -> Result<(), String> {
+    // It is the last field of its structure that the format has, so those that follow by their distance stay unknown too.
+    match head[header] >> 4 {
+        0 => head[header + 1] += zigzag(1),
+        // One more has no place in the header. No field of a footer is so far from the one before.
+        15 => return Err("a logical type is 15 fields behind the field before".to_owned()),
+        _ => head[header] += 1 << 4,
+    }
+    Ok(())
+}
+
+/// What a footer says about a column chunk, as far as it matters for reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RawChunk {
+    pub(super) codec: i32,
+    pub(super) values: i64,
+    pub(super) uncompressed: i64,
+    pub(super) compressed: i64,
+    pub(super) data_page: i64,
+    pub(super) dictionary_page: Option<i64>,
+}
+
+/// Reads the row groups of a footer, one after the other.
+pub(super) struct RowGroups<'a> {
+    walk: Walk<'a>,
+    left: u64,
+}
+
+impl<'a> RowGroups<'a> {
+    /// `bytes` are the list, as [`taken_apart`] found it.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, String> {
+        let mut walk = Walk::new(bytes);
+        let left = if bytes.is_empty() { 0 } else { walk.list_length()?.0 };
+        Ok(Self { walk, left })
+    }
+
+    /// How many are left.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The rows of the next one, and its chunks in the place of what is in `chunks`.
+    ///
+    /// # Errors
+    /// What is missing there.
+    pub(super) fn next(&mut self, chunks: &mut Vec<RawChunk>) -> Result<i64, String> {
+        self.left = self.left.saturating_sub(1);
+        chunks.clear();
+        let (walk, mut rows, mut bytes, mut has_columns) = (&mut self.walk, None, None, false);
+        let mut field = 0;
+        while let Some(number) = walk.next_field(&mut field)? {
+            match field {
+                1 => {
+                    has_columns = true;
+                    chunks.clear();
+                    let (length, kind) = walk.list_length()?;
+                    if length > 0 && kind != STRUCT {
+                        return Err(format!("the elements of a list are of the kind {kind}"));
+                    }
+                    for _ in 0..length {
+                        chunks.push(walk.chunk()?);
+                    }
+                }
+                2 => bytes = Some(walk.integer(number)?),
+                3 => rows = Some(walk.integer(number)?),
+                _ => drop(walk.skip_field(ROW_GROUP, field, number, 0, 1)?),
+            }
+        }
+        if !has_columns || bytes.is_none_or(i64::is_negative) {
+            return Err("a row group has no columns or no size".to_owned());
+        }
+        rows.filter(|rows| !rows.is_negative()).ok_or_else(|| "a row group has no number of rows".to_owned())
+    }
+}
+
+/// What the header of a page says, as far as it matters for reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RawPage {
+    /// Bytes of the header.
+    pub(super) header: usize,
+    pub(super) kind: i32,
+    pub(super) uncompressed: i32,
+    pub(super) compressed: i32,
+    pub(super) checksum: Option<i32>,
+    /// The first six numbers of the header of its kind.
+    pub(super) numbers: [Option<i32>; 6],
+    /// Whether it is a dictionary that is sorted, or a data page of version 2 that is not compressed.
+    pub(super) flag: Option<bool>,
+}
+
+/// The kinds of pages.
+pub(super) const DATA_PAGE: i32 = 0;
+pub(super) const DICTIONARY_PAGE: i32 = 2;
+pub(super) const DATA_PAGE_2: i32 = 3;
+
+/// `PageHeader`, and those of the kinds of pages.
+const PAGE: &[(i64, Kind)] = &[
+    (1, Integer),
+    (2, Integer),
+    (3, Integer),
+    (4, Integer),
+    (5, Struct(DATA)),
+    (6, Struct(&[])),
+    (7, Struct(DICTIONARY)),
+    (8, Struct(DATA_2)),
+];
+const DATA: &[(i64, Kind)] = &[(1, Integer), (2, Integer), (3, Integer), (4, Integer), (5, Struct(STATISTICS))];
+const DICTIONARY: &[(i64, Kind)] = &[(1, Integer), (2, Integer), (3, Bool)];
+const DATA_2: &[(i64, Kind)] = &[
+    (1, Integer),
+    (2, Integer),
+    (3, Integer),
+    (4, Integer),
+    (5, Integer),
+    (6, Integer),
+    (7, Bool),
+    (8, Struct(STATISTICS)),
+];
+
+impl RawPage {
+    /// The header that `bytes` begin with.
+    ///
+    /// # Errors
+    /// What is wrong with it; also where it is not all there.
+    pub(super) fn at_start_of(bytes: &[u8]) -> Result<Self, String> {
+        let mut walk = Walk::new(bytes);
+        let mut numbers = [None; 5];
+        let mut of_kinds = [None; 4];
+        let mut field = 0;
+        while let Some(number) = walk.next_field(&mut field)? {
+            match (field, number) {
+                (1..=4, _) => numbers[field as usize] = Some(walk.integer(number)? as i32),
+                (5, STRUCT) => of_kinds[DATA_PAGE as usize] = Some(walk.page_numbers(DATA)?),
+                (7, STRUCT) => of_kinds[DICTIONARY_PAGE as usize] = Some(walk.page_numbers(DICTIONARY)?),
+                (8, STRUCT) => of_kinds[DATA_PAGE_2 as usize] = Some(walk.page_numbers(DATA_2)?),
+                _ => drop(walk.skip_field(PAGE, field, number, 0, 0)?),
+            }
+        }
+        let required =
+            |field: usize| numbers[field].ok_or_else(|| format!("field {field} of a page header is missing"));
+        let kind = required(1)?;
+        let of_kind = usize::try_from(kind).ok().and_then(|kind| *of_kinds.get(kind)?);
+        let (of_kind, flag) = of_kind.ok_or_else(|| format!("a page of the type {kind} among the data pages"))?;
+        Ok(Self {
+            header: walk.at,
+            kind,
+            uncompressed: required(2)?,
+            compressed: required(3)?,
+            checksum: numbers[4],
+            numbers: of_kind,
+            flag,
+        })
+    }
+
+    /// Appends the header of the same page without compression, its statistics and its checksum left out.
+    pub(super) fn write_uncompressed(&self, bytes: &mut Vec<u8>) -> Option<()> {
+        let (distance, count) = match self.kind {
+            DATA_PAGE => (2, 4),
+            DICTIONARY_PAGE => (4, 2),
+            DATA_PAGE_2 => (5, 6),
+            _ => return None,
+        };
+        for number in [self.kind, self.uncompressed, self.uncompressed] {
+            write_number(number, bytes);
+        }
+        bytes.push(distance << 4 | STRUCT);
+        for number in &self.numbers[..count] {
+            write_number((*number)?, bytes);
+        }
+        match (self.kind, self.flag) {
+            (DATA_PAGE_2, _) | (DICTIONARY_PAGE, Some(false)) => bytes.push(0x12),
+            (DICTIONARY_PAGE, Some(true)) => bytes.push(0x11),
+            _ => {}
+        }
+        bytes.extend_from_slice(&[0, 0]);
+        Some(())
+    }
+}
+
+/// Writes a field that is one behind the field before it, a 32-bit number.
+fn write_number(number: i32, bytes: &mut Vec<u8>) {
+    bytes.push(0x15);
+    let mut left = ((number << 1) ^ (number >> 31)).cast_unsigned();
+    while left >= 0x80 {
+        bytes.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    bytes.push(left as u8);
 }
 
 struct Walk<'a> {
@@ -161,7 +390,59 @@ struct Walk<'a> {
     unknown: Vec<usize>,
 }
 
+impl<'a> Walk<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, unknown: Vec::new() }
+    }
+}
+
 impl Walk<'_> {
+    /// What the protocol calls the kind of the next field, whose number replaces that of the one before; none at the end of the
+    /// structure.
+    fn next_field(&mut self, field: &mut i64) -> Result<Option<u8>, String> {
+        let header = self.byte()?;
+        let number = header & 0x0f;
+        if number == 0 {
+            return Ok(None);
+        }
+        *field = match header >> 4 {
+            // The field's number follows; otherwise its distance to the one before is in the header.
+            0 => unzigzag(self.varint()?),
+            distance => *field + i64::from(distance),
+        };
+        // polars keeps the lower 16 bits, and so would take it for another.
+        if i16::try_from(*field).is_err() {
+            return Err(format!("a structure has a field {field}, which no footer has"));
+        }
+        Ok(Some(number))
+    }
+
+    /// Passes over the value of a field, which must be what `fields` say; whether they say it. Its header stands at `header`.
+    fn skip_field(
+        &mut self,
+        fields: &[(i64, Kind)],
+        field: i64,
+        number: u8,
+        header: usize,
+        depth: usize,
+    ) -> Result<bool, String> {
+        let known = fields.iter().find(|(of, _)| *of == field).map(|(_, kind)| *kind);
+        if known.is_some_and(|kind| !kind.is(number)) {
+            return Err(format!("field {field} of a structure is of the kind {number}"));
+        }
+        match known {
+            Some(Union(fields)) => {
+                if !self.skip_struct(fields, depth + 1)? {
+                    self.unknown.push(header);
+                }
+            }
+            // A boolean's value is its kind.
+            _ if matches!(number, 1 | 2) => {}
+            _ => self.skip_value(number, known, depth)?,
+        }
+        Ok(known.is_some())
+    }
+
     /// Whether it has a field that is known.
     fn skip_struct(&mut self, fields: &[(i64, Kind)], depth: usize) -> Result<bool, String> {
         if depth > DEPTH_MOST {
@@ -169,37 +450,69 @@ impl Walk<'_> {
         }
         let (mut field, mut has_known) = (0_i64, false);
         loop {
-            let start = self.at;
-            let header = self.byte()?;
-            let number = header & 0x0f;
-            if number == 0 {
-                return Ok(has_known);
-            }
-            field = match header >> 4 {
-                // The field's number follows; otherwise its distance to the one before is in the header.
-                0 => unzigzag(self.varint()?),
-                distance => field + i64::from(distance),
-            };
-            // polars keeps the lower 16 bits, and so would take it for another.
-            if i16::try_from(field).is_err() {
-                return Err(format!("a structure has a field {field}, which no footer has"));
-            }
-            let known = fields.iter().find(|(of, _)| *of == field).map(|(_, kind)| *kind);
-            has_known |= known.is_some();
-            if known.is_some_and(|kind| !kind.is(number)) {
-                return Err(format!("field {field} of a structure is of the kind {number}"));
-            }
-            match known {
-                Some(Union(fields)) => {
-                    if !self.skip_struct(fields, depth + 1)? {
-                        self.unknown.push(start);
-                    }
-                }
-                // A boolean's value is its kind.
-                _ if matches!(number, 1 | 2) => {}
-                _ => self.skip_value(number, known, depth)?,
+            let header = self.at;
+            let Some(number) = self.next_field(&mut field)? else { return Ok(has_known) };
+            has_known |= self.skip_field(fields, field, number, header, depth)?;
+        }
+    }
+
+    /// The number that a field of this kind has.
+    fn integer(&mut self, number: u8) -> Result<i64, String> {
+        if !Integer.is(number) {
+            return Err(format!("a number is of the kind {number}"));
+        }
+        Ok(unzigzag(self.varint()?))
+    }
+
+    /// The number that stands there.
+    fn number_at(&self, at: usize) -> Result<i64, String> {
+        Ok(unzigzag(Walk { bytes: self.bytes, at, unknown: Vec::new() }.varint()?))
+    }
+
+    /// The numbers of the header of a kind of page, and its boolean.
+    fn page_numbers(&mut self, fields: &[(i64, Kind)]) -> Result<([Option<i32>; 6], Option<bool>), String> {
+        let (mut numbers, mut flag) = ([None; 6], None);
+        let mut field = 0;
+        while let Some(number) = self.next_field(&mut field)? {
+            match (fields.iter().find(|(of, _)| *of == field), number) {
+                (Some((1..=6, Integer)), _) => numbers[field as usize - 1] = Some(self.integer(number)? as i32),
+                (Some((_, Bool)), 1 | 2) => flag = Some(number == 1),
+                _ => drop(self.skip_field(fields, field, number, 0, 1)?),
             }
         }
+        Ok((numbers, flag))
+    }
+
+    /// What it says of a column chunk.
+    fn chunk(&mut self) -> Result<RawChunk, String> {
+        let (mut field, mut found) = (0, None);
+        while let Some(number) = self.next_field(&mut field)? {
+            match field {
+                3 if number == STRUCT => found = Some(self.chunk_metadata()?),
+                _ => drop(self.skip_field(COLUMN_CHUNK, field, number, 0, 2)?),
+            }
+        }
+        found.ok_or_else(|| "a column of a row group has no metadata, or they are encrypted".to_owned())
+    }
+
+    fn chunk_metadata(&mut self) -> Result<RawChunk, String> {
+        let mut numbers = [None; 12];
+        let mut field = 0;
+        while let Some(number) = self.next_field(&mut field)? {
+            match field {
+                4..=7 | 9 | 11 => numbers[field as usize] = Some(self.integer(number)?),
+                _ => drop(self.skip_field(COLUMN, field, number, 0, 3)?),
+            }
+        }
+        let required = |field: usize| numbers[field].ok_or_else(|| format!("field {field} of a column is missing"));
+        Ok(RawChunk {
+            codec: required(4)? as i32,
+            values: required(5)?,
+            uncompressed: required(6)?,
+            compressed: required(7)?,
+            data_page: required(9)?,
+            dictionary_page: numbers[11],
+        })
     }
 
     fn skip_value(&mut self, number: u8, known: Option<Kind>, depth: usize) -> Result<(), String> {
@@ -218,6 +531,18 @@ impl Walk<'_> {
     }
 
     fn skip_list(&mut self, known: Option<Kind>, depth: usize) -> Result<(), String> {
+        let (length, number) = self.list_length()?;
+        if depth > DEPTH_MOST {
+            return Err("its structures are nested too deeply".to_owned());
+        }
+        if length > 0 && known.is_some_and(|kind| !kind.is(number)) {
+            return Err(format!("the elements of a list are of the kind {number}"));
+        }
+        (0..length).try_for_each(|_| self.skip_value(number, known, depth))
+    }
+
+    /// How many elements the next list has, and of which kind.
+    fn list_length(&mut self) -> Result<(u64, u8), String> {
         let header = self.byte()?;
         let length = if header >> 4 == 15 { self.varint()? } else { u64::from(header >> 4) };
         // Every value takes a byte at least.
@@ -225,14 +550,7 @@ impl Walk<'_> {
         if length > left as u64 {
             return Err(format!("a list says that it has {length} elements, in {left} bytes"));
         }
-        if depth > DEPTH_MOST {
-            return Err("its structures are nested too deeply".to_owned());
-        }
-        let number = header & 0x0f;
-        if length > 0 && known.is_some_and(|kind| !kind.is(number)) {
-            return Err(format!("the elements of a list are of the kind {number}"));
-        }
-        (0..length).try_for_each(|_| self.skip_value(number, known, depth))
+        Ok((length, header & 0x0f))
     }
 
     fn byte(&mut self) -> Result<u8, String> {
@@ -279,7 +597,11 @@ mod tests {
     use super::*;
 
     fn check(bytes: &[u8]) -> Result<(), String> {
-        checked(bytes).map(drop)
+        taken_apart(bytes).map(drop)
+    }
+
+    fn head(bytes: &[u8]) -> Vec<u8> {
+        taken_apart(bytes).unwrap().head
     }
 
     #[test]
@@ -294,9 +616,58 @@ mod tests {
             hidden[at] = as_what;
             hidden
         };
-        assert_eq!(*checked(&by_distance).unwrap(), hidden(&by_distance, 5, 0x7c));
-        assert_eq!(*checked(&by_number).unwrap(), hidden(&by_number, 6, 0x16));
-        assert!(matches!(checked(&known), Ok(Cow::Borrowed(bytes)) if bytes == known));
+        assert_eq!(head(&by_distance), hidden(&by_distance, 5, 0x7c));
+        assert_eq!(head(&by_number), hidden(&by_number, 6, 0x16));
+        assert_eq!(head(&known), known);
+    }
+
+    /// Rows of a row group and chunks of one column, as a footer has them.
+    fn row_group(rows: u8, offset: u8) -> Vec<u8> {
+        let metadata =
+            [0x15, 0x02, 0x35, 0x0c, 0x16, rows * 2, 0x16, 0x28, 0x16, 0x14, 0x26, offset * 2, 0x26, 0x08, 0x00];
+        [&[0x19, 0x1c, 0x3c][..], &metadata, &[0x00, 0x16, 0x28, 0x16, rows * 2, 0x00]].concat()
+    }
+
+    #[test]
+    fn row_groups_are_taken_out_and_read_one_by_one() {
+        let groups = [&[0x2c][..], &row_group(5, 9), &row_group(7, 33)].concat();
+        // Field 2 with a logical type that polars does not know, behind the row groups: the order of fields is free.
+        let schema = [0x1c, 0x48, 0x01, b'v', 0x6c, 0x0c, 0x20, 0x13, 0x01, 0x00, 0x00, 0x00];
+        let in_order = [&[0x29][..], &schema, &[0x16, 0x18, 0x19], &groups, &[0x28, 0x01, b'x', 0x00]].concat();
+        let behind = [&[0x36, 0x18, 0x19][..], &groups, &[0x09, 0x04], &schema, &[0x00]].concat();
+        for (bytes, expected) in [
+            (
+                &in_order,
+                [&[0x29, 0x1c, 0x48, 0x01, b'v', 0x7c][..], &schema[5..], &[0x16, 0, 0x19, 0x0c, 0x28, 0x01, b'x', 0]]
+                    .concat(),
+            ),
+            (
+                &behind,
+                [&[0x36, 0, 0x19, 0x0c, 0x09, 0x04, 0x1c, 0x48, 0x01, b'v', 0x7c][..], &schema[5..], &[0]].concat(),
+            ),
+        ] {
+            let parts = taken_apart(bytes).unwrap();
+            assert_eq!((parts.head, parts.rows), (expected, Some(12)));
+            assert_eq!(&bytes[parts.row_groups.clone()], &groups[..]);
+            let mut list = RowGroups::new(&bytes[parts.row_groups]).unwrap();
+            let mut chunks = Vec::new();
+            let mut read = Vec::new();
+            while list.left() > 0 {
+                read.push((list.next(&mut chunks).unwrap(), chunks[0].data_page));
+            }
+            assert_eq!(read, [(5, 9), (7, 33)]);
+            let chunk = RawChunk {
+                codec: 6,
+                values: 7,
+                uncompressed: 20,
+                compressed: 10,
+                data_page: 33,
+                dictionary_page: Some(4),
+            };
+            assert_eq!(chunks, [chunk]);
+        }
+        let twice = [&[0x49][..], &groups, &[0x09, 0x08], &groups, &[0x00]].concat();
+        assert!(check(&twice).unwrap_err().contains("two lists"));
     }
 
     #[test]
@@ -315,6 +686,32 @@ mod tests {
         // 15 at a time, as far as it goes.
         let steps: Vec<u8> = std::iter::repeat_n([0xf3, 0x00], 2185).flatten().collect();
         assert!(check(&steps).unwrap_err().contains("32775"));
+    }
+
+    #[test]
+    fn the_header_of_a_page_is_written_as_it_is_read() {
+        for (kind, numbers, flag) in [
+            (DATA_PAGE, [Some(300), Some(0), Some(3), Some(3), None, None], None),
+            (DICTIONARY_PAGE, [Some(7), Some(2), None, None, None, None], None),
+            (DICTIONARY_PAGE, [Some(7), Some(2), None, None, None, None], Some(true)),
+            (DATA_PAGE_2, [Some(9), Some(1), Some(9), Some(-5), Some(4), Some(0)], Some(false)),
+        ] {
+            let page =
+                RawPage { header: 0, kind, uncompressed: 70_000, compressed: 5, checksum: Some(1), numbers, flag };
+            let mut bytes = Vec::new();
+            page.write_uncompressed(&mut bytes).unwrap();
+            let read = RawPage::at_start_of(&bytes).unwrap();
+            assert_eq!(read, RawPage { header: bytes.len(), compressed: 70_000, checksum: None, ..page });
+            let mut protocol = polars_parquet_format::thrift::protocol::TCompactInputProtocol::new(&bytes[..], 1 << 20);
+            let by_polars =
+                polars_parquet::parquet::page::ParquetPageHeader::read_from_in_protocol(&mut protocol).unwrap();
+            assert_eq!((by_polars.type_.0, by_polars.uncompressed_page_size), (kind, 70_000));
+            assert_eq!(by_polars.data_page_header.map(|data| data.num_values), (kind == DATA_PAGE).then_some(300));
+            let second = by_polars.data_page_header_v2.map(|data| (data.encoding.0, data.is_compressed));
+            assert_eq!(second, (kind == DATA_PAGE_2).then_some((-5, Some(false))));
+            let dictionary = by_polars.dictionary_page_header.map(|of| (of.num_values, of.is_sorted));
+            assert_eq!(dictionary, (kind == DICTIONARY_PAGE).then_some((7, flag)));
+        }
     }
 
     #[test]

@@ -267,7 +267,7 @@ async fn row_groups_and_pieces_have_the_columns_of_their_folders() {
     let group = file.fetch(dataset.store.as_ref(), &object.meta, 0, &only).await.unwrap();
     assert_eq!(group.column("r").unwrap(), Series::new("r".into(), vec!["b"; group_rows]));
     for columns in [&names[..], &only] {
-        let mut reader = file.pieces(&dataset.store, &object.meta, 0, columns).await.unwrap();
+        let mut reader = file.pieces(&dataset.store, &object.meta, 0, columns).unwrap();
         assert!(reader.is_of(file, 0, columns));
         for rows in [0..11, 11..group_rows] {
             let piece = reader.read(rows.clone()).await.unwrap();

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 pub use table::{OBJECTIVES, names};
 
-use super::dmatrix::Feature;
+use super::source::Feature;
 use error::Error;
 
 /// Why a parameter cannot be used. The text names it and says what would be right.

@@ -2,6 +2,7 @@
 // Clippy takes only functions marked as tests for tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod contributions;
 mod exactness;
 mod hostile;
 mod random;

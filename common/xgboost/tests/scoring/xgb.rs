@@ -99,6 +99,24 @@ impl Booster {
         booster
     }
 
+    /// Gives the features names, which models that are averaged must have, and their types.
+    pub(crate) fn name_features(&self, table: &Table) {
+        let name = |feature: usize| c_string(&format!("f{feature}"));
+        let kind = |feature: usize| c_string(["q", "c"][usize::from(table.categorical[feature])]);
+        let n_features = table.columns.len();
+        let texts = [
+            ("feature_name", (0..n_features).map(name).collect()),
+            ("feature_type", (0..n_features).map(kind).collect()),
+        ];
+        for (field, texts) in texts {
+            let (field, texts): (CString, Vec<CString>) = (c_string(field), texts);
+            let mut pointers: Vec<_> = texts.iter().map(|text| text.as_ptr()).collect();
+            let count = pointers.len() as u64;
+            // SAFETY: the handle is live; an array of `count` C strings, which outlive the call.
+            check(unsafe { sys::XGBoosterSetStrFeatureInfo(self.0, field.as_ptr(), pointers.as_mut_ptr(), count) });
+        }
+    }
+
     pub(crate) fn load(model: &[u8]) -> Self {
         Self::try_load(model).expect("a model that XGBoost reads")
     }
@@ -135,7 +153,30 @@ impl Booster {
         check(self.try_predict(columns, out));
     }
 
-    /// The same; another code than 0 where XGBoost refuses.
+    /// XGBoost's contributions of all features and the base value to every row, row after row.
+    pub(crate) fn contributions(&self, matrix: &Matrix) -> Vec<f32> {
+        let config =
+            c_string(r#"{"type":2,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}"#);
+        let (mut shape, mut dimensions, mut result) = (ptr::null(), 0, ptr::null());
+        // SAFETY: both handles are live, the string outlives the call, the outputs are valid pointers.
+        check(unsafe {
+            sys::XGBoosterPredictFromDMatrix(
+                self.0,
+                matrix.0,
+                config.as_ptr(),
+                &mut shape,
+                &mut dimensions,
+                &mut result,
+            )
+        });
+        // SAFETY: XGBoost owns as many sizes there as there are dimensions, until this thread's next prediction.
+        let shape = unsafe { std::slice::from_raw_parts(shape, dimensions as usize) };
+        let size = shape.iter().product::<u64>() as usize;
+        // SAFETY: as many values as the sizes say, owned likewise.
+        unsafe { std::slice::from_raw_parts(result, size) }.to_vec()
+    }
+
+    /// The same as [`Booster::predict`]; another code than 0 where XGBoost refuses.
     pub(crate) fn try_predict(&self, columns: &[&[f32]], out: &mut [f32]) -> i32 {
         let columns = interface(columns);
         let config = c_string(

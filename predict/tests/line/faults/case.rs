@@ -39,6 +39,8 @@ pub(super) enum Line {
     Dying,
     /// Bytes change.
     Corrupting,
+    /// The server does what none should.
+    Odd,
 }
 
 /// Bucket, data, model and what undisturbed runs come to.
@@ -93,7 +95,8 @@ impl Bench {
                 (Program::SamePredictTwice, 1),
             ],
         );
-        let line = draw(random, &[(Line::Rough, 4), (Line::Bad, 2), (Line::Dying, 2), (Line::Corrupting, 2)]);
+        let line =
+            draw(random, &[(Line::Rough, 4), (Line::Bad, 2), (Line::Dying, 2), (Line::Corrupting, 2), (Line::Odd, 1)]);
         let attempts = [1, 3, 4][random.below(3) as usize].to_string();
         let runs = if matches!(program, Program::TwoTrains | Program::SamePredictTwice) { 2 } else { 1 };
         let proxies: Vec<FaultProxy> = (0..runs).map(|_| proxy(line.plan(random))).collect();
@@ -218,6 +221,7 @@ impl Line {
                 SeededPlan::new(seed, &kinds, 0.02).ending_after(random.below(24))
             }
             Self::Corrupting => SeededPlan::new(seed, &[Kind::Corrupt], 0.3),
+            Self::Odd => SeededPlan::new(seed, &Kind::ODD, 0.06),
         }
     }
 

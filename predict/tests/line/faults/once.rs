@@ -30,8 +30,12 @@ fn with_data(bucket: &str) -> Arc<Place> {
     Arc::new(place)
 }
 
+/// Rows of a file that [`scored_later`] gives.
+const LATER: usize = 8_000;
+
+/// A file that is too large to come with its footer in one request.
 fn scored_later(file: i64) -> Vec<u8> {
-    parquet_bytes(&without(&customers(400, 100_000 + 1_000 * file, 8), "score"))
+    parquet_bytes(&without(&customers(LATER, 100_000 + 10_000 * file, 8), "score"))
 }
 
 /// A proxy that calls `act` just before the `moment`-th request (from 0) whose path ends with `object` and that reads it.
@@ -65,7 +69,7 @@ fn input_that_is_replaced_while_it_is_read_is_never_mixed() {
         let output = place.files("output");
         assert_predictions_are_whole(&output);
         if ended.status.code() == Some(0) {
-            assert_eq!(ended.succeeded()["rows_predicted"], 1_200);
+            assert_eq!(ended.succeeded()["rows_predicted"], 3 * LATER as u64);
             continue;
         }
         refused += 1;
@@ -81,10 +85,10 @@ fn input_that_is_replaced_while_it_is_read_is_never_mixed() {
     }
     assert!(refused >= 2, "replaced before its footer and before its rows: {refused}");
 
-    place.write("train/part.parquet", parquet_bytes(&customers(ROWS, 1, 7)));
+    place.write("train/part.parquet", parquet_bytes(&customers(LATER, 1, 7)));
     let replace = Arc::clone(&place);
     let proxy = acting("/train/part.parquet", 1, move || {
-        replace.write("train/part.parquet", parquet_bytes(&customers(ROWS, 1, 9)));
+        replace.write("train/part.parquet", parquet_bytes(&customers(LATER, 1, 9)));
     });
     let ended = place.train().env("RUN_ID", "at-1").env("AWS_ENDPOINT_URL_S3", proxy.endpoint()).run();
     ended.failed(5, &["s3://replaced/train/part.parquet", "replaced"]);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use columns::ColumnKind;
-use features::quality::{ColumnProfile, Role};
+use features::quality::{ColumnProfile, LEAST_ROWS_OF_A_NAMED_LEVEL, Role};
 
 use super::super::Subject;
 use super::super::figures::{count, counted, date, figure, percent, value};
@@ -145,6 +145,9 @@ fn type_of(profile: &ColumnProfile) -> &'static str {
 fn values(profile: &ColumnProfile) -> String {
     if profile.category {
         let level = |(level, share): &(String, f64)| format!("{} {}", value(level, MOST_OF_A_LEVEL), percent(*share));
+        if profile.top.is_empty() && profile.distinct.is_some_and(|distinct| distinct > 0) {
+            return format!("none that {LEAST_ROWS_OF_A_NAMED_LEVEL} rows have");
+        }
         let levels: Vec<String> = profile.top.iter().take(MOST_LEVELS).map(level).collect();
         let more = if profile.distinct.is_some_and(|distinct| distinct > MOST_LEVELS as u64) { " …" } else { "" };
         return levels.join(" · ") + more;

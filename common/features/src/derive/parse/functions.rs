@@ -2,10 +2,10 @@
 
 use sqlparser::ast::{Expr, Function as SqlFunction, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::calendar::{DatePart, DateUnit};
-use super::error::Problem;
-use super::node::{Function, Literal, Node, Unary};
-use super::parse::Converter;
+use super::Converter;
+use crate::derive::calendar::{DatePart, DateUnit};
+use crate::derive::error::Problem;
+use crate::derive::node::{Function, Literal, Node, Unary};
 
 const AGGREGATES: &[&str] = &[
     "ANY_VALUE",

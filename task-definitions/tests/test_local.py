@@ -1,0 +1,373 @@
+"""The whole pipeline with the real programs: executed by the local Step Functions, every call made as its caller's role.
+
+PROGRAMS is the folder of `train`, `predict` and `functions`; PIPELINE=all runs every scenario (`make pipeline-test`), else the ones
+that `make test` has three minutes for. All scenarios run side by side in one machine, as executions of one state machine.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from pipeline import LOCAL
+
+PROGRAMS = os.environ.get("PROGRAMS")
+pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PROGRAMS, the folder of train, predict and functions, is not set")
+ALL = os.environ.get("PIPELINE") == "all"
+# The longest that one scenario may take, on a machine that has other work.
+SECONDS = 900
+QUICK = [{"Name": "ROUNDS", "Value": "60"}]
+INPUT = {"model_version": "v1.2.0", "environment": "prod"}
+FUNCTIONS = ["pre-cleanup", "data-prep", "inference-prep", "create-qa-table", "create-results-table", "update-kb"]
+
+
+@dataclass
+class Case:
+    """A scenario: its input, the tasks' variables, what happens to functions, and what is done while it runs."""
+
+    input: dict = field(default_factory=lambda: dict(INPUT))
+    training: list = field(default_factory=lambda: list(QUICK))
+    faults: dict = field(default_factory=dict)
+    on_task: object = None
+    watch: object = None
+
+
+def interrupted(machine, task) -> None:
+    """Spot takes the first attempt of a training back as soon as it has read its rows."""
+    if task.program != "train" or task.description["capacityProviderName"] != "FARGATE_SPOT":
+        return
+    _when_it_has_read(task, lambda: machine.ecs.interrupt(task))
+
+
+def _when_it_has_read(task, then) -> None:
+    def work():
+        log = task.folder / "stderr"
+        while not task.ended.is_set():
+            if '"rows read"' in log.read_text():
+                return then()
+            time.sleep(0.02)
+    threading.Thread(target=work, daemon=True).start()
+
+
+def aborted(machine, task) -> None:
+    """Somebody stops the execution in the middle of its training."""
+    if task.program == "train":
+        arn = machine.arn.replace(":stateMachine:", ":execution:") + f":{task.run_id}"
+        _when_it_has_read(task, lambda: machine.stop_execution(arn))
+
+
+def updated(machine, task) -> None:
+    """The stack is updated with other images in the middle of a training."""
+    if task.program == "train":
+        machine.update_the_stack()
+
+
+def a_part_too_many(machine, run: str):
+    """Puts a part of the predictions there twice, before they are checked."""
+    def work():
+        folder = f"scoring/predictions/run_id={run}/"
+        first = min(machine.keys(folder))
+        machine.put(f"{folder}part-90000.parquet", machine.get(first))
+    return work
+
+
+LONG = [{"Name": "ROUNDS", "Value": "1500"}]
+BELOW_THE_GATE = [*QUICK, {"Name": "MIN_R2", "Value": "0.999"}]
+CASES = {
+    "success": Case(),
+    "called-twice": Case(faults={name: ["twice"] for name in FUNCTIONS}),
+    "checks-fail": Case(faults={"create-qa-table": [a_part_too_many]}),
+}
+MORE = {
+    "rejected-previous": Case(training=BELOW_THE_GATE),
+    "rejected-stop": Case(INPUT | {"on_gate_failure": "stop"}, BELOW_THE_GATE),
+    "spot": Case(training=LONG, on_task=interrupted),
+    "function-fails": Case(faults={"data-prep": [("QueryFailed", "Athena could not be reached")] * 3}),
+    "function-recovers": Case(faults={"data-prep": ["busy", 1.0], "create-results-table": [0.5], "pre-cleanup": [("OutOfTime", "45 s were over")]}),
+    "aborted": Case(training=LONG, on_task=aborted),
+    "stack-updated": Case(on_task=updated),
+    "at-once-a": Case(),
+    "at-once-b": Case(),
+    "odd-fields": Case(INPUT | {"data": {"locations": 1}, "run_id": "other", "publication": "odd"}),
+    "bad-input": Case({"environment": "prod"}),
+}
+
+
+@dataclass
+class Ran:
+    """The machine after all scenarios, and the outcome of each."""
+
+    machine: object
+    outcomes: dict
+    first_results: dict
+
+
+def hurried(definition: dict) -> dict:
+    """Short waits; an ingestion that really runs needs a second for each look at it."""
+    definition = pipeline.hurried(definition)
+    pipeline.all_states(definition)["PlanIngestion"]["Parameters"]["wait"] = 1
+    return definition
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Everything, executed. The first run is over before the others begin, so that there is something published before."""
+    sys.path.insert(0, str(LOCAL))
+    import source
+    from machine import Machine, wait_for
+
+    programs = {name: str(Path(PROGRAMS).resolve() / name) for name in ("train", "predict", "functions")}
+    missing = [path for path in programs.values() if not Path(path).exists()]
+    assert not missing, f"not built: {missing}"
+    tables = source.sample()
+    machine = Machine(tmp_path_factory.mktemp("machine"), programs, tables.parameters("lake") | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1"})
+    try:
+        source.install(machine, tables)
+        machine.change(hurried)
+        cases = CASES | (MORE if ALL else {})
+
+        def on_start(task):
+            if hook := cases[task.run_id].on_task:
+                hook(machine, task)
+        machine.ecs.on_start.append(on_start)
+
+        def start(name):
+            case = cases[name]
+            for function, faults in case.faults.items():
+                machine.functions.faults[function, name] = [fault(machine, name) if callable(fault) else fault for fault in faults]
+            machine.put("config/environment.json", json.dumps({"training": case.training}))
+            execution = machine.start(name, case.input)
+            wait_for(lambda: {"KeepSettings", "InvalidInput"} & {visit.name for visit in machine.visits(execution)}, 120, f"{name} has read its settings")
+            return execution
+
+        outcomes = {"success": machine.outcome(start("success"), SECONDS)}
+        assert outcomes["success"].status == "SUCCEEDED", (outcomes["success"].messages, outcomes["success"].entered)
+        first = machine.keys("results/")
+        # Results move with the time of the start, so what is checked by them begins last.
+        running = {name: start(name) for name in cases if name != "success"}
+        outcomes |= {name: machine.outcome(execution, SECONDS) for name, execution in running.items()}
+        yield Ran(machine, outcomes, first)
+    finally:
+        machine.stop()
+
+
+def case(name: str):
+    """A test of a scenario that only PIPELINE=all runs."""
+    return pytest.mark.skipif(name in MORE and not ALL, reason="PIPELINE=all (make pipeline-test) runs the other scenarios")
+
+
+def test_a_run_scores_every_customer_and_publishes_the_results(ran):
+    outcome = ran.outcomes["success"]
+    assert (outcome.status, outcome.entered[-3:]) == ("SUCCEEDED", ["NotifySuccess", "ChatSuccess", "PipelineSucceeded"])
+    message = outcome.message
+    assert (message["status"], message["rows_predicted"], message["publication"], message["qa_passed"]) == ("succeeded", 30000, "published", True)
+    assert message["r2"] > 0.85 and message["knowledge_base"] == "indexed"
+    rows, = ran.machine.select("SELECT count(*), count(DISTINCT id), count_if(prediction IS NULL) FROM results WHERE run_id = 'success'")
+    assert rows == [30000, 30000, 0]
+
+
+def test_the_checks_are_rows_of_a_table(ran):
+    columns, rows = ran.machine.checks("success")
+    assert {"check", "passed"} <= set(columns) and rows
+    # Null where there is no run before to compare with.
+    assert {row[columns.index("passed")] for row in rows} <= {True, None} and sum(row[columns.index("passed")] is True for row in rows) > 10
+
+
+def test_no_call_was_denied(ran):
+    """Nothing asked for what its role does not list."""
+    assert ran.machine.authorizer.denied == []
+
+
+def test_what_a_role_does_not_list_is_denied(ran):
+    """The stand-ins would say so: of S3, Athena, Lambda, Glue, ECS and SNS."""
+    import boto3
+    from botocore.exceptions import ClientError
+    from s3 import client_of
+
+    machine = ran.machine
+
+    def client(service, endpoint, role):
+        return boto3.client(service, endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=role, aws_secret_access_key="local")
+
+    before = list(machine.authorizer.denied)
+    outputs = machine.stack.outputs()
+    calls = {
+        "s3:PutObject": lambda: client_of(machine.gate.endpoint, "UpdateBedrockKBRole").put_object(Bucket="lake", Key="models/engagement/latest.json", Body=b"{}"),
+        "s3:DeleteObject": lambda: client_of(machine.gate.endpoint, "TrainingTaskRole").delete_object(Bucket="lake", Key="models/engagement/latest.json"),
+        "s3:ListBucket": lambda: client_of(machine.gate.endpoint, "TrainingTaskRole").list_objects_v2(Bucket="lake", Prefix="scoring/"),
+        "athena:StartQueryExecution": lambda: client("athena", machine.athena.endpoint, "InferencePrepRole").start_query_execution(QueryString="SELECT 1", WorkGroup=outputs["WorkgroupName"]),
+        "lambda:InvokeFunction": lambda: client("lambda", machine.functions.endpoint, "InferenceTaskRole").invoke(FunctionName="data-prep", Payload=b"{}"),
+        "glue:UpdateTable": lambda: client("glue", machine.catalogue.endpoint, "PipelineRole").update_table(DatabaseName=outputs["DatabaseName"], TableInput={"Name": "results"}),
+        "sns:Publish": lambda: client("sns", machine.sns.endpoint, "DataPreparationRole").publish(TopicArn=outputs["TopicArn"], Message="x"),
+        "ecs:StopTask": lambda: client("ecs", machine.ecs.endpoint, "CreateQATableRole").stop_task(cluster="ml-cluster", task="arn:aws:ecs:us-east-1:000000000000:task/ml-cluster/0"),
+    }
+    for action, call in calls.items():
+        with pytest.raises(ClientError, match="not authorized|AccessDenied"):
+            call()
+        assert machine.authorizer.denied[-1][1] == action
+    machine.authorizer.denied[:] = before
+
+
+def test_every_statement_is_athena_s(ran):
+    """Parsed in Athena's own dialect, by sqlglot."""
+    import re
+
+    import sqlglot
+
+    for query in ran.machine.athena.queries.values():
+        text = query.text.strip().rstrip(";")
+        unload = re.match(r"(?is)^UNLOAD\s*\((.*)\)\s*TO\s*'[^']+'\s*WITH\s*\(.*\)$", text)
+        assert sqlglot.parse_one(unload[1] if unload else text, read="athena") is not None
+
+
+def test_every_end_sent_one_message_on_each_topic(ran):
+    for name, outcome in ran.outcomes.items():
+        assert (len(outcome.messages), len(outcome.chats)) == (1, 1), name
+
+
+def test_a_function_that_is_called_twice_answers_alike(ran):
+    outcome = ran.outcomes["called-twice"]
+    assert (outcome.status, outcome.message["rows_predicted"]) == ("SUCCEEDED", 30000)
+    for function in FUNCTIONS:
+        answers = [answer for name, run, answer, error in ran.machine.functions.answers if (name, run, error) == (function, "called-twice", None)]
+        assert len(answers) == 2, function
+        if function != "pre-cleanup":
+            assert answers[0] == answers[1], function
+    rows, = ran.machine.select("SELECT count(*), count(DISTINCT id) FROM results WHERE run_id = 'called-twice'")
+    assert rows == [30000, 30000]
+    checks = ran.machine.select("SELECT count(*), count(DISTINCT concat(\"check\", severity)) FROM qa WHERE run_id = 'called-twice'")[0]
+    assert checks[0] == checks[1]
+
+
+def test_what_failed_its_checks_is_never_published(ran):
+    outcome = ran.outcomes["checks-fail"]
+    assert (outcome.status, outcome.message["failed_state"], outcome.message["error_type"]) == ("FAILED", "CreateQATable", "QualityFailed")
+    assert outcome.message["publication"] == "not published" and "PublishResults" not in outcome.entered
+    assert len([name for name, event in ran.machine.functions.calls if (name, event["run_id"]) == ("create-qa-table", "checks-fail")]) == 1
+    table = ran.machine.catalogue.find(ran.machine.stack.outputs()["DatabaseName"], "results_latest")
+    assert "checks-fail" not in table.location and table.input["Parameters"]["run_id"] != "checks-fail"
+    columns, rows = ran.machine.checks("checks-fail")
+    assert False in {row[columns.index("passed")] for row in rows}
+
+
+def test_the_results_of_a_run_stay_as_they_were(ran):
+    now = ran.machine.keys("results/")
+    assert {key: now.get(key) for key in ran.first_results} == ran.first_results
+
+
+@case("rejected-previous")
+def test_below_the_gate_customers_are_scored_with_the_model_before(ran):
+    outcome = ran.outcomes["rejected-previous"]
+    message = outcome.message
+    assert (outcome.status, message["status"], message["rows_predicted"], message["publication"]) == ("SUCCEEDED", "rejected", 30000, "published")
+    assert "0.999" in message["reason"] and message["scored_with_run"] != "rejected-previous"
+
+
+@case("rejected-stop")
+def test_below_the_gate_nothing_is_scored_if_so_wanted(ran):
+    outcome = ran.outcomes["rejected-stop"]
+    assert (outcome.status, outcome.message["status"], outcome.message["rows_predicted"]) == ("SUCCEEDED", "rejected", None)
+    assert not ran.machine.keys("scoring/predictions/run_id=rejected-stop/")
+
+
+@case("spot")
+def test_a_training_that_spot_took_back_goes_on_on_demand(ran):
+    outcome = ran.outcomes["spot"]
+    message = outcome.message
+    assert (outcome.status, message["training_attempts"], message["training_capacity"]) == ("SUCCEEDED", 2, "FARGATE")
+    tasks = [task for task in ran.machine.ecs.tasks.values() if (task.run_id, task.program) == ("spot", "train")]
+    assert [task.description["containers"][0]["exitCode"] for task in tasks] == [143, 0]
+    assert [task.description["capacityProviderName"] for task in tasks] == ["FARGATE_SPOT", "FARGATE"]
+
+
+@case("function-fails")
+def test_a_function_that_keeps_failing_fails_the_execution(ran):
+    outcome = ran.outcomes["function-fails"]
+    assert (outcome.status, outcome.message["failed_state"], outcome.message["error_type"]) == ("FAILED", "DataPreparation", "QueryFailed")
+    assert "Athena could not be reached" in outcome.message["error_message"]
+
+
+@case("function-recovers")
+def test_a_function_that_was_busy_killed_or_out_of_time_is_called_again(ran):
+    outcome = ran.outcomes["function-recovers"]
+    assert (outcome.status, outcome.message["rows_predicted"]) == ("SUCCEEDED", 30000)
+    rows, = ran.machine.select("SELECT count(*), count(DISTINCT id) FROM results WHERE run_id = 'function-recovers'")
+    assert rows == [30000, 30000]
+
+
+@case("aborted")
+def test_an_aborted_execution_stops_its_task_and_is_told_of(ran):
+    outcome = ran.outcomes["aborted"]
+    assert (outcome.status, outcome.message["error_type"]) == ("ABORTED", "ABORTED")
+    task, = [task for task in ran.machine.ecs.tasks.values() if task.run_id == "aborted"]
+    assert task.ended.wait(60) and task.description["containers"][0]["exitCode"] == 143
+
+
+@case("stack-updated")
+def test_an_update_of_the_stack_leaves_the_execution_that_runs_its_tasks(ran):
+    assert ran.outcomes["stack-updated"].status == "SUCCEEDED"
+    tasks = {task.program: task.description["taskDefinitionArn"] for task in ran.machine.ecs.tasks.values() if task.run_id == "stack-updated"}
+    assert {name: arn.rsplit(":", 1)[1] for name, arn in tasks.items()} == {"train": "1", "predict": "1"}
+    assert {arn.rsplit(":", 1)[1] for arn in ran.machine.ecs.definitions} == {"1", "2"}
+
+
+@case("at-once-a")
+def test_two_executions_at_once_do_not_touch_one_another(ran):
+    for name in ("at-once-a", "at-once-b"):
+        assert ran.outcomes[name].status == "SUCCEEDED"
+        rows, = ran.machine.select(f"SELECT count(*), count(DISTINCT id) FROM results WHERE run_id = '{name}'")
+        assert rows == [30000, 30000]
+
+
+@case("at-once-a")
+def test_the_results_that_stand_are_those_of_the_run_that_began_last(ran):
+    published = [outcome for outcome in ran.outcomes.values() if outcome.messages[0].get("publication") == "published"]
+    newest = max(published, key=lambda outcome: outcome.execution["startDate"])
+    table = ran.machine.catalogue.find(ran.machine.stack.outputs()["DatabaseName"], "results_latest")
+    assert table.input["Parameters"]["run_id"] == newest.name and f"run_id={newest.name}/" in table.location
+
+
+@case("odd-fields")
+def test_odd_fields_change_nothing(ran):
+    assert (ran.outcomes["odd-fields"].status, ran.outcomes["odd-fields"].message["run_id"]) == ("SUCCEEDED", "odd-fields")
+    assert (ran.outcomes["bad-input"].status, ran.outcomes["bad-input"].message["error_type"]) == ("FAILED", "InvalidInput")
+
+
+# What a role may and no scenario asks for, with the reason.
+NOT_ASKED_FOR_HERE = {
+    "logs:CreateLogStream", "logs:PutLogEvents",  # Lambda itself, as the role
+    "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",  # of an upload that fails, or of Athena's large ones
+    "athena:StopQueryExecution",  # out of time
+    "kms:Decrypt", "kms:GenerateDataKey",  # with a key of one's own
+    "events:PutTargets", "events:DescribeRule",  # Step Functions itself, as the role
+    "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
+}
+NOT_ASKED_FOR_BY = {
+    ("TrainingTaskRole", "s3:DeleteObject"),  # a checkpoint, which a short training has none of
+    ("InferenceTaskRole", "s3:DeleteObject"),  # records of parts, of a scoring that was interrupted
+    ("PreCleanupRole", "s3:DeleteObject"), ("PreCleanupRole", "glue:DeleteTable"), ("PreCleanupRole", "glue:GetTable"),  # nothing here is a day old
+    ("PipelineRole", "s3:ListBucket"),  # S3 itself, to answer 404 and not 403 for an object that is missing
+    ("CreateResultsTableRole", "glue:UpdateTable"),  # customers with new columns
+    ("DataPreparationRole", "glue:GetPartitions"),  # sources with partitions
+}
+
+
+def test_a_role_may_nothing_that_nobody_asks_for(ran):
+    if not ALL:
+        pytest.skip("PIPELINE=all (make pipeline-test) runs the other scenarios")
+    asked = {(role, action) for role, action, _ in ran.machine.authorizer.calls}
+    roles = [role for role in ran.machine.authorizer.statements if role.endswith("Role") and role not in ("ExecutionRole", "ScheduleRole", "ChatRole")]
+    unused = set()
+    for role in roles:
+        for statement in ran.machine.authorizer.statements[role]:
+            for action in [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]:
+                if (role, action) not in asked and action not in NOT_ASKED_FOR_HERE and (role, action) not in NOT_ASKED_FOR_BY:
+                    unused.add((role, action))
+    assert unused == set()
