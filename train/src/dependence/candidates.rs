@@ -1,7 +1,5 @@
 //! The columns that rows may depend on one another by: dates, and values that repeat as an entity's do.
 
-use std::collections::HashMap;
-
 use columns::text::canonical_text;
 use columns::{ColumnKind, ColumnSchema};
 use error::Result;
@@ -176,16 +174,18 @@ fn has_many_values(cells: &[f32]) -> bool {
 
 /// The number of values, if they repeat as an entity's do.
 fn are_entities(values: &[u64]) -> Option<usize> {
-    let mut rows: HashMap<u64, u32> = HashMap::new();
-    for value in values {
-        *rows.entry(*value).or_default() += 1;
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let (mut count, mut most, mut repeated) = (0_usize, 0_usize, 0_usize);
+    for rows in sorted.chunk_by(|one, other| one == other).map(<[u64]>::len) {
+        count += 1;
+        most = most.max(rows);
+        repeated += if rows > 1 { rows } else { 0 };
     }
-    let (all, count) = (values.len() as f64, rows.len() as f64);
-    let most = f64::from(rows.values().copied().max().unwrap_or_default());
-    let repeated = rows.values().filter(|rows| **rows > 1).map(|rows| f64::from(*rows)).sum::<f64>();
-    let is_usual = (ROWS_OF_AN_ENTITY.0..=ROWS_OF_AN_ENTITY.1).contains(&(all / count));
-    let are = rows.len() >= LEAST_ENTITIES && is_usual && most <= MOST_OF_AN_ENTITY * all && repeated >= REPEATED * all;
-    are.then_some(rows.len())
+    let all = values.len() as f64;
+    let is_usual = (ROWS_OF_AN_ENTITY.0..=ROWS_OF_AN_ENTITY.1).contains(&(all / count as f64));
+    let is_spread = most as f64 <= MOST_OF_AN_ENTITY * all && repeated as f64 >= REPEATED * all;
+    (count >= LEAST_ENTITIES && is_usual && is_spread).then_some(count)
 }
 
 #[cfg(test)]
