@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use features::spec::Validation;
 use storage::Location;
 
 use crate::failure::{Failure, Result};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub id_column: Option<String>,
     /// Column that is predicted; `None` is the spec's.
     pub target_column: Option<String>,
+    /// Columns that validation is by, as far as the settings name them; the others are the spec's.
+    pub validation: Validation,
     /// The database of all tables.
     pub database: String,
     /// The table over the predictions.
@@ -52,7 +55,7 @@ pub struct Settings {
 }
 
 /// The names of all variables, for the test of README.md.
-pub const VARIABLES: [&str; 20] = [
+pub const VARIABLES: [&str; 22] = [
     "BUCKET",
     "MODELS",
     "MODEL_NAME",
@@ -60,6 +63,8 @@ pub const VARIABLES: [&str; 20] = [
     "FEATURES",
     "ID_COLUMN",
     "TARGET_COLUMN",
+    "TIME_COLUMN",
+    "GROUP_COLUMN",
     "GLUE_DATABASE",
     "PREDICTIONS_TABLE",
     "ATHENA_WORKGROUP",
@@ -111,6 +116,7 @@ impl Settings {
             features: features.map_err(|error| Failure::settings(format!("FEATURES: {error}")))?,
             id_column: get("ID_COLUMN"),
             target_column: get("TARGET_COLUMN"),
+            validation: Validation { time: get("TIME_COLUMN"), group: get("GROUP_COLUMN"), gap: None },
             database: name("GLUE_DATABASE", "engagement", of_glue)?,
             predictions_table: name("PREDICTIONS_TABLE", "predictions", of_glue)?,
             workgroup: or("ATHENA_WORKGROUP", "primary"),

@@ -2,12 +2,9 @@
 metric takes its line away, or the tests fail; when nothing is left, this file and its two uses in test_names.py go."""
 
 SETTINGS = {
-    "GAP",
-    "GROUP_COLUMN",
     "INTERVAL",
     "INTERVAL_FOLDS",
     "SHARD",
-    "TIME_COLUMN",
 }
 
 METRICS = {"ExpectedError", "RealizedAccuracy"}

@@ -338,6 +338,17 @@ def test_what_the_programs_offer_are_parameters(stack):
     assert (environment("InferenceTask")["MAX_DRIFT"], environment("InferenceTask")["COLUMNS"]) == ("0.3", "region,plan")
 
 
+def test_what_validation_is_by_is_told_to_train_and_to_data_prep(stack):
+    chosen = Stack(EVERYTHING | {"TimeColumn": "month", "GroupColumn": "household", "Gap": "30d", "TestFraction": "0.3"})
+    of_train = {item["Name"]: item["Value"] for item in chosen.properties("TrainingTask")["ContainerDefinitions"][0]["Environment"]}
+    assert [of_train[name] for name in ("TIME_COLUMN", "GROUP_COLUMN", "GAP", "TEST_FRACTION")] == ["month", "household", "30d", "0.3"]
+    of_data_prep = chosen.properties("DataPreparationFunction")["Environment"]["Variables"]
+    assert [of_data_prep[name] for name in ("TIME_COLUMN", "GROUP_COLUMN", "TEST_FRACTION")] == ["month", "household", "0.3"]
+    # Without them data-prep splits.
+    unset = stack.properties("DataPreparationFunction")["Environment"]["Variables"]
+    assert (unset["TIME_COLUMN"], unset["GROUP_COLUMN"]) == ("", "")
+
+
 def test_the_workgroup_is_enforced_and_has_a_limit(stack):
     configuration = stack.properties("Workgroup")["WorkGroupConfiguration"]
     assert configuration["EnforceWorkGroupConfiguration"] is True and configuration["EngineVersion"] == {"SelectedEngineVersion": "Athena engine version 3"}

@@ -2,21 +2,17 @@
 
 use std::borrow::Cow;
 
-use features::encode::target::{LevelValues, TargetRows, cross_fitted, ordinal_values, target_means};
+use evaluation::split::CrossFolds;
+use features::encode::target::{LevelValues, Places, TargetRows, Visible, cross_fitted, ordinal_values, target_means};
 use features::encode::{Feature, Kind};
 use features::quality::{FeatureTally, Statistics};
 use features::spec::{ColumnEncoding, Spec};
 use ndarray::{Array2, ShapeBuilder};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::features::Features;
 use crate::fit::columns;
 use crate::read::Rows;
 
-/// Folds that target means are learnt across.
-pub const FOLDS: u8 = 10;
-/// Keeps these folds apart from every other use of the ids' hashes.
-const FOLD_SEED_OFFSET: u64 = 0x5eed_0002;
 /// XGBoost's own splits on categories become slow and fit noise where there are more levels than this.
 const MOST_NATIVE_LEVELS: usize = 64;
 /// Where a level has fewer rows than this on average, most levels to be scored are unseen: only a mean, which is close to
@@ -184,8 +180,8 @@ pub struct FittingRows<'a> {
     pub target: &'a [f64],
     /// Weights, where rows have any.
     pub weights: Option<&'a [f32]>,
-    /// The fold of each row for cross-fitting, see [`folds`].
-    pub folds: &'a [u8],
+    /// The folds of the rows for cross-fitting.
+    pub folds: &'a CrossFolds,
 }
 
 /// One column of an encoded matrix.
@@ -203,16 +199,22 @@ pub struct EncodedColumn {
     pub validation: Vec<f32>,
 }
 
-/// The fold of each row, by a hash of its id.
+/// The folds of rows for means of the target.
 #[must_use]
-pub fn folds(ids: &[String], seed: u64) -> Vec<u8> {
-    ids.iter().map(|id| fold(id, seed)).collect()
+pub fn cross_folds(rows: &Rows, seed: u64) -> CrossFolds {
+    if rows.keys.is_random() {
+        return CrossFolds::of_folds(rows.ids.iter().map(|id| CrossFolds::of_id(id, seed)).collect());
+    }
+    CrossFolds::of_keys(&rows.keys, seed)
 }
 
-/// The fold of a row, by a hash of its id.
+/// What the mean is made of that stands in a row of these folds.
 #[must_use]
-pub fn fold(id: &str, seed: u64) -> u8 {
-    (xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(FOLD_SEED_OFFSET)) % u64::from(FOLDS)) as u8
+pub fn visible(folds: &CrossFolds) -> Visible {
+    match folds.blocks {
+        0 => Visible::OtherFolds { folds: folds.folds },
+        blocks => Visible::Earlier { blocks, folds: folds.folds },
+    }
 }
 
 /// A feature that is to be encoded.
@@ -247,7 +249,8 @@ pub fn encode(source: &Source<'_>, rows: &FittingRows<'_>, fitting: &[f32], vali
     if encoding.target {
         let means = TargetRows { codes: fitting, target: rows.target, weights: rows.weights };
         let values = target_means(&means, levels.len());
-        let fitting = cross_fitted(&means, levels.len(), rows.folds, FOLDS);
+        let places = Places { visible: visible(rows.folds), reads: &rows.folds.reads, adds: rows.folds.adds() };
+        let fitting = cross_fitted(&means, levels.len(), &places);
         let validation = scored(&values, validation);
         encoded.push(EncodedColumn { source, encoded: Some(values), suffix: "_target", fitting, validation });
     }
@@ -277,7 +280,7 @@ pub fn apply(base: Features, scheme: &EncodingScheme, rows: &Rows, seed: u64) ->
     if scheme.changes_nothing() {
         return base;
     }
-    let folds = folds(&rows.ids, seed);
+    let folds = cross_folds(rows, seed);
     let fitting = FittingRows { target: &rows.target, weights: rows.weights.as_deref(), folds: &folds };
     let mut applied = Applied::new(base.train.nrows(), base.test.nrows(), scheme.width());
     let (train, test) = (columns(&base.train), columns(&base.test));

@@ -19,7 +19,7 @@ use xgboost::Booster;
 use crate::config::TrainConfig;
 use crate::evaluate::{self, Evaluation};
 use crate::out_of_core::{ModelForm, Reader};
-use crate::read::TrainingData;
+use crate::read::{TrainingData, in_words};
 use crate::settings::Settings;
 
 /// Probability that the interval of R² states.
@@ -66,8 +66,12 @@ pub fn check_test_rows(config: &TrainConfig, data: &TrainingData) -> Result<()> 
             words if words.is_empty() => words,
             words => format!("; of the {} rows read, {words}", data.rows_read()),
         };
+        let by = match in_words(config) {
+            by if by.is_empty() || config.test_data.is_some() => String::new(),
+            by => format!("; rows are split {by}, which leaves {} rows out", data.split.neither),
+        };
         return Err(Error::Data(format!(
-            "{rows} held-out rows are too few to judge a model on: at least {needed} are needed (--min-test-rows){left_out}; \
+            "{rows} held-out rows are too few to judge a model on: at least {needed} are needed (--min-test-rows){left_out}{by}; \
              give more rows, a larger --test-fraction (TEST_FRACTION) or --test-data (TEST_DATA)"
         )));
     }

@@ -19,6 +19,8 @@ pub mod features;
 
 pub mod leaks;
 
+pub mod dependence;
+
 pub mod encodings;
 
 pub mod checkpoint;
@@ -45,10 +47,11 @@ use machine::threads::{self, on_own_thread};
 use registry::pointer::FORMAT_VERSION;
 use serde_json::json;
 use storage::sha256_hex;
-use telemetry::{GATE, Metric, Outcome};
+use telemetry::{GATE, Metric, Outcome, Summary};
 
 use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
+use crate::dependence::Estimate;
 use crate::evaluate::Evaluation;
 use crate::features::Features;
 use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
@@ -79,6 +82,8 @@ struct PreparedFeatures {
     quality: f64,
     warnings: Vec<String>,
     scale: TargetScale,
+    /// Whether R² on random rows flatters.
+    estimate: Option<Estimate>,
 }
 
 /// The flow up to the verdict.
@@ -204,14 +209,31 @@ async fn learn_features(run: &Run, config: &TrainConfig, input: &Input, view: Ta
     run.summary().set("data_quality_score", quality);
     let TargetView { scale, warning } = view;
     let weights = fit::unfit_weights(&config.given_params, &input.all().train, scale);
-    let found = warning.into_iter().chain(weights).chain(input.shared_ids().map(str::to_owned)).collect();
+    let found = warning.into_iter().chain(weights).chain(input.shared_ids().map(str::to_owned));
+    let is_in_memory = matches!(input, Input::InMemory(_));
+    let subject = dependence::Subject { config, data, features: &features, scale, threads, is_in_memory };
+    let estimate = dependence::estimate(&subject).await?;
+    set_estimate(&mut run.summary(), estimate.as_ref());
+    let of_split = read::split_warnings(config, input.all());
+    let found = found.chain(of_split).chain(estimate.iter().flat_map(Estimate::warnings)).collect();
     let warnings = leaks::check(config, data, found, &features, threads)?;
     run.summary().set("warnings", warnings.len());
     let params =
         scale.params(&fit::with_constraints(config.given_params.clone(), &config.spec, &features.features)?)?;
     let dry_run = || Ok(xgboost::dry_run(&params, &fit::matrix_features(&features.features))?);
     tokio::task::block_in_place(|| on_own_thread(dry_run))?;
-    Ok(PreparedFeatures { features, quality, warnings, scale })
+    Ok(PreparedFeatures { features, quality, warnings, scale, estimate })
+}
+
+/// The figures of the estimate in the result: null where there is no such column, or rows are not validated at random.
+fn set_estimate(summary: &mut Summary, estimate: Option<&Estimate>) {
+    let newest = estimate.and_then(|estimate| estimate.newest.as_ref());
+    let new_groups = estimate.and_then(|estimate| estimate.new_groups.as_ref());
+    for (name, figure) in [("r2_newest", newest), ("r2_new_groups", new_groups)] {
+        summary.set(name, json!(figure.map(|figure| figure.r2)));
+        summary.set(&format!("{name}_column"), json!(figure.map(|figure| &figure.column)));
+    }
+    summary.set("r2_sample_random", json!(estimate.and_then(Estimate::random)));
 }
 
 /// A run whose plan stands: what its last steps read.
@@ -263,7 +285,7 @@ impl Training<'_> {
     async fn judge_and_write(&self, learnt: PreparedFeatures, fitted: Fitted) -> Result<Commit> {
         let Self { run, config, input, reader, plan } = *self;
         let (data, threads) = (input.all(), plan.body.threads);
-        let PreparedFeatures { mut features, quality, warnings, .. } = learnt;
+        let PreparedFeatures { mut features, quality, warnings, estimate, .. } = learnt;
         let (gate, clip) = (&config.gate, evaluate::clip_bounds(&config.spec, data));
         let evaluate = || match reader {
             Some(reader) => reader.evaluate(gate, &fitted.booster, &mut features, clip),
@@ -290,6 +312,7 @@ impl Training<'_> {
             quality,
             warnings: &warnings,
             findings: &findings,
+            estimate: estimate.as_ref(),
         };
         let (metrics, report) = (report::metrics(&subject)?, report::html(&subject)?);
         let metadata_json = metadata.to_json()?;

@@ -1,22 +1,27 @@
 //! Step 1: the rows to train on and the rows held out, with their targets.
 
+mod roles;
+mod split;
+
 use std::sync::Arc;
 
 use columns::cells::parse_number;
-use columns::text::canonical_text;
 use columns::text_hints::{self, Level, Writing};
-use columns::{ColumnKind, TableSchema};
+use columns::{ColumnKind, ColumnSource, MemoryColumns, TableSchema};
 use error::{Error, Result};
+use evaluation::split::{RowKey, RowKeys, Sides};
 use features::encode::values::as_numbers;
 use machine::Limits;
 use machine::memory::Reservation;
-use polars::prelude::{PlHashSet, Series, StringChunked};
+use polars::prelude::{PlHashSet, Series};
 use sha2::{Digest, Sha256};
 use storage::ObjectMeta;
 use table::parquet::FooterRoom;
 use table::{CsvTyping, Dataset, LoadableTable};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+pub(crate) use self::roles::{RoleRow, RoleValues, Roles, instants};
+pub use self::split::{SplitOutcome, warnings as split_warnings};
+pub(crate) use self::split::{dealt, gap, hold_out, in_words};
 use crate::config::TrainConfig;
 
 /// The tables of a run and which of their rows train and which judge.
@@ -38,6 +43,8 @@ pub struct TrainingData {
     pub target: String,
     /// SHA-256 over names, sizes and versions of all objects.
     pub objects_sha256: String,
+    /// How rows were split.
+    pub split: SplitOutcome,
 }
 
 /// Some rows of one table.
@@ -53,6 +60,8 @@ pub struct Rows {
     pub target: Vec<f64>,
     /// Their weights, where the spec names a weight column.
     pub weights: Option<Vec<f32>>,
+    /// Their instants and groups, as far as validation keeps them apart.
+    pub keys: RowKeys,
 }
 
 /// Rows left out, by reason.
@@ -66,6 +75,9 @@ pub struct Dropped {
     pub duplicate_id: u64,
     /// The weight is missing, negative or not finite.
     pub bad_weight: u64,
+    /// There is no time, where rows are split by time.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub no_time: u64,
     /// Those of `bad_target` that are finite numbers, but not as 32-bit floats; and the first of them.
     #[serde(skip)]
     pub beyond_floats: Option<(u64, f64)>,
@@ -74,16 +86,20 @@ pub struct Dropped {
     pub bad_weight_example: Option<f64>,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Dropped {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.bad_target + self.null_id + self.duplicate_id + self.bad_weight
+        self.bad_target + self.null_id + self.duplicate_id + self.bad_weight + self.no_time
     }
 
     /// Whether a row that has an id can be used; counts it where not. `is_first` is asked last: a row that cannot be used does
     /// not take its id.
-    pub(crate) fn passes(&mut self, target: f64, weight: f64, is_first: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn passes(&mut self, target: f64, weight: f64, has_time: bool, is_first: impl FnOnce() -> bool) -> bool {
         let is_good = |value: f64| value.is_finite() && (value as f32).is_finite();
         if !is_good(target) {
             self.bad_target += 1;
@@ -93,6 +109,8 @@ impl Dropped {
         } else if !(weight >= 0.0 && is_good(weight)) {
             self.bad_weight += 1;
             self.bad_weight_example.get_or_insert(weight);
+        } else if !has_time {
+            self.no_time += 1;
         } else if !is_first() {
             self.duplicate_id += 1;
         } else {
@@ -124,7 +142,7 @@ impl TrainingData {
     /// Why rows were left out, each reason with its rows; empty where none was.
     #[must_use]
     pub fn dropped_in_words(&self) -> String {
-        reasons(&self.dropped, &Roles { id: &self.id, target: &self.target, weight: None }, 0)
+        reasons(&self.dropped, &Named { id: &self.id, target: &self.target, weight: None }, 0)
     }
 
     /// Refuses training rows of which none has a weight.
@@ -144,7 +162,13 @@ impl TrainingData {
 
     /// Tells how many rows there are.
     pub fn log_rows(&self) {
-        tracing::info!(rows_train = self.train.len(), rows_test = self.test.len(), "rows read");
+        // Tests look into the split by this line.
+        tracing::trace!(training = ?self.train.places, held_out = ?self.test.places, "outer split");
+        let (rows_train, rows_test, neither) = (self.train.len(), self.test.len(), self.split.neither);
+        match neither {
+            0 => tracing::info!(rows_train, rows_test, "rows read"),
+            _ => tracing::info!(rows_train, rows_test, neither, "rows read"),
+        }
     }
 
     /// What seems wrong with the rows as they were read, each in a sentence.
@@ -196,9 +220,8 @@ pub async fn open(config: &TrainConfig, room: impl Fn(u64) -> FooterRoom) -> Res
         Some(location) => Some(Dataset::open_within(location, None, config.csv, room(train.held_bytes())).await?),
         None => None,
     };
-    let roles = [("id", Some(&config.id)), ("target", Some(&config.target)), ("weight", config.spec.weight.as_ref())];
-    let roles = roles.into_iter().filter_map(|(role, name)| Some((role, name?)));
-    for (role, name) in roles.chain(config.slices.iter().map(|name| ("slice", name))) {
+    let roles = Roles::of(config);
+    for (role, name) in roles.named().chain(config.slices.iter().map(|name| ("slice", name))) {
         std::iter::once(&train).chain(&test).try_for_each(|dataset| check_role(dataset, role, name))?;
     }
     Ok(Opened { train, test })
@@ -222,9 +245,9 @@ fn check_role(dataset: &Dataset, role: &str, name: &str) -> Result<()> {
 /// # Errors
 /// [`Error::Data`] where columns or rows are unusable; storage errors as they are.
 pub async fn read(config: &TrainConfig, limits: &Limits, opened: Opened) -> Result<TrainingData> {
-    let (id, target, spec) = (config.id.clone(), config.target.clone(), &config.spec);
-    let text = [id.clone()];
-    let typing = CsvTyping { text: &text, categories: &spec.categorical, types: None };
+    let roles = Roles::of(config);
+    let text = [config.id.clone()];
+    let typing = CsvTyping { text: &text, categories: &config.spec.categorical, types: None };
     let train_table = load(opened.train, &typing).await?;
     let mut tables = vec![Arc::new(train_table)];
     if let Some(dataset) = opened.test {
@@ -234,21 +257,35 @@ pub async fn read(config: &TrainConfig, limits: &Limits, opened: Opened) -> Resu
     }
     let threads = limits.threads.value;
     let mut dropped = Dropped::default();
-    let roles = Roles { id: &id, target: &target, weight: spec.weight.as_deref() };
-    let usable = usable_rows(&tables[0], 0, &roles, threads, &mut dropped).await?;
+    let time_kind = time_kind(&tables[0], &roles);
+    let keys =
+        RowKeys { gap: gap(config, time_kind)?, ..RowKeys::of_split(roles.time.is_some(), roles.group.is_some()) };
+    let usable = usable_rows(&tables, 0, &roles, keys.clone(), threads, &mut dropped).await?;
     if usable.is_empty() {
-        return Err(nothing_left(&tables[0], &dropped, &roles, 0));
+        return Err(nothing_left(&tables[0], &dropped, config, 0));
     }
-    let (train, test) = match tables.get(1) {
-        Some(test_table) => (usable, usable_rows(test_table, 1, &roles, threads, &mut dropped).await?),
-        None => split(usable, config.test_fraction, u64::from(config.seed)),
+    let usable_count = usable.len();
+    let (train, test, sides) = match tables.len() {
+        1 => split::split(usable, config),
+        _ => {
+            let test = usable_rows(&tables, 1, &roles, keys, threads, &mut dropped).await?;
+            (usable, test, Sides { of_rows: Vec::new(), cut_off: None })
+        }
     };
     if train.is_empty() {
-        return Err(nothing_left(&tables[0], &dropped, &roles, test.len()));
+        return Err(nothing_left(&tables[0], &dropped, config, test.len()));
     }
-    let id_type = tables[0].schema().require(&id, &config.train_data.to_string())?.kind;
+    let of_split = train.len() + if tables.len() == 1 { test.len() } else { 0 };
+    let split = SplitOutcome { time_kind, cut_off: sides.cut_off, neither: (usable_count - of_split) as u64 };
+    let id_type = tables[0].schema().require(&config.id, &config.train_data.to_string())?.kind;
     let objects_sha256 = fingerprint_of(&tables);
-    Ok(TrainingData { tables, train, test, dropped, id, id_type, target, objects_sha256 })
+    let (id, target) = (config.id.clone(), config.target.clone());
+    Ok(TrainingData { tables, train, test, dropped, id, id_type, target, objects_sha256, split })
+}
+
+/// What the time column holds.
+pub(crate) fn time_kind(table: &LoadableTable, roles: &Roles) -> Option<ColumnKind> {
+    roles.time.as_ref().and_then(|name| table.schema().get(name)).map(|column| column.kind)
 }
 
 /// SHA-256 over names, sizes and versions of all objects.
@@ -301,40 +338,29 @@ pub(crate) fn check_same_columns(train: &LoadableTable, test: &LoadableTable, co
     Ok(())
 }
 
-/// The columns that are no features.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Roles<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) target: &'a str,
-    pub(crate) weight: Option<&'a str>,
-}
-
 /// Bytes of an id that the memory plan counts with.
 const USUAL_ID: u64 = 40;
 
+/// The usable rows of a table; `keys` says what is to be kept of them for validation.
+// A table, what is read of it, and what is counted on the way: nothing of it belongs together.
 async fn usable_rows(
-    table: &LoadableTable,
+    tables: &[Arc<LoadableTable>],
     index: usize,
-    roles: &Roles<'_>,
+    roles: &Roles,
+    keys: RowKeys,
     threads: usize,
     dropped: &mut Dropped,
 ) -> Result<Rows> {
-    let location = &table.dataset().location;
-    let mut names = vec![roles.id.to_owned(), roles.target.to_owned()];
-    names.extend(roles.weight.map(str::to_owned));
-    for name in &names {
-        table.schema().require(name, location)?;
-    }
-    let columns = table.columns(&names, threads).await?;
-    let ids = canonical_text(&columns[0])?;
+    let table = &tables[index];
+    let names = roles.required(table)?;
+    let columns = MemoryColumns::new(table.rows(), table.columns(&names, threads).await?);
+    let values = RoleValues::read(roles, table.dataset(), writing_of(table.dataset()), |name| columns.column(name))?;
     // Each row keeps its id, which a dictionary holds once.
-    let mut memory = Reservation::new(&format!("{location}: column \"{}\"", roles.id));
-    let beyond_usual = |id: &str| (id.len() as u64).saturating_sub(USUAL_ID);
-    memory.resize(ids.iter().flatten().map(beyond_usual).sum())?;
-    let writing = writing_of(table.dataset());
-    let target = target_values(&columns[1], location, writing)?;
-    let weights = columns.get(2).map(|column| weight_values(column, location, writing)).transpose()?;
-    Ok(keep_usable(index, &ids, &target, weights.as_deref(), dropped))
+    let mut memory = Reservation::new(&format!("{}: column \"{}\"", table.dataset().location, roles.id));
+    memory.resize(values.ids_beyond(USUAL_ID))?;
+    // Rows that are given to judge need no time.
+    let needs_time = roles.time.is_some() && index == 0;
+    Ok(keep_usable(Rows::of_table(index, roles.weight.is_some(), keys), &values, needs_time, dropped))
 }
 
 pub(crate) fn target_values(column: &Series, location: &str, writing: Writing) -> Result<Vec<f64>> {
@@ -387,44 +413,41 @@ fn texts_in_words(column: &Series, writing: Writing) -> String {
     }
 }
 
-fn keep_usable(
-    table: usize,
-    ids: &StringChunked,
-    target: &[f64],
-    weights: Option<&[f64]>,
-    dropped: &mut Dropped,
-) -> Rows {
+fn keep_usable(mut rows: Rows, values: &RoleValues, needs_time: bool, dropped: &mut Dropped) -> Rows {
     let mut seen: PlHashSet<&str> = PlHashSet::default();
-    seen.reserve(ids.len());
-    let mut rows = Rows::of_table(table, weights.is_some());
-    for (place, id) in ids.iter().enumerate() {
-        let Some(id) = id else {
+    seen.reserve(values.len());
+    for place in 0..values.len() {
+        let Some(row) = values.get(place) else {
             dropped.null_id += 1;
             continue;
         };
-        let weight = weights.map_or(1.0, |weights| weights[place]);
-        if !dropped.passes(target[place], weight, || seen.insert(id)) {
-            continue;
+        if row.passes(dropped, needs_time, || seen.insert(row.id)) {
+            rows.push(place, Some(row.id.to_owned()), row.target, row.weight as f32, row.key);
         }
-        rows.push(place, Some(id.to_owned()), target[place], weight as f32);
     }
     rows
 }
 
 impl Rows {
-    /// No rows of a table yet.
-    pub(crate) fn of_table(table: usize, is_weighted: bool) -> Self {
-        Self { table, weights: is_weighted.then(Vec::new), ..Self::default() }
+    /// No rows of a table yet; `keys` says what is kept of them for validation.
+    pub(crate) fn of_table(table: usize, is_weighted: bool, keys: RowKeys) -> Self {
+        Self { table, weights: is_weighted.then(Vec::new), keys, ..Self::default() }
+    }
+
+    /// No rows yet of the same table.
+    pub(crate) fn emptied(&self) -> Self {
+        Self::of_table(self.table, self.weights.is_some(), self.keys.emptied())
     }
 
     /// Adds a row; all of them have an id, or none has.
-    pub(crate) fn push(&mut self, place: usize, id: Option<String>, target: f64, weight: f32) {
+    pub(crate) fn push(&mut self, place: usize, id: Option<String>, target: f64, weight: f32, key: RowKey) {
         self.places.push(place as u32);
         self.ids.extend(id);
         self.target.push(target);
         if let Some(weights) = &mut self.weights {
             weights.push(weight);
         }
+        self.keys.push(key);
     }
 
     /// How many rows.
@@ -444,46 +467,32 @@ impl Rows {
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
-
-    /// The rows for which `belongs` holds, and the others.
-    #[must_use]
-    pub fn partition(self, belongs: impl Fn(&str) -> bool) -> (Self, Self) {
-        let empty = || Self::of_table(self.table, self.weights.is_some());
-        let (mut inside, mut outside) = (empty(), empty());
-        for (index, id) in self.ids.into_iter().enumerate() {
-            let side = if belongs(&id) { &mut inside } else { &mut outside };
-            let weight = self.weights.as_ref().map_or(1.0, |weights| weights[index]);
-            side.push(self.places[index] as usize, Some(id), self.target[index], weight);
-        }
-        (inside, outside)
-    }
-}
-
-/// Holds rows out by a hash of their id: the same rows whatever their order, and whatever rows come along.
-fn split(rows: Rows, test_fraction: f64, seed: u64) -> (Rows, Rows) {
-    let (test, train) = rows.partition(|id| is_held_out(id, seed, test_fraction));
-    (train, test)
-}
-
-/// Whether `xxh3_64(id, seed) / 2^64 < fraction`.
-#[must_use]
-pub fn is_held_out(id: &str, seed: u64, fraction: f64) -> bool {
-    let share = xxh3_64_with_seed(id.as_bytes(), seed) as f64 / 2_f64.powi(64);
-    share < fraction
 }
 
 /// Says why none of a table's rows is left to train on: each reason with its rows.
-pub(crate) fn nothing_left(table: &LoadableTable, dropped: &Dropped, roles: &Roles<'_>, held_out: usize) -> Error {
+pub(crate) fn nothing_left(table: &LoadableTable, dropped: &Dropped, config: &TrainConfig, held_out: usize) -> Error {
+    let named = Named { id: &config.id, target: &config.target, weight: config.spec.weight.as_deref() };
+    let split = match in_words(config) {
+        by if by.is_empty() => by,
+        by => format!("; validation {by} leaves no row on the side that is trained on"),
+    };
     Error::Data(format!(
-        "{}: none of its {} rows can be trained on: {}",
+        "{}: none of its {} rows can be trained on: {}{split}",
         table.dataset().location,
         table.rows(),
-        reasons(dropped, roles, held_out as u64)
+        reasons(dropped, &named, held_out as u64)
     ))
 }
 
-fn reasons(dropped: &Dropped, roles: &Roles<'_>, held_out: u64) -> String {
-    let Roles { id, target, weight } = roles;
+/// Names of columns, for the reasons of rows that are left out.
+struct Named<'a> {
+    id: &'a str,
+    target: &'a str,
+    weight: Option<&'a str>,
+}
+
+fn reasons(dropped: &Dropped, named: &Named<'_>, held_out: u64) -> String {
+    let Named { id, target, weight } = named;
     let (beyond, large) = dropped.beyond_floats.unwrap_or_default();
     let weights = match dropped.bad_weight_example {
         Some(example) if !example.is_nan() => format!(", such as {example:?}"),
@@ -502,6 +511,7 @@ fn reasons(dropped: &Dropped, roles: &Roles<'_>, held_out: u64) -> String {
         (dropped.null_id, format!("have no id \"{id}\"")),
         (dropped.duplicate_id, "repeat an id (the first row is kept)".to_owned()),
         (dropped.bad_weight, format!("have a weight{named} that is missing, negative or not finite{weights}")),
+        (dropped.no_time, "have no time (--time, TIME_COLUMN)".to_owned()),
         (held_out, "are held out (--test-fraction, TEST_FRACTION)".to_owned()),
     ];
     let said = all.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, reason)| counted(rows, &reason));
@@ -534,37 +544,46 @@ mod tests {
 
     use super::*;
 
+    fn kept(ids: &[Option<String>], target: &[f64], weights: Option<&[f64]>, dropped: &mut Dropped) -> Rows {
+        let values = RoleValues::of_columns(ids, target, weights);
+        keep_usable(Rows::of_table(0, weights.is_some(), RowKeys::default()), &values, false, dropped)
+    }
+
     #[test]
     fn rows_without_a_usable_target_or_id_are_dropped_and_counted() {
-        let ids: StringChunked = [Some("a"), None, Some("a"), Some("b"), Some("c")].into_iter().collect();
+        let ids: Vec<Option<String>> = [Some("a"), None, Some("a"), Some("b"), Some("c")]
+            .into_iter()
+            .map(|id: Option<&str>| id.map(str::to_owned))
+            .collect();
         let mut dropped = Dropped::default();
         let target = [1.0, 2.0, 3.0, f64::NAN, 5.0];
-        let rows = keep_usable(0, &ids, &target, None, &mut dropped);
+        let rows = kept(&ids, &target, None, &mut dropped);
         assert_eq!(rows.ids, ["a", "c"]);
         assert_eq!(dropped, Dropped { bad_target: 1, null_id: 1, duplicate_id: 1, ..Dropped::default() });
     }
 
     #[test]
     fn a_row_that_cannot_be_used_does_not_take_its_id() {
-        let ids: StringChunked = ["a", "a", "a", "b", "b"].into_iter().map(Some).collect();
+        let ids: Vec<Option<String>> =
+            ["a", "a", "a", "b", "b"].into_iter().map(Some).map(|id: Option<&str>| id.map(str::to_owned)).collect();
         let target = [f64::NAN, 2.0, 3.0, 4.0, 5.0];
         let weights = [1.0, 1.0, 1.0, -1.0, 1.0];
         let mut dropped = Dropped::default();
-        let rows = keep_usable(0, &ids, &target, Some(&weights), &mut dropped);
+        let rows = kept(&ids, &target, Some(&weights), &mut dropped);
         assert_eq!((rows.places, rows.target), (vec![1, 4], vec![2.0, 5.0]));
         assert_eq!((dropped.bad_target, dropped.duplicate_id, dropped.bad_weight), (1, 1, 1));
     }
 
     #[test]
     fn every_reason_to_leave_a_row_out_is_counted_and_shown() {
-        let ids: StringChunked = (0..7).map(|id| Some(id.to_string())).collect();
+        let ids: Vec<Option<String>> = (0..7).map(|id: u8| Some(id.to_string())).collect();
         let target = [1e39, f64::INFINITY, -2e39, 1.0, 1.0, 1.0, 1.0];
         let weights = [1.0, 1.0, 1.0, f64::NAN, -3.5, 1e39, 2.0];
         let mut dropped = Dropped::default();
-        let rows = keep_usable(0, &ids, &target, Some(&weights), &mut dropped);
+        let rows = kept(&ids, &target, Some(&weights), &mut dropped);
         assert_eq!((rows.places, rows.weights), (vec![6], Some(vec![2.0])));
         assert_eq!((dropped.bad_target, dropped.beyond_floats, dropped.bad_weight), (3, Some((2, 1e39)), 3));
-        let roles = Roles { id: "k", target: "y", weight: Some("w") };
+        let roles = Named { id: "k", target: "y", weight: Some("w") };
         assert_eq!(
             reasons(&dropped, &roles, 1),
             "1 has no target \"y\", or one that is not finite, 2 have a target \"y\" beyond 32-bit floats, which XGBoost \
@@ -605,15 +624,5 @@ mod tests {
             weight.contains("the weight \"w\" has text (str), but a weight is a number: 1 of its 1 cells"),
             "{weight}"
         );
-    }
-
-    #[test]
-    fn the_split_follows_the_contracts_formula() {
-        let expected = xxh3_64_with_seed(b"7", 42) as f64 / 18_446_744_073_709_551_616.0 < 0.2;
-        assert_eq!(is_held_out("7", 42, 0.2), expected);
-        let held_out = (0..10_000).filter(|id| is_held_out(&id.to_string(), 42, 0.2)).count();
-        assert!((1_800..2_200).contains(&held_out), "{held_out}");
-        assert!(!is_held_out("7", 42, 0.0));
-        assert!(is_held_out("7", 42, 1.0));
     }
 }

@@ -5,6 +5,7 @@ use app::settings::{
 };
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
 use columns::refuse_output_column;
+use features::spec::{Gap, Validation};
 use machine::env;
 use machine::id::ModelVersion;
 use registry::Selector;
@@ -121,6 +122,18 @@ pub struct Settings {
     #[arg(long, env = env::TARGET_COLUMN, hide_env_values = true, value_name = "COLUMN", help_heading = "Data")]
     pub target: Option<String>,
 
+    /// Column of dates, timestamps or numbers: the newest rows are held out, and every row that judges is newer than those it judges [default: from the spec]
+    #[arg(long, env = env::TIME_COLUMN, hide_env_values = true, value_name = "COLUMN", help_heading = "Validation")]
+    pub time: Option<String>,
+
+    /// Column whose values are entities: rows with the same value stand on one side only, held out or not [default: from the spec]
+    #[arg(long, env = env::GROUP_COLUMN, hide_env_values = true, value_name = "COLUMN", help_heading = "Validation")]
+    pub group: Option<String>,
+
+    /// With --time: rows this close before the held-out ones are used by neither side, such as 30d, 12h, or a bare number in the units of a numeric time column [default: from the spec, else 0]
+    #[arg(long, env = env::GAP, hide_env_values = true, value_name = "SPAN", value_parser = Gap::parse, help_heading = "Validation")]
+    pub gap: Option<Gap>,
+
     /// How CSV is written
     #[command(flatten)]
     pub csv: CsvArgs,
@@ -202,6 +215,12 @@ impl Settings {
             refuse_overlap(models, &[&self.store.model_name], Place { setting, location })?;
         }
         self.id.as_ref().map_or(Ok(()), |id| refuse_output_column("--id (ID_COLUMN)", id))
+    }
+
+    /// What validation keeps apart, as far as the settings say so.
+    #[must_use]
+    pub fn validation(&self) -> Validation {
+        Validation { time: self.time.clone(), group: self.group.clone(), gap: self.gap.clone() }
     }
 
     /// The XGBoost parameters that were set, in the order they were given.

@@ -6,10 +6,7 @@ use storage::Location;
 
 use crate::settings::Settings;
 
-/// More bytes than a feature spec has.
-const MOST_BYTES: u64 = 16 << 20;
-
-/// The feature spec, with the id and target of the settings.
+/// The feature spec, with what the settings say of id, target and validation.
 ///
 /// # Errors
 /// [`Error::Setting`] where it is none or contradicts the settings; storage errors as they are.
@@ -24,7 +21,8 @@ pub async fn read(settings: &Settings) -> Result<Spec> {
             Spec::parse(&text, &location.to_string())?
         }
     };
-    spec.with_columns(settings.id.as_deref(), settings.target.as_deref())
+    let spec = spec.with_columns(settings.id.as_deref(), settings.target.as_deref())?;
+    spec.with_validation(settings.validation())
 }
 
 async fn read_object(location: &Location) -> Result<Vec<u8>> {

@@ -1,5 +1,7 @@
 //! How sure R² is: a percentile bootstrap interval (B. Efron, Annals of Statistics 7, 1979).
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::metrics::{MetricError, Rows, Term, sum};
@@ -52,6 +54,69 @@ where
     Ok(Some(Interval { low: quantile(&values, tail), high: quantile(&values, 1.0 - tail), level }))
 }
 
+/// Rows that judged two models.
+#[derive(Debug, Clone, Copy)]
+pub struct Paired<'a> {
+    /// Their targets.
+    pub targets: &'a [f64],
+    /// The predictions of the model that is compared with.
+    pub from: &'a [f64],
+    /// The predictions of the other model.
+    pub to: &'a [f64],
+    /// Their weights, where rows have any.
+    pub weights: Option<&'a [f32]>,
+    /// Rows that are not independent of one another share a number: they are drawn together.
+    pub clusters: Option<&'a [u64]>,
+}
+
+/// How far R² of one model lies below that of another on the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct R2Drop {
+    /// R² of the model that is compared with.
+    pub from: f64,
+    /// R² of the other model.
+    pub to: f64,
+    /// The lower bound of the drop, at the level asked for.
+    pub at_least: f64,
+}
+
+/// How far R² falls from one model to another on the same rows, with a percentile bootstrap bound of the difference: both are
+/// drawn with the same rows, so that what makes rows hard for either cancels out. None where resamples have no variance too often.
+///
+/// # Errors
+/// [`MetricError`], as for [`scores`](super::scores).
+pub fn r2_drop(rows: &Paired<'_>, level: f64, seed: u64) -> Result<Option<R2Drop>, MetricError> {
+    let Paired { targets, from, to, weights, clusters } = *rows;
+    let groups = |predictions: &[f64]| -> Result<Vec<Sums>, MetricError> {
+        let terms = Rows::new(targets, predictions, weights)?.terms;
+        Ok(clusters.map_or_else(|| terms.iter().map(sums).collect(), |clusters| clustered(&terms, clusters)))
+    };
+    let r2 = |predictions: &[f64]| super::scores(targets, predictions, weights).map(|scores| scores.r2);
+    let (of_from, of_to) = (groups(from)?, groups(to)?);
+    let mut random = SplitMix { state: seed };
+    let mut drops: Vec<f64> = (0..RESAMPLES)
+        .filter_map(|_| {
+            let drawn: Vec<usize> = (0..of_from.len()).map(|_| random.below(of_from.len())).collect();
+            Some(r2_of_drawn(&of_from, &drawn)? - r2_of_drawn(&of_to, &drawn)?)
+        })
+        .collect();
+    if drops.len() < RESAMPLES * 9 / 10 {
+        return Ok(None);
+    }
+    drops.sort_by(f64::total_cmp);
+    Ok(Some(R2Drop { from: r2(from)?, to: r2(to)?, at_least: quantile(&drops, 1.0 - level.clamp(0.0, 1.0)) }))
+}
+
+/// The sums of each cluster of rows.
+fn clustered(terms: &[Term], clusters: &[u64]) -> Vec<Sums> {
+    let mut groups: BTreeMap<u64, Sums> = BTreeMap::new();
+    for (term, cluster) in terms.iter().zip(clusters) {
+        let group = groups.entry(*cluster).or_default();
+        group.iter_mut().zip(sums(term)).for_each(|(total, value)| *total += value);
+    }
+    groups.into_values().collect()
+}
+
 /// Sums over some rows: weight, weighted deviation, its square, squared error.
 type Sums = [f64; 4];
 
@@ -77,8 +142,15 @@ fn deal(terms: &[Term], random: &mut SplitMix) -> Vec<Sums> {
 
 /// R² of as many groups as there are, drawn with replacement; none if they have no variance.
 fn resampled_r2(groups: &[Sums], random: &mut SplitMix) -> Option<f64> {
-    let drawn = (0..groups.len()).map(|_| groups.get(random.below(groups.len())).copied().unwrap_or_default());
-    let [weight, deviation, squares, residuals] = sum(drawn);
+    r2_of_sums(sum((0..groups.len()).map(|_| groups.get(random.below(groups.len())).copied().unwrap_or_default())))
+}
+
+/// R² of the groups that were drawn; none if they have no variance.
+fn r2_of_drawn(groups: &[Sums], drawn: &[usize]) -> Option<f64> {
+    r2_of_sums(sum(drawn.iter().map(|&place| groups.get(place).copied().unwrap_or_default())))
+}
+
+fn r2_of_sums([weight, deviation, squares, residuals]: Sums) -> Option<f64> {
     let variance = squares - deviation * deviation / weight;
     // A resample of one row over and over leaves rounding errors, not a variance.
     let value = 1.0 - residuals / variance;
@@ -182,6 +254,30 @@ mod tests {
         let (low, high) = (quantile(&values, 0.025), quantile(&values, 0.975));
         let ratio = (grouped.high - grouped.low) / (high - low);
         assert!((0.85..1.15).contains(&ratio), "{grouped:?} {low} {high}");
+    }
+
+    #[test]
+    fn a_drop_is_bounded_and_clusters_widen_the_bound() {
+        let (targets, predictions) = rows(1_000, 2);
+        let worse: Vec<f64> =
+            predictions.iter().zip(&targets).map(|(one, target)| target + 1.3 * (one - target)).collect();
+        let paired = Paired { targets: &targets, from: &predictions, to: &worse, weights: None, clusters: None };
+        let drop = r2_drop(&paired, 0.99, 5).unwrap().unwrap();
+        // True R²: 0.64 and 1 − 1.69 · 0.36.
+        assert!((drop.from - drop.to - 0.248).abs() < 0.03, "{drop:?}");
+        assert!(drop.at_least > 0.2 && drop.at_least < drop.from - drop.to, "{drop:?}");
+        let none = r2_drop(&Paired { to: &predictions, ..paired }, 0.99, 5).unwrap().unwrap();
+        assert_eq!((none.from.to_bits(), none.at_least), (none.to.to_bits(), 0.0));
+        // Ten copies of a row tell no more than the row.
+        let ten = |values: &[f64]| values.iter().flat_map(|value| [*value; 10]).collect::<Vec<_>>();
+        let clusters: Vec<u64> = (0..1_000).flat_map(|cluster| [cluster; 10]).collect();
+        let (targets, predictions, worse) = (ten(&targets), ten(&predictions), ten(&worse));
+        let copied =
+            Paired { targets: &targets, from: &predictions, to: &worse, weights: None, clusters: Some(&clusters) };
+        let copied = r2_drop(&copied, 0.99, 5).unwrap().unwrap();
+        assert!((copied.at_least - drop.at_least).abs() < 0.01, "{copied:?} {drop:?}");
+        let two = Paired { targets: &[1.0, 2.0], from: &[1.0, 2.5], to: &[1.0, 2.5], ..paired };
+        assert_eq!(r2_drop(&two, 0.99, 1), Ok(None));
     }
 
     #[test]

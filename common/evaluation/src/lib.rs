@@ -1,4 +1,4 @@
-//! How good a model is, and whether that is good enough. Pure: no I/O, no clock, seeded where chance is needed.
+//! How good a model is, whether that is good enough, and which rows may tell. Pure: no I/O, no clock, seeded where chance is needed.
 //!
 //! It must not know tables, models or settings: it takes numbers and texts. Begin reading at [`Scores`] and [`Gate`].
 #![forbid(unsafe_code)]
@@ -6,7 +6,8 @@
 mod bootstrap;
 mod gate;
 mod metrics;
+pub mod split;
 
-pub use bootstrap::{Interval, RESAMPLES, r2_interval};
+pub use bootstrap::{Interval, Paired, R2Drop, RESAMPLES, r2_drop, r2_interval};
 pub use gate::{Check, Evidence, Gate, Previous, SliceColumn, Verdict};
 pub use metrics::{MetricError, Scores, Slice, scores, scores_by_slice};

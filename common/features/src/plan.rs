@@ -46,7 +46,10 @@ pub fn plan(spec: &Spec, id: &str, target: &str, schema: &TableSchema, location:
     if let Some(weight) = &spec.weight {
         schema.require(weight, location)?;
     }
-    let reserved = [Some(id), Some(target), spec.weight.as_deref()];
+    for column in [&spec.validation.time, &spec.validation.group].into_iter().flatten() {
+        schema.require(column, location)?;
+    }
+    let reserved = [Some(id), Some(target), spec.weight.as_deref(), spec.validation.group.as_deref()];
     let is_candidate = |column: &&ColumnSchema| {
         !reserved.contains(&Some(column.name.as_str()))
             && !spec.exclude.contains(&column.name)
@@ -143,7 +146,10 @@ fn check_names(spec: &Spec, features: &[PlannedFeature], schema: &TableSchema) -
     let named =
         [("categorical", spec.categorical.iter().collect::<Vec<_>>()), ("monotone", spec.monotone.keys().collect())];
     for (key, columns) in named {
-        let is_unknown = |column: &&String| !names.contains(column.as_str()) && !schema.is_constant_partition(column);
+        let is_group = |column: &String| spec.validation.group.as_ref() == Some(column);
+        let is_unknown = |column: &&String| {
+            !names.contains(column.as_str()) && !schema.is_constant_partition(column) && !is_group(column)
+        };
         if let Some(unknown) = columns.into_iter().find(is_unknown) {
             return Err(Error::Setting(format!(
                 "feature spec: {key} names \"{unknown}\", which is no feature of this table"

@@ -1,6 +1,7 @@
 //! The feature spec: what a TOML file says about id, target, features and model, and what `metadata.json` carries of it.
 
 mod document;
+mod validation;
 mod values;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::derive::Expression;
 use error::Error;
 
+pub use validation::{Gap, Validation};
 pub use values::{AsOf, ColumnEncoding, Monotone, Range};
 
 /// What a user says about the table and the model. Every key is optional; the defaults are those of [`Spec::default`].
@@ -45,6 +47,9 @@ pub struct Spec {
     /// Valid values of a column; what is outside counts against data quality.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ranges: BTreeMap<String, Range>,
+    /// What validation keeps apart: rows that depend on one another.
+    #[serde(skip_serializing_if = "Validation::is_random")]
+    pub validation: Validation,
     /// Directions in which a feature may move the prediction.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub monotone: BTreeMap<String, Monotone>,
@@ -69,6 +74,7 @@ impl Default for Spec {
             as_of: None,
             derived: Vec::new(),
             ranges: BTreeMap::new(),
+            validation: Validation::default(),
             monotone: BTreeMap::new(),
             model: BTreeMap::new(),
             encoding: BTreeMap::new(),
@@ -99,6 +105,16 @@ impl Spec {
         Ok(self)
     }
 
+    /// The same spec with what the settings say of validation, which wins over the spec's own.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where that contradicts the rest of the spec.
+    pub fn with_validation(mut self, settings: Validation) -> Result<Self, Error> {
+        self.validation = self.validation.with(settings);
+        self.check().map_err(|problem| Error::Setting(format!("feature spec: {problem}")))?;
+        Ok(self)
+    }
+
     /// How the category column `name` is to be encoded.
     #[must_use]
     pub fn encoding_of(&self, name: &str) -> ColumnEncoding {
@@ -114,7 +130,8 @@ impl Spec {
 
     /// The columns that are no features, with the key that makes them so.
     fn roles(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let single = [("id", &self.id), ("target", &self.target), ("weight", &self.weight)];
+        let group = ("validation.group", &self.validation.group);
+        let single = [("id", &self.id), ("target", &self.target), ("weight", &self.weight), group];
         let single = single.into_iter().filter_map(|(key, column)| column.as_deref().map(|column| (key, column)));
         single.chain(self.exclude.iter().map(|column| ("exclude", column.as_str())))
     }
@@ -125,7 +142,15 @@ impl Spec {
     }
 
     fn check_roles(&self) -> Result<(), String> {
+        let Validation { time, group, gap } = &self.validation;
+        let of_validation = [("validation.time", time), ("validation.group", group)];
         let single = [("id", &self.id), ("target", &self.target), ("weight", &self.weight)];
+        let single = [single.as_slice(), &of_validation].concat();
+        if let (Some(gap), None) = (gap, time) {
+            return Err(format!(
+                "the gap {gap} has no effect without a time column: name it (time, --time, TIME_COLUMN)"
+            ));
+        }
         for (place, (key, column)) in single.iter().enumerate() {
             let Some(column) = column else { continue };
             if column.is_empty() {

@@ -13,6 +13,12 @@ pub const FEATURES: &str = "FEATURES";
 pub const ID_COLUMN: &str = "ID_COLUMN";
 /// Column that is predicted (`train`).
 pub const TARGET_COLUMN: &str = "TARGET_COLUMN";
+/// Column by which the newest rows judge (`train`).
+pub const TIME_COLUMN: &str = "TIME_COLUMN";
+/// Column whose values are never on two sides (`train`).
+pub const GROUP_COLUMN: &str = "GROUP_COLUMN";
+/// How far in time training rows lie before those that judge (`train`).
+pub const GAP: &str = "GAP";
 /// The model store.
 pub const MODELS: &str = "MODELS";
 /// Name of the models.
@@ -90,6 +96,9 @@ pub const ALL: &[&str] = &[
     FEATURES,
     ID_COLUMN,
     TARGET_COLUMN,
+    TIME_COLUMN,
+    GROUP_COLUMN,
+    GAP,
     MODELS,
     MODEL_NAME,
     MODEL_VERSION,

@@ -81,6 +81,13 @@ impl Sides<'_> {
         if matches!(class(&id.kind), "array" | "map" | "row" | "binary") {
             return Err(wrong(self.training.0, id, "identifies customers, and must be a text or a number"));
         }
+        for (setting, name) in &roles.of_validation {
+            let column = find(self.training, name, setting)?;
+            let is_time = matches!(class(&column.kind), "date" | "number");
+            if *setting == "TIME_COLUMN" && !is_time {
+                return Err(wrong(self.training.0, column, "puts rows in order, and must be a date, a timestamp or a number"));
+            }
+        }
         if class(&id.kind) != class(&id_of_customer.kind) {
             return Err(self.differs(id, id_of_customer));
         }
@@ -161,11 +168,16 @@ mod tests {
     }
 
     fn check(training: &str, customers: &str) -> Result<(), String> {
+        check_by(&[], training, customers)
+    }
+
+    fn check_by(of_validation: &[(&'static str, &str)], training: &str, customers: &str) -> Result<(), String> {
         let roles = Roles {
             id: "id".to_owned(),
             target: "score".to_owned(),
             only_in_training: vec!["score".to_owned(), "later".to_owned()],
             excluded: vec!["later".to_owned()],
+            of_validation: of_validation.iter().map(|(setting, name)| (*setting, (*name).to_owned())).collect(),
         };
         let (training, customers) = (columns(training), columns(customers));
         let sides = Sides { training: ("training.sql", &training), customers: ("customers.sql", &customers) };
@@ -176,6 +188,19 @@ mod tests {
     fn what_fits_together_passes() {
         check("id bigint, a double, score double, later array", "id bigint, a integer, b varchar").unwrap();
         check("id varchar(20), a decimal(10,2), score boolean", "id char(3), a real").unwrap();
+    }
+
+    #[test]
+    fn columns_that_rows_are_validated_by_are_needed_in_training() {
+        let (training, customers) = ("id bigint, month varchar, house bigint, score double", "id bigint, month varchar, house bigint");
+        check_by(&[("GROUP_COLUMN", "house")], training, customers).unwrap();
+        let wrong = |by, said: &str| {
+            let message = check_by(&[by], training, customers).unwrap_err();
+            assert!(message.contains(said), "{message}");
+        };
+        wrong(("TIME_COLUMN", "month"), "column \"month\" (varchar) puts rows in order");
+        wrong(("TIME_COLUMN", "day"), "training.sql has no column \"day\": select it, or set TIME_COLUMN");
+        wrong(("GROUP_COLUMN", "House"), "write it so in GROUP_COLUMN");
     }
 
     #[test]

@@ -56,8 +56,8 @@ pub(super) struct Prepared {
 }
 
 impl Wanted {
-    /// The SELECTs of the parts. Where data-prep makes no split of its own (no share is held out), `train` holds rows out by itself,
-    /// by time or group where the feature spec says so.
+    /// The SELECTs of the parts. Where rows are validated by time or group, or no share is held out, data-prep makes no split of its
+    /// own: `train` holds rows out, as it does for every other step that judges.
     pub(super) fn new(invocation: &Invocation<'_>, selects: &Selects, roles: &Roles) -> Self {
         let settings = invocation.settings;
         let training = format!("SELECT * FROM {}", selects.training.as_table());
@@ -65,6 +65,7 @@ impl Wanted {
         let held_out = (settings.test_fraction * 100.0).round() as u64;
         let mut parts = match held_out {
             0 => vec![(TRAIN, training)],
+            _ if !roles.of_validation.is_empty() => vec![(TRAIN, training)],
             _ => {
                 let hash = split_hash(&settings.split_salt, &roles.id);
                 vec![

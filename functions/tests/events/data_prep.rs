@@ -61,6 +61,29 @@ fn no_share_held_out_is_no_split() {
 }
 
 #[test]
+fn rows_that_are_validated_by_time_or_group_are_left_to_train() {
+    let mut place = Place::new();
+    let all = [TRAINING_ROWS as u64, 0, CUSTOMERS as u64];
+    let split = place.call("data-prep", &event("r-0")).value();
+    assert_ne!(rows(&split), all);
+    place.set("TIME_COLUMN", "since");
+    let answer = place.call("data-prep", &event("r-1")).value();
+    assert_eq!((&answer["test_data"], rows(&answer)), (&json!(""), all));
+    assert_eq!(answer["reused_from"], Value::Null, "what was split is other data");
+    place.set("TIME_COLUMN", "plan");
+    let message = place.call("data-prep", &event("r-2")).failed("BadSettings");
+    assert!(message.contains("\"plan\" (varchar) puts rows in order"), "{message}");
+
+    // The same by the spec. The column of groups is no feature, so customers need none.
+    place.set("TIME_COLUMN", "");
+    place.bucket.put("config/features.toml", "[validation]\ngroup = \"plan\"\n");
+    place.set("FEATURES", "s3://lake/config/features.toml");
+    place.bucket.put("config/customers.sql", "SELECT customer_id, spend, visits, member, since FROM engagement.customers");
+    let answer = place.call("data-prep", &event("r-3")).value();
+    assert_eq!((&answer["test_data"], rows(&answer)), (&json!(""), all));
+}
+
+#[test]
 fn the_same_sql_is_used_again_while_its_objects_stand() {
     let place = Place::new();
     let first = place.call("data-prep", &event("r-1")).value();

@@ -1,33 +1,29 @@
-//! Inner validation: rows taken from the training rows, by their ids, to judge what is learnt from the others.
+//! Inner validation: training rows that validate what is learnt from others. Which, `evaluation::split` decides.
 
 use error::Result;
+use evaluation::split::{self, InnerFolds};
 use features::encode::{Feature, Kind};
 use xgboost::{DMatrix, Feature as MatrixFeature, FeatureKind, Params};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::lanes::Lanes;
 use super::{FitContext, MatrixData, build_matrix, columns, sign};
-use crate::encodings::{EncodedColumn, Encoding, EncodingScheme, FittingRows, Source, encode, folds};
+use crate::encodings::{EncodedColumn, Encoding, EncodingScheme, FittingRows, Source, cross_folds, encode};
 use crate::features::Features;
 use crate::read::Rows;
 
-/// Keeps the inner split apart from the outer one, which uses the seed itself.
-const INNER_SEED_OFFSET: u64 = 0x5eed_0001;
-/// The same for the choice of a sample.
+/// Keeps the choice of a sample apart from every other use of the ids' hashes.
 const SAMPLE_SEED_OFFSET: u64 = 0x5eed_0003;
-/// Number of folds that rows are dealt to; a fold validates one row in this many.
-const FOLDS: u64 = 5;
 /// At or below this many rows, 5-fold cross-validation is used; with more rows, fewer folds tell as much.
 const ROWS_FOR_ALL_FOLDS: usize = 5_000;
 /// At or below this many rows, three folds are used; with more rows, one.
 const ROWS_FOR_THREE_FOLDS: usize = 20_000;
 
-/// Some of the training rows, each in one part.
+/// Some of the training rows and their folds.
 #[derive(Debug)]
 pub(super) struct Sample {
     rows: Vec<usize>,
-    part: Vec<u8>,
-    folds: u8,
+    inner: InnerFolds,
 }
 
 impl Sample {
@@ -37,14 +33,14 @@ impl Sample {
         let share = most as f64 / rows.len().max(1) as f64;
         let chosen = |id: &String| share >= 1.0 || uniform(id, seed.wrapping_add(SAMPLE_SEED_OFFSET)) < share;
         let places: Vec<usize> = (0..rows.len()).filter(|&row| chosen(&rows.ids[row])).collect();
-        let part = |&row: &usize| (uniform(&rows.ids[row], seed.wrapping_add(INNER_SEED_OFFSET)) * FOLDS as f64) as u8;
-        let part = places.iter().map(part).collect();
         let folds = match places.len() {
-            rows if rows <= ROWS_FOR_ALL_FOLDS => FOLDS as u8,
+            rows if rows <= ROWS_FOR_ALL_FOLDS => split::FOLDS,
             rows if rows <= ROWS_FOR_THREE_FOLDS => 3,
             _ => 1,
         };
-        Self { rows: places, part, folds }
+        let ids: Vec<&str> = places.iter().map(|&row| rows.ids[row].as_str()).collect();
+        let inner = InnerFolds::new(&ids, &rows.keys.picked(&places), seed, folds);
+        Self { rows: places, inner }
     }
 
     /// Rows in it.
@@ -56,34 +52,30 @@ impl Sample {
     /// The same rows with as many folds, at least one and at most all.
     #[must_use]
     pub(super) fn with_folds(self, folds: u8) -> Self {
-        Self { folds: folds.clamp(1, FOLDS as u8), ..self }
+        Self { inner: self.inner.with_folds(folds), ..self }
     }
 
     /// Cells that a round of every fold goes through in this encoding, roughly.
     #[must_use]
     pub(super) fn cells_per_round(&self, scheme: &EncodingScheme) -> f64 {
-        let training = self.rows.len() as f64 * (1.0 - 1.0 / FOLDS as f64);
-        f64::from(self.folds) * cells_of_round(training as usize, scheme.width())
-    }
-
-    /// The folds in which there are rows to learn from and rows to judge on, each with how many rows it learns from.
-    pub(super) fn folds(&self) -> Vec<(u8, usize)> {
-        let mut validation = [0_usize; FOLDS as usize];
-        for &part in &self.part {
-            if let Some(rows) = validation.get_mut(usize::from(part)) {
-                *rows += 1;
-            }
+        if !self.inner.is_random() {
+            return self.folds().into_iter().map(|(_, training)| cells_of_round(training, scheme.width())).sum();
         }
-        let of = |(fold, rows): (u8, usize)| (rows > 0 && rows < self.len()).then_some((fold, self.len() - rows));
-        (0..self.folds).zip(validation).filter_map(of).collect()
+        let training = self.rows.len() as f64 * (1.0 - 1.0 / f64::from(split::FOLDS));
+        f64::from(self.inner.wanted()) * cells_of_round(training as usize, scheme.width())
     }
 
-    /// Targets and weights of the rows that judge, fold by fold.
+    /// The folds in which there are training and validation rows, each with how many training rows it has.
+    pub(super) fn folds(&self) -> Vec<(u8, usize)> {
+        self.inner.folds()
+    }
+
+    /// Targets and weights of the validation rows, fold by fold.
     #[must_use]
     pub(super) fn truth(&self, rows: &Rows) -> Truth {
         let mut truth = Truth::default();
         for (fold, _) in self.folds() {
-            for (&row, _) in self.rows.iter().zip(&self.part).filter(|(_, part)| **part == fold) {
+            for row in self.split(fold).1 {
                 truth.targets.push(rows.target[row] as f32);
                 truth.weights.push(rows.weights.as_ref().map_or(1.0, |weights| weights[row]));
             }
@@ -91,13 +83,11 @@ impl Sample {
         truth
     }
 
-    /// The rows to learn from and the rows to judge on, of a fold.
-    fn split(&self, fold: u8) -> (Vec<usize>, Vec<usize>) {
-        let (mut training, mut validation) = (Vec::new(), Vec::new());
-        for (&row, &part) in self.rows.iter().zip(&self.part) {
-            if part == fold { validation.push(row) } else { training.push(row) }
-        }
-        (training, validation)
+    /// The training and the validation rows of a fold.
+    pub(super) fn split(&self, fold: u8) -> (Vec<usize>, Vec<usize>) {
+        let (training, validation) = self.inner.split(fold);
+        let of_rows = |places: Vec<usize>| places.into_iter().map(|place| self.rows[place]).collect();
+        (of_rows(training), of_rows(validation))
     }
 }
 
@@ -140,29 +130,20 @@ impl FoldMaker<'_> {
     /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
     pub(super) fn make(&self, sample: &Sample) -> Result<Vec<Fold>> {
         let mut splits: Vec<_> = sample.folds().into_iter().map(|(fold, _)| sample.split(fold)).collect();
+        for (training, validation) in &splits {
+            // Tests look into every fold by this line.
+            let places = |of: &[usize]| of.iter().map(|&row| self.rows.places[row]).collect::<Vec<u32>>();
+            tracing::trace!(training = ?places(training), validation = ?places(validation), "inner fold");
+        }
         let lanes = Lanes::new(self.context.threads, splits.len());
         let context = &FitContext { threads: lanes.threads, ..*self.context };
         let maker = FoldMaker { context, ..*self };
         lanes.each(&mut splits, |(training, validation)| {
             context.shutdown.check(context.run_id)?;
-            let encoded = maker.encode(training, validation);
+            let seed = u64::from(context.config.seed);
+            let encoded = encode_fold(maker.base, maker.rows, maker.scheme, seed, (training, validation));
             maker.fold(&encoded, training, validation)
         })
-    }
-
-    fn encode(&self, training: &[usize], validation: &[usize]) -> Vec<EncodedColumn> {
-        let Self { context, base, rows, scheme, .. } = *self;
-        let target: Vec<f64> = training.iter().map(|&row| rows.target[row]).collect();
-        let weights = picked(rows.weights.as_deref(), training);
-        let all_folds = folds(&rows.ids, u64::from(context.config.seed));
-        let folds: Vec<u8> = training.iter().map(|&row| all_folds[row]).collect();
-        let fitting = FittingRows { target: &target, weights: weights.as_deref(), folds: &folds };
-        let of = |(index, column): (usize, &[f32])| {
-            let (left, right): (Vec<f32>, Vec<f32>) = (pick(column, training), pick(column, validation));
-            let source = Source { index, feature: &base.features[index], encoding: scheme.encodings[index] };
-            encode(&source, &fitting, &left, &right)
-        };
-        columns(&base.train).into_iter().enumerate().flat_map(of).collect()
     }
 
     fn fold(&self, encoded: &[EncodedColumn], training: &[usize], validation: &[usize]) -> Result<Fold> {
@@ -212,6 +193,26 @@ pub(super) fn signs(context: &FitContext<'_>, base: &Features, scheme: &Encoding
     base.features.iter().zip(&scheme.encodings).flat_map(of).collect()
 }
 
+/// The columns of a fold, given its training and its validation rows.
+fn encode_fold(
+    base: &Features,
+    rows: &Rows,
+    scheme: &EncodingScheme,
+    seed: u64,
+    (training, validation): (&[usize], &[usize]),
+) -> Vec<EncodedColumn> {
+    let target: Vec<f64> = training.iter().map(|&row| rows.target[row]).collect();
+    let weights = picked(rows.weights.as_deref(), training);
+    let folds = cross_folds(rows, seed).picked(training);
+    let fitting = FittingRows { target: &target, weights: weights.as_deref(), folds: &folds };
+    let of = |(index, column): (usize, &[f32])| {
+        let (left, right): (Vec<f32>, Vec<f32>) = (pick(column, training), pick(column, validation));
+        let source = Source { index, feature: &base.features[index], encoding: scheme.encodings[index] };
+        encode(&source, &fitting, &left, &right)
+    };
+    columns(&base.train).into_iter().enumerate().flat_map(of).collect()
+}
+
 fn pick(column: &[f32], places: &[usize]) -> Vec<f32> {
     places.iter().map(|&row| column[row]).collect()
 }
@@ -222,6 +223,10 @@ fn picked(column: Option<&[f32]>, places: &[usize]) -> Option<Vec<f32>> {
 
 #[cfg(test)]
 mod tests {
+    use evaluation::split::RowKeys;
+    use features::quality::{FeatureTally, Statistics};
+    use ndarray::{Array2, ShapeBuilder};
+
     use super::*;
 
     fn rows(count: usize) -> Rows {
@@ -232,7 +237,7 @@ mod tests {
     #[test]
     fn every_row_of_a_small_table_judges_once() {
         let sample = Sample::draw(&rows(1_000), 10_000, 42);
-        let mut judges: Vec<usize> = (0..sample.folds).flat_map(|fold| sample.split(fold).1).collect();
+        let mut judges: Vec<usize> = sample.folds().iter().flat_map(|(fold, _)| sample.split(*fold).1).collect();
         judges.sort_unstable();
         assert_eq!(judges, (0..1_000).collect::<Vec<_>>());
         let (training, validation) = sample.split(0);
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_truth_is_that_of_the_judges_fold_by_fold() {
+    fn the_truth_is_that_of_the_validation_rows_fold_by_fold() {
         let mut rows = rows(300);
         rows.target = (0..300).map(f64::from).collect();
         rows.weights = Some((0..300).map(|row| row as f32 / 2.0).collect());
@@ -254,13 +259,107 @@ mod tests {
         assert_eq!(truth.weights, judges.iter().map(|&row| row as f32 / 2.0).collect::<Vec<_>>());
     }
 
+    /// A table of one category whose target says which row a mean was made of, with instants that tie and groups of different
+    /// sizes.
+    fn dependent(seed: u64) -> (Features, Rows) {
+        let count = 60 + (seed % 140) as usize;
+        let draw = |row: usize, salt: u64| xxh3_64_with_seed(&(row as u64).to_le_bytes(), seed.wrapping_mul(31) + salt);
+        let instants = (0..count).map(|row| (draw(row, 1) % 25) as f64).collect();
+        let groups =
+            (0..count).map(|row| ((draw(row, 2) % 900) as f64).sqrt() as u64).map(|text| draw(text as usize, 3));
+        let keys = RowKeys {
+            instants: (seed % 3 != 1).then_some(instants),
+            groups: (seed % 3 != 0).then(|| groups.collect()),
+            gap: (seed % 4) as f64,
+        };
+        let mut rows = Rows { keys, ..rows(count) };
+        rows.target = (0..count).map(|row| (draw(row, 4) % 1_000) as f64).collect();
+        let mut train = Array2::zeros((count, 1).f());
+        train.column_mut(0).iter_mut().enumerate().for_each(|(row, cell)| *cell = (draw(row, 5) % 4) as f32);
+        let levels = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+        let feature = Feature {
+            name: "plan".to_owned(),
+            kind: Kind::Category { levels },
+            column: None,
+            sql: None,
+            source_kind: ::columns::ColumnKind::Text,
+            inputs: std::collections::BTreeMap::new(),
+        };
+        let base = Features {
+            features: vec![feature],
+            statistics: vec![Statistics::of_levels(count as u64, 0, 0, &[1, 1, 1, 1])],
+            train,
+            test: Array2::zeros((1, 1).f()),
+            tallies: vec![FeatureTally::new(None)],
+            hints: Vec::new(),
+        };
+        (base, rows)
+    }
+
+    fn may_teach(keys: &RowKeys, teacher: usize, judge: usize) -> bool {
+        let (teacher, judge) = (keys.get(teacher), keys.get(judge));
+        let is_older = keys.instants.is_none() || judge.instant - teacher.instant > keys.gap;
+        is_older && (keys.groups.is_none() || teacher.group != judge.group)
+    }
+
     #[test]
-    fn a_fold_without_judges_is_none() {
-        let mut sample = Sample::draw(&rows(40), 40, 42);
-        sample.part.fill(2);
-        assert!(sample.folds().is_empty(), "no row to learn from");
-        sample.part[0] = 4;
-        assert_eq!(sample.folds(), [(2, 1), (4, 39)]);
+    fn no_mean_of_the_target_saw_the_future_or_its_own_group_in_any_fold_of_200_tables() {
+        let scheme = EncodingScheme { name: "target".into(), encodings: vec![Some(Encoding::TARGET)] };
+        let (mut folds, mut known) = (0, 0);
+        for seed in 0..200 {
+            let (base, rows) = dependent(seed);
+            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            let sample = Sample::draw(&rows, rows.len(), seed);
+            for (fold, _) in sample.folds() {
+                folds += 1;
+                let (training, validation) = sample.split(fold);
+                let encoded = |rows: &Rows| {
+                    let mut columns = encode_fold(&base, rows, &scheme, seed, (&training, &validation));
+                    columns.pop().unwrap()
+                };
+                let before = encoded(&rows);
+                // Whatever the validation rows came to, nothing of it shows anywhere.
+                let mut changed = rows.clone();
+                validation.iter().for_each(|&row| changed.target[row] += 1e6);
+                let after = encoded(&changed);
+                assert_eq!(
+                    (bits(&before.fitting), bits(&before.validation)),
+                    (bits(&after.fitting), bits(&after.validation))
+                );
+                for place in (0..training.len()).step_by(7) {
+                    let mut changed = rows.clone();
+                    let forbidden = (0..rows.len()).filter(|&row| !may_teach(&rows.keys, row, training[place]));
+                    forbidden.for_each(|row| changed.target[row] += 1e6);
+                    let (before, after) = (before.fitting[place], encoded(&changed).fitting[place]);
+                    // Sums that leave a fold out take it from the whole, which costs last bits.
+                    assert!(before.is_nan() && after.is_nan() || (before - after).abs() < 2.0, "{before} {after}");
+                    known += usize::from(!before.is_nan());
+                }
+            }
+            // The same for the rows that the model itself is fitted to.
+            let fitted = |rows: &Rows| {
+                let Features { features, statistics, train, test, tallies, .. } = &base;
+                let (features, statistics, tallies) = (features.clone(), statistics.clone(), tallies.clone());
+                let base = Features {
+                    features,
+                    statistics,
+                    train: train.clone(),
+                    test: test.clone(),
+                    tallies,
+                    hints: Vec::new(),
+                };
+                crate::encodings::apply(base, &scheme, rows, seed).train.column(0).to_vec()
+            };
+            let before = fitted(&rows);
+            for row in (0..rows.len()).step_by(11) {
+                let mut changed = rows.clone();
+                let forbidden = (0..rows.len()).filter(|&other| !may_teach(&rows.keys, other, row));
+                forbidden.for_each(|row| changed.target[row] += 1e6);
+                let (before, after) = (before[row], fitted(&changed)[row]);
+                assert!(before.is_nan() && after.is_nan() || (before - after).abs() < 2.0, "{before} {after}");
+            }
+        }
+        assert!(folds > 400 && known > 2_000, "{folds} folds, {known} means");
     }
 
     #[test]
@@ -269,7 +368,7 @@ mod tests {
         let sample = Sample::draw(&rows, 10_000, 42);
         assert!((9_500..10_500).contains(&sample.len()), "{}", sample.len());
         assert_eq!(sample.rows, Sample::draw(&rows, 10_000, 42).rows);
-        assert_eq!(sample.folds, 3);
+        assert_eq!(sample.folds().len(), 3);
         assert_eq!(Sample::draw(&rows, 50_000, 42).len(), 50_000);
     }
 }

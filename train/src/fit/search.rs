@@ -110,6 +110,13 @@ impl Search<'_> {
         if self.is_open && cells / per_round >= f64::from(2 * TRIAL_ROUNDS.1) {
             candidates.iter_mut().try_for_each(|params| params.set("eta", &SLOWER_TRIAL_ETA.to_string()))?;
         }
+        if sample.folds().is_empty() {
+            tracing::warn!(
+                "the training rows leave nothing to validate on: rounds and parameters are not chosen but fixed ({FALLBACK_ROUNDS} \
+                 rounds). There are too few instants or groups, or the gap (--gap) is too long"
+            );
+            return Ok(None);
+        }
         let mut ranking = self.trials_on(&sample, schemes, &candidates, cells)?;
         let all = if sample.len() < judged {
             let all = Sample::draw(rows, judged, seed);

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use error::{Error, Result};
+use evaluation::split::CrossFolds;
 use machine::tasks::joined;
 use machine::threads::{on_threads, refused};
 use table::{LoadableTable, PieceColumns};
@@ -35,7 +36,7 @@ pub(super) struct Job {
     /// Which rows of the side, where these are not all.
     pub(super) part: Option<Part>,
     /// Folds of the training rows.
-    pub(super) folds: Arc<Vec<u8>>,
+    pub(super) folds: Arc<CrossFolds>,
     pub(super) columns: Arc<MatrixColumns>,
     /// How XGBoost sees the target.
     pub(super) scale: TargetScale,
@@ -179,7 +180,7 @@ impl Job {
         let rows = self.rows();
         let places: Vec<u32> = used.iter().map(|&row| rows.places[row]).collect();
         let folds: Vec<u8> = match self.side {
-            Side::Training => used.iter().map(|&row| self.folds[row]).collect(),
+            Side::Training => used.iter().map(|&row| self.folds.reads[row]).collect(),
             Side::HeldOut => Vec::new(),
         };
         let of_matrix = Used { rows: &places, first, folds: &folds };

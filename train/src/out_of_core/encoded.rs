@@ -2,13 +2,13 @@
 
 use columns::ColumnSource;
 use error::Result;
-use features::encode::target::{FoldMeans, FoldSums};
+use evaluation::split::CrossFolds;
+use features::encode::target::{FoldMeans, FoldSums, Visible};
 use features::encode::{BadRows, Encoder, Feature, Kind};
 use features::quality::FeatureTally;
 use features::spec::Spec;
 
 use super::batches::EncodedBatch;
-use crate::encodings::FOLDS;
 use crate::read::Rows;
 
 /// The columns of a matrix and how each is made.
@@ -17,6 +17,8 @@ pub(super) struct MatrixColumns {
     encoder: Encoder,
     /// For columns that hold means of the target: what stands for a level's code while the model is fitted.
     means: Vec<Option<Mean>>,
+    /// What these means are made of.
+    visible: Visible,
 }
 
 /// A column of means of the target.
@@ -30,11 +32,11 @@ impl MatrixColumns {
     /// The columns as they are scored.
     pub(super) fn of(features: &[Feature], spec: &Spec) -> Result<Self> {
         let encoder = Encoder::bind(features, &spec.ranges)?;
-        Ok(Self { encoder, means: features.iter().map(|_| None).collect() })
+        Ok(Self { encoder, means: features.iter().map(|_| None).collect(), visible: Visible::OtherFolds { folds: 2 } })
     }
 
     /// The columns as a model is fitted to them. Those that `are_means` give levels' codes until their means are learnt.
-    pub(super) fn for_means(features: &[Feature], are_means: &[bool], spec: &Spec) -> Result<Self> {
+    pub(super) fn for_means(features: &[Feature], are_means: &[bool], spec: &Spec, visible: Visible) -> Result<Self> {
         let is_mean = |index: usize| are_means.get(index).copied().unwrap_or(false);
         let coded: Vec<Feature> = features
             .iter()
@@ -43,7 +45,7 @@ impl MatrixColumns {
             .collect();
         let mean = |index: usize| is_mean(index).then(|| Mean { feature: coded[index].clone(), learnt: None });
         let means = (0..features.len()).map(mean).collect();
-        Ok(Self { encoder: Encoder::bind(&coded, &spec.ranges)?, means })
+        Ok(Self { encoder: Encoder::bind(&coded, &spec.ranges)?, means, visible })
     }
 
     /// Whether a column holds means of the target.
@@ -59,7 +61,7 @@ impl MatrixColumns {
 
     /// Sums for every column of means, in order.
     pub(super) fn sums(&self) -> Sums {
-        let of = |mean: &Mean| FoldSums::new(mean.feature.levels().unwrap_or_default().len(), FOLDS);
+        let of = |mean: &Mean| FoldSums::new(mean.feature.levels().unwrap_or_default().len(), self.visible);
         Sums(self.means.iter().flatten().map(of).collect())
     }
 
@@ -108,7 +110,7 @@ pub(super) struct Used<'a> {
     pub(super) rows: &'a [u32],
     /// The place of the batch's first row.
     pub(super) first: usize,
-    /// Their folds; none for rows that are not fitted to.
+    /// Where they read means of the target; none for rows that are not fitted to.
     pub(super) folds: &'a [u8],
 }
 
@@ -123,11 +125,11 @@ pub(super) struct Sums(Vec<FoldSums>);
 
 impl Sums {
     /// Adds the rows of a batch of codes.
-    pub(super) fn add(&mut self, batch: &EncodedBatch, rows: &Rows, folds: &[u8]) {
+    pub(super) fn add(&mut self, batch: &EncodedBatch, rows: &Rows, folds: &CrossFolds) {
         for (sums, codes) in self.0.iter_mut().zip(&batch.cells) {
             for (&code, &row) in codes.iter().zip(&batch.rows) {
                 let weight = rows.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
-                sums.add(folds[row], code, rows.target[row], weight);
+                sums.add(folds.adds()[row], code, rows.target[row], weight);
             }
         }
     }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use error::{Error, Result};
 use evaluation::Gate;
+use evaluation::split::{CrossFolds, RowKeys};
 use features::clip::final_prediction;
 use features::encode::Feature;
 use features::spec::Spec;
@@ -31,12 +32,15 @@ use self::batches::{Batches, EncodedBatch, Job, Side};
 use self::encoded::MatrixColumns;
 use self::rows::scan;
 use crate::config::TrainConfig;
-use crate::encodings::EncodingScheme;
+use crate::encodings::{EncodingScheme, visible};
 use crate::evaluate::{Evaluation, of_predictions};
 use crate::features::Features;
 use crate::fit::{Choice, FitContext, Fitted, Member, TargetScale, fit_with, matrix_features};
 use crate::plan_memory::{MemoryPlan, Mode, scratch};
-use crate::read::{Opened, Rows, TrainingData, check_rows, check_same_columns, fingerprint_of};
+use crate::read::{
+    Opened, Roles, Rows, SplitOutcome, TrainingData, check_rows, check_same_columns, fingerprint_of, gap, hold_out,
+    nothing_left, time_kind,
+};
 
 /// Held-out rows that the model is explained on come from so many of them.
 const KEPT_TEST_ROWS: usize = 20_000;
@@ -137,8 +141,8 @@ pub struct BatchData {
     pub all: Arc<TrainingData>,
     /// The sample that a model is chosen on: with ids, and without held-out rows.
     pub sample: Arc<TrainingData>,
-    /// The fold of each training row, for means of the target.
-    folds: Arc<Vec<u8>>,
+    /// The folds of the training rows, for means of the target.
+    folds: Arc<CrossFolds>,
     /// A sentence about ids that are on both sides of the split, where there are any.
     pub shared_ids: Option<String>,
 }
@@ -162,16 +166,23 @@ pub async fn read(config: &TrainConfig, opened: Opened, plan: &MemoryPlan, stop:
         check_same_columns(&tables[0], test, config)?;
     }
     let id_type = tables[0].schema().require(&id, &config.train_data.to_string())?.kind;
-    let roles = rows::Roles { id: id.clone(), target: target.clone(), weight: config.spec.weight.clone() };
+    let roles = Roles::of(config);
+    let time_kind = time_kind(&tables[0], &roles);
+    let keys = RowKeys::of_split(roles.time.is_some(), roles.group.is_some());
     let wanted = rows::Wanted {
-        test_fraction: config.test_fraction,
+        hold_out: hold_out(config),
+        keys: RowKeys { gap: gap(config, time_kind)?, ..keys },
         sample_rows: plan.sample_rows,
         seed: u64::from(config.seed),
     };
     let (of_tables, runtime, stop) = (tables.clone(), Handle::current(), stop.clone());
     let work = move || scan(&of_tables, &roles, &wanted, &runtime, &stop);
     let scanned = machine::tasks::blocking(work).await??;
+    if scanned.train.is_empty() || scanned.sample.is_empty() {
+        return Err(nothing_left(&tables[0], &scanned.dropped, config, scanned.test.len()));
+    }
     let objects_sha256 = fingerprint_of(&tables);
+    let split = SplitOutcome { time_kind, cut_off: scanned.cut_off, neither: scanned.neither };
     let data = |train: Rows, test: Rows| TrainingData {
         tables: tables.clone(),
         train,
@@ -181,8 +192,9 @@ pub async fn read(config: &TrainConfig, opened: Opened, plan: &MemoryPlan, stop:
         id_type,
         target: target.clone(),
         objects_sha256: objects_sha256.clone(),
+        split,
     };
-    let no_test = Rows::of_table(scanned.test.table, scanned.test.weights.is_some());
+    let no_test = scanned.test.emptied();
     Ok(BatchData {
         sample: Arc::new(data(scanned.sample, no_test)),
         all: Arc::new(data(scanned.train, scanned.test)),
@@ -338,7 +350,7 @@ impl<'a> Reader<'a> {
     /// The columns of the matrix, where means of the target are learnt from all training rows, in one pass over them.
     fn learn_means(&self, features: &mut [Feature], scheme: &EncodingScheme) -> Result<MatrixColumns> {
         let are_means = scheme.are_target_means();
-        let mut columns = MatrixColumns::for_means(features, &are_means, self.spec)?;
+        let mut columns = MatrixColumns::for_means(features, &are_means, self.spec, visible(&self.data.folds))?;
         if columns.has_means() {
             let mut sums = columns.sums();
             let mut batches = Batches::new(self.job(columns.codes_alone(self.spec)?, Side::Training));

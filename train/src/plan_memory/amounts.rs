@@ -25,6 +25,8 @@ const ROW: u64 = 80;
 const ROW_WHILE_READ: u64 = 180;
 /// A usable row of a table that is read in batches: place, target, weight, fold.
 const ROW_WITHOUT_ID: u64 = 20;
+/// An instant or a group of a row.
+const ROW_KEY: u64 = 8;
 /// Of each row while repeated ids are looked for in such a table: its hash, and the table of hashes that came.
 const ROW_HASHES: u64 = 24;
 /// XGBoost's own of each row that it learns from: label, weight, prediction, gradient, partitions of the rows.
@@ -79,6 +81,8 @@ pub(super) struct Shape {
     pub(super) columns: u64,
     /// Compressed bytes that stay in memory.
     pub(super) kept: u64,
+    /// Instants and groups of a row, where rows are not split at random.
+    pub(super) keys: u64,
     /// Bytes of footers.
     pub(super) footers: u64,
     /// The most that is read at once: a row group, or several small ones.
@@ -137,7 +141,7 @@ impl Shape {
         let is_category = |column: &&ColumnSchema| {
             (column.kind == ColumnKind::Text && !is_csv) || spec.categorical.contains(&column.name)
         };
-        let named = [spec.id.as_ref(), spec.target.as_ref(), spec.weight.as_ref()];
+        let named = [spec.id.as_ref(), spec.target.as_ref(), spec.weight.as_ref(), spec.validation.group.as_ref()];
         let is_feature =
             |column: &&ColumnSchema| !named.contains(&Some(&column.name)) && !spec.exclude.contains(&column.name);
         let dates = columns.iter().filter(is_feature).filter(|column| column.kind.is_temporal()).count();
@@ -164,6 +168,7 @@ impl Shape {
             typed_bytes: None,
             columns: columns.len() as u64,
             kept: datasets().filter(|_| !is_csv).map(bytes).filter(|bytes| *bytes <= KEPT_BYTES).sum(),
+            keys: [&spec.validation.time, &spec.validation.group].into_iter().flatten().count() as u64,
             footers: datasets()
                 .map(|dataset| dataset.held_bytes() + dataset.row_groups() * ROW_GROUP_BYTES)
                 .sum::<u64>(),
@@ -175,6 +180,11 @@ impl Shape {
                 .saturating_sub(SMALL_HISTOGRAMS),
             fitted_histograms: histogram_bytes(params, width, is_searched).saturating_sub(SMALL_HISTOGRAMS),
         })
+    }
+
+    /// What a row takes while rows are dealt out by instants and groups: it is there twice, and in the order of instants.
+    fn split(&self) -> u64 {
+        if self.keys == 0 { 0 } else { ROW_WITHOUT_ID + (self.keys + 1) * ROW_KEY }
     }
 
     pub(super) fn rows(&self) -> u64 {
@@ -211,9 +221,9 @@ impl Shape {
         let reading = match (self.is_csv, self.typed_bytes) {
             (true, Some(_)) => 0,
             (true, None) => cells + self.csv_bytes,
-            (false, _) => self.rows() * ROW_WHILE_READ,
+            (false, _) => self.rows() * (ROW_WHILE_READ + self.split()),
         };
-        let rows = self.rows() * ROW + typed;
+        let rows = self.rows() * (ROW + self.keys * ROW_KEY) + typed;
         let learnt_rows = if self.is_csv { self.rows() } else { self.largest_group_rows };
         let of_value = if self.typed_bytes.is_some() { LEARNT_TYPED_VALUE } else { LEARNT_VALUE };
         let learning = self.threads * learnt_rows * of_value;
@@ -238,7 +248,7 @@ impl Shape {
     }
 
     pub(super) fn in_batches(&self, batch_rows: u64, bins: Bins) -> InBatches {
-        let rows = self.rows() * ROW_WITHOUT_ID;
+        let rows = self.rows() * (ROW_WITHOUT_ID + self.keys * ROW_KEY);
         let ahead = self.threads.max(2) * self.largest_group_rows * LEARNT_VALUE;
         let batch = batch_rows * self.width * CELL;
         let page = batch_rows * self.width * BINNED_CELL_EIGHTHS / 8;
@@ -254,7 +264,7 @@ impl Shape {
         InBatches {
             footers: self.footers,
             rows,
-            reading: rows + self.rows() * ROW_HASHES + ahead,
+            reading: rows + self.rows() * (ROW_HASHES + self.split()) + ahead,
             fitting: SAMPLE_MOST.min(self.train_rows) * ROW + bins + feeding.max(boosting),
         }
     }

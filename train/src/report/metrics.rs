@@ -6,6 +6,7 @@ use registry::pointer::FORMAT_VERSION;
 use serde_json::{Map, Value, json};
 
 use super::Subject;
+use super::validation::validation;
 
 /// `metrics.json`.
 ///
@@ -27,6 +28,7 @@ pub fn metrics(subject: &Subject<'_>) -> Result<Vec<u8>> {
         "gate": judgement.verdict,
         "r2_interval": judgement.interval,
         "slices": slices(&judgement.slices),
+        "validation": validation(subject),
         "rounds": fitted.rounds,
         "target_scaled_by": (!fitted.scale.is_none()).then(|| fitted.scale.factor()),
         "learning_curve": { "metric": fitted.choice.metric, "values": fitted.choice.learning_curve },

@@ -13,6 +13,7 @@ mod importance;
 mod metadata;
 mod metrics;
 mod page;
+mod validation;
 
 use error::Result;
 use machine::Limits;
@@ -24,6 +25,7 @@ pub use self::importance::{FeatureImportance, Importance};
 pub use self::metadata::{ModelParts, metadata};
 pub use self::metrics::metrics;
 use crate::config::TrainConfig;
+use crate::dependence::Estimate;
 use crate::evaluate::Evaluation;
 use crate::features::Features;
 use crate::fit::Fitted;
@@ -65,6 +67,8 @@ pub struct Subject<'a> {
     pub warnings: &'a [String],
     /// Importance and drift.
     pub findings: &'a Findings,
+    /// Whether R² on random rows flatters.
+    pub estimate: Option<&'a Estimate>,
 }
 
 /// Explains the model on held-out rows and compares its training rows with the current latest model's.

@@ -13,6 +13,7 @@ mod report;
 mod scale;
 mod search;
 mod tuning;
+mod validation;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -2,8 +2,8 @@
 //!
 //! A mean is shrunk towards the mean of all rows, `(sum + m·prior) / (weight + m)` (Micci-Barreca, "A Preprocessing Scheme
 //! for High-Cardinality Categorical Attributes in Classification and Prediction Problems", 2001). For the rows that a model
-//! is fitted to it is *cross-fitted*: the mean that stands in a row is made of the rows of the other folds, so a row's own
-//! target never shows in its features. Everywhere else the mean of all training rows stands.
+//! is fitted to it is *cross-fitted*: the mean that stands in a row is made of the rows of the other folds, or of earlier rows
+//! ([`Visible`]), so a row's own target never shows in its features. Everywhere else the mean of all training rows stands.
 
 use std::cmp::Ordering;
 
@@ -60,6 +60,12 @@ impl Sums {
         }
     }
 
+    fn include(&mut self, other: &Self) {
+        let plus = |left: &mut (f64, f64), right: (f64, f64)| *left = (left.0 + right.0, left.1 + right.1);
+        self.levels.iter_mut().zip(&other.levels).for_each(|(left, right)| plus(left, *right));
+        plus(&mut self.all, other.all);
+    }
+
     fn without(&self, other: &Self) -> Self {
         let minus = |left: (f64, f64), right: (f64, f64)| (left.0 - right.0, left.1 - right.1);
         let levels = self.levels.iter().zip(&other.levels).map(|(&left, &right)| minus(left, right)).collect();
@@ -81,19 +87,69 @@ pub fn target_means(rows: &TargetRows<'_>, levels: usize) -> LevelValues {
     sums.values()
 }
 
-/// The number that stands in each row while a model is fitted: the mean over the rows of the other folds. `folds[row]` is
-/// below `count`, which is at least 2.
+/// Which sums the mean is made of that stands in a row while a model is fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visible {
+    /// Those of all folds but the row's own. Rows read and add at the place of their fold.
+    OtherFolds {
+        /// Number of folds, at least 2.
+        folds: u8,
+    },
+    /// Those of earlier rows, in other folds where there are several. A row in a block and a fold reads at
+    /// `block × folds + fold` and adds at `since × folds + fold`; block `b` sees what was added at `since ≤ b`.
+    Earlier {
+        /// Number of blocks; `since` may be one more, where no block sees the row.
+        blocks: u8,
+        /// Number of folds; 1 where there are none.
+        folds: u8,
+    },
+}
+
+impl Visible {
+    /// Number of sums.
+    fn sums(self) -> u8 {
+        match self {
+            Self::OtherFolds { folds } => folds,
+            Self::Earlier { blocks, folds } => (blocks + 1) * folds,
+        }
+    }
+
+    /// Whether the mean at place `read` is made of the sum at place `added`.
+    #[must_use]
+    pub fn sees(self, read: u8, added: u8) -> bool {
+        match self {
+            Self::OtherFolds { .. } => read != added,
+            Self::Earlier { folds, .. } => {
+                added / folds <= read / folds && (folds == 1 || added % folds != read % folds)
+            }
+        }
+    }
+}
+
+/// Where rows read means and add to sums.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// What is visible.
+    pub visible: Visible,
+    /// The place of the mean that stands in each row.
+    pub reads: &'a [u8],
+    /// The place of the sum that each row's target goes into.
+    pub adds: &'a [u8],
+}
+
+/// The number that stands in each row while a model is fitted: the mean over the rows that it sees.
 #[must_use]
-pub fn cross_fitted(rows: &TargetRows<'_>, levels: usize, folds: &[u8], count: u8) -> Vec<f32> {
-    let mut sums = FoldSums::new(levels, count);
-    rows.each(|row, code, target, weight| sums.add(folds[row], code, target, weight));
+pub fn cross_fitted(rows: &TargetRows<'_>, levels: usize, places: &Places<'_>) -> Vec<f32> {
+    let mut sums = FoldSums::new(levels, places.visible);
+    rows.each(|row, code, target, weight| sums.add(places.adds[row], code, target, weight));
     let means = sums.means();
-    rows.codes.iter().enumerate().map(|(row, &code)| means.of(folds[row], code)).collect()
+    rows.codes.iter().enumerate().map(|(row, &code)| means.of(places.reads[row], code)).collect()
 }
 
 /// Sums of the target per level and fold, added up row by row.
 #[derive(Debug, Clone)]
 pub struct FoldSums {
+    visible: Visible,
     of_fold: Vec<Sums>,
     all: Sums,
 }
@@ -107,31 +163,47 @@ pub struct FoldMeans {
 }
 
 impl FoldSums {
-    /// Of `levels` levels in `count` folds, at least 2.
+    /// Sums of `levels` levels.
     #[must_use]
-    pub fn new(levels: usize, count: u8) -> Self {
-        Self { of_fold: vec![Sums::new(levels); usize::from(count)], all: Sums::new(levels) }
+    pub fn new(levels: usize, visible: Visible) -> Self {
+        let of_fold = vec![Sums::new(levels); usize::from(visible.sums())];
+        Self { visible, of_fold, all: Sums::new(levels) }
     }
 
-    /// Adds a row. `fold` is below the number of folds.
+    /// Adds a row at its place.
     pub fn add(&mut self, fold: u8, code: f32, target: f64, weight: f64) {
         self.of_fold[usize::from(fold)].add(code, target, weight);
         self.all.add(code, target, weight);
     }
 
-    /// The means over all rows and over the rows of all folds but one.
+    /// The means over all rows, and over those that are visible from each place.
     #[must_use]
     pub fn means(&self) -> FoldMeans {
-        let others = self.of_fold.iter().map(|fold| self.all.without(fold).values()).collect();
+        let others = match self.visible {
+            Visible::OtherFolds { .. } => self.of_fold.iter().map(|fold| self.all.without(fold).values()).collect(),
+            Visible::Earlier { blocks, folds } => (0..blocks * folds).map(|read| self.seen_from(read)).collect(),
+        };
         FoldMeans { all: self.all.values(), others }
+    }
+
+    /// Where nothing is visible, nothing is known: no mean stands there.
+    fn seen_from(&self, read: u8) -> LevelValues {
+        let levels = self.all.levels.len();
+        let mut seen = Sums::new(levels);
+        for (added, sums) in (0_u8..).zip(&self.of_fold) {
+            if self.visible.sees(read, added) {
+                seen.include(sums);
+            }
+        }
+        if seen.all.0 > 0.0 { seen.values() } else { LevelValues { values: vec![f32::NAN; levels], default: f32::NAN } }
     }
 }
 
 impl FoldMeans {
-    /// What stands for a level in a row of `fold` while the model is fitted: the mean over the rows of the other folds.
+    /// What stands for a level in a row that reads at a place while the model is fitted.
     #[must_use]
-    pub fn of(&self, fold: u8, code: f32) -> f32 {
-        self.others[usize::from(fold)].of(code)
+    pub fn of(&self, read: u8, code: f32) -> f32 {
+        self.others[usize::from(read)].of(code)
     }
 }
 
@@ -196,14 +268,32 @@ mod tests {
         let codes = [0.0, 0.0, 1.0, 1.0, 0.0, NONE];
         let folds = [0, 1, 2, 0, 1, 2];
         let target = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        let before = cross_fitted(&TargetRows { codes: &codes, target: &target, weights: None }, 2, &folds, 3);
+        let places = Places { visible: Visible::OtherFolds { folds: 3 }, reads: &folds, adds: &folds };
+        let before = cross_fitted(&TargetRows { codes: &codes, target: &target, weights: None }, 2, &places);
         for row in 0..target.len() {
             let mut changed = target;
             changed[row] += 1000.0;
-            let after = cross_fitted(&TargetRows { codes: &codes, target: &changed, weights: None }, 2, &folds, 3);
+            let after = cross_fitted(&TargetRows { codes: &codes, target: &changed, weights: None }, 2, &places);
             assert!((before[row] - after[row]).abs() < 1e-3, "row {row}: {} became {}", before[row], after[row]);
             assert!(before.iter().zip(&after).any(|(left, right)| (left - right).abs() > 1.0));
         }
+    }
+
+    #[test]
+    fn means_of_earlier_rows_are_made_of_nothing_else_and_are_missing_where_there_are_none() {
+        let (codes, target) = ([0.0, 0.0, 1.0, 0.0], [1.0, 2.0, 3.0, 4.0]);
+        let rows = |target: &[f64]| {
+            let visible = Visible::Earlier { blocks: 3, folds: 1 };
+            // The second row is of the second block, and the third block is the first that sees it.
+            let places = Places { visible, reads: &[0, 1, 1, 2], adds: &[1, 2, 2, 3] };
+            cross_fitted(&TargetRows { codes: &codes, target, weights: None }, 2, &places)
+        };
+        let found = rows(&target);
+        assert!(found[0].is_nan());
+        assert_eq!([found[1], found[2]], [1.0, 1.0]);
+        let prior = 2.0;
+        assert_eq!(found[3], ((3.0 + SMOOTHING * prior) / (2.0 + SMOOTHING)) as f32);
+        assert_eq!(rows(&[1.0, 2.0, 3.0, 1e6])[1..], found[1..]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ const KEYS: &[&str] = &[
     "as_of",
     "derived",
     "ranges",
+    "validation",
     "monotone",
     "model",
     "encoding",

@@ -170,6 +170,26 @@ fn keys_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn validation_names_columns_of_their_own_and_settings_win() {
+    let spec = Spec::parse("id = \"k\"\n[validation]\ntime = \"month\"\ngroup = \"house\"\ngap = \"30d\"", "").unwrap();
+    assert_eq!(spec.validation.gap.as_ref().unwrap().to_string(), "30d");
+    let group = Validation { group: Some("street".to_owned()), ..Validation::default() };
+    let merged = spec.clone().with_validation(group).unwrap().validation;
+    assert_eq!((merged.time.as_deref(), merged.group.as_deref()), (Some("month"), Some("street")));
+    let json = serde_json::to_string(&spec).unwrap();
+    assert_eq!(serde_json::from_str::<Spec>(&json).unwrap(), spec);
+    assert!(!serde_json::to_string(&Spec::default()).unwrap().contains("validation"));
+    let bare = Spec::parse("[validation]\ntime = \"t\"\ngap = 3", "").unwrap();
+    assert_eq!(bare.validation.gap.unwrap().to_string(), "3");
+    fails_with("[validation]\ngap = \"30d\"", &["no effect without a time column"]);
+    fails_with("[validation]\ntime = \"t\"\ngap = \"soon\"", &["validation", "is no gap"]);
+    fails_with("[validation]\nmonth = \"t\"", &["month"]);
+    fails_with("target = \"a\"\n[validation]\ntime = \"a\"", &["validation.time and target are both `a`"]);
+    fails_with("[validation]\ntime = \"a\"\ngroup = \"a\"", &["validation.group and validation.time are both `a`"]);
+    fails_with("[validation]\ngroup = \"a\"\n[monotone]\na = 1", &["monotone names `a`", "validation.group"]);
+}
+
+#[test]
 fn the_target_of_the_settings_is_checked_too() {
     let spec = Spec::parse("target = \"y\"\n[derived]\na = \"x / z\"", "").unwrap();
     let error = spec.clone().with_columns(Some("id"), Some("x")).unwrap_err();

@@ -8,6 +8,7 @@ use features::quality::{ColumnProfile, LEAST_ROWS_OF_A_NAMED_LEVEL, Role};
 use super::super::Subject;
 use super::super::figures::{count, counted, date, figure, percent, value};
 use super::super::html::Html;
+use super::super::validation::instant_text;
 use super::{note, rest, titled};
 
 /// Columns that are shown.
@@ -32,6 +33,7 @@ fn rows(html: &mut Html, subject: &Subject<'_>) {
         (dropped.null_id, "no id"),
         (dropped.duplicate_id, "a repeated id"),
         (dropped.bad_weight, "no usable weight"),
+        (dropped.no_time, "no time"),
     ];
     let reasons: Vec<String> = reasons
         .iter()
@@ -41,11 +43,7 @@ fn rows(html: &mut Html, subject: &Subject<'_>) {
     let of_read = |rows: u64| format!("{} ({})", count(rows), percent(rows as f64 / data.rows_read().max(1) as f64));
     let split = match &source.test_data {
         Some(location) => format!("given apart, in {location}"),
-        None => format!(
-            "{} of the rows, chosen by a hash of \"{}\"",
-            percent(subject.config.test_fraction),
-            subject.metadata.id
-        ),
+        None => held_out(subject),
     };
     html.table(&[("", "rows"), ("number", "how many"), ("wide", "which")], |html| {
         let from = format!("{} in {}", counted(source.objects, "object"), source.train_data);
@@ -53,8 +51,32 @@ fn rows(html: &mut Html, subject: &Subject<'_>) {
         rows_of(html, "read", &count(data.rows_read()), &from);
         rows_of(html, "trained on", &of_read(data.train.len() as u64), weighted);
         rows_of(html, "held out", &of_read(data.test.len() as u64), &split);
+        if data.split.neither > 0 {
+            rows_of(html, "on neither side", &of_read(data.split.neither), "of validation by time and group");
+        }
         rows_of(html, "left out", &of_read(dropped.total()), &reasons.join(", "));
     });
+}
+
+/// Which rows are held out of the training data.
+fn held_out(subject: &Subject<'_>) -> String {
+    let (validation, split) = (&subject.config.spec.validation, &subject.data.split);
+    let share = percent(subject.config.test_fraction);
+    let newest = validation.time.as_ref().map(|column| {
+        let from = split
+            .cut_off
+            .map_or_else(String::new, |cut_off| format!(", from {}", instant_text(split.time_kind, cut_off)));
+        format!("the newest {share} by \"{column}\"{from}")
+    });
+    let groups = validation
+        .group
+        .as_ref()
+        .map(|column| format!("{share} of the values of \"{column}\", chosen by a hash of the value"));
+    match (newest, groups) {
+        (Some(newest), Some(groups)) => format!("{newest}, of {groups}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => format!("{share} of the rows, chosen by a hash of \"{}\"", subject.metadata.id),
+    }
 }
 
 fn rows_of(html: &mut Html, what: &'static str, how_many: &str, which: &str) {

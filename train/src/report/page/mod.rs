@@ -8,6 +8,7 @@ mod learning;
 mod predictions;
 mod settings;
 mod slices;
+mod validation;
 mod verdict;
 
 use error::Result;
@@ -38,6 +39,8 @@ pub(super) fn page(subject: &Subject<'_>) -> Result<String> {
     verdict::section(&mut html, subject);
     html.fixed("\n");
     data::section(&mut html, subject);
+    html.fixed("\n");
+    validation::section(&mut html, subject);
     html.fixed("\n");
     for section in [learning::section, predictions::section, importance::section] {
         drawn = drawn.and_then(|()| section(&mut html, subject));

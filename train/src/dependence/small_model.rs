@@ -1,0 +1,144 @@
+//! The small model of the estimate: few trees on a sample, the same whichever rows judge it.
+
+use error::Result;
+use evaluation::split::{CrossFolds, RowKeys, Side};
+use features::encode::Kind;
+use xgboost::{
+    Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, PredictionKind, QuantileOptions,
+};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::Subject;
+use crate::encodings::{EncodedColumn, Encoding, FittingRows, Source, encode};
+use crate::fit::columns;
+
+/// Rounds and parameters of the model.
+/// Trees are deep, so that few of them tell the rows of one entity from those of others, as the many of a real model do.
+const ROUNDS: u32 = 40;
+const PARAMS: [(&str, &str); 6] = [
+    ("objective", "reg:squarederror"),
+    ("eta", "0.2"),
+    ("max_depth", "10"),
+    ("min_child_weight", "1"),
+    ("lambda", "1"),
+    ("max_bin", "256"),
+];
+/// Categories with more levels are means of the target.
+const MOST_NATIVE_LEVELS: usize = 32;
+
+/// What a small model is made of.
+pub(super) struct SmallModel<'a> {
+    pub(super) subject: &'a Subject<'a>,
+    /// The training rows of the sample.
+    pub(super) rows: &'a [usize],
+    /// Seed of these splits.
+    pub(super) seed: u64,
+}
+
+/// What two small models predicted for the same rows.
+#[derive(Debug)]
+pub(super) struct BothWays {
+    pub(super) targets: Vec<f64>,
+    /// By a model that has learnt from random rows.
+    pub(super) at_random: Vec<f64>,
+    /// By one that has learnt from none of these rows, nor from what they depend on.
+    pub(super) apart: Vec<f64>,
+    pub(super) weights: Option<Vec<f32>>,
+    /// Groups of the rows, where these are apart.
+    pub(super) clusters: Option<Vec<u64>>,
+}
+
+impl SmallModel<'_> {
+    /// Predicts the rows of the sample that are held out both ways. `keys` and `sides` have one for each row of the sample. None where
+    /// a side is empty.
+    pub(super) fn both_ways(&self, keys: &RowKeys, sides: &[Side]) -> Result<Option<BothWays>> {
+        let on = |side: Side| (0..self.rows.len()).filter(|&place| sides[place] == side).collect::<Vec<_>>();
+        let (training, judging) = (on(Side::Training), on(Side::HeldOut));
+        if training.is_empty() || judging.is_empty() {
+            return Ok(None);
+        }
+        let rows = &self.subject.data.train;
+        let of = |places: &[usize]| places.iter().map(|&place| self.rows[place]).collect::<Vec<_>>();
+        let folds = CrossFolds::of_keys(&keys.picked(&training), self.seed);
+        let apart = self.predicted(&of(&training), &of(&judging), &folds)?;
+        let mut at_random = vec![0.0; judging.len()];
+        // Each half is predicted by a model that has learnt from the other one, and from so many fewer of the training rows.
+        let is_first = |place: usize| self.uniform(place, 1) < 0.5;
+        let share = 1.0 - judging.len() as f64 / 2.0 / training.len() as f64;
+        for half in [true, false] {
+            let (judge, known): (Vec<usize>, Vec<usize>) =
+                (0..judging.len()).partition(|&index| is_first(judging[index]) == half);
+            let kept = training.iter().copied().filter(|&place| self.uniform(place, 2) < share);
+            let train: Vec<usize> = kept.chain(known.into_iter().map(|index| judging[index])).collect();
+            if train.is_empty() || judge.is_empty() {
+                return Ok(None);
+            }
+            let ids = of(&train).into_iter().map(|row| CrossFolds::of_id(&rows.ids[row], self.seed));
+            let folds = CrossFolds::of_folds(ids.collect());
+            let of_half: Vec<usize> = judge.iter().map(|&index| judging[index]).collect();
+            let predicted = self.predicted(&of(&train), &of(&of_half), &folds)?;
+            judge.into_iter().zip(predicted).for_each(|(index, value)| at_random[index] = value);
+        }
+        let judge = of(&judging);
+        Ok(Some(BothWays {
+            targets: judge.iter().map(|&row| rows.target[row]).collect(),
+            at_random,
+            apart,
+            weights: rows.weights.as_ref().map(|weights| judge.iter().map(|&row| weights[row]).collect()),
+            clusters: keys.groups.as_ref().map(|groups| judging.iter().map(|&place| groups[place]).collect()),
+        }))
+    }
+
+    /// A number from 0 to 1 for a row of the sample, by a hash of its id.
+    fn uniform(&self, place: usize, salt: u64) -> f64 {
+        let id = &self.subject.data.train.ids[self.rows[place]];
+        xxh3_64_with_seed(id.as_bytes(), self.seed.wrapping_add(salt)) as f64 / 2_f64.powi(64)
+    }
+
+    fn predicted(&self, train: &[usize], judge: &[usize], folds: &CrossFolds) -> Result<Vec<f64>> {
+        let Subject { data, features, scale, threads, .. } = *self.subject;
+        let rows = &data.train;
+        let target: Vec<f64> = train.iter().map(|&row| rows.target[row]).collect();
+        let picked =
+            |of: &[usize]| rows.weights.as_ref().map(|all| of.iter().map(|&row| all[row]).collect::<Vec<f32>>());
+        let weights = picked(train);
+        let fitting = FittingRows { target: &target, weights: weights.as_deref(), folds };
+        let of_column = |(index, cells): (usize, &[f32])| {
+            let feature = &features.features[index];
+            let encoding = feature
+                .levels()
+                .map(|levels| if levels.len() > MOST_NATIVE_LEVELS { Encoding::TARGET } else { Encoding::NATIVE });
+            let pick = |of: &[usize]| of.iter().map(|&row| cells[row]).collect::<Vec<f32>>();
+            encode(&Source { index, feature, encoding }, &fitting, &pick(train), &pick(judge))
+        };
+        let encoded: Vec<EncodedColumn> =
+            columns(&features.train).into_iter().enumerate().flat_map(of_column).collect();
+        let named = |(place, column): (usize, &EncodedColumn)| {
+            let kind = &features.features[column.source].kind;
+            let is_category = column.encoded.is_none() && matches!(kind, Kind::Category { .. });
+            let kind = if is_category { FeatureKind::Category } else { FeatureKind::Number };
+            MatrixFeature { name: place.to_string(), kind }
+        };
+        let names: Vec<MatrixFeature> = encoded.iter().enumerate().map(named).collect();
+        let params = Params::parse(PARAMS)?;
+        let matrix = |of: &[usize], cells: Vec<&[f32]>, reference: Option<&DMatrix>| {
+            let labels: Vec<f32> = of.iter().map(|&row| scale.label(rows, row)).collect();
+            let weights = picked(of);
+            let columns = cells.into_iter().map(Column::from).collect();
+            let batch = Batch { columns, labels: Some(&labels), weights: weights.as_deref() };
+            let options = QuantileOptions { max_bin: params.max_bin(), threads, reference };
+            DMatrix::quantile(&names, &batch, &options)
+        };
+        let training = matrix(train, encoded.iter().map(|column| column.fitting.as_slice()).collect(), None)?;
+        let judging = encoded.iter().map(|column| column.validation.as_slice()).collect();
+        let judging = matrix(judge, judging, Some(&training))?;
+        let seed = self.subject.config.seed;
+        let mut booster = Booster::new(&params.for_booster(threads, seed), &[&training, &judging])?;
+        for round in 0..ROUNDS {
+            booster.update(round, &training)?;
+        }
+        let margins = booster.predict_matrix(&judging, PredictionKind::Margin, 0..ROUNDS)?;
+        Ok(margins.into_iter().map(|margin| f64::from(scale.margin(margin))).collect())
+    }
+}
