@@ -35,6 +35,8 @@ pub mod pointer;
 
 pub mod prepare;
 
+pub mod evaluate;
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -6,7 +6,9 @@
 mod bootstrap;
 mod gate;
 mod metrics;
+mod pairs;
 
 pub use bootstrap::{Interval, RESAMPLES, r2_interval};
 pub use gate::{Check, Evidence, Gate, Previous, SliceColumn, Verdict};
 pub use metrics::{MetricError, Scores, Slice, scores, scores_by_slice};
+pub use pairs::{PairErrors, PairSums};
