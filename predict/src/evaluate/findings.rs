@@ -13,6 +13,7 @@ use telemetry::Summary;
 use super::join::{Counts, Joined};
 use super::side::{Side, SideColumns};
 use super::tenths::Tenth;
+use crate::report::{Outcomes, SliceOutcomes};
 use crate::settings::EvaluateSettings;
 
 /// The findings.
@@ -35,6 +36,7 @@ pub(super) struct Findings {
 #[derive(Debug, Serialize)]
 struct SliceErrors {
     value: String,
+    #[serde(skip)]
     rows: u64,
     #[serde(flatten)]
     errors: Option<PairErrors>,
@@ -108,6 +110,23 @@ impl Findings {
             (Some(r2), None) => tracing::info!(r2, "R² as it came out is {}", short(r2)),
             (None, _) if matched > 0 => tracing::warn!("the actual values are all the same, so R² is not defined"),
             (None, _) => {}
+        }
+    }
+
+    /// The same for the report of the run.
+    pub(super) fn outcomes(&self, now: &str) -> Outcomes {
+        let of_slice = |slice: &SliceErrors| (slice.value.clone(), slice.errors);
+        let of_column = |(column, slices): (&String, &Vec<SliceErrors>)| SliceOutcomes {
+            column: column.clone(),
+            values: slices.iter().map(of_slice).collect(),
+        };
+        Outcomes {
+            evaluated_at: now.to_owned(),
+            rows_predicted: self.rows_predicted,
+            errors: self.errors,
+            r2_when_trained: self.r2_when_trained,
+            tenths: self.tenths.iter().map(|tenth| (tenth.from, tenth.to, tenth.errors)).collect(),
+            slices: self.slices.iter().map(of_column).collect(),
         }
     }
 

@@ -33,6 +33,7 @@ use crate::ids::IdKey;
 use crate::ids::partitions::ScratchFile;
 use crate::plan_memory::{BASE, Reading, usable};
 use crate::read::{self, Need};
+use crate::report;
 use crate::settings::EvaluateSettings;
 use app::Context;
 
@@ -117,9 +118,11 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     findings.log(&settings.actuals);
     emit_metrics(context, &joined);
     findings.summarise(summary);
-    let record = findings.record(settings, &of_actuals, summary, &now_rfc3339())?;
+    let now = now_rfc3339();
+    let record = findings.record(settings, &of_actuals, summary, &now)?;
     run.folder.put("actuals.json", record.clone().into()).await?;
     models.store().put(&models.key(&format!("realized/{}.json", context.run_id)), record.into()).await?;
+    report::write_outcomes(&run.folder, &findings.outcomes(&now)).await;
     refuse_below(settings, &findings)
 }
 

@@ -6,8 +6,8 @@ use columns::ColumnKind;
 use features::quality::{ColumnProfile, LEAST_ROWS_OF_A_NAMED_LEVEL, Role};
 
 use super::super::Subject;
-use super::super::figures::{count, counted, date, figure, percent, value};
-use super::super::html::Html;
+use page::figures::{count, counted, date, figure, percent, value};
+use page::Html;
 use super::{note, rest, titled};
 
 /// Columns that are shown.

@@ -2,8 +2,8 @@
 
 use features::quality::DRIFT_WARNING;
 
-use super::super::figures::{counted, figure, figure_or_dash, visible};
-use super::super::html::Html;
+use page::figures::{counted, figure, figure_or_dash, visible};
+use page::Html;
 use super::super::{Drift, Subject};
 use super::{note, rest, titled};
 

@@ -4,8 +4,8 @@ use error::Result;
 
 use super::super::Subject;
 use super::super::charts::{Scale, Svg, effect_strip};
-use super::super::figures::{count, counted, figure, percent};
-use super::super::html::Html;
+use page::figures::{count, counted, figure, percent};
+use page::Html;
 use super::super::importance::{FeatureImportance, Unit};
 use super::{note, rest, titled};
 

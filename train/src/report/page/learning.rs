@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::super::Subject;
 use super::super::charts::learning_curve;
-use super::super::figures::{count, counted, figure, figure_or_dash, visible};
-use super::super::html::Html;
+use page::figures::{count, counted, figure, figure_or_dash, visible};
+use page::Html;
 use super::{note, rest, titled};
 use crate::fit::Tuning;
 

@@ -5,8 +5,8 @@ use error::Result;
 use super::super::Subject;
 use super::super::charts::{predicted_against_actual, residual_bands, residual_histogram, spreads};
 use super::super::errors::{Shape, bands, cloud, histogram, spread};
-use super::super::figures::{counted, figure};
-use super::super::html::Html;
+use page::figures::{counted, figure};
+use page::Html;
 use super::titled;
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::Subject;
-use super::super::html::Html;
+use page::Html;
 use super::{note, titled};
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {

@@ -3,8 +3,8 @@
 use evaluation::{Slice, SliceColumn};
 
 use super::super::Subject;
-use super::super::figures::{count, figure_or_dash, value};
-use super::super::html::Html;
+use page::figures::{count, figure_or_dash, value};
+use page::Html;
 use super::{note, rest, titled};
 
 /// Values that are shown of a column.

@@ -3,8 +3,8 @@
 use evaluation::Check;
 
 use super::super::Subject;
-use super::super::figures::{count, figure, figure_or_dash, percent};
-use super::super::html::Html;
+use page::figures::{count, figure, figure_or_dash, percent};
+use page::Html;
 use super::{note, rest, titled};
 
 /// Warnings that are shown.
