@@ -10,4 +10,4 @@ SETTINGS = {
     "TIME_COLUMN",
 }
 
-METRICS = {"ExpectedError", "MaxDrift", "RealizedAccuracy"}
+METRICS = {"ExpectedError", "MaxDrift"}
