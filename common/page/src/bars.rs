@@ -37,7 +37,9 @@ pub fn bars(series: &[Series<'_>], edges: &[f64]) -> Svg {
     let usable = |share: &f64| if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
     let highest = series.iter().flat_map(|series| series.shares.iter().map(usable)).fold(0.0, f64::max).max(1e-9);
     let (across, up) = ((width - LEFT) / bins as f64, height - BOTTOM - TOP);
-    let mut markup = format!("<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" xmlns=\"http://www.w3.org/2000/svg\">");
+    let mut markup = format!(
+        "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" xmlns=\"http://www.w3.org/2000/svg\">"
+    );
     for part in [0.0, 0.5, 1.0] {
         let y = TOP + up * (1.0 - part);
         let _ = write!(
@@ -56,7 +58,10 @@ pub fn bars(series: &[Series<'_>], edges: &[f64]) -> Svg {
             let size = up * usable(share) / highest;
             let x = LEFT + across * (bin as f64 + 0.1) + bar * place as f64;
             let y = TOP + up - size;
-            let _ = write!(markup, "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{bar:.1}\" height=\"{size:.1}\" fill=\"{colour}\"/>");
+            let _ = write!(
+                markup,
+                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{bar:.1}\" height=\"{size:.1}\" fill=\"{colour}\"/>"
+            );
         }
     }
     let step = edges.len().div_ceil(MOST_LABELS).max(1);

@@ -91,8 +91,8 @@ impl CompleteRun {
                 "{location} is not what was published (its SHA-256 differs): restore it, or predict again"
             )));
         }
-        let manifest: Manifest =
-            serde_json::from_slice(&manifest).map_err(|error| Error::Data(format!("{location} is damaged: {error}")))?;
+        let manifest: Manifest = serde_json::from_slice(&manifest)
+            .map_err(|error| Error::Data(format!("{location} is damaged: {error}")))?;
         let (theirs, asked) = (&manifest.model.name, &settings.store.model_name);
         if theirs != asked {
             return Err(Error::Setting(format!(

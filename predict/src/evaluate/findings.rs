@@ -105,7 +105,13 @@ impl Findings {
         let short = |value: f64| (value * 1e4).round() / 1e4;
         match (self.r2(), self.r2_when_trained) {
             (Some(r2), Some(trained)) => {
-                tracing::info!(r2, r2_when_trained = trained, "R² as it came out is {}, when trained {}", short(r2), short(trained));
+                tracing::info!(
+                    r2,
+                    r2_when_trained = trained,
+                    "R² as it came out is {}, when trained {}",
+                    short(r2),
+                    short(trained)
+                );
             }
             (Some(r2), None) => tracing::info!(r2, "R² as it came out is {}", short(r2)),
             (None, _) if matched > 0 => tracing::warn!("the actual values are all the same, so R² is not defined"),
@@ -151,8 +157,18 @@ impl Findings {
     ) -> Result<Vec<u8>> {
         let mut record = json!({ "format_version": FORMAT_VERSION });
         let of_result = [
-            "run_id", "model_version", "model_run_id", "rows_predicted", "rows_matched", "r2", "rmse", "mae", "bias", "interval",
-            "coverage", "r2_when_trained",
+            "run_id",
+            "model_version",
+            "model_run_id",
+            "rows_predicted",
+            "rows_matched",
+            "r2",
+            "rmse",
+            "mae",
+            "bias",
+            "interval",
+            "coverage",
+            "r2_when_trained",
         ];
         for name in of_result {
             record[name] = summary.get(name).cloned().unwrap_or(Value::Null);

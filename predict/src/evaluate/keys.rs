@@ -69,7 +69,9 @@ fn key_of(text: &str, is_number: bool) -> IdKey {
 fn is_canonical_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_zero = text == "0";
-    is_zero || (digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.bytes().next().is_some_and(|first| first != b'0'))
+    is_zero
+        || (digits.bytes().all(|byte| byte.is_ascii_digit())
+            && digits.bytes().next().is_some_and(|first| first != b'0'))
 }
 
 #[cfg(test)]

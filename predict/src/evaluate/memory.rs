@@ -57,7 +57,8 @@ impl MemoryPlan {
         }
         let codes = sides.iter().map(|side| side.columns.slices.len() as u64 * 4).sum::<u64>();
         let partition = rows / PARTITIONS as u64 * 11 / 10 + SPARE_ROWS;
-        let tables = threads as u64 * partition * (TABLE_ENTRY + 2 * codes + PAIR as u64) + threads as u64 * BLOCK as u64;
+        let tables =
+            threads as u64 * partition * (TABLE_ENTRY + 2 * codes + PAIR as u64) + threads as u64 * BLOCK as u64;
         let listing: u64 = datasets().map(|(dataset, _)| listing_bytes(dataset)).sum();
         let fixed = BASE + open + tables + listing;
         let left = usable(limits).saturating_sub(fixed);
@@ -70,7 +71,8 @@ impl MemoryPlan {
             *reading = Some(planned);
         }
         if reading_bytes > left || left == 0 {
-            let needed = ((fixed + reading_bytes) as f64 / (usable(limits) as f64 / limits.memory_bytes.value as f64)) as u64;
+            let needed =
+                ((fixed + reading_bytes) as f64 / (usable(limits) as f64 / limits.memory_bytes.value as f64)) as u64;
             return Err(Error::Resources(format!(
                 "comparing {rows} predictions or actuals takes {} MiB of memory, but there are {} MiB: give the task at least that",
                 needed.div_ceil(MIB),

@@ -70,7 +70,8 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name)
         .within(context.limits.memory_bytes.value);
     let model = describe(settings, &models, &model_run).await?;
-    let room = |others: u64| FooterRoom::beside(BASE + others, usable(&context.limits), context.limits.memory_bytes.value);
+    let room =
+        |others: u64| FooterRoom::beside(BASE + others, usable(&context.limits), context.limits.memory_bytes.value);
     let predictions = run.predictions(&settings.output, room(0)).await?;
     let held = predictions.as_ref().map_or(0, Dataset::held_bytes);
     let csv = settings.csv.format();
@@ -135,7 +136,9 @@ async fn describe(settings: &EvaluateSettings, models: &ModelStore, run: &ModelR
             tracing::warn!("R² when it was trained is not known: {text}");
             Ok(None)
         }
-        Err(Error::Model(text)) => Err(Error::Model(format!("{text}; or say with --target (TARGET_COLUMN) what was predicted"))),
+        Err(Error::Model(text)) => {
+            Err(Error::Model(format!("{text}; or say with --target (TARGET_COLUMN) what was predicted")))
+        }
         Err(error) => Err(error),
     }
 }
@@ -160,7 +163,9 @@ fn columns(
         slices: of_actuals,
     };
     if actuals.id.is_empty() {
-        return Err(Error::Setting("--id (ID_COLUMN) is not set, and neither model nor predictions tell it".to_owned()));
+        return Err(Error::Setting(
+            "--id (ID_COLUMN) is not set, and neither model nor predictions tell it".to_owned(),
+        ));
     }
     let predictions = SideColumns { id: id_of_predictions, value: PREDICTION.to_owned(), slices: of_predictions };
     Ok([predictions, actuals])

@@ -159,7 +159,6 @@ impl Side {
         }
     }
 
-
     fn with(mut self, batch: &DecodedBatch, file: &ScratchFile) -> Result<Self> {
         let mut codes = Vec::with_capacity(batch.slices.len());
         for (slices, of_batch) in self.slices.iter_mut().zip(&batch.slices) {
@@ -243,9 +242,7 @@ pub(super) fn place_of(batch: &InputBatch, row: usize, dataset: &Dataset) -> (St
     let source = batch.sources.iter().find(|source| source.rows.contains(&row));
     source.map_or_else(
         || (dataset.location.clone(), row as u64 + 1),
-        |source| {
-            (dataset.object_name(source.object), source.first_row + (row - source.rows.start) as u64 + 1)
-        },
+        |source| (dataset.object_name(source.object), source.first_row + (row - source.rows.start) as u64 + 1),
     )
 }
 

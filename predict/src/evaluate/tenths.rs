@@ -217,7 +217,8 @@ mod tests {
             (0..count).map(|row| mixed(row) as f64 / 7.0 - 1.5).collect()
         };
         let mut cases = vec![vec![1.0], vec![2.0, 1.0], vec![-0.0, 0.0, 5.0], vec![3.5; 40]];
-        cases.extend([(7, 100), (1000, 3), (2000, 1 << 40), (999, 50)].map(|(count, distinct)| random(count, distinct)));
+        cases
+            .extend([(7, 100), (1000, 3), (2000, 1 << 40), (999, 50)].map(|(count, distinct)| random(count, distinct)));
         for predictions in cases {
             for memory in [0, u64::MAX] {
                 let found = of(&predictions, 37, memory);

@@ -44,7 +44,12 @@ impl Block {
     ///
     /// # Errors
     /// Those of reading the disk.
-    pub(crate) fn read<R>(&self, file: &ScratchFile, buffer: &mut Vec<u8>, take: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+    pub(crate) fn read<R>(
+        &self,
+        file: &ScratchFile,
+        buffer: &mut Vec<u8>,
+        take: impl FnOnce(&[u8]) -> R,
+    ) -> io::Result<R> {
         match self {
             Self::Memory(bytes, _) => Ok(take(bytes)),
             Self::Disk(start, length) => {

@@ -74,7 +74,14 @@ impl Outcomes {
 }
 
 fn heads(first: &'static str) -> [(&'static str, &'static str); 6] {
-    [("", first), ("number", "rows"), ("number", "predicted"), ("number", "came true"), ("number", "bias"), ("number", "MAE")]
+    [
+        ("", first),
+        ("number", "rows"),
+        ("number", "predicted"),
+        ("number", "came true"),
+        ("number", "bias"),
+        ("number", "MAE"),
+    ]
 }
 
 fn row(html: &mut Html, name: &str, errors: Option<&PairErrors>) {

@@ -70,7 +70,10 @@ impl PartRecord {
             && rejected == Some(rows(&self.rejected))
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == Some(rows(&self.predictions))
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
-            && self.predicted.as_ref().is_none_or(|predicted| predicted.sum.is_finite() && predicted.tally.fits(self.rows_read))
+            && self
+                .predicted
+                .as_ref()
+                .is_none_or(|predicted| predicted.sum.is_finite() && predicted.tally.fits(self.rows_read))
             && self.predicted.as_ref().map_or(0, |predicted| predicted.tally.rows) == rows(&self.predictions)
     }
 }

@@ -54,8 +54,19 @@ fn late_partial_null_and_foreign_actuals_are_told_apart() {
     let ended = evaluate(&workshop).args(["--slice", "plan"]).run();
     let result = ended.succeeded();
     let fields = [
-        "event", "run_id", "model_version", "model_run_id", "rows_predicted", "rows_matched", "r2", "rmse", "mae", "bias", "interval",
-        "coverage", "r2_when_trained",
+        "event",
+        "run_id",
+        "model_version",
+        "model_run_id",
+        "rows_predicted",
+        "rows_matched",
+        "r2",
+        "rmse",
+        "mae",
+        "bias",
+        "interval",
+        "coverage",
+        "r2_when_trained",
     ];
     assert_eq!(result.as_object().unwrap().keys().collect::<Vec<_>>(), fields);
     assert_eq!((text(&result, "run_id"), &result["rows_matched"]), ("p1", &349.into()));
@@ -135,7 +146,8 @@ fn ids_are_joined_by_value_whatever_type_and_format() {
 fn the_minimum_is_checked_after_everything_is_written() {
     let workshop = with_predictions();
     tables::write_parquet(&actuals(0..400), &workshop.path("actuals/part.parquet"));
-    let failure = evaluate(&workshop).args(["--min-r2", "0.99999"]).run().failed(3, &["R²", "0.99999", "400 predictions"]);
+    let failure =
+        evaluate(&workshop).args(["--min-r2", "0.99999"]).run().failed(3, &["R²", "0.99999", "400 predictions"]);
     assert!(number(&failure, "r2") > 0.9);
     assert_eq!(workshop.json("output/runs/p1/actuals.json")["r2"], failure["r2"]);
     assert_eq!(workshop.json("models/engagement/realized/p1.json")["r2"], failure["r2"]);
@@ -220,15 +232,22 @@ fn the_figures_are_those_of_pandas() {
     let script = repository().join("predict/tests/line/evaluate.py");
     let output = workshop.text("output");
     let run = |step: &str| {
-        let call = Command::new(&python).arg(&script).args([step, &sample("train"), &output, &workshop.text("came-true")]).output();
+        let call = Command::new(&python)
+            .arg(&script)
+            .args([step, &sample("train"), &output, &workshop.text("came-true")])
+            .output();
         let call = call.unwrap();
         assert!(call.status.success(), "{step}: {}", String::from_utf8_lossy(&call.stderr));
         String::from_utf8(call.stdout).unwrap()
     };
     run("write");
-    for (format, arguments) in [("parquet", ["--slice", "SEX", "--slice", "EDUCATION"]), ("csv", ["--threads", "1", "--slice", "SEX,EDUCATION"])] {
+    for (format, arguments) in [
+        ("parquet", ["--slice", "SEX", "--slice", "EDUCATION"]),
+        ("csv", ["--threads", "1", "--slice", "SEX,EDUCATION"]),
+    ] {
         let folder = format!("came-true/{format}");
-        let call = evaluate(&workshop).args(["--actuals", &folder, "--id", "ID", "--target", "outcome", "--memory", "400m"]);
+        let call =
+            evaluate(&workshop).args(["--actuals", &folder, "--id", "ID", "--target", "outcome", "--memory", "400m"]);
         call.args(arguments).run().succeeded();
         run(format);
     }

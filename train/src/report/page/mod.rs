@@ -13,8 +13,8 @@ mod verdict;
 use error::Result;
 
 use super::Subject;
-use page::figures::{counted, figure};
 use page::Html;
+use page::figures::{counted, figure};
 
 /// The whole page.
 ///
