@@ -33,8 +33,8 @@ pub struct ScoredRun<'a> {
 ///
 /// # Errors
 /// [`Error::Data`] where too many rows were rejected or a feature drifted too far.
-pub fn check_run(run: ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
-    let ScoredRun { settings, context, folder, plan, model, totals } = run;
+pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
+    let ScoredRun { settings, context, folder, plan, model, totals } = *run;
     let features = totals.features(model);
     let quality = totals.data_quality_score(model);
     let drift = manifest::most_drifted(&features);
@@ -43,6 +43,7 @@ pub fn check_run(run: ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
     summary.set("parts", totals.parts.iter().filter(|part| part.predictions.is_some()).count());
     summary.set("data_quality_score", quality);
     summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
+    summary.set("mean_prediction", totals.prediction_summary(model).mean);
     emit_metrics(context, totals, quality, drift.map(|(_, psi)| psi));
     manifest::warn_of_drift(&features);
     let unreadable = UnreadableColumn::most_in_words(&totals.unreadable, settings.csv_format().cells);

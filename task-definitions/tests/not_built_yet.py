@@ -7,4 +7,4 @@ SETTINGS = {
     "SHARD",
 }
 
-METRICS = {"ExpectedError", "RealizedAccuracy"}
+METRICS = {"ExpectedError"}

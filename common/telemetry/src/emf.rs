@@ -30,11 +30,13 @@ pub enum Metric {
     MemoryUtilization,
     /// The drift of the feature that drifted most (population stability index).
     MaxDrift,
+    /// R² of predictions against what came true.
+    RealizedAccuracy,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ModelTrainingTime,
         Self::ModelAccuracy,
         Self::RecordsProcessed,
@@ -43,6 +45,7 @@ impl Metric {
         Self::PeakMemory,
         Self::MemoryUtilization,
         Self::MaxDrift,
+        Self::RealizedAccuracy,
     ];
 
     /// The metric's name in CloudWatch.
@@ -57,6 +60,7 @@ impl Metric {
             Self::PeakMemory => "PeakMemory",
             Self::MemoryUtilization => "MemoryUtilization",
             Self::MaxDrift => "MaxDrift",
+            Self::RealizedAccuracy => "RealizedAccuracy",
         }
     }
 
@@ -68,7 +72,7 @@ impl Metric {
             Self::RecordsProcessed | Self::PredictionCount => "Count",
             Self::PeakMemory => "Bytes",
             Self::MemoryUtilization => "Percent",
-            Self::ModelAccuracy | Self::DataQualityScore | Self::MaxDrift => "None",
+            Self::ModelAccuracy | Self::DataQualityScore | Self::MaxDrift | Self::RealizedAccuracy => "None",
         }
     }
 }
@@ -160,7 +164,8 @@ mod tests {
         let units: Vec<String> =
             Metric::ALL.iter().map(|metric| format!("{}:{}", metric.name(), metric.unit())).collect();
         let expected = "ModelTrainingTime:Seconds ModelAccuracy:None RecordsProcessed:Count PredictionCount:Count \
-                        DataQualityScore:None PeakMemory:Bytes MemoryUtilization:Percent MaxDrift:None";
+                        DataQualityScore:None PeakMemory:Bytes MemoryUtilization:Percent MaxDrift:None \
+                         RealizedAccuracy:None";
         assert_eq!(units.join(" "), expected);
     }
 

@@ -8,7 +8,7 @@ use evaluation::{Slice, scores_by_slice};
 use serde::Serialize;
 
 use super::Subject;
-use super::figures::figure;
+use page::figures::figure;
 use crate::dependence::Estimate;
 use crate::read::Rows;
 
