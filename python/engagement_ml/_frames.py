@@ -6,20 +6,17 @@ import datetime
 import sys
 import uuid
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._columns import Column, Kind
-from ._errors import DataError, SettingsError
+from ._errors import DataError
 
 if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
-
-
-Library = Literal["pandas", "polars"]
 
 
 def library_of(frame: Any) -> str:
@@ -296,24 +293,3 @@ def _of_arrow(name: str, column: pyarrow.ChunkedArray) -> Column:
         found = whole("time", "ns")
         return Column(name, "time", found.values * factor, gone, "ns")
     raise _unfit(name, dtype)
-
-
-# ── the other way ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def choose_library(wanted: Library | None) -> Library:
-    """The library that results are given in: the wanted one, else the one that is imported already, else one that is installed."""
-    if wanted is not None:
-        if wanted not in ("pandas", "polars"):
-            raise SettingsError(f'frames are "pandas" or "polars", not {wanted!r}')
-        return wanted
-    known: tuple[Library, Library] = ("pandas", "polars")
-    for library in known:
-        if library in sys.modules:
-            return library
-    import importlib.util
-
-    for library in known:
-        if importlib.util.find_spec(library) is not None:
-            return library
-    raise SettingsError("a frame needs pandas or polars: pip install polars")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
-from typing import Any
+import sys
+from typing import Any, Literal
 
-from ._errors import DataError
-from ._frames import Library, choose_library
+from ._errors import DataError, SettingsError
 from ._store import Store, open_store, read_json, sha256
+
+Library = Literal["pandas", "polars"]
 
 
 def latest(output: str | os.PathLike[str], *, frames: Library | None = None) -> Any:
@@ -58,7 +61,7 @@ def _parsed(data: bytes, is_csv: bool, library: Library) -> Any:
     if not is_csv:
         return pandas.read_parquet(io.BytesIO(data))
     types: dict[str, Any] = {name: "float64" if _is_number(name) else "str" for name in _header(data)}
-    return pandas.read_csv(io.BytesIO(data), dtype=types, keep_default_na=False, na_values=[""])
+    return pandas.read_csv(io.BytesIO(data), dtype=types, keep_default_na=False, na_values=[""], float_precision="round_trip")
 
 
 def _header(data: bytes) -> list[str]:
@@ -79,3 +82,19 @@ def _joined(parts: list[Any], library: Library) -> Any:
     import pandas
 
     return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame()
+
+
+def choose_library(wanted: Library | None) -> Library:
+    """The library that results are given in: the wanted one, else the one that is imported already, else one that is installed."""
+    if wanted is not None:
+        if wanted not in ("pandas", "polars"):
+            raise SettingsError(f'frames are "pandas" or "polars", not {wanted!r}')
+        return wanted
+    known: tuple[Library, Library] = ("pandas", "polars")
+    for library in known:
+        if library in sys.modules:
+            return library
+    for library in known:
+        if importlib.util.find_spec(library) is not None:
+            return library
+    raise SettingsError("a frame needs pandas or polars: pip install polars")

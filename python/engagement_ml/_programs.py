@@ -155,7 +155,9 @@ def _text(value: Any) -> str:
 
 def _run(name: str, settings: Mapping[str, Setting], on_log: Callable[[str], object] | None) -> dict[str, Any]:
     command = [str(program(name)), *_arguments(settings | {"log_format": "json"})]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+    process = subprocess.Popen(
+        command, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
     log: list[str] = []
 
     def collect() -> None:
@@ -181,6 +183,11 @@ def _run(name: str, settings: Mapping[str, Setting], on_log: Callable[[str], obj
     if code == 0:
         return result
     raise _failure(name, code, result, "".join(log))
+
+
+def _environment() -> dict[str, str]:
+    """This process's variables, without the width of a terminal, which pytest and some shells export under the name of a setting."""
+    return {name: value for name, value in os.environ.items() if name != "COLUMNS" or not value.isdigit()}
 
 
 def _last_object(said: str) -> dict[str, Any]:
