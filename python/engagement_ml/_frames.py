@@ -77,7 +77,8 @@ def _null(name: str, rows: int) -> Column:
 
 def _of_polars(name: str, series: polars.Series) -> Column:
     polars = sys.modules["polars"]
-    dtype, gone = series.dtype, series.is_null().to_numpy()
+    dtype: Any = series.dtype
+    gone = series.is_null().to_numpy()
     if dtype == polars.Null:
         return _null(name, len(series))
     if dtype in (polars.String, polars.Categorical, polars.Enum):
@@ -128,14 +129,14 @@ def _of_bytes(name: str, values: Any, gone: np.ndarray) -> Column:
 
 def _of_pandas(name: str, series: pandas.Series) -> Column:
     pandas = sys.modules["pandas"]
-    dtype = series.dtype
+    dtype: Any = series.dtype
     if isinstance(dtype, pandas.ArrowDtype):
         return _of_arrow(name, sys.modules["pyarrow"].chunked_array([series.array.__arrow_array__()]))
     gone = series.isna().to_numpy(dtype=bool)
     if isinstance(dtype, pandas.CategoricalDtype):
         return _of_categories(name, series, gone)
     if isinstance(dtype, pandas.StringDtype):
-        return Column(name, "text", series.to_numpy(dtype=object, na_value=None), gone)
+        return Column(name, "text", _objects([None if is_gone else value for value, is_gone in zip(series, gone)]), gone)
     if isinstance(dtype, pandas.DatetimeTZDtype):
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
         dtype = series.dtype
@@ -232,7 +233,7 @@ def _of_datetimes(name: str, values: np.ndarray, gone: np.ndarray) -> Column:
         nanoseconds = getattr(value, "nanosecond", 0)
         if nanoseconds:
             raise DataError(f'column "{name}" holds nanoseconds as Python objects: give it a datetime type (pandas.to_datetime)')
-        micros.append((datetime.datetime(*value.timetuple()[:6], value.microsecond) - epoch) // datetime.timedelta(microseconds=1))
+        micros.append((value - epoch) // datetime.timedelta(microseconds=1))
     return Column(name, "date", np.array(micros, dtype=np.int64), gone, "us")
 
 

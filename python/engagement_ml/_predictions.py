@@ -54,14 +54,15 @@ def _parsed(data: bytes, is_csv: bool, library: Library) -> Any:
         if not is_csv:
             return polars.read_parquet(io.BytesIO(data))
         numbers = {name: polars.Float64 for name in _header(data) if _is_number(name)}
-        texts = polars.read_csv(io.BytesIO(data), infer_schema=False)
-        return texts.with_columns(polars.col(name).cast(dtype) for name, dtype in numbers.items())
+        cells = polars.read_csv(io.BytesIO(data), infer_schema=False)
+        return cells.with_columns(polars.col(name).cast(dtype) for name, dtype in numbers.items())
     import pandas
 
     if not is_csv:
         return pandas.read_parquet(io.BytesIO(data))
-    types: dict[str, Any] = {name: "float64" if _is_number(name) else "str" for name in _header(data)}
-    return pandas.read_csv(io.BytesIO(data), dtype=types, keep_default_na=False, na_values=[""], float_precision="round_trip")
+    texts = pandas.read_csv(io.BytesIO(data), dtype="str", keep_default_na=False, na_values=[""])
+    # Python's own reading of numbers keeps every bit.
+    return texts.astype({name: "float64" for name in _header(data) if _is_number(name)})
 
 
 def _header(data: bytes) -> list[str]:

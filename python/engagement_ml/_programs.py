@@ -154,7 +154,7 @@ def _text(value: Any) -> str:
 
 
 def _run(name: str, settings: Mapping[str, Setting], on_log: Callable[[str], object] | None) -> dict[str, Any]:
-    command = [str(program(name)), *_arguments(settings | {"log_format": "json"})]
+    command = [str(program(name)), *_arguments({**settings, "log_format": "json"})]
     process = subprocess.Popen(
         command, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
     )
