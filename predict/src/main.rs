@@ -10,7 +10,7 @@ use predict::prepare;
 use predict::settings::{Arguments, Settings};
 use telemetry::{Config, Program, Telemetry};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     machine::reexec::start_again();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => telemetry::print_help(&text),
