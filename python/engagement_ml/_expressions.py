@@ -276,14 +276,14 @@ def _part(part: str, days: np.ndarray) -> np.ndarray:
     year, month, day_of_month = civil(day)
     day_of_week = (day + 3) % 7 + 1
     day_of_year = day - days_of(year, 1, 1) + 1
-    values = {
+    parts: dict[str, Callable[[], np.ndarray]] = {
         "year": lambda: year, "quarter": lambda: (month - 1) // 3 + 1, "month": lambda: month, "day": lambda: day_of_month,
         "day_of_week": lambda: day_of_week, "day_of_year": lambda: day_of_year, "hour": lambda: of_day // 3_600_000_000,
         "minute": lambda: of_day // 60_000_000 % 60, "second": lambda: of_day // 1_000_000 % 60,
         # The week of a day is that of its Thursday, of whose year it is counted.
         "week": lambda: _week(day + 4 - day_of_week),
-    }[part]()  # fmt: skip
-    return np.where(known, values, np.nan)
+    }  # fmt: skip
+    return np.where(known, parts[part](), np.nan)
 
 
 def _week(thursday: np.ndarray) -> np.ndarray:

@@ -291,6 +291,6 @@ def _of_arrow(name: str, column: pyarrow.ChunkedArray) -> Column:
         return whole(kind, "ms" if dtype.unit == "s" else dtype.unit)
     if types.is_time(dtype):
         factor = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}[dtype.unit]
-        found = whole("time", "ns")
-        return Column(name, "time", found.values * factor, gone, "ns")
+        counted = whole("time", "ns")
+        return Column(name, "time", counted.values * factor, gone, "ns")
     raise _unfit(name, dtype)

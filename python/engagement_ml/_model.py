@@ -110,7 +110,9 @@ class Model:
 
         rows = self._dmatrix(self.matrix(frame))
         of_features = self.booster.predict(rows, pred_contribs=True).astype(numpy.float64)
-        names, places, of_source = [], {}, []
+        names: list[str] = []
+        places: dict[tuple[str, str], int] = {}
+        of_source = []
         for feature in self.metadata["features"]:
             key = ("sql", feature["sql"]) if "sql" in feature else ("column", feature.get("column", feature["name"]))
             if key not in places:

@@ -121,6 +121,12 @@ def program(name: str) -> Path:
     return Path(found)
 
 
+def _command(name: str) -> list[str]:
+    """How a program is started: in this package both are one file."""
+    both = _HERE / "programs/bin/engagement-ml"
+    return [str(both), name] if both.exists() else [str(program(name))]
+
+
 def sample() -> Path:
     """The folder of the sample: train/, test/, customers/ and features.toml of 30,000 credit card customers."""
     for folder in (_HERE / "sample", _HERE.parents[1] / "samples/credit-card"):
@@ -154,7 +160,7 @@ def _text(value: Any) -> str:
 
 
 def _run(name: str, settings: Mapping[str, Setting], on_log: Callable[[str], object] | None) -> dict[str, Any]:
-    command = [str(program(name)), *_arguments({**settings, "log_format": "json"})]
+    command = [*_command(name), *_arguments({**settings, "log_format": "json"})]
     process = subprocess.Popen(
         command, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
     )
@@ -215,8 +221,8 @@ def _failure(name: str, code: int, result: dict[str, Any], log: str) -> Exceptio
 
 def _become(name: str) -> None:
     """The commands `train` and `predict` of the environment: this process becomes the program."""
-    path = str(program(name))
-    os.execv(path, [path, *sys.argv[1:]])
+    command = _command(name)
+    os.execv(command[0], [*command, *sys.argv[1:]])
 
 
 def run_train() -> None:

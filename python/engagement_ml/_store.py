@@ -44,8 +44,8 @@ class S3:
     """A prefix of a bucket."""
 
     def __init__(self, location: str) -> None:
-        self.location = location.rstrip("/")
-        bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
+        bucket, _, prefix = location.removeprefix("s3://").strip("/").partition("/")
+        self.location = f"s3://{bucket}/{prefix}".rstrip("/")
         if not bucket:
             raise SettingsError(f"{location} names no bucket: write s3://bucket/prefix")
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
@@ -64,7 +64,12 @@ class S3:
             what = f"{self.location}/{path} cannot be read: {error}"
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
             raise (StorageError if status >= 500 or status == 429 else SettingsError)(what) from error
-        except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
+        except (
+            botocore.exceptions.NoCredentialsError,
+            botocore.exceptions.PartialCredentialsError,
+            botocore.exceptions.ParamValidationError,
+            botocore.exceptions.ProfileNotFound,
+        ) as error:
             raise SettingsError(f"{self.location}/{path} cannot be read: {error}") from error
         except (botocore.exceptions.BotoCoreError, OSError) as error:
             raise StorageError(f"{self.location}/{path} cannot be read: {error}") from error
