@@ -83,7 +83,9 @@ def _s3_client() -> Any:
         raise SettingsError("locations on S3 need boto3: pip install 'engagement_ml[s3]'") from error
     endpoint = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
     style = {"addressing_style": "path"} if endpoint else {}
-    return boto3.client("s3", config=botocore.config.Config(s3=style, retries={"mode": "standard", "max_attempts": 5}))
+    # A session of its own sees the variables of now.
+    session = boto3.session.Session()
+    return session.client("s3", config=botocore.config.Config(s3=style, retries={"mode": "standard", "max_attempts": 5}))
 
 
 def open_store(location: str | os.PathLike[str]) -> Store:
