@@ -10,7 +10,7 @@ use predict::settings::Arguments;
 use predict::{evaluate, prepare};
 use telemetry::{Config, Outcome, Program, Telemetry};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     machine::reexec::start_again();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => telemetry::print_help(&text),
