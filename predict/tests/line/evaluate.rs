@@ -104,7 +104,7 @@ fn every_run_has_a_report() {
     let report = |run_id: &str| std::fs::read_to_string(workshop.path(&format!("output/runs/{run_id}/report.html"))).unwrap();
     let first = report("p1");
     assert!(first.starts_with("<!doctype html>") && first.contains("complete") && first.contains("400 predictions of score"));
-    assert!(first.contains("Nothing is known yet") && !first.contains("<script") && !first.contains("the last run"));
+    assert!(first.contains("Nothing is known yet") && !first.contains("<script") && !first.contains("The last run was"));
     let manifest = workshop.json("output/runs/p1/manifest.json");
     let mean = workshop.json("output/runs/p1/result.json")["mean_prediction"].as_f64().unwrap();
     assert!((manifest["predictions"]["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
