@@ -45,7 +45,7 @@ FUNCTIONS_MB = {"pre-cleanup": 256, "data-prep": 512, "inference-prep": 1024, "c
 FIRST_VERSION = {"Step Functions": 0.02, "functions": 0.04, "train": 1.18, "predict": 0.79, "Athena": 0.01, "knowledge base": 0.05}
 # By the month, whether anything runs or not.
 MONTHLY = {
-    "alarms: 17 metrics at $0.10 (10 are free in an account)": 1.70,
+    "alarms: 18 metrics at $0.10 (10 are free in an account)": 1.80,
     "dashboard (3 are free in an account)": 3.00,
     "images: 3 in ECR, about 0.2 GB at $0.10": 0.02,
     "interface endpoints, 3 in 2 zones at $0.01 an hour (none with AssignPublicIp=ENABLED)": 43.80,

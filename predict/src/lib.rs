@@ -59,7 +59,7 @@ use crate::manifest::Totals;
 use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
 use crate::reasons::{Condition, Reasons};
-use crate::report::{Circumstances, LastRun};
+use crate::report::{Circumstances, LastRun, REPORT};
 use crate::run_checks::{ScoredRun, check_run};
 use crate::score::Scorer;
 use crate::score_parts::ScoringPipeline;
@@ -180,9 +180,16 @@ async fn predict(
     let last = LastRun::read(folder, before.map(|(pointer, _)| pointer)).await;
     let seconds = started.elapsed().as_secs_f64();
     let circumstances = Circumstances { last: last.as_ref(), seconds, refused: refused.as_deref() };
-    report::write(folder, report::html(&scored, &circumstances)).await;
-    let manifest = checked?;
+    let page = report::html(&scored, &circumstances);
+    let manifest = match checked {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            report::write(folder, page).await;
+            return Err(error);
+        }
+    };
     let commit = Commit::new(summary.clone(), None, vec![RunFile::new("manifest.json", manifest)], &now_rfc3339())?;
+    let commit = commit.with_page(RunFile::new(REPORT, page))?;
     Ok(Predicted::Ready(Box::new(commit)))
 }
 

@@ -69,6 +69,18 @@ impl Commit {
         Ok(Self { outcome, files })
     }
 
+    /// The same with a page for people, which the result does not name: what it shows may change when the run is complete.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] for a name that is none of a run's file.
+    pub fn with_page(mut self, page: RunFile) -> Result<Self> {
+        if !is_file_name(&page.name) {
+            return Err(Error::Defect(format!("\"{}\" is no name for a run's file", page.name)));
+        }
+        self.files.push(page);
+        Ok(self)
+    }
+
     /// The result.
     #[must_use]
     pub fn outcome(&self) -> &Outcome {
@@ -160,6 +172,15 @@ mod tests {
         assert!(commit.files().iter().all(|file| named[&file.name] == sha256_hex(&file.content)));
         assert_eq!(commit.outcome().completed_at(), Some(NOW));
         assert_eq!(Commit::new(summary(), Some(&rejection), Vec::new(), NOW).unwrap().outcome().exit_code(), 3);
+    }
+
+    #[test]
+    fn a_page_is_written_with_the_files_and_not_named() {
+        let with_page = commit().with_page(RunFile::new("page.html", "y")).unwrap();
+        assert_eq!(with_page.outcome(), commit().outcome());
+        let read = Commit::from_bytes(&with_page.to_bytes().unwrap(), "c").unwrap();
+        assert_eq!(read.files().last(), Some(&RunFile::new("page.html", "y")));
+        assert_eq!(commit().with_page(RunFile::new("a/b", "y")).unwrap_err().exit_code(), 70);
     }
 
     #[test]

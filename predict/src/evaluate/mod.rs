@@ -236,8 +236,8 @@ fn refuse_below(settings: &EvaluateSettings, findings: &Findings) -> Result<()> 
     match findings.r2() {
         Some(r2) if r2 >= least => Ok(()),
         Some(r2) => Err(Error::Gate(format!(
-            "R² of what came true is {r2:.4}, below --min-r2 (MIN_R2) {least}, on {} predictions{}: see docs/operations.md, \"When R² as \
-             it came out is lower\"",
+            "R² of what came true is {r2:.4}, below --min-r2 (MIN_R2) {least}, on {} predictions{}: see docs/operations.md, \"When less \
+             came true than was promised\"",
             findings.rows_matched(),
             findings.r2_when_trained.map(|r2| format!(" (when trained: {r2:.4})")).unwrap_or_default()
         ))),

@@ -13,7 +13,7 @@ import pandas as pd
 
 step, train, output, folder = sys.argv[1:]
 latest = json.load(open(f"{output}/latest.json"))
-predictions = pd.read_parquet(f"{output}/{latest['path']}", partitioning=None).rename(columns={"ID": "ID"})
+predictions = pd.read_parquet(f"{output}/{latest['path']}", partitioning=None)
 
 
 def write():
@@ -21,7 +21,8 @@ def write():
     rows = pd.concat([pd.read_parquet(path) for path in sorted(glob.glob(f"{train}/*.parquet"))])
     education = rows.drop_duplicates("ID").set_index("ID")["EDUCATION"]
     actuals = predictions[["ID", "prediction"]].sample(frac=0.8, random_state=3)
-    actuals["outcome"] = actuals.pop("prediction") + random.normal(0.02, 0.2, len(actuals))
+    spread = actuals["prediction"].std()
+    actuals["outcome"] = actuals.pop("prediction") + spread * random.normal(0.02, 0.3, len(actuals))
     actuals.loc[actuals.index[:500], "outcome"] = np.nan
     others = pd.DataFrame({"ID": np.arange(1_000_000, 1_002_000), "outcome": random.normal(size=2_000)})
     actuals = pd.concat([actuals, others]).sample(frac=1, random_state=5)
@@ -58,7 +59,7 @@ def same(found, expected, what):
 
 def compare():
     found = json.load(open(f"{output}/runs/{latest['run_id']}/actuals.json"))
-    read = pd.read_parquet if step == "parquet" else lambda path: pd.read_csv(path, float_precision="round_trip")
+    read = pd.read_parquet if step == "parquet" else pd.read_csv
     actuals = pd.concat([read(path) for path in sorted(glob.glob(f"{folder}/{step}/*"))])
     joined = predictions.merge(actuals, on="ID", how="left", indicator=True)
     pairs = joined[joined["outcome"].notna()]

@@ -71,6 +71,9 @@ fn late_partial_null_and_foreign_actuals_are_told_apart() {
     assert_eq!(result.as_object().unwrap().keys().collect::<Vec<_>>(), fields);
     assert_eq!((text(&result, "run_id"), &result["rows_matched"]), ("p1", &349.into()));
     assert!(number(&result, "r2") > 0.9 && result["interval"].is_null() && result["coverage"].is_null());
+    let report = std::fs::read_to_string(workshop.path("output/runs/p1/report.html")).unwrap();
+    assert_eq!(report.matches("R² as it came out").count(), 1, "replaced, not repeated");
+    assert!(report.contains("By plan") && report.contains("Features since training") && !report.contains("Nothing is known"));
     let trained = workshop.json(&format!("{}/result.json", workshop.model_folder()));
     assert_eq!(result["r2_when_trained"], trained["r2"]);
 
@@ -92,6 +95,38 @@ fn late_partial_null_and_foreign_actuals_are_told_apart() {
     assert!(workshop.json("output/runs/p1/result.json")["r2"].is_null(), "the run's own result stays");
     let listed = workshop.models_command(&["list"]).succeeded();
     assert_eq!(listed["models"].as_array().unwrap().len(), 1, "what came true is no label");
+}
+
+/// Rows, drift and rejects are told whether the run was published or not, and hostile names stay text.
+#[test]
+fn every_run_has_a_report() {
+    let workshop = with_predictions();
+    let report = |run_id: &str| std::fs::read_to_string(workshop.path(&format!("output/runs/{run_id}/report.html"))).unwrap();
+    let first = report("p1");
+    assert!(first.starts_with("<!doctype html>") && first.contains("complete") && first.contains("400 predictions of score"));
+    assert!(first.contains("Nothing is known yet") && !first.contains("<script") && !first.contains("The last run was"));
+    let manifest = workshop.json("output/runs/p1/manifest.json");
+    let mean = workshop.json("output/runs/p1/result.json")["mean_prediction"].as_f64().unwrap();
+    assert!((manifest["predictions"]["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
+    let shares = manifest["predictions"]["shares"].as_array().unwrap();
+    assert!((shares.iter().map(|share| share.as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-9);
+    let bytes = std::fs::read(workshop.path("output/predictions/run_id=p1/part-00000.parquet")).unwrap();
+    let frame = super::sample::read_parquet(&bytes);
+    assert!((frame.column("prediction").unwrap().f64().unwrap().mean().unwrap() - mean).abs() < 1e-9);
+    // All spend a hundred times as much: drift, and half of the ids come twice.
+    let table = tables::without(&scored(), "score");
+    let moved = table.column("spend").unwrap().f64().unwrap().iter().map(|spend| spend.map(|spend| 100.0 * spend));
+    let moved = Series::new("spend".into(), moved.collect::<Vec<Option<f64>>>());
+    let ids: Vec<String> = (0..400).map(|row| format!("<script>{}", row % 200)).collect();
+    let moved = tables::with(tables::with(table, moved), Series::new("customer_id".into(), ids));
+    tables::write_parquet(&moved, &workshop.path("moved/part.parquet"));
+    let call = workshop.predict_on("moved").args(["--run-id", "p2", "--max-reject-fraction", "0.9", "--max-drift", "0.5"]);
+    call.run().failed(4, &["spend", "drifted"]);
+    let second = report("p2");
+    for part in ["nothing was published", "spend (PSI", "an id that came before", "the last run", "The last run was p1"] {
+        assert!(second.contains(part), "{part}");
+    }
+    assert!(!second.contains("<script"));
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn an_attempt_that_was_held_up_changes_nothing_about_a_complete_run() {
         "/part-00000.parquet",
         "/_parts/commit",
         "/manifest.json",
+        "/report.html",
         "/result.json",
         "/output/latest.json",
     ];

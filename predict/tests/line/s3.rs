@@ -38,7 +38,7 @@ fn a_bucket_serves_as_a_folder_does() {
     places::assert_predictions_are_whole(&output);
     assert_eq!(json(&output, "latest.json")["run_id"], "p1");
     assert_eq!(json(&output, "runs/p1/manifest.json")["rows_predicted"], 400);
-    assert_eq!(output.len(), 5, "{:?}", output.keys());
+    assert_eq!(output.len(), 6, "{:?}", output.keys());
 
     assert_eq!(place.train().args(["--run-id", "r1"]).run().succeeded(), trained, "complete");
     assert_eq!(place.predict().args(["--run-id", "p1"]).run().succeeded(), predicted, "complete");

@@ -114,6 +114,7 @@ fn every_customer_is_scored_and_counted() {
         format!("predictions/run_id={run_id}/part-00000.parquet"),
         format!("runs/{run_id}/manifest.json"),
         format!("runs/{run_id}/plan.json"),
+        format!("runs/{run_id}/report.html"),
         format!("runs/{run_id}/result.json"),
     ];
     assert_eq!(workshop.files("output"), expected);
