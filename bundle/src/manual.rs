@@ -23,10 +23,9 @@ const SHELLS: [(Shell, &str); 3] = [
 pub(super) fn write(share: &Path) -> Result<()> {
     let man = share.join("man/man1");
     written(&man, fs::create_dir_all(&man))?;
-    for (name, command) in [
-        ("train", train::settings::Arguments::command()),
-        ("predict", predict::settings::Arguments::command()),
-    ] {
+    for (name, command) in
+        [("train", train::settings::Arguments::command()), ("predict", predict::settings::Arguments::command())]
+    {
         for (shell, folder) in SHELLS {
             let folder = share.join(folder);
             written(&folder, fs::create_dir_all(&folder))?;
