@@ -37,9 +37,8 @@ def typed(frame):
         values = frame[name].drop_nulls()
         if len(values) and values.is_in(["yes", "no", "Yes", "No", "TRUE", "FALSE", "True", "False"]).all():
             frame = frame.with_columns(polars.col(name).str.to_lowercase().is_in(["yes", "true"]))
-        for form in ("%Y-%m-%d", "%m/%d/%Y %H:%M"):
-            if len(values) and values.str.to_datetime(form, strict=False).null_count() == 0:
-                frame = frame.with_columns(polars.col(name).str.to_datetime(form).dt.cast_time_unit("ms"))
+        if len(values) and values.str.to_datetime("%Y-%m-%d", strict=False).null_count() == 0:
+            frame = frame.with_columns(polars.col(name).str.to_datetime("%Y-%m-%d").dt.cast_time_unit("ms"))
     whole = [name for name in frame.columns if frame[name].dtype == polars.Int64 and frame[name].is_in([0, 1]).all()]
     frame = frame.with_columns(polars.col(name).cast(polars.Boolean) for name in whole)
     if {"year", "month", "day", "hour"} <= set(frame.columns):
@@ -56,6 +55,8 @@ def check(name, folder):
 
     frame, target = getattr(tables, name)()
     frame = frame.copy()
+    if name == "bird_strikes":
+        frame["date"] = pandas.to_datetime(frame["date"], format="%m/%d/%Y %H:%M:%S")
     for column in frame.columns:
         if frame[column].dtype == object or str(frame[column].dtype) in ("category", "str"):
             frame[column] = frame[column].map(lambda value: None if value is None or value != value else str(value))

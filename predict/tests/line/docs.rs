@@ -15,9 +15,9 @@ use testkit::tables;
 use super::places::Place;
 use super::{Workshop, files_below, programs, repository, sample};
 
-/// Options in the text that are other programs' (of Docker, cargo, the AWS CLI, task-definitions/cost.py).
-const OPTIONS_OF_OTHERS: [&str; 6] =
-    ["--build-arg", "--platform", "--s3-bucket", "--locked", "--pull-seconds", "--jobs"];
+/// Options in the text that are other programs' (of Docker, cargo, pip, the AWS CLI, task-definitions/cost.py).
+const OPTIONS_OF_OTHERS: [&str; 7] =
+    ["--build-arg", "--platform", "--s3-bucket", "--locked", "--pull-seconds", "--jobs", "--ignore-requires-python"];
 /// What the documents call the endpoint and the keys of an S3 server.
 const ENDPOINT: &str = "http://localhost:9000";
 const KEYS: &str = "AWS_ACCESS_KEY_ID=engagement AWS_SECRET_ACCESS_KEY=engagement";
@@ -100,7 +100,7 @@ impl Desk {
         std::fs::create_dir_all(&cache).unwrap();
         symlink(Self::programs(), cache.join("release")).unwrap();
         std::fs::create_dir(desk.workshop.path("stand-ins")).unwrap();
-        for name in ["docker", "podman", "aws", "make", "python3"] {
+        for name in ["docker", "podman", "aws", "make", "pip", "python", "python3"] {
             let script = project.join("predict/tests/line/docs/stand-in");
             symlink(script, desk.workshop.path("stand-ins").join(name)).unwrap();
         }
