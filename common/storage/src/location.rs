@@ -110,7 +110,9 @@ mod tests {
 
     #[test]
     fn what_lies_below_a_location_has_a_location() {
-        for (location, joined) in [("s3://b", "s3://b/a/c=1"), ("s3://b/p", "s3://b/p/a/c=1"), ("/d", "/d/a/c=1")] {
+        for (location, joined) in
+            [("s3://bucket", "s3://bucket/a/c=1"), ("s3://bucket/p", "s3://bucket/p/a/c=1"), ("/d", "/d/a/c=1")]
+        {
             assert_eq!(Location::parse(location).unwrap().join("a/c=1").to_string(), joined);
         }
     }

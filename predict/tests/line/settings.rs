@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use testkit::program::Invocation;
 
 use super::{Workshop, programs, repository, text};
 
@@ -73,7 +74,10 @@ fn variables() -> Vec<(String, Option<&'static str>)> {
     let lines: Vec<&str> = source.lines().collect();
     let variable = |pair: &[&str]| {
         let name = pair[1].strip_prefix("pub const ")?.split(": &str = \"").nth(1)?.trim_end_matches("\";");
-        let program = ["train", "predict"].into_iter().find(|program| pair[0].contains(&format!("(`{program}`)")));
+        // `predict evaluate` is one of predict's commands.
+        let is_of =
+            |program: &&str| ["`)", " evaluate`)"].iter().any(|end| pair[0].contains(&format!("(`{program}{end}")));
+        let program = ["train", "predict"].into_iter().find(is_of);
         Some((name.to_owned(), program))
     };
     lines.windows(2).filter_map(variable).collect()
@@ -81,14 +85,14 @@ fn variables() -> Vec<(String, Option<&'static str>)> {
 
 #[test]
 fn every_variable_is_in_the_help() {
-    let help = |name: &str| {
-        let program = if name == "train" { programs().train() } else { programs().predict() };
+    let help = |program: Invocation| {
         let ended = program.arg("--help").run();
         assert_eq!(ended.status.code(), Some(0));
         assert!(!ended.stdout.contains('\u{1b}'), "no colours in a pipe");
         ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    let (train, predict) = (help("train"), help("predict"));
+    let (train, predict) = (help(programs().train()), help(programs().predict()));
+    let predict = predict + &help(programs().predict().arg("evaluate"));
     let variables = variables();
     assert_eq!(variables.len(), machine::env::ALL.len());
     for (name, program) in variables {
