@@ -73,7 +73,11 @@ fn late_partial_null_and_foreign_actuals_are_told_apart() {
     assert!(number(&result, "r2") > 0.9 && result["interval"].is_null() && result["coverage"].is_null());
     let report = std::fs::read_to_string(workshop.path("output/runs/p1/report.html")).unwrap();
     assert_eq!(report.matches("R² as it came out").count(), 1, "replaced, not repeated");
-    assert!(report.contains("By plan") && report.contains("Features since training") && !report.contains("Nothing is known"));
+    assert!(
+        report.contains("By plan")
+            && report.contains("Features since training")
+            && !report.contains("Nothing is known")
+    );
     let trained = workshop.json(&format!("{}/result.json", workshop.model_folder()));
     assert_eq!(result["r2_when_trained"], trained["r2"]);
 
@@ -101,10 +105,17 @@ fn late_partial_null_and_foreign_actuals_are_told_apart() {
 #[test]
 fn every_run_has_a_report() {
     let workshop = with_predictions();
-    let report = |run_id: &str| std::fs::read_to_string(workshop.path(&format!("output/runs/{run_id}/report.html"))).unwrap();
+    let report =
+        |run_id: &str| std::fs::read_to_string(workshop.path(&format!("output/runs/{run_id}/report.html"))).unwrap();
     let first = report("p1");
-    assert!(first.starts_with("<!doctype html>") && first.contains("complete") && first.contains("400 predictions of score"));
-    assert!(first.contains("Nothing is known yet") && !first.contains("<script") && !first.contains("The last run was"));
+    assert!(
+        first.starts_with("<!doctype html>")
+            && first.contains("complete")
+            && first.contains("400 predictions of score")
+    );
+    assert!(
+        first.contains("Nothing is known yet") && !first.contains("<script") && !first.contains("The last run was")
+    );
     let manifest = workshop.json("output/runs/p1/manifest.json");
     let mean = workshop.json("output/runs/p1/result.json")["mean_prediction"].as_f64().unwrap();
     assert!((manifest["predictions"]["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
@@ -120,10 +131,12 @@ fn every_run_has_a_report() {
     let ids: Vec<String> = (0..400).map(|row| format!("<script>{}", row % 200)).collect();
     let moved = tables::with(tables::with(table, moved), Series::new("customer_id".into(), ids));
     tables::write_parquet(&moved, &workshop.path("moved/part.parquet"));
-    let call = workshop.predict_on("moved").args(["--run-id", "p2", "--max-reject-fraction", "0.9", "--max-drift", "0.5"]);
+    let call =
+        workshop.predict_on("moved").args(["--run-id", "p2", "--max-reject-fraction", "0.9", "--max-drift", "0.5"]);
     call.run().failed(4, &["spend", "drifted"]);
     let second = report("p2");
-    for part in ["nothing was published", "spend (PSI", "an id that came before", "the last run", "The last run was p1"] {
+    for part in ["nothing was published", "spend (PSI", "an id that came before", "the last run", "The last run was p1"]
+    {
         assert!(second.contains(part), "{part}");
     }
     assert!(!second.contains("<script"));
