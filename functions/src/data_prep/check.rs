@@ -85,7 +85,11 @@ impl Sides<'_> {
             let column = find(self.training, name, setting)?;
             let is_time = matches!(class(&column.kind), "date" | "number");
             if *setting == "TIME_COLUMN" && !is_time {
-                return Err(wrong(self.training.0, column, "puts rows in order, and must be a date, a timestamp or a number"));
+                return Err(wrong(
+                    self.training.0,
+                    column,
+                    "puts rows in order, and must be a date, a timestamp or a number",
+                ));
             }
         }
         if class(&id.kind) != class(&id_of_customer.kind) {
@@ -192,7 +196,8 @@ mod tests {
 
     #[test]
     fn columns_that_rows_are_validated_by_are_needed_in_training() {
-        let (training, customers) = ("id bigint, month varchar, house bigint, score double", "id bigint, month varchar, house bigint");
+        let (training, customers) =
+            ("id bigint, month varchar, house bigint, score double", "id bigint, month varchar, house bigint");
         check_by(&[("GROUP_COLUMN", "house")], training, customers).unwrap();
         let wrong = |by, said: &str| {
             let message = check_by(&[by], training, customers).unwrap_err();

@@ -78,7 +78,9 @@ fn rows_that_are_validated_by_time_or_group_are_left_to_train() {
     place.set("TIME_COLUMN", "");
     place.bucket.put("config/features.toml", "[validation]\ngroup = \"plan\"\n");
     place.set("FEATURES", "s3://lake/config/features.toml");
-    place.bucket.put("config/customers.sql", "SELECT customer_id, spend, visits, member, since FROM engagement.customers");
+    place
+        .bucket
+        .put("config/customers.sql", "SELECT customer_id, spend, visits, member, since FROM engagement.customers");
     let answer = place.call("data-prep", &event("r-3")).value();
     assert_eq!((&answer["test_data"], rows(&answer)), (&json!(""), all));
 }
