@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run pipeline pipeline-test lint test bench bench-quick shapes faults fuzz fuzz-targets memcheck image image-test audit clean
+.PHONY: help setup setup-tests build run pipeline pipeline-test lint test bench bench-quick shapes faults fuzz fuzz-targets memcheck wheel dist release image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,7 @@ test: setup-tests lint ## Run every check and every test, a real S3 server inclu
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --release --locked --workspace
 	cargo test --locked -p error -p evaluation -p machine -p scoring # the light crates, with overflow checks and debug assertions
 	cargo build --release --locked --workspace --bins
+	PROGRAMS=$(PROGRAMS) scripts/test-python
 	PROGRAMS=$(PROGRAMS) scripts/test-deployment
 
 bench: build ## Measure train and predict beside Python and write docs/benchmarks.md (hours and 25 GB; SIZE=huge for 30 M rows)
@@ -67,6 +68,17 @@ fuzz-targets: build ## Run the libFuzzer targets under AddressSanitizer (SECONDS
 
 memcheck: setup-tests ## Run the tests of the XGBoost wrapper and of the scorer under valgrind
 	scripts/memcheck
+
+wheel: build ## Pack the programs, the sample and the Python module into dist/engagement_ml-….whl
+	cargo build --release --locked --workspace --bins
+	@scripts/package wheel $(PROGRAMS) dist
+
+dist: build ## Pack the programs, man pages and completions into dist/engagement-ml-….tar.gz
+	cargo build --release --locked --workspace --bins
+	@scripts/package tarball $(PROGRAMS) dist
+
+release: wheel dist ## Make all artefacts and try them without network: every Python, nothing but glibc, a clean Debian 12 (as root)
+	@scripts/test-release dist
 
 image: ## Build the images engagement-ml/train, engagement-ml/predict and engagement-ml/functions, with Docker or podman
 	@scripts/image

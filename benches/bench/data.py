@@ -60,8 +60,8 @@ def model_folder(store):
     return store / "engagement" / latest["path"]
 
 
-def train_command(train, test, store, rounds):
+def train_command(train, test, store, rounds, min_r2=0.01):
     """`train` with the parameters that the peer has too; without a table to test on, on a part of the rows."""
     words = [BIN / "train", "--train-data", train, *(["--test-data", test] if test else []), "--models", store, "--model-version", "bench"]
     words += ["--id", "customer_id", "--target", "engagement", "--rounds", rounds, "--param", "max_depth=6", "--param", "eta=0.1"]
-    return [*words, "--min-r2", "0.01", "--threads", THREADS, "--log-format", "json"]
+    return [*words, "--min-r2", str(min_r2), "--threads", THREADS, "--log-format", "json"]

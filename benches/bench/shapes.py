@@ -39,7 +39,7 @@ def model_store(shape, detail):
     store = FOLDER / f"models-{trained_on.replace(':', '-')}"
     if not (store / "engagement" / "latest.json").exists():
         shutil.rmtree(store, ignore_errors=True)
-        run([*data.train_command(table(trained_on), None, store, TREES), "--min-r2", "-1"])
+        run(data.train_command(table(trained_on), None, store, TREES, min_r2=-1))
     return store
 
 

@@ -5,7 +5,7 @@
 use engagement_fuzz::store::MemoryStore;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use predict::load::Model;
+use predict::load::{Model, Wanted};
 use registry::{ModelRun, ModelStore, Selector};
 use serde_json::{Value, json};
 use storage::sha256_hex;
@@ -28,7 +28,8 @@ fuzz_target!(init: start(), |data: &[u8]| {
     ]);
     let models = ModelStore::new(store, "engagement");
     let run = ModelRun::from_path("v1/m").expect("a run");
-    match block_on(Model::load(&models, &Selector::Run(run.clone()), run, None)) {
+    let wanted = Wanted { instructions: None, reasons: true, memory_bytes: 1 << 30 };
+    match block_on(Model::load(&models, &Selector::Run(run.clone()), run, &wanted)) {
         Ok(model) => {
             let _ = model.input_columns(&[]);
             let _ = model.new_tallies();

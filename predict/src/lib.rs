@@ -23,6 +23,8 @@ pub mod duplicate_ids;
 
 pub mod score;
 
+pub mod predictions;
+
 pub mod write;
 
 pub mod score_parts;
@@ -31,9 +33,13 @@ pub mod run_checks;
 
 pub mod manifest;
 
+pub mod report;
+
 pub mod pointer;
 
 pub mod prepare;
+
+pub mod evaluate;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,6 +59,7 @@ use crate::manifest::Totals;
 use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::pointer::{LATEST, OutputPointer};
 use crate::reasons::{Condition, Reasons};
+use crate::report::{Circumstances, LastRun};
 use crate::run_checks::{ScoredRun, check_run};
 use crate::score::Scorer;
 use crate::score_parts::ScoringPipeline;
@@ -109,7 +116,7 @@ async fn predict(
     summary: &mut Summary,
 ) -> Result<Predicted> {
     let started = Instant::now();
-    attempt::pointer::read::<OutputPointer>(folder.store().as_ref(), LATEST).await?;
+    let before = attempt::pointer::read::<OutputPointer>(folder.store().as_ref(), LATEST).await?;
     let earlier = match plan::earlier(settings, folder).await? {
         Earlier::Decided { outcome, plan } => {
             return Ok(Predicted::Decided(outcome, plan.map(|plan| plan.started_at).unwrap_or_default()));
@@ -155,6 +162,7 @@ async fn predict(
         run_id: context.run_id.clone(),
         format: settings.format,
         model_version: scorer.model.run.version.to_string(),
+        target: scorer.model.metadata.target_statistics.clone().map(Arc::new),
         processors: Processors::new(context.limits.threads.value),
     };
     let all_parts =
@@ -166,7 +174,14 @@ async fn predict(
     let totals = Totals::of(parts, scorer.model.new_tallies());
     summary.set("seconds", started.elapsed().as_secs_f64());
     let (plan, model, totals) = (&plan, &scorer.model, &totals);
-    let manifest = check_run(ScoredRun { settings, context, folder, plan, model, totals }, summary)?;
+    let scored = ScoredRun { settings, context, folder, plan, model, totals };
+    let checked = check_run(&scored, summary);
+    let refused = checked.as_ref().err().map(ToString::to_string);
+    let last = LastRun::read(folder, before.map(|(pointer, _)| pointer)).await;
+    let seconds = started.elapsed().as_secs_f64();
+    let circumstances = Circumstances { last: last.as_ref(), seconds, refused: refused.as_deref() };
+    report::write(folder, report::html(&scored, &circumstances)).await;
+    let manifest = checked?;
     let commit = Commit::new(summary.clone(), None, vec![RunFile::new("manifest.json", manifest)], &now_rfc3339())?;
     Ok(Predicted::Ready(Box::new(commit)))
 }

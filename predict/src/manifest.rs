@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::load::Model;
 use crate::plan::PredictPlan;
+use crate::predictions::{PredictionSummary, PredictionTally};
 use crate::read::PART_ROWS;
 use crate::write::{PartRecord, RejectCounts, UnreadableColumn};
 
@@ -20,6 +21,8 @@ pub struct Totals {
     pub reasons: RejectCounts,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// What the predictions are like; none where there are none.
+    pub predicted: Option<PredictionTally>,
     /// Cells that do not parse as their feature's type, by column.
     pub unreadable: Vec<UnreadableColumn>,
     /// The records of the parts, in order.
@@ -29,12 +32,26 @@ pub struct Totals {
 /// One feature's quality and drift.
 #[derive(Debug, Clone, Serialize)]
 pub struct FeatureReport {
-    name: String,
-    missing: f64,
-    infinite: f64,
-    unseen: f64,
-    out_of_range: f64,
-    psi: f64,
+    /// Its name.
+    pub name: String,
+    /// Share of cells without a value.
+    pub missing: f64,
+    /// Share of cells whose number is not finite as the model has it.
+    pub infinite: f64,
+    /// Share of cells with a level that training did not keep.
+    pub unseen: f64,
+    /// Share of cells outside of the spec's range.
+    pub out_of_range: f64,
+    /// Population stability index against the training rows.
+    pub psi: f64,
+}
+
+impl FeatureReport {
+    /// Whether it moved enough to matter.
+    #[must_use]
+    pub fn has_drifted(&self) -> bool {
+        self.psi > DRIFT_WARNING
+    }
 }
 
 impl Totals {
@@ -47,6 +64,12 @@ impl Totals {
             totals.rows_read += part.rows_read;
             totals.reasons.add(&part.reasons);
             UnreadableColumn::add_all(&mut totals.unreadable, &part.unreadable);
+            if let Some(more) = &part.predicted {
+                match &mut totals.predicted {
+                    Some(predicted) => predicted.add(more),
+                    None => totals.predicted = Some(more.clone()),
+                }
+            }
             for (tally, more) in totals.tallies.iter_mut().zip(&part.tallies) {
                 tally.add(more);
             }
@@ -66,6 +89,13 @@ impl Totals {
     pub fn data_quality_score(&self, model: &Model) -> f64 {
         let features = model.metadata.features.iter().zip(&self.tallies);
         data_quality_score(self.rows_predicted(), self.rows_read, features, true)
+    }
+
+    /// What the predictions are like.
+    #[must_use]
+    pub fn prediction_summary(&self, model: &Model) -> PredictionSummary {
+        let target = model.metadata.target_statistics.as_ref();
+        self.predicted.as_ref().map(|predicted| predicted.summary(target)).unwrap_or_default()
     }
 
     /// Quality and drift of each feature.
@@ -95,7 +125,7 @@ pub fn most_drifted(features: &[FeatureReport]) -> Option<(&str, f64)> {
 
 /// Names every feature that moved enough to matter.
 pub fn warn_of_drift(features: &[FeatureReport]) {
-    for feature in features.iter().filter(|feature| feature.psi > DRIFT_WARNING) {
+    for feature in features.iter().filter(|feature| feature.has_drifted()) {
         tracing::warn!(
             feature = feature.name,
             psi = feature.psi,
@@ -132,6 +162,7 @@ pub fn manifest(plan: &PredictPlan, model: &Model, totals: &Totals, features: &[
         "rejected_by_reason": totals.reasons,
         "parts": predictions,
         "rejected_parts": rejected,
+        "predictions": totals.prediction_summary(model),
         "features": features,
         "data_quality_score": totals.data_quality_score(model),
         "max_drift": most_drifted(features).map(|(_, psi)| psi),

@@ -16,14 +16,14 @@ use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
 use crate::load::{Engine, Model};
-use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, largest_part, largest_part_rows};
+use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, ReadOptions, largest_part, largest_part_rows};
 use crate::reasons::REASON_BYTES;
 use crate::settings::{Duplicates, Settings};
 use crate::write::RejectedRows;
 
 const MIB: u64 = 1024 * 1024;
 /// Program, XGBoost's library, threads and runtime: 75 MiB measured.
-const BASE: u64 = 96 * MIB;
+pub(crate) const BASE: u64 = 96 * MIB;
 /// An object of the listing and of the plan.
 const OBJECT: u64 = 2048;
 /// A reason on its way to the output: its source and contribution, and those of a column of them.
@@ -317,7 +317,8 @@ impl MemoryPlan {
     }
 }
 
-fn usable(limits: &Limits) -> u64 {
+/// What of the limit is planned with.
+pub(crate) fn usable(limits: &Limits) -> u64 {
     (limits.memory_bytes.value as f64 * USABLE) as u64
 }
 
@@ -327,8 +328,49 @@ fn row_groups(dataset: &Dataset) -> impl Iterator<Item = &RowGroupSize> {
 }
 
 /// Objects of the listing and the plan, and what is known of their row groups.
-fn listing_bytes(dataset: &Dataset) -> u64 {
+pub(crate) fn listing_bytes(dataset: &Dataset) -> u64 {
     dataset.objects.len() as u64 * OBJECT + dataset.held_bytes()
+}
+
+/// How columns are read of which nothing is computed but a number: ids, values, slices.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// What it takes.
+    pub bytes: u64,
+    /// Most rows of a batch.
+    pub batch_rows: usize,
+    /// Fetched bytes that wait or are being decoded.
+    pub fetch_bytes: u64,
+    /// How row groups are read that are too large to be held.
+    pub pieces: Pieces,
+}
+
+impl Reading {
+    /// The options that read these columns so.
+    #[must_use]
+    pub fn options(&self, columns: Vec<String>, id: &str) -> ReadOptions {
+        let Self { batch_rows, fetch_bytes, pieces, .. } = *self;
+        ReadOptions { columns, id: id.to_owned(), batch_rows, fetch_bytes, pieces }
+    }
+}
+
+/// Plans to read columns in `available` bytes. Where these are too few, it takes more.
+///
+/// # Errors
+/// Storage errors as they are.
+pub async fn plan_reading(dataset: &Dataset, columns: &[String], threads: usize, available: u64) -> Result<Reading> {
+    let texts: Vec<String> = columns.iter().filter(|name| column_bytes(dataset, name) == TEXT_BYTES).cloned().collect();
+    let row = RowBytes {
+        features: columns.len() as u64 * 8,
+        cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
+        output: columns.iter().map(|name| column_bytes(dataset, name)).sum::<u64>() + KEY_BYTES,
+        long_texts: long_text_row_bytes(dataset, &texts),
+    };
+    let overhead = overhead_of_pieces(dataset, columns).await?;
+    let most = batch_rows(row, dataset, threads).min(ROWS_TOGETHER);
+    let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } =
+        fetching(dataset, row, threads, most, overhead, available);
+    Ok(Reading { bytes: (batch_bytes + fetch_bytes).max(dataset.read_bytes()), batch_rows, fetch_bytes, pieces })
 }
 
 /// What the footers of the input may take: all that is left beside the program and the model.

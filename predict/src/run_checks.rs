@@ -33,8 +33,8 @@ pub struct ScoredRun<'a> {
 ///
 /// # Errors
 /// [`Error::Data`] where too many rows were rejected or a feature drifted too far.
-pub fn check_run(run: ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
-    let ScoredRun { settings, context, folder, plan, model, totals } = run;
+pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
+    let ScoredRun { settings, context, folder, plan, model, totals } = *run;
     let features = totals.features(model);
     let quality = totals.data_quality_score(model);
     let drift = manifest::most_drifted(&features);
@@ -43,7 +43,8 @@ pub fn check_run(run: ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
     summary.set("parts", totals.parts.iter().filter(|part| part.predictions.is_some()).count());
     summary.set("data_quality_score", quality);
     summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
-    emit_metrics(context, totals, quality);
+    summary.set("mean_prediction", totals.prediction_summary(model).mean);
+    emit_metrics(context, totals, quality, drift.map(|(_, psi)| psi));
     manifest::warn_of_drift(&features);
     let unreadable = UnreadableColumn::most_in_words(&totals.unreadable, settings.csv_format().cells);
     if let Some(unreadable) = &unreadable {
@@ -54,7 +55,7 @@ pub fn check_run(run: ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
     manifest::manifest(plan, model, totals, &features)
 }
 
-fn emit_metrics(context: &Context, totals: &Totals, quality: f64) {
+fn emit_metrics(context: &Context, totals: &Totals, quality: f64, drift: Option<f64>) {
     let peak = machine::usage::peak_memory().unwrap_or_default();
     let utilization = machine::usage::memory_utilization(peak, context.limits.memory_bytes.value);
     context.telemetry.emit(&[
@@ -63,6 +64,7 @@ fn emit_metrics(context: &Context, totals: &Totals, quality: f64) {
         (Metric::DataQualityScore, quality),
         (Metric::PeakMemory, peak as f64),
         (Metric::MemoryUtilization, utilization.unwrap_or(f64::NAN)),
+        (Metric::MaxDrift, drift.unwrap_or(f64::NAN)),
     ]);
 }
 

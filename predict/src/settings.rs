@@ -19,6 +19,8 @@ pub enum Arguments {
     Predict(Box<Settings>),
     /// Check a coming run without scoring.
     Prepare(Box<Settings>),
+    /// Compare a run's predictions with what came true.
+    Evaluate(Box<EvaluateSettings>),
 }
 
 impl CommandFactory for Arguments {
@@ -35,7 +37,14 @@ impl CommandFactory for Arguments {
             )
             .subcommand_negates_reqs(true);
         let predict = Settings::augment_args(predict).about("Scores every row of a table with a published model.");
-        predict.subcommand(prepare)
+        let evaluate = EvaluateSettings::augment_args(Command::new("evaluate"));
+        let evaluate = evaluate.about("Compare the predictions of a complete run with what came true since");
+        // RUN_ID names the run that a task does, not one that it looks back at.
+        let evaluate = evaluate.mut_arg("run_id", |argument| {
+            let help = "Id of the run that is evaluated [default: the newest complete run]";
+            argument.env(None::<&'static str>).help(help)
+        });
+        predict.subcommand(prepare).subcommand(evaluate)
     }
 
     fn command_for_update() -> Command {
@@ -47,6 +56,9 @@ impl FromArgMatches for Arguments {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let settings = |matches: &ArgMatches| Settings::from_arg_matches(matches).map(Box::new);
         match matches.subcommand() {
+            Some(("evaluate", evaluate)) => {
+                EvaluateSettings::from_arg_matches(evaluate).map(Box::new).map(Self::Evaluate)
+            }
             Some(("prepare", prepare)) => settings(prepare).map(Self::Prepare),
             _ => settings(matches).map(Self::Predict),
         }
@@ -120,6 +132,57 @@ pub struct Settings {
     /// The run itself
     #[command(flatten)]
     pub shared: SharedArgs,
+}
+
+/// The settings of `predict evaluate`.
+#[derive(Debug, Clone, Args)]
+pub struct EvaluateSettings {
+    /// What came true: s3://bucket/prefix, file:///path or a path; Parquet or CSV, one object or a folder
+    #[arg(long, env = env::ACTUALS, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
+    pub actuals: Location,
+
+    /// How CSV is written
+    #[command(flatten)]
+    pub csv: CsvArgs,
+
+    /// Where the run's predictions and records lie
+    #[arg(long, env = env::OUTPUT, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
+    pub output: Location,
+
+    /// Where models lie and under which name
+    #[command(flatten)]
+    pub store: ModelStoreArgs,
+
+    /// Column of the actuals that identifies a row [default: the model's id]
+    #[arg(long, env = env::ID_COLUMN, hide_env_values = true, value_parser = column_name, value_name = "COLUMN", help_heading = "Data")]
+    pub id: Option<String>,
+
+    /// Column of the actuals that was predicted [default: the model's target]
+    #[arg(long, env = env::TARGET_COLUMN, hide_env_values = true, value_parser = column_name, value_name = "COLUMN", help_heading = "Data")]
+    pub target: Option<String>,
+
+    /// Column of the predictions (--columns) or of the actuals whose every value gets errors of its own (repeats)
+    #[arg(long, env = env::SLICE, hide_env_values = true, value_delimiter = ',', value_parser = column_name, value_name = "COLUMN", help_heading = "Gate")]
+    pub slice: Vec<String>,
+
+    /// Least R² of what came true; below it the exit code is 3, after everything is written [default: off]
+    #[arg(long, env = env::MIN_R2, hide_env_values = true, value_parser = finite, help_heading = "Gate", allow_negative_numbers = true)]
+    pub min_r2: Option<f64>,
+
+    /// The run itself
+    #[command(flatten)]
+    pub shared: SharedArgs,
+}
+
+impl EvaluateSettings {
+    /// What can be said against the settings before anything is read or written.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where what is written would be read as actuals.
+    pub fn check(&self) -> error::Result<()> {
+        let written = Place { setting: "--output (OUTPUT)", location: &self.output };
+        refuse_overlap(written, &["runs"], Place { setting: "--actuals (ACTUALS)", location: &self.actuals })
+    }
 }
 
 /// What trees can be compiled for. Not a setting of a run: predictions are the same bits with each.

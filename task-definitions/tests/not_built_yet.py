@@ -7,4 +7,4 @@ SETTINGS = {
     "SHARD",
 }
 
-METRICS = {"ExpectedError", "MaxDrift", "RealizedAccuracy"}
+METRICS = {"ExpectedError"}

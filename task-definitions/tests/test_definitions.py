@@ -285,6 +285,7 @@ def test_the_alarms():
     assert found == {
         "Pipeline Failure": ("GreaterThanThreshold", 0), "Long Execution": ("GreaterThanThreshold", 70 * 60 * 1000),
         "Lambda Errors": ("GreaterThanThreshold", 3), "Fargate Memory": ("GreaterThanThreshold", 95), "Low Accuracy": ("LessThanThreshold", 0.75),
+        "Low Realized Accuracy": ("LessThanThreshold", 0.75),
         "Schedule": ("GreaterThanThreshold", 0), "No Run For A Week": ("LessThanThreshold", 1)}
     errors = [metric["MetricStat"] for metric in alarms()["Lambda Errors"]["Metrics"] if "MetricStat" in metric]
     functions = {resource["Properties"]["FunctionName"] for resource in pipeline.Stack().resources("AWS::Lambda::Function").values()}

@@ -12,8 +12,6 @@ type ModulePath = Vec<String>;
 
 /// Circles that are left; whoever cuts one takes its line away.
 const LEFT: &[&str] = &[
-    "common/scoring/src: ensemble and load",
-    "common/scoring/src: load and load_tree",
     "train/src: config and gate",
     "train/src: config and plan",
     "train/src: fit::choice and fit::final_selection",

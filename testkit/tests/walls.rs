@@ -11,7 +11,7 @@ use testkit::project;
 type Names = BTreeSet<String>;
 
 /// The crates that are programs.
-const PROGRAMS: [&str; 3] = ["train", "predict", "functions"];
+const PROGRAMS: [&str; 4] = ["train", "predict", "functions", "bundle"];
 
 /// The crates of the workspace by name, with what they depend on outside of tests.
 fn crates() -> BTreeMap<String, Names> {

@@ -10,7 +10,7 @@ use telemetry::{Config, Program, Telemetry};
 use train::models;
 use train::settings::{Arguments, Settings};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     machine::reexec::start_again();
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => telemetry::print_help(&text),

@@ -6,6 +6,9 @@ use storage::Location;
 
 use crate::settings::Settings;
 
+/// More bytes than a feature spec has.
+const MOST_BYTES: u64 = 16 << 20;
+
 /// The feature spec, with what the settings say of id, target and validation.
 ///
 /// # Errors

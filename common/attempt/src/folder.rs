@@ -278,7 +278,10 @@ impl RunFolder {
     }
 
     /// The result of the run, if it is complete.
-    async fn complete(&self) -> Result<Option<Outcome>> {
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the result is damaged or that of another run; storage errors as they are.
+    pub async fn complete(&self) -> Result<Option<Outcome>> {
         let Some(bytes) = self.get_at_most(RESULT, MOST_RESULT_BYTES).await? else { return Ok(None) };
         let outcome = Outcome::from_json(&bytes)?;
         self.refuse_of_another_run(&outcome, RESULT)?;

@@ -6,8 +6,10 @@
 mod bootstrap;
 mod gate;
 mod metrics;
+mod pairs;
 pub mod split;
 
 pub use bootstrap::{Interval, Paired, R2Drop, RESAMPLES, r2_drop, r2_interval};
 pub use gate::{Check, Evidence, Gate, Previous, SliceColumn, Verdict};
 pub use metrics::{MetricError, Scores, Slice, scores, scores_by_slice};
+pub use pairs::{PairErrors, PairSums};

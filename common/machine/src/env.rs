@@ -73,6 +73,8 @@ pub const FORMAT: &str = "FORMAT";
 pub const REASONS: &str = "REASONS";
 /// Which rows get them, an expression (`predict`).
 pub const REASONS_WHERE: &str = "REASONS_WHERE";
+/// Where what came true lies (`predict evaluate`).
+pub const ACTUALS: &str = "ACTUALS";
 /// Id of the run; a repeated one continues.
 pub const RUN_ID: &str = "RUN_ID";
 /// Threads to use.
@@ -126,6 +128,7 @@ pub const ALL: &[&str] = &[
     FORMAT,
     REASONS,
     REASONS_WHERE,
+    ACTUALS,
     RUN_ID,
     THREADS,
     MEMORY,

@@ -18,6 +18,9 @@ const QUOTED_LENGTH: usize = 40;
 /// the folders that these names become. Case counts, as it does in S3's keys.
 const RESERVED: [&str; 2] = ["latest", "latest.json"];
 
+/// What else lies beside the folders of model versions: what came of predictions, and the page of the runs.
+const BESIDE_VERSIONS: [&str; 3] = ["realized", "index.html", "history.json"];
+
 /// A text that is no run id or no model version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{quoted:?} is not a {what}: {reason}; use 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit")]
@@ -35,7 +38,7 @@ impl From<InvalidId> for Error {
 
 /// Defines a name that is checked wherever it comes from: a flag, a variable, a file of the store.
 macro_rules! checked_name {
-    ($(#[$documentation:meta])* $name:ident, $what:literal) => {
+    ($(#[$documentation:meta])* $name:ident, $what:literal, $beside:expr) => {
         $(#[$documentation])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -53,7 +56,7 @@ macro_rules! checked_name {
             type Error = InvalidId;
 
             fn try_from(text: String) -> Result<Self, InvalidId> {
-                check(&text).map_err(|reason| InvalidId { what: $what, quoted: quoted(&text), reason })?;
+                check(&text, &$beside).map_err(|reason| InvalidId { what: $what, quoted: quoted(&text), reason })?;
                 Ok(Self(text))
             }
         }
@@ -89,12 +92,14 @@ macro_rules! checked_name {
 checked_name!(
     /// The name of one run: given by `--run-id`, or generated. A repeated run id continues that run.
     RunId,
-    "run id"
+    "run id",
+    []
 );
 checked_name!(
     /// The label of what is trained, such as `v1.2.0`. Several runs may share it.
     ModelVersion,
-    "model version"
+    "model version",
+    BESIDE_VERSIONS
 );
 
 impl RunId {
@@ -116,12 +121,15 @@ fn random_bits() -> u32 {
     getrandom::u32().unwrap_or_else(|_| std::process::id())
 }
 
-fn check(text: &str) -> Result<(), &'static str> {
+fn check(text: &str, beside: &[&str]) -> Result<(), &'static str> {
     let Some(first) = text.chars().next() else {
         return Err("it is empty");
     };
     if RESERVED.contains(&text) {
         return Err("that name is reserved for the pointer to what was published last");
+    }
+    if beside.contains(&text) {
+        return Err("that name is reserved for what lies beside the models");
     }
     if !first.is_ascii_alphanumeric() {
         return Err("it starts with neither a letter nor a digit");
@@ -183,6 +191,14 @@ mod tests {
             assert!(name.parse::<ModelVersion>().is_err(), "{name:?}");
             assert!(name.parse::<RunId>().is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn what_lies_beside_the_models_is_no_version_but_may_be_a_run() {
+        for name in ["realized", "index.html", "history.json"] {
+            assert!(name.parse::<ModelVersion>().is_err() && name.parse::<RunId>().is_ok(), "{name}");
+        }
+        assert!("Realized".parse::<ModelVersion>().is_ok());
     }
 
     #[test]

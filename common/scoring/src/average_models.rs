@@ -2,7 +2,7 @@
 //! the weighted mean of the models' margins. The outcome is a plain `model.ubj` like any other.
 
 use super::ensemble::EnsembleError;
-use super::load::{Loaded, Object, damaged};
+use super::object::{Loaded, Object, damaged};
 use super::ubj::{self, TypedArray, Value, Writer};
 
 /// XGBoost's mark of a pruned node where the number of its feature would stand.

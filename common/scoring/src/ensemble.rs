@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use super::load;
 use super::objective::Link;
 
 /// Why a `model.ubj` was not read. The text is one line.
@@ -100,15 +99,6 @@ pub(super) enum Question {
 }
 
 impl Ensemble {
-    /// Reads the `model.ubj` of XGBoost 3.4.1 (or an earlier 3.x), checking everything that XGBoost's loader and
-    /// predictor rely on: sizes, node and feature indices, that nodes form trees, categories, groups.
-    ///
-    /// # Errors
-    /// [`EnsembleError`], which says whether XGBoost may be given the bytes.
-    pub fn from_ubj(bytes: &[u8]) -> Result<Self, EnsembleError> {
-        load::ensemble(bytes)
-    }
-
     /// The number of columns that the model was trained on.
     #[must_use]
     pub fn n_features(&self) -> usize {

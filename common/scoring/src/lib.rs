@@ -22,6 +22,7 @@ mod explain;
 mod kernels;
 mod load;
 mod load_tree;
+mod object;
 mod objective;
 mod program;
 mod quantiser;

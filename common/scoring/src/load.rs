@@ -4,6 +4,7 @@
 
 use super::ensemble::{Ensemble, EnsembleError, FeatureType};
 use super::load_tree;
+use super::object::{Loaded, Object, damaged, foreign};
 use super::objective::Link;
 use super::ubj::{self, Value};
 
@@ -12,113 +13,23 @@ const MAX_FEATURES: usize = 1 << 20;
 /// What XGBoost starts from when it has fitted nothing (`ObjFunction::DefaultBaseScore`).
 const DEFAULT_BASE_MARGIN: f32 = 0.5;
 
-pub(super) type Loaded<T> = Result<T, EnsembleError>;
-
-pub(super) fn damaged<T>(what: impl Into<String>) -> Loaded<T> {
-    Err(EnsembleError::Damaged(what.into()))
-}
-
-pub(super) fn foreign<T>(what: impl Into<String>) -> Loaded<T> {
-    Err(EnsembleError::Foreign(what.into()))
-}
-
-/// The members of one object, and its path for messages.
-pub(super) struct Object<'v, 'a> {
-    path: String,
-    members: &'v [(&'a str, Value<'a>)],
-}
-
-impl<'v, 'a> Object<'v, 'a> {
-    pub(super) fn new(path: String, value: &'v Value<'a>) -> Loaded<Self> {
-        let Value::Object(members) = value else {
-            return damaged(format!("{path} is not an object"));
-        };
-        let mut names: Vec<_> = members.iter().map(|(name, _)| name).collect();
-        names.sort_unstable();
-        match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => damaged(format!("{path} has two members {:?}", pair[0])),
-            None => Ok(Self { path, members }),
-        }
-    }
-
-    pub(super) fn wrong<T>(&self, name: &str, what: &str) -> Loaded<T> {
-        damaged(format!("{}.{name} {what}", self.path))
-    }
-
-    pub(super) fn find(&self, name: &str) -> Option<&'v Value<'a>> {
-        self.members.iter().find_map(|(member, value)| (*member == name).then_some(value))
-    }
-
-    pub(super) fn get(&self, name: &str) -> Loaded<&'v Value<'a>> {
-        match self.find(name) {
-            Some(value) => Ok(value),
-            None => self.wrong(name, "is missing"),
-        }
-    }
-
-    pub(super) fn object(&self, name: &str) -> Loaded<Self> {
-        Self::new(format!("{}.{name}", self.path), self.get(name)?)
-    }
-
-    pub(super) fn array(&self, name: &str) -> Loaded<&'v [Value<'a>]> {
-        match self.get(name)? {
-            Value::Array(values) => Ok(values),
-            _ => self.wrong(name, "is not an array"),
-        }
-    }
-
-    pub(super) fn text(&self, name: &str) -> Loaded<&'a str> {
-        match self.get(name)? {
-            Value::Text(text) => Ok(text),
-            _ => self.wrong(name, "is not a string"),
-        }
-    }
-
-    /// A number that XGBoost writes as a string of digits.
-    pub(super) fn count(&self, name: &str) -> Loaded<usize> {
-        let text = self.text(name)?;
-        let digits = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse() {
-            Ok(count) if digits => Ok(count),
-            _ => self.wrong(name, "is not a number"),
-        }
-    }
-
-    /// A number that XGBoost writes as a string of digits, and left out in earlier versions.
-    fn count_or(&self, name: &str, default: usize) -> Loaded<usize> {
-        match self.find(name) {
-            Some(_) => self.count(name),
-            None => Ok(default),
-        }
-    }
-
-    /// A list of integers of a model's size, such as `tree_info`.
-    pub(super) fn integers(&self, name: &str) -> Loaded<Vec<i64>> {
-        let integer = |value: &Value<'_>| match value {
-            Value::Integer(integer) => Ok(*integer),
-            _ => self.wrong(name, "holds something else than integers"),
-        };
-        self.array(name)?.iter().map(integer).collect()
-    }
-
-    pub(super) fn texts(&self, name: &str) -> Loaded<Vec<&'a str>> {
-        let text = |value: &Value<'a>| match value {
-            Value::Text(text) => Ok(*text),
-            _ => self.wrong(name, "holds something else than strings"),
-        };
-        match self.find(name) {
-            Some(_) => self.array(name)?.iter().map(text).collect(),
-            None => Ok(Vec::new()),
-        }
-    }
-}
-
 /// The learner's parameters.
 struct Parameters {
     n_features: usize,
     n_outputs: usize,
     base_scores: Vec<f32>,
     boost_from_average: bool,
+}
+
+impl Ensemble {
+    /// Reads the `model.ubj` of XGBoost 3.4.1 (or an earlier 3.x), checking everything that XGBoost's loader and
+    /// predictor rely on: sizes, node and feature indices, that nodes form trees, categories, groups.
+    ///
+    /// # Errors
+    /// [`EnsembleError`], which says whether XGBoost may be given the bytes.
+    pub fn from_ubj(bytes: &[u8]) -> Result<Self, EnsembleError> {
+        ensemble(bytes)
+    }
 }
 
 pub(super) fn ensemble(bytes: &[u8]) -> Loaded<Ensemble> {
@@ -180,7 +91,7 @@ fn check_version(model: &Object<'_, '_>) -> Loaded<()> {
 
 fn check_attributes(learner: &Object<'_, '_>) -> Loaded<()> {
     let attributes = learner.object("attributes")?;
-    match attributes.members.iter().find(|(_, value)| !matches!(value, Value::Text(_))) {
+    match attributes.members().iter().find(|(_, value)| !matches!(value, Value::Text(_))) {
         Some((name, _)) => attributes.wrong(name, "is not a string"),
         None => Ok(()),
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::ensemble::{Node, Question, Split, Tree};
-use super::load::{Loaded, Object, damaged, foreign};
+use super::object::{Loaded, Object, damaged, foreign};
 use super::ubj::{TypedArray, Value};
 
 /// Deeper trees would exhaust the stack of XGBoost's recursive functions.

@@ -1,8 +1,6 @@
 //! From the values of one feature to codes: the rank of a number among the model's thresholds, the class of a
 //! category among those that no node tells apart.
 
-use std::collections::BTreeMap;
-
 /// How the values of a feature become codes, and where the codes' bits lie.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Quantiser {
@@ -80,35 +78,34 @@ pub(super) struct CategorySet {
 impl Classes {
     /// The classes of the categories in `sets`, and the classes in each set.
     pub(super) fn new(sets: &[CategorySet]) -> (Self, Vec<Vec<u32>>) {
-        let mut sets_of_category: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        let mut sets_of_missing = Vec::new();
-        for (index, set) in sets.iter().enumerate() {
-            for category in &set.categories {
-                sets_of_category.entry(*category).or_default().push(index);
-            }
-            if set.missing_right {
-                sets_of_missing.push(index);
-            }
-        }
+        let members = Memberships::of(sets);
+        let (other, missing) = (members.categories(), members.categories() + 1);
         // Ordered by their sets, so that alike classes have alike codes and their sets small circuits. The first one
         // is that of no set at all: of values that are no known category.
-        let mut classes: BTreeMap<&[usize], u32> = BTreeMap::from([(&[][..], 0), (&sets_of_missing[..], 0)]);
-        classes.extend(sets_of_category.values().map(|sets| (&sets[..], 0)));
+        let mut order: Vec<(u64, u32)> = (0..=missing as u32).map(|place| (members.prefix(place), place)).collect();
+        order.sort_unstable_by(|left, right| {
+            left.0.cmp(&right.0).then_with(|| members.sets(left.1).cmp(members.sets(right.1)))
+        });
         let mut classes_of_set = vec![Vec::new(); sets.len()];
-        for (code, (members, class)) in (0..).zip(&mut classes) {
-            *class = code;
-            for set in *members {
-                classes_of_set[*set].push(code);
-            }
+        let mut class_of = vec![0; missing + 1];
+        let mut last: Option<(u32, &[u32])> = None;
+        for (_, place) in order {
+            let of_this = members.sets(place);
+            let class = match last {
+                Some((class, alike)) if alike == of_this => class,
+                _ => {
+                    let class = last.map_or(0, |(class, _)| class + 1);
+                    of_this.iter().for_each(|set| classes_of_set[*set as usize].push(class));
+                    class
+                }
+            };
+            last = Some((class, of_this));
+            class_of[place as usize] = class;
         }
-        let n_categories = sets_of_category.keys().last().map_or(0, |last| *last as usize + 1);
-        let mut of_category = vec![classes[&[][..]]; n_categories + 1];
-        for (category, members) in &sets_of_category {
-            of_category[*category as usize] = classes[&members[..]];
-        }
-        let count = classes.len() as u32;
-        let missing = classes[&sets_of_missing[..]];
-        (Self { of_category, missing, count }, classes_of_set)
+        let count = last.map_or(0, |(class, _)| class + 1);
+        let missing = class_of[missing];
+        class_of.truncate(other + 1);
+        (Self { of_category: class_of, missing, count }, classes_of_set)
     }
 
     /// The same with all codes multiplied.
@@ -127,6 +124,52 @@ impl Classes {
         let other = self.of_category.len() - 1;
         let known = if value < 0.0 { other } else { other.min(value as usize) };
         self.of_category[known]
+    }
+}
+
+/// The sets that each category is in, in order, end to end; behind the categories those of any other value (none) and of a
+/// missing one. A feature may have a hundred thousand levels and be asked about in a thousand nodes.
+struct Memberships {
+    starts: Vec<usize>,
+    sets: Vec<u32>,
+}
+
+impl Memberships {
+    fn of(sets: &[CategorySet]) -> Self {
+        let all = sets.iter().flat_map(|set| &set.categories);
+        let categories = all.clone().max().map_or(0, |last| *last as usize + 1);
+        let mut ends = vec![0; categories + 2];
+        all.for_each(|category| ends[*category as usize] += 1);
+        ends[categories + 1] = sets.iter().filter(|set| set.missing_right).count();
+        let mut total = 0;
+        for end in &mut ends {
+            total += *end;
+            *end = total - *end;
+        }
+        let mut members = vec![0; total];
+        for (index, set) in (0..).zip(sets) {
+            let missing = set.missing_right.then_some(categories + 1);
+            for place in set.categories.iter().map(|category| *category as usize).chain(missing) {
+                members[ends[place]] = index;
+                ends[place] += 1;
+            }
+        }
+        let starts = std::iter::once(0).chain(ends).collect();
+        Self { starts, sets: members }
+    }
+
+    fn categories(&self) -> usize {
+        self.starts.len() - 3
+    }
+
+    fn sets(&self, place: u32) -> &[u32] {
+        &self.sets[self.starts[place as usize]..self.starts[place as usize + 1]]
+    }
+
+    /// Orders the lists as far as their first two members do.
+    fn prefix(&self, place: u32) -> u64 {
+        let member = |index| self.sets(place).get(index).map_or(0, |set| u64::from(*set) + 1);
+        member(0) << 32 | member(1)
     }
 }
 

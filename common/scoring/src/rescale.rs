@@ -6,7 +6,8 @@
 
 use super::average_models::{NO_CHILD, replacing, typed};
 use super::ensemble::EnsembleError;
-use super::load::{Loaded, Object, base_scores, damaged};
+use super::load::base_scores;
+use super::object::{Loaded, Object, damaged};
 use super::ubj::{self, TypedArray, Value, Writer};
 
 /// The bytes of a `model.ubj` whose margins are those of `model` times 2 to the power of `exponent`: for objectives

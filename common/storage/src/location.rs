@@ -48,6 +48,18 @@ impl Location {
         parse::parse(text)
     }
 
+    /// What lies at `path`, segments with `/` between them, below this location.
+    #[must_use]
+    pub fn join(&self, path: &str) -> Self {
+        match self {
+            Self::S3 { bucket, prefix } if prefix.is_empty() => {
+                Self::S3 { bucket: bucket.clone(), prefix: path.to_owned() }
+            }
+            Self::S3 { bucket, prefix } => Self::S3 { bucket: bucket.clone(), prefix: format!("{prefix}/{path}") },
+            Self::Local(folder) => Self::Local(folder.join(path)),
+        }
+    }
+
     /// Opens the location as a store. A local folder that does not exist is an empty store, created by the first write;
     /// S3 is not asked anything before the first request.
     ///
@@ -95,6 +107,13 @@ fn open_folder(path: &Path) -> Result<Arc<dyn Store>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_below_a_location_has_a_location() {
+        for (location, joined) in [("s3://b", "s3://b/a/c=1"), ("s3://b/p", "s3://b/p/a/c=1"), ("/d", "/d/a/c=1")] {
+            assert_eq!(Location::parse(location).unwrap().join("a/c=1").to_string(), joined);
+        }
+    }
 
     #[tokio::test]
     async fn a_store_of_a_missing_folder_is_empty_and_one_of_a_file_is_wrong() {

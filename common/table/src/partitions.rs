@@ -318,7 +318,11 @@ impl PartitionValue {
                 (Some(text), Some(folder)) => text == folder || agrees(text, folder),
                 // Hive has no other folder for an empty text.
                 (text, None) => text.is_none_or(str::is_empty),
-                (None, Some(_)) => false,
+                // A float that is not finite has no text.
+                (None, Some(folder)) => {
+                    let number = parse_number(folder, CellFormat::default());
+                    column.dtype().is_float() && number.is_some_and(|number| !number.is_finite())
+                }
             };
             if !is_same {
                 return Err(self.differs(text, object));

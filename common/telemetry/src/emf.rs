@@ -28,11 +28,15 @@ pub enum Metric {
     PeakMemory,
     /// The peak as a percentage of the limit.
     MemoryUtilization,
+    /// The drift of the feature that drifted most (population stability index).
+    MaxDrift,
+    /// R² of predictions against what came true.
+    RealizedAccuracy,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ModelTrainingTime,
         Self::ModelAccuracy,
         Self::RecordsProcessed,
@@ -40,6 +44,8 @@ impl Metric {
         Self::DataQualityScore,
         Self::PeakMemory,
         Self::MemoryUtilization,
+        Self::MaxDrift,
+        Self::RealizedAccuracy,
     ];
 
     /// The metric's name in CloudWatch.
@@ -53,6 +59,8 @@ impl Metric {
             Self::DataQualityScore => "DataQualityScore",
             Self::PeakMemory => "PeakMemory",
             Self::MemoryUtilization => "MemoryUtilization",
+            Self::MaxDrift => "MaxDrift",
+            Self::RealizedAccuracy => "RealizedAccuracy",
         }
     }
 
@@ -64,7 +72,7 @@ impl Metric {
             Self::RecordsProcessed | Self::PredictionCount => "Count",
             Self::PeakMemory => "Bytes",
             Self::MemoryUtilization => "Percent",
-            Self::ModelAccuracy | Self::DataQualityScore => "None",
+            Self::ModelAccuracy | Self::DataQualityScore | Self::MaxDrift | Self::RealizedAccuracy => "None",
         }
     }
 }
@@ -156,7 +164,8 @@ mod tests {
         let units: Vec<String> =
             Metric::ALL.iter().map(|metric| format!("{}:{}", metric.name(), metric.unit())).collect();
         let expected = "ModelTrainingTime:Seconds ModelAccuracy:None RecordsProcessed:Count PredictionCount:Count \
-                        DataQualityScore:None PeakMemory:Bytes MemoryUtilization:Percent";
+                        DataQualityScore:None PeakMemory:Bytes MemoryUtilization:Percent MaxDrift:None \
+                         RealizedAccuracy:None";
         assert_eq!(units.join(" "), expected);
     }
 

@@ -133,6 +133,12 @@ impl Telemetry {
         &self.config.run_id
     }
 
+    /// From now on the telemetry of another run: the one that this process is about, once that is known.
+    pub fn rename(&mut self, run_id: &RunId) {
+        format::name_run(run_id);
+        self.config.run_id = run_id.clone();
+    }
+
     /// Follows a step of `total` units, where known: a bar on a terminal, else a line in the log now and then.
     #[must_use]
     pub fn progress(&self, step: &'static str, unit: Unit, total: Option<u64>) -> Progress {

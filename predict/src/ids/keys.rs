@@ -167,7 +167,7 @@ pub fn is_integer(dtype: &DataType) -> bool {
 }
 
 /// A key as the tables and the scratch hold it.
-pub(super) trait Key: Copy + Eq + Default {
+pub(crate) trait Key: Copy + Eq + Default + Send + Sync + std::fmt::Debug {
     /// Bytes of it.
     const BYTES: usize;
 

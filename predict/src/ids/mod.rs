@@ -2,9 +2,11 @@
 //! the repeated ones are found on disk beforehand.
 
 mod keys;
+pub(crate) mod partitions;
 mod scratch;
 mod seen;
 
+pub(crate) use keys::Key;
 pub use keys::{Ascending, IdKey, IdKeys, OrderedId, is_integer};
 pub use scratch::{IdScratch, RepeatedRows};
 pub use seen::SeenIds;

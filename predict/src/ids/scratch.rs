@@ -1,27 +1,21 @@
 //! More ids than the memory holds: all of them are written to a file on the scratch disk, in partitions by their hash, and
 //! then one partition after the other is read back and looked through. What remains is one bit for each row.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use error::{Error, Result};
 
 use super::keys::{IdKeys, Key};
+use super::partitions::{BLOCK, PARTITIONS, Partitions, ScratchFile};
 use super::seen::{KeyTable, SeenIds};
 
-/// Partitions; a power of two. The table of one is what has to fit into memory.
-const PARTITIONS: usize = 256;
-/// Bytes of a partition that are written at once.
-const BLOCK: usize = 64 * 1024;
 /// Bytes of a row's number.
 const ROW: usize = size_of::<u64>();
 
 /// The ids of rows, on disk. The file has no name: it goes with the process, whatever ends that.
 #[derive(Debug)]
 pub struct IdScratch {
-    file: File,
-    end: u64,
+    file: ScratchFile,
     whole: Partitions<u64>,
     hashed: Partitions<u128>,
     rows: u64,
@@ -33,23 +27,15 @@ pub struct RepeatedRows {
     bits: Vec<u64>,
 }
 
-#[derive(Debug)]
-struct Partitions<K> {
-    open: Vec<Vec<u8>>,
-    /// Where the written blocks of each lie, and how many bytes each has.
-    written: Vec<Vec<(u64, usize)>>,
-    keys: Vec<usize>,
-    _kind: std::marker::PhantomData<K>,
-}
-
 impl IdScratch {
     /// An empty scratch in the folder for temporary files (`TMPDIR`).
     ///
     /// # Errors
     /// [`Error::Setting`] where no file can be created there, [`Error::Resources`] where it is full.
     pub fn create() -> Result<Self> {
-        let file = tempfile::tempfile().map_err(|error| failed("create", &error))?;
-        Ok(Self { file, end: 0, whole: Partitions::new(), hashed: Partitions::new(), rows: 0 })
+        // Nothing stays in memory: the plan has given all that is left to reading.
+        let file = ScratchFile::create(0).map_err(|error| failed("create", &error))?;
+        Ok(Self { file, whole: Partitions::new(ROW), hashed: Partitions::new(ROW), rows: 0 })
     }
 
     /// Bytes of memory that looking for repeated ids among `rows` takes: buffers, the table of a partition, a bit per row.
@@ -72,10 +58,10 @@ impl IdScratch {
     /// # Errors
     /// [`Error::Resources`] where the disk is full.
     pub fn push(&mut self, keys: &IdKeys, is_scored: impl Fn(usize) -> bool) -> Result<()> {
-        let (first_row, file, end) = (self.rows, &self.file, &mut self.end);
+        let (first_row, file) = (self.rows, &self.file);
         let written = match keys {
-            IdKeys::Whole(keys) => self.whole.push_all(keys, first_row, is_scored, file, end),
-            IdKeys::Hashed(keys) => self.hashed.push_all(keys, first_row, is_scored, file, end),
+            IdKeys::Whole(keys) => push_all(&mut self.whole, keys, first_row, is_scored, file),
+            IdKeys::Hashed(keys) => push_all(&mut self.hashed, keys, first_row, is_scored, file),
             IdKeys::Ascending(_) => return Err(Error::Defect("ids without keys cannot be compared".to_owned())),
         };
         self.rows += keys.len() as u64;
@@ -88,62 +74,34 @@ impl IdScratch {
     /// [`Error::Resources`] where the disk cannot be read.
     pub fn repeated_rows(self) -> Result<RepeatedRows> {
         let mut repeated = RepeatedRows::default();
-        let found =
-            self.whole.find(&self.file, &mut repeated).and_then(|()| self.hashed.find(&self.file, &mut repeated));
+        let found = find(self.whole, &self.file, &mut repeated);
+        let found = found.and_then(|()| find(self.hashed, &self.file, &mut repeated));
         found.map_err(|error| failed("read", &error))?;
         Ok(repeated)
     }
 }
 
-impl<K: Key> Partitions<K> {
-    fn new() -> Self {
-        Self {
-            open: vec![Vec::new(); PARTITIONS],
-            written: vec![Vec::new(); PARTITIONS],
-            keys: vec![0; PARTITIONS],
-            _kind: std::marker::PhantomData,
-        }
+fn push_all<K: Key>(
+    partitions: &mut Partitions<K>,
+    keys: &[Option<K>],
+    first_row: u64,
+    is_scored: impl Fn(usize) -> bool,
+    file: &ScratchFile,
+) -> io::Result<()> {
+    for (row, key) in keys.iter().enumerate() {
+        let Some(key) = key.filter(|_| is_scored(row)) else { continue };
+        partitions.push(key, &(first_row + row as u64).to_le_bytes(), file)?;
     }
+    Ok(())
+}
 
-    fn push_all(
-        &mut self,
-        keys: &[Option<K>],
-        first_row: u64,
-        is_scored: impl Fn(usize) -> bool,
-        file: &File,
-        end: &mut u64,
-    ) -> io::Result<()> {
-        for (row, key) in keys.iter().enumerate() {
-            let Some(key) = key.filter(|_| is_scored(row)) else { continue };
-            let partition = partition_of(key);
-            let open = &mut self.open[partition];
-            if open.len() + K::BYTES + ROW > BLOCK {
-                file.write_all_at(open, *end)?;
-                self.written[partition].push((*end, open.len()));
-                *end += open.len() as u64;
-                open.clear();
-            }
-            key.write(open);
-            open.extend_from_slice(&(first_row + row as u64).to_le_bytes());
-            self.keys[partition] += 1;
-        }
-        Ok(())
+/// Looks through one partition after the other; within one the rows stand in their order.
+fn find<K: Key>(partitions: Partitions<K>, file: &ScratchFile, repeated: &mut RepeatedRows) -> io::Result<()> {
+    for partition in partitions.into_each() {
+        let mut seen = KeyTable::<K>::expecting(partition.entries);
+        partition.read(file, |block| find_in(block, &mut seen, repeated))?;
     }
-
-    /// Looks through one partition after the other; within one the rows stand in their order.
-    fn find(self, file: &File, repeated: &mut RepeatedRows) -> io::Result<()> {
-        let mut block = Vec::new();
-        for ((open, written), keys) in self.open.into_iter().zip(self.written).zip(self.keys) {
-            let mut seen = KeyTable::<K>::expecting(keys);
-            for (start, length) in written {
-                block.resize(length, 0);
-                file.read_exact_at(&mut block, start)?;
-                find_in(&block, &mut seen, repeated);
-            }
-            find_in(&open, &mut seen, repeated);
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn find_in<K: Key>(block: &[u8], seen: &mut KeyTable<K>, repeated: &mut RepeatedRows) {
@@ -153,11 +111,6 @@ fn find_in<K: Key>(block: &[u8], seen: &mut KeyTable<K>, repeated: &mut Repeated
             repeated.mark(u64::read(row));
         }
     }
-}
-
-/// The lowest bits: the places within a partition's table go by the highest.
-fn partition_of(key: impl Key) -> usize {
-    key.hash() as usize % PARTITIONS
 }
 
 impl RepeatedRows {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use error::{Error, Result};
-use features::quality::FeatureTally;
+use features::quality::{FeatureTally, Statistics};
 use machine::RunId;
 use machine::tasks::Processors;
 use polars::prelude::{ChunkFull, DataFrame, IntoColumn, StringChunked};
@@ -16,6 +16,7 @@ use table::write::{to_csv, to_parquet};
 use super::assemble::FinishedPart;
 use super::rejected::{RejectCounts, RejectedRows};
 use super::unreadable::UnreadableColumn;
+use crate::predictions::PredictionTally;
 use crate::settings::OutputFormat;
 
 /// More rows than a part has: the sums of so many parts do not overflow.
@@ -52,6 +53,9 @@ pub struct PartRecord {
     pub reasons: RejectCounts,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// What the predictions are like; none where every row was rejected.
+    #[serde(default)]
+    pub predicted: Option<PredictionTally>,
     /// Cells that do not parse as their feature's type; none in records of older releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableColumn>,
@@ -66,6 +70,11 @@ impl PartRecord {
             && rejected == Some(rows(&self.rejected))
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == Some(rows(&self.predictions))
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
+            && self
+                .predicted
+                .as_ref()
+                .is_none_or(|predicted| predicted.sum.is_finite() && predicted.tally.fits(self.rows_read))
+            && self.predicted.as_ref().map_or(0, |predicted| predicted.tally.rows) == rows(&self.predictions)
     }
 }
 
@@ -80,6 +89,8 @@ pub struct PartWriter {
     pub format: OutputFormat,
     /// Label of the model.
     pub model_version: String,
+    /// What the target was like in training.
+    pub target: Option<Arc<Statistics>>,
     /// What encoding shares with scoring.
     pub processors: Processors,
 }
@@ -92,12 +103,13 @@ impl PartWriter {
     pub async fn write(&self, part: FinishedPart) -> Result<PartRecord> {
         let index = part.index;
         let (rows_read, reasons, tallies, unreadable) = (part.rows_read, part.reasons, part.tallies, part.unreadable);
-        let (version, format) = (self.model_version.clone(), self.format);
-        let encode = move || encode(part.predicted, part.rejected, &version, format);
+        let (version, format, target) = (self.model_version.clone(), self.format, self.target.clone());
+        let encode = move || encode(part.predicted, part.rejected, &version, format, target);
         let encoded = self.processors.run(encode).await??;
         let predictions = self.put(self.predictions_path(index), encoded.predictions).await?;
         let rejected = self.put(self.rejected_path(index), encoded.rejected).await?;
-        let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies, unreadable };
+        let predicted = encoded.predicted;
+        let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies, predicted, unreadable };
         let json = serde_json::to_vec(&record).map_err(|error| Error::Defect(error.to_string()))?;
         self.store.put(&record_key(&self.run_id, index), json.into()).await?;
         Ok(record)
@@ -168,6 +180,7 @@ fn record_key(run_id: &RunId, index: u64) -> String {
 }
 
 struct EncodedPart {
+    predicted: Option<PredictionTally>,
     predictions: Option<(Bytes, u64)>,
     rejected: Option<(Bytes, u64)>,
 }
@@ -177,8 +190,10 @@ fn encode(
     rejected: RejectedRows,
     version: &str,
     format: OutputFormat,
+    target: Option<Arc<Statistics>>,
 ) -> Result<EncodedPart> {
     let rows = predicted.height();
+    let tally = (rows > 0).then(|| tally(&predicted, target)).transpose()?;
     let predictions = if rows == 0 {
         None
     } else {
@@ -194,7 +209,15 @@ fn encode(
         Some((bytes, rows as u64))
     };
     drop(predicted);
-    Ok(EncodedPart { predictions, rejected: rejected.into_parquet()? })
+    Ok(EncodedPart { predicted: tally, predictions, rejected: rejected.into_parquet()? })
+}
+
+fn tally(predicted: &DataFrame, target: Option<Arc<Statistics>>) -> Result<PredictionTally> {
+    let mut tally = PredictionTally::new(target);
+    let defect = |error: polars::prelude::PolarsError| Error::Defect(error.to_string());
+    let predictions = predicted.column("prediction").and_then(|column| column.f64().cloned()).map_err(defect)?;
+    tally.count(predictions.iter().flatten());
+    Ok(tally)
 }
 
 #[cfg(test)]
@@ -212,6 +235,11 @@ mod tests {
             rejected: (rejected > 0).then(|| file(rejected)),
             reasons: RejectCounts { bad_value: rejected, ..RejectCounts::default() },
             tallies: vec![tally],
+            predicted: (predicted > 0).then(|| {
+                let mut tally = PredictionTally::new(None);
+                tally.count(std::iter::repeat_n(0.5, predicted as usize));
+                tally
+            }),
             unreadable: Vec::new(),
         }
     }
@@ -230,6 +258,8 @@ mod tests {
         assert!(!changed(|record| record.reasons.null_id = 1));
         assert!(!changed(|record| record.rejected = None));
         assert!(!changed(|record| record.predictions = None));
+        assert!(!changed(|record| record.predicted = None));
+        assert!(!changed(|record| record.predicted.as_mut().unwrap().sum = f64::NAN));
         assert!(!changed(|record| record.tallies[0].missing = u64::MAX));
         assert!(!changed(|record| record.tallies[0].rows = 5));
         assert!(!changed(|record| record.tallies[0].bins = vec![4, 1]));

@@ -12,6 +12,7 @@ mod csv_records;
 mod damaged;
 mod disk;
 mod docs;
+mod evaluate;
 mod faults;
 mod footers;
 mod gate;

@@ -134,7 +134,7 @@ fn metrics_are_in_cloudwatchs_format() {
     assert_eq!((&line["ModelAccuracy"], &line["RecordsProcessed"]), (&result["r2"], &json!(super::ROWS)));
     let predicted = workshop.predict().run();
     let result = predicted.succeeded();
-    let names = ["PredictionCount", "RecordsProcessed", "DataQualityScore", "PeakMemory"];
+    let names = ["PredictionCount", "RecordsProcessed", "DataQualityScore", "PeakMemory", "MaxDrift"];
     let line = only_metrics(&predicted.metrics(), "predict", "dev", &names);
     assert_eq!(line["PredictionCount"], result["rows_predicted"]);
     for (log, result) in [(&trained.stderr, trained.last()), (&predicted.stderr, predicted.last())] {

@@ -107,8 +107,7 @@ impl Candidates {
 
 /// The place of the feature that is a column as it is.
 fn feature<'a>(subject: &'a Subject<'_>, column: &str) -> Option<(usize, &'a Feature)> {
-    let is_own =
-        |feature: &Feature| feature.sql.is_none() && feature.source_column().unwrap_or(&feature.name) == column;
+    let is_own = |feature: &Feature| feature.source_column() == Some(column);
     subject.features.features.iter().enumerate().find(|(_, feature)| is_own(feature))
 }
 

@@ -269,7 +269,7 @@ mod tests {
             (0..count).map(|row| ((draw(row, 2) % 900) as f64).sqrt() as u64).map(|text| draw(text as usize, 3));
         let keys = RowKeys {
             instants: (seed % 3 != 1).then_some(instants),
-            groups: (seed % 3 != 0).then(|| groups.collect()),
+            groups: (!seed.is_multiple_of(3)).then(|| groups.collect()),
             gap: (seed % 4) as f64,
         };
         let mut rows = Rows { keys, ..rows(count) };
@@ -280,10 +280,8 @@ mod tests {
         let feature = Feature {
             name: "plan".to_owned(),
             kind: Kind::Category { levels },
-            column: None,
-            sql: None,
+            source: ::features::encode::FeatureSource::Column("plan".to_owned()),
             source_kind: ::columns::ColumnKind::Text,
-            inputs: std::collections::BTreeMap::new(),
         };
         let base = Features {
             features: vec![feature],

@@ -2,13 +2,11 @@
 //!
 //! The page is made after the gate has judged and before anything is published, so that a model that was rejected has the
 //! same page as one that was not. Names and values of the data are hostile here: they reach HTML only through
-//! `html::Html`, which escapes them, and never reach a chart.
+//! `page::Html`, which escapes them, and never reach a chart.
 
 mod charts;
 mod drift;
 mod errors;
-mod figures;
-mod html;
 mod importance;
 mod metadata;
 mod metrics;

@@ -8,9 +8,9 @@ use evaluation::{Slice, scores_by_slice};
 use serde::Serialize;
 
 use super::Subject;
-use super::figures::figure;
 use crate::dependence::Estimate;
 use crate::read::Rows;
+use page::figures::figure;
 
 /// Spans of time that held-out rows are scored in.
 const MOST_SPANS: usize = 6;

@@ -120,9 +120,9 @@ impl Table {
 
     /// Whether a row may be learnt from to judge another one.
     fn may_teach(&self, teacher: usize, judge: usize) -> bool {
+        // A row without a time is dropped before.
         let is_older = || {
-            let instants =
-                [judge, teacher].map(|row| self.instant(self.days[row].expect("a row without a time is dropped")));
+            let instants = [judge, teacher].map(|row| self.instant(self.days[row].unwrap()));
             instants[0] - instants[1] > self.gap
         };
         let is_apart = || self.groups[teacher].is_none() || self.groups[teacher] != self.groups[judge];

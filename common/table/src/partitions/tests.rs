@@ -121,6 +121,8 @@ fn a_column_of_the_object_must_agree_with_its_folder() {
         ("k=3", Series::new(name(), [3.0])),
         ("k=0.1", Series::new(name(), [0.1_f32])),
         ("k=9007199254740993", Series::new(name(), [9_007_199_254_740_993_i64])),
+        ("k=1e999", Series::new(name(), [f64::INFINITY])),
+        ("k=nan", Series::new(name(), [f64::NAN])),
         ("k=n", texts(&[Some("n"), Some("n")])),
         ("k=True", Series::new(name(), [true])),
         ("k=2024-03-01", day.clone()),
@@ -136,6 +138,7 @@ fn a_column_of_the_object_must_agree_with_its_folder() {
         ("k=9007199254740993", Series::new(name(), [9_007_199_254_740_992_i64]), "\"9007199254740992\""),
         ("k=3", texts(&[Some("03")]), "\"03\""),
         ("k=n", texts(&[Some("n"), None]), "no value"),
+        ("k=3", Series::new(name(), [f64::NAN]), "no value"),
         ("k=2024-03-02", day, "\"2024-03-01\""),
         ("k=__HIVE_DEFAULT_PARTITION__", texts(&[Some("n")]), "\"n\""),
     ] {

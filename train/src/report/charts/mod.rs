@@ -1,6 +1,6 @@
 //! The pictures of the report, as SVG drawn by plotters. Nothing but numbers and the program's own words goes in.
 //!
-//! Colours are those of a light page; `page/style.css` has the counterpart of each for a dark one, found by its value.
+//! Colours are those of a light page; `style.css` of the crate `page` has the counterpart of each for a dark one, found by its value.
 
 mod learning;
 mod predictions;
@@ -21,7 +21,8 @@ pub(super) use self::predictions::predicted_against_actual;
 pub(super) use self::residuals::{residual_bands, residual_histogram, spreads};
 pub(super) use self::strip::{Scale, effect_strip};
 use super::errors::{Span, apart};
-use super::figures::tick;
+use page::Svg;
+use page::figures::tick;
 
 /// Axis labels.
 const LABEL: RGBColor = RGBColor(0x5B, 0x64, 0x70);
@@ -39,17 +40,6 @@ const SCALE: [RGBColor; 4] =
 const SIZE: (u32, u32) = (480, 330);
 /// Font size; plotters divides by 1.24.
 const FONT: f64 = 16.0;
-
-/// A drawn chart.
-#[derive(Debug)]
-pub(super) struct Svg(String);
-
-impl Svg {
-    /// Its markup.
-    pub(super) fn markup(&self) -> &str {
-        &self.0
-    }
-}
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -71,7 +61,7 @@ fn draw(size: (u32, u32), paint: impl FnOnce(&Area<'_>) -> Result<(), Failure>) 
         paint(&area).and_then(|()| area.present())
     };
     match painted {
-        Ok(()) => Ok(Svg(markup)),
+        Ok(()) => Ok(Svg::new(markup)),
         Err(error) => Err(Error::Defect(format!("a chart of report.html cannot be drawn: {error}"))),
     }
 }

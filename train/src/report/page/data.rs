@@ -6,10 +6,10 @@ use columns::ColumnKind;
 use features::quality::{ColumnProfile, LEAST_ROWS_OF_A_NAMED_LEVEL, Role};
 
 use super::super::Subject;
-use super::super::figures::{count, counted, date, figure, percent, value};
-use super::super::html::Html;
 use super::super::validation::instant_text;
 use super::{note, rest, titled};
+use page::Html;
+use page::figures::{count, counted, date, figure, percent, value};
 
 /// Columns that are shown.
 const MOST_COLUMNS: usize = 120;

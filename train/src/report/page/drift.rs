@@ -2,10 +2,10 @@
 
 use features::quality::DRIFT_WARNING;
 
-use super::super::figures::{counted, figure, figure_or_dash, visible};
-use super::super::html::Html;
 use super::super::{Drift, Subject};
 use super::{note, rest, titled};
+use page::Html;
+use page::figures::{counted, figure, figure_or_dash, visible};
 
 /// Features that are shown.
 const MOST_FEATURES: usize = 25;

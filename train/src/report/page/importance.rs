@@ -3,11 +3,12 @@
 use error::Result;
 
 use super::super::Subject;
-use super::super::charts::{Scale, Svg, effect_strip};
-use super::super::figures::{count, counted, figure, percent};
-use super::super::html::Html;
+use super::super::charts::{Scale, effect_strip};
 use super::super::importance::{FeatureImportance, Unit};
 use super::{note, rest, titled};
+use page::Html;
+use page::Svg;
+use page::figures::{count, counted, figure, percent};
 
 /// Features that are shown.
 const MOST_FEATURES: usize = 30;

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::super::Subject;
 use super::super::charts::learning_curve;
-use super::super::figures::{count, counted, figure, figure_or_dash, visible};
-use super::super::html::Html;
 use super::{note, rest, titled};
 use crate::fit::Tuning;
+use page::Html;
+use page::figures::{count, counted, figure, figure_or_dash, visible};
 
 /// Trials that are shown.
 const MOST_TRIALS: usize = 1_000;

@@ -14,44 +14,30 @@ mod verdict;
 use error::Result;
 
 use super::Subject;
-use super::figures::{counted, figure};
-use super::html::Html;
-
-const STYLE: &str = include_str!("style.css");
-/// Nothing is fetched and nothing is run, even if a name of the data got through as markup.
-const POLICY: &str =
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">";
+use page::Html;
+use page::figures::{counted, figure};
 
 /// The whole page.
 ///
 /// # Errors
 /// [`error::Error::Defect`] where a chart cannot be drawn.
 pub(super) fn page(subject: &Subject<'_>) -> Result<String> {
-    let mut html = Html::default();
     let mut drawn = Ok(());
-    html.fixed("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
-    html.fixed("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    html.fixed("<meta name=\"color-scheme\" content=\"light dark\">");
-    html.fixed(POLICY);
-    html.leaf("title", "", &title(subject));
-    html.element("style", "", |html| html.fixed(STYLE));
-    html.fixed("</head>\n<body><main>");
-    verdict::section(&mut html, subject);
-    html.fixed("\n");
-    data::section(&mut html, subject);
-    html.fixed("\n");
-    validation::section(&mut html, subject);
-    html.fixed("\n");
-    for section in [learning::section, predictions::section, importance::section] {
-        drawn = drawn.and_then(|()| section(&mut html, subject));
+    let document = Html::document(&title(subject), |html| {
+        verdict::section(html, subject);
         html.fixed("\n");
-    }
-    slices::section(&mut html, subject);
-    drift::section(&mut html, subject);
-    html.fixed("\n");
-    settings::section(&mut html, subject);
-    html.fixed("</main></body></html>\n");
-    drawn.map(|()| html.into_string())
+        data::section(html, subject);
+        validation::section(html, subject);
+        for section in [learning::section, predictions::section, importance::section] {
+            if drawn.is_ok() {
+                drawn = section(html, subject);
+            }
+        }
+        slices::section(html, subject);
+        drift::section(html, subject);
+        settings::section(html, subject);
+    });
+    drawn.map(|()| document)
 }
 
 fn title(subject: &Subject<'_>) -> String {
@@ -62,15 +48,12 @@ fn title(subject: &Subject<'_>) -> String {
 
 /// A section with its heading.
 fn titled(html: &mut Html, title: &'static str, fill: impl FnOnce(&mut Html)) {
-    html.element("section", "", |html| {
-        html.leaf("h2", "", title);
-        fill(html);
-    });
+    html.titled(title, fill);
 }
 
 /// A paragraph.
 fn note(html: &mut Html, text: &str) {
-    html.element("p", "note", |html| html.prose(text));
+    html.note(text);
 }
 
 /// What a table leaves out.

@@ -5,9 +5,9 @@ use error::Result;
 use super::super::Subject;
 use super::super::charts::{predicted_against_actual, residual_bands, residual_histogram, spreads};
 use super::super::errors::{Shape, bands, cloud, histogram, spread};
-use super::super::figures::{counted, figure};
-use super::super::html::Html;
 use super::titled;
+use page::Html;
+use page::figures::{counted, figure};
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) -> Result<()> {
     let (targets, predictions) = (&subject.data.test.target, &subject.evaluation.predictions);

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::super::Subject;
-use super::super::html::Html;
 use super::{note, titled};
+use page::Html;
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
     titled(html, "How it was made", |html| {

@@ -3,9 +3,9 @@
 use evaluation::{Slice, SliceColumn};
 
 use super::super::Subject;
-use super::super::figures::{count, figure_or_dash, value};
-use super::super::html::Html;
 use super::{note, rest, titled};
+use page::Html;
+use page::figures::{count, figure_or_dash, value};
 
 /// Values that are shown of a column.
 const MOST_SLICES: usize = 50;

@@ -1,10 +1,11 @@
 //! Which rows judged, and whether others would have judged otherwise.
 
 use super::super::Subject;
-use super::super::figures::{count, figure_or_dash};
-use super::super::html::Html;
 use super::super::validation::{Part, validation};
 use super::{note, titled};
+use page::Html;
+use page::figures::{count, figure_or_dash};
+
 use crate::dependence::{Estimate, Figure};
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {

@@ -3,9 +3,9 @@
 use evaluation::Check;
 
 use super::super::Subject;
-use super::super::figures::{count, figure, figure_or_dash, percent};
-use super::super::html::Html;
 use super::{note, rest, titled};
+use page::Html;
+use page::figures::{count, figure, figure_or_dash, percent};
 
 /// Warnings that are shown.
 const MOST_WARNINGS: usize = 40;

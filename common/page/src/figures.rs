@@ -1,7 +1,8 @@
 //! Numbers and texts as people read them.
 
 /// A number with four significant digits: `12,345`, `0.9213`, `1.234e-7`; a dash where it is none.
-pub(super) fn figure(value: f64) -> String {
+#[must_use]
+pub fn figure(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
     }
@@ -19,7 +20,8 @@ pub(super) fn figure(value: f64) -> String {
 }
 
 /// A number beside an axis: `60k`, `1.5M`.
-pub(super) fn tick(value: f64) -> String {
+#[must_use]
+pub fn tick(value: f64) -> String {
     let size = value.abs();
     for (unit, letter) in [(1e12_f64, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")] {
         if size >= unit.max(10_000.0) && size < 1e15 {
@@ -30,17 +32,20 @@ pub(super) fn tick(value: f64) -> String {
 }
 
 /// A number where there may be none.
-pub(super) fn figure_or_dash(value: Option<f64>) -> String {
+#[must_use]
+pub fn figure_or_dash(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), figure)
 }
 
 /// A count: `30,000`.
-pub(super) fn count(value: u64) -> String {
+#[must_use]
+pub fn count(value: u64) -> String {
     grouped(&value.to_string())
 }
 
 /// A share in per cent: `0.4 %`. What is there at all is never shown as nothing.
-pub(super) fn percent(share: f64) -> String {
+#[must_use]
+pub fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     if !percent.is_finite() {
         return "–".to_owned();
@@ -55,7 +60,8 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A singular or plural word with its count: `1 row`, `2 rows`.
-pub(super) fn counted(value: usize, word: &str) -> String {
+#[must_use]
+pub fn counted(value: usize, word: &str) -> String {
     format!("{} {word}{}", count(value as u64), if value == 1 { "" } else { "s" })
 }
 
@@ -78,7 +84,8 @@ fn grouped(number: &str) -> String {
 }
 
 /// A day, where a number counts days since 1970-01-01.
-pub(super) fn date(days: f64) -> String {
+#[must_use]
+pub fn date(days: f64) -> String {
     let seconds = days * 86_400.0;
     // Beyond the year 9999 a number says more than a date.
     let moment =
@@ -88,7 +95,8 @@ pub(super) fn date(days: f64) -> String {
 
 /// A text of at most `most` characters, in which nothing is invisible or changes the order of what follows: control
 /// characters, marks of direction and the like are spelt out.
-pub(super) fn visible(text: &str, most: usize) -> String {
+#[must_use]
+pub fn visible(text: &str, most: usize) -> String {
     let mut shown = String::new();
     let mut characters = text.chars();
     for character in characters.by_ref().take(most) {
@@ -105,7 +113,8 @@ pub(super) fn visible(text: &str, most: usize) -> String {
 }
 
 /// A value of the data, which may be nothing but blanks, or nothing at all.
-pub(super) fn value(text: &str, most: usize) -> String {
+#[must_use]
+pub fn value(text: &str, most: usize) -> String {
     let shown = visible(text, most);
     if shown.trim().is_empty() { format!("\"{shown}\"") } else { shown }
 }

@@ -1,31 +1,100 @@
 //! HTML that is put together from parts: tags and classes are the program's own, and text is escaped on its way in. There is
 //! no other way in, so no name or value of the data can become markup.
 
-use super::charts::Svg;
-use super::figures::visible;
+use crate::figures::visible;
 
 /// The longest text that is shown whole.
 const MOST_CHARACTERS: usize = 120;
 
+const STYLE: &str = include_str!("style.css");
+/// Nothing is fetched and nothing is run, even if a name of the data got through as markup.
+const POLICY: &str =
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">";
+
+/// A drawn chart: markup of the program's own, of nothing but numbers and its own words.
+#[derive(Debug)]
+pub struct Svg(String);
+
+impl Svg {
+    /// A chart of this markup, in which there must be nothing of the data but numbers.
+    #[must_use]
+    pub fn new(markup: String) -> Self {
+        Self(markup)
+    }
+
+    /// Its markup.
+    #[must_use]
+    pub fn markup(&self) -> &str {
+        &self.0
+    }
+}
+
 /// HTML under construction.
 #[derive(Debug, Default)]
-pub(super) struct Html(String);
+pub struct Html(String);
 
 impl Html {
+    /// A whole page of this title.
+    #[must_use]
+    pub fn document(title: &str, fill: impl FnOnce(&mut Self)) -> String {
+        let mut html = Self::default();
+        html.fixed("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
+        html.fixed("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
+        html.fixed("<meta name=\"color-scheme\" content=\"light dark\">");
+        html.fixed(POLICY);
+        html.leaf("title", "", title);
+        html.element("style", "", |html| html.fixed(STYLE));
+        html.fixed("</head>\n<body><main>");
+        fill(&mut html);
+        html.fixed("</main></body></html>\n");
+        html.into_string()
+    }
+
+    /// A section with its heading.
+    pub fn titled(&mut self, title: &'static str, fill: impl FnOnce(&mut Self)) {
+        self.element("section", "", |html| {
+            html.leaf("h2", "", title);
+            fill(html);
+        });
+        self.fixed("\n");
+    }
+
+    /// A paragraph in small print.
+    pub fn note(&mut self, text: &str) {
+        self.element("p", "note", |html| html.prose(text));
+    }
+
+    /// A number that stands out: its name, the number, and what to know of it.
+    pub fn tile(&mut self, name: &str, value: &str, note: &str) {
+        self.element("div", "tile", |html| {
+            html.leaf("span", "name", name);
+            html.leaf("b", "", value);
+            html.leaf("span", "note", note);
+        });
+    }
+
+    /// A row of a table: a name, and numbers with the heads that a phone shows before them.
+    pub fn named_row(&mut self, name: &str, numbers: &[(&'static str, String)]) {
+        self.element("tr", "", |html| {
+            html.element("td", "name", |html| html.text(name));
+            numbers.iter().for_each(|(label, number)| html.number("", label, number));
+        });
+    }
+
     /// An element of a class (none if empty), around what `fill` puts into it.
-    pub(super) fn element(&mut self, tag: &'static str, class: &'static str, fill: impl FnOnce(&mut Self)) {
+    pub fn element(&mut self, tag: &'static str, class: &'static str, fill: impl FnOnce(&mut Self)) {
         self.open(tag, class);
         fill(self);
         self.close(tag);
     }
 
     /// An element that holds nothing but text.
-    pub(super) fn leaf(&mut self, tag: &'static str, class: &'static str, text: &str) {
+    pub fn leaf(&mut self, tag: &'static str, class: &'static str, text: &str) {
         self.element(tag, class, |html| html.text(text));
     }
 
     /// A cell with a number; a phone, which has no room for heads, shows `label` before it.
-    pub(super) fn number(&mut self, class: &'static str, label: &'static str, text: &str) {
+    pub fn number(&mut self, class: &'static str, label: &'static str, text: &str) {
         self.0.push_str("<td class=\"number");
         if !class.is_empty() {
             self.0.push(' ');
@@ -39,22 +108,22 @@ impl Html {
     }
 
     /// Text of the program or the data, cut where it is very long.
-    pub(super) fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: &str) {
         self.push_escaped(&visible(text, MOST_CHARACTERS));
     }
 
     /// Text that the program wrote around names of the data: it may be longer.
-    pub(super) fn prose(&mut self, text: &str) {
+    pub fn prose(&mut self, text: &str) {
         self.push_escaped(&visible(text, 40 * MOST_CHARACTERS));
     }
 
     /// Markup of the program's own.
-    pub(super) fn fixed(&mut self, markup: &'static str) {
+    pub fn fixed(&mut self, markup: &'static str) {
         self.0.push_str(markup);
     }
 
     /// A chart and what it shows, in words too.
-    pub(super) fn figure(&mut self, class: &'static str, chart: &Svg, title: &str, caption: &str) {
+    pub fn figure(&mut self, class: &'static str, chart: &Svg, title: &str, caption: &str) {
         self.element("figure", class, |html| {
             html.leaf("figcaption", "", title);
             html.svg(chart, title);
@@ -63,7 +132,7 @@ impl Html {
     }
 
     /// A chart alone; `label` is read out in its place.
-    pub(super) fn svg(&mut self, chart: &Svg, label: &str) {
+    pub fn svg(&mut self, chart: &Svg, label: &str) {
         self.0.push_str("<div class=\"chart\" role=\"img\" aria-label=\"");
         self.push_escaped(label);
         self.0.push_str("\">");
@@ -72,13 +141,13 @@ impl Html {
     }
 
     /// A bar over a share of the cell's width.
-    pub(super) fn bar(&mut self, share: f64) {
+    pub fn bar(&mut self, share: f64) {
         let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
         self.0.push_str(&format!("<i class=\"bar\"><i style=\"width:{:.1}%\"></i></i>", 100.0 * share));
     }
 
     /// A table that scrolls sideways where it is wider than the page; on a phone its cells stand below each other. `heads` are its columns: a class and a text each.
-    pub(super) fn table(&mut self, heads: &[(&'static str, &str)], rows: impl FnOnce(&mut Self)) {
+    pub fn table(&mut self, heads: &[(&'static str, &str)], rows: impl FnOnce(&mut Self)) {
         self.element("div", "scroll", |html| {
             html.element("table", "", |html| {
                 html.element("thead", "", |html| {
@@ -90,7 +159,8 @@ impl Html {
     }
 
     /// What was put together.
-    pub(super) fn into_string(self) -> String {
+    #[must_use]
+    pub fn into_string(self) -> String {
         self.0
     }
 

@@ -1,0 +1,157 @@
+//! Errors of predictions whose actual values come one after the other, more of them than memory holds.
+
+use serde::Serialize;
+
+/// Running sums over pairs of a prediction and what came true. Sums of parts of the rows can be added, in an order that the caller
+/// fixes, so that the same rows always give the same figures.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PairSums {
+    rows: u64,
+    mean_actual: f64,
+    /// Squared deviations of the actual values from their mean (Welford 1962; Chan, Golub, LeVeque 1983 for sums of parts), which a
+    /// large offset does not spoil.
+    deviations: f64,
+    squared_errors: f64,
+    absolute_errors: f64,
+    errors: f64,
+    /// Predictions less the first of them, so that a large offset does not spoil their mean.
+    predictions: f64,
+    first_prediction: f64,
+}
+
+/// How far predictions were from what came true.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PairErrors {
+    /// Pairs.
+    pub rows: u64,
+    /// Coefficient of determination, as [`Scores`](crate::Scores) has it; none where the actual values are all the same.
+    pub r2: Option<f64>,
+    /// Root of the mean squared error.
+    pub rmse: f64,
+    /// Mean absolute error.
+    pub mae: f64,
+    /// Mean of prediction less actual value: above 0, too much was predicted.
+    pub bias: f64,
+    /// Mean prediction.
+    pub mean_prediction: f64,
+    /// Mean actual value.
+    pub mean_actual: f64,
+}
+
+impl PairSums {
+    /// Takes in a pair of finite numbers.
+    pub fn push(&mut self, prediction: f64, actual: f64) {
+        if self.rows == 0 {
+            self.first_prediction = prediction;
+        }
+        self.rows += 1;
+        let before = actual - self.mean_actual;
+        self.mean_actual += before / self.rows as f64;
+        self.deviations += before * (actual - self.mean_actual);
+        let error = prediction - actual;
+        self.squared_errors += error * error;
+        self.absolute_errors += error.abs();
+        self.errors += error;
+        self.predictions += prediction - self.first_prediction;
+    }
+
+    /// Adds the sums of further pairs.
+    pub fn add(&mut self, more: &Self) {
+        if more.rows == 0 {
+            return;
+        }
+        if self.rows == 0 {
+            *self = *more;
+            return;
+        }
+        let (here, there) = (self.rows as f64, more.rows as f64);
+        let apart = more.mean_actual - self.mean_actual;
+        self.deviations += more.deviations + apart * apart * (here * there / (here + there));
+        self.mean_actual += apart * (there / (here + there));
+        self.rows += more.rows;
+        self.squared_errors += more.squared_errors;
+        self.absolute_errors += more.absolute_errors;
+        self.errors += more.errors;
+        self.predictions += more.predictions + there * (more.first_prediction - self.first_prediction);
+    }
+
+    /// Pairs taken in.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The errors; none where there is no pair, or where they are beyond what a float can hold.
+    #[must_use]
+    pub fn errors(&self) -> Option<PairErrors> {
+        let rows = self.rows as f64;
+        let r2 = 1.0 - self.squared_errors / self.deviations;
+        let errors = PairErrors {
+            rows: self.rows,
+            r2: Some(r2).filter(|r2| self.deviations > 0.0 && r2.is_finite()),
+            rmse: (self.squared_errors / rows).sqrt(),
+            mae: self.absolute_errors / rows,
+            bias: self.errors / rows,
+            mean_prediction: self.first_prediction + self.predictions / rows,
+            mean_actual: self.mean_actual,
+        };
+        (self.rows > 0 && errors.rmse.is_finite() && errors.mean_actual.is_finite()).then_some(errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scores;
+
+    fn of(pairs: &[(f64, f64)]) -> PairSums {
+        let mut sums = PairSums::default();
+        pairs.iter().for_each(|(prediction, actual)| sums.push(*prediction, *actual));
+        sums
+    }
+
+    fn near(found: f64, expected: f64) -> bool {
+        (found - expected).abs() <= 1e-9 * expected.abs().max(1.0)
+    }
+
+    #[test]
+    fn the_sign_of_the_bias_is_that_of_what_was_predicted_too_much() {
+        let errors = of(&[(3.0, 2.0), (5.0, 3.0), (1.0, 1.0)]).errors().unwrap();
+        assert!(near(errors.bias, 1.0) && near(errors.mae, 1.0) && near(errors.rmse, (5.0_f64 / 3.0).sqrt()));
+        assert!(near(errors.mean_prediction, 3.0) && near(errors.mean_actual, 2.0) && errors.rows == 3);
+        assert!(near(errors.r2.unwrap(), 1.0 - 5.0 / 2.0));
+    }
+
+    #[test]
+    fn what_is_not_defined_is_left_out() {
+        assert_eq!(of(&[]).errors(), None);
+        let constant = of(&[(1.0, 0.1), (2.0, 0.1), (3.0, 0.1)]).errors().unwrap();
+        assert_eq!((constant.r2, constant.rows), (None, 3));
+        assert_eq!(of(&[(1.0, 2.0)]).errors().unwrap().r2, None);
+        assert_eq!(of(&[(1e300, -1e300), (0.0, 1.0)]).errors(), None);
+    }
+
+    proptest! {
+        /// The same figures as those that training has of all rows at once, wherever the rows are cut, with any offset.
+        #[test]
+        fn parts_add_up_to_the_whole(
+            rows in proptest::collection::vec((-100.0_f64..100.0, -100.0_f64..100.0), 2..80), cut in 0_usize..80,
+            offset in -1e8_f64..1e8,
+        ) {
+            let rows: Vec<(f64, f64)> = rows.iter().map(|(one, other)| (one + offset, other + offset)).collect();
+            let (first, rest) = rows.split_at(cut.min(rows.len()));
+            let mut sums = of(first);
+            sums.add(&of(rest));
+            let errors = sums.errors().unwrap();
+            let (predictions, actuals): (Vec<f64>, Vec<f64>) = rows.iter().copied().unzip();
+            let Ok(expected) = scores(&actuals, &predictions, None) else { return Ok(()) };
+            prop_assert!(near(errors.rmse, expected.rmse) && near(errors.mae, expected.mae));
+            let r2 = errors.r2.unwrap();
+            prop_assert!((r2 - expected.r2).abs() <= 1e-6 * expected.r2.abs().max(1.0), "{} {}", r2, expected.r2);
+            let bias = errors.mean_prediction - errors.mean_actual;
+            prop_assert!((errors.bias - bias).abs() <= 1e-6, "{} {}", errors.bias, bias);
+        }
+    }
+}

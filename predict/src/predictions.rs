@@ -1,0 +1,84 @@
+//! What the predictions of a run are like, as its report, its manifest and the next run's report need it.
+
+use std::sync::Arc;
+
+use features::quality::{FeatureTally, Statistics};
+use features::spec::Range;
+use serde::{Deserialize, Serialize};
+
+/// Predictions, counted in the bins that the target had in training. Tallies of parts add up to that of the run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PredictionTally {
+    /// Their sum, row by row in their order: the same for every attempt.
+    pub sum: f64,
+    /// Rows in each bin.
+    pub tally: FeatureTally,
+}
+
+/// What a manifest says of the predictions.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct PredictionSummary {
+    /// Their mean; none where there are none.
+    pub mean: Option<f64>,
+    /// Upper edges of all bins but the last: tenths of the target in training.
+    pub edges: Vec<f64>,
+    /// Share of the predictions in each bin.
+    pub shares: Vec<f64>,
+}
+
+impl PredictionTally {
+    /// Nothing counted yet; `target` is what the target was like in training.
+    #[must_use]
+    pub fn new(target: Option<Arc<Statistics>>) -> Self {
+        Self { sum: 0.0, tally: FeatureTally::new(target) }
+    }
+
+    /// Counts predictions.
+    pub fn count(&mut self, predictions: impl Iterator<Item = f64>) {
+        let values: Vec<f64> = predictions.collect();
+        let narrow: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+        self.tally.count_numbers(&values, &narrow, &Range::default());
+        self.sum = values.iter().fold(self.sum, |sum, value| sum + value);
+    }
+
+    /// Adds the counts of further rows.
+    pub fn add(&mut self, more: &Self) {
+        self.sum += more.sum;
+        self.tally.add(&more.tally);
+    }
+
+    /// What the manifest says of them; `target` as before.
+    #[must_use]
+    pub fn summary(&self, target: Option<&Statistics>) -> PredictionSummary {
+        let rows = self.tally.rows as f64;
+        // The last bin is for missing values, of which predictions have none.
+        let bins = self.tally.bins.split_last().map_or(&[][..], |(_, bins)| bins);
+        PredictionSummary {
+            mean: Some(self.sum / rows).filter(|mean| mean.is_finite()),
+            edges: target.map(|target| target.edges.iter().map(|edge| f64::from(*edge)).collect()).unwrap_or_default(),
+            shares: bins.iter().map(|count| *count as f64 / rows.max(1.0)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_add_up_in_the_bins_of_the_target() {
+        let target: Vec<f32> = (0..1_000).map(|row| row as f32).collect();
+        let target = Arc::new(Statistics::of_numbers(&target));
+        let mut all = PredictionTally::new(Some(Arc::clone(&target)));
+        for part in [vec![50.0; 30], vec![950.0; 10]] {
+            let mut tally = PredictionTally::new(Some(Arc::clone(&target)));
+            tally.count(part.into_iter());
+            let json = serde_json::to_string(&tally).unwrap();
+            all.add(&serde_json::from_str(&json).unwrap());
+        }
+        let summary = all.summary(Some(&target));
+        assert_eq!((summary.mean, summary.edges.len(), summary.shares.len()), (Some(275.0), 9, 10));
+        assert_eq!((summary.shares[0], summary.shares[9]), (0.75, 0.25));
+        assert_eq!(PredictionTally::new(None).summary(None).mean, None);
+    }
+}
