@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, Series};
+use polars::prelude::{ChunkAgg, DataFrame, DataType, IntoColumn, NamedFrom, Series};
 use serde_json::Value;
 use testkit::program::Invocation;
 use testkit::tables::{self, customers, parquet_bytes};
