@@ -12,6 +12,8 @@ type Names = BTreeSet<String>;
 
 /// The crates that are programs.
 const PROGRAMS: [&str; 4] = ["train", "predict", "functions", "bundle"];
+/// A program without a library: the others in one file.
+const BUNDLE: &str = "bundle";
 
 /// The crates of the workspace by name, with what they depend on outside of tests.
 fn crates() -> BTreeMap<String, Names> {
@@ -81,7 +83,7 @@ fn a_library_is_known_only_where_it_belongs() {
         ("aws-credential", &["storage"]),
         ("lambda_runtime", &["functions"]),
         ("xgboost_lib-sys", &["xgboost"]),
-        ("clap", &["app", "train", "predict"]),
+        ("clap", &["app", "train", "predict", "bundle"]),
         ("polars-parquet", &["table"]),
         ("csv", &["table"]),
         ("sqlparser", &["features", "functions"]),
@@ -130,16 +132,18 @@ fn features_are_built_without_the_sdk_and_storage() {
 fn unsafe_code_is_forbidden_outside_of_the_binding_and_the_kernels() {
     for name in crates()
         .keys()
-        .filter(|name| !["xgboost", "scoring"].contains(&name.as_str()) && !PROGRAMS.contains(&name.as_str()))
+        .filter(|name| !["xgboost", "scoring", BUNDLE].contains(&name.as_str()) && !PROGRAMS.contains(&name.as_str()))
     {
         let root = fs::read_to_string(project().join(format!("common/{name}/src/lib.rs"))).unwrap();
         assert!(root.contains("#![forbid(unsafe_code)]"), "`{name}`");
     }
-    for program in PROGRAMS {
-        for root in ["lib.rs", "main.rs"] {
-            let root = fs::read_to_string(project().join(program).join("src").join(root)).unwrap();
-            assert!(root.contains("#![forbid(unsafe_code)]"), "`{program}`");
-        }
+    let of_programs = PROGRAMS
+        .iter()
+        .filter(|program| **program != BUNDLE)
+        .flat_map(|program| ["lib.rs", "main.rs"].map(|root| (*program, root)));
+    for (program, root) in of_programs.chain([(BUNDLE, "main.rs")]) {
+        let root = fs::read_to_string(project().join(program).join("src").join(root)).unwrap();
+        assert!(root.contains("#![forbid(unsafe_code)]"), "`{program}`");
     }
 }
 
@@ -147,6 +151,7 @@ fn unsafe_code_is_forbidden_outside_of_the_binding_and_the_kernels() {
 fn the_log_knows_every_crate() {
     let logs = fs::read_to_string(project().join("common/telemetry/src/logs.rs")).unwrap();
     for name in crates().keys() {
+        let name = if name == BUNDLE { "engagement_ml" } else { name };
         assert!(
             logs.contains(&format!("\"{name}\",")),
             "a line that `{name}` logs at level info is not shown: OUR_CRATES"

@@ -12,15 +12,18 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::format::Lines;
 
 /// Our crates, which tell what they do; of the others only what is wrong is logged.
-const OUR_CRATES: [&str; 16] = [
+const OUR_CRATES: [&str; 18] = [
     "app",
     "attempt",
     "columns",
+    // The bundle, by the name of its program.
+    "engagement_ml",
     "error",
     "evaluation",
     "features",
     "functions",
     "machine",
+    "page",
     "predict",
     "registry",
     "scoring",
