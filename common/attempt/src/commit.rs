@@ -77,7 +77,8 @@ impl Commit {
         if !is_file_name(&page.name) {
             return Err(Error::Defect(format!("\"{}\" is no name for a run's file", page.name)));
         }
-        self.files.push(page);
+        // Files are put in order, and one of them may say for others that the run is complete: it stays the last.
+        self.files.insert(0, page);
         Ok(self)
     }
 
@@ -179,7 +180,7 @@ mod tests {
         let with_page = commit().with_page(RunFile::new("page.html", "y")).unwrap();
         assert_eq!(with_page.outcome(), commit().outcome());
         let read = Commit::from_bytes(&with_page.to_bytes().unwrap(), "c").unwrap();
-        assert_eq!(read.files().last(), Some(&RunFile::new("page.html", "y")));
+        assert_eq!(read.files().first(), Some(&RunFile::new("page.html", "y")));
         assert_eq!(commit().with_page(RunFile::new("a/b", "y")).unwrap_err().exit_code(), 70);
     }
 
