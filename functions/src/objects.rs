@@ -9,6 +9,8 @@ use crate::failure::{Failure, Result};
 
 /// Tries of a conditional write that another writer keeps winning.
 const TRIES: usize = 10;
+/// More bytes than a manifest, a note or a SELECT has: what is larger is refused before it is read.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// Reads an object; `None` where there is none.
 ///
@@ -19,7 +21,7 @@ pub async fn read<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Result<O
 }
 
 async fn read_version<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Result<Option<(T, Version)>> {
-    let (bytes, version) = match store.get(key).await {
+    let (bytes, version) = match store.get_at_most(key, MOST_BYTES).await {
         Ok(found) => found,
         Err(StoreError::NotFound(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -37,7 +39,7 @@ async fn read_version<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Resu
 /// # Errors
 /// The store's errors; `BadSettings` where it is no UTF-8.
 pub async fn read_text(store: &dyn Store, key: &str) -> Result<Option<String>> {
-    match store.get(key).await {
+    match store.get_at_most(key, MOST_BYTES).await {
         Ok((bytes, _)) => {
             let text = String::from_utf8(bytes.to_vec());
             let text = text.map_err(|_| Failure::settings(format!("{}/{key} is no UTF-8 text", store.root())))?;

@@ -148,10 +148,10 @@ fn share(variable: &str, text: &str) -> Result<f64> {
 /// The split is by hundredths.
 fn percents(variable: &str, text: &str) -> Result<f64> {
     let share = share(variable, text)?;
-    let is_whole = ((share * 100.0).round() - share * 100.0).abs() < 1e-9;
+    let is_integer = ((share * 100.0).round() - share * 100.0).abs() < 1e-9;
     let wrong =
         || Failure::settings(format!("{variable}: {text:?} is no whole number of hundredths below 1, such as 0.2"));
-    (is_whole && share < 1.0).then_some(share).ok_or_else(wrong)
+    (is_integer && share < 1.0).then_some(share).ok_or_else(wrong)
 }
 
 fn number(variable: &str, text: &str, least: f64, most: f64) -> Result<f64> {

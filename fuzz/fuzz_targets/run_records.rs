@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use attempt::Earlier;
 use engagement_fuzz::store::MemoryStore;
 use engagement_fuzz::{assert_refusal, block_on, mutate, start};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use machine::tasks::Processors;
 use predict::manifest::Totals;
-use attempt::Earlier;
 use predict::plan;
 use predict::settings::OutputFormat;
 use predict::write::PartWriter;
@@ -41,7 +41,13 @@ async fn check(data: &[u8]) {
         Ok(_) => {}
         Err(error) => assert_refusal(&error, &[2, 4]),
     }
-    let writer = PartWriter { store, run_id, format: OutputFormat::Parquet, model_version: "v1".to_owned(), processors: Processors::new(1) };
+    let writer = PartWriter {
+        store,
+        run_id,
+        format: OutputFormat::Parquet,
+        model_version: "v1".to_owned(),
+        processors: Processors::new(1),
+    };
     let parts = writer.finished_parts().await.expect("what cannot be read is no part");
     let totals = Totals::of(parts, Vec::new());
     assert!(totals.rows_predicted() <= totals.rows_read);

@@ -3,8 +3,8 @@
 use machine::{Explicit, Limits, Shutdown, files, threads};
 
 /// What tells a run to stop and what it may use: the first two things that a program finds out once it has a log. `announce` writes
-/// the first line of that. Whether the system lets the run have its files and threads is
-/// checked here, before anything else is started.
+/// the first line of the log. Whether the system lets the run have its files and threads is checked here, before anything else is
+/// started.
 ///
 /// # Errors
 /// [`Error::Resources`](error::Error::Resources) where nothing tells how much memory there is, or threads or files are refused.

@@ -127,8 +127,8 @@ impl Classes {
     }
 }
 
-/// The sets that each category is in, in order, end to end; behind the categories those of any other value (none) and of a
-/// missing one. A feature may have a hundred thousand levels and be asked about in a thousand nodes.
+/// The sets that each category is in, in order, end to end; behind the categories come those of any other value (none) and of a
+/// missing one. Flat lists, because a feature may have a hundred thousand levels and be asked about in a thousand nodes.
 struct Memberships {
     starts: Vec<usize>,
     sets: Vec<u32>,

@@ -29,7 +29,7 @@ pub(crate) fn whole(path: &Path, csv: CsvFormat) -> Outcome {
     match runtime.block_on(read(path, csv)) {
         Ok(()) => Outcome::Read,
         Err(error) => {
-            // A size that lies takes no memory: pages that say they hold there is no room in memory for are refused as such.
+            // A size that lies takes no memory: pages that say they hold more than fits are refused as such.
             let is_too_large = error.exit_code() == 8 && error.to_string().contains("there is no room in memory for");
             assert!(error.exit_code() == 4 || is_too_large, "{error}");
             assert!(!error.to_string().contains('\n'), "more than one line: {error}");
