@@ -16,6 +16,7 @@ use columns::text::canonical_text;
 use columns::text_hints::shown;
 use error::{Error, Result};
 use futures::TryStreamExt;
+use history::Pages;
 use machine::now_rfc3339;
 use registry::{Described, ModelRun, ModelStore, describe_run};
 use table::Dataset;
@@ -124,6 +125,8 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     run.folder.put("actuals.json", record.clone().into()).await?;
     models.store().put(&models.key(&format!("realized/{}.json", context.run_id)), record.into()).await?;
     report::write_outcomes(&run.folder, &findings.outcomes(&now)).await;
+    Pages::of_predictions(Arc::clone(run.folder.store())).update().await;
+    Pages::of_models(models.shared_store(), models.name()).update().await;
     refuse_below(settings, &findings)
 }
 
@@ -222,7 +225,7 @@ async fn repeated_id(
 fn emit_metrics(context: &Context, joined: &Joined) {
     let peak = machine::usage::peak_memory().unwrap_or_default();
     let utilization = machine::usage::memory_utilization(peak, context.limits.memory_bytes.value);
-    let r2 = joined.sums.errors().and_then(|errors| errors.r2);
+    let r2 = joined.sums().errors().and_then(|errors| errors.r2);
     context.telemetry.emit(&[
         (Metric::RealizedAccuracy, r2.unwrap_or(f64::NAN)),
         (Metric::PeakMemory, peak as f64),
