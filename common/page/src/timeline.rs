@@ -15,7 +15,7 @@ const TOP: f64 = 10.0;
 const LABEL: &str = "#5B6470";
 const GRID: &str = "#DDE1E6";
 /// Dates below the chart.
-const MOST_DATES: usize = 4;
+const MOST_DATES: usize = 3;
 /// Steps between lines of the grid, about.
 const STEPS: f64 = 3.0;
 /// More points than these have smaller dots.
@@ -119,6 +119,8 @@ impl Frame {
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         if scale.from_zero {
             (low, high) = (low.min(0.0), high.max(0.0));
+            // Nothing at all is drawn at the bottom of 0 to 1.
+            high = if high > 0.0 { high } else { 1.0 };
         }
         // Nothing has a value.
         if low > high {

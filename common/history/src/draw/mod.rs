@@ -109,7 +109,7 @@ fn state(run: &Run, kind: Kind) -> String {
 }
 
 fn state_cell(html: &mut Html, run: &Run, kind: Kind) {
-    html.element("td", "", |html| {
+    html.element("td", "state", |html| {
         let (class, mark) = if run.exit_code == 0 { ("good", "✓") } else { ("bad", "✗") };
         html.leaf("span", class, &format!("{mark} {}", state(run, kind)));
         if let Some(error) = &run.error {
@@ -122,8 +122,8 @@ fn state_cell(html: &mut Html, run: &Run, kind: Kind) {
     });
 }
 
-/// The head of a run's row: its name, which leads to its report, and the pointers that name it.
-fn run_head(html: &mut Html, history: &History, run: &Run, name: &str) {
+/// The head of a run's row: its name, which leads to its report, the pointers that name it, its day and more.
+fn run_head(html: &mut Html, history: &History, run: &Run, name: &str, more: &str) {
     html.row_head(|html| {
         if run.has_report {
             html.link(&format!("{}/report.html", run.path), name);
@@ -139,15 +139,25 @@ fn run_head(html: &mut Html, history: &History, run: &Run, name: &str) {
         if !run.is_there {
             html.leaf("span", "tag", "files removed");
         }
+        html.element("div", "note", |html| {
+            html.text(&day(&run.at));
+            if !more.is_empty() {
+                html.text(" · ");
+                html.text(more);
+            }
+        });
     });
 }
 
-/// R² with what it lies within.
-fn r2_cell(html: &mut Html, label: &'static str, r2: Option<R2>, is_bad: bool) {
+/// R² with what it lies within, and the share of the predictions that it is of, where that is not all.
+fn r2_cell(html: &mut Html, label: &'static str, r2: Option<R2>, is_bad: bool, partly: Option<&Evaluated>) {
     html.number_cell(if is_bad { "bad" } else { "" }, label, |html| {
         html.text(&r2.map_or_else(|| "–".to_owned(), |r2| short(r2.value)));
         if let Some((low, high)) = r2.and_then(|r2| Some((r2.low?, r2.high?))) {
             html.leaf("span", "band", &format!("{} to {}", short(low), short(high)));
+        }
+        if let Some(partly) = partly {
+            html.leaf("span", "band", &format!("of {}", share(partly.rows, partly.rows_predicted)));
         }
     });
 }
@@ -156,7 +166,7 @@ fn realized_cell(html: &mut Html, evaluated: Option<&Evaluated>, trained: Option
     let r2 = evaluated.and_then(|evaluated| evaluated.r2);
     let trained = evaluated.and_then(|evaluated| evaluated.r2_when_trained).or(trained);
     let is_bad = r2.zip(trained).is_some_and(|(r2, trained)| is_below(&r2, trained));
-    r2_cell(html, "came out", r2, is_bad);
+    r2_cell(html, "came out", r2, is_bad, evaluated.filter(|evaluated| evaluated.rows < evaluated.rows_predicted));
 }
 
 /// R² to three digits: more of them are chance.
@@ -226,16 +236,20 @@ fn newest<T>(history: &History, value: impl Fn(&Run) -> Option<T>) -> Option<(T,
     history.runs.iter().find_map(|run| Some((value(run)?, day(&run.at))))
 }
 
-/// The runs' table: the newest, and below them the others, which can be opened.
+/// The section of the runs' table: the newest, and below them the others, which can be opened.
 fn table_of_runs(html: &mut Html, history: &History, heads: &[(&'static str, &str)], row: impl Fn(&mut Html, &Run)) {
     let (open, older) = history.runs.split_at(history.runs.len().min(MOST_OPEN));
     let rows = |html: &mut Html, runs: &[Run]| {
         html.table(heads, |html| runs.iter().for_each(|run| html.element("tr", "", |html| row(html, run))));
     };
-    rows(html, open);
-    if !older.is_empty() {
-        html.details(&format!("{} before", counted(older.len(), "run")), |html| rows(html, older));
-    }
+    html.element("section", "runs", |html| {
+        html.leaf("h2", "", "Runs");
+        rows(html, open);
+        if !older.is_empty() {
+            html.details(&format!("{} before", counted(older.len(), "run")), |html| rows(html, older));
+        }
+    });
+    html.fixed("\n");
 }
 
 fn months(html: &mut Html, history: &History) {

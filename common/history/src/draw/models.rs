@@ -38,7 +38,7 @@ pub(super) fn sections(html: &mut Html, history: &History) {
             cost.draw(html, runs);
         });
     });
-    html.titled("Runs", |html| table(html, history));
+    table(html, history);
     came_true(html, &evaluated, history.evaluated.len());
 }
 
@@ -76,7 +76,6 @@ fn tiles(html: &mut Html, history: &History, evaluated: &[(&String, &Evaluated)]
 fn table(html: &mut Html, history: &History) {
     let heads = [
         ("", "model and run"),
-        ("", "day"),
         ("", "gate"),
         ("number", "R² when trained"),
         ("number", "came out"),
@@ -87,10 +86,9 @@ fn table(html: &mut Html, history: &History) {
         ("number", "list price"),
     ];
     table_of_runs(html, history, &heads, |html, run| {
-        run_head(html, history, run, &run.path);
-        html.leaf("td", "code", &day(&run.at));
+        run_head(html, history, run, &run.path, "");
         state_cell(html, run, Kind::Models);
-        r2_cell(html, "R² when trained", run.r2_when_trained, false);
+        r2_cell(html, "R² when trained", run.r2_when_trained, false, None);
         realized_cell(html, run.evaluated.as_ref(), run.r2_when_trained.map(|r2| r2.value));
         html.number("", "training rows", &or_dash(run.rows));
         html.number("", "held out", &or_dash(run.other_rows));

@@ -45,7 +45,7 @@ pub(super) fn sections(html: &mut Html, history: &History) {
             taken.draw(html, runs);
         });
     });
-    html.titled("Runs", |html| table(html, history));
+    table(html, history);
 }
 
 fn realized(run: &Run) -> Option<crate::record::R2> {
@@ -79,7 +79,6 @@ fn tiles(html: &mut Html, history: &History) {
 fn table(html: &mut Html, history: &History) {
     let mut heads = vec![
         ("", "run"),
-        ("", "day"),
         ("", "state"),
         ("number", "R² when trained"),
         ("number", "came out"),
@@ -94,15 +93,15 @@ fn table(html: &mut Html, history: &History) {
     if expects {
         heads.push(("number", "expected error"));
     }
-    heads.extend([("number", "seconds"), ("number", "list price"), ("", "model")]);
+    heads.extend([("number", "seconds"), ("number", "list price")]);
     table_of_runs(html, history, &heads, |html, run| row(html, history, run, expects));
 }
 
 fn row(html: &mut Html, history: &History, run: &Run, expects: bool) {
-    run_head(html, history, run, &run.run_id);
-    html.leaf("td", "code", &day(&run.at));
+    let model = run.model.as_ref().map(|model| format!("model {model}")).unwrap_or_default();
+    run_head(html, history, run, &run.run_id, &model);
     state_cell(html, run, Kind::Predictions);
-    r2_cell(html, "R² when trained", run.r2_when_trained, false);
+    r2_cell(html, "R² when trained", run.r2_when_trained, false, None);
     realized_cell(html, run.evaluated.as_ref(), run.r2_when_trained.map(|r2| r2.value));
     let has_drifted = run.max_drift.is_some_and(|drift| drift > DRIFT_WARNING);
     html.number_cell(if has_drifted { "bad" } else { "" }, "drift", |html| {
@@ -120,11 +119,4 @@ fn row(html: &mut Html, history: &History, run: &Run, expects: bool) {
     }
     html.number("", "seconds", &seconds(run.seconds));
     html.number("", "list price", &dollars(run.dollars));
-    html.element("td", "model", |html| {
-        html.text(run.model.as_deref().unwrap_or("–"));
-        if let Some(evaluated) = &run.evaluated {
-            let known = share(evaluated.rows, evaluated.rows_predicted);
-            html.leaf("div", "note", &format!("{known} of the predictions compared on {}", day(&evaluated.at)));
-        }
-    });
 }
