@@ -167,7 +167,7 @@ pub struct EvaluateSettings {
     #[arg(long, env = env::TARGET_COLUMN, hide_env_values = true, value_parser = column_name, value_name = "COLUMN", help_heading = "Data")]
     pub target: Option<String>,
 
-    /// Column of the predictions (--columns) or of the actuals whose every value gets errors of its own (repeats)
+    /// Column of the predictions (--columns) or of the actuals whose every value gets errors of its own (repeats) [default: those of the model, as far as they are there]
     #[arg(long, env = env::SLICE, hide_env_values = true, value_delimiter = ',', value_parser = column_name, value_name = "COLUMN", help_heading = "Gate")]
     pub slice: Vec<String>,
 

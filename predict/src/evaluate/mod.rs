@@ -38,6 +38,8 @@ use crate::report;
 use crate::settings::EvaluateSettings;
 use app::Context;
 
+/// More bytes than the metrics of a model have.
+const MOST_METRICS_BYTES: u64 = 64 << 20;
 /// The column of predictions.
 const PREDICTION: &str = "prediction";
 
@@ -78,7 +80,11 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     let csv = settings.csv.format();
     let actuals = Arc::new(Dataset::open_within(&settings.actuals, None, csv, room(held)).await?);
     let predictions = predictions.map(Arc::new);
-    let [of_predictions, of_actuals] = columns(settings, model.as_ref(), predictions.as_deref())?;
+    let slices = match settings.slice.is_empty() {
+        true => slices_of_model(&models, &model_run, [predictions.as_deref(), Some(&actuals)]).await,
+        false => crate::load::once_each(settings.slice.iter().cloned()),
+    };
+    let [of_predictions, of_actuals] = columns(settings, model.as_ref(), predictions.as_deref(), slices)?;
     if let Some(predictions) = &predictions {
         check_columns(predictions, &of_predictions)?;
     }
@@ -146,11 +152,22 @@ async fn describe(settings: &EvaluateSettings, models: &ModelStore, run: &ModelR
     }
 }
 
+/// The columns that the model was judged by slice by slice, as far as one of the sides has them: where nothing else is asked for, they
+/// are told once more. What cannot be read of that is not told.
+async fn slices_of_model(models: &ModelStore, run: &ModelRun, sides: [Option<&Dataset>; 2]) -> Vec<String> {
+    let read = models.store().get_at_most(&models.run_key(run, "metrics.json"), MOST_METRICS_BYTES).await;
+    let metrics = read.ok().and_then(|(bytes, _)| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    let slices = metrics.as_ref().and_then(|metrics| metrics.get("slices")?.as_object());
+    let is_there = |name: &&String| sides.iter().flatten().any(|side| side.schema.get(name).is_some());
+    slices.into_iter().flat_map(|slices| slices.keys().filter(is_there).cloned()).collect()
+}
+
 /// The columns of both sides. A column of slices that was carried over to the predictions is taken from there.
 fn columns(
     settings: &EvaluateSettings,
     model: Option<&Described>,
     predictions: Option<&Dataset>,
+    slices: Vec<String>,
 ) -> Result<[SideColumns; 2]> {
     let metadata = model.map(|model| &model.metadata);
     let is_of_predictions = |name: &String| predictions.is_some_and(|dataset| dataset.schema.get(name).is_some());
@@ -158,7 +175,6 @@ fn columns(
     let first = predictions.and_then(|dataset| dataset.schema.columns().first()).map(|column| column.name.clone());
     let id_of_predictions = metadata.map(|metadata| metadata.id.clone()).or(first).unwrap_or_default();
     let target = settings.target.clone().or_else(|| metadata.map(|metadata| metadata.target.clone()));
-    let slices = crate::load::once_each(settings.slice.iter().cloned());
     let (of_predictions, of_actuals) = slices.into_iter().partition(is_of_predictions);
     let actuals = SideColumns {
         id: settings.id.clone().unwrap_or_else(|| id_of_predictions.clone()),
