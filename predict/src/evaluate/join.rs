@@ -17,7 +17,7 @@ pub(super) const PAIR: usize = 2 * size_of::<f64>();
 const SLOTS_PER_ENTRY: usize = 2;
 
 /// Groups of pairs, by a hash of their ids.
-const GROUPS: usize = 64;
+const GROUPS: usize = 256;
 
 /// What a join counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
