@@ -59,6 +59,8 @@ pub struct Model {
     pub bytes: u64,
     /// What its metadata takes in memory, about.
     pub metadata_memory: u64,
+    /// R² on its held-out rows, with which it was published.
+    pub r2: Option<f64>,
     statistics: Vec<Arc<Statistics>>,
 }
 
@@ -69,12 +71,13 @@ impl Model {
     /// [`Error::Model`] where it is missing, rejected, damaged or predicts its golden rows otherwise here than where it
     /// was trained, or where its predictions cannot be explained and shall be.
     pub async fn load(models: &ModelStore, selector: &Selector, run: ModelRun, wanted: &Wanted) -> Result<Self> {
-        let LoadedModel { run, metadata, model, metadata_memory, .. } = load_selected(models, selector, run).await?;
+        let LoadedModel { run, metadata, model, metadata_memory, r2, .. } =
+            load_selected(models, selector, run).await?;
         let location = models.location_of(&models.key(&run.path()));
         let engine = Engine::load(&model, &metadata, &location, wanted)?;
         let encoder = metadata.encoder()?;
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();
-        Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, metadata_memory, statistics })
+        Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, metadata_memory, r2, statistics })
     }
 
     /// Input columns that scoring reads, and those to `carry` over, each once.

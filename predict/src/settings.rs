@@ -21,6 +21,8 @@ pub enum Arguments {
     Prepare(Box<Settings>),
     /// Compare a run's predictions with what came true.
     Evaluate(Box<EvaluateSettings>),
+    /// Write the page of the runs again.
+    History(Box<HistorySettings>),
 }
 
 impl CommandFactory for Arguments {
@@ -44,7 +46,10 @@ impl CommandFactory for Arguments {
             let help = "Id of the run that is evaluated [default: the newest complete run]";
             argument.env(None::<&'static str>).help(help)
         });
-        predict.subcommand(prepare).subcommand(evaluate)
+        let history = HistorySettings::augment_args(Command::new("history"));
+        let history =
+            history.about("Write the page of all runs of an output, index.html, again from the files of the runs");
+        predict.subcommand(prepare).subcommand(evaluate).subcommand(history)
     }
 
     fn command_for_update() -> Command {
@@ -59,6 +64,7 @@ impl FromArgMatches for Arguments {
             Some(("evaluate", evaluate)) => {
                 EvaluateSettings::from_arg_matches(evaluate).map(Box::new).map(Self::Evaluate)
             }
+            Some(("history", history)) => HistorySettings::from_arg_matches(history).map(Box::new).map(Self::History),
             Some(("prepare", prepare)) => settings(prepare).map(Self::Prepare),
             _ => settings(matches).map(Self::Predict),
         }
@@ -161,7 +167,7 @@ pub struct EvaluateSettings {
     #[arg(long, env = env::TARGET_COLUMN, hide_env_values = true, value_parser = column_name, value_name = "COLUMN", help_heading = "Data")]
     pub target: Option<String>,
 
-    /// Column of the predictions (--columns) or of the actuals whose every value gets errors of its own (repeats)
+    /// Column of the predictions (--columns) or of the actuals whose every value gets errors of its own (repeats) [default: those of the model, as far as they are there]
     #[arg(long, env = env::SLICE, hide_env_values = true, value_delimiter = ',', value_parser = column_name, value_name = "COLUMN", help_heading = "Gate")]
     pub slice: Vec<String>,
 
@@ -183,6 +189,18 @@ impl EvaluateSettings {
         let written = Place { setting: "--output (OUTPUT)", location: &self.output };
         refuse_overlap(written, &["runs"], Place { setting: "--actuals (ACTUALS)", location: &self.actuals })
     }
+}
+
+/// The settings of `predict history`.
+#[derive(Debug, Clone, Args)]
+pub struct HistorySettings {
+    /// Where the runs' predictions and records lie
+    #[arg(long, env = env::OUTPUT, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
+    pub output: Location,
+
+    /// The run itself
+    #[command(flatten)]
+    pub shared: SharedArgs,
 }
 
 /// What trees can be compiled for. Not a setting of a run: predictions are the same bits with each.

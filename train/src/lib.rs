@@ -294,7 +294,7 @@ impl Training<'_> {
         let evaluation = tokio::task::block_in_place(|| on_own_thread(evaluate))?;
         let judgement = Judge { config, models: &run.models, data, reader, threads }.judge(&evaluation).await?;
         run.summary().set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse);
-        run.summary().set("mae", evaluation.scores.mae);
+        run.summary().set("mae", evaluation.scores.mae).set("r2_interval", json!(judgement.interval));
 
         let run_id = &run.context.run_id;
         let parts = ModelParts { config, run_id, plan, data, features: &features, fitted: &fitted, clip };

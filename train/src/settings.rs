@@ -24,7 +24,7 @@ pub enum Arguments {
 impl CommandFactory for Arguments {
     fn command() -> Command {
         let models = ModelsArguments::augment_args(Command::new("models"));
-        let models = models.about("List, show, promote and prune the models of a store");
+        let models = models.about("List, show, promote and prune the models of a store, or write its page again");
         let train = Command::new("train")
             .version(env!("CARGO_PKG_VERSION"))
             .after_help(
@@ -87,6 +87,8 @@ pub enum ModelsAction {
         /// A label, or label/run_id
         model: Selector,
     },
+    /// Write the page of all runs, index.html, again from the files of the runs
+    History,
     /// Delete all runs but the newest ones; a model that a pointer names is never deleted
     Prune {
         /// How many runs stay

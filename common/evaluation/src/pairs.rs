@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::Interval;
+
 /// Running sums over pairs of a prediction and what came true. Sums of parts of the rows can be added, in an order that the caller
 /// fixes, so that the same rows always give the same figures.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -99,6 +101,47 @@ impl PairSums {
     }
 }
 
+/// Groups of fewer pairs than these say little of how R² varies.
+const LEAST_PAIRS_OF_A_GROUP: u64 = 20;
+/// With fewer groups the interval itself is mostly chance.
+const LEAST_GROUPS: usize = 10;
+/// Standard errors between a value and the end of its 95 % interval.
+const ERRORS_95: f64 = 1.96;
+
+/// How sure R² of all pairs is, where they were dealt out to groups at random, such as by a hash of their ids: the jackknife over groups
+/// (Kott 2001, the delete-a-group jackknife), 95 %. Groups are joined until each has enough pairs; none where there are too few pairs,
+/// or R² is not defined without one of the groups.
+#[must_use]
+pub fn r2_interval_of_groups(groups: &[PairSums]) -> Option<Interval> {
+    let total = |groups: &[PairSums]| {
+        let mut sums = PairSums::default();
+        groups.iter().for_each(|group| sums.add(group));
+        sums
+    };
+    let all = total(groups);
+    let wanted = usize::try_from(all.rows() / LEAST_PAIRS_OF_A_GROUP).unwrap_or(usize::MAX).min(groups.len());
+    if wanted < LEAST_GROUPS {
+        return None;
+    }
+    let mut joined = vec![PairSums::default(); wanted];
+    for (place, group) in groups.iter().enumerate() {
+        joined[place % wanted].add(group);
+    }
+    let r2 = all.errors()?.r2?;
+    let without = |left_out: usize| {
+        let mut sums = total(&joined[..left_out]);
+        sums.add(&total(&joined[left_out + 1..]));
+        sums.errors()?.r2
+    };
+    let values: Vec<f64> = (0..wanted).map(without).collect::<Option<_>>()?;
+    let count = wanted as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let error = (squares * (count - 1.0) / count).sqrt();
+    let ends = Interval { low: r2 - ERRORS_95 * error, high: (r2 + ERRORS_95 * error).min(1.0), level: 0.95 };
+    (ends.low.is_finite() && ends.high.is_finite()).then_some(ends)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -131,6 +174,41 @@ mod tests {
         assert_eq!((constant.r2, constant.rows), (None, 3));
         assert_eq!(of(&[(1.0, 2.0)]).errors().unwrap().r2, None);
         assert_eq!(of(&[(1e300, -1e300), (0.0, 1.0)]).errors(), None);
+    }
+
+    /// On rows whose errors are of unequal size, as those of real tables are.
+    #[test]
+    fn the_interval_of_groups_is_about_that_of_the_bootstrap() {
+        let mut state = 7_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        for rows in [700, 5_000, 60_000] {
+            let (mut predictions, mut actuals) = (Vec::new(), Vec::new());
+            let mut groups = vec![PairSums::default(); 64];
+            for _ in 0..rows {
+                let actual = random() * 10.0;
+                let prediction = actual + (random() - 0.5) * if random() < 0.1 { 12.0 } else { 3.0 };
+                groups[(random() * 64.0) as usize].push(prediction, actual);
+                predictions.push(prediction);
+                actuals.push(actual);
+            }
+            let found = r2_interval_of_groups(&groups).unwrap();
+            let expected = crate::r2_interval(&actuals, &predictions, None, 0.95, 1).unwrap().unwrap();
+            let ratio = (found.high - found.low) / (expected.high - expected.low);
+            assert!((0.7..1.4).contains(&ratio), "{rows} rows: {found:?} {expected:?}");
+            assert!(found.low < expected.high && expected.low < found.high);
+        }
+    }
+
+    #[test]
+    fn too_few_pairs_or_no_variance_have_no_interval() {
+        let few: Vec<PairSums> = (0..64).map(|place| of(&[(f64::from(place), 1.0 + f64::from(place))])).collect();
+        assert_eq!(r2_interval_of_groups(&few), None);
+        let constant: Vec<PairSums> = (0..64).map(|_| of(&[(1.0, 2.0); 30])).collect();
+        assert_eq!(r2_interval_of_groups(&constant), None);
+        assert_eq!(r2_interval_of_groups(&[]), None);
     }
 
     proptest! {

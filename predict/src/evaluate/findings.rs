@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use error::{Error, Result};
-use evaluation::{PairErrors, PairSums};
+use evaluation::{Interval, PairErrors, PairSums, r2_interval_of_groups};
 use registry::pointer::FORMAT_VERSION;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ use crate::settings::EvaluateSettings;
 pub(super) struct Findings {
     counts: Counts,
     errors: Option<PairErrors>,
+    /// What R² would lie within for other rows of the same kind.
+    r2_interval: Option<Interval>,
     tenths: Vec<Tenth>,
     rows_predicted: u64,
     actuals: u64,
@@ -59,7 +61,8 @@ impl Findings {
     pub(super) fn take(&mut self, joined: &Joined, tenths: Vec<Tenth>, predictions_without_id: u64) {
         self.counts = joined.counts;
         self.counts.without_actual += predictions_without_id;
-        self.errors = joined.sums.errors();
+        self.errors = joined.sums().errors();
+        self.r2_interval = r2_interval_of_groups(&joined.groups);
         self.tenths = tenths;
         for ((column, values), sums) in self.slice_values.iter().zip(&joined.slices) {
             let of_value = |(value, sums): (&String, &PairSums)| SliceErrors {
@@ -130,6 +133,7 @@ impl Findings {
             evaluated_at: now.to_owned(),
             rows_predicted: self.rows_predicted,
             errors: self.errors,
+            r2_interval: self.r2_interval,
             r2_when_trained: self.r2_when_trained,
             tenths: self.tenths.iter().map(|tenth| (tenth.from, tenth.to, tenth.errors)).collect(),
             slices: self.slices.iter().map(of_column).collect(),
@@ -174,6 +178,7 @@ impl Findings {
             record[name] = summary.get(name).cloned().unwrap_or(Value::Null);
         }
         record["evaluated_at"] = now.into();
+        record["r2_interval"] = json!(self.r2_interval);
         record["actuals"] = json!({
             "location": settings.actuals.to_string(),
             "id": actuals.id,

@@ -16,6 +16,9 @@ pub(super) const PAIR: usize = 2 * size_of::<f64>();
 /// The largest share of a partition's table that is taken is one in so many.
 const SLOTS_PER_ENTRY: usize = 2;
 
+/// Groups of pairs, by a hash of their ids.
+const GROUPS: usize = 64;
+
 /// What a join counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
@@ -34,8 +37,8 @@ pub(super) struct Counts {
 pub(super) struct Joined {
     /// The counts.
     pub(super) counts: Counts,
-    /// The sums over all pairs.
-    pub(super) sums: PairSums,
+    /// The sums over all pairs, of each group that ids are dealt out to: how sure R² is, is seen from them.
+    pub(super) groups: Vec<PairSums>,
     /// The same by the values of each column: of those of the predictions first, then of those of the actuals.
     pub(super) slices: Vec<Vec<PairSums>>,
     /// The pairs, in the order of partitions.
@@ -103,13 +106,21 @@ impl Merge {
 }
 
 impl Joined {
+    /// The sums over all pairs.
+    pub(super) fn sums(&self) -> PairSums {
+        let mut sums = PairSums::default();
+        self.groups.iter().for_each(|group| sums.add(group));
+        sums
+    }
+
     fn add(&mut self, more: Self) {
         let (all, of_more) = (&mut self.counts, more.counts);
         all.matched += of_more.matched;
         all.without_actual += of_more.without_actual;
         all.null_actuals += of_more.null_actuals;
         all.of_others += of_more.of_others;
-        self.sums.add(&more.sums);
+        self.groups.resize(self.groups.len().max(more.groups.len()), PairSums::default());
+        self.groups.iter_mut().zip(&more.groups).for_each(|(sums, more)| sums.add(more));
         self.slices.resize_with(self.slices.len().max(more.slices.len()), Vec::new);
         for (sums, more) in self.slices.iter_mut().zip(&more.slices) {
             sums.resize(sums.len().max(more.len()), PairSums::default());
@@ -177,7 +188,7 @@ fn join_partition<K: Key>(
     widths: Widths,
     id: fn(K) -> IdKey,
 ) -> io::Result<Joined> {
-    let mut joined = Joined::default();
+    let mut joined = Joined { groups: vec![PairSums::default(); GROUPS], ..Joined::default() };
     joined.slices.resize_with(widths.of_predictions + widths.of_actuals, Vec::new);
     let mut table = Actuals::<K>::expecting(actuals.entries);
     let entry = K::BYTES + size_of::<f64>();
@@ -197,7 +208,8 @@ fn join_partition<K: Key>(
     let width = entry + widths.of_predictions * size_of::<u32>();
     predictions.read(file, |block| {
         for bytes in block.chunks_exact(width) {
-            let Some(place) = table.find(K::read(bytes)) else {
+            let key = K::read(bytes);
+            let Some(place) = table.find(key) else {
                 joined.counts.without_actual += 1;
                 continue;
             };
@@ -208,7 +220,7 @@ fn join_partition<K: Key>(
                 continue;
             }
             joined.counts.matched += 1;
-            joined.sums.push(prediction, actual);
+            joined.groups[key.hash() as usize % GROUPS].push(prediction, actual);
             pairs.extend_from_slice(&prediction.to_le_bytes());
             pairs.extend_from_slice(&actual.to_le_bytes());
             let of_prediction = bytes[entry..].chunks_exact(size_of::<u32>()).map(code);

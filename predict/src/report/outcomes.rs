@@ -1,6 +1,6 @@
 //! What came true, in the report of the run that predicted it.
 
-use evaluation::PairErrors;
+use evaluation::{Interval, PairErrors};
 use page::Html;
 use page::figures::{count, figure, figure_or_dash, percent};
 
@@ -16,6 +16,8 @@ pub struct Outcomes {
     pub rows_predicted: u64,
     /// The errors of those that have an actual value.
     pub errors: Option<PairErrors>,
+    /// What R² would lie within for other rows of the same kind.
+    pub r2_interval: Option<Interval>,
     /// R² that the model had when it was trained.
     pub r2_when_trained: Option<f64>,
     /// By tenths of the prediction: the lowest and the highest of each, and the errors.
@@ -47,7 +49,8 @@ impl Outcomes {
 
     fn known(&self, html: &mut Html, errors: &PairErrors) {
         html.element("div", "tiles", |html| {
-            html.tile("R² as it came out", &figure_or_dash(errors.r2), "");
+            let within = self.r2_interval.map(|ends| format!("95 %: {} to {}", figure(ends.low), figure(ends.high)));
+            html.tile("R² as it came out", &figure_or_dash(errors.r2), &within.unwrap_or_default());
             html.tile("R² when trained", &figure_or_dash(self.r2_when_trained), "on held-out rows");
             html.tile("mean absolute error", &figure(errors.mae), &format!("RMSE {}", figure(errors.rmse)));
             html.tile("bias", &figure(errors.bias), "above 0: too much was predicted");

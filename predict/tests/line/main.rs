@@ -16,6 +16,7 @@ mod evaluate;
 mod faults;
 mod footers;
 mod gate;
+mod history;
 mod hosts;
 mod interrupt;
 mod kills;
