@@ -107,6 +107,13 @@ def test_the_programs_read_what_the_contract_says():
     assert settings_of_the_contract() - known == not_built_yet.SETTINGS
 
 
+def test_train_does_not_have_what_only_predict_has():
+    """A setting of both programs that only one has got: its line goes when the other one reads it, too."""
+    settings = source(PROJECT / "predict/src/settings.rs"), source(PROJECT / "train/src/settings.rs")
+    for name in not_built_yet.ONLY_PREDICT_HAS:
+        assert [f"env::{name}" in text for text in settings] == [True, False], name
+
+
 def test_every_variable_that_a_task_needs_is_set():
     required = {"Training": {"TRAIN_DATA", "MODELS", "MODEL_VERSION", "RUN_ID"}, "Inference": {"INPUT_DATA", "OUTPUT", "MODELS", "RUN_ID"}}
     for name, needed in required.items():

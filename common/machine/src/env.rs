@@ -67,6 +67,8 @@ pub const FORMAT: &str = "FORMAT";
 pub const REASONS: &str = "REASONS";
 /// Which rows get them, an expression (`predict`).
 pub const REASONS_WHERE: &str = "REASONS_WHERE";
+/// Which of several tasks that score one input together this one is (`predict`).
+pub const SHARD: &str = "SHARD";
 /// Id of the run; a repeated one continues.
 pub const RUN_ID: &str = "RUN_ID";
 /// Threads to use.
@@ -117,6 +119,7 @@ pub const ALL: &[&str] = &[
     FORMAT,
     REASONS,
     REASONS_WHERE,
+    SHARD,
     RUN_ID,
     THREADS,
     MEMORY,
