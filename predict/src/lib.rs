@@ -235,8 +235,7 @@ impl Flow<'_> {
             processors: Processors::new(context.limits.threads.value),
         };
         let score = async |share: &Share| {
-            let pipeline =
-                ScoringPipeline { settings, context, dataset, memory, scorer, writer: &writer, share };
+            let pipeline = ScoringPipeline { settings, context, dataset, memory, scorer, writer: &writer, share };
             Ok::<_, error::Error>(Totals::of(pipeline.score_parts().await?, scorer.model.new_tallies()))
         };
         let rows_explained = || scorer.reasons.as_ref().map(Reasons::rows_explained);
@@ -296,8 +295,9 @@ async fn commit_and_conclude(
     let ours = commit.outcome().clone();
     let held = folder.commit(commit).await?;
     // Of the shards that saw the run complete one tells what it is measured by.
-    if settings.shard.is_none() || held == ours {
-        context.telemetry.emit(metrics);
+    match settings.shard.is_none() || held == ours {
+        true => context.telemetry.emit(metrics),
+        false => context.telemetry.emit(&memory_metrics(context)),
     }
     let outcome = conclude(folder, held, "").await?;
     let rows = outcome.number("rows_predicted");

@@ -72,7 +72,8 @@ impl ScoringPipeline<'_> {
             // Known only for CSV: how many rows it has shows when it is read.
             tracing::info!("there are more ids than the memory plan has room for");
         }
-        let repeated = duplicate_ids::find(self.dataset, self.scorer, self.read_options(), self.share.parts.end).await?;
+        let repeated =
+            duplicate_ids::find(self.dataset, self.scorer, self.read_options(), self.share.parts.end).await?;
         self.score_parts_surely(IdCheck::Known(repeated)).await
     }
 

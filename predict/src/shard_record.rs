@@ -97,7 +97,10 @@ impl ShardRecords<'_> {
         let missing = self.folder.missing_shards(self.shard).await?;
         if !missing.is_empty() {
             let of = self.shards.count;
-            tracing::info!("this shard has ended; {} of {of} shards have not: the last one completes the run", missing.len());
+            tracing::info!(
+                "this shard has ended; {} of {of} shards have not: the last one completes the run",
+                missing.len()
+            );
             return Ok(None);
         }
         let sizes = self.sizes().await?;

@@ -39,9 +39,10 @@ impl RunFolder {
         let file = record_file(index);
         match self.put_first(&file, record.clone()).await {
             Ok(()) => Ok(record),
-            Err(StoreError::Conflict(_)) => self.shard_record(index).await?.ok_or_else(|| {
-                Error::Storage(format!("{} cannot be written: run again", self.location_of(&file)))
-            }),
+            Err(StoreError::Conflict(_)) => self
+                .shard_record(index)
+                .await?
+                .ok_or_else(|| Error::Storage(format!("{} cannot be written: run again", self.location_of(&file)))),
             Err(error) => Err(error.into()),
         }
     }

@@ -340,7 +340,10 @@ fn stop_often(place: &Place, name: &str, few: usize, seed: u64) {
         assert_same(place, &output, &one);
     }
     assert!(stopped > 0, "none was under way when it was to be stopped");
-    println!("{name}: {} runs, {usual:?} a shard, {stopped} stopped, {ended_well} ended before their moment", runs(few));
+    println!(
+        "{name}: {} runs, {usual:?} a shard, {stopped} stopped, {ended_well} ended before their moment",
+        runs(few)
+    );
 }
 
 #[test]

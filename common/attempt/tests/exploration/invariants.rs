@@ -208,7 +208,10 @@ impl Invariants {
                 passed: outcome.gate_passed()?,
                 completed_at: outcome.completed_at()?.to_owned(),
                 min_r2: outcome.get(MIN_R2).cloned(),
-                records: outcome.get(RECORDS).and_then(|records| serde_json::from_value(records.clone()).ok()).unwrap_or_default(),
+                records: outcome
+                    .get(RECORDS)
+                    .and_then(|records| serde_json::from_value(records.clone()).ok())
+                    .unwrap_or_default(),
             })
         };
         self.known.borrow_mut().entry(content).or_insert_with(read).clone()

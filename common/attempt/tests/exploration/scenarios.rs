@@ -108,8 +108,9 @@ pub(crate) fn all() -> Vec<Scenario> {
 fn scenario(name: &'static str, of: Use, faults: u8, actors: &[(Actor, usize)]) -> Scenario {
     let mut runs: Vec<&'static str> = actors.iter().filter_map(|(actor, _)| actor.run()).collect();
     runs.dedup();
-    let is_asked_otherwise =
-        actors.iter().any(|(actor, _)| matches!(actor, Actor::Attempt(_, Work::Otherwise) | Actor::Shard(_, Work::Otherwise, _)));
+    let is_asked_otherwise = actors
+        .iter()
+        .any(|(actor, _)| matches!(actor, Actor::Attempt(_, Work::Otherwise) | Actor::Shard(_, Work::Otherwise, _)));
     let is_shared = actors.iter().any(|(actor, _)| matches!(actor, Actor::Shard(..)));
     // The last one comes when the run is decided, and needs no data for its result.
     let last_works = [Some(Work::Passes), is_asked_otherwise.then_some(Work::Otherwise), Some(Work::Fails)];
