@@ -54,7 +54,8 @@ def states() -> dict:
 
 def set_by_the_run(name: str) -> set:
     """The environment variables that the state machine sets for a task."""
-    return {item["Name"] for item in states()[f"{name}Variables"]["Parameters"]["own"]}
+    own = {item["Name"] for item in states()[f"{name}Variables"]["Parameters"]["own"]}
+    return own | ({item["Name"] for item in states()["InferenceShards"]["ItemSelector"]["variables"]["shard"]} if name == "Inference" else set())
 
 
 def variables() -> set:
@@ -128,7 +129,8 @@ def test_overrides_name_the_containers_of_the_task_definitions():
     resources = pipeline.stack()["Resources"]
     for name, file in TASKS.items():
         container = task(file)["containerDefinitions"][0]["name"]
-        assert states()[name]["Parameters"]["Overrides"]["ContainerOverrides"][0]["Name"] == container
+        for state in (name, "InferenceShard") if name == "Inference" else (name,):
+            assert states()[state]["Parameters"]["Overrides"]["ContainerOverrides"][0]["Name"] == container
     assert (resources["TrainingTask"]["Properties"]["Family"], resources["InferenceTask"]["Properties"]["Family"]) == ("training-task", "inference-task")
     assert resources["Pipeline"]["Properties"]["StateMachineName"] == "engagement-ml-pipeline"
 
