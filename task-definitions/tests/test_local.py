@@ -284,7 +284,9 @@ def predictions_of(machine, run: str) -> dict:
 def test_shards_score_what_one_task_scores(ran, name, shards):
     outcome = ran.outcomes[name]
     message = outcome.message
-    assert (outcome.status, message["rows_predicted"], message["publication"]) == ("SUCCEEDED", 30000, "published")
+    assert (outcome.status, message["rows_predicted"], message["qa_passed"]) == ("SUCCEEDED", 30000, True)
+    # Others run at the same time, and one that began later may have ended earlier.
+    assert message["publication"] in ("published", "not published: results of an execution that began later stand already")
     assert (len(message["prediction_attempts"]), outcome.entered.count("Inference")) == (shards, 0)
     tasks = [task for task in ran.machine.ecs.tasks.values() if (task.run_id, task.program) == (name, "predict")]
     told = [json.loads((task.folder / "stdout").read_text().splitlines()[-1]) for task in tasks if task.description["containers"][0]["exitCode"] == 0]

@@ -16,6 +16,9 @@ use super::{Workshop, text};
 /// Ids that come twice, far from each other.
 const REPEATED: usize = 500;
 
+/// So little memory that row groups are read in pieces and ids are compared on disk.
+const MEMORY_MIB: u32 = 230;
+
 /// Customers of whom the last ones have the ids of the first.
 fn table(rows: usize) -> DataFrame {
     let mut all = without(&customers(rows - REPEATED, 1, 8), "score");
@@ -89,10 +92,15 @@ fn assert_same(place: &Place, output: &str, one: &Files) -> Value {
     result
 }
 
-/// One task, then as many shards as `counts` say, each in an order of its own, some at once.
+/// One task, then as many shards as `counts` say, each in an order of its own, some at once; the result of the one task.
 fn as_one(place: &Place, counts: &[u32], arguments: &[&str]) -> Value {
-    let of_one = task(place, "one", arguments).run();
-    let of_one = of_one.succeeded();
+    all_as_one(place, counts, arguments).0
+}
+
+/// The same with what became of every process.
+fn all_as_one(place: &Place, counts: &[u32], arguments: &[&str]) -> (Value, Vec<Ended>) {
+    let mut all = vec![task(place, "one", arguments).run()];
+    let of_one = all[0].succeeded();
     let one = same_as_one(&place.files("one"));
     for &count in counts {
         let output = format!("of-{count}");
@@ -123,8 +131,9 @@ fn as_one(place: &Place, counts: &[u32], arguments: &[&str]) -> Value {
         };
         assert_eq!(told("RecordsProcessed"), [of_one["rows_read"].as_f64().unwrap()], "the run is measured once");
         assert_eq!(told("PeakMemory").len(), count as usize);
+        all.extend(ended);
     }
-    of_one
+    (of_one, all)
 }
 
 #[test]
@@ -153,9 +162,17 @@ fn one_huge_row_group_is_scored_as_by_one_task() {
 fn pieces_and_ids_on_disk_are_scored_as_by_one_task() {
     let place = with_model(Place::local());
     place.write("customers/part.parquet", one_row_group(&table(1_300_000)));
-    let arguments = ["--memory", "230m"];
-    let result = as_one(&place, &[2, 4], &arguments);
+    let (result, ended) = all_as_one(&place, &[2, 4], &["--memory", &format!("{MEMORY_MIB}m")]);
     assert_eq!((&result["rows_rejected"], &result["parts"]), (&REPEATED.into(), &3.into()));
+    let on_disk = |ended: &&Ended| ended.stderr.contains("the ids are compared by way of");
+    // The shards with rows: both of two, and three of four.
+    assert_eq!(ended.iter().filter(on_disk).count(), 6);
+    let peaks: Vec<f64> =
+        ended.iter().flat_map(Ended::metrics).filter_map(|line| line["PeakMemory"].as_f64()).collect();
+    assert_eq!(peaks.len(), ended.len());
+    assert!(peaks.iter().all(|peak| *peak <= f64::from(MEMORY_MIB << 20)), "{peaks:?}");
+    let mib: Vec<f64> = peaks.iter().map(|peak| (peak / 1024.0 / 1024.0).round()).collect();
+    println!("peak memory of each process in MiB, of {MEMORY_MIB}: {mib:?}");
 }
 
 /// Rows that cannot be scored do not take their ids, on whichever side of a share they stand.
@@ -229,6 +246,32 @@ fn what_is_not_the_run_s_is_refused() {
     let of_one = predict(&["--run-id", "r2"]).succeeded();
     assert!(of_one["complete"].is_null());
     predict(&["--run-id", "r2", "--shard", "0/1"]).failed(2, &["--shard", "off", "I/1"]);
+}
+
+/// Other models and other runs have been published since the first shard ended. What came true is compared once all have.
+#[test]
+fn a_shard_that_starts_later_goes_on_with_the_plan_s_model() {
+    let workshop = Workshop::with_model();
+    let shard = |shard: &str| workshop.predict().args(["--run-id", "r1", "--shard", shard]).run().succeeded();
+    let evaluate = || {
+        let call = super::programs().predict().folder(workshop.path("").as_path()).arg("evaluate").args(["--run-id", "r1"]);
+        call.env("MODELS", "models").env("OUTPUT", "output").env("ACTUALS", "actuals").env("THREADS", "2").run()
+    };
+    let actuals = customers(400, 100_000, 8).select(["customer_id", "score"]).unwrap();
+    workshop.write("actuals/part.parquet", parquet_bytes(&actuals));
+    let first = shard("1/2");
+    evaluate().failed(4, &["r1"]);
+    workshop.train().args(["--rounds", "12"]).run().succeeded();
+    let between = workshop.predict().args(["--run-id", "r2"]).run().succeeded();
+    assert_ne!(between["model_run_id"], first["model_run_id"]);
+    let last = shard("0/2");
+    assert_eq!((&last["complete"], &last["model_run_id"]), (&true.into(), &first["model_run_id"]));
+    assert_eq!(workshop.json("output/latest.json")["run_id"], "r1");
+    let report = std::fs::read_to_string(workshop.path("output/runs/r1/report.html")).unwrap();
+    assert!(report.contains("The last run was r2"), "{report}");
+    let found = evaluate().succeeded();
+    assert_eq!((&found["rows_matched"], &found["model_run_id"]), (&400.into(), &first["model_run_id"]));
+    assert!(std::fs::read_to_string(workshop.path("output/runs/r1/report.html")).unwrap().contains("R² as it came out"));
 }
 
 /// Two attempts at a shard at once, and more shards than parts.
