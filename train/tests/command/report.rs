@@ -104,6 +104,7 @@ fn the_page_tells_everything_in_one_file() {
     let expected = [
         "The gate",
         "The data",
+        "Validation",
         "How it learnt",
         "How good the predictions are",
         "What it looks at",
