@@ -19,6 +19,7 @@ use crate::load::{Engine, Model};
 use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, ReadOptions, largest_part, largest_part_rows};
 use crate::reasons::REASON_BYTES;
 use crate::settings::{Duplicates, Settings};
+use crate::share::Share;
 use crate::write::RejectedRows;
 
 const MIB: u64 = 1024 * 1024;
@@ -403,7 +404,7 @@ fn id_bytes(settings: &Settings, dataset: &Dataset, model: &Model, limits: &Limi
         return IdBytes::default();
     }
     let most = left.min(IDS_AT_LEAST.max(limits.memory_bytes.value / IDS_MOST_OF_LIMIT));
-    let Some(rows) = dataset.row_count() else {
+    let Some(rows) = rows_with_ids(settings, dataset) else {
         // Twice as much while the table grows, and never less than doing without it takes.
         let memory = most.min(3 * SeenIds::bytes(csv_rows_most(dataset), false)).max(IdScratch::memory_bytes(0, false));
         return IdBytes { memory, scratch: 0 };
@@ -414,6 +415,14 @@ fn id_bytes(settings: &Settings, dataset: &Dataset, model: &Model, limits: &Limi
         return IdBytes { memory, scratch: 0 };
     }
     IdBytes { memory: IdScratch::memory_bytes(rows, whole), scratch: IdScratch::disk_bytes(rows, whole) }
+}
+
+/// The rows whose ids are compared: of a shard, those before the end of its share.
+fn rows_with_ids(settings: &Settings, dataset: &Dataset) -> Option<u64> {
+    match settings.shard {
+        Some(shard) if !dataset.is_csv() => Share::of_parquet(shard, dataset).rows_until_end,
+        _ => dataset.row_count(),
+    }
 }
 
 /// The most rows that CSV can have: a row has at least as many bytes as columns.

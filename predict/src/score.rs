@@ -32,6 +32,41 @@ pub struct ScoredBatch {
     pub keys: IdKeys,
     /// Their predictions and all else; none where only the ids were read.
     pub scores: Option<Scores>,
+    /// Which of them can be scored, where only the ids were read.
+    pub scorable: Scorable,
+}
+
+/// What is asked of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Its predictions and all else.
+    Everything,
+    /// Its ids, all of whose rows can be scored.
+    Ids,
+    /// Its ids, and which of its rows can be scored: another row does not take its id.
+    IdsOfScorable,
+}
+
+/// Which rows of a batch can be scored, where only the ids were read.
+#[derive(Debug)]
+pub enum Scorable {
+    /// All.
+    All,
+    /// All but these.
+    AllBut(BadRows),
+    /// That was not found out, since ids that ascend need not know it.
+    NotKnown,
+}
+
+impl Scorable {
+    /// Whether a row can be scored.
+    #[must_use]
+    pub fn contains(&self, row: usize) -> bool {
+        match self {
+            Self::All | Self::NotKnown => true,
+            Self::AllBut(bad) => !bad.is_bad(row),
+        }
+    }
 }
 
 /// What scoring a batch gives besides ids.
@@ -80,13 +115,19 @@ impl Scorer {
     ///
     /// # Errors
     /// [`Error::Data`] where a column cannot be decoded or is of the wrong type.
-    pub fn score(&self, batch: &InputBatch, ids_only: bool) -> Result<ScoredBatch> {
+    pub fn score(&self, batch: &InputBatch, asked: Asked) -> Result<ScoredBatch> {
         let ids = batch.columns.column(&self.id)?;
         let by_order = self.by_order.load(Ordering::Relaxed);
         let keys = if by_order { IdKeys::ascending_or_of(&ids)? } else { IdKeys::of(&ids)? };
-        let scores = if ids_only { None } else { Some(self.scores(batch)?) };
+        let scores = if asked == Asked::Everything { Some(self.scores(batch)?) } else { None };
+        let scorable = match (asked, &batch.columns) {
+            // Cells that have a type already cannot fail to parse.
+            (Asked::Everything | Asked::Ids, _) | (_, BatchColumns::Parquet(_)) => Scorable::All,
+            (Asked::IdsOfScorable, BatchColumns::Csv(..)) if by_order => Scorable::NotKnown,
+            (Asked::IdsOfScorable, BatchColumns::Csv(..)) => Scorable::AllBut(self.bad_rows(batch)?),
+        };
         let InputBatch { part, first_row_of_all, .. } = *batch;
-        Ok(ScoredBatch { part, sources: batch.sources.clone(), first_row_of_all, ids, keys, scores })
+        Ok(ScoredBatch { part, sources: batch.sources.clone(), first_row_of_all, ids, keys, scores, scorable })
     }
 
     /// Rows of a batch that cannot be scored, found without scoring.

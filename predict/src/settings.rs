@@ -4,7 +4,7 @@ use app::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, col
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, ValueEnum};
 use columns::refuse_output_column;
 use error::Error;
-use machine::env;
+use machine::{Shard, env};
 use registry::Selector;
 use scoring::InstructionSet;
 use storage::{Location, Place, refuse_overlap};
@@ -130,6 +130,10 @@ pub struct Settings {
     /// Reasons only where this holds, an expression over input columns and prediction (docs/expressions.md) [default: all rows]
     #[arg(long, env = env::REASONS_WHERE, hide_env_values = true, value_name = "EXPR", help_heading = "Output")]
     pub reasons_where: Option<String>,
+
+    /// Which of N tasks that score one input together this is, 0/N to N-1/N; needs --run-id [default: off]
+    #[arg(long, env = env::SHARD, hide_env_values = true, value_name = "I/N", help_heading = "Run")]
+    pub shard: Option<Shard>,
 
     /// Instruction set that trees are compiled for, to compare them [default: the fastest that the machine has]
     #[arg(long, value_enum, hide = true)]
@@ -269,7 +273,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Setting`] where the output would be read as input, a carried column has the name of one of the
-    /// predictions' own, or the condition for reasons cannot be understood.
+    /// predictions' own, the condition for reasons cannot be understood, or a shard does not say of which run it is.
     pub fn check(&self) -> error::Result<()> {
         let written = Place { setting: "--output (OUTPUT)", location: &self.output };
         refuse_overlap(written, &OUTPUT_FOLDERS, Place { setting: "--input (INPUT_DATA)", location: &self.input })?;
@@ -278,6 +282,12 @@ impl Settings {
                 "--reasons-where (REASONS_WHERE) says which rows get reasons, but --reasons (REASONS) asks for none: say how many"
                     .to_owned(),
             ));
+        }
+        if let (Some(shard), None) = (self.shard, &self.shared.run_id) {
+            return Err(Error::Setting(format!(
+                "--shard (SHARD) {shard} is one of several tasks of a run: say which run with --run-id (RUN_ID), the same for all of \
+                 them"
+            )));
         }
         self.condition()?;
         self.columns.iter().try_for_each(|column| refuse_output_column("--columns (COLUMNS)", column))

@@ -6,7 +6,7 @@ use app::settings::{
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
 use columns::refuse_output_column;
 use features::spec::{Gap, Validation};
-use machine::env;
+use machine::{Shard, env};
 use machine::id::ModelVersion;
 use registry::Selector;
 use storage::{Location, Place, refuse_overlap};
@@ -192,6 +192,10 @@ pub struct Settings {
     #[arg(long, env = env::SEED, hide_env_values = true, default_value = "42", help_heading = "Model")]
     pub seed: u32,
 
+    /// Which of N tasks that learn one model together this is: there are none yet, so that no more than one task is let begin
+    #[arg(long, env = env::SHARD, hide_env_values = true, hide = true, value_name = "I/N")]
+    pub shard: Option<Shard>,
+
     /// Read, validate and plan, train nothing
     #[arg(long, env = env::CHECK, hide_env_values = true, value_parser = boolish(), num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     pub check: bool,
@@ -205,8 +209,15 @@ impl Settings {
     /// What can be said against the settings before anything is read or written.
     ///
     /// # Errors
-    /// [`error::Error::Setting`] where the models would be read as rows, or the id has the name of a column of predictions.
+    /// [`error::Error::Setting`] where the models would be read as rows, the id has the name of a column of predictions, or this
+    /// is one of several tasks: each of them would learn a model of its own from all rows.
     pub fn check(&self) -> error::Result<()> {
+        if let Some(shard) = self.shard.filter(|shard| shard.count() > 1) {
+            return Err(error::Error::Setting(format!(
+                "--shard (SHARD) is {shard}, but train learns in one task only: leave it out; rows that do not fit into memory are \
+                 read in batches"
+            )));
+        }
         let models = Place { setting: "--models (MODELS)", location: &self.store.models };
         let data = [
             ("--train-data (TRAIN_DATA)", Some(&self.train_data)),

@@ -75,6 +75,8 @@ pub const REASONS: &str = "REASONS";
 pub const REASONS_WHERE: &str = "REASONS_WHERE";
 /// Where what came true lies (`predict evaluate`).
 pub const ACTUALS: &str = "ACTUALS";
+/// Which of several tasks that score one input together this one is (`predict`).
+pub const SHARD: &str = "SHARD";
 /// Id of the run; a repeated one continues.
 pub const RUN_ID: &str = "RUN_ID";
 /// Threads to use.
@@ -129,6 +131,7 @@ pub const ALL: &[&str] = &[
     REASONS,
     REASONS_WHERE,
     ACTUALS,
+    SHARD,
     RUN_ID,
     THREADS,
     MEMORY,

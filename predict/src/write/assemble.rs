@@ -11,7 +11,7 @@ use super::unreadable::UnreadableColumn;
 use crate::ids::{IdCheck, IdKeys, SeenIds};
 use crate::plan_memory::TextRoom;
 use crate::read::RowSource;
-use crate::score::{ScoredBatch, Scores};
+use crate::score::{Scorable, ScoredBatch, Scores};
 
 /// A part whose rows are all there.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Assembler {
     }
 
     /// Whether the ids of a batch can be compared with those before: there is room for them, and where they are compared by their
-    /// order, they are in it. Input that is not sorted shows it in the first batch: from then on ids are compared in memory.
+    /// order, they are in it, and else it is known which rows take theirs. Input that is not sorted shows it in the first batch: from then on ids are compared in memory.
     ///
     /// # Errors
     /// As [`IdKeys::of`].
@@ -92,6 +92,9 @@ impl Assembler {
         }
         if let (IdKeys::Ascending(_), IdCheck::Seen(..)) = (&batch.keys, &self.ids) {
             batch.keys = IdKeys::of(&batch.ids)?;
+        }
+        if let (Scorable::NotKnown, IdCheck::Seen(..)) = (&batch.scorable, &self.ids) {
+            return Ok(false);
         }
         Ok(match &self.ids {
             IdCheck::Seen(seen, most_bytes) => seen.has_room(batch.keys.len(), *most_bytes),
@@ -137,7 +140,7 @@ impl Assembler {
         let IdCheck::Seen(seen, _) = &mut self.ids else { return };
         for row in 0..batch.keys.len() {
             prefetch(seen, batch, row);
-            if let Some(key) = batch.keys.get(row) {
+            if let Some(key) = batch.keys.get(row).filter(|_| batch.scorable.contains(row)) {
                 seen.insert(key);
             }
         }

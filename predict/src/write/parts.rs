@@ -1,5 +1,6 @@
 //! Parts in the output: written whole, recorded one by one, so that a run that continues keeps what it has.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -73,7 +74,7 @@ impl PartRecord {
             && self
                 .predicted
                 .as_ref()
-                .is_none_or(|predicted| predicted.sum.is_finite() && predicted.tally.fits(self.rows_read))
+                .is_none_or(|predicted| predicted.is_of(1) && predicted.tally.fits(self.rows_read))
             && self.predicted.as_ref().map_or(0, |predicted| predicted.tally.rows) == rows(&self.predictions)
     }
 }
@@ -122,13 +123,16 @@ impl PartWriter {
         Ok(Some(file))
     }
 
-    /// The parts that an earlier attempt of this run finished and that still stand.
+    /// The parts, among these, that an earlier attempt of this run finished and that still stand.
     ///
     /// # Errors
     /// Storage errors as they are.
-    pub async fn finished_parts(&self) -> Result<Vec<PartRecord>> {
+    pub async fn finished_parts(&self, parts: &Range<u64>) -> Result<Vec<PartRecord>> {
         let mut records = Vec::new();
         for object in self.store.list(&records_prefix(&self.run_id)).await? {
+            if number_in(&object.key, ".json").is_none_or(|index| !parts.contains(&index)) {
+                continue;
+            }
             let bytes = match self.store.get_at_most(&object.key, MOST_RECORD_BYTES).await {
                 Ok((bytes, _)) => bytes,
                 Err(StoreError::TooLarge(_)) => continue,
@@ -162,6 +166,16 @@ impl PartWriter {
         }
     }
 
+    /// The part whose predictions or rejected rows lie at `path`; none where no part's do.
+    #[must_use]
+    pub fn part_at(&self, path: &str) -> Option<u64> {
+        let of = |ending: &str, path_of: &dyn Fn(u64) -> String| {
+            number_in(path, ending).filter(|index| path_of(*index) == path)
+        };
+        of(&format!(".{}", self.format.extension()), &|index| self.predictions_path(index))
+            .or_else(|| of(".parquet", &|index| self.rejected_path(index)))
+    }
+
     fn predictions_path(&self, index: u64) -> String {
         format!("predictions/run_id={}/part-{index:05}.{}", self.run_id, self.format.extension())
     }
@@ -169,6 +183,11 @@ impl PartWriter {
     fn rejected_path(&self, index: u64) -> String {
         format!("rejected/run_id={}/part-{index:05}.parquet", self.run_id)
     }
+}
+
+/// The number of the part that a file is of.
+fn number_in(path: &str, ending: &str) -> Option<u64> {
+    path.rsplit_once("/part-")?.1.strip_suffix(ending)?.parse().ok()
 }
 
 fn records_prefix(run_id: &RunId) -> String {
@@ -259,7 +278,7 @@ mod tests {
         assert!(!changed(|record| record.rejected = None));
         assert!(!changed(|record| record.predictions = None));
         assert!(!changed(|record| record.predicted = None));
-        assert!(!changed(|record| record.predicted.as_mut().unwrap().sum = f64::NAN));
+        assert!(!changed(|record| record.predicted.as_mut().unwrap().sums = vec![f64::NAN]));
         assert!(!changed(|record| record.tallies[0].missing = u64::MAX));
         assert!(!changed(|record| record.tallies[0].rows = 5));
         assert!(!changed(|record| record.tallies[0].bins = vec![4, 1]));

@@ -36,6 +36,7 @@ mod s3;
 mod sample;
 mod settings;
 mod shapes;
+mod shards;
 mod surroundings;
 mod text_columns;
 mod types;
