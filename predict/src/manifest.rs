@@ -23,6 +23,8 @@ pub struct Totals {
     pub tallies: Vec<FeatureTally>,
     /// What the predictions are like; none where there are none.
     pub predicted: Option<PredictionTally>,
+    /// The sum of the scales of all predicted rows, part by part in their order; none without intervals.
+    pub scale_sum: Option<f64>,
     /// Cells that do not parse as their feature's type, by column.
     pub unreadable: Vec<UnreadableColumn>,
     /// The records of the parts, in order.
@@ -63,6 +65,9 @@ impl Totals {
         for part in &parts {
             totals.rows_read += part.rows_read;
             totals.reasons.add(&part.reasons);
+            if let Some(more) = part.scale_sum {
+                *totals.scale_sum.get_or_insert(0.0) += more;
+            }
             UnreadableColumn::add_all(&mut totals.unreadable, &part.unreadable);
             if let Some(more) = &part.predicted {
                 match &mut totals.predicted {
@@ -82,6 +87,12 @@ impl Totals {
     #[must_use]
     pub fn rows_predicted(&self) -> u64 {
         self.rows_read - self.reasons.total()
+    }
+
+    /// The mean absolute error that the model expects of these rows; none without intervals.
+    #[must_use]
+    pub fn expected_mae(&self, model: &Model) -> Option<f64> {
+        model.interval.as_ref()?.expected_mae(self.scale_sum?, self.rows_predicted())
     }
 
     /// Share of good rows and cells.
@@ -143,7 +154,7 @@ pub fn warn_of_drift(features: &[FeatureReport]) {
 pub fn manifest(plan: &PredictPlan, model: &Model, totals: &Totals, features: &[FeatureReport]) -> Result<Vec<u8>> {
     let predictions: Vec<_> = totals.parts.iter().filter_map(|part| part.predictions.as_ref()).collect();
     let rejected: Vec<_> = totals.parts.iter().filter_map(|part| part.rejected.as_ref()).collect();
-    let manifest = json!({
+    let mut manifest = json!({
         "format_version": FORMAT_VERSION,
         "run_id": plan.body.run_id,
         "started_at": plan.started_at,
@@ -167,5 +178,8 @@ pub fn manifest(plan: &PredictPlan, model: &Model, totals: &Totals, features: &[
         "data_quality_score": totals.data_quality_score(model),
         "max_drift": most_drifted(features).map(|(_, psi)| psi),
     });
+    if let Some(expected) = totals.expected_mae(model) {
+        manifest["expected_mae"] = expected.into();
+    }
     serde_json::to_vec_pretty(&manifest).map_err(|error| Error::Defect(format!("manifest.json: {error}")))
 }

@@ -34,7 +34,7 @@ pub struct ScoredRun<'a> {
 /// # Errors
 /// [`Error::Data`] where too many rows were rejected or a feature drifted too far.
 pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
-    let ScoredRun { settings, context, folder, plan, model, totals } = *run;
+    let ScoredRun { settings, folder, plan, model, totals, .. } = *run;
     let features = totals.features(model);
     let quality = totals.data_quality_score(model);
     let drift = manifest::most_drifted(&features);
@@ -43,8 +43,9 @@ pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> 
     summary.set("parts", totals.parts.iter().filter(|part| part.predictions.is_some()).count());
     summary.set("data_quality_score", quality);
     summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
+    summary.set("expected_mae", totals.expected_mae(model));
     summary.set("mean_prediction", totals.prediction_summary(model).mean);
-    emit_metrics(context, totals, quality, drift.map(|(_, psi)| psi));
+    emit_metrics(run, quality, drift.map(|(_, psi)| psi));
     manifest::warn_of_drift(&features);
     let unreadable = UnreadableColumn::most_in_words(&totals.unreadable, settings.csv_format().cells);
     if let Some(unreadable) = &unreadable {
@@ -55,7 +56,8 @@ pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> 
     manifest::manifest(plan, model, totals, &features)
 }
 
-fn emit_metrics(context: &Context, totals: &Totals, quality: f64, drift: Option<f64>) {
+fn emit_metrics(run: &ScoredRun<'_>, quality: f64, drift: Option<f64>) {
+    let ScoredRun { context, model, totals, .. } = *run;
     let peak = machine::usage::peak_memory().unwrap_or_default();
     let utilization = machine::usage::memory_utilization(peak, context.limits.memory_bytes.value);
     context.telemetry.emit(&[
@@ -65,6 +67,7 @@ fn emit_metrics(context: &Context, totals: &Totals, quality: f64, drift: Option<
         (Metric::PeakMemory, peak as f64),
         (Metric::MemoryUtilization, utilization.unwrap_or(f64::NAN)),
         (Metric::MaxDrift, drift.unwrap_or(f64::NAN)),
+        (Metric::ExpectedError, totals.expected_mae(model).unwrap_or(f64::NAN)),
     ]);
 }
 

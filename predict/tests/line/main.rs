@@ -18,6 +18,7 @@ mod footers;
 mod gate;
 mod hosts;
 mod interrupt;
+mod intervals;
 mod kills;
 mod leaks;
 mod learning;
