@@ -5,6 +5,8 @@ pub mod settings;
 
 pub mod plan;
 
+pub mod interval;
+
 pub mod load;
 
 pub mod check;

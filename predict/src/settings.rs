@@ -10,6 +10,7 @@ use scoring::InstructionSet;
 use storage::{Location, Place, refuse_overlap};
 use table::csv::CsvFormat;
 
+use crate::interval::parse_level;
 use crate::reasons::Condition;
 
 /// What `predict` was asked to do.
@@ -122,6 +123,10 @@ pub struct Settings {
     /// Format of the predictions
     #[arg(long, env = env::FORMAT, hide_env_values = true, value_enum, default_value_t = OutputFormat::Parquet, help_heading = "Output")]
     pub format: OutputFormat,
+
+    /// Columns prediction_low and prediction_high, between which this share of actual values lies, such as 0.9 [default: off]
+    #[arg(long, env = env::INTERVAL, hide_env_values = true, value_parser = parse_level, value_name = "LEVEL", help_heading = "Output")]
+    pub interval: Option<f64>,
 
     /// Columns reason_1, reason_1_contribution and so on: what moved the prediction of each row most
     #[arg(long, env = env::REASONS, hide_env_values = true, default_value = "0", value_parser = clap::value_parser!(u16).range(..=MOST_REASONS), value_name = "K", help_heading = "Output")]

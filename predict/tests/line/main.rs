@@ -19,6 +19,7 @@ mod gate;
 mod history;
 mod hosts;
 mod interrupt;
+mod intervals;
 mod kills;
 mod leaks;
 mod learning;

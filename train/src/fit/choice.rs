@@ -8,6 +8,7 @@ use xgboost::Params;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::final_selection::SEED_STEP;
+use super::intervals::{Calibration, OutOfFold};
 use super::trial::End;
 use crate::encodings::EncodingScheme;
 
@@ -31,6 +32,12 @@ pub struct Choice {
     /// What tuning came to, where it was asked for.
     #[serde(default)]
     pub tuning: Option<Tuning>,
+    /// What intervals are made of, where rows were there to calibrate them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// The validation rows as the mean of the candidates predicted them; none where nothing was searched for.
+    #[serde(skip)]
+    pub out_of_fold: Option<OutOfFold>,
 }
 
 /// What the trials of `--tune` came to. The first of them is the choice that is made without.
@@ -86,8 +93,8 @@ impl Part {
 /// A trial, for `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
-    /// The stage of the search: `encoding`, `bins`, `parameters`, `race` (the rung of successive halving on all rows), `rounds`
-    /// or `tuning`.
+    /// The stage of the search: `encoding`, `bins`, `parameters`, `race` (the rung of successive halving on all rows), `rounds`,
+    /// `tuning` or `intervals`.
     pub stage: Cow<'static, str>,
     /// Its encoding of categories.
     pub encoding: Cow<'static, str>,
@@ -121,6 +128,8 @@ impl Choice {
             metric: None,
             trials: Vec::new(),
             tuning: None,
+            calibration: None,
+            out_of_fold: None,
         }
     }
 

@@ -43,6 +43,11 @@ impl<'a> Trials<'a> {
         }
     }
 
+    /// The same after other trials of the run.
+    pub(super) fn after(self, reports: Vec<TrialReport>) -> Self {
+        Self { reports, ..self }
+    }
+
     /// A sample in an encoding, with the bins of some parameters.
     pub(super) fn matrices<'s>(&self, sample: &'s Sample, scheme: EncodingScheme, bins: &Params) -> FoldMatrices<'s> {
         FoldMatrices::new(self.context, self.base, sample, scheme, bins)
