@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::Interval;
 use super::conformal::Ends;
+use crate::Interval;
 
 /// Running sums over pairs of a prediction and what came true. Sums of parts of the rows can be added, in an order that the caller
 /// fixes, so that the same rows always give the same figures.
