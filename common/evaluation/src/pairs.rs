@@ -126,9 +126,9 @@ impl PairSums {
 }
 
 /// Groups of fewer pairs than these say little of how R² varies.
-const LEAST_PAIRS_OF_A_GROUP: u64 = 20;
+const LEAST_PAIRS_OF_A_GROUP: u64 = 5;
 /// With fewer groups the interval itself is mostly chance.
-const LEAST_GROUPS: usize = 10;
+const LEAST_GROUPS: usize = 20;
 /// Standard errors between a value and the end of its 95 % interval.
 const ERRORS_95: f64 = 1.96;
 
@@ -223,11 +223,11 @@ mod tests {
         };
         for rows in [700, 5_000, 60_000] {
             let (mut predictions, mut actuals) = (Vec::new(), Vec::new());
-            let mut groups = vec![PairSums::default(); 64];
+            let mut groups = vec![PairSums::default(); 256];
             for _ in 0..rows {
                 let actual = random() * 10.0;
                 let prediction = actual + (random() - 0.5) * if random() < 0.1 { 12.0 } else { 3.0 };
-                groups[(random() * 64.0) as usize].push(prediction, actual);
+                groups[(random() * 256.0) as usize].push(prediction, actual);
                 predictions.push(prediction);
                 actuals.push(actual);
             }

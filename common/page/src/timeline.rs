@@ -67,7 +67,7 @@ pub fn timeline(lines: &[Line<'_>], days: &[f64], scale: Scale) -> Svg {
     let (width, height) = SIZE;
     let frame = Frame::around(lines, days.len(), scale);
     let mut markup = format!(
-        "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" xmlns=\"http://www.w3.org/2000/svg\">"
+        "<svg class=\"timeline\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" xmlns=\"http://www.w3.org/2000/svg\">"
     );
     for step in 0..=frame.steps {
         let value = frame.low + frame.step * f64::from(step);

@@ -22,7 +22,7 @@ pub(super) fn pair_bytes(has_intervals: bool) -> usize {
 const SLOTS_PER_ENTRY: usize = 2;
 
 /// Groups of pairs, by a hash of their ids.
-const GROUPS: usize = 64;
+const GROUPS: usize = 256;
 
 /// What a join counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

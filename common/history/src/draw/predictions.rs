@@ -6,8 +6,8 @@ use page::timeline::Scale;
 
 use super::charts::{self, Chart};
 use super::{
-    DRIFT_WARNING, cost_tile, day, dollars, failed_tile, figure_of, newest, or_dash, r2_cell, realized_cell, run_head,
-    seconds, share, short, state_cell, table_of_runs,
+    DRIFT_WARNING, cost_tile, dollars, failed_tile, figure_of, newest, or_dash, r2_cell, realized_cell, run_head,
+    seconds, short, state_cell, table_of_runs,
 };
 use crate::record::{History, Kind, Run};
 
