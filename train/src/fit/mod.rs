@@ -4,6 +4,7 @@ mod boost;
 mod budget;
 mod candidates;
 mod choice;
+mod cost;
 mod ensemble_selection;
 mod final_selection;
 mod fold_matrices;
@@ -33,7 +34,7 @@ use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, Feature
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
 pub(crate) use self::members::load_own;
-pub use self::members::{fit, fit_with};
+pub use self::members::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, fit, fit_with};
 pub use self::scale::{TargetScale, TargetView, unfit_weights};
 pub use self::search::choose;
 pub use self::trial::End;
