@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Units of work ([`super::cost`]) that a second of `--time-budget` stands for, for each thread: a unit takes about a
 /// nanosecond of one thread of a slow machine (AMD EPYC without AVX-512), and threads that work on one tree wait for each other.
-const WORK_PER_SECOND: f64 = 0.8e9;
+const WORK_PER_SECOND: f64 = 0.65e9;
 /// The clock ends a search after so many times the time that it was planned for.
 const CLOCK: u32 = 3;
 /// Cells of a table, rows × features, that are worth the whole budget. Of a smaller one more work tells hardly more.
