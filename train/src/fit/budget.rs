@@ -14,13 +14,14 @@ const CLOCK: u32 = 3;
 /// Cells of a table, rows × features, that are worth the whole budget. Of a smaller one more work tells hardly more.
 const CELLS_OF_WHOLE_BUDGET: f64 = 1.2e6;
 /// The share of the budget that the smallest table gets.
-const LEAST_SHARE: f64 = 0.3;
+const LEAST_SHARE: f64 = 0.4;
 
-/// What a run spends its budget on, each with its share: trials of encodings, of finer bins and of parameters on a sample; the
+/// What a run spends its budget on, each with its share: a look at the table, which has none of its own; trials of encodings, of finer bins and of parameters on a sample; the
 /// rung of successive halving on all rows; the choice of rounds; the boosters of the model. Tuning has no share: it has as many trials as
 /// were asked for, as long as their work is within the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
+    Look,
     Encoding,
     Bins,
     Parameters,
@@ -34,6 +35,7 @@ impl Stage {
     /// The name of the stage in logs and `metrics.json`.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Look => "look",
             Self::Encoding => "encoding",
             Self::Bins => "bins",
             Self::Parameters => "parameters",
@@ -53,7 +55,7 @@ impl Stage {
             Self::Parameters => 0.16,
             Self::Rung => 0.1,
             Self::Rounds => 0.35,
-            Self::Tuning => 0.0,
+            Self::Look | Self::Tuning => 0.0,
             Self::Fit => 0.25,
         }
     }
@@ -62,7 +64,7 @@ impl Stage {
     /// all of the time of the stages on all rows.
     fn end(self) -> f64 {
         match self {
-            Self::Encoding | Self::Bins | Self::Parameters => 0.5,
+            Self::Look | Self::Encoding | Self::Bins | Self::Parameters => 0.5,
             Self::Rung => 0.6,
             Self::Rounds | Self::Tuning | Self::Fit => 1.0,
         }

@@ -55,8 +55,9 @@ const SHALLOWER: [Set; 3] = [
         ("colsample_bynode", "0.5"),
     ],
 ];
-/// Depths 6 and 4 do equally well where neither is better by this factor.
-const EQUALLY_WELL: f64 = 1.002;
+/// Depths 6 and 4 do equally well where the difference is a smaller part of the metric than this, or than this over the root of the rows
+/// that judge, which is about its standard error.
+const EQUALLY_WELL: (f64, f64) = (0.002, 0.3);
 
 /// Parameters that say what is learnt, not how: setting them leaves the search free.
 const OF_THE_TASK: [&str; 9] = [
@@ -117,9 +118,9 @@ impl Candidates {
         &self.first
     }
 
-    /// What a search is planned for: all that is tried where depth helps, which costs most.
+    /// What a search is planned for: one deep set besides what is always tried. Others are no more costly, or given up early.
     pub(super) fn planned(&self) -> Vec<&Params> {
-        std::iter::once(&self.first).chain(&self.waiting).chain(&self.deeper).collect()
+        std::iter::once(&self.first).chain(&self.waiting).chain(self.deeper.last()).collect()
     }
 
     /// Sets the learning rate of all.
@@ -134,7 +135,7 @@ impl Candidates {
 
     /// The next set, given how those before it ranked. Deep trees gain from more rows than those of a sample, so the first of them
     /// is tried there anyway.
-    pub(super) fn next(&mut self, ranking: &Ranking, is_sample: bool) -> Option<Params> {
+    pub(super) fn next(&mut self, ranking: &Ranking, rows: usize, is_sample: bool) -> Option<Params> {
         if let Some(params) = self.waiting.pop() {
             return Some(params);
         }
@@ -147,10 +148,11 @@ impl Candidates {
         };
         let (deep, shallow) = (best(true), best(false));
         let (deeper, shallower) = (std::mem::take(&mut self.deeper), std::mem::take(&mut self.shallower));
-        let direction = if deep * EQUALLY_WELL < shallow {
+        let tie = 1.0 + EQUALLY_WELL.0.max(EQUALLY_WELL.1 / (rows.max(1) as f64).sqrt());
+        let direction = if deep * tie < shallow {
             self.waiting = deeper;
             "deeper"
-        } else if shallow * EQUALLY_WELL < deep {
+        } else if shallow * tie < deep {
             self.waiting = shallower;
             self.waiting.extend(deeper.into_iter().last().filter(|_| is_sample));
             "shallower"
@@ -206,7 +208,7 @@ mod tests {
             let value = if depth(&params) >= 6 { deep } else { shallow };
             let scheme = EncodingScheme { name: "none".into(), encodings: Vec::new() };
             ranking.insert(Candidate { scheme, params, outcome: Outcome { value, ..Outcome::new() } });
-            match candidates.next(&ranking, is_sample) {
+            match candidates.next(&ranking, 10_000, is_sample) {
                 Some(params) => tried.push(params),
                 None => return (tried, candidates),
             }

@@ -107,7 +107,7 @@ impl Part {
 /// A trial, for `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
-    /// The stage of the search: `encoding`, `bins`, `parameters`, `race` (the rung of successive halving on all rows), `rounds`
+    /// The stage of the search: `look` (how many rounds trials need), `encoding`, `bins`, `parameters`, `race` (the rung of successive halving on all rows), `rounds`
     /// or `tuning`.
     pub stage: Cow<'static, str>,
     /// Its encoding of categories.

@@ -3,7 +3,6 @@
 use error::Result;
 use xgboost::Params;
 
-use super::FALLBACK_ROUNDS;
 use super::budget::Stage;
 use super::candidates::{Tried, eta_of};
 use super::choice::{Choice, Member, TrialReport};
@@ -12,6 +11,7 @@ use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, named, u
 use super::trial::{End, Limits};
 use super::trials::Trials;
 use super::tuning::{Tuning, tuned};
+use super::{CELLS_SIDE_BY_SIDE, FALLBACK_ROUNDS, FitContext};
 use crate::encodings::EncodingScheme;
 
 /// The most rounds that early stopping may choose; a model's members have about 1.2 times as many.
@@ -79,6 +79,8 @@ impl FinalSelection<'_, '_> {
         let ensemble = ranking.ensemble(most).parts;
         let finalists = ensemble.len() as f64;
         let [rounds, fit] = [Stage::Rounds, Stage::Fit].map(|stage| self.trials.budget.work(stage) / finalists);
+        // Side by side, two boosters take the time of one.
+        let fit = if finalists < 2.0 && self.are_side_by_side() { fit / 2.0 } else { fit };
         self.trials.decide(
             "finalists",
             &finalists.to_string(),
@@ -178,6 +180,15 @@ impl FinalSelection<'_, '_> {
         );
         (chosen.decisions, chosen.budget) = (self.trials.decisions.clone(), Some(self.trials.budget.report()));
         Some(chosen)
+    }
+
+    /// Whether boosters of the model are fitted side by side, if there are several.
+    fn are_side_by_side(&self) -> bool {
+        let FitContext { threads, fitted_rows, .. } = *self.trials.context;
+        self.is_open
+            && self.parts() == 1
+            && threads > 1
+            && fitted_rows * self.trials.base.features.len() <= CELLS_SIDE_BY_SIDE
     }
 
     /// A round of a booster of the model.

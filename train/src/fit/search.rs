@@ -9,6 +9,7 @@
 use std::time::Instant;
 
 use error::Result;
+use evaluation::split;
 use xgboost::Params;
 
 use super::budget::Stage;
@@ -19,9 +20,9 @@ use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::histograms;
 use super::ranking::{Candidate, Ranking, pace, promoted};
-use super::trial::{Limits, Outcome, PruningBaseline};
+use super::trial::{End, Limits, Outcome, PruningBaseline};
 use super::trials::Trials;
-use super::{FALLBACK_ROUNDS, FitContext, tuning};
+use super::{CELLS_SIDE_BY_SIDE, FALLBACK_ROUNDS, FitContext, tuning};
 use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
@@ -38,12 +39,14 @@ const FEWEST_ROWS: usize = 20;
 const TRIAL_ROUNDS: (u32, u32) = (25, 400);
 /// Rounds without an improvement that end a trial.
 const PATIENCE: u32 = 25;
-/// A fold is worth its cost where the trials can afford as many rounds.
+/// Rounds that trials need where a look at the table did not tell: a fold is worth its cost if they can afford them.
 const ROUNDS_PER_FOLD: f64 = 150.0;
+/// Rounds that a trial needs at least, however quickly the first one stopped learning.
+const FEWEST_NEEDED: f64 = 80.0;
 /// The same of the last part, where learning is slow and several candidates are left.
 const LAST_ROUNDS_PER_FOLD: f64 = 2_000.0;
 /// Trials are planned for so many times their budget: many are given up early or stop learning.
-const EARLY_ENDS: f64 = 1.5;
+const EARLY_ENDS: f64 = 2.0;
 /// Rounds that a candidate should get on the rung on all rows, which has as many rows as allow that.
 const JUDGED_ROUNDS: f64 = 150.0;
 
@@ -128,7 +131,15 @@ impl Search<'_> {
         }
         let learning = sample.len() * 4 / 5;
         let of_fold = self.planned_round(learning, &schemes, &widest, &candidates);
-        let sample = sample.with_folds((EARLY_ENDS * work / (ROUNDS_PER_FOLD * of_fold)) as u8);
+        let affordable = EARLY_ENDS * work / of_fold;
+        let is_alone = schemes.len() == 1 && candidates.planned().len() == 1;
+        let sample = sample.with_folds(1);
+        let needed = match schemes.first().filter(|_| !is_alone && !sample.folds().is_empty()) {
+            Some(scheme) => self.look(&sample, scheme, candidates.first(), affordable)?,
+            None => ROUNDS_PER_FOLD,
+        };
+        let folds = affordable / needed;
+        let sample = sample.with_folds((folds as u8).max(self.least_folds(learning * widest.width())));
         if sample.folds().is_empty() {
             tracing::warn!(
                 "the training rows leave nothing to validate on: rounds and parameters are not chosen but fixed ({FALLBACK_ROUNDS} \
@@ -142,7 +153,7 @@ impl Search<'_> {
             .map(|(_, learning)| self.planned_round(learning, &schemes, &widest, &candidates))
             .sum();
         let rounds = EARLY_ENDS * work / of_folds;
-        if self.is_open && rounds >= f64::from(2 * TRIAL_ROUNDS.1) {
+        if self.is_open && folds >= 2.0 * f64::from(split::FOLDS) {
             candidates.learn_at(SLOWER_TRIAL_ETA)?;
         }
         let of_sample = format!("{} rows, {} folds", sample.len(), sample.folds().len());
@@ -167,6 +178,21 @@ impl Search<'_> {
             return Ok(None);
         }
         FinalSelection { trials: &mut self.trials, is_open: self.is_open, all: &all }.choose(ranking)
+    }
+
+    /// A cheap look at the table: rounds that trials need, from what the first candidate took on one fold.
+    fn look(&mut self, one: &Sample, scheme: &EncodingScheme, params: &Params, affordable: f64) -> Result<f64> {
+        let rounds = affordable.clamp(f64::from(TRIAL_ROUNDS.0), f64::from(TRIAL_ROUNDS.1)) as u32;
+        let mut matrices = self.trials.matrices(one, scheme.clone(), params);
+        let limits = Limits { rounds, patience: Some(PATIENCE), baseline: None };
+        let outcome = self.trials.run(Stage::Look, &mut matrices, params, &limits)?;
+        let took = outcome.curve.len() as f64;
+        Ok(if outcome.end == End::Converged { (2.0 * took).max(FEWEST_NEEDED) } else { took.max(ROUNDS_PER_FOLD) })
+    }
+
+    /// Folds of a table of few cells keep as many threads busy, one each: several threads on one small tree wait for each other.
+    fn least_folds(&self, cells: usize) -> u8 {
+        if cells <= CELLS_SIDE_BY_SIDE && self.trials.context.threads > 1 { 2 } else { 1 }
     }
 
     /// A round of every trial that is planned, on so many rows to learn from.
@@ -241,7 +267,8 @@ impl Search<'_> {
         }
         let mut tried = 1;
         let mut rest = candidates;
-        while let Some(mut params) = rest.next(&ranking, sample.len() < self.trials.context.fitted_rows) {
+        let is_sample = sample.len() < self.trials.context.fitted_rows;
+        while let Some(mut params) = rest.next(&ranking, sample.len(), is_sample) {
             if let Some(bins) = first.get("max_bin") {
                 params.set("max_bin", bins)?;
             }

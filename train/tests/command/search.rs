@@ -69,13 +69,13 @@ fn on_a_busy_machine<T>(work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// What is chosen goes by counted work: how busy the machine is has no part in it. A second of budget and twenty are two
-/// searches, each of which comes out the same beside busy threads.
+/// What is chosen goes by counted work: how busy the machine is has no part in it. Four seconds of budget and four hundred are
+/// two searches, each of which comes out the same beside busy threads.
 #[test]
 fn the_same_rows_settings_and_seed_give_the_same_model_however_busy_the_machine_is() {
     let workshop = Workshop::new();
     let mut models = Vec::new();
-    for budget in ["1", "20"] {
+    for budget in ["4", "400"] {
         let more = ["--time-budget", budget, "--threads", "2"];
         let first = train(&workshop, &format!("alone-{budget}"), &more);
         let second = on_a_busy_machine(|| train(&workshop, &format!("busy-{budget}"), &more));
@@ -103,7 +103,7 @@ fn the_same_rows_settings_and_seed_give_the_same_model_however_busy_the_machine_
 #[test]
 fn every_choice_and_what_decided_it_is_written_down() {
     let workshop = Workshop::new();
-    let run = train(&workshop, "chosen", &["--time-budget", "2"]);
+    let run = train(&workshop, "chosen", &["--time-budget", "20"]);
     let choices = run.metrics["choices"].as_array().unwrap();
     let about: Vec<&str> = choices.iter().map(|choice| text(choice, "what")).collect();
     for what in ["sample", "encoding", "depth", "parameters", "finalists", "rounds", "members"] {
@@ -111,7 +111,7 @@ fn every_choice_and_what_decided_it_is_written_down() {
     }
     assert!(choices.iter().all(|choice| !text(choice, "chosen").is_empty() && !text(choice, "decided_by").is_empty()));
     let budget = &run.metrics["budget"];
-    assert_eq!((&budget["seconds"], &budget["threads"], &budget["clock_seconds"]), (&2.into(), &1.into(), &6.into()));
+    assert_eq!((&budget["seconds"], &budget["threads"], &budget["clock_seconds"]), (&20.into(), &1.into(), &60.into()));
     let (planned, done) = (budget["planned_work"].as_f64().unwrap(), budget["done_work"].as_f64().unwrap());
     assert!(0.0 < done && done < planned, "what fitting takes is part of the plan: {done} of {planned}");
     assert_eq!(budget["cut_by_clock"], Value::Array(Vec::new()));
@@ -126,20 +126,20 @@ fn every_choice_and_what_decided_it_is_written_down() {
 fn native_splits_are_tried_at_any_cardinality() {
     let workshop = Workshop::new();
     let mut csv = String::from("id,x,town,target\n");
-    for row in 0..6_000_u64 {
+    for row in 0..3_000_u64 {
         let (town, x) = (row * 7 % 200, (row * 37 % 83) as f64 / 83.0);
         let side = if town * 2_654_435_761 % 4_093 % 2 == 0 { 1.0 } else { -1.0 };
         writeln!(csv, "{row},{x},town-{town},{}", side * (x - 0.5)).unwrap();
     }
     let data = workshop.write("interacting.csv", &csv);
-    succeeded(&workshop.call("towns", &data).args(["--time-budget", "4"]).output().unwrap());
+    succeeded(&workshop.call("towns", &data).args(["--time-budget", "20"]).output().unwrap());
     let metrics = json(&workshop.run_folder("towns").join("metrics.json"));
     let tried: Vec<&str> = metrics["trials"].as_array().unwrap().iter().map(|trial| text(trial, "encoding")).collect();
     assert!(tried.contains(&"native"), "{tried:?}");
     let metadata = json(&workshop.run_folder("towns").join("metadata.json"));
     let kinds: Vec<&str> = metadata["features"].as_array().unwrap().iter().map(|one| text(one, "kind")).collect();
     assert!(kinds.contains(&"category"), "{kinds:?}");
-    assert!(metrics["r2"].as_f64().unwrap() > 0.9, "{}", metrics["r2"]);
+    assert!(metrics["r2"].as_f64().unwrap() > 0.8, "{}", metrics["r2"]);
 }
 
 #[test]
