@@ -188,8 +188,8 @@ pub struct Settings {
     #[arg(long, env = env::TUNE, hide_env_values = true, help_heading = "Model")]
     pub tune: Option<usize>,
 
-    /// Most seconds that choosing defaults or searching may take
-    #[arg(long, env = env::TIME_BUDGET, hide_env_values = true, value_name = "SECONDS", default_value = "60", help_heading = "Model")]
+    /// Seconds that choosing how to learn and fitting are planned for, in counted work; the clock ends choosing at three times that
+    #[arg(long, env = env::TIME_BUDGET, hide_env_values = true, value_name = "SECONDS", default_value = "30", help_heading = "Model")]
     pub time_budget: u64,
 
     /// Seed of everything random

@@ -68,16 +68,6 @@ impl Sample {
         Self { inner: self.inner.with_folds(folds), ..self }
     }
 
-    /// Cells that a round of every fold goes through in this encoding, roughly.
-    #[must_use]
-    pub(super) fn cells_per_round(&self, scheme: &EncodingScheme) -> f64 {
-        if !self.inner.is_random() {
-            return self.folds().into_iter().map(|(_, training)| cells_of_round(training, scheme.width())).sum();
-        }
-        let training = self.rows.len() as f64 * (1.0 - 1.0 / f64::from(split::FOLDS));
-        f64::from(self.inner.wanted()) * cells_of_round(training as usize, scheme.width())
-    }
-
     /// The folds in which there are training and validation rows, each with how many training rows it has.
     pub(super) fn folds(&self) -> Vec<(u8, usize)> {
         self.inner.folds()
@@ -181,12 +171,6 @@ impl FoldMaker<'_> {
         let validation = matrix(validation, of_validation, Some(&training))?;
         Ok(Fold { training, validation })
     }
-}
-
-/// Cells that a round goes through, with what a round costs however few there are.
-pub(super) fn cells_of_round(rows: usize, width: usize) -> f64 {
-    const LEAST: f64 = 30_000.0;
-    (rows * width) as f64 + LEAST
 }
 
 /// Targets and weights of rows that judge.

@@ -40,6 +40,8 @@ pub fn metrics(subject: &Subject<'_>) -> Result<Vec<u8>> {
         "members": fitted.choice.members,
         "trials": fitted.choice.trials,
         "tuning": fitted.choice.tuning,
+        "choices": fitted.choice.decisions,
+        "budget": fitted.choice.budget,
         "importance": findings.importance,
         "drift": findings.drift,
         "settings": plan.settings,
