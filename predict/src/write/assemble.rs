@@ -227,8 +227,9 @@ impl OpenPart {
                 }
             }
         }
-        self.text_bytes +=
-            frame.columns().iter().map(|column| text_bytes(column.as_materialized_series())).sum::<u64>();
+        // Those of the output itself are names of features, which have no bytes of their own in a row: the plan counts them.
+        let texts = frame.columns().iter().filter(|column| !columns::is_output_column(column.name()));
+        self.text_bytes += texts.map(|column| text_bytes(column.as_materialized_series())).sum::<u64>();
         self.predicted.push(frame);
         Ok(())
     }
