@@ -116,6 +116,8 @@ async fn predict(
     summary: &mut Summary,
 ) -> Result<Predicted> {
     let started = Instant::now();
+    let settings = check::without_terminal_width(settings, &context.limits).await?;
+    let settings = settings.as_ref();
     let before = attempt::pointer::read::<OutputPointer>(folder.store().as_ref(), LATEST).await?;
     let earlier = match plan::earlier(settings, folder).await? {
         Earlier::Decided { outcome, plan } => {
