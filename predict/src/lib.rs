@@ -136,6 +136,8 @@ async fn predict(
     summary: &mut Summary,
 ) -> Result<Predicted> {
     let started = Instant::now();
+    let settings = check::without_terminal_width(settings, &context.limits).await?;
+    let settings = settings.as_ref();
     loop {
         let before = attempt::pointer::read::<OutputPointer>(folder.store().as_ref(), LATEST).await?;
         let before = before.map(|(pointer, _)| pointer);

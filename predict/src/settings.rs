@@ -1,6 +1,7 @@
 //! What a run of `predict` was asked to do.
 
 use app::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, column_name, finite};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, ValueEnum};
 use columns::refuse_output_column;
 use error::Error;
@@ -60,7 +61,13 @@ impl CommandFactory for Arguments {
 
 impl FromArgMatches for Arguments {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let settings = |matches: &ArgMatches| Settings::from_arg_matches(matches).map(Box::new);
+        let settings = |matches: &ArgMatches| {
+            let mut settings = Settings::from_arg_matches(matches)?;
+            let is_a_number = matches!(&settings.columns[..], [name] if name.bytes().all(|byte| byte.is_ascii_digit()));
+            let is_of_the_environment = matches.value_source("columns") == Some(ValueSource::EnvVariable);
+            settings.columns_may_be_a_width = is_a_number && is_of_the_environment;
+            Ok::<_, clap::Error>(Box::new(settings))
+        };
         match matches.subcommand() {
             Some(("evaluate", evaluate)) => {
                 EvaluateSettings::from_arg_matches(evaluate).map(Box::new).map(Self::Evaluate)
@@ -119,6 +126,10 @@ pub struct Settings {
     /// Input columns carried over to the predictions, separated by commas
     #[arg(long, env = env::COLUMNS, hide_env_values = true, value_delimiter = ',', value_parser = column_name, value_name = "COLUMN", help_heading = "Output")]
     pub columns: Vec<String>,
+
+    /// Whether the columns are one number of the environment, under whose name shells export the width of the terminal.
+    #[arg(skip)]
+    pub columns_may_be_a_width: bool,
 
     /// Format of the predictions
     #[arg(long, env = env::FORMAT, hide_env_values = true, value_enum, default_value_t = OutputFormat::Parquet, help_heading = "Output")]
