@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::conformal::Ends;
 use crate::Interval;
 
 /// Running sums over pairs of a prediction and what came true. Sums of parts of the rows can be added, in an order that the caller
@@ -19,6 +20,10 @@ pub struct PairSums {
     /// Predictions less the first of them, so that a large offset does not spoil their mean.
     predictions: f64,
     first_prediction: f64,
+    /// Pairs with an interval, those whose actual value lies inside, and the sum of the widths.
+    intervals: u64,
+    covered: u64,
+    widths: f64,
 }
 
 /// How far predictions were from what came true.
@@ -38,6 +43,12 @@ pub struct PairErrors {
     pub mean_prediction: f64,
     /// Mean actual value.
     pub mean_actual: f64,
+    /// Share of the actual values that lie in the intervals of their predictions; none where these have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<f64>,
+    /// Mean width of these intervals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_width: Option<f64>,
 }
 
 impl PairSums {
@@ -57,6 +68,13 @@ impl PairSums {
         self.predictions += prediction - self.first_prediction;
     }
 
+    /// Takes in the interval of the prediction that an actual value belongs to.
+    pub fn push_interval(&mut self, actual: f64, (low, high): Ends) {
+        self.intervals += 1;
+        self.covered += u64::from(low <= actual && actual <= high);
+        self.widths += high - low;
+    }
+
     /// Adds the sums of further pairs.
     pub fn add(&mut self, more: &Self) {
         if more.rows == 0 {
@@ -74,6 +92,9 @@ impl PairSums {
         self.squared_errors += more.squared_errors;
         self.absolute_errors += more.absolute_errors;
         self.errors += more.errors;
+        self.intervals += more.intervals;
+        self.covered += more.covered;
+        self.widths += more.widths;
         self.predictions += more.predictions + there * (more.first_prediction - self.first_prediction);
     }
 
@@ -88,6 +109,7 @@ impl PairSums {
     pub fn errors(&self) -> Option<PairErrors> {
         let rows = self.rows as f64;
         let r2 = 1.0 - self.squared_errors / self.deviations;
+        let of_intervals = |sum: f64| (self.intervals > 0).then(|| sum / self.intervals as f64);
         let errors = PairErrors {
             rows: self.rows,
             r2: Some(r2).filter(|r2| self.deviations > 0.0 && r2.is_finite()),
@@ -96,6 +118,8 @@ impl PairSums {
             bias: self.errors / rows,
             mean_prediction: self.first_prediction + self.predictions / rows,
             mean_actual: self.mean_actual,
+            coverage: of_intervals(self.covered as f64),
+            mean_width: of_intervals(self.widths),
         };
         (self.rows > 0 && errors.rmse.is_finite() && errors.mean_actual.is_finite()).then_some(errors)
     }
@@ -165,6 +189,19 @@ mod tests {
         assert!(near(errors.bias, 1.0) && near(errors.mae, 1.0) && near(errors.rmse, (5.0_f64 / 3.0).sqrt()));
         assert!(near(errors.mean_prediction, 3.0) && near(errors.mean_actual, 2.0) && errors.rows == 3);
         assert!(near(errors.r2.unwrap(), 1.0 - 5.0 / 2.0));
+    }
+
+    #[test]
+    fn intervals_are_counted_where_there_are_any() {
+        let mut sums = of(&[(1.0, 1.5), (2.0, 9.0)]);
+        assert_eq!(sums.errors().map(|errors| errors.coverage), Some(None));
+        sums.push_interval(1.5, (0.0, 2.0));
+        let mut more = PairSums::default();
+        more.push(2.0, 9.0);
+        more.push_interval(9.0, (0.0, 4.0));
+        sums.add(&more);
+        let errors = sums.errors().unwrap();
+        assert_eq!((errors.coverage, errors.mean_width), (Some(0.5), Some(3.0)));
     }
 
     #[test]

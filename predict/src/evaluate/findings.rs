@@ -32,6 +32,8 @@ pub(super) struct Findings {
     slices: BTreeMap<String, Vec<SliceErrors>>,
     /// R² that the model had when it was trained.
     pub(super) r2_when_trained: Option<f64>,
+    /// The level of the intervals that the predictions have.
+    pub(super) interval: Option<f64>,
 }
 
 /// The errors of the pairs that share a value.
@@ -82,6 +84,11 @@ impl Findings {
         self.errors.and_then(|errors| errors.r2)
     }
 
+    /// The share of actual values that lie within their intervals.
+    fn coverage(&self) -> Option<f64> {
+        self.errors.and_then(|errors| errors.coverage)
+    }
+
     /// Predictions with a usable actual value.
     pub(super) fn rows_matched(&self) -> u64 {
         self.counts.matched
@@ -120,6 +127,9 @@ impl Findings {
             (None, _) if matched > 0 => tracing::warn!("the actual values are all the same, so R² is not defined"),
             (None, _) => {}
         }
+        if let (Some(level), Some(coverage)) = (self.interval, self.coverage()) {
+            tracing::info!(level, coverage, "{} of the actual values lie within intervals of {level}", short(coverage));
+        }
     }
 
     /// The same for the report of the run.
@@ -135,6 +145,7 @@ impl Findings {
             errors: self.errors,
             r2_interval: self.r2_interval,
             r2_when_trained: self.r2_when_trained,
+            interval: self.interval,
             tenths: self.tenths.iter().map(|tenth| (tenth.from, tenth.to, tenth.errors)).collect(),
             slices: self.slices.iter().map(of_column).collect(),
         }
@@ -146,8 +157,7 @@ impl Findings {
         summary.set("rows_matched", self.counts.matched).set("r2", self.r2());
         summary.set("rmse", of(|errors| errors.rmse)).set("mae", of(|errors| errors.mae));
         summary.set("bias", of(|errors| errors.bias));
-        // Of runs without intervals, and no other runs exist yet.
-        summary.set("interval", Value::Null).set("coverage", Value::Null);
+        summary.set("interval", self.interval).set("coverage", self.coverage());
         summary.set("r2_when_trained", self.r2_when_trained);
     }
 

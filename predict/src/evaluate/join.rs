@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use evaluation::PairSums;
+use evaluation::{Ends, PairSums};
 use machine::threads::on_threads;
 
 use super::side::Side;
 use crate::ids::partitions::{Block, Partition, ScratchFile};
 use crate::ids::{IdKey, Key};
 
-/// Bytes of a pair of prediction and actual value.
-pub(super) const PAIR: usize = 2 * size_of::<f64>();
+/// Bytes of both ends of an interval.
+pub(super) const ENDS: usize = 2 * size_of::<f64>();
+
+/// Bytes of a pair of prediction and actual value, and of the interval of the prediction where it has one.
+pub(super) fn pair_bytes(has_intervals: bool) -> usize {
+    2 * size_of::<f64>() + if has_intervals { ENDS } else { 0 }
+}
 /// The largest share of a partition's table that is taken is one in so many.
 const SLOTS_PER_ENTRY: usize = 2;
 
@@ -52,6 +57,7 @@ pub(super) struct Joined {
 struct Widths {
     of_predictions: usize,
     of_actuals: usize,
+    has_intervals: bool,
 }
 
 /// The two sides of one partition.
@@ -65,7 +71,11 @@ enum Task {
 /// # Errors
 /// Those of the scratch disk.
 pub(super) fn join(predictions: Side, actuals: Side, file: &ScratchFile, threads: usize) -> io::Result<Joined> {
-    let widths = Widths { of_predictions: predictions.slices.len(), of_actuals: actuals.slices.len() };
+    let widths = Widths {
+        of_predictions: predictions.slices.len(),
+        of_actuals: actuals.slices.len(),
+        has_intervals: predictions.has_intervals,
+    };
     let whole = predictions.whole.into_each().zip(actuals.whole.into_each());
     let hashed = predictions.hashed.into_each().zip(actuals.hashed.into_each());
     let tasks = whole.map(|(one, other)| Task::Whole(one, other));
@@ -204,7 +214,9 @@ fn join_partition<K: Key>(
         }
     })?;
     table.is_met = vec![false; table.keys.len()];
-    let mut pairs = Vec::with_capacity(predictions.entries.min(table.keys.len()) * PAIR);
+    let mut pairs = Vec::with_capacity(predictions.entries.min(table.keys.len()) * pair_bytes(widths.has_intervals));
+    let of_ends = entry..entry + if widths.has_intervals { ENDS } else { 0 };
+    let entry = of_ends.end;
     let width = entry + widths.of_predictions * size_of::<u32>();
     predictions.read(file, |block| {
         for bytes in block.chunks_exact(width) {
@@ -220,16 +232,24 @@ fn join_partition<K: Key>(
                 continue;
             }
             joined.counts.matched += 1;
-            joined.groups[key.hash() as usize % GROUPS].push(prediction, actual);
+            let ends = ends(&bytes[of_ends.clone()]);
+            let push = |sums: &mut PairSums| {
+                sums.push(prediction, actual);
+                if let Some(ends) = ends {
+                    sums.push_interval(actual, ends);
+                }
+            };
+            push(&mut joined.groups[key.hash() as usize % GROUPS]);
             pairs.extend_from_slice(&prediction.to_le_bytes());
             pairs.extend_from_slice(&actual.to_le_bytes());
+            pairs.extend_from_slice(&bytes[of_ends.clone()]);
             let of_prediction = bytes[entry..].chunks_exact(size_of::<u32>()).map(code);
             let of_actual = &table.codes[place * widths.of_actuals..(place + 1) * widths.of_actuals];
             for (sums, code) in joined.slices.iter_mut().zip(of_prediction.chain(of_actual.iter().copied())) {
                 if sums.len() <= code as usize {
                     sums.resize(code as usize + 1, PairSums::default());
                 }
-                sums[code as usize].push(prediction, actual);
+                push(&mut sums[code as usize]);
             }
         }
     })?;
@@ -244,6 +264,11 @@ fn join_partition<K: Key>(
 /// The float that eight bytes are.
 pub(super) fn float(bytes: &[u8]) -> f64 {
     bytes.first_chunk().map_or(f64::NAN, |bytes| f64::from_le_bytes(*bytes))
+}
+
+/// The ends of an interval, where there are any.
+pub(super) fn ends(bytes: &[u8]) -> Option<Ends> {
+    (bytes.len() == ENDS).then(|| (float(bytes), float(&bytes[size_of::<f64>()..])))
 }
 
 fn code(bytes: &[u8]) -> u32 {

@@ -29,7 +29,7 @@ use self::join::{Joined, join};
 use self::keys::JoinKeys;
 use self::memory::{MemoryPlan, OpenedSide};
 use self::side::{Side, SideColumns, SideReader, check_columns, place_of};
-use self::tenths::tenths;
+use self::tenths::{Pairs, tenths};
 use crate::ids::IdKey;
 use crate::ids::partitions::ScratchFile;
 use crate::plan_memory::{BASE, Reading, usable};
@@ -84,7 +84,8 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
         true => slices_of_model(&models, &model_run, [predictions.as_deref(), Some(&actuals)]).await,
         false => crate::load::once_each(settings.slice.iter().cloned()),
     };
-    let [of_predictions, of_actuals] = columns(settings, model.as_ref(), predictions.as_deref(), slices)?;
+    let [mut of_predictions, of_actuals] = columns(settings, model.as_ref(), predictions.as_deref(), slices)?;
+    of_predictions.has_intervals = run.manifest.settings.interval.is_some();
     if let Some(predictions) = &predictions {
         check_columns(predictions, &of_predictions)?;
     }
@@ -108,11 +109,12 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     }
     let actual = read_side(context, &reader, Some(&actuals), &of_actuals, reading_actuals).await?;
     let mut findings = Findings::of_sides(&predicted, &actual);
-    let without_id = predicted.without_id;
+    let (without_id, has_intervals) = (predicted.without_id, predicted.has_intervals);
     let file = Arc::clone(&reader.file);
     let (joined, tenths) = machine::tasks::blocking(move || -> std::io::Result<_> {
         let joined = join(predicted, actual, &file, threads)?;
-        let tenths = tenths(&joined.pairs, joined.counts.matched, &file, threads)?;
+        let pairs = Pairs { blocks: &joined.pairs, has_intervals };
+        let tenths = tenths(pairs, joined.counts.matched, &file, threads)?;
         Ok((joined, tenths))
     })
     .await?
@@ -122,6 +124,7 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     }
     tracing::debug!(bytes = reader.file.disk_bytes(), "rows that went by way of the scratch disk");
     findings.take(&joined, tenths, without_id);
+    findings.interval = run.manifest.settings.interval;
     findings.r2_when_trained = model.as_ref().and_then(|model| model.r2);
     findings.log(&settings.actuals);
     emit_metrics(context, &joined);
@@ -179,6 +182,7 @@ fn columns(
     let actuals = SideColumns {
         id: settings.id.clone().unwrap_or_else(|| id_of_predictions.clone()),
         value: target.unwrap_or_default(),
+        has_intervals: false,
         slices: of_actuals,
     };
     if actuals.id.is_empty() {
@@ -186,7 +190,12 @@ fn columns(
             "--id (ID_COLUMN) is not set, and neither model nor predictions tell it".to_owned(),
         ));
     }
-    let predictions = SideColumns { id: id_of_predictions, value: PREDICTION.to_owned(), slices: of_predictions };
+    let predictions = SideColumns {
+        id: id_of_predictions,
+        value: PREDICTION.to_owned(),
+        has_intervals: false,
+        slices: of_predictions,
+    };
     Ok([predictions, actuals])
 }
 
