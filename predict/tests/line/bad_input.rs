@@ -19,10 +19,10 @@ fn both_fail(workshop: &Workshop, exit_code: i32, parts: &[&str]) {
 
 #[track_caller]
 fn train_fails(workshop: &Workshop, exit_code: i32, parts: &[&str]) {
-    let before = workshop.files("models");
+    let before = workshop.files_of_runs("models");
     let ended = workshop.train_on("bad").args(["--run-id", "bad-run"]).run();
     let failure = ended.failed(exit_code, parts);
-    let mut after = workshop.files("models");
+    let mut after = workshop.files_of_runs("models");
     after.retain(|file| !before.contains(file));
     assert_eq!(after, ["engagement/v1/bad-run/result.json"], "a state machine reads why");
     assert_eq!(workshop.json("models/engagement/v1/bad-run/result.json"), failure);

@@ -18,7 +18,7 @@ fn a_model_below_the_bound_is_not_published() {
     assert_eq!(failure["gate"], "failed");
     assert!(failure["r2"].as_f64().is_some_and(|r2| r2 < 0.9999));
     let files = ["metadata.json", "metrics.json", "model.ubj", "report.html", "result.json"];
-    assert_eq!(workshop.files("models"), files.map(|file| format!("engagement/v1/bad/{file}")));
+    assert_eq!(workshop.files_of_runs("models"), files.map(|file| format!("engagement/v1/bad/{file}")));
     let result = workshop.json("models/engagement/v1/bad/result.json");
     assert_eq!(result, failure);
     assert!(fs::read_to_string(workshop.path("models/engagement/v1/bad/report.html")).unwrap().contains("rejected"));

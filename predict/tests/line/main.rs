@@ -152,6 +152,12 @@ impl Workshop {
         files
     }
 
+    /// The same without the page of all runs, which every run may write.
+    fn files_of_runs(&self, below: &str) -> Vec<String> {
+        let is_page = |file: &String| file.ends_with("/index.html") || file.ends_with("/history.json");
+        self.files(below).into_iter().filter(|file| !is_page(file)).collect()
+    }
+
     /// No pointer, no manifest: nothing that a reader takes for a result.
     #[track_caller]
     fn assert_nothing_published(&self) {
