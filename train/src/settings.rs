@@ -6,8 +6,8 @@ use app::settings::{
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
 use columns::refuse_output_column;
 use features::spec::{Gap, Validation};
-use machine::{Shard, env};
 use machine::id::ModelVersion;
+use machine::{Shard, env};
 use registry::Selector;
 use storage::{Location, Place, refuse_overlap};
 use table::csv::CsvFormat;

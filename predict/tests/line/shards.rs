@@ -254,7 +254,8 @@ fn a_shard_that_starts_later_goes_on_with_the_plan_s_model() {
     let workshop = Workshop::with_model();
     let shard = |shard: &str| workshop.predict().args(["--run-id", "r1", "--shard", shard]).run().succeeded();
     let evaluate = || {
-        let call = super::programs().predict().folder(workshop.path("").as_path()).arg("evaluate").args(["--run-id", "r1"]);
+        let call =
+            super::programs().predict().folder(workshop.path("").as_path()).arg("evaluate").args(["--run-id", "r1"]);
         call.env("MODELS", "models").env("OUTPUT", "output").env("ACTUALS", "actuals").env("THREADS", "2").run()
     };
     let actuals = customers(400, 100_000, 8).select(["customer_id", "score"]).unwrap();
@@ -271,7 +272,9 @@ fn a_shard_that_starts_later_goes_on_with_the_plan_s_model() {
     assert!(report.contains("The last run was r2"), "{report}");
     let found = evaluate().succeeded();
     assert_eq!((&found["rows_matched"], &found["model_run_id"]), (&400.into(), &first["model_run_id"]));
-    assert!(std::fs::read_to_string(workshop.path("output/runs/r1/report.html")).unwrap().contains("R² as it came out"));
+    assert!(
+        std::fs::read_to_string(workshop.path("output/runs/r1/report.html")).unwrap().contains("R² as it came out")
+    );
 }
 
 /// Two attempts at a shard at once, and more shards than parts.

@@ -90,7 +90,8 @@ pub(crate) fn all() -> Vec<Scenario> {
     let (first, second) = (Shard("r1", Passes, 0), Shard("r1", Passes, 1));
     let (passes, rejected, fails) = (Attempt("r1", Passes), Attempt("r1", Rejected), Attempt("r1", Fails));
     let twice_at_once = [(first, 2), (second, 1)];
-    let more = all_are_asked_for().then(|| scenario("two shards, one of them twice at once, from the start", Predict, 0, &twice_at_once));
+    let more = all_are_asked_for()
+        .then(|| scenario("two shards, one of them twice at once, from the start", Predict, 0, &twice_at_once));
     let mut all = vec![
         scenario("three attempts of a run of predict", Predict, 1, &[(passes, 3)]),
         scenario("three attempts of a run of train", Train, 0, &[(passes, 3)]),
