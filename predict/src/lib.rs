@@ -5,6 +5,8 @@ pub mod settings;
 
 pub mod plan;
 
+pub mod interval;
+
 pub mod load;
 
 pub mod check;
@@ -45,9 +47,12 @@ pub mod prepare;
 
 pub mod evaluate;
 
+pub mod history;
+
 use std::sync::Arc;
 use std::time::Instant;
 
+use ::history::Pages;
 use app::Context;
 use attempt::pointer::Move;
 use attempt::{Commit, Earlier, RunFile, RunFolder};
@@ -84,7 +89,8 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         Ok(store) => plan::folder(store, &context.run_id),
         Err(error) => return (summary.failed(&error), context.telemetry),
     };
-    summary.set("output_location", predictions_location(&settings, &context.run_id));
+    summary.set("output_location", predictions_location(&settings, &context.run_id)).set("created_at", now_rfc3339());
+    summary.set("limits", context.limits.json());
     let predicted = tokio::select! {
         predicted = predict(&settings, &context, &folder, &mut summary) => predicted,
         stopped = context.shutdown.stopped(&context.run_id) => Err(stopped),
@@ -106,6 +112,8 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
             outcome
         }
     };
+    let pages = Pages::of_predictions(Arc::clone(folder.store()));
+    pages.after_run(outcome.exit_code(), &context.shutdown).await;
     (outcome, context.telemetry)
 }
 
@@ -128,6 +136,8 @@ async fn predict(
     summary: &mut Summary,
 ) -> Result<Predicted> {
     let started = Instant::now();
+    let settings = check::without_terminal_width(settings, &context.limits).await?;
+    let settings = settings.as_ref();
     loop {
         let before = attempt::pointer::read::<OutputPointer>(folder.store().as_ref(), LATEST).await?;
         let before = before.map(|(pointer, _)| pointer);
@@ -168,6 +178,7 @@ impl Flow<'_> {
         let model_run = plan::model_run(&models, &selector).await?;
         let model = Model::load(&models, &selector, model_run, &Wanted::by(settings, &context.limits)).await?;
         summary.set("model_version", model.run.version.as_str()).set("model_run_id", model.run.run_id.as_str());
+        summary.set("r2_when_trained", model.r2);
         tracing::info!("scoring with model {}", model.run);
 
         let condition = settings.condition()?;

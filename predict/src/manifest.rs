@@ -26,6 +26,8 @@ pub struct Totals {
     pub tallies: Vec<FeatureTally>,
     /// What the predictions are like; none where there are none.
     pub predicted: Option<PredictionTally>,
+    /// The sums of the scales of predicted rows, of each part in their order; none without intervals.
+    pub scale_sums: Vec<f64>,
     /// Cells that do not parse as their feature's type, by column.
     pub unreadable: Vec<UnreadableColumn>,
     /// The predictions of the parts, in order.
@@ -71,6 +73,7 @@ impl Totals {
                 reasons: part.reasons,
                 tallies: part.tallies,
                 predicted: part.predicted,
+                scale_sums: part.scale_sum.into_iter().collect(),
                 unreadable: part.unreadable,
                 parts: part.predictions.into_iter().collect(),
                 rejected_parts: part.rejected.into_iter().collect(),
@@ -83,6 +86,7 @@ impl Totals {
     pub fn add(&mut self, later: Self) {
         self.rows_read += later.rows_read;
         self.reasons.add(&later.reasons);
+        self.scale_sums.extend(later.scale_sums);
         UnreadableColumn::add_all(&mut self.unreadable, &later.unreadable);
         for (tally, more) in self.tallies.iter_mut().zip(&later.tallies) {
             tally.add(more);
@@ -106,6 +110,8 @@ impl Totals {
             && rejected == rows(&self.rejected_parts)
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == rows(&self.parts)
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
+            && (self.scale_sums.is_empty() || self.scale_sums.len() == self.parts.len())
+            && self.scale_sums.iter().all(|sum| sum.is_finite())
             && match &self.predicted {
                 Some(predicted) => Some(predicted.tally.rows) == rows(&self.parts) && predicted.is_of(self.parts.len()),
                 None => self.parts.is_empty(),
@@ -116,6 +122,13 @@ impl Totals {
     #[must_use]
     pub fn rows_predicted(&self) -> u64 {
         self.rows_read - self.reasons.total()
+    }
+
+    /// The mean absolute error that the model expects of these rows; none without intervals.
+    #[must_use]
+    pub fn expected_mae(&self, model: &Model) -> Option<f64> {
+        let interval = model.interval.as_ref().filter(|_| !self.scale_sums.is_empty())?;
+        interval.expected_mae(self.scale_sums.iter().sum(), self.rows_predicted())
     }
 
     /// Share of good rows and cells.
@@ -175,7 +188,7 @@ pub fn warn_of_drift(features: &[FeatureReport]) {
 /// # Errors
 /// [`Error::Defect`] where it cannot be written as JSON.
 pub fn manifest(plan: &PredictPlan, model: &Model, totals: &Totals, features: &[FeatureReport]) -> Result<Vec<u8>> {
-    let manifest = json!({
+    let mut manifest = json!({
         "format_version": FORMAT_VERSION,
         "run_id": plan.body.run_id,
         "started_at": plan.started_at,
@@ -199,5 +212,8 @@ pub fn manifest(plan: &PredictPlan, model: &Model, totals: &Totals, features: &[
         "data_quality_score": totals.data_quality_score(model),
         "max_drift": most_drifted(features).map(|(_, psi)| psi),
     });
+    if let Some(expected) = totals.expected_mae(model) {
+        manifest["expected_mae"] = expected.into();
+    }
     serde_json::to_vec_pretty(&manifest).map_err(|error| Error::Defect(format!("manifest.json: {error}")))
 }

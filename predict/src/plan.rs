@@ -168,6 +168,9 @@ pub fn identity(settings: &Settings) -> Value {
         "columns": settings.columns,
         "format": settings.format.extension(),
     });
+    if let Some(level) = settings.interval {
+        identity["interval"] = json!(level);
+    }
     if settings.reasons > 0 {
         identity["reasons"] = json!(settings.reasons);
     }

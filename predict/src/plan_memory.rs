@@ -15,6 +15,7 @@ use table::parquet::{FooterRoom, ParquetFile, PieceOverhead, ROW_GROUP_BYTES, Ro
 use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
+use crate::interval::IntervalModel;
 use crate::load::{Engine, Model};
 use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, ReadOptions, largest_part, largest_part_rows};
 use crate::reasons::REASON_BYTES;
@@ -211,6 +212,7 @@ impl MemoryPlan {
         let parts_in_flight = pace.parts_in_flight;
         let row = RowBytes {
             features: engine_row_bytes(settings, model)
+                + model.interval.as_ref().map_or(0, IntervalModel::row_bytes)
                 + u64::from(settings.reasons) * (REASON_BYTES + EXPLAINED_BYTES),
             cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
             output: output_row_bytes(settings, dataset, model),
@@ -218,7 +220,8 @@ impl MemoryPlan {
         };
         let threads = limits.threads.value;
         let explaining = model.engine.explaining_bytes(threads);
-        let model_bytes = model.bytes * MODEL_FACTOR + model.metadata_memory + explaining;
+        let scale_bytes = model.interval.as_ref().map_or(0, |interval| interval.bytes);
+        let model_bytes = (model.bytes + scale_bytes) * MODEL_FACTOR + model.metadata_memory + explaining;
         let base_bytes = BASE + model_bytes + listing_bytes(dataset);
         let texts = output_texts(settings, dataset, model);
         let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
@@ -447,7 +450,8 @@ fn column_bytes(dataset: &Dataset, name: &str) -> u64 {
 fn output_row_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u64 {
     let carried: u64 = settings.columns.iter().map(|name| column_bytes(dataset, name)).sum();
     let reasons = u64::from(settings.reasons) * REASON_BYTES;
-    column_bytes(dataset, &model.metadata.id) + (8 + 16 + reasons + carried).max(RejectedRows::ROW_BYTES)
+    let interval = if settings.interval.is_some() { 2 * 8 } else { 0 };
+    column_bytes(dataset, &model.metadata.id) + (8 + 16 + interval + reasons + carried).max(RejectedRows::ROW_BYTES)
 }
 
 /// As many rows as the codes of a batch may take, but so that a small input is spread over the threads.

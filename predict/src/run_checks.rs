@@ -46,8 +46,9 @@ pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<(Vec<u8>,
     summary.set("parts", totals.parts.len());
     summary.set("data_quality_score", quality);
     summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
+    summary.set("expected_mae", totals.expected_mae(model));
     summary.set("mean_prediction", totals.prediction_summary(model).mean);
-    let metrics = run_metrics(context, totals, quality, drift.map(|(_, psi)| psi));
+    let metrics = run_metrics(run, quality, drift.map(|(_, psi)| psi));
     manifest::warn_of_drift(&features);
     let unreadable = UnreadableColumn::most_in_words(&totals.unreadable, settings.csv_format().cells);
     if let Some(unreadable) = &unreadable {
@@ -64,12 +65,14 @@ pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<(Vec<u8>,
     }
 }
 
-fn run_metrics(context: &Context, totals: &Totals, quality: f64, drift: Option<f64>) -> RunMetrics {
+fn run_metrics(run: &ScoredRun<'_>, quality: f64, drift: Option<f64>) -> RunMetrics {
+    let ScoredRun { context, model, totals, .. } = *run;
     let mut metrics = vec![
         (Metric::RecordsProcessed, totals.rows_read as f64),
         (Metric::PredictionCount, totals.rows_predicted() as f64),
         (Metric::DataQualityScore, quality),
         (Metric::MaxDrift, drift.unwrap_or(f64::NAN)),
+        (Metric::ExpectedError, totals.expected_mae(model).unwrap_or(f64::NAN)),
     ];
     metrics.extend(memory_metrics(context));
     metrics

@@ -12,6 +12,7 @@ use scoring::Reason;
 use xgboost::{Booster, Column, Feature, FeatureKind};
 
 use crate::ids::IdKeys;
+use crate::interval::{BatchIntervals, ScaledBatch};
 use crate::load::{Compiled, Engine, Model, explain_by_xgboost, once_each};
 use crate::read::{BatchColumns, InputBatch, RowSource};
 use crate::reasons::Reasons;
@@ -78,6 +79,8 @@ pub struct Scores {
     pub bad: BadRows,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// Their intervals, where these are asked for.
+    pub intervals: Option<BatchIntervals>,
     /// Reasons and their contributions.
     pub reasons: Vec<polars::prelude::Column>,
     /// Input columns to carry over.
@@ -86,6 +89,13 @@ pub struct Scores {
 
 fn as_columns(matrix: &[Vec<f32>]) -> Vec<Column<'_>> {
     matrix.iter().map(|column| Column::from(column.as_slice())).collect()
+}
+
+/// What the trees give for the rows of a batch.
+struct Outputs {
+    predictions: Vec<f64>,
+    intervals: Option<BatchIntervals>,
+    reasons: Vec<polars::prelude::Column>,
 }
 
 /// What scoring needs to know.
@@ -149,12 +159,13 @@ impl Scorer {
         let mut bad = BadRows::none(columns.rows());
         batch.malformed.iter().for_each(|&row| bad.mark(row));
         let mut tallies = self.model.new_tallies();
-        let (predictions, reasons) = match &self.model.engine {
+        let outputs = match &self.model.engine {
             Engine::Compiled(compiled) => self.score_compiled(compiled, columns, &mut tallies, &mut bad)?,
             Engine::Xgboost(booster) => self.score_by_xgboost(booster, columns, &mut tallies, &mut bad)?,
         };
         let carried = self.carry.iter().map(|name| columns.carried(name)).collect::<Result<_>>()?;
-        Ok(Scores { predictions, bad, tallies, reasons, carried })
+        let Outputs { predictions, intervals, reasons } = outputs;
+        Ok(Scores { predictions, bad, tallies, intervals, reasons, carried })
     }
 
     /// Each column is encoded and quantised while it is in the cache; no matrix of the batch is ever built.
@@ -164,23 +175,27 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
+    ) -> Result<Outputs> {
         let rows = columns.rows();
+        let mut scaled = self.model.interval.as_ref().map(|interval| interval.batch(rows));
         let mut block = compiled.take_block(rows);
         let mut values = Vec::with_capacity(rows);
         for (index, tally) in tallies.iter_mut().enumerate() {
             self.model.encoder.encode(index, columns, &mut values, tally, bad)?;
             compiled.scorer.quantise(index, &values, 0, &mut block);
+            if let Some(scaled) = &mut scaled {
+                scaled.take(index, &values);
+            }
         }
         let mut outputs = vec![0.0; rows];
         compiled.scorer.score(&mut block, &mut outputs);
-        let predictions = self.finish(outputs)?;
+        let (predictions, intervals) = self.finish(&outputs, scaled)?;
         let reasons = self.reasons(columns, &predictions, |wanted, count| {
             let n_rows = wanted.map_or(rows, |wanted| block.keep(wanted));
             Ok(compiled.explain(&block, n_rows, count))
         })?;
         compiled.return_block(block);
-        Ok((predictions, reasons))
+        Ok(Outputs { predictions, intervals, reasons })
     }
 
     fn score_by_xgboost(
@@ -189,15 +204,19 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
+    ) -> Result<Outputs> {
+        let mut scaled = self.model.interval.as_ref().map(|interval| interval.batch(columns.rows()));
         let mut matrix = Vec::with_capacity(tallies.len());
         for (index, tally) in tallies.iter_mut().enumerate() {
             let mut values = Vec::new();
             self.model.encoder.encode(index, columns, &mut values, tally, bad)?;
+            if let Some(scaled) = &mut scaled {
+                scaled.take(index, &values);
+            }
             matrix.push(values);
         }
         let in_place = |matrix: &[Vec<f32>]| booster.predict_columns(&as_columns(matrix), 0..0);
-        let predictions = self.finish(in_place(&matrix)?)?;
+        let (predictions, intervals) = self.finish(&in_place(&matrix)?, scaled)?;
         let reasons = self.reasons(columns, &predictions, |wanted, count| {
             if let Some(wanted) = wanted {
                 // In place, since a row never moves back.
@@ -210,7 +229,7 @@ impl Scorer {
             }
             explain_by_xgboost(booster, &as_columns(&matrix), &self.xgboost_features(), &self.sources(), count)
         })?;
-        Ok((predictions, reasons))
+        Ok(Outputs { predictions, intervals, reasons })
     }
 
     /// The columns of reasons; `explain` gives those of the rows that get some (none: all).
@@ -239,13 +258,16 @@ impl Scorer {
         self.model.features().map(feature).collect()
     }
 
-    fn finish(&self, outputs: Vec<f32>) -> Result<Vec<f64>> {
+    /// Predictions and their intervals.
+    fn finish(&self, outputs: &[f32], scaled: Option<ScaledBatch<'_>>) -> Result<(Vec<f64>, Option<BatchIntervals>)> {
         if let Some(output) = outputs.iter().find(|output| !output.is_finite()) {
             return Err(Error::Model(format!(
                 "the model predicts {output}, which is no finite number: train it again"
             )));
         }
         let clip = self.model.metadata.clip;
-        Ok(outputs.into_iter().map(|output| final_prediction(output, clip)).collect())
+        let predictions: Vec<f64> = outputs.iter().map(|output| final_prediction(*output, clip)).collect();
+        let intervals = scaled.map(|scaled| scaled.finish(outputs, &predictions, clip)).transpose()?;
+        Ok((predictions, intervals))
     }
 }

@@ -24,6 +24,7 @@ def substitutions(bucket: str, topic: str, shards: int = 1) -> dict:
         "Environment": "prod", "Region": "us-east-1", "Console": "https://us-east-1.console.aws.amazon.com",
         "Cluster": "ml-cluster", "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1", "AssignPublicIp": "DISABLED",
         "TrainingTask": "training-task", "InferenceTask": "inference-task",
+        "EvaluationRole": "arn:aws:iam::000000000000:role/EvaluationRole",
         "TrainingMemory": "4096", "InferenceMemory": "4096", "PredictShards": str(shards),
         "TrainingLogGroup": "$252Fengagement-ml$252Ftrain", "InferenceLogGroup": "$252Fengagement-ml$252Fpredict",
         "Bucket": bucket, "ModelsPrefix": "models", "OutputPrefix": "scoring", "ModelName": "engagement",

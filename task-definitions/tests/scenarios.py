@@ -16,6 +16,7 @@ ODD_FIELDS = {name: "odd" for name in ("data", "inference", "ml", "prepared", "r
                                        "knowledge", "settings", "variables", "partition", "table", "place", "post", "latest", "identity", "defaults", "merged", "comment")}
 DATA = "s3://lake/prepared"
 LOCATIONS = {"train_data": f"{DATA}/train/", "test_data": f"{DATA}/test/", "input_data": f"{DATA}/customers/"}
+ACTUALS = {"actuals": {"run_id": "three-weeks-ago", "location": f"{DATA}/actuals/"}}
 TABLE = {"Table": {"Name": "predictions", "StorageDescriptor": {
     "Columns": [{"Name": "customer_id", "Type": "string"}, {"Name": "prediction", "Type": "double"}],
     "Location": "s3://bucket/scoring/predictions/", "InputFormat": "in", "OutputFormat": "out",
@@ -206,6 +207,10 @@ def _all() -> list:
         Scenario("more-variables", objects={"config/environment.json": {"training": [{"Name": "ROUNDS", "Value": "60"}], "inference": [{"Name": "REASONS", "Value": "3"}]}}),
         Scenario("odd-fields", input=INPUT | ODD_FIELDS),
         Scenario("no-locations", {"DataPreparation": [returns({"statusCode": 200})]}),
+        Scenario("evaluated", {"DataPreparation": [returns(LOCATIONS | ACTUALS)], "Evaluation": [succeeds(PREDICT)]}),
+        Scenario("evaluation-recovers", {"DataPreparation": [returns(LOCATIONS | ACTUALS)], "Evaluation": [interrupted(PREDICT), succeeds(PREDICT)]}),
+        Scenario("evaluation-fails", {"DataPreparation": [returns(LOCATIONS | ACTUALS)], "Evaluation": [exits(PREDICT, 4)] * 2}),
+        Scenario("nothing-to-evaluate", {"DataPreparation": [returns(LOCATIONS | {"actuals": None})]}),
         Scenario("no-test-data", {"DataPreparation": [returns({k: v for k, v in LOCATIONS.items() if k != "test_data"})]}),
         Scenario("parallel-branch-failure", {"CreateQATable": [throws("QualityError", "half of the scores are null")] * 3}),
         Scenario("parallel-other-branch-failure", {"CreateResultsTable": [throws("JoinError", "no customers")] * 3}),

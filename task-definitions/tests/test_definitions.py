@@ -169,7 +169,8 @@ def test_every_task_has_a_timeout(states):
 def test_the_machine_s_timeout_is_longer_than_its_states_together(states):
     # Shards run side by side, and in place of the one task.
     ends = {"NotifyRejected", "ChatRejected", "NotifyFailure", "ChatFailure", "FindPreviousModel", "InferenceShard"}
-    together = sum(state["TimeoutSeconds"] for name, state in states.items() if state["Type"] == "Task" and name not in ends | {"InferencePrep", "CreateQATable"})
+    together = sum(state["TimeoutSeconds"] for name, state in states.items() if state["Type"] == "Task" and name not in ends | {"InferencePrep", "CreateQATable", "Evaluation"})
+    assert states["Evaluation"]["TimeoutSeconds"] < states["Training"]["TimeoutSeconds"]
     knowledge = 39 * states["PlanIngestion"]["Parameters"]["wait"]
     assert together + knowledge < pipeline.definition()["TimeoutSeconds"] == 7200
 
@@ -277,6 +278,20 @@ def test_train_cannot_touch_predictions_nor_predict_models():
         return json.dumps([statement["Resource"] for name, statement in statements() if name == role and "s3:PutObject" in statement["Action"]])
     assert "ModelsPrefix" in writable("TrainingTaskRole") and "OutputPrefix" not in writable("TrainingTaskRole")
     assert "OutputPrefix" in writable("InferenceTaskRole") and "ModelsPrefix" not in writable("InferenceTaskRole")
+
+
+def test_an_evaluation_writes_what_came_true_and_nothing_of_a_model():
+    from iam import Authorizer, Denied
+
+    authorizer, bucket = Authorizer(pipeline.Stack({"Bucket": "lake"})), "arn:aws:s3:::lake"
+    for key in ("scoring/runs/r/actuals.json", "scoring/runs/r/report.html", "scoring/index.html", "scoring/history.json", "models/engagement/realized/r.json",
+                "models/engagement/index.html", "models/engagement/history.json"):
+        authorizer.check("EvaluationRole", "s3:PutObject", f"{bucket}/{key}")
+    for action, key in (("s3:PutObject", "models/engagement/latest.json"), ("s3:PutObject", "models/engagement/v1/r/model.ubj"), ("s3:PutObject", "models/engagement/v1/latest.json"),
+                        ("s3:PutObject", "scoring/latest.json"), ("s3:PutObject", "scoring/runs/r/manifest.json"), ("s3:PutObject", "scoring/runs/r/result.json"),
+                        ("s3:PutObject", "scoring/predictions/run_id=r/part-00000.parquet"), ("s3:PutObject", "prepared/x"), ("s3:DeleteObject", "models/engagement/realized/r.json")):
+        with pytest.raises(Denied):
+            authorizer.check("EvaluationRole", action, f"{bucket}/{key}")
 
 
 def test_the_schedule_is_the_seed_s():

@@ -23,6 +23,8 @@ ALL = os.environ.get("PIPELINE") == "all"
 # The longest that one scenario may take, on a machine that has other work.
 SECONDS = 900
 QUICK = [{"Name": "ROUNDS", "Value": "60"}]
+# As many days as a tenth of a second: what the first run predicted is evaluated by those that follow.
+SOON = "0.000001"
 INPUT = {"model_version": "v1.2.0", "environment": "prod"}
 FUNCTIONS = ["pre-cleanup", "data-prep", "inference-prep", "create-qa-table", "create-results-table", "update-kb"]
 
@@ -137,7 +139,7 @@ def ran(tmp_path_factory):
     missing = [path for path in programs.values() if not Path(path).exists()]
     assert not missing, f"not built: {missing}"
     tables = source.sample()
-    machine = Machine(tmp_path_factory.mktemp("machine"), programs, tables.parameters("lake") | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1"})
+    machine = Machine(tmp_path_factory.mktemp("machine"), programs, tables.parameters("lake") | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1", "EvaluateAfterDays": SOON})
     try:
         source.install(machine, tables)
         machine.change(hurried)
@@ -182,6 +184,21 @@ def test_a_run_scores_every_customer_and_publishes_the_results(ran):
     assert message["r2"] > 0.85 and message["knowledge_base"] == "indexed"
     rows, = ran.machine.select("SELECT count(*), count(DISTINCT id), count_if(prediction IS NULL) FROM results WHERE run_id = 'success'")
     assert rows == [30000, 30000, 0]
+
+
+def test_what_came_of_an_earlier_run_is_told_beside_the_training(ran):
+    first, later = ran.outcomes["success"].message, ran.outcomes["called-twice"].message
+    assert (first["evaluation"], first["evaluated_run"]) == ("nothing to evaluate", "")
+    assert (later["evaluation"], later["evaluated_run"], later["evaluation_error"]) == ("done", "success", "")
+    found = json.loads(ran.machine.get("models/engagement/realized/success.json"))
+    assert found == json.loads(ran.machine.get("scoring/runs/success/actuals.json"))
+    assert found["rows_matched"] == 30000 and found["r2"] > 0.85 and found["r2_interval"]["low"] < found["r2"] < found["r2_interval"]["high"]
+    for folder in ("scoring", "models/engagement"):
+        page = ran.machine.get(f"{folder}/index.html").decode()
+        history = json.loads(ran.machine.get(f"{folder}/history.json"))
+        known = {run["run_id"]: run for run in history["runs"]}
+        assert known["success"]["evaluated"]["r2"]["value"] == found["r2"] and known["success"]["dollars"] > 0, folder
+        assert "success" in page and page.endswith("</main></body></html>\n"), folder
 
 
 def test_the_checks_are_rows_of_a_table(ran):
@@ -343,7 +360,7 @@ def test_a_function_that_was_busy_killed_or_out_of_time_is_called_again(ran):
 def test_an_aborted_execution_stops_its_task_and_is_told_of(ran):
     outcome = ran.outcomes["aborted"]
     assert (outcome.status, outcome.message["error_type"]) == ("ABORTED", "ABORTED")
-    task, = [task for task in ran.machine.ecs.tasks.values() if task.run_id == "aborted"]
+    task, = [task for task in ran.machine.ecs.tasks.values() if (task.run_id, task.program) == ("aborted", "train")]
     assert task.ended.wait(60) and task.description["containers"][0]["exitCode"] == 143
 
 

@@ -22,6 +22,7 @@ SUCCEEDED = ["first-run-ever", "success", "out-of-memory-once", "out-of-memory-s
              "name-that-is-no-run-id", "name-with-a-leading-dot", "scheduled", "knowledge-base-off", "ingestion-of-another", "ingestion-fails",
              "ingestion-never-ends", "ingestion-of-another-never-ends", "ingestion-refused", "ingestion-unknown", "results-partition-exists",
              "published-meanwhile", "newer-results-stand", "chat-cannot-be-told", "no-model-yet", "customers-do-not-fit", "more-variables", "odd-fields",
+             "evaluated", "evaluation-recovers", "evaluation-fails", "nothing-to-evaluate",
              "shards", "a-shard-interrupted", "a-shard-out-of-memory", "two-interruptions-of-shards"]
 REJECTED = ["rejected-previous", "rejected-stop", "rejected-first-run"]
 SILENT = ["failure-cannot-be-told"]
@@ -357,6 +358,26 @@ def test_attempts_and_their_capacity(outcomes, name, state, expected):
 def test_a_retry_continues_the_same_run(outcomes):
     attempts = [environment(request) for request in requests(outcomes["predict-fails-twice"], "Inference")]
     assert len(attempts) == 3 and attempts[0] == attempts[1] == attempts[2]
+
+
+def test_an_earlier_run_is_evaluated_beside_the_training(outcomes):
+    outcome = outcomes["evaluated"]
+    request, = requests(outcome, "Evaluation")
+    container, = request["Overrides"]["ContainerOverrides"]
+    assert container["Command"] == ["evaluate", "--run-id", "three-weeks-ago"]
+    assert request["Overrides"]["TaskRoleArn"].endswith("/EvaluationRole")
+    assert environment(request) == {"RUN_ID": "run-evaluated", "ENVIRONMENT": "prod", "ACTUALS": "s3://lake/prepared/actuals/"}
+    assert (outcome.message["evaluation"], outcome.message["evaluated_run"], outcome.message["evaluation_error"]) == ("done", "three-weeks-ago", "")
+
+
+@pytest.mark.parametrize("name, attempts, said", [
+    ("evaluation-recovers", 2, ("done", "three-weeks-ago", "")), ("evaluation-fails", 2, ("failed", "three-weeks-ago", "States.TaskFailed")),
+    ("nothing-to-evaluate", 0, ("nothing to evaluate", "", "")), ("success", 0, ("nothing to evaluate", "", ""))])
+def test_an_evaluation_stops_nothing_and_is_told_of(outcomes, name, attempts, said):
+    message = outcomes[name].message
+    assert len(requests(outcomes[name], "Evaluation")) == attempts
+    assert (message["evaluation"], message["evaluated_run"], message["evaluation_error"]) == said
+    assert (message["rows_predicted"], message["publication"]) == (99990, "published")
 
 
 def test_each_shard_is_told_which_it_is(outcomes):

@@ -32,7 +32,9 @@ const SEED_OFFSET: u64 = 0x5eed_0007;
 const LEAST_ROWS: usize = 400;
 /// Cells (rows × columns) of a sample for all columns that are asked about, and the least and the most rows that it has.
 const SAMPLE_CELLS: usize = 200_000;
-const SAMPLE_ROWS: (usize, usize) = (2_000, 12_000);
+const SAMPLE_ROWS: (usize, usize) = (2_000, 8_000);
+/// The rows that are asked about dates, about.
+const ROWS_OF_TIMES: usize = 5_000;
 /// The share of the sample that judges.
 const JUDGED: f64 = 0.25;
 /// Minimum number of rows that judge, and of groups among them.
@@ -43,13 +45,13 @@ const NAMED_DROP: f64 = 0.02;
 const LEVEL: f64 = 0.99;
 /// Unknown groups of this many splits are judged together where those of the first one hint at a drop (its bound at the first level is
 /// above 0), at the second level: one split has so few groups that chance makes a drop of some.
-const SPLITS: u64 = 3;
+const SPLITS: u64 = 2;
 const GROUP_LEVELS: (f64, f64) = (0.9, 0.999);
 /// How often dates are shuffled to learn how far R² falls where they say nothing, and the standard deviations of these falls that one
 /// has to be beyond to mean something. So few falls may by chance lie close together: the deviation counts as no less than this one,
 /// over the root of the number of rows that judge (made-up independent tables have 0.7 on average).
-const SHUFFLES: u64 = 12;
-const DEVIATIONS: f64 = 3.5;
+const SHUFFLES: u64 = 6;
+const DEVIATIONS: f64 = 4.0;
 const LEAST_DEVIATION: f64 = 0.35;
 
 /// What the estimate came to; `None` of a kind where no column is of that kind.
@@ -157,9 +159,9 @@ pub async fn estimate(subject: &Subject<'_>) -> Result<Option<Estimate>> {
 fn judged(subject: &Subject<'_>, candidates: &Candidates) -> Result<Estimate> {
     let seed = u64::from(subject.config.seed).wrapping_add(SEED_OFFSET);
     let rows = sample(subject, candidates, seed);
-    let judges = Judges { subject, rows: &rows, seed };
-    let newest = lowest(&candidates.times, |column| judges.by_time(column))?;
-    let new_groups = lowest(&candidates.groups, |column| judges.by_group(column))?;
+    let few = fewer(subject, &rows, seed);
+    let newest = lowest(&candidates.times, |column| Judges { subject, rows: &few, seed }.by_time(column))?;
+    let new_groups = lowest(&candidates.groups, |column| Judges { subject, rows: &rows, seed }.by_group(column))?;
     Ok(Estimate { newest, new_groups, rows: rows.len(), seconds: 0.0 })
 }
 
@@ -327,6 +329,14 @@ fn sample(subject: &Subject<'_>, candidates: &Candidates, seed: u64) -> Vec<usiz
         share >= 1.0 || (hash as f64) / 2_f64.powi(64) < share
     };
     (0..all).filter(is_chosen).collect()
+}
+
+/// Some of the rows of the sample where it has many: dates are asked about often.
+fn fewer(subject: &Subject<'_>, rows: &[usize], seed: u64) -> Vec<usize> {
+    let ids = &subject.data.train.ids;
+    let share = ROWS_OF_TIMES as f64 / rows.len().max(1) as f64;
+    let hash = |row: usize| xxh3_64_with_seed(ids[row].as_bytes(), seed.wrapping_add(2)) as f64;
+    rows.iter().copied().filter(|&row| share >= 1.0 || hash(row) / 2_f64.powi(64) < share).collect()
 }
 
 impl BothWays {

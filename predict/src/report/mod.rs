@@ -116,6 +116,10 @@ fn tiles(html: &mut Html, run: &ScoredRun<'_>, circumstances: &Circumstances<'_>
         let rejected = totals.reasons.total();
         html.tile("rejected", &count(rejected), &percent(rejected as f64 / read));
         html.tile("mean prediction", &figure_or_dash(summary.mean), &trained_mean(run));
+        if let Some(expected) = totals.expected_mae(run.model) {
+            let note = "mean absolute error, from how wide intervals are";
+            html.tile("expected error", &figure(expected), note);
+        }
         html.tile("drifted features", &drifted.to_string(), &format!("of {}, PSI above 0.2", features.len()));
         html.tile("data quality", &percent(totals.data_quality_score(run.model)), "good rows × good cells");
         html.tile("seconds", &figure(circumstances.seconds), &whose_seconds(run.plan));

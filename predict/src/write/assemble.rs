@@ -32,6 +32,8 @@ pub struct FinishedPart {
     pub unreadable: Vec<UnreadableColumn>,
     /// Bytes of its texts in memory.
     pub text_bytes: u64,
+    /// The sum of the scales of predicted rows, where there are intervals.
+    pub scale_sum: Option<f64>,
 }
 
 /// Collects batches until a part is full.
@@ -54,6 +56,7 @@ struct OpenPart {
     tallies: Vec<FeatureTally>,
     unreadable: Vec<UnreadableColumn>,
     text_bytes: u64,
+    scale_sum: Option<f64>,
 }
 
 impl Assembler {
@@ -182,7 +185,7 @@ fn prefetch(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
 impl OpenPart {
     fn new(index: u64, tallies: Vec<FeatureTally>) -> Self {
         let (predicted, rejected, unreadable) = (Vec::new(), RejectedRows::default(), Vec::new());
-        Self { index, rows_read: 0, predicted, rejected, tallies, unreadable, text_bytes: 0 }
+        Self { index, rows_read: 0, predicted, rejected, tallies, unreadable, text_bytes: 0, scale_sum: None }
     }
 
     fn add(
@@ -200,6 +203,14 @@ impl OpenPart {
         UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), &batch.sources, name);
         let mut columns = vec![batch.ids.clone().into_column()];
         columns.push(Series::new("prediction".into(), &scores.predictions).into_column());
+        if let Some(intervals) = &scores.intervals {
+            columns.push(Series::new("prediction_low".into(), &intervals.low).into_column());
+            columns.push(Series::new("prediction_high".into(), &intervals.high).into_column());
+            // Row by row in their order: the same sum whatever the batches were.
+            let scales = intervals.scales.iter().zip(verdicts).filter(|(_, verdict)| verdict.is_none());
+            let sum = scales.fold(self.scale_sum.unwrap_or_default(), |sum, (scale, _)| sum + f64::from(*scale));
+            self.scale_sum = Some(sum);
+        }
         columns.extend(scores.reasons.iter().cloned());
         columns.extend(scores.carried.iter().cloned().map(IntoColumn::into_column));
         let mut frame = DataFrame::new(verdicts.len(), columns).map_err(|error| Error::Defect(error.to_string()))?;
@@ -230,9 +241,9 @@ impl OpenPart {
         for frame in frames {
             predicted.vstack_mut(&frame).map_err(defect)?;
         }
-        let Self { index, rows_read, rejected, tallies, unreadable, text_bytes, .. } = self;
+        let Self { index, rows_read, rejected, tallies, unreadable, text_bytes, scale_sum, .. } = self;
         let reasons = rejected.counts();
-        Ok(FinishedPart { index, rows_read, predicted, reasons, rejected, tallies, unreadable, text_bytes })
+        Ok(FinishedPart { index, rows_read, predicted, reasons, rejected, tallies, unreadable, text_bytes, scale_sum })
     }
 }
 

@@ -57,6 +57,9 @@ pub struct PartRecord {
     /// What the predictions are like; none where every row was rejected.
     #[serde(default)]
     pub predicted: Option<PredictionTally>,
+    /// The sum of the scales of the predicted rows, where there are intervals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_sum: Option<f64>,
     /// Cells that do not parse as their feature's type; none in records of older releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableColumn>,
@@ -71,6 +74,7 @@ impl PartRecord {
             && rejected == Some(rows(&self.rejected))
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == Some(rows(&self.predictions))
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
+            && self.scale_sum.is_none_or(f64::is_finite)
             && self
                 .predicted
                 .as_ref()
@@ -104,13 +108,15 @@ impl PartWriter {
     pub async fn write(&self, part: FinishedPart) -> Result<PartRecord> {
         let index = part.index;
         let (rows_read, reasons, tallies, unreadable) = (part.rows_read, part.reasons, part.tallies, part.unreadable);
+        let scale_sum = part.scale_sum;
         let (version, format, target) = (self.model_version.clone(), self.format, self.target.clone());
         let encode = move || encode(part.predicted, part.rejected, &version, format, target);
         let encoded = self.processors.run(encode).await??;
         let predictions = self.put(self.predictions_path(index), encoded.predictions).await?;
         let rejected = self.put(self.rejected_path(index), encoded.rejected).await?;
         let predicted = encoded.predicted;
-        let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies, predicted, unreadable };
+        let record =
+            PartRecord { index, rows_read, predictions, rejected, reasons, tallies, predicted, scale_sum, unreadable };
         let json = serde_json::to_vec(&record).map_err(|error| Error::Defect(error.to_string()))?;
         self.store.put(&record_key(&self.run_id, index), json.into()).await?;
         Ok(record)
@@ -259,6 +265,7 @@ mod tests {
                 tally.count(std::iter::repeat_n(0.5, predicted as usize));
                 tally
             }),
+            scale_sum: None,
             unreadable: Vec::new(),
         }
     }

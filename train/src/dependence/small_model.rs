@@ -36,16 +36,18 @@ pub(super) const OF_GROUPS: Learning = Learning {
 /// All rows that are newer than a model's training fall into its last leaf of a date. It has so many rows that the noise of a few of
 /// them, which is the same for all that are judged, does not look like a relation that changes.
 pub(super) const OF_TIMES: Learning = Learning {
-    rounds: 60,
+    rounds: 30,
     params: [
         ("objective", "reg:squarederror"),
-        ("eta", "0.1"),
+        ("eta", "0.2"),
         ("max_depth", "6"),
         ("lambda", "1"),
         ("max_bin", "256"),
     ],
     rows_of_a_leaf: 30.0,
 };
+/// From this number of cells on a second thread is worth it.
+const CELLS_OF_A_THREAD: usize = 100_000;
 /// Categories with more levels are means of the target.
 const MOST_NATIVE_LEVELS: usize = 32;
 
@@ -147,6 +149,8 @@ impl SmallModel<'_> {
 
     fn predicted(&self, train: &[usize], judge: &[usize], folds: &CrossFolds) -> Result<Vec<f64>> {
         let Subject { data, features, scale, threads, .. } = *self.subject;
+        // Threads that wait for one another over so few cells take longer than one.
+        let threads = if train.len() * features.features.len() < CELLS_OF_A_THREAD { 1 } else { threads };
         let rows = &data.train;
         let target: Vec<f64> = train.iter().map(|&row| rows.target[row]).collect();
         let picked =
