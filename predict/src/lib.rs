@@ -101,7 +101,8 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         Ok(Predicted::Ready(commit, metrics)) => {
             commit_and_conclude(&settings, &context, &folder, (*commit, &metrics)).await
         }
-        Ok(Predicted::Share) => Ok(summary.succeeded()),
+        // The pages show runs, and this one is none yet.
+        Ok(Predicted::Share) => return (summary.succeeded(), context.telemetry),
         Err(error) => Err(error),
     };
     let outcome = match concluded {

@@ -35,7 +35,7 @@ fn one_row_group(table: &DataFrame) -> Vec<u8> {
 
 fn with_model(place: Place) -> Place {
     place.write("train/part.parquet", parquet_bytes(&customers(3_000, 1, 7)));
-    place.train().run().succeeded();
+    place.train().env("INTERVAL_FOLDS", "3").run().succeeded();
     place
 }
 
@@ -122,7 +122,7 @@ fn all_as_one(place: &Place, counts: &[u32], arguments: &[&str]) -> (Value, Vec<
         let result = assert_same(place, &output, &one);
         assert_same_report(place, &output, count);
         let fields = ["rows_read", "rows_predicted", "rows_rejected", "parts", "data_quality_score", "max_drift"];
-        for field in fields.into_iter().chain(["max_drift_feature", "rows_explained", "mean_prediction"]) {
+        for field in fields.into_iter().chain(["max_drift_feature", "rows_explained", "mean_prediction", "expected_mae"]) {
             assert_eq!(result[field], of_one[field], "{field} of {count}");
         }
         let told = |metric: &str| -> Vec<f64> {
@@ -144,9 +144,10 @@ fn many_small_files_are_scored_as_by_one_task() {
         let part = all.slice(file * 20_000, 20_000);
         place.write(&format!("customers/part-{file:03}.parquet"), parquet_bytes(&part));
     }
-    let arguments = ["--reasons", "2", "--columns", "plan"];
+    let arguments = ["--reasons", "2", "--interval", "0.8", "--columns", "plan"];
     let result = as_one(&place, &[1, 2, 4, 16], &arguments);
     assert_eq!((&result["rows_rejected"], &result["parts"]), (&REPEATED.into(), &4.into()));
+    assert!(result["expected_mae"].is_number(), "{result}");
 }
 
 #[test]
@@ -220,6 +221,7 @@ fn what_is_not_the_run_s_is_refused() {
     assert_eq!((&first["complete"], &first["rows_read"], text(&first, "shard")), (&false.into(), &0.into(), "0/2"));
     workshop.assert_no_predictions();
     assert!(!workshop.path("output/runs/r1/result.json").exists());
+    assert!(!workshop.path("output/index.html").exists(), "there is no run to show yet");
     predict(&["--run-id", "r1", "--shard", "1/3"]).failed(2, &["--shard", "I/2", "I/3", "r1"]);
     predict(&["--run-id", "r1"]).failed(2, &["--shard", "I/2", "off", "r1"]);
     predict(&["--run-id", "r1", "--shard", "1/2", "--columns", "plan"]).failed(2, &["columns", "r1"]);
@@ -239,6 +241,7 @@ fn what_is_not_the_run_s_is_refused() {
     assert_eq!(std::fs::metadata(&customers_file).unwrap().modified().unwrap(), modified);
     let last = predict(&["--run-id", "r1", "--shard", "1/2"]).succeeded();
     assert_eq!((&last["complete"], &last["rows_predicted"]), (&true.into(), &400.into()));
+    assert!(workshop.path("output/index.html").exists());
     // Whoever comes later ends with the run's result; another N is refused still, and so is one task.
     assert_eq!(predict(&["--run-id", "r1", "--shard", "0/2"]).succeeded(), last);
     predict(&["--run-id", "r1", "--shard", "0/3"]).failed(2, &["--shard", "I/2"]);
