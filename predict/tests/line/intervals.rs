@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use polars::prelude::{CsvWriter, DataFrame, IntoColumn, NamedFrom, ParquetReader, SerReader, SerWriter, Series};
+use polars::prelude::{DataFrame, IntoColumn, NamedFrom, ParquetReader, SerReader, Series};
 use testkit::tables::{self, customers, without, write_parquet};
 
 use super::{Workshop, copy_folder, repository};
@@ -97,9 +97,7 @@ fn every_way_of_computing_gives_the_same_bytes() {
     assert!(fs::read(part("r1")).unwrap() == expected);
     workshop.predict().args(["--interval", "0.9", "--run-id", "r1"]).run().failed(2, &["--run-id", "r1"]);
 
-    fs::create_dir_all(workshop.path("csv")).unwrap();
-    let mut rows = without(&scored(), "score");
-    CsvWriter::new(fs::File::create(workshop.path("csv/part.csv")).unwrap()).finish(&mut rows).unwrap();
+    workshop.write("csv/part.csv", table::write::to_csv(&without(&scored(), "score")).unwrap());
     assert_eq!(predict("r3", "csv", &[])["expected_mae"], first["expected_mae"]);
     let (of_csv, of_parquet) = (read(&workshop, "r3"), read(&workshop, "r1"));
     for name in ["prediction", "prediction_low", "prediction_high"] {
