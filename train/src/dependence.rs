@@ -13,14 +13,14 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use error::{Error, Result};
-use evaluation::split::HoldOut;
+use evaluation::split::{HoldOut, RowKeys, Side};
 use evaluation::{MetricError, Paired, R2Drop, r2_drop};
 use machine::threads::on_own_thread;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use self::candidates::{Candidates, Column};
-use self::small_model::{BothWays, SmallModel};
+use self::small_model::{BothWays, Learning, OF_GROUPS, OF_TIMES, Shuffled, SmallModel};
 use crate::config::TrainConfig;
 use crate::features::Features;
 use crate::fit::TargetScale;
@@ -32,7 +32,9 @@ const SEED_OFFSET: u64 = 0x5eed_0007;
 const LEAST_ROWS: usize = 400;
 /// Cells (rows × columns) of a sample for all columns that are asked about, and the least and the most rows that it has.
 const SAMPLE_CELLS: usize = 200_000;
-const SAMPLE_ROWS: (usize, usize) = (2_000, 12_000);
+const SAMPLE_ROWS: (usize, usize) = (2_000, 8_000);
+/// The rows that are asked about dates, about.
+const ROWS_OF_TIMES: usize = 5_000;
 /// The share of the sample that judges.
 const JUDGED: f64 = 0.25;
 /// Minimum number of rows that judge, and of groups among them.
@@ -41,6 +43,16 @@ const LEAST_GROUPS: usize = 15;
 /// A drop of R² is named from here on, if it is beyond its bootstrap bound at this level.
 const NAMED_DROP: f64 = 0.02;
 const LEVEL: f64 = 0.99;
+/// Unknown groups of this many splits are judged together where those of the first one hint at a drop (its bound at the first level is
+/// above 0), at the second level: one split has so few groups that chance makes a drop of some.
+const SPLITS: u64 = 2;
+const GROUP_LEVELS: (f64, f64) = (0.9, 0.999);
+/// How often dates are shuffled to learn how far R² falls where they say nothing, and the standard deviations of these falls that one
+/// has to be beyond to mean something. So few falls may by chance lie close together: the deviation counts as no less than this one,
+/// over the root of the number of rows that judge (made-up independent tables have 0.7 on average).
+const SHUFFLES: u64 = 6;
+const DEVIATIONS: f64 = 4.0;
+const LEAST_DEVIATION: f64 = 0.35;
 
 /// What the estimate came to; `None` of a kind where no column is of that kind.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -64,7 +76,7 @@ pub struct Figure {
     pub random: f64,
     /// R² on the same rows of the one that has learnt from none of them, nor from what they depend on.
     pub r2: f64,
-    /// The least by which the second is lower, at a level of 99 %.
+    /// The least by which the second is lower, at a level of 99 % or more.
     pub drop_at_least: f64,
     /// Whether that is worth a warning.
     pub is_lower: bool,
@@ -147,26 +159,159 @@ pub async fn estimate(subject: &Subject<'_>) -> Result<Option<Estimate>> {
 fn judged(subject: &Subject<'_>, candidates: &Candidates) -> Result<Estimate> {
     let seed = u64::from(subject.config.seed).wrapping_add(SEED_OFFSET);
     let rows = sample(subject, candidates, seed);
-    let model = SmallModel { subject, rows: &rows, seed };
-    let hold_out = HoldOut { fraction: JUDGED, seed };
-    let lowest = |columns: &[Column], is_time: bool| -> Result<Option<Figure>> {
-        let mut lowest: Option<Figure> = None;
-        for column in columns {
-            let keys = column.keys(&rows, is_time);
-            let Some(both) = model.both_ways(&keys, &hold_out.sides(&keys).of_rows)? else { continue };
-            let Some(R2Drop { from, to, at_least }) = both.drop(seed)? else { continue };
-            let is_lower = from - to > NAMED_DROP && at_least > 0.0;
-            let figure =
-                Figure { column: column.name.clone(), random: from, r2: to, drop_at_least: at_least, is_lower };
-            // What is lower for sure comes before what seems to be.
-            if lowest.as_ref().is_none_or(|lowest| (!is_lower, to) < (!lowest.is_lower, lowest.r2)) {
-                lowest = Some(figure);
+    let few = fewer(subject, &rows, seed);
+    let newest = lowest(&candidates.times, |column| Judges { subject, rows: &few, seed }.by_time(column))?;
+    let new_groups = lowest(&candidates.groups, |column| Judges { subject, rows: &rows, seed }.by_group(column))?;
+    Ok(Estimate { newest, new_groups, rows: rows.len(), seconds: 0.0 })
+}
+
+/// What is lower for sure comes before what seems to be.
+fn lowest(columns: &[Column], figure: impl Fn(&Column) -> Result<Option<Figure>>) -> Result<Option<Figure>> {
+    let mut lowest: Option<Figure> = None;
+    for column in columns {
+        let Some(figure) = figure(column)? else { continue };
+        let key = |figure: &Figure| (!figure.is_lower, figure.r2);
+        if lowest.as_ref().is_none_or(|lowest| key(&figure) < key(lowest)) {
+            lowest = Some(figure);
+        }
+    }
+    Ok(lowest)
+}
+
+/// Rows of the sample that judge small models.
+struct Judges<'a> {
+    subject: &'a Subject<'a>,
+    rows: &'a [usize],
+    seed: u64,
+}
+
+impl Judges<'_> {
+    /// How far R² falls on groups that a model does not know.
+    fn by_group(&self, column: &Column) -> Result<Option<Figure>> {
+        let keys = column.keys(self.rows, false);
+        let both_ways = |holding_out: &RowKeys| {
+            let hold_out = HoldOut { fraction: JUDGED, seed: self.seed };
+            self.model(&OF_GROUPS, self.rows, None).both_ways(&keys, &hold_out.sides(holding_out).of_rows)
+        };
+        let Some(mut both) = both_ways(&keys)? else { return Ok(None) };
+        let Some(drop) = both.drop(GROUP_LEVELS.0, self.seed)? else { return Ok(None) };
+        let hint = figure(column, &drop);
+        if !hint.is_lower {
+            return Ok(Some(hint));
+        }
+        for split in 1..SPLITS {
+            // Groups are held out by their keys, so other keys make another split.
+            if let Some(more) = both_ways(&column.keys_of_split(self.rows, split))? {
+                both.append(more);
             }
         }
-        Ok(lowest)
-    };
-    let (newest, new_groups) = (lowest(&candidates.times, true)?, lowest(&candidates.groups, false)?);
-    Ok(Estimate { newest, new_groups, rows: rows.len(), seconds: 0.0 })
+        Ok(both.drop(GROUP_LEVELS.1, self.seed)?.map(|drop| figure(column, &drop)))
+    }
+
+    /// How far R² falls on the newest rows. A model that has not seen the newest dates takes the noise of the last ones that it has seen
+    /// for their level, so R² falls somewhat where dates say nothing at all: what counts is what lies beyond, on the newest rows alone or
+    /// on average with those before them.
+    fn by_time(&self, column: &Column) -> Result<Option<Figure>> {
+        let Some(newest) = self.fall(column, None, Span::Newest)? else { return Ok(None) };
+        let mut figure = figure(column, &newest);
+        if figure.is_lower {
+            let fell = Falls::of(&newest, self.fall(column, None, Span::Earlier)?.as_ref());
+            let mut by_chance = Vec::new();
+            for shuffle in 0..SHUFFLES {
+                let shuffled = self.shuffled(&column.name, self.seed.wrapping_add(1 + shuffle));
+                if let Some(newest) = self.fall(column, Some(&shuffled), Span::Newest)? {
+                    by_chance.push(Falls::of(&newest, self.fall(column, Some(&shuffled), Span::Earlier)?.as_ref()));
+                }
+            }
+            let judging = JUDGED * self.rows.len() as f64;
+            let beyond = |of: fn(&Falls) -> f64, rows: f64| {
+                of(&fell) - at_most(&by_chance.iter().map(of).collect::<Vec<_>>(), LEAST_DEVIATION / rows.sqrt())
+            };
+            let beyond = beyond(|falls| falls.newest, judging).max(beyond(|falls| falls.mean, 2.0 * judging));
+            tracing::debug!(column = column.name, ?fell, ?by_chance, "R² falls by chance where dates are shuffled");
+            figure.drop_at_least = figure.drop_at_least.min(beyond);
+            figure.is_lower = figure.drop_at_least > 0.0;
+        }
+        Ok(Some(figure))
+    }
+
+    /// How far R² falls on a span of the newest rows, or on the one before them, as if the newest had not been there yet.
+    fn fall(&self, column: &Column, shuffled: Option<&Shuffled<'_>>, span: Span) -> Result<Option<R2Drop>> {
+        let keys = |rows: &[usize]| match shuffled {
+            Some(shuffled) => column.keys(&rows.iter().map(|&row| shuffled.rows[row]).collect::<Vec<_>>(), true),
+            None => column.keys(rows, true),
+        };
+        let sides = |keys: &RowKeys, fraction: f64| HoldOut { fraction, seed: self.seed }.sides(keys).of_rows;
+        let of_all = keys(self.rows);
+        let sides_of_all = sides(&of_all, JUDGED);
+        let both = match span {
+            Span::Newest => self.model(&OF_TIMES, self.rows, shuffled).both_ways(&of_all, &sides_of_all)?,
+            Span::Earlier => {
+                let older = self.rows.iter().zip(&sides_of_all).filter(|(_, side)| **side == Side::Training);
+                let older: Vec<usize> = older.map(|(&row, _)| row).collect();
+                let keys = keys(&older);
+                let sides = sides(&keys, JUDGED / (1.0 - JUDGED));
+                self.model(&OF_TIMES, &older, shuffled).both_ways(&keys, &sides)?
+            }
+        };
+        both.map_or(Ok(None), |both| both.drop(LEVEL, self.seed))
+    }
+
+    /// Deals the rows of the sample to one another by a hash of their ids.
+    fn shuffled<'c>(&self, column: &'c str, seed: u64) -> Shuffled<'c> {
+        let ids = &self.subject.data.train.ids;
+        let mut dealt = self.rows.to_vec();
+        dealt.sort_by_cached_key(|&row| (xxh3_64_with_seed(ids[row].as_bytes(), seed), row));
+        let mut rows: Vec<usize> = (0..ids.len()).collect();
+        self.rows.iter().zip(dealt).for_each(|(&row, other)| rows[row] = other);
+        Shuffled { column, rows }
+    }
+
+    fn model<'m>(
+        &'m self,
+        learning: &'m Learning,
+        rows: &'m [usize],
+        shuffled: Option<&'m Shuffled<'m>>,
+    ) -> SmallModel<'m> {
+        SmallModel { subject: self.subject, rows, seed: self.seed, learning, shuffled }
+    }
+}
+
+/// The rows that judge by time.
+#[derive(Clone, Copy)]
+enum Span {
+    Newest,
+    Earlier,
+}
+
+/// How far R² fell.
+#[derive(Debug)]
+struct Falls {
+    newest: f64,
+    /// On average over both spans.
+    mean: f64,
+}
+
+impl Falls {
+    fn of(newest: &R2Drop, earlier: Option<&R2Drop>) -> Self {
+        let fall = |drop: &R2Drop| drop.from - drop.to;
+        let newest = fall(newest);
+        Self { newest, mean: earlier.map_or(newest, |earlier| (newest + fall(earlier)) / 2.0) }
+    }
+}
+
+/// What values that are drawn like these do not exceed but by a rare chance.
+fn at_most(drawn: &[f64], least_deviation: f64) -> f64 {
+    let count = drawn.len().max(1) as f64;
+    let mean = drawn.iter().sum::<f64>() / count;
+    let squares: f64 = drawn.iter().map(|value| (value - mean).powi(2)).sum();
+    mean + DEVIATIONS * (squares / (count - 1.0).max(1.0)).sqrt().max(least_deviation)
+}
+
+fn figure(column: &Column, drop: &R2Drop) -> Figure {
+    let R2Drop { from, to, at_least } = *drop;
+    let is_lower = from - to > NAMED_DROP && at_least > 0.0;
+    Figure { column: column.name.clone(), random: from, r2: to, drop_at_least: at_least, is_lower }
 }
 
 /// The rows that small models learn from and are judged on: all training rows, or some, of whole groups where there are any, since
@@ -186,9 +331,17 @@ fn sample(subject: &Subject<'_>, candidates: &Candidates, seed: u64) -> Vec<usiz
     (0..all).filter(is_chosen).collect()
 }
 
+/// Some of the rows of the sample where it has many: dates are asked about often.
+fn fewer(subject: &Subject<'_>, rows: &[usize], seed: u64) -> Vec<usize> {
+    let ids = &subject.data.train.ids;
+    let share = ROWS_OF_TIMES as f64 / rows.len().max(1) as f64;
+    let hash = |row: usize| xxh3_64_with_seed(ids[row].as_bytes(), seed.wrapping_add(2)) as f64;
+    rows.iter().copied().filter(|&row| share >= 1.0 || hash(row) / 2_f64.powi(64) < share).collect()
+}
+
 impl BothWays {
     /// How far R² falls where a model has not learnt from what the rows depend on; none where these rows say nothing.
-    fn drop(&self, seed: u64) -> Result<Option<R2Drop>> {
+    fn drop(&self, level: f64, seed: u64) -> Result<Option<R2Drop>> {
         let groups = self.clusters.as_ref().map(|clusters| clusters.iter().collect::<HashSet<_>>().len());
         if self.targets.len() < LEAST_JUDGED || groups.is_some_and(|groups| groups < LEAST_GROUPS) {
             return Ok(None);
@@ -200,7 +353,7 @@ impl BothWays {
             weights: self.weights.as_deref(),
             clusters: self.clusters.as_deref(),
         };
-        match r2_drop(&paired, LEVEL, seed) {
+        match r2_drop(&paired, level, seed) {
             Ok(drop) => Ok(drop),
             // Rows whose target is the same say nothing either.
             Err(MetricError::NoRows | MetricError::Constant { .. }) => Ok(None),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use error::{Error, Result};
-use registry::load::{MOST_METADATA_BYTES, MOST_RESULT_BYTES};
+use registry::load::{MOST_METADATA_BYTES, MOST_RESULT_BYTES, load_scale};
 use registry::metadata::FORMAT_VERSION;
 use registry::{LoadedModel, ModelStore, Selector, load};
 use scoring::Ensemble;
@@ -75,6 +75,8 @@ fn local(setting: &str, location: &Location, models: &ModelStore) -> Result<Path
 struct Published {
     result: Bytes,
     metadata: Bytes,
+    /// What intervals are made of, where the model has some.
+    scale: Option<Bytes>,
 }
 
 impl Published {
@@ -86,7 +88,8 @@ impl Published {
             let location = models.location_of(&key("metadata.json"));
             return Err(Error::Model(format!("{location} has changed while it was read: run again")));
         }
-        Ok(Self { result, metadata })
+        let scale = load_scale(models, &model.run, &model.metadata).await?;
+        Ok(Self { result, metadata, scale })
     }
 }
 

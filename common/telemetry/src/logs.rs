@@ -22,6 +22,7 @@ const OUR_CRATES: [&str; 19] = [
     "evaluation",
     "features",
     "functions",
+    "history",
     "machine",
     "onnx",
     "page",

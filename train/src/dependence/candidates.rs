@@ -5,7 +5,7 @@ use columns::{ColumnKind, ColumnSchema};
 use error::Result;
 use evaluation::split::{RowKey, RowKeys};
 use features::encode::{Feature, Kind};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Subject;
 use crate::fit::columns;
@@ -52,6 +52,15 @@ impl Column {
                 _ => f64::MIN,
             };
             keys.push(RowKey { instant, group: self.group(row) });
+        }
+        keys
+    }
+
+    /// Keys by which other groups are held out than by [`Self::keys`].
+    pub(super) fn keys_of_split(&self, rows: &[usize], split: u64) -> RowKeys {
+        let mut keys = RowKeys::of_split(false, true);
+        for &row in rows {
+            keys.push(RowKey { instant: f64::MIN, group: xxh3_64_with_seed(&self.group(row).to_le_bytes(), split) });
         }
         keys
     }

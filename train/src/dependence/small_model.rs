@@ -13,17 +13,41 @@ use super::Subject;
 use crate::encodings::{EncodedColumn, Encoding, FittingRows, Source, encode};
 use crate::fit::columns;
 
-/// Rounds and parameters of the model.
+/// How a small model learns: rounds and XGBoost's parameters.
+pub(super) struct Learning {
+    rounds: u32,
+    params: [(&'static str, &'static str); 5],
+    /// Minimum number of rows of a leaf.
+    rows_of_a_leaf: f64,
+}
+
 /// Trees are deep, so that few of them tell the rows of one entity from those of others, as the many of a real model do.
-const ROUNDS: u32 = 40;
-const PARAMS: [(&str, &str); 6] = [
-    ("objective", "reg:squarederror"),
-    ("eta", "0.2"),
-    ("max_depth", "10"),
-    ("min_child_weight", "1"),
-    ("lambda", "1"),
-    ("max_bin", "256"),
-];
+pub(super) const OF_GROUPS: Learning = Learning {
+    rounds: 40,
+    params: [
+        ("objective", "reg:squarederror"),
+        ("eta", "0.2"),
+        ("max_depth", "10"),
+        ("lambda", "1"),
+        ("max_bin", "256"),
+    ],
+    rows_of_a_leaf: 1.0,
+};
+/// All rows that are newer than a model's training fall into its last leaf of a date. It has so many rows that the noise of a few of
+/// them, which is the same for all that are judged, does not look like a relation that changes.
+pub(super) const OF_TIMES: Learning = Learning {
+    rounds: 30,
+    params: [
+        ("objective", "reg:squarederror"),
+        ("eta", "0.2"),
+        ("max_depth", "6"),
+        ("lambda", "1"),
+        ("max_bin", "256"),
+    ],
+    rows_of_a_leaf: 30.0,
+};
+/// From this number of cells on a second thread is worth it.
+const CELLS_OF_A_THREAD: usize = 100_000;
 /// Categories with more levels are means of the target.
 const MOST_NATIVE_LEVELS: usize = 32;
 
@@ -34,6 +58,18 @@ pub(super) struct SmallModel<'a> {
     pub(super) rows: &'a [usize],
     /// Seed of these splits.
     pub(super) seed: u64,
+    /// How it learns.
+    pub(super) learning: &'a Learning,
+    /// A column that has lost its relation to the rows.
+    pub(super) shuffled: Option<&'a Shuffled<'a>>,
+}
+
+/// A column whose values are dealt to the rows of the sample at random.
+pub(super) struct Shuffled<'a> {
+    /// The column.
+    pub(super) column: &'a str,
+    /// For each training row the one whose value it has; itself outside of the sample.
+    pub(super) rows: Vec<usize>,
 }
 
 /// What two small models predicted for the same rows.
@@ -47,6 +83,21 @@ pub(super) struct BothWays {
     pub(super) weights: Option<Vec<f32>>,
     /// Groups of the rows, where these are apart.
     pub(super) clusters: Option<Vec<u64>>,
+}
+
+impl BothWays {
+    /// Adds the rows of another split.
+    pub(super) fn append(&mut self, mut more: Self) {
+        self.targets.append(&mut more.targets);
+        self.at_random.append(&mut more.at_random);
+        self.apart.append(&mut more.apart);
+        if let (Some(weights), Some(mut more)) = (&mut self.weights, more.weights) {
+            weights.append(&mut more);
+        }
+        if let (Some(clusters), Some(mut more)) = (&mut self.clusters, more.clusters) {
+            clusters.append(&mut more);
+        }
+    }
 }
 
 impl SmallModel<'_> {
@@ -98,6 +149,8 @@ impl SmallModel<'_> {
 
     fn predicted(&self, train: &[usize], judge: &[usize], folds: &CrossFolds) -> Result<Vec<f64>> {
         let Subject { data, features, scale, threads, .. } = *self.subject;
+        // Threads that wait for one another over so few cells take longer than one.
+        let threads = if train.len() * features.features.len() < CELLS_OF_A_THREAD { 1 } else { threads };
         let rows = &data.train;
         let target: Vec<f64> = train.iter().map(|&row| rows.target[row]).collect();
         let picked =
@@ -109,7 +162,10 @@ impl SmallModel<'_> {
             let encoding = feature
                 .levels()
                 .map(|levels| if levels.len() > MOST_NATIVE_LEVELS { Encoding::TARGET } else { Encoding::NATIVE });
-            let pick = |of: &[usize]| of.iter().map(|&row| cells[row]).collect::<Vec<f32>>();
+            let is_of = |shuffled: &&Shuffled<'_>| feature.input_columns().any(|(name, _)| name == shuffled.column);
+            let shuffled = self.shuffled.filter(is_of);
+            let value_of = |row: usize| shuffled.map_or(row, |shuffled| shuffled.rows[row]);
+            let pick = |of: &[usize]| of.iter().map(|&row| cells[value_of(row)]).collect::<Vec<f32>>();
             encode(&Source { index, feature, encoding }, &fitting, &pick(train), &pick(judge))
         };
         let encoded: Vec<EncodedColumn> =
@@ -121,7 +177,13 @@ impl SmallModel<'_> {
             MatrixFeature { name: place.to_string(), kind }
         };
         let names: Vec<MatrixFeature> = encoded.iter().enumerate().map(named).collect();
-        let params = Params::parse(PARAMS)?;
+        let Learning { rounds, params, rows_of_a_leaf } = self.learning;
+        // A leaf's size is the sum of its rows' weights.
+        let mean = weights
+            .as_ref()
+            .map_or(1.0, |weights| weights.iter().copied().map(f64::from).sum::<f64>() / weights.len().max(1) as f64);
+        let of_a_leaf = (rows_of_a_leaf * mean).to_string();
+        let params = Params::parse(params.iter().copied().chain([("min_child_weight", of_a_leaf.as_str())]))?;
         let matrix = |of: &[usize], cells: Vec<&[f32]>, reference: Option<&DMatrix>| {
             let labels: Vec<f32> = of.iter().map(|&row| scale.label(rows, row)).collect();
             let weights = picked(of);
@@ -135,10 +197,10 @@ impl SmallModel<'_> {
         let judging = matrix(judge, judging, Some(&training))?;
         let seed = self.subject.config.seed;
         let mut booster = Booster::new(&params.for_booster(threads, seed), &[&training, &judging])?;
-        for round in 0..ROUNDS {
+        for round in 0..*rounds {
             booster.update(round, &training)?;
         }
-        let margins = booster.predict_matrix(&judging, PredictionKind::Margin, 0..ROUNDS)?;
+        let margins = booster.predict_matrix(&judging, PredictionKind::Margin, 0..*rounds)?;
         Ok(margins.into_iter().map(|margin| f64::from(scale.margin(margin))).collect())
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn files(model: &LoadedModel, published: &Published) -> Result<Vec<(S
     let code =
         module::FILES.iter().map(|(name, text)| (format!("code/engagement_ml/{name}"), text.as_bytes().to_vec()));
     files.extend(code);
+    files.extend(published.scale.iter().map(|scale| ("data/scale.ubj".to_owned(), scale.to_vec())));
     Ok(files)
 }
 
@@ -196,6 +197,7 @@ flavors:
       conda: conda.yaml
       virtualenv: python_env.yaml
     loader_module: engagement_ml.mlflow
+    python_version: 3.12.0
 metadata:
   engagement_ml: {}
   model_name: {}

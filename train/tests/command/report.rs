@@ -103,7 +103,9 @@ fn the_page_tells_everything_in_one_file() {
     run.assert_whole();
     let expected = [
         "The gate",
+        "Warnings",
         "The data",
+        "Validation",
         "How it learnt",
         "How good the predictions are",
         "What it looks at",
@@ -112,6 +114,7 @@ fn the_page_tells_everything_in_one_file() {
         "How it was made",
     ];
     assert_eq!(run.headings(), expected);
+    assert!(run.page.contains("validate with --time joined"), "which months there are says which plans");
     assert!(run.page.contains("✓ passed") && run.page.contains("2024-06-15"), "dates are dates");
     for caption in ["Learning curve", "Predicted against actual", "Residuals", "Residuals by prediction"] {
         assert!(run.page.contains(&format!("<figcaption>{caption}</figcaption>")), "{caption}");
@@ -119,7 +122,7 @@ fn the_page_tells_everything_in_one_file() {
     assert!(run.page.contains("the first of its name"));
     // Every setting, named by its flag.
     let page = run.page.as_str();
-    for argument in train::settings::Arguments::command().get_arguments() {
+    for argument in train::settings::Arguments::command().get_arguments().filter(|argument| !argument.is_hide_set()) {
         let Some(flag) = argument.get_long().filter(|flag| !["help", "version"].contains(flag)) else { continue };
         assert!(page.contains(&format!(">--{flag}</td>")), "--{flag} is not in the report");
     }
