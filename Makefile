@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run pipeline pipeline-test lint test bench bench-quick shapes year faults fuzz fuzz-targets memcheck wheel dist release image image-test audit clean
+.PHONY: help setup setup-tests build run pipeline pipeline-test lint test bench bench-quick mlflow-test shapes year faults fuzz fuzz-targets memcheck wheel dist release image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench-quick: build ## The same on small tables in a few minutes, into a temporar
 	benches/run --size quick
 	benches/accuracy/run --train $(PROGRAMS)/train concrete
 
+mlflow-test: build ## Export models of real tables and try them with the real mlflow and onnxruntime (1.2 GB to install; SPARK=1 for spark_udf)
+	PROGRAMS=$(PROGRAMS) scripts/test-mlflow
+
 shapes: build setup-tests ## Score tables of every writer and shape: the same predictions from all, within the planned memory (LARGE=--large for millions of rows)
 	$$(scripts/setup-python) benches/shapes.py $(PROGRAMS) $(or $(FOLDER),$(CARGO_TARGET_DIR)/shapes) $(LARGE)
 
@@ -80,8 +83,9 @@ dist: build ## Pack the programs, man pages and completions into dist/engagement
 	cargo build --release --locked --workspace --bins
 	@scripts/package tarball $(PROGRAMS) dist
 
-release: wheel dist ## Make all artefacts and try them without network: every Python, nothing but glibc, a clean Debian 12 (as root)
+release: wheel dist ## Make all artefacts and try them without network: every Python, nothing but glibc, a clean Debian 12 (as root); and exports with mlflow
 	@scripts/test-release dist
+	@PROGRAMS=$(PROGRAMS) scripts/test-mlflow
 
 image: ## Build the images engagement-ml/train, engagement-ml/predict and engagement-ml/functions, with Docker or podman
 	@scripts/image

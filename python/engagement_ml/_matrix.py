@@ -66,14 +66,14 @@ class Encoder:
     def _encoded(self, place: int, feature: dict[str, Any], read: Read, rows: int) -> np.ndarray:
         known = self._numbers_of_levels[place]
         if "sql" in feature:
-            vector = _derived(feature, lambda name, kind: self._fitting(read(name), kind), rows)
+            vector = _derived(feature, lambda name, kind: self.fitting(read(name), kind), rows)
             if known is not None:
                 return _looked_up([*vector.as_kind("text")], np.arange(rows), known, feature)
             values = vector.as_kind("number") if vector.kind == "null" else vector.values
             if vector.kind == "boolean":
                 values = np.where(values < 0, np.nan, values)
             return _narrow(values.astype(np.float64), feature)
-        column = self._fitting(read(feature.get("column", feature["name"])), feature["type"])
+        column = self.fitting(read(feature.get("column", feature["name"])), feature["type"])
         if feature["type"] == "null":
             # It had no value in training, and so has no meaning.
             column = Column(column.name, "null", np.zeros(rows), np.ones(rows, dtype=bool))
@@ -82,7 +82,8 @@ class Encoder:
         found, places = self._texts(column)
         return _looked_up(_renamed(found, column.kind, feature["type"]), places, known, feature)
 
-    def _fitting(self, column: Column, learnt: str) -> Column:
+    def fitting(self, column: Column, learnt: str) -> Column:
+        """The column, if it may stand where `learnt` was learnt in training; without a value it is one of nulls."""
         was_date = self._is_release_1 and learnt == "date" and column.kind in TEMPORAL
         if column.kind != "null" and column.missing.all():
             # pandas gives columns without a value a type that says nothing.

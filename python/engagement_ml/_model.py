@@ -131,6 +131,13 @@ class Model:
         predictions, half = self._clipped(outputs.astype("float64")), quantiles[level] * scales.astype("float64")
         return self._clipped(predictions - half), self._clipped(predictions + half)
 
+    def onnx_inputs(self, frame: Any) -> dict[str, numpy.ndarray]:
+        """What a session of onnxruntime is given to predict a table with the file of `train models export --onnx`: an array of rows × 1 for each
+        column, with the file's own signs for what is missing. Dates finer than a microsecond lose what is beyond it."""
+        from ._onnx import inputs
+
+        return inputs(self, self._encoder, frame)
+
     def contributions(self, frame: Any) -> Contributions:
         """Exact contributions (SHAP values) of the columns to each prediction, by XGBoost: what `predict --reasons` takes its reasons from."""
         import numpy

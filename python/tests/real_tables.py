@@ -2,11 +2,13 @@
 """Trains on real tables with dates, text, booleans, derived and encoded features, and compares what `engagement_ml.load` predicts with what
 `predict` wrote, bit by bit, from frames of pandas and polars:
 
-    ENGAGEMENT_ML_PROGRAMS=folder python/tests/real_tables.py
+    ENGAGEMENT_ML_PROGRAMS=folder python/tests/real_tables.py [table …]
 
+With KEEP=folder everything is left there, for scripts/test-mlflow.
 The tables are those of benches/accuracy, out of published packages.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -84,7 +86,7 @@ def check(name, folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         for name in sys.argv[1:] or TABLES:
-            check(name, Path(folder) / name)
+            check(name, Path(os.environ.get("KEEP") or folder) / name)
 
 
 if __name__ == "__main__":

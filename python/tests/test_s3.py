@@ -80,6 +80,18 @@ def test_models_and_predictions_on_s3(line, endpoint):
         assert (engagement_ml.load(location).predict(frame) == written["prediction"].to_numpy()).all()
 
 
+def test_a_model_on_s3_is_exported(line, endpoint, tmp_path):
+    for file in line.models.rglob("*"):
+        if file.is_file():
+            endpoint.upload_file(str(file), "tests", f"b/models/{file.relative_to(line.models)}")
+    for place, models in (("here", line.models), ("there", "s3://tests/b/models")):
+        command = [engagement_ml.program("train"), "models", "export", "v1", "--models", models, "--mlflow", tmp_path / place]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        # This table has columns that MLflow has no type for, which the model has to be read for.
+        assert ended.returncode == 6 and '\\"clock\\" (times of day)' in ended.stdout and '\\"length\\" (durations)' in ended.stdout, ended.stdout
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_wrong_on_s3_is_said(endpoint, monkeypatch):
     with pytest.raises(engagement_ml.DataError, match="no complete predictions"):
         engagement_ml.latest("s3://tests/nothing")

@@ -37,6 +37,8 @@ pub mod report;
 
 pub mod models;
 
+pub mod export;
+
 use std::sync::Arc;
 
 use app::Context;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use storage::StoreError;
 use telemetry::{Config, Program, Summary, Telemetry};
 
+use crate::export::{self, Targets};
 use crate::settings::{ModelsAction, ModelsArguments};
 
 /// Reads or moves the pointers of a store; what was found is the result.
@@ -56,6 +57,10 @@ async fn act(arguments: &ModelsArguments, summary: &mut Summary) -> Result<()> {
         ModelsAction::Promote { model } => promote(&models, model, summary).await?,
         ModelsAction::Prune { keep } => prune(&models, *keep, summary).await?,
         ModelsAction::History => return history(&models, summary).await,
+        ModelsAction::Export { model, mlflow, onnx } => {
+            let targets = Targets { mlflow: mlflow.as_ref(), onnx: onnx.as_ref() };
+            return export::export(&models, model, &targets, summary).await;
+        }
     }
     pages(&models).update().await;
     Ok(())

@@ -18,13 +18,14 @@ pub enum Arguments {
     /// Train a model.
     Train(Box<Settings>),
     /// Look at or move the pointers of a store.
-    Models(ModelsArguments),
+    Models(Box<ModelsArguments>),
 }
 
 impl CommandFactory for Arguments {
     fn command() -> Command {
         let models = ModelsArguments::augment_args(Command::new("models"));
-        let models = models.about("List, show, promote and prune the models of a store, or write its page again");
+        let models =
+            models.about("List, show, promote, prune and export the models of a store, or write its page again");
         let train = Command::new("train")
             .version(env!("CARGO_PKG_VERSION"))
             .after_help(
@@ -46,7 +47,7 @@ impl CommandFactory for Arguments {
 impl FromArgMatches for Arguments {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand() {
-            Some(("models", models)) => ModelsArguments::from_arg_matches(models).map(Self::Models),
+            Some(("models", models)) => ModelsArguments::from_arg_matches(models).map(Box::new).map(Self::Models),
             _ => Settings::from_arg_matches(matches).map(|settings| Self::Train(Box::new(settings))),
         }
     }
@@ -94,6 +95,18 @@ pub enum ModelsAction {
         /// How many runs stay
         #[arg(long)]
         keep: usize,
+    },
+    /// Write a model for other tools: whole, or not at all
+    Export {
+        /// Which one: latest, a label or label/run_id
+        #[arg(default_value = "latest")]
+        model: Selector,
+        /// A folder to make, which mlflow loads, serves and registers
+        #[arg(long, value_name = "DIR")]
+        mlflow: Option<Location>,
+        /// A file to make, which takes the table's columns and gives predictions in any ONNX runtime
+        #[arg(long, value_name = "FILE", required_unless_present = "mlflow")]
+        onnx: Option<Location>,
     },
 }
 

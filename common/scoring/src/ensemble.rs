@@ -63,35 +63,45 @@ pub struct Ensemble {
 
 /// One regression tree; its root is node 0, every child comes after its parent.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Tree {
-    pub(super) nodes: Vec<Node>,
+pub struct Tree {
+    /// Its nodes.
+    pub nodes: Vec<Node>,
     /// The category sets of its nodes, one after the other.
-    pub(super) categories: Vec<u32>,
+    pub categories: Vec<u32>,
     /// By node the sum of the second derivatives of its training rows: its rows' weight where it is asked how many of a
     /// node's rows go either way.
-    pub(super) covers: Vec<f32>,
-    pub(super) depth: usize,
+    pub covers: Vec<f32>,
+    /// The number of splits between the root and the furthest leaf.
+    pub depth: usize,
 }
 
+/// A node of a tree.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Node {
+pub enum Node {
+    /// What the tree adds to the margin.
     Leaf(f32),
+    /// A question, and where each answer leads.
     Split(Split),
 }
 
 /// A node that asks a question.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Split {
-    pub(super) feature: usize,
-    pub(super) question: Question,
+pub struct Split {
+    /// The column of the matrix that it asks about.
+    pub feature: usize,
+    /// What it asks.
+    pub question: Question,
     /// Where a missing value goes.
-    pub(super) default_left: bool,
-    pub(super) left: usize,
-    pub(super) right: usize,
+    pub default_left: bool,
+    /// The node to the left.
+    pub left: usize,
+    /// The node to the right.
+    pub right: usize,
 }
 
+/// What a node asks of a value that is not missing.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Question {
+pub enum Question {
     /// A value below the threshold goes left.
     Below(f32),
     /// A code among `tree.categories[range]` goes right; any other, whether known, negative or too large, left.
@@ -121,6 +131,24 @@ impl Ensemble {
     #[must_use]
     pub fn feature_types(&self) -> &[FeatureType] {
         &self.feature_types
+    }
+
+    /// What the trees are added to.
+    #[must_use]
+    pub fn base_margin(&self) -> f32 {
+        self.base_margin
+    }
+
+    /// How the margin becomes the prediction; none where this crate does not know the objective.
+    #[must_use]
+    pub fn link(&self) -> Option<Link> {
+        self.link
+    }
+
+    /// The trees, in the order in which XGBoost adds them.
+    #[must_use]
+    pub fn trees(&self) -> &[Tree] {
+        &self.trees
     }
 
     /// The number of trees.

@@ -34,7 +34,7 @@ mod ubj;
 pub use average_models::{ModelPart, average_models};
 pub use block::QuantizedBlock;
 pub use checked::{CheckedModel, CheckedSnapshot};
-pub use ensemble::{Ensemble, EnsembleError, FeatureType};
+pub use ensemble::{Ensemble, EnsembleError, FeatureType, Node, Question, Split, Tree};
 pub use explain::{ExplainScratch, Explainer, Reason};
 pub use kernels::InstructionSet;
 pub use objective::Link;

@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::format::Lines;
 
 /// Our crates, which tell what they do; of the others only what is wrong is logged.
-const OUR_CRATES: [&str; 19] = [
+const OUR_CRATES: [&str; 20] = [
     "app",
     "attempt",
     "columns",
@@ -24,6 +24,7 @@ const OUR_CRATES: [&str; 19] = [
     "functions",
     "history",
     "machine",
+    "onnx",
     "page",
     "predict",
     "registry",

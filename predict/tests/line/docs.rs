@@ -251,7 +251,10 @@ fn every_flag_in_the_documents_exists() {
     let help = |arguments: &[&str]| {
         [programs().train(), programs().predict()].map(|program| program.args(arguments).arg("--help").run().stdout)
     };
-    let help = [help(&[]), help(&["models", "prune"]), help(&["models"]), help(&["evaluate"])].concat().concat();
+    let help =
+        [help(&[]), help(&["models", "prune"]), help(&["models", "export"]), help(&["models"]), help(&["evaluate"])]
+            .concat()
+            .concat();
     let known: Vec<&str> = help.split(|sign: char| !(sign.is_alphanumeric() || sign == '-')).collect();
     let mut found = 0;
     // The contract is ahead of the programs: task-definitions/tests compare it.

@@ -49,16 +49,26 @@ pub fn parse_timestamp(text: &str) -> Option<f64> {
 
 /// A part of a date, as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DatePart {
+pub enum DatePart {
+    /// The calendar's year.
     Year,
+    /// 1 to 4.
     Quarter,
+    /// 1 to 12.
     Month,
+    /// The week of ISO 8601, 1 to 53.
     Week,
+    /// The day of the month.
     Day,
+    /// 1 is Monday, 7 is Sunday.
     DayOfWeek,
+    /// 1 to 366.
     DayOfYear,
+    /// 0 to 23.
     Hour,
+    /// 0 to 59.
     Minute,
+    /// 0 to 59.
     Second,
 }
 
@@ -103,7 +113,7 @@ impl DatePart {
 
 /// A unit that `DATE_DIFF` counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DateUnit {
+pub enum DateUnit {
     /// A unit of fixed length, in microseconds.
     Fixed(i64),
     /// A unit of so many months.

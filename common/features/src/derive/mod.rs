@@ -16,7 +16,7 @@ mod calendar;
 mod check;
 mod error;
 mod evaluate;
-mod node;
+pub mod node;
 mod parse;
 mod values;
 mod vector;
@@ -24,7 +24,7 @@ mod vector;
 #[cfg(test)]
 mod tests;
 
-pub use calendar::{days_from_microseconds, parse_date, parse_timestamp};
+pub use calendar::{DatePart, DateUnit, days_from_microseconds, parse_date, parse_timestamp};
 pub use error::{ExpressionError, Problem};
 pub use values::{Columns, Derived, TextColumn, ValueType, Values};
 
@@ -80,6 +80,12 @@ impl Expression {
     #[must_use]
     pub fn columns(&self) -> &[String] {
         &self.parsed.columns
+    }
+
+    /// The tree of the expression, whose columns are places in [`columns`](Self::columns).
+    #[must_use]
+    pub fn root(&self) -> &node::Node {
+        &self.parsed.root
     }
 
     /// Checks that the expression does not read the target, where that is only known after parsing.

@@ -1,37 +1,58 @@
-//! The tree of an expression: small, ours, and independent of the SQL parser's.
+//! The tree of an expression: small, ours, and independent of the SQL parser's. Whoever says an expression in another language walks it
+//! ([`Expression::root`](super::Expression::root)).
 
 use super::calendar::{DatePart, DateUnit};
 
 /// One expression. Nesting is bounded when it is parsed, so walking it recursively is safe.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Node {
+pub enum Node {
     /// A column, by its place in the expression's list of columns.
     Column(usize),
+    /// A constant.
     Literal(Literal),
+    /// `-operand`.
     Negate(Box<Node>),
+    /// `NOT operand`.
     Not(Box<Node>),
     /// `first op a op b …`, applied from left to right. Long sums are one node, not a deep tree.
     Chain {
+        /// The leftmost operand.
         first: Box<Node>,
+        /// What is applied to it, in this order.
         rest: Vec<(Operator, Node)>,
     },
+    /// `operand IS NULL`.
     IsNull {
+        /// What may be missing.
         operand: Box<Node>,
+        /// `IS NOT NULL` instead.
         negated: bool,
     },
+    /// `operand BETWEEN low AND high`.
     Between {
+        /// What is compared.
         operand: Box<Node>,
+        /// The least value.
         low: Box<Node>,
+        /// The greatest value.
         high: Box<Node>,
+        /// `NOT BETWEEN` instead.
         negated: bool,
     },
+    /// `operand IN (list)`.
     In {
+        /// What is compared.
         operand: Box<Node>,
+        /// What it may equal.
         list: Vec<Node>,
+        /// `NOT IN` instead.
         negated: bool,
     },
+    /// `CASE`.
     Case(Case),
+    /// A function of values of one type.
     Call(Function, Vec<Node>),
+    /// A part of a date.
     Part(DatePart, Box<Node>),
     /// Complete units from the first date to the second.
     DateDifference(DateUnit, Box<Node>, Box<Node>),
@@ -39,35 +60,53 @@ pub(super) enum Node {
 
 /// `CASE [operand] WHEN … THEN … ELSE … END`; with an operand, a branch is taken where the operand equals its condition.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Case {
-    pub(super) operand: Option<Box<Node>>,
-    pub(super) branches: Vec<(Node, Node)>,
-    pub(super) otherwise: Option<Box<Node>>,
+pub struct Case {
+    /// What the conditions are compared with, where they are no conditions themselves.
+    pub operand: Option<Box<Node>>,
+    /// Conditions and results.
+    pub branches: Vec<(Node, Node)>,
+    /// The result where no branch is taken; NULL where there is none.
+    pub otherwise: Option<Box<Node>>,
 }
 
+/// A constant.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Literal {
+pub enum Literal {
+    /// A number.
     Number(f64),
+    /// TRUE or FALSE.
     Boolean(bool),
+    /// Text.
     Text(String),
     /// Days since 1970-01-01.
     Date(f64),
+    /// Missing, of whatever type is wanted.
     Null,
 }
 
+/// An operator between two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
+pub enum Operator {
+    /// `+ - * /`; also the difference of two dates.
     Arithmetic(Arithmetic),
+    /// A comparison of two values of one type.
     Compare(Comparison),
+    /// SQL's AND.
     And,
+    /// SQL's OR.
     Or,
 }
 
+/// Arithmetic of two 64-bit floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arithmetic {
+pub enum Arithmetic {
+    /// `+`.
     Add,
+    /// `-`.
     Subtract,
+    /// `*`.
     Multiply,
+    /// `/`.
     Divide,
 }
 
@@ -82,13 +121,20 @@ impl Arithmetic {
     }
 }
 
+/// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub enum Comparison {
+    /// `=`.
     Equal,
+    /// `<>`.
     NotEqual,
+    /// `<`.
     Less,
+    /// `<=`.
     LessOrEqual,
+    /// `>`.
     Greater,
+    /// `>=`.
     GreaterOrEqual,
 }
 
@@ -107,24 +153,38 @@ impl Comparison {
 
 /// Functions of values that are all of one type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Function {
+pub enum Function {
+    /// `COALESCE`.
     Coalesce,
+    /// `NULLIF`.
     NullIf,
+    /// `LEAST`: missing where any argument is.
     Least,
+    /// `GREATEST`: missing where any argument is.
     Greatest,
+    /// `POWER`.
     Power,
+    /// A function of one number.
     Unary(Unary),
 }
 
 /// Functions of one number.
+/// A function of one number; a result that is not finite is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unary {
+pub enum Unary {
+    /// `ABS`.
     Abs,
+    /// `LN`.
     Ln,
+    /// `EXP`.
     Exp,
+    /// `SQRT`.
     Sqrt,
+    /// `FLOOR`.
     Floor,
+    /// `CEIL`.
     Ceil,
+    /// `ROUND`: halves go away from zero.
     Round,
 }
 
