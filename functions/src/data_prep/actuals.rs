@@ -3,13 +3,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use machine::RunId;
-use serde::{Deserialize, Serialize};
 use storage::Store;
 use telemetry::Outcome;
 
 use super::check;
-use super::manifest::Plan;
-use super::parts::{Part, unload};
+use super::manifest::{Actuals, Plan};
+use super::parts::unload;
 use super::roles::Roles;
 use crate::context::Invocation;
 use crate::failure::Result;
@@ -24,15 +23,6 @@ const PART: &str = "actuals";
 const MILLISECONDS_OF_A_DAY: f64 = 86_400_000.0;
 /// Results that are read at once.
 const AT_ONCE: usize = 16;
-
-/// What happened since a run, written.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Actuals {
-    /// The run that predicted.
-    pub(super) run_id: String,
-    /// What was written.
-    pub(super) part: Part,
-}
 
 /// The SELECT for the run whose predictions are old enough; none where nothing is asked for, or no run is old enough yet.
 pub(super) async fn select(
@@ -92,8 +82,9 @@ async fn newest_run(output: &dyn Store, moment: DateTime<Utc>) -> Result<Option<
     let runs: Vec<(RunId, String)> =
         listed.into_iter().filter_map(|object| Some((run_of(&object.key)?, object.key))).collect();
     let read = runs.into_iter().map(async |(run_id, key)| {
-        let result = objects::read::<serde_json::Value>(output, &key).await?;
-        let outcome = result.and_then(|result| Outcome::from_json(result.to_string().as_bytes()).ok());
+        // A result that is damaged says nothing of a run that is complete.
+        let result = objects::read_text(output, &key).await?;
+        let outcome = result.and_then(|result| Outcome::from_json(result.as_bytes()).ok());
         let outcome = outcome.filter(|outcome| outcome.exit_code() == 0);
         let completed_at = outcome.and_then(|outcome| DateTime::parse_from_rfc3339(outcome.completed_at()?).ok());
         Ok::<_, crate::failure::Failure>(completed_at.map(|completed_at| (completed_at.to_utc(), run_id)))

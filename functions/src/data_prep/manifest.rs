@@ -5,11 +5,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use storage::Store;
 
-use super::actuals::Actuals;
 use super::cache::Entry;
 use super::parts::{CUSTOMERS, Part, Prepared, TEST, TRAIN};
 use crate::failure::{Failure, Result};
 use crate::objects;
+
+/// What happened since a run, written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Actuals {
+    /// The run that predicted.
+    pub(super) run_id: String,
+    /// What was written.
+    pub(super) part: Part,
+}
 
 /// The layout of these files.
 const FORMAT_VERSION: u32 = 1;

@@ -7,17 +7,15 @@ use std::sync::{Mutex, PoisonError};
 use evaluation::{Ends, PairSums};
 use machine::threads::on_threads;
 
-use super::side::Side;
+use super::side::{ENDS, Side};
 use crate::ids::partitions::{Block, Partition, ScratchFile};
 use crate::ids::{IdKey, Key};
-
-/// Bytes of both ends of an interval.
-pub(super) const ENDS: usize = 2 * size_of::<f64>();
 
 /// Bytes of a pair of prediction and actual value, and of the interval of the prediction where it has one.
 pub(super) fn pair_bytes(has_intervals: bool) -> usize {
     2 * size_of::<f64>() + if has_intervals { ENDS } else { 0 }
 }
+
 /// The largest share of a partition's table that is taken is one in so many.
 const SLOTS_PER_ENTRY: usize = 2;
 

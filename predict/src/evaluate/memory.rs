@@ -5,8 +5,8 @@ use error::{Error, Result};
 use machine::Limits;
 use table::Dataset;
 
-use super::join::{ENDS, pair_bytes};
-use super::side::SideColumns;
+use super::join::pair_bytes;
+use super::side::{ENDS, SideColumns};
 use crate::ids::is_integer;
 use crate::ids::partitions::{BLOCK, PARTITIONS};
 use crate::plan_memory::{BASE, Reading, listing_bytes, plan_reading, usable};

@@ -18,12 +18,14 @@ use polars::prelude::Series;
 use table::Dataset;
 use telemetry::Progress;
 
-use super::join::ENDS;
 use super::keys::JoinKeys;
 use super::scratch_failed;
 use crate::ids::IdKey;
 use crate::ids::partitions::{Partitions, ScratchFile};
 use crate::read::{self, InputBatch, Need, ReadOptions};
+
+/// Bytes of both ends of an interval.
+pub(super) const ENDS: usize = 2 * size_of::<f64>();
 
 /// More values of a column than anybody reads the errors of.
 const MOST_SLICES: usize = 10_000;

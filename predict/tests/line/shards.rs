@@ -122,7 +122,9 @@ fn all_as_one(place: &Place, counts: &[u32], arguments: &[&str]) -> (Value, Vec<
         let result = assert_same(place, &output, &one);
         assert_same_report(place, &output, count);
         let fields = ["rows_read", "rows_predicted", "rows_rejected", "parts", "data_quality_score", "max_drift"];
-        for field in fields.into_iter().chain(["max_drift_feature", "rows_explained", "mean_prediction", "expected_mae"]) {
+        for field in
+            fields.into_iter().chain(["max_drift_feature", "rows_explained", "mean_prediction", "expected_mae"])
+        {
             assert_eq!(result[field], of_one[field], "{field} of {count}");
         }
         let told = |metric: &str| -> Vec<f64> {

@@ -8,8 +8,8 @@ use xgboost::Params;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::budget::BudgetReport;
+use super::calibration::{Calibration, OutOfFold};
 use super::final_selection::SEED_STEP;
-use super::intervals::{Calibration, OutOfFold};
 use super::trial::End;
 use crate::encodings::EncodingScheme;
 

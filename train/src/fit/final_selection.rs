@@ -4,10 +4,10 @@ use error::Result;
 use xgboost::Params;
 
 use super::budget::Stage;
-use super::candidates::{Tried, eta_of};
+use super::calibration::OutOfFold;
 use super::choice::{Choice, Member, TrialReport};
 use super::folds::Sample;
-use super::intervals::OutOfFold;
+use super::learning_rate::{Tried, eta_of};
 use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, named, unfinished};
 use super::trial::{End, Limits};
 use super::trials::Trials;

@@ -9,7 +9,6 @@ use evaluation::ErrorQuantiles;
 use evaluation::split::error_folds;
 use features::clip::final_prediction;
 use features::encode::Kind;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xgboost::{
     Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Importance, Params, PredictionKind,
     QuantileOptions,
@@ -17,14 +16,14 @@ use xgboost::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use error::{Error, Result};
-use scoring::Link;
 
 use super::budget::Stage;
+use super::calibration::{Calibration, OutOfFold};
 use super::choice::{Choice, TrialReport};
 use super::folds::Sample;
 use super::trial::Limits;
 use super::trials::Trials;
-use super::{FitContext, columns, load_own};
+use super::{FitContext, columns};
 use crate::encodings::{Encoding, EncodingScheme, FittingRows, Source, cross_folds, encode};
 use crate::features::Features;
 use crate::read::Rows;
@@ -54,99 +53,6 @@ const SCALE_PARAMS: [(&str, &str); 7] = [
 ];
 /// Errors are counted as at least and at most so many times the mean one where the scale model learns from them.
 const LEARNT_ERRORS: (f64, f64) = (1e-3, 20.0);
-
-/// Training rows predicted by models that had not learnt from them.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct OutOfFold {
-    /// Their places among the training rows.
-    pub(super) rows: Vec<usize>,
-    /// What was predicted, before it is clipped.
-    pub(super) outputs: Vec<f32>,
-    /// How many numbers were chosen so that just these rows are predicted well: rounds, weights, which of several candidates.
-    pub(super) chosen: f64,
-}
-
-impl OutOfFold {
-    /// The weighted mean of margins for the validation rows of a sample. None where it is not known how they become predictions.
-    pub(super) fn of_margins(
-        sample: &Sample,
-        weighted: &[(&[f32], f64)],
-        objective: &str,
-        chosen: f64,
-    ) -> Option<Self> {
-        let link = Link::of_objective(objective)?;
-        let rows: Vec<usize> = sample.folds().iter().flat_map(|(fold, _)| sample.split(*fold).1).collect();
-        let mut outputs = vec![0.0_f32; rows.len()];
-        for (margins, weight) in weighted {
-            if margins.len() != rows.len() {
-                return None;
-            }
-            outputs.iter_mut().zip(*margins).for_each(|(sum, margin)| *sum += *weight as f32 * margin);
-        }
-        link.transform(&mut outputs);
-        outputs.iter().all(|output| output.is_finite()).then_some(Self { rows, outputs, chosen })
-    }
-}
-
-/// What intervals are made of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Calibration {
-    /// The bytes of `scale.ubj`.
-    #[serde(serialize_with = "as_hex", deserialize_with = "of_hex")]
-    pub scale: Vec<u8>,
-    /// The columns of the model's matrix that it looks at; the prediction stands behind them.
-    pub columns: Vec<usize>,
-    /// Rows that calibrated.
-    pub rows: usize,
-    /// Quantiles of normalised errors.
-    #[serde(flatten)]
-    pub errors: ErrorQuantiles,
-    /// The mean absolute error to be expected where the scale is 1.
-    pub mean_error: f64,
-}
-
-impl Calibration {
-    /// The scale model, on so many threads.
-    ///
-    /// # Errors
-    /// [`Error::Defect`] where it is not sound.
-    pub fn load(&self, threads: usize) -> Result<ScaleModel<'_>> {
-        let mut booster = load_own(&self.scale)?;
-        booster.set_threads(threads)?;
-        Ok(ScaleModel { booster, calibration: self })
-    }
-}
-
-/// A scale model that can be asked.
-#[derive(Debug)]
-pub struct ScaleModel<'a> {
-    booster: Booster,
-    calibration: &'a Calibration,
-}
-
-impl<'a> ScaleModel<'a> {
-    /// What it was calibrated to.
-    #[must_use]
-    pub fn calibration(&self) -> &'a Calibration {
-        self.calibration
-    }
-
-    /// The scale of rows, given the model's matrix of them, column by column, and what the model predicts before it is clipped.
-    ///
-    /// # Errors
-    /// [`Error::Defect`] where the columns are not those of the model.
-    pub fn scales<Cells: AsRef<[f32]>>(&self, matrix: &[Cells], outputs: &[f32]) -> Result<Vec<f32>> {
-        if outputs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let missing = || Error::Defect("the scale model looks at a column that the model does not have".to_owned());
-        let of_matrix =
-            |place: &usize| matrix.get(*place).map(|cells| Column::from(cells.as_ref())).ok_or_else(missing);
-        let mut columns = self.calibration.columns.iter().map(of_matrix).collect::<Result<Vec<_>>>()?;
-        columns.push(Column::from(outputs));
-        Ok(self.booster.predict_columns(&columns, 0..0)?)
-    }
-}
 
 /// Predicts training rows in `folds` folds by models that are learnt as the model will be; none where there are no rows to predict.
 /// Also what the trials came to.
@@ -446,40 +352,9 @@ impl Matrix<'_> {
     }
 }
 
-fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    serializer.serialize_str(&text)
-}
-
-fn of_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-    let byte = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
-    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
-    bytes.filter(|_| rest.is_empty()).ok_or_else(|| serde::de::Error::custom("no hexadecimal digits"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_calibration_is_read_as_it_was_written() {
-        let errors = ErrorQuantiles { levels: vec![0.5, 0.9], quantiles: vec![0.1 + 0.2, 1.0 / 3.0] };
-        let calibration =
-            Calibration { scale: vec![0, 255, 16, 7], columns: vec![0, 3], rows: 17, errors, mean_error: 1e-300 };
-        let text = serde_json::to_string(&calibration).unwrap();
-        assert_eq!(serde_json::from_str::<Calibration>(&text).unwrap(), calibration);
-        for wrong in [text.replace("00ff1007", "00ff100"), text.replace("00ff1007", "00fg1007")] {
-            assert!(serde_json::from_str::<Calibration>(&wrong).is_err());
-        }
-    }
 
     #[test]
     fn a_held_out_row_never_calibrates() {

@@ -2,6 +2,7 @@
 
 mod boost;
 mod budget;
+mod calibration;
 mod candidates;
 mod choice;
 mod cost;
@@ -13,6 +14,7 @@ pub mod histograms;
 mod intervals;
 mod journal;
 mod lanes;
+mod learning_rate;
 mod members;
 mod ranking;
 mod scale;
@@ -32,9 +34,9 @@ use ndarray::{Array2, Axis};
 use telemetry::Telemetry;
 use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions};
 
+pub use self::calibration::{Calibration, ScaleModel};
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
-pub use self::intervals::{Calibration, ScaleModel};
 pub(crate) use self::members::load_own;
 pub use self::members::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, fit, fit_with};
 pub use self::scale::{TargetScale, TargetView, unfit_weights};

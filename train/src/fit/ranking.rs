@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use scoring::Link;
 use xgboost::Params;
 
-use super::candidates::{FINAL_ETAS, TRIAL_ETA, Tried};
 use super::ensemble_selection::{root_mean_square, weights};
 use super::folds::Truth;
+use super::learning_rate::{FINAL_ETAS, TRIAL_ETA, Tried};
 use super::trial::Outcome;
 use crate::encodings::EncodingScheme;
 

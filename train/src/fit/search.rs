@@ -13,12 +13,13 @@ use evaluation::split;
 use xgboost::Params;
 
 use super::budget::Stage;
-use super::candidates::{Candidates, SLOWER_TRIAL_ETA, TRIAL_ETA, eta_of, leaves_learning_open};
+use super::candidates::{Candidates, leaves_learning_open};
 use super::choice::Choice;
 use super::final_selection::FinalSelection;
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::histograms;
+use super::learning_rate::{SLOWER_TRIAL_ETA, TRIAL_ETA, eta_of};
 use super::ranking::{Candidate, Ranking, pace, promoted};
 use super::trial::{End, Limits, Outcome, PruningBaseline};
 use super::trials::Trials;

@@ -13,12 +13,12 @@ pub(super) use super::choice::Tuning;
 
 use super::FitContext;
 use super::budget::Stage;
-use super::candidates::{FINAL_ETAS, eta_of};
+use super::calibration::OutOfFold;
 use super::choice::{Choice, TrialReport};
 use super::final_selection::{on_all_rows, patience};
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
-use super::intervals::OutOfFold;
+use super::learning_rate::{FINAL_ETAS, eta_of};
 use super::ranking::{Candidate, EnsembleSelection, Ranking, named};
 use super::space::Space;
 use super::trial::{End, Limits, PruningBaseline};
