@@ -400,6 +400,7 @@ def documented_aws_calls() -> list:
 OF_THE_CLI = {
     ("cloudformation", "deploy"): {"stack-name", "template-file", "s3-bucket", "capabilities", "parameter-overrides"},
     ("ecr", "get-login-password"): set(),
+    ("s3", "sync"): {"exclude", "include"},
 }
 # Where the CLI calls a member by another name than the API.
 RENAMED = {("sns", "subscribe"): {"notification-endpoint": "endpoint"}}
