@@ -247,7 +247,8 @@ fn intervals_are_wide_where_errors_are_large_and_weights_count() {
         .sum();
     let coverage = inside / weight.iter().sum::<f64>();
     // Actual values beyond the range that was set, which only noisy rows have, lie in no interval.
-    let beyond: f64 = (0..actual.len()).filter(|row| !(0.0..=100.0).contains(&actual[*row])).map(|row| weight[row]).sum();
+    let beyond: f64 =
+        (0..actual.len()).filter(|row| !(0.0..=100.0).contains(&actual[*row])).map(|row| weight[row]).sum();
     let beyond = beyond / weight.iter().sum::<f64>();
     assert!((0.86 - beyond..0.95).contains(&coverage), "{coverage}, {beyond} beyond the range");
 }
