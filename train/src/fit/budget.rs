@@ -18,7 +18,8 @@ const LEAST_SHARE: f64 = 0.4;
 
 /// What a run spends its budget on, each with its share: a look at the table, which has none of its own; trials of encodings, of finer bins and of parameters on a sample; the
 /// rung of successive halving on all rows; the choice of rounds; the boosters of the model. Tuning has no share: it has as many trials as
-/// were asked for, as long as their work is within the budget.
+/// were asked for, as long as their work is within the budget. A cross-validation that calibrates intervals was asked for, too: the clock
+/// never ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Look,
@@ -28,6 +29,7 @@ pub(super) enum Stage {
     Rung,
     Rounds,
     Tuning,
+    Intervals,
     Fit,
 }
 
@@ -43,6 +45,7 @@ impl Stage {
             Self::Rung => "race",
             Self::Rounds => "rounds",
             Self::Tuning => "tuning",
+            Self::Intervals => "intervals",
             Self::Fit => "fit",
         }
     }
@@ -55,7 +58,7 @@ impl Stage {
             Self::Parameters => 0.16,
             Self::Rung => 0.1,
             Self::Rounds => 0.35,
-            Self::Look | Self::Tuning => 0.0,
+            Self::Look | Self::Tuning | Self::Intervals => 0.0,
             Self::Fit => 0.25,
         }
     }
@@ -66,7 +69,7 @@ impl Stage {
         match self {
             Self::Look | Self::Encoding | Self::Bins | Self::Parameters => 0.5,
             Self::Rung => 0.6,
-            Self::Rounds | Self::Tuning | Self::Fit => 1.0,
+            Self::Rounds | Self::Tuning | Self::Intervals | Self::Fit => 1.0,
         }
     }
 }
@@ -150,6 +153,11 @@ impl Budget {
 
     /// The moment at which the clock ends a stage.
     pub(super) fn deadline(&self, stage: Stage) -> Instant {
+        /// Longer than any run.
+        const NEVER: Duration = Duration::from_secs(1 << 32);
+        if stage == Stage::Intervals {
+            return self.started + NEVER;
+        }
         self.started + self.clock().mul_f64(stage.end())
     }
 

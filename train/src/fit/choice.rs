@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::budget::BudgetReport;
 use super::final_selection::SEED_STEP;
+use super::intervals::{Calibration, OutOfFold};
 use super::trial::End;
 use crate::encodings::EncodingScheme;
 
@@ -32,6 +33,12 @@ pub struct Choice {
     /// What tuning came to, where it was asked for.
     #[serde(default)]
     pub tuning: Option<Tuning>,
+    /// What intervals are made of, where rows were there to calibrate them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// The validation rows as the mean of the candidates predicted them; none where nothing was searched for.
+    #[serde(skip)]
+    pub out_of_fold: Option<OutOfFold>,
     /// What was decided on the way, in order.
     #[serde(default)]
     pub decisions: Vec<Decision>,
@@ -107,8 +114,8 @@ impl Part {
 /// A trial, for `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
-    /// The stage of the search: `look` (how many rounds trials need), `encoding`, `bins`, `parameters`, `race` (the rung of successive halving on all rows), `rounds`
-    /// or `tuning`.
+    /// The stage of the search: `look` (how many rounds trials need), `encoding`, `bins`, `parameters`, `race` (the rung of successive
+    /// halving on all rows), `rounds`, `tuning` or `intervals`.
     pub stage: Cow<'static, str>,
     /// Its encoding of categories.
     pub encoding: Cow<'static, str>,

@@ -7,6 +7,7 @@ use super::budget::Stage;
 use super::candidates::{Tried, eta_of};
 use super::choice::{Choice, Member, TrialReport};
 use super::folds::Sample;
+use super::intervals::OutOfFold;
 use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, named, unfinished};
 use super::trial::{End, Limits};
 use super::trials::Trials;
@@ -157,8 +158,17 @@ impl FinalSelection<'_, '_> {
         let members = self.affordable_members(work, rounds, &scheme, &first.params) as f64;
         let (learning_curve, metric) = (first.outcome.curve.clone(), first.outcome.metric.clone());
         let trials = self.trials.reports.clone();
-        let mut chosen =
-            Choice { scheme, members: Vec::new(), learning_curve, metric, trials, tuning, ..Choice::default() };
+        let out_of_fold = self.out_of_fold(&finalists);
+        let mut chosen = Choice {
+            scheme,
+            members: Vec::new(),
+            learning_curve,
+            metric,
+            trials,
+            tuning,
+            out_of_fold,
+            ..Choice::default()
+        };
         for (one, weight) in finalists {
             let seeds = if is_sampled(&one.params) { ((weight * members).round() as u32).max(1) } else { 1 };
             for _ in 0..seeds {
@@ -180,6 +190,19 @@ impl FinalSelection<'_, '_> {
         );
         (chosen.decisions, chosen.budget) = (self.trials.decisions.clone(), Some(self.trials.budget.report()));
         Some(chosen)
+    }
+
+    /// What the mean of the finalists predicts for the rows that judged them. By these rows the rounds of each were chosen, and the weights,
+    /// and which candidates they are: a choice among `n` counts as `log2(n)` numbers.
+    fn out_of_fold(&self, finalists: &[(Candidate, f64)]) -> Option<OutOfFold> {
+        let (first, _) = finalists.first()?;
+        let margins: Vec<(&[f32], f64)> =
+            finalists.iter().map(|(one, weight)| (one.outcome.margins.as_slice(), *weight)).collect();
+        let of_choice =
+            |trial: &&TrialReport| [Stage::Rounds.name(), Stage::Tuning.name()].contains(&trial.stage.as_ref());
+        let tried = self.trials.reports.iter().filter(of_choice).count().max(1) as f64;
+        let chosen = 2.0 * margins.len() as f64 - 1.0 + tried.log2();
+        OutOfFold::of_margins(self.all, &margins, first.params.objective(), chosen)
     }
 
     /// Whether boosters of the model are fitted side by side, if there are several.

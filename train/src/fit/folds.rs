@@ -43,6 +43,19 @@ impl Sample {
         Self { rows: places, inner }
     }
 
+    /// All rows, each of them validated on in one of so many folds, or in none where time has a part.
+    #[must_use]
+    pub(super) fn in_folds(rows: &Rows, seed: u64, folds: u8) -> Self {
+        let ids: Vec<&str> = rows.ids.iter().map(String::as_str).collect();
+        Self { rows: (0..rows.len()).collect(), inner: InnerFolds::dealt_to(&ids, &rows.keys, seed, folds) }
+    }
+
+    /// The same rows, of whose folds only one is used.
+    #[must_use]
+    pub(super) fn only(&self, fold: u8) -> Self {
+        Self { rows: self.rows.clone(), inner: self.inner.clone().only(fold) }
+    }
+
     /// Rows in it.
     #[must_use]
     pub(super) fn len(&self) -> usize {

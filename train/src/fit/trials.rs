@@ -50,6 +50,11 @@ impl<'a> Trials<'a> {
         }
     }
 
+    /// The same after other trials of the run.
+    pub(super) fn after(self, reports: Vec<TrialReport>) -> Self {
+        Self { reports, ..self }
+    }
+
     /// Notes down something that was decided.
     pub(super) fn decide(&mut self, what: &'static str, chosen: &str, decided_by: &str) {
         tracing::debug!(what, chosen, decided_by, "decided");

@@ -18,6 +18,7 @@ use super::choice::{Choice, TrialReport};
 use super::final_selection::{on_all_rows, patience};
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
+use super::intervals::OutOfFold;
 use super::ranking::{Candidate, EnsembleSelection, Ranking, named};
 use super::space::Space;
 use super::trial::{End, Limits, PruningBaseline};
@@ -128,6 +129,9 @@ pub(super) fn of_given_rounds(
     let (untuned, value) = (finite(before), finite(outcome.value));
     let tuning = Tuning { asked: config.trials, ran, cut_by_clock, cut_by_plan, untuned, tuned: value };
     choice.tuning = Some(concluded(tuning));
+    let chosen = (1.0 + ran as f64).log2();
+    let margins = [(outcome.margins.as_slice(), 1.0)];
+    choice.out_of_fold = OutOfFold::of_margins(&all, &margins, config.given_params.objective(), chosen);
     choice.budget = Some(trials.budget.report());
     (choice.learning_curve, choice.metric, choice.trials) = (outcome.curve, outcome.metric, trials.reports);
     Ok(Some(choice))

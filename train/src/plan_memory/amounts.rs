@@ -134,7 +134,8 @@ impl Shape {
             [train, test] => (*train, *test),
             _ => (0, 0),
         };
-        let is_searched = (config.rounds.is_none() || config.trials > 0) && config.time_budget > 0;
+        let is_validated = config.interval_folds.is_some();
+        let is_searched = (config.rounds.is_none() || config.trials > 0) && config.time_budget > 0 || is_validated;
         let columns = opened.train.schema.columns();
         let is_csv = opened.train.is_csv();
         // Any column of CSV may turn out to be text; those that do are few or the rows are short.

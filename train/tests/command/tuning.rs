@@ -105,7 +105,7 @@ fn tuning_begins_with_the_choice_that_is_made_without_and_is_never_worse() {
         assert!(values.len() > 2, "{name}: {values:?}");
     }
     assert_eq!((&run.metrics["tuning"]["ran"], &run.metrics["tuning"]["cut_by_clock"]), (&12.into(), &false.into()));
-    assert_eq!(run.page.matches("<td>tuning</td>").count(), 13, "all of them are in the report");
+    assert_eq!(run.page.matches("<td role=\"cell\">tuning</td>").count(), 13, "all of them are in the report");
     assert!(run.page.contains("12 more trials"), "what came of them is said");
     assert!(!run.log.contains("cut short by the clock"), "{}", run.log);
 }
