@@ -2,7 +2,6 @@
 
 use features::derive::{DatePart, DateUnit};
 
-use super::expression::round;
 use super::graph::{Element, Graph, Tensor};
 
 pub(super) const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
@@ -71,7 +70,7 @@ fn instants(graph: &mut Graph, days: &Tensor) -> Instants {
     let (day, most, zero) =
         (graph.number(MICROSECONDS_PER_DAY as f64), graph.number(MOST_MICROSECONDS), graph.number(0.0));
     let exact = graph.op("Mul", &[days, &day]);
-    let microseconds = round(graph, &exact);
+    let microseconds = graph.round(&exact);
     let size = graph.op("Abs", &[&microseconds]);
     let known = graph.op("Less", &[&size, &most]);
     let plain = graph.choose(&known, &microseconds, &zero);

@@ -117,19 +117,6 @@ pub(super) fn finite(graph: &mut Graph, numbers: &Tensor) -> Tensor {
     graph.choose(&infinite, &nothing, numbers)
 }
 
-/// The nearest whole number; halves go away from zero.
-pub(super) fn round(graph: &mut Graph, numbers: &Tensor) -> Tensor {
-    let size = graph.op("Abs", &[numbers]);
-    let floor = graph.op("Floor", &[&size]);
-    let rest = graph.op("Sub", &[&size, &floor]);
-    let (half, one) = (graph.number(0.5), graph.number(1.0));
-    let up = graph.op("GreaterOrEqual", &[&rest, &half]);
-    let next = graph.op("Add", &[&floor, &one]);
-    let rounded = graph.choose(&up, &next, &floor);
-    let sign = graph.op("Sign", &[numbers]);
-    graph.op("Mul", &[&rounded, &sign])
-}
-
 /// Translates nodes over the columns of one expression.
 pub(super) struct Translator<'g, 'c> {
     /// Where the operators go.
@@ -364,7 +351,7 @@ impl Translator<'_, '_> {
             Unary::Sqrt => "Sqrt",
             Unary::Floor => "Floor",
             Unary::Ceil => "Ceil",
-            Unary::Round => return round(self.graph, operand),
+            Unary::Round => return self.graph.round(operand),
         };
         let result = self.graph.op(name, &[operand]);
         finite(self.graph, &result)

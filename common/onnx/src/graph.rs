@@ -141,6 +141,19 @@ impl Graph {
         self.op_with("Cast", &[tensor], &[Attribute::integer("to", element as i64)])
     }
 
+    /// The nearest whole number; halves go away from zero.
+    pub(super) fn round(&mut self, numbers: &Tensor) -> Tensor {
+        let size = self.op("Abs", &[numbers]);
+        let floor = self.op("Floor", &[&size]);
+        let rest = self.op("Sub", &[&size, &floor]);
+        let (half, one) = (self.number(0.5), self.number(1.0));
+        let up = self.op("GreaterOrEqual", &[&rest, &half]);
+        let next = self.op("Add", &[&floor, &one]);
+        let rounded = self.choose(&up, &next, &floor);
+        let sign = self.op("Sign", &[numbers]);
+        self.op("Mul", &[&rounded, &sign])
+    }
+
     /// Where `mask` holds `yes`, else `no`.
     pub(super) fn choose(&mut self, mask: &Tensor, yes: &Tensor, no: &Tensor) -> Tensor {
         self.op("Where", &[mask, yes, no])

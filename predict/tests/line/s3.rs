@@ -30,7 +30,7 @@ fn a_bucket_serves_as_a_folder_does() {
     places::assert_models_are_whole(&models);
     assert_eq!(json(&models, "engagement/latest.json")["path"], "v1/r1");
     assert_eq!(json(&models, "engagement/v1/r1/result.json"), trained);
-    assert_eq!(models.len(), 7, "{:?}", models.keys());
+    assert_eq!(models.len(), 9, "{:?}", models.keys());
 
     let predicted = place.predict().args(["--run-id", "p1"]).run().succeeded();
     assert_eq!(text(&predicted, "output_location"), place.location("output/predictions/run_id=p1"));
@@ -38,7 +38,7 @@ fn a_bucket_serves_as_a_folder_does() {
     places::assert_predictions_are_whole(&output);
     assert_eq!(json(&output, "latest.json")["run_id"], "p1");
     assert_eq!(json(&output, "runs/p1/manifest.json")["rows_predicted"], 400);
-    assert_eq!(output.len(), 6, "{:?}", output.keys());
+    assert_eq!(output.len(), 8, "{:?}", output.keys());
 
     assert_eq!(place.train().args(["--run-id", "r1"]).run().succeeded(), trained, "complete");
     assert_eq!(place.predict().args(["--run-id", "p1"]).run().succeeded(), predicted, "complete");
@@ -129,7 +129,8 @@ fn a_bucket_that_does_not_exist_is_a_setting() {
 fn an_empty_prefix_is_no_data() {
     let place = Place::bucket("nothing-here");
     place.train().run().failed(4, &["s3://nothing-here/train"]);
-    assert!(place.files("models").keys().all(|file| file.ends_with("/result.json")));
+    let is_page = |file: &str| ["engagement/history.json", "engagement/index.html"].contains(&file);
+    assert!(place.files("models").keys().all(|file| file.ends_with("/result.json") || is_page(file)));
 }
 
 #[test]

@@ -57,9 +57,10 @@ fn a_models_folder_and_pointers_are_as_the_contract_says() {
     let Line { workshop, trained, .. } = line();
     let run_id = text(trained, "run_id");
     let file = |name: &str| format!("engagement/v1.0.0/{run_id}/{name}");
-    let files = ["metadata.json", "metrics.json", "model.ubj", "report.html", "result.json"].map(file);
+    let files = ["metadata.json", "metrics.json", "model.ubj", "report.html", "result.json", "scale.ubj"].map(file);
+    let pages = ["engagement/history.json", "engagement/index.html"].map(str::to_owned);
     let pointers = ["engagement/latest.json", "engagement/v1.0.0/latest.json"].map(str::to_owned);
-    let mut expected = [files.to_vec(), pointers.to_vec()].concat();
+    let mut expected = [files.to_vec(), pages.to_vec(), pointers.to_vec()].concat();
     expected.sort();
     assert_eq!(workshop.files("models"), expected);
 
@@ -110,6 +111,8 @@ fn every_customer_is_scored_and_counted() {
     assert_eq!(predicted["model_run_id"], trained["run_id"]);
     let run_id = text(predicted, "run_id");
     let expected = [
+        "history.json".to_owned(),
+        "index.html".to_owned(),
         "latest.json".to_owned(),
         format!("predictions/run_id={run_id}/part-00000.parquet"),
         format!("runs/{run_id}/manifest.json"),

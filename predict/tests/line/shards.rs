@@ -17,7 +17,7 @@ use super::{Workshop, text};
 const REPEATED: usize = 500;
 
 /// So little memory that row groups are read in pieces and ids are compared on disk.
-const MEMORY_MIB: u32 = 230;
+const MEMORY_MIB: u32 = 197;
 
 /// Customers of whom the last ones have the ids of the first.
 fn table(rows: usize) -> DataFrame {
