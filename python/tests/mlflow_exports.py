@@ -72,6 +72,8 @@ def predict_by_command(folder: Path, frame: pandas.DataFrame) -> list:
 def predict_by_spark(uri: str, frame: pandas.DataFrame, model) -> list:
     from pyspark.sql import SparkSession
 
+    # The workers are to have the same packages.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     names = [column.name for column in model.metadata.get_input_schema().inputs]
     rows = spark.createDataFrame(frame.assign(place=range(len(frame))))
