@@ -51,25 +51,17 @@ impl Levels {
 
     /// The 32-bit float that stands for each value.
     fn floats(&self, graph: &mut Graph, values: &[f32], default: f32) -> Tensor {
-        let constant = graph.float(default);
-        self.look_up(
-            graph,
-            &[Attribute::floats("values_floats", values), Attribute::float("default_float", default)],
-            &constant,
-        )
+        let values = [Attribute::floats("values_floats", values), Attribute::float("default_float", default)];
+        self.look_up(graph, &values, |graph| graph.float(default))
     }
 
     /// The integer that stands for each value.
     pub(super) fn integers(&self, graph: &mut Graph, values: &[i64], default: i64) -> Tensor {
-        let constant = graph.integer(default);
-        self.look_up(
-            graph,
-            &[Attribute::integers("values_int64s", values), Attribute::integer("default_int64", default)],
-            &constant,
-        )
+        let values = [Attribute::integers("values_int64s", values), Attribute::integer("default_int64", default)];
+        self.look_up(graph, &values, |graph| graph.integer(default))
     }
 
-    fn look_up(&self, graph: &mut Graph, values: &[Attribute], default: &Tensor) -> Tensor {
+    fn look_up(&self, graph: &mut Graph, values: &[Attribute], default: impl Fn(&mut Graph) -> Tensor) -> Tensor {
         match self {
             Self::Texts { column, levels } => {
                 let keys = Attribute::texts("keys_strings", levels.iter().map(String::as_str));
@@ -79,7 +71,8 @@ impl Levels {
                 let (whole, is_whole) = whole_numbers(graph, column);
                 let keys = Attribute::integers("keys_int64s", levels);
                 let found = graph.ml("LabelEncoder", &whole, &with(keys, values));
-                graph.choose(&is_whole, &found, default)
+                let default = default(graph);
+                graph.choose(&is_whole, &found, &default)
             }
         }
     }

@@ -66,9 +66,14 @@ pub(super) fn margin(graph: &mut Graph, columns: Vec<MatrixColumn>, ensemble: &E
             (starts[feature] + sets.get(&(feature, codes)).copied().unwrap_or_default(), HALF)
         }
     });
-    let base = graph.float(trees.base);
-    if trees.modes == 0 {
-        return graph.repeated(&base).ok_or_else(|| Error::Model("the model has neither trees nor columns".to_owned()));
+    if matrix.is_empty() {
+        // No tree asks anything.
+        let leaves = ensemble.trees().iter().filter_map(|tree| match tree.nodes[..] {
+            [Node::Leaf(value)] => Some(value),
+            _ => None,
+        });
+        let base = graph.float(leaves.fold(ensemble.base_margin(), |sum, value| sum + value));
+        return graph.repeated(&base).ok_or_else(|| Error::Model("the model has no input column".to_owned()));
     }
     let matrix: Vec<&Tensor> = matrix.iter().collect();
     let matrix = graph.op_with("Concat", &matrix, &[Attribute::integer("axis", 1)]);
@@ -131,12 +136,10 @@ fn memberships(graph: &mut Graph, levels: &Levels, sets: &[&[u32]]) -> Tensor {
     graph.op("Gather", &[&table, &flat])
 }
 
-/// The trees as the operator takes them: a list for each thing to know of a node.
+/// The trees as the operator takes them: a list for each thing to know of a node. The base margin is the first of them, so that who adds the
+/// trees in their order adds as XGBoost does.
 #[derive(Default)]
 struct Trees {
-    /// The base margin and the trees that are one leaf.
-    base: f32,
-    modes: usize,
     is_leaf: Vec<bool>,
     tree_ids: Vec<i64>,
     node_ids: Vec<i64>,
@@ -153,11 +156,11 @@ struct Trees {
 impl Trees {
     /// `column` says which column of the matrix a split looks at, and the threshold below which a value goes left.
     fn of(ensemble: &Ensemble, column: impl Fn(usize, &Split, &[u32]) -> (usize, f32)) -> Self {
-        let mut trees = Self { base: ensemble.base_margin(), ..Self::default() };
-        let mut id = 0;
-        for tree in ensemble.trees() {
+        let mut trees = Self::default();
+        trees.push_constant(0, ensemble.base_margin());
+        for (id, tree) in (1..).zip(ensemble.trees()) {
             if let [Node::Leaf(value)] = tree.nodes[..] {
-                trees.base += value;
+                trees.push_constant(id, value);
                 continue;
             }
             for (place, node) in tree.nodes.iter().enumerate() {
@@ -167,13 +170,19 @@ impl Trees {
                 };
                 trees.push(id, place as i64, node, (column as i64, threshold));
             }
-            id += 1;
         }
         trees
     }
 
+    /// A tree of one leaf, as one of two that are equal, since not every runtime takes a root that is a leaf.
+    fn push_constant(&mut self, tree: i64, value: f32) {
+        let split = Split { feature: 0, question: Question::Below(0.0), default_left: true, left: 1, right: 2 };
+        self.push(tree, 0, &Node::Split(split), (0, 0.0));
+        self.push(tree, 1, &Node::Leaf(value), (0, 0.0));
+        self.push(tree, 2, &Node::Leaf(value), (0, 0.0));
+    }
+
     fn push(&mut self, tree: i64, place: i64, node: &Node, (column, threshold): (i64, f32)) {
-        self.modes += 1;
         self.tree_ids.push(tree);
         self.node_ids.push(place);
         self.features.push(column);
@@ -198,7 +207,6 @@ impl Trees {
         let modes = self.is_leaf.iter().map(|is_leaf| if *is_leaf { "LEAF" } else { "BRANCH_LT" });
         vec![
             Attribute::text("aggregate_function", "SUM"),
-            Attribute::floats("base_values", &[self.base]),
             Attribute::integer("n_targets", 1),
             Attribute::integers("nodes_falsenodeids", &self.no),
             Attribute::integers("nodes_featureids", &self.features),
