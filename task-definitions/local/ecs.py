@@ -27,6 +27,7 @@ class Task:
     folder: Path
     program: str
     started: float
+    command: list
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -98,8 +99,9 @@ class Ecs:
         environment = {name: value for name, value in environment.items() if value != ""} | {
             "ECS_CONTAINER_METADATA_URI_V4": f"{self.endpoint}/v4/{identity}-1"}
         program = container["Image"].split("@")[0].rsplit("/", 1)[1]
-        process = self.programs.start(program, override.get("command", []), environment, role, folder)
-        task = Task(description, process, folder, program, time.monotonic())
+        command = override.get("command", [])
+        process = self.programs.start(program, command, environment, role, folder)
+        task = Task(description, process, folder, program, time.monotonic(), command)
         with self.lock:
             self.tasks[identity] = task
         threading.Thread(target=self._wait, args=(task,), daemon=True).start()

@@ -3,7 +3,7 @@
 //!
 //! A page is made from the runs' own files, of which `history.json` remembers what was read, so that a run that ends reads little more
 //! than its own. What is no longer there (pruned, or expired) stays on the page. Pages are for people: a run that cannot write them
-//! logs a warning, within [`MOST_SECONDS`], and ends as it would have ended ([`Pages::update`]). What runs that end at once leave out
+//! logs a warning, within a few seconds, and ends as it would have ended ([`Pages::update`]). What runs that end at once leave out
 //! is found by the next one, or by [`Pages::rewrite`].
 //!
 //! It must not know what a program computes: it reads what runs say of themselves. Begin reading at [`Pages`].

@@ -1,10 +1,10 @@
 //! A model as one ONNX file, which takes the columns of a table and gives predictions.
 //!
 //! The graph has an input for each column, shaped rows × 1: numbers and booleans are 64-bit floats, texts are strings, dates, times and
-//! durations are microseconds as 64-bit integers. It encodes them as `features` does, with [ONNX's own operators](graph), and gives
+//! durations are microseconds as 64-bit integers. It encodes them as `features` does, with ONNX's own operators (`graph`), and gives
 //! the matrix to a `TreeEnsembleRegressor`. What ONNX has no operator for is refused by the feature's name; nothing is left out.
 //!
-//! The protobuf is written by [a page of our own code](protobuf): a generated one would be compiled by everybody for one command.
+//! The protobuf is written by a page of our own code (`protobuf`): a generated one would be compiled by everybody for one command.
 //!
 //! It must not know stores, nor how a file is written. Begin reading at [`export`].
 #![forbid(unsafe_code)]

@@ -109,6 +109,7 @@ fn the_page_tells_everything_in_one_file() {
         "How it learnt",
         "How good the predictions are",
         "What it looks at",
+        "Intervals",
         "Slices",
         "Since the previous model",
         "How it was made",
