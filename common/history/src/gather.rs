@@ -340,10 +340,10 @@ fn text(value: &Value, name: &str) -> Option<String> {
     Some(short)
 }
 
-/// A time in UTC, to the second, so that times sort as texts.
+/// A time in UTC, to the millisecond, so that times sort as texts, and runs of one second in their order.
 fn time(value: &Value, name: &str) -> Option<String> {
     let time = DateTime::parse_from_rfc3339(value.get(name).and_then(Value::as_str)?).ok()?;
-    Some(time.to_utc().format("%Y-%m-%dT%H:%M:%SZ").to_string())
+    Some(time.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
 #[cfg(test)]
@@ -369,7 +369,7 @@ mod tests {
             "completed_at": "2026-11-28T11:00:00.123+01:00",
         });
         let run = of_result(&result, Kind::Models);
-        assert_eq!(run.at, "2026-11-28T10:00:00Z");
+        assert_eq!(run.at, "2026-11-28T10:00:00.000Z");
         assert_eq!(run.r2_when_trained, Some(R2 { value: 0.91, low: Some(0.9), high: Some(0.92) }));
         assert!(run.dollars.is_some_and(|dollars| (0.0016..0.0017).contains(&dollars)), "{run:?}");
         let odd =
