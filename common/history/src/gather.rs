@@ -369,7 +369,7 @@ mod tests {
             "completed_at": "2026-11-28T11:00:00.123+01:00",
         });
         let run = of_result(&result, Kind::Models);
-        assert_eq!(run.at, "2026-11-28T10:00:00.000Z");
+        assert_eq!(run.at, "2026-11-28T10:00:00.123Z");
         assert_eq!(run.r2_when_trained, Some(R2 { value: 0.91, low: Some(0.9), high: Some(0.92) }));
         assert!(run.dollars.is_some_and(|dollars| (0.0016..0.0017).contains(&dollars)), "{run:?}");
         let odd =
