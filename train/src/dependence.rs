@@ -1,12 +1,13 @@
 //! Whether R² on rows held out at random flatters: an estimate by small models, where the user says nothing of time or groups.
 //!
-//! Rows of a sample are judged by two small models: the newest rows by each column of dates, and the rows of unknown groups of each
+//! Rows of a sample are predicted by two small models: the newest rows by each column of dates, and the rows of unknown groups of each
 //! column whose values repeat as an entity's do. One model has learnt only from the others, as `evaluation::split` deals them out in a run
-//! that is validated so; the other one from as many random rows, so that it knows the neighbours of the rows that it is judged
-//! on. Both judge the same rows: that these are harder or easier than the rest has no part in the difference. Work is counted, not
+//! that is validated so; the other one from as many random rows, so that it knows the neighbours of the rows that it is validated
+//! on. Both predict the same rows: that these are harder or easier than the rest has no part in the difference. Work is counted, not
 //! timed, so that the same rows give the same figures.
 
 mod candidates;
+mod draw;
 mod small_model;
 
 use std::collections::HashSet;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use self::candidates::{Candidates, Column};
+use self::draw::{Draw, is_below};
 use self::small_model::{BothWays, Learning, OF_GROUPS, OF_TIMES, Shuffled, SmallModel};
 use crate::config::TrainConfig;
 use crate::features::Features;
@@ -35,21 +37,21 @@ const SAMPLE_CELLS: usize = 200_000;
 const SAMPLE_ROWS: (usize, usize) = (2_000, 8_000);
 /// The rows that are asked about dates, about.
 const ROWS_OF_TIMES: usize = 5_000;
-/// The share of the sample that judges.
-const JUDGED: f64 = 0.25;
-/// Minimum number of rows that judge, and of groups among them.
-const LEAST_JUDGED: usize = 60;
+/// The share of the sample that is held out for validation.
+const VALIDATION_SHARE: f64 = 0.25;
+/// Minimum number of validation rows, and of groups among them.
+const LEAST_VALIDATION_ROWS: usize = 60;
 const LEAST_GROUPS: usize = 15;
 /// A drop of R² is named from here on, if it is beyond its bootstrap bound at this level.
 const NAMED_DROP: f64 = 0.02;
 const LEVEL: f64 = 0.99;
-/// Unknown groups of this many splits are judged together where those of the first one hint at a drop (its bound at the first level is
+/// Unknown groups of this many splits are predicted together where those of the first one hint at a drop (its bound at the first level is
 /// above 0), at the second level: one split has so few groups that chance makes a drop of some.
 const SPLITS: u64 = 2;
 const GROUP_LEVELS: (f64, f64) = (0.9, 0.999);
 /// How often dates are shuffled to learn how far R² falls where they say nothing, and the standard deviations of these falls that one
 /// has to be beyond to mean something. So few falls may by chance lie close together: the deviation counts as no less than this one,
-/// over the root of the number of rows that judge (made-up independent tables have 0.7 on average).
+/// over the root of the number of validation rows.
 const SHUFFLES: u64 = 6;
 const DEVIATIONS: f64 = 4.0;
 const LEAST_DEVIATION: f64 = 0.35;
@@ -115,7 +117,7 @@ impl Estimate {
         let newest = self.newest.as_ref().filter(|figure| figure.is_lower).map(|Figure { column, random, r2, .. }| {
             format!(
                 "R² on random rows flatters where rows to come are newer: a small model has R² {random:.3} where it has learnt from random rows \
-                 and {r2:.3} where the rows that judge it are the newest by \"{column}\"; validate with --time {column} (TIME_COLUMN)"
+                 and {r2:.3} where it is validated on the newest by \"{column}\"; validate with --time {column} (TIME_COLUMN)"
             )
         });
         let groups = self.new_groups.as_ref().filter(|figure| figure.is_lower).map(|Figure { column, random, r2, .. }| {
@@ -141,8 +143,8 @@ pub async fn estimate(subject: &Subject<'_>) -> Result<Option<Estimate>> {
     if candidates.is_empty() {
         return Ok(Some(Estimate { seconds: started.elapsed().as_secs_f64(), ..Estimate::default() }));
     }
-    let judge = || judged(subject, &candidates);
-    let estimate = tokio::task::block_in_place(|| on_own_thread(judge))?;
+    let compare = || compared(subject, &candidates);
+    let estimate = tokio::task::block_in_place(|| on_own_thread(compare))?;
     let seconds = started.elapsed().as_secs_f64();
     let r2 = |figure: &Option<Figure>| figure.as_ref().map(|figure| figure.r2);
     tracing::info!(
@@ -156,12 +158,12 @@ pub async fn estimate(subject: &Subject<'_>) -> Result<Option<Estimate>> {
     Ok(Some(Estimate { seconds, ..estimate }))
 }
 
-fn judged(subject: &Subject<'_>, candidates: &Candidates) -> Result<Estimate> {
+fn compared(subject: &Subject<'_>, candidates: &Candidates) -> Result<Estimate> {
     let seed = u64::from(subject.config.seed).wrapping_add(SEED_OFFSET);
     let rows = sample(subject, candidates, seed);
     let few = fewer(subject, &rows, seed);
-    let newest = lowest(&candidates.times, |column| Judges { subject, rows: &few, seed }.by_time(column))?;
-    let new_groups = lowest(&candidates.groups, |column| Judges { subject, rows: &rows, seed }.by_group(column))?;
+    let newest = lowest(&candidates.times, |column| Comparison { subject, rows: &few, seed }.by_time(column))?;
+    let new_groups = lowest(&candidates.groups, |column| Comparison { subject, rows: &rows, seed }.by_group(column))?;
     Ok(Estimate { newest, new_groups, rows: rows.len(), seconds: 0.0 })
 }
 
@@ -178,19 +180,19 @@ fn lowest(columns: &[Column], figure: impl Fn(&Column) -> Result<Option<Figure>>
     Ok(lowest)
 }
 
-/// Rows of the sample that judge small models.
-struct Judges<'a> {
+/// Compares two small models on rows of the sample.
+struct Comparison<'a> {
     subject: &'a Subject<'a>,
     rows: &'a [usize],
     seed: u64,
 }
 
-impl Judges<'_> {
+impl Comparison<'_> {
     /// How far R² falls on groups that a model does not know.
     fn by_group(&self, column: &Column) -> Result<Option<Figure>> {
         let keys = column.keys(self.rows, false);
         let both_ways = |holding_out: &RowKeys| {
-            let hold_out = HoldOut { fraction: JUDGED, seed: self.seed };
+            let hold_out = HoldOut { fraction: VALIDATION_SHARE, seed: self.seed };
             self.model(&OF_GROUPS, self.rows, None).both_ways(&keys, &hold_out.sides(holding_out).of_rows)
         };
         let Some(mut both) = both_ways(&keys)? else { return Ok(None) };
@@ -218,16 +220,17 @@ impl Judges<'_> {
             let fell = Falls::of(&newest, self.fall(column, None, Span::Earlier)?.as_ref());
             let mut by_chance = Vec::new();
             for shuffle in 0..SHUFFLES {
-                let shuffled = self.shuffled(&column.name, self.seed.wrapping_add(1 + shuffle));
+                let shuffled = self.shuffled(&column.name, Draw::Shuffle(shuffle));
                 if let Some(newest) = self.fall(column, Some(&shuffled), Span::Newest)? {
                     by_chance.push(Falls::of(&newest, self.fall(column, Some(&shuffled), Span::Earlier)?.as_ref()));
                 }
             }
-            let judging = JUDGED * self.rows.len() as f64;
+            let validation_rows = VALIDATION_SHARE * self.rows.len() as f64;
             let beyond = |of: fn(&Falls) -> f64, rows: f64| {
                 of(&fell) - at_most(&by_chance.iter().map(of).collect::<Vec<_>>(), LEAST_DEVIATION / rows.sqrt())
             };
-            let beyond = beyond(|falls| falls.newest, judging).max(beyond(|falls| falls.mean, 2.0 * judging));
+            let beyond =
+                beyond(|falls| falls.newest, validation_rows).max(beyond(|falls| falls.mean, 2.0 * validation_rows));
             tracing::debug!(column = column.name, ?fell, ?by_chance, "R² falls by chance where dates are shuffled");
             figure.drop_at_least = figure.drop_at_least.min(beyond);
             figure.is_lower = figure.drop_at_least > 0.0;
@@ -243,14 +246,14 @@ impl Judges<'_> {
         };
         let sides = |keys: &RowKeys, fraction: f64| HoldOut { fraction, seed: self.seed }.sides(keys).of_rows;
         let of_all = keys(self.rows);
-        let sides_of_all = sides(&of_all, JUDGED);
+        let sides_of_all = sides(&of_all, VALIDATION_SHARE);
         let both = match span {
             Span::Newest => self.model(&OF_TIMES, self.rows, shuffled).both_ways(&of_all, &sides_of_all)?,
             Span::Earlier => {
                 let older = self.rows.iter().zip(&sides_of_all).filter(|(_, side)| **side == Side::Training);
                 let older: Vec<usize> = older.map(|(&row, _)| row).collect();
                 let keys = keys(&older);
-                let sides = sides(&keys, JUDGED / (1.0 - JUDGED));
+                let sides = sides(&keys, VALIDATION_SHARE / (1.0 - VALIDATION_SHARE));
                 self.model(&OF_TIMES, &older, shuffled).both_ways(&keys, &sides)?
             }
         };
@@ -258,10 +261,10 @@ impl Judges<'_> {
     }
 
     /// Deals the rows of the sample to one another by a hash of their ids.
-    fn shuffled<'c>(&self, column: &'c str, seed: u64) -> Shuffled<'c> {
+    fn shuffled<'c>(&self, column: &'c str, draw: Draw) -> Shuffled<'c> {
         let ids = &self.subject.data.train.ids;
         let mut dealt = self.rows.to_vec();
-        dealt.sort_by_cached_key(|&row| (xxh3_64_with_seed(ids[row].as_bytes(), seed), row));
+        dealt.sort_by_cached_key(|&row| (draw.hash(&ids[row], self.seed), row));
         let mut rows: Vec<usize> = (0..ids.len()).collect();
         self.rows.iter().zip(dealt).for_each(|(&row, other)| rows[row] = other);
         Shuffled { column, rows }
@@ -277,7 +280,7 @@ impl Judges<'_> {
     }
 }
 
-/// The rows that judge by time.
+/// The validation rows of a comparison by time.
 #[derive(Clone, Copy)]
 enum Span {
     Newest,
@@ -314,7 +317,7 @@ fn figure(column: &Column, drop: &R2Drop) -> Figure {
     Figure { column: column.name.clone(), random: from, r2: to, drop_at_least: at_least, is_lower }
 }
 
-/// The rows that small models learn from and are judged on: all training rows, or some, of whole groups where there are any, since
+/// The rows that small models learn from and are validated on: all training rows, or some, of whole groups where there are any, since
 /// rows of a group depend on one another only where they are there together.
 fn sample(subject: &Subject<'_>, candidates: &Candidates, seed: u64) -> Vec<usize> {
     let (all, width) = (subject.data.train.len(), subject.features.features.len());
@@ -324,9 +327,9 @@ fn sample(subject: &Subject<'_>, candidates: &Candidates, seed: u64) -> Vec<usiz
     let is_chosen = |row: &usize| {
         let hash = match candidates.groups.first() {
             Some(column) => xxh3_64_with_seed(&column.group(*row).to_le_bytes(), seed),
-            None => xxh3_64_with_seed(subject.data.train.ids[*row].as_bytes(), seed.wrapping_add(1)),
+            None => Draw::Sample.hash(&subject.data.train.ids[*row], seed),
         };
-        share >= 1.0 || (hash as f64) / 2_f64.powi(64) < share
+        is_below(hash, share)
     };
     (0..all).filter(is_chosen).collect()
 }
@@ -335,15 +338,14 @@ fn sample(subject: &Subject<'_>, candidates: &Candidates, seed: u64) -> Vec<usiz
 fn fewer(subject: &Subject<'_>, rows: &[usize], seed: u64) -> Vec<usize> {
     let ids = &subject.data.train.ids;
     let share = ROWS_OF_TIMES as f64 / rows.len().max(1) as f64;
-    let hash = |row: usize| xxh3_64_with_seed(ids[row].as_bytes(), seed.wrapping_add(2)) as f64;
-    rows.iter().copied().filter(|&row| share >= 1.0 || hash(row) / 2_f64.powi(64) < share).collect()
+    rows.iter().copied().filter(|&row| Draw::Dates.is_drawn(&ids[row], seed, share)).collect()
 }
 
 impl BothWays {
     /// How far R² falls where a model has not learnt from what the rows depend on; none where these rows say nothing.
     fn drop(&self, level: f64, seed: u64) -> Result<Option<R2Drop>> {
         let groups = self.clusters.as_ref().map(|clusters| clusters.iter().collect::<HashSet<_>>().len());
-        if self.targets.len() < LEAST_JUDGED || groups.is_some_and(|groups| groups < LEAST_GROUPS) {
+        if self.targets.len() < LEAST_VALIDATION_ROWS || groups.is_some_and(|groups| groups < LEAST_GROUPS) {
             return Ok(None);
         }
         let paired = Paired {

@@ -82,7 +82,7 @@ impl EncodingScheme {
     }
 
     /// Whether the levels of a category do little more than number the rows.
-    fn tells_rows_apart(levels: usize, rows: usize) -> bool {
+    pub(crate) fn tells_rows_apart(levels: usize, rows: usize) -> bool {
         levels * LEAST_ROWS_PER_LEVEL > rows
     }
 

@@ -24,8 +24,8 @@ pub(crate) fn fold(mut runs: Vec<Run>, mut months: Vec<Month>) -> (Vec<Run>, Vec
 
 /// The months whose sums cannot be made again from the runs that are there, because files of some of theirs are gone.
 pub(crate) fn lasting(months: &[Month], there: &BTreeSet<&str>) -> Vec<Month> {
-    let is_whole = |month: &&Month| month.runs.iter().all(|path| there.contains(path.as_str()));
-    months.iter().filter(|month| !is_whole(month)).cloned().collect()
+    let is_complete = |month: &&Month| month.runs.iter().all(|path| there.contains(path.as_str()));
+    months.iter().filter(|month| !is_complete(month)).cloned().collect()
 }
 
 impl Month {

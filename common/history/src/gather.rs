@@ -12,7 +12,7 @@ use storage::{ObjectMeta, StoreError, Version};
 
 use crate::fold::{fold, lasting};
 use crate::record::{Evaluated, FORMAT_VERSION, History, Kind, Label, Month, R2, Run};
-use crate::{Pages, Reading, price};
+use crate::{Pages, Refresh, price};
 
 /// Files that are read at once.
 const AT_ONCE: usize = 16;
@@ -41,18 +41,18 @@ struct Listing {
 }
 
 /// Reads what has changed since `before`, or everything, and folds it.
-pub(crate) async fn gather(pages: &Pages, before: Option<&History>, reading: Reading) -> Result<History> {
+pub(crate) async fn gather(pages: &Pages, before: Option<&History>, refresh: Refresh) -> Result<History> {
     let listing = list(pages).await?;
     let there: BTreeSet<&str> = listing.runs.keys().map(String::as_str).collect();
-    let months = match (before, reading) {
+    let months = match (before, refresh) {
         (None, _) => Vec::new(),
-        (Some(before), Reading::Changes) => before.months.clone(),
-        (Some(before), Reading::Everything) => lasting(&before.months, &there),
+        (Some(before), Refresh::Changed) => before.months.clone(),
+        (Some(before), Refresh::All) => lasting(&before.months, &there),
     };
     let known: BTreeMap<&str, &Run> =
         before.iter().flat_map(|before| &before.runs).map(|run| (run.path.as_str(), run)).collect();
-    let runs = runs(pages, &listing, &known, &months, reading).await?;
-    let evaluated = evaluated(pages, &listing, before, reading).await?;
+    let runs = runs(pages, &listing, &known, &months, refresh).await?;
+    let evaluated = evaluated(pages, &listing, before, refresh).await?;
     let mut runs: Vec<Run> = runs;
     if pages.kind == Kind::Models {
         runs.iter_mut().for_each(|run| run.evaluated = of_model(&evaluated, &run.path));
@@ -62,7 +62,7 @@ pub(crate) async fn gather(pages: &Pages, before: Option<&History>, reading: Rea
         format_version: FORMAT_VERSION,
         kind: pages.kind,
         latest: pointer(pages, "latest.json").await?,
-        labels: labels(pages, &listing, before, reading).await?,
+        labels: labels(pages, &listing, before, refresh).await?,
         runs,
         months,
         evaluated,
@@ -126,12 +126,12 @@ async fn runs(
     listing: &Listing,
     known: &BTreeMap<&str, &Run>,
     months: &[Month],
-    reading: Reading,
+    refresh: Refresh,
 ) -> Result<Vec<Run>> {
     let counted: BTreeSet<&str> = months.iter().flat_map(|month| &month.runs).map(String::as_str).collect();
     let is_same = |run: &Run, listed: &Listed| {
         let versions = (run.result_version.as_ref(), run.actuals_version.as_ref());
-        reading == Reading::Changes && versions == (Some(&listed.result), listed.actuals.as_ref())
+        refresh == Refresh::Changed && versions == (Some(&listed.result), listed.actuals.as_ref())
     };
     let mut runs = Vec::new();
     let mut changed = Vec::new();
@@ -237,11 +237,11 @@ async fn evaluated(
     pages: &Pages,
     listing: &Listing,
     before: Option<&History>,
-    reading: Reading,
+    refresh: Refresh,
 ) -> Result<BTreeMap<String, Evaluated>> {
     let mut all = before.map(|before| before.evaluated.clone()).unwrap_or_default();
     let is_same = |run: &String, version: &Version| {
-        reading == Reading::Changes && all.get(run).is_some_and(|known| known.version.as_ref() == Some(version))
+        refresh == Refresh::Changed && all.get(run).is_some_and(|known| known.version.as_ref() == Some(version))
     };
     let changed: Vec<_> = listing.evaluated.iter().filter(|(run, version)| !is_same(run, version)).collect();
     let read = changed.into_iter().map(async |(run, version)| {
@@ -284,12 +284,12 @@ async fn labels(
     pages: &Pages,
     listing: &Listing,
     before: Option<&History>,
-    reading: Reading,
+    refresh: Refresh,
 ) -> Result<BTreeMap<String, Label>> {
     let mut labels = BTreeMap::new();
     for (label, version) in &listing.labels {
         let known = before.and_then(|before| before.labels.get(label));
-        let known = known.filter(|known| reading == Reading::Changes && known.version == *version);
+        let known = known.filter(|known| refresh == Refresh::Changed && known.version == *version);
         let path = match known {
             Some(known) => Some(known.path.clone()),
             None => pointer(pages, &format!("{label}/latest.json")).await?,

@@ -6,7 +6,7 @@
 //! logs a warning, within a few seconds, and ends as it would have ended ([`Pages::update`]). What runs that end at once leave out
 //! is found by the next one, or by [`Pages::rewrite`].
 //!
-//! It must not know what a program computes: it reads what runs say of themselves. Begin reading at [`Pages`].
+//! It must not know what a program computes: it reads what runs say of themselves. Begin refresh at [`Pages`].
 #![forbid(unsafe_code)]
 
 mod draw;
@@ -51,13 +51,13 @@ pub struct Pages {
     kind: Kind,
 }
 
-/// What is known of the runs already.
+/// Which runs are read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
+enum Refresh {
     /// What `history.json` says of a run is believed while its files are the same.
-    Changes,
+    Changed,
     /// The files of every run are read again.
-    Everything,
+    All,
 }
 
 impl Pages {
@@ -93,7 +93,7 @@ impl Pages {
 
     /// Brings the page up to date. What hinders it is a warning: no run fails by a page for people.
     pub async fn update(&self) {
-        let written = timeout(MOST_SECONDS, self.write(Reading::Changes, TRIES)).await;
+        let written = timeout(MOST_SECONDS, self.write(Refresh::Changed, TRIES)).await;
         let why = match written {
             Ok(Ok(_)) => return,
             Ok(Err(error)) => error.to_string(),
@@ -111,14 +111,14 @@ impl Pages {
     /// # Errors
     /// [`Error::Data`] where `history.json` is of a newer program; storage errors as they are.
     pub async fn rewrite(&self) -> Result<History> {
-        self.write(Reading::Everything, TRIES_OF_A_PERSON).await
+        self.write(Refresh::All, TRIES_OF_A_PERSON).await
     }
 
-    async fn write(&self, reading: Reading, tries: usize) -> Result<History> {
+    async fn write(&self, refresh: Refresh, tries: usize) -> Result<History> {
         for _ in 0..tries {
             let standing = self.standing().await?;
             let before = standing.as_ref().and_then(|(_, _, history)| history.as_ref());
-            let history = gather::gather(self, before, reading).await?;
+            let history = gather::gather(self, before, refresh).await?;
             let json = Bytes::from(history.to_json()?);
             let is_same = standing.as_ref().is_some_and(|(bytes, _, _)| *bytes == json);
             let condition = match standing {

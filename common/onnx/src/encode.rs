@@ -68,11 +68,11 @@ impl Levels {
                 graph.ml("LabelEncoder", column, &with(keys, values))
             }
             Self::Whole { column, levels } => {
-                let (whole, is_whole) = whole_numbers(graph, column);
+                let (whole, is_integer) = whole_numbers(graph, column);
                 let keys = Attribute::integers("keys_int64s", levels);
                 let found = graph.ml("LabelEncoder", &whole, &with(keys, values));
                 let default = default(graph);
-                graph.choose(&is_whole, &found, &default)
+                graph.choose(&is_integer, &found, &default)
             }
         }
     }
@@ -89,10 +89,10 @@ fn whole_numbers(graph: &mut Graph, column: &Tensor) -> (Tensor, Tensor) {
     let size = graph.op("Abs", &[column]);
     let most = graph.number(MOST_WHOLE);
     let fits = graph.op("LessOrEqual", &[&size, &most]);
-    let is_whole = graph.op("And", &[&has_no_fraction, &fits]);
+    let is_integer = graph.op("And", &[&has_no_fraction, &fits]);
     let zero = graph.number(0.0);
-    let plain = graph.choose(&is_whole, column, &zero);
-    (graph.cast(&plain, Element::Integer), is_whole)
+    let plain = graph.choose(&is_integer, column, &zero);
+    (graph.cast(&plain, Element::Integer), is_integer)
 }
 
 /// Adds what computes the feature to the graph.

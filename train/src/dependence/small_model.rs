@@ -1,4 +1,6 @@
-//! The small model of the estimate: few trees on a sample, the same whichever rows judge it.
+//! The small model of the estimate: few trees on a sample, the same whichever rows it is validated on.
+
+use std::collections::HashSet;
 
 use error::Result;
 use evaluation::split::{CrossFolds, RowKeys, Side};
@@ -7,18 +9,20 @@ use xgboost::{
     Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, PredictionKind, QuantileOptions,
 };
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::Subject;
-use crate::encodings::{EncodedColumn, Encoding, FittingRows, Source, encode};
+use super::draw::Draw;
+use crate::encodings::{EncodedColumn, Encoding, EncodingScheme, FittingRows, Source, encode};
 use crate::fit::columns;
 
 /// How a small model learns: rounds and XGBoost's parameters.
 pub(super) struct Learning {
     rounds: u32,
     params: [(&'static str, &'static str); 5],
-    /// Minimum number of rows of a leaf.
+    /// Minimum number of rows of a leaf, and minimum share of all.
     rows_of_a_leaf: f64,
+    share_of_a_leaf: f64,
+    /// Whether categories that do little more than number the rows are no columns.
+    is_without_identifiers: bool,
 }
 
 /// Trees are deep, so that few of them tell the rows of one entity from those of others, as the many of a real model do.
@@ -32,9 +36,12 @@ pub(super) const OF_GROUPS: Learning = Learning {
         ("max_bin", "256"),
     ],
     rows_of_a_leaf: 1.0,
+    share_of_a_leaf: 0.0,
+    is_without_identifiers: false,
 };
 /// All rows that are newer than a model's training fall into its last leaf of a date. It has so many rows that the noise of a few of
-/// them, which is the same for all that are judged, does not look like a relation that changes.
+/// them, which is the same for all validation rows, does not look like a relation that changes. A category that numbers the rows is the mean of all
+/// that is older, which tells nothing but the time, and nothing at all of rows to come.
 pub(super) const OF_TIMES: Learning = Learning {
     rounds: 30,
     params: [
@@ -44,7 +51,9 @@ pub(super) const OF_TIMES: Learning = Learning {
         ("lambda", "1"),
         ("max_bin", "256"),
     ],
-    rows_of_a_leaf: 30.0,
+    rows_of_a_leaf: 20.0,
+    share_of_a_leaf: 0.03,
+    is_without_identifiers: true,
 };
 /// From this number of cells on a second thread is worth it.
 const CELLS_OF_A_THREAD: usize = 100_000;
@@ -105,49 +114,47 @@ impl SmallModel<'_> {
     /// a side is empty.
     pub(super) fn both_ways(&self, keys: &RowKeys, sides: &[Side]) -> Result<Option<BothWays>> {
         let on = |side: Side| (0..self.rows.len()).filter(|&place| sides[place] == side).collect::<Vec<_>>();
-        let (training, judging) = (on(Side::Training), on(Side::HeldOut));
-        if training.is_empty() || judging.is_empty() {
+        let (training, held_out) = (on(Side::Training), on(Side::HeldOut));
+        if training.is_empty() || held_out.is_empty() {
             return Ok(None);
         }
         let rows = &self.subject.data.train;
         let of = |places: &[usize]| places.iter().map(|&place| self.rows[place]).collect::<Vec<_>>();
         let folds = CrossFolds::of_keys(&keys.picked(&training), self.seed);
-        let apart = self.predicted(&of(&training), &of(&judging), &folds)?;
-        let mut at_random = vec![0.0; judging.len()];
+        let apart = self.predicted(&of(&training), &of(&held_out), &folds)?;
+        let mut at_random = vec![0.0; held_out.len()];
         // Each half is predicted by a model that has learnt from the other one, and from so many fewer of the training rows.
-        let is_first = |place: usize| self.uniform(place, 1) < 0.5;
-        let share = 1.0 - judging.len() as f64 / 2.0 / training.len() as f64;
+        let is_first = |place: usize| self.is_drawn(Draw::Half, place, 0.5);
+        let share = 1.0 - held_out.len() as f64 / 2.0 / training.len() as f64;
         for half in [true, false] {
-            let (judge, known): (Vec<usize>, Vec<usize>) =
-                (0..judging.len()).partition(|&index| is_first(judging[index]) == half);
-            let kept = training.iter().copied().filter(|&place| self.uniform(place, 2) < share);
-            let train: Vec<usize> = kept.chain(known.into_iter().map(|index| judging[index])).collect();
-            if train.is_empty() || judge.is_empty() {
+            let (indices, known): (Vec<usize>, Vec<usize>) =
+                (0..held_out.len()).partition(|&index| is_first(held_out[index]) == half);
+            let kept = training.iter().copied().filter(|&place| self.is_drawn(Draw::Kept, place, share));
+            let train: Vec<usize> = kept.chain(known.into_iter().map(|index| held_out[index])).collect();
+            if train.is_empty() || indices.is_empty() {
                 return Ok(None);
             }
             let ids = of(&train).into_iter().map(|row| CrossFolds::of_id(&rows.ids[row], self.seed));
             let folds = CrossFolds::of_folds(ids.collect());
-            let of_half: Vec<usize> = judge.iter().map(|&index| judging[index]).collect();
+            let of_half: Vec<usize> = indices.iter().map(|&index| held_out[index]).collect();
             let predicted = self.predicted(&of(&train), &of(&of_half), &folds)?;
-            judge.into_iter().zip(predicted).for_each(|(index, value)| at_random[index] = value);
+            indices.into_iter().zip(predicted).for_each(|(index, value)| at_random[index] = value);
         }
-        let judge = of(&judging);
+        let validation_rows = of(&held_out);
         Ok(Some(BothWays {
-            targets: judge.iter().map(|&row| rows.target[row]).collect(),
+            targets: validation_rows.iter().map(|&row| rows.target[row]).collect(),
             at_random,
             apart,
-            weights: rows.weights.as_ref().map(|weights| judge.iter().map(|&row| weights[row]).collect()),
-            clusters: keys.groups.as_ref().map(|groups| judging.iter().map(|&place| groups[place]).collect()),
+            weights: rows.weights.as_ref().map(|weights| validation_rows.iter().map(|&row| weights[row]).collect()),
+            clusters: keys.groups.as_ref().map(|groups| held_out.iter().map(|&place| groups[place]).collect()),
         }))
     }
 
-    /// A number from 0 to 1 for a row of the sample, by a hash of its id.
-    fn uniform(&self, place: usize, salt: u64) -> f64 {
-        let id = &self.subject.data.train.ids[self.rows[place]];
-        xxh3_64_with_seed(id.as_bytes(), self.seed.wrapping_add(salt)) as f64 / 2_f64.powi(64)
+    fn is_drawn(&self, draw: Draw, place: usize, share: f64) -> bool {
+        draw.is_drawn(&self.subject.data.train.ids[self.rows[place]], self.seed, share)
     }
 
-    fn predicted(&self, train: &[usize], judge: &[usize], folds: &CrossFolds) -> Result<Vec<f64>> {
+    fn predicted(&self, train: &[usize], validation_rows: &[usize], folds: &CrossFolds) -> Result<Vec<f64>> {
         let Subject { data, features, scale, threads, .. } = *self.subject;
         // Threads that wait for one another over so few cells take longer than one.
         let threads = if train.len() * features.features.len() < CELLS_OF_A_THREAD { 1 } else { threads };
@@ -166,10 +173,22 @@ impl SmallModel<'_> {
             let shuffled = self.shuffled.filter(is_of);
             let value_of = |row: usize| shuffled.map_or(row, |shuffled| shuffled.rows[row]);
             let pick = |of: &[usize]| of.iter().map(|&row| cells[value_of(row)]).collect::<Vec<f32>>();
-            encode(&Source { index, feature, encoding }, &fitting, &pick(train), &pick(judge))
+            encode(&Source { index, feature, encoding }, &fitting, &pick(train), &pick(validation_rows))
         };
+        let is_left_out = |index: usize, cells: &[f32]| {
+            let numbers_rows = || {
+                let known: HashSet<u32> = train.iter().map(|&row| cells[row].to_bits()).collect();
+                EncodingScheme::tells_rows_apart(known.len(), train.len())
+            };
+            self.learning.is_without_identifiers && features.features[index].levels().is_some() && numbers_rows()
+        };
+        let all = columns(&features.train).into_iter().enumerate();
         let encoded: Vec<EncodedColumn> =
-            columns(&features.train).into_iter().enumerate().flat_map(of_column).collect();
+            all.filter(|(index, cells)| !is_left_out(*index, cells)).flat_map(of_column).collect();
+        if encoded.is_empty() {
+            let mean = target.iter().sum::<f64>() / target.len().max(1) as f64;
+            return Ok(vec![mean; validation_rows.len()]);
+        }
         let named = |(place, column): (usize, &EncodedColumn)| {
             let kind = &features.features[column.source].kind;
             let is_category = column.encoded.is_none() && matches!(kind, Kind::Category { .. });
@@ -177,12 +196,12 @@ impl SmallModel<'_> {
             MatrixFeature { name: place.to_string(), kind }
         };
         let names: Vec<MatrixFeature> = encoded.iter().enumerate().map(named).collect();
-        let Learning { rounds, params, rows_of_a_leaf } = self.learning;
+        let Learning { rounds, params, rows_of_a_leaf, share_of_a_leaf, .. } = self.learning;
         // A leaf's size is the sum of its rows' weights.
         let mean = weights
             .as_ref()
             .map_or(1.0, |weights| weights.iter().copied().map(f64::from).sum::<f64>() / weights.len().max(1) as f64);
-        let of_a_leaf = (rows_of_a_leaf * mean).to_string();
+        let of_a_leaf = (rows_of_a_leaf.max(share_of_a_leaf * train.len() as f64) * mean).to_string();
         let params = Params::parse(params.iter().copied().chain([("min_child_weight", of_a_leaf.as_str())]))?;
         let matrix = |of: &[usize], cells: Vec<&[f32]>, reference: Option<&DMatrix>| {
             let labels: Vec<f32> = of.iter().map(|&row| scale.label(rows, row)).collect();
@@ -193,14 +212,14 @@ impl SmallModel<'_> {
             DMatrix::quantile(&names, &batch, &options)
         };
         let training = matrix(train, encoded.iter().map(|column| column.fitting.as_slice()).collect(), None)?;
-        let judging = encoded.iter().map(|column| column.validation.as_slice()).collect();
-        let judging = matrix(judge, judging, Some(&training))?;
+        let validation = encoded.iter().map(|column| column.validation.as_slice()).collect();
+        let validation = matrix(validation_rows, validation, Some(&training))?;
         let seed = self.subject.config.seed;
-        let mut booster = Booster::new(&params.for_booster(threads, seed), &[&training, &judging])?;
+        let mut booster = Booster::new(&params.for_booster(threads, seed), &[&training, &validation])?;
         for round in 0..*rounds {
             booster.update(round, &training)?;
         }
-        let margins = booster.predict_matrix(&judging, PredictionKind::Margin, 0..*rounds)?;
+        let margins = booster.predict_matrix(&validation, PredictionKind::Margin, 0..*rounds)?;
         Ok(margins.into_iter().map(|margin| f64::from(scale.margin(margin))).collect())
     }
 }

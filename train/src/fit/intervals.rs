@@ -29,7 +29,7 @@ use crate::features::Features;
 use crate::read::Rows;
 
 /// Keeps the rows that the scale model learns from apart from every other use of hashes.
-const SCALE_SEED_OFFSET: u64 = 0x5eed_0007;
+const SCALE_SEED_OFFSET: u64 = 0x5eed_0009;
 /// Cells that the scale model's columns are chosen on, and its rows at most.
 const SCALE_CELLS: usize = 4_000_000;
 const MOST_SCALE_ROWS: usize = 60_000;
@@ -283,25 +283,25 @@ impl Matrix<'_> {
         let fold_of = error_folds(&ids, &self.rows.keys.picked(&of_rows), seed, SCALE_FOLDS);
         let mut runs = Vec::new();
         for fold in 0..SCALE_FOLDS {
-            let of = |judges: bool| {
-                let is_of = |(place, of): (&usize, &u8)| ((*of == fold) == judges).then_some(*place);
+            let of = |held_out: bool| {
+                let is_of = |(place, of): (&usize, &u8)| ((*of == fold) == held_out).then_some(*place);
                 sample.iter().zip(&fold_of).filter_map(is_of).collect::<Vec<usize>>()
             };
-            let (training, judges) = (of(false), of(true));
-            if training.is_empty() || judges.is_empty() {
+            let (training, held_out) = (of(false), of(true));
+            if training.is_empty() || held_out.is_empty() {
                 continue;
             }
             let training = self.matrix(&columns, &training, None)?;
-            let judging = self.matrix(&columns, &judges, Some(&training))?;
-            let booster = self.booster(&[&training, &judging])?;
-            runs.push((booster, training, judging, judges));
+            let validation = self.matrix(&columns, &held_out, Some(&training))?;
+            let booster = self.booster(&[&training, &validation])?;
+            runs.push((booster, training, validation, held_out));
         }
         let mut curve = vec![0.0; SCALE_ROUNDS as usize];
-        for (booster, training, judging, judges) in &mut runs {
+        for (booster, training, validation, held_out) in &mut runs {
             for round in 0..SCALE_ROUNDS {
                 self.boost(booster, training, round..round + 1)?;
-                let deviance = booster.evaluate(round, &[(&*judging, "judging")])?.pop();
-                curve[round as usize] += judges.len() as f64 * deviance.map_or(f64::NAN, |one| one.value);
+                let deviance = booster.evaluate(round, &[(&*validation, "validation")])?.pop();
+                curve[round as usize] += held_out.len() as f64 * deviance.map_or(f64::NAN, |one| one.value);
             }
         }
         let best = curve.iter().enumerate().min_by(|one, other| one.1.total_cmp(other.1));
@@ -311,9 +311,9 @@ impl Matrix<'_> {
         self.boost(&mut booster, &all, 0..rounds)?;
         let cells: Vec<Column<'_>> = columns.iter().map(|column| Column::from(column.cells.as_slice())).collect();
         let mut scales = booster.predict_columns(&cells, 0..0)?;
-        for (booster, _, judging, judges) in &runs {
-            let of_fold = booster.predict_matrix(judging, PredictionKind::Value, 0..rounds)?;
-            judges.iter().zip(of_fold).for_each(|(&place, scale)| scales[place] = scale);
+        for (booster, _, validation, held_out) in &runs {
+            let of_fold = booster.predict_matrix(validation, PredictionKind::Value, 0..rounds)?;
+            held_out.iter().zip(of_fold).for_each(|(&place, scale)| scales[place] = scale);
         }
         Ok(Scaled { model: booster.save()?, scales, rounds })
     }

@@ -126,8 +126,8 @@ impl Search<'_> {
         let sample = Sample::draw(rows, most, seed);
         let of_trials = [Stage::Encoding, Stage::Bins, Stage::Parameters];
         let mut work = of_trials.iter().map(|stage| self.trials.budget.work(*stage)).sum::<f64>();
-        let is_whole = sample.len() == rows.len();
-        if is_whole {
+        let is_of_all_rows = sample.len() == rows.len();
+        if is_of_all_rows {
             work += self.trials.budget.work(Stage::Rung);
         }
         let learning = sample.len() * 4 / 5;
@@ -167,7 +167,7 @@ impl Search<'_> {
             let all = Sample::draw(rows, judged, seed);
             ranking = self.rung(&all, ranking)?;
             all
-        } else if is_whole {
+        } else if is_of_all_rows {
             let of_fold = LAST_ROUNDS_PER_FOLD * self.trials.costs.round(learning, &widest, &first);
             let folds = (self.trials.budget.work(Stage::Rounds) / of_fold) as u8;
             let wanted = folds.max(sample.folds().len() as u8);

@@ -179,8 +179,8 @@ fn searched(flags: &[String]) -> Vec<String> {
 
 #[track_caller]
 fn assert_apart(table: &Table, seen: &Seen) {
-    for (training, judging) in std::iter::once(&seen.outer).chain(&seen.inner) {
-        for &judge in judging {
+    for (training, validation) in std::iter::once(&seen.outer).chain(&seen.inner) {
+        for &judge in validation {
             for &teacher in training {
                 assert!(table.may_teach(teacher, judge), "{teacher} teaches what judges {judge}");
             }
@@ -438,6 +438,20 @@ fn planted_drift_is_found_from_a_difference_of_0_05_on() {
         }
     }
     assert!(found >= 3, "{found}");
+}
+
+/// Of a table so large that small models see a part of it.
+#[test]
+fn drift_is_found_in_a_sample_too() {
+    let workshop = Workshop::new();
+    for (drift, is_named) in [(3.0, true), (0.0, false)] {
+        let data = workshop.write("table.csv", &panel(40_000, 1, (0.0, drift, 0.4), 7));
+        let done = workshop.call("r", &data).arg("--check").output().unwrap();
+        succeeded(&done);
+        let log = String::from_utf8_lossy(&done.stderr);
+        assert!(log.contains("r2_newest\":0."), "{log}");
+        assert_eq!(log.contains("validate with --time seen"), is_named, "a drift of {drift}: {log}");
+    }
 }
 
 #[test]
