@@ -255,16 +255,11 @@ def split_folder(name, seed):
     return TABLES / name / f"split-{seed}"
 
 
-def make(name, seed):
-    """Writes `train.parquet` and `test.parquet` (one row in five) of a table unless they stand, and gives their folder."""
-    import numpy
+def uniform(frame, target):
+    """A frame as all benchmarks have it: the target's name, rows with a target only, text as text, booleans as integers."""
     import pandas
 
-    folder = split_folder(name, seed)
-    if (folder / "test.parquet").exists():
-        return folder
-    frame, target = MAKERS[name]()
-    frame = frame[pandas.to_numeric(frame[target]).notna()].reset_index(drop=True)
+    frame = frame[pandas.to_numeric(frame[target], errors="coerce").notna()].reset_index(drop=True)
     frame = frame.rename(columns={target: "target"})
     for column in frame:
         kind = frame[column].dtype
@@ -273,6 +268,18 @@ def make(name, seed):
             frame[column] = text.where(text.isna(), text.astype(str)).astype("str")
         elif kind == bool:
             frame[column] = frame[column].astype("int64")
+    return frame
+
+
+def make(name, seed):
+    """Writes `train.parquet` and `test.parquet` (one row in five) of a table unless they stand, and gives their folder."""
+    import numpy
+
+    folder = split_folder(name, seed)
+    if (folder / "test.parquet").exists():
+        return folder
+    frame, target = MAKERS[name]()
+    frame = uniform(frame, target)
     frame.insert(0, ID, range(len(frame)))
     held_out = numpy.random.default_rng(seed).random(len(frame)) < 0.2
     folder.mkdir(parents=True, exist_ok=True)

@@ -37,17 +37,7 @@ CUT_OFFS = [5, 6, 7, 8, 9, 10]
 
 def write(frame, target, path):
     """A frame as Parquet with a row id, text as text."""
-    import pandas
-
-    frame = frame[pandas.to_numeric(frame[target], errors="coerce").notna()].reset_index(drop=True)
-    frame = frame.rename(columns={target: "target"})
-    for column in frame:
-        kind = frame[column].dtype
-        if isinstance(kind, pandas.CategoricalDtype) or kind == object:
-            text = frame[column].astype("object")
-            frame[column] = text.where(text.isna(), text.astype(str)).astype("str")
-        elif kind == bool:
-            frame[column] = frame[column].astype("int64")
+    frame = tables.uniform(frame, target)
     if tables.ID not in frame:
         frame.insert(0, tables.ID, range(len(frame)))
     frame.to_parquet(path, index=False)

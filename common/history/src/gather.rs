@@ -51,9 +51,8 @@ pub(crate) async fn gather(pages: &Pages, before: Option<&History>, refresh: Ref
     };
     let known: BTreeMap<&str, &Run> =
         before.iter().flat_map(|before| &before.runs).map(|run| (run.path.as_str(), run)).collect();
-    let runs = runs(pages, &listing, &known, &months, refresh).await?;
+    let mut runs = runs(pages, &listing, &known, &months, refresh).await?;
     let evaluated = evaluated(pages, &listing, before, refresh).await?;
-    let mut runs: Vec<Run> = runs;
     if pages.kind == Kind::Models {
         runs.iter_mut().for_each(|run| run.evaluated = of_model(&evaluated, &run.path));
     }

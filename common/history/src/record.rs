@@ -146,6 +146,13 @@ pub struct Run {
     pub actuals_version: Option<Version>,
 }
 
+impl Run {
+    /// R² as it came out; none where nothing is known yet.
+    pub(crate) fn realized(&self) -> Option<R2> {
+        self.evaluated.as_ref().and_then(|evaluated| evaluated.r2)
+    }
+}
+
 /// The runs of a month.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use machine::RunId;
-use storage::Store;
+use storage::{Store, StoreError};
 use telemetry::Outcome;
 
 use super::check;
@@ -83,8 +83,11 @@ async fn newest_run(output: &dyn Store, moment: DateTime<Utc>) -> Result<Option<
         listed.into_iter().filter_map(|object| Some((run_of(&object.key)?, object.key))).collect();
     let read = runs.into_iter().map(async |(run_id, key)| {
         // A result that is damaged says nothing of a run that is complete.
-        let result = objects::read_text(output, &key).await?;
-        let outcome = result.and_then(|result| Outcome::from_json(result.as_bytes()).ok());
+        let outcome = match output.get_at_most(&key, objects::MOST_BYTES).await {
+            Ok((result, _)) => Outcome::from_json(&result).ok(),
+            Err(StoreError::NotFound(_) | StoreError::TooLarge(_)) => None,
+            Err(error) => return Err(crate::failure::Failure::from(error)),
+        };
         let outcome = outcome.filter(|outcome| outcome.exit_code() == 0);
         let completed_at = outcome.and_then(|outcome| DateTime::parse_from_rfc3339(outcome.completed_at()?).ok());
         Ok::<_, crate::failure::Failure>(completed_at.map(|completed_at| (completed_at.to_utc(), run_id)))

@@ -124,6 +124,7 @@ fn what_happened_since_the_newest_run_that_is_old_enough_is_prepared() {
     predicted(&place, "failed", 14, &json!({"event": "failure", "exit_code": 4}));
     predicted(&place, "too-new", 13, &nothing);
     place.bucket.put("scoring/runs/damaged/result.json", "[1");
+    place.bucket.put("scoring/runs/no-text/result.json", vec![0xff, 0xfe, 0x00]);
     let actuals =
         "SELECT customer_id, score FROM engagement.training WHERE '{{evaluated_run_id}}' = 'newest-old-enough'";
     place.bucket.put("config/actuals.sql", actuals);

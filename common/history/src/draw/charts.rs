@@ -10,6 +10,9 @@ use crate::record::{R2, Run};
 /// R² below this is drawn at it.
 const LOWEST_R2: f64 = -1.0;
 
+/// The scale of amounts.
+pub(super) const FROM_ZERO: Scale = Scale { lowest: None, from_zero: true, limit: None };
+
 /// A figure of one value for each run.
 pub(super) struct Chart<'a> {
     /// Its title.
@@ -22,11 +25,11 @@ pub(super) struct Chart<'a> {
     pub(super) scale: Scale,
 }
 
-/// R² when trained and as it came out, of whatever has both: a title and, newest first, the times and the values.
-pub(super) fn r2(html: &mut Html, points: &[(&str, Option<R2>, Option<R2>)]) {
-    let trained: Vec<_> = points.iter().rev().map(|(_, trained, _)| trained.map(point)).collect();
-    let realized: Vec<_> = points.iter().rev().map(|(_, _, realized)| realized.map(point)).collect();
-    let days: Vec<f64> = points.iter().rev().map(|(at, _, _)| days(at)).collect();
+/// R² of the runs, which are given newest first, when trained and as it came out.
+pub(super) fn r2(html: &mut Html, runs: &[Run]) {
+    let trained: Vec<_> = runs.iter().rev().map(|run| run.r2_when_trained.map(point)).collect();
+    let realized: Vec<_> = runs.iter().rev().map(|run| run.realized().map(point)).collect();
+    let days: Vec<f64> = runs.iter().rev().map(|run| days(&run.at)).collect();
     let lines = [
         Line { colour: 0, mark: Mark::Dashes, points: &trained },
         Line { colour: 2, mark: Mark::Dots, points: &realized },
@@ -43,7 +46,7 @@ pub(super) fn r2(html: &mut Html, points: &[(&str, Option<R2>, Option<R2>)]) {
     let last = |values: &[Option<Point>]| values.iter().flatten().next_back().map(|point| figure(point.value));
     let spoken = format!(
         "R² of {}: when trained, last {}; as it came out, last {}",
-        counted(points.len(), "run"),
+        counted(runs.len(), "run"),
         last(&trained).unwrap_or_else(|| "not known".to_owned()),
         last(&realized).unwrap_or_else(|| "not known".to_owned())
     );

@@ -2,19 +2,16 @@
 
 use page::Html;
 use page::figures::{count, counted, figure_or_dash};
-use page::timeline::Scale;
 
-use super::charts::{self, Chart};
+use super::charts::{self, Chart, FROM_ZERO};
 use super::{
     cost_tile, day, dollars, failed_tile, newest, or_dash, r2_cell, realized_cell, run_head, seconds, share, short,
     state_cell, table_of_runs,
 };
-use crate::record::{Evaluated, History, Kind, R2, Run};
+use crate::record::{Evaluated, History, Kind};
 
 /// Evaluated runs that are listed: a year of weekly ones.
 const MOST_EVALUATED: usize = 52;
-
-const FROM_ZERO: Scale = Scale { lowest: None, from_zero: true, limit: None };
 
 pub(super) fn sections(html: &mut Html, history: &History) {
     let evaluated = newest_evaluated(history);
@@ -22,8 +19,7 @@ pub(super) fn sections(html: &mut Html, history: &History) {
     let runs = &history.runs;
     html.titled("At a glance", |html| {
         html.element("div", "figures", |html| {
-            let points: Vec<_> = runs.iter().map(|run| (run.at.as_str(), run.r2_when_trained, realized(run))).collect();
-            charts::r2(html, &points);
+            charts::r2(html, runs);
             let caption = "";
             let rows = Chart {
                 title: "Training rows",
@@ -40,10 +36,6 @@ pub(super) fn sections(html: &mut Html, history: &History) {
     });
     table(html, history);
     came_true(html, &evaluated, history.evaluated.len());
-}
-
-fn realized(run: &Run) -> Option<R2> {
-    run.evaluated.as_ref().and_then(|evaluated| evaluated.r2)
 }
 
 fn newest_evaluated(history: &History) -> Vec<(&String, &Evaluated)> {

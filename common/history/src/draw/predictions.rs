@@ -4,22 +4,19 @@ use page::Html;
 use page::figures::{count, figure};
 use page::timeline::Scale;
 
-use super::charts::{self, Chart};
+use super::charts::{self, Chart, FROM_ZERO};
 use super::{
     DRIFT_WARNING, cost_tile, dollars, failed_tile, figure_of, newest, or_dash, r2_cell, realized_cell, run_head,
     seconds, short, state_cell, table_of_runs,
 };
 use crate::record::{History, Kind, Run};
 
-const FROM_ZERO: Scale = Scale { lowest: None, from_zero: true, limit: None };
-
 pub(super) fn sections(html: &mut Html, history: &History) {
     tiles(html, history);
     let runs = &history.runs;
     html.titled("At a glance", |html| {
         html.element("div", "figures", |html| {
-            let points: Vec<_> = runs.iter().map(|run| (run.at.as_str(), run.r2_when_trained, realized(run))).collect();
-            charts::r2(html, &points);
+            charts::r2(html, runs);
             let drift = Chart {
                 title: "Drift",
                 caption: "Population stability index of the feature that moved most since training. Dotted: 0.2.",
@@ -48,13 +45,9 @@ pub(super) fn sections(html: &mut Html, history: &History) {
     table(html, history);
 }
 
-fn realized(run: &Run) -> Option<crate::record::R2> {
-    run.evaluated.as_ref().and_then(|evaluated| evaluated.r2)
-}
-
 fn tiles(html: &mut Html, history: &History) {
     html.element("div", "tiles", |html| {
-        match newest(history, realized) {
+        match newest(history, Run::realized) {
             Some((r2, day)) => html.tile("R² as it came out", &short(r2.value), &format!("of the run of {day}")),
             None => html.tile("R² as it came out", "–", "nothing is known yet"),
         }
