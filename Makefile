@@ -16,8 +16,8 @@ setup: ## Install what building needs (or name the command that does)
 setup-tests: setup
 	@scripts/setup tests
 
-build: setup ## Build train, predict and the functions
-	cargo build --release --locked -p train -p predict -p functions
+build: setup ## Build train and predict
+	cargo build --release --locked -p train -p predict
 
 run: build ## Train on the sample, pass the gate, score 30,000 customers
 	@scripts/run-sample $(PROGRAMS)

@@ -5,11 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod manual;
-// The programs are compiled from their own files, so that there is one of each.
-#[path = "../../predict/src/main.rs"]
-mod predict_program;
-#[path = "../../train/src/main.rs"]
-mod train_program;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -23,8 +18,8 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
     match Path::new(&called).file_name().and_then(OsStr::to_str) {
-        Some("train") => return train_program::main(),
-        Some("predict") => return predict_program::main(),
+        Some("train") => return train::program::main(),
+        Some("predict") => return predict::program::main(),
         _ => {}
     }
     let first = arguments.next().unwrap_or_default();

@@ -1,6 +1,8 @@
 //! Scores every row of a table with a published model. The modules stand in the order of the flow.
 #![forbid(unsafe_code)]
 
+pub mod program;
+
 pub mod settings;
 
 pub mod plan;

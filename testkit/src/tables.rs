@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
+use std::io::Cursor;
 use std::path::Path;
 
 use polars::prelude::{
-    BooleanChunked, Column, DataFrame, DataType, IntoColumn, IntoSeries, NamedFrom, NewChunkedArray, ParquetWriter,
-    Series, StringChunked,
+    BooleanChunked, Column, DataFrame, DataType, IntoColumn, IntoSeries, NamedFrom, NewChunkedArray, Series,
+    StringChunked,
 };
+use polars_buffer::Buffer;
+use polars_parquet::read::{BasicDecompressor, PageReader, column_iter_to_arrays, infer_schema, read_metadata};
+use table::write::ParquetWriter;
 
 use crate::random::Random;
 
@@ -96,7 +100,7 @@ pub fn write_parquet(table: &DataFrame, path: &Path) {
     let file = File::create(path).expect("a file");
     // Several row groups, as large files have.
     let row_group = (table.height() / 3).max(1);
-    ParquetWriter::new(file).with_row_group_size(Some(row_group)).finish(&mut table.clone()).expect("Parquet");
+    ParquetWriter::new(file).with_row_group_rows(row_group).finish(&mut table.clone()).expect("Parquet");
 }
 
 /// The bytes of a table as Parquet.
@@ -108,6 +112,35 @@ pub fn parquet_bytes(table: &DataFrame) -> Vec<u8> {
     let mut bytes = Vec::new();
     ParquetWriter::new(&mut bytes).finish(&mut table.clone()).expect("Parquet");
     bytes
+}
+
+/// A table out of the bytes of a Parquet file without nested columns, by polars-parquet's own reader of footers and schemas.
+///
+/// # Panics
+/// Where they are none.
+#[must_use]
+pub fn read_parquet(bytes: &[u8]) -> DataFrame {
+    let bytes = Buffer::from_vec(bytes.to_vec());
+    let footer = read_metadata(&mut Cursor::new(bytes.as_slice())).expect("a footer");
+    let schema = infer_schema(&footer).expect("a schema");
+    let columns = schema.iter_values().map(|field| {
+        let chunks = footer.row_groups.iter().flat_map(|row_group| {
+            let mut leaves = row_group.columns_under_root_iter(&field.name).expect("a column of the row group");
+            let (leaf, next) = (leaves.next().expect("a leaf"), leaves.next());
+            assert!(next.is_none(), "{} is nested", field.name);
+            let range = leaf.byte_range();
+            let pages = Cursor::new(bytes.clone().sliced(range.start as usize..range.end as usize));
+            let pages = BasicDecompressor::new(PageReader::new(pages, leaf, Vec::new(), usize::MAX), Vec::new());
+            let primitive = &leaf.descriptor().descriptor.primitive_type;
+            column_iter_to_arrays(vec![pages], vec![primitive], field.clone(), None).expect("pages").0
+        });
+        let chunks: Vec<_> = chunks.collect();
+        if chunks.is_empty() {
+            return Series::new_empty(field.name.clone(), &DataType::from_arrow_field(field)).into_column();
+        }
+        Series::try_from((field, chunks)).expect("a column").into_column()
+    });
+    DataFrame::new(footer.num_rows, columns.collect()).expect("columns of one length")
 }
 
 /// A table as CSV: nulls are empty fields.

@@ -1,6 +1,8 @@
 //! Fits, evaluates, gates and publishes a model. The modules stand in the order of the flow.
 #![forbid(unsafe_code)]
 
+pub mod program;
+
 pub mod settings;
 
 pub mod run;

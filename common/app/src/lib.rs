@@ -8,6 +8,8 @@ pub mod settings;
 mod begin;
 mod context;
 pub mod runtime;
+mod start;
 
 pub use begin::begin;
 pub use context::Context;
+pub use start::start;

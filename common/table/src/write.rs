@@ -1,10 +1,15 @@
 //! Tables out: Parquet and CSV, the same bytes for the same rows.
 
+mod parquet_writer;
+
+pub use parquet_writer::{ParquetFile, ParquetWriter};
+pub use polars_parquet::write::CompressionOptions;
+
 use std::fmt::Write as _;
 use std::io::Write;
 
 use bytes::Bytes;
-use polars::prelude::{DataFrame, DataType, Float64Chunked, ParquetCompression, ParquetWriter, PolarsError, Series};
+use polars::prelude::{DataFrame, DataType, Float64Chunked, PolarsError, Series};
 
 use columns::text::formatted_text;
 use error::{Error, Result};
@@ -30,20 +35,18 @@ pub fn to_parquet(frame: &mut DataFrame) -> Result<Bytes> {
 pub fn pieces_to_parquet(mut pieces: impl Iterator<Item = Result<DataFrame>>) -> Result<Option<Bytes>> {
     let Some(first) = pieces.next().transpose()? else { return Ok(None) };
     let mut buffer = Vec::new();
-    let mut writer = options(&mut buffer).batched(first.schema()).map_err(|error| refused(&error))?;
+    let mut writer = options(&mut buffer).begin(first.schema()).map_err(|error| refused(&error))?;
     for piece in std::iter::once(Ok(first)).chain(pieces) {
         let mut piece = piece?;
         piece.rechunk_mut();
-        writer.write_batch(&piece).map_err(|error| refused(&error))?;
+        writer.write(&piece).map_err(|error| refused(&error))?;
     }
     writer.finish().map_err(|error| refused(&error))?;
-    drop(writer);
     Ok(Some(Bytes::from(buffer)))
 }
 
 fn options<Output: Write>(output: Output) -> ParquetWriter<Output> {
-    let writer = ParquetWriter::new(output).with_compression(ParquetCompression::Snappy);
-    writer.with_row_group_size(Some(ROW_GROUP_ROWS)).set_parallel(false)
+    ParquetWriter::new(output).with_compression(CompressionOptions::Snappy).with_row_group_rows(ROW_GROUP_ROWS)
 }
 
 fn refused(error: &PolarsError) -> Error {

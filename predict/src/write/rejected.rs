@@ -182,9 +182,9 @@ fn defect(error: &polars::prelude::PolarsError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
 
-    use polars::prelude::{DataType, ParquetReader, SerReader};
+    use polars::prelude::DataType;
+    use testkit::tables::read_parquet;
 
     use super::*;
 
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!((counts.null_id, counts.duplicate_id, counts.bad_value), (1, 5, 1));
         let (bytes, rows) = rejected.into_parquet().unwrap().unwrap();
         assert_eq!(rows, 7);
-        let frame = ParquetReader::new(Cursor::new(bytes)).finish().unwrap();
+        let frame = read_parquet(&bytes);
         let texts = |name: &str| {
             let column = frame.column(name).unwrap().clone();
             column.str().unwrap().iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>()
@@ -224,7 +224,7 @@ mod tests {
         rejected.add(&ids.head(Some(10)), 0, &[Some(Reason::DuplicateId); 10], "b".into()).unwrap();
         let (bytes, count) = rejected.into_parquet().unwrap().unwrap();
         assert_eq!(count, rows as u64 + 10);
-        assert_eq!(ParquetReader::new(Cursor::new(bytes)).finish().unwrap().height(), rows + 10);
+        assert_eq!(read_parquet(&bytes).height(), rows + 10);
         assert!(RejectedRows::default().into_parquet().unwrap().is_none());
     }
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 use testkit::program::Invocation;
 use testkit::tables::{self, csv, customers, parquet_bytes, with, without, write_parquet};
 
-use super::sample::read_parquet;
 use super::{ROWS, Workshop, programs, text};
+use testkit::tables::read_parquet;
 
 /// Runs `train` and `predict` on the folder `bad`; both end with `exit_code` and say `parts`.
 #[track_caller]

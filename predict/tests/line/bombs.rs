@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, ParquetCompression, ParquetWriter, Series};
+use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
 use serde_json::Value;
+use table::write::{CompressionOptions, ParquetWriter};
 use testkit::cgroup::MemoryGroup;
 
 use super::Workshop;
@@ -108,7 +109,7 @@ fn parquet(workshop: &Workshop, rows: usize, texts: Series) {
     let mut table = DataFrame::new(rows, columns).unwrap();
     std::fs::create_dir_all(workshop.path("bomb")).unwrap();
     let file = std::fs::File::create(workshop.path("bomb/part.parquet")).unwrap();
-    ParquetWriter::new(file).with_compression(ParquetCompression::Gzip(None)).finish(&mut table).unwrap();
+    ParquetWriter::new(file).with_compression(CompressionOptions::Gzip(None)).finish(&mut table).unwrap();
 }
 
 /// A few megabytes of texts that are long and alike, but for their ends.

@@ -4,11 +4,13 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use polars::prelude::{Column, DataFrame, NamedFrom, ParquetReader, ParquetWriter, SerReader, Series};
+use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 use serde_json::Value;
+use table::write::ParquetWriter;
 use testkit::faults::FaultProxy;
 use testkit::program::Ended;
 use testkit::s3::S3Server;
+use testkit::tables::read_parquet;
 use testkit::tables::{csv, customers, parquet_bytes, with, without, write_parquet};
 
 use super::Workshop;
@@ -20,13 +22,13 @@ const MANY_GROUPS: usize = 20_000;
 
 fn of_row_groups(table: &DataFrame, rows: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    ParquetWriter::new(&mut bytes).with_row_group_size(Some(rows)).finish(&mut table.clone()).unwrap();
+    ParquetWriter::new(&mut bytes).with_row_group_rows(rows).finish(&mut table.clone()).unwrap();
     bytes
 }
 
 fn write_in_row_groups(table: &DataFrame, rows: usize, path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let writer = ParquetWriter::new(File::create(path).unwrap()).with_row_group_size(Some(rows));
+    let writer = ParquetWriter::new(File::create(path).unwrap()).with_row_group_rows(rows);
     writer.finish(&mut table.clone()).unwrap();
 }
 
@@ -132,7 +134,7 @@ fn rejected_rows_of_small_objects_are_named() {
         let call = workshop.predict_on(data).args(["--run-id", run, "--max-reject-fraction", "1"]).args(more);
         call.run().succeeded();
         let file = workshop.path(&format!("output/rejected/run_id={run}/part-00000.parquet"));
-        ParquetReader::new(File::open(file).unwrap()).finish().unwrap()
+        read_parquet(&std::fs::read(file).unwrap())
     };
     let (together, apart, one) =
         (rejected("many", "r1", &[]), rejected("many", "r2", &["--batch-rows", "3"]), rejected("one", "r3", &[]));
@@ -232,7 +234,7 @@ fn cells_that_are_read_as_they_came_are_the_same_values() {
     }
     let frame = |run: &str| {
         let file = workshop.path(&format!("output/predictions/run_id={run}/part-00000.parquet"));
-        ParquetReader::new(File::open(file).unwrap()).finish().unwrap()
+        read_parquet(&std::fs::read(file).unwrap())
     };
     assert!(parts(&workshop, "predictions", "r1") == parts(&workshop, "predictions", "r2"));
     let (csv, parquet) = (frame("r1"), frame("r3"));

@@ -6,8 +6,8 @@ use std::io::Write;
 use serde_json::json;
 use testkit::tables::{csv, customers, write_parquet};
 
-use super::sample::read_parquet;
 use super::{ROWS, Workshop};
+use testkit::tables::read_parquet;
 
 const HEADER: &str = "customer_id,spend,visits,plan,member,since\n";
 const GOOD_ROW: &str = ",50.5,7,basic,true,2014-05-06\n";

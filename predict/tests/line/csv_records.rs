@@ -6,8 +6,8 @@ use std::io::Write;
 use serde_json::json;
 use testkit::tables::{csv, customers, without};
 
-use super::sample::read_parquet;
 use super::{ROWS, Workshop, text};
+use testkit::tables::read_parquet;
 
 /// The customers to score as CSV, with `rows` of them replaced.
 fn scoring(replaced: &[(usize, &str)]) -> String {

@@ -122,7 +122,7 @@ fn every_run_has_a_report() {
     let shares = manifest["predictions"]["shares"].as_array().unwrap();
     assert!((shares.iter().map(|share| share.as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-9);
     let bytes = std::fs::read(workshop.path("output/predictions/run_id=p1/part-00000.parquet")).unwrap();
-    let frame = super::sample::read_parquet(&bytes);
+    let frame = testkit::tables::read_parquet(&bytes);
     assert!((frame.column("prediction").unwrap().f64().unwrap().mean().unwrap() - mean).abs() < 1e-9);
     // All spend a hundred times as much: drift, and half of the ids come twice.
     let table = tables::without(&scored(), "score");

@@ -153,7 +153,7 @@ fn flights_from_the_schedule_alone_are_rejected() {
     let fetched = Command::new(flights).arg(workshop.path("flights")).status().unwrap();
     assert!(fetched.success(), "scripts/fetch-flights failed");
     let parts = workshop.files("flights/data");
-    let frame = super::sample::read_parquet(&fs::read(workshop.path(&format!("flights/data/{}", parts[0]))).unwrap());
+    let frame = testkit::tables::read_parquet(&fs::read(workshop.path(&format!("flights/data/{}", parts[0]))).unwrap());
     testkit::tables::write_parquet(&frame.head(Some(FLIGHTS)), &workshop.path("schedule/part.parquet"));
     let train = super::programs().train().folder(workshop.folder.path());
     let train = train.args(["--train-data", "schedule", "--features", "flights/features.toml", "--models", "models"]);

@@ -5,7 +5,8 @@ use std::fs;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use polars::prelude::{DataFrame, IntoColumn, NamedFrom, ParquetReader, SerReader, Series};
+use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
+use testkit::tables::read_parquet;
 use testkit::tables::{self, customers, without, write_parquet};
 
 use super::{Workshop, copy_folder, repository};
@@ -31,7 +32,7 @@ fn with_intervals() -> Workshop {
 
 fn read(workshop: &Workshop, run_id: &str) -> DataFrame {
     let part = workshop.path(&format!("output/predictions/run_id={run_id}/part-00000.parquet"));
-    ParquetReader::new(fs::File::open(part).unwrap()).finish().unwrap()
+    read_parquet(&std::fs::read(part).unwrap())
 }
 
 fn numbers(frame: &DataFrame, column: &str) -> Vec<f64> {

@@ -6,8 +6,8 @@ use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
 use testkit::program::{Ended, Invocation};
 use testkit::tables::{with, write_parquet};
 
-use super::sample::read_parquet;
 use super::{Workshop, files_below, programs, repository, sample};
+use testkit::tables::read_parquet;
 
 /// One part of the sample as a table.
 fn part(name: &str) -> DataFrame {

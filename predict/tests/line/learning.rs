@@ -4,8 +4,8 @@ use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
 use testkit::program::Invocation;
 use testkit::tables::{with, write_parquet};
 
-use super::sample::read_parquet;
 use super::{Workshop, files_below, programs, sample};
+use testkit::tables::read_parquet;
 
 const ROWS: usize = 6_000;
 

@@ -10,8 +10,8 @@ use testkit::program::Invocation;
 use testkit::tables::{csv, customers, parquet_bytes, with, without};
 
 use super::places::Place;
-use super::sample::read_parquet;
 use super::{ROWS, Workshop, text};
+use testkit::tables::read_parquet;
 
 const REGIONS: [&str; 3] = ["north east", "süd", "west/coast"];
 /// The same as names of folders.

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use polars::prelude::{DataFrame, ParquetReader, SerReader};
+use polars::prelude::DataFrame;
+use testkit::tables::read_parquet;
 use testkit::tables::{customers, without, write_parquet};
 
 use super::{Workshop, repository, sample};
@@ -23,7 +24,7 @@ fn python_agrees(workshop: &Workshop, input: &str, run_id: &str, rows: usize) {
 
 fn read(workshop: &Workshop, run_id: &str) -> DataFrame {
     let part = workshop.path(&format!("output/predictions/run_id={run_id}/part-00000.parquet"));
-    ParquetReader::new(fs::File::open(part).unwrap()).finish().unwrap()
+    read_parquet(&std::fs::read(part).unwrap())
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn reasons_of_the_sample_are_those_of_xgboost() {
     let workshop = &Workshop::new();
     symlink(super::sample::line().workshop.path("models"), workshop.path("models")).unwrap();
     let part = fs::read_dir(sample("customers")).unwrap().next().unwrap().unwrap().path();
-    let customers = ParquetReader::new(fs::File::open(part).unwrap()).finish().unwrap().head(Some(ROWS));
+    let customers = read_parquet(&std::fs::read(part).unwrap()).head(Some(ROWS));
     write_parquet(&customers, &workshop.path("some/part.parquet"));
     // More than there are sources, so that all of them must add up.
     workshop.predict_on("some").args(["--reasons", "30", "--run-id", "reasons"]).run().succeeded();
@@ -117,8 +118,7 @@ fn reasons_only_where_a_condition_holds() {
 
 /// Whether what the row has spent is missing.
 fn is_missing(workshop: &Workshop, row: usize) -> bool {
-    let file = fs::File::open(workshop.path("customers/part.parquet")).unwrap();
-    let frame = ParquetReader::new(file).finish().unwrap();
+    let frame = read_parquet(&fs::read(workshop.path("customers/part.parquet")).unwrap());
     frame.column("spend").unwrap().get(row).unwrap().is_null()
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::OnceLock;
 
-use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader};
+use polars::prelude::DataType;
 use serde_json::Value;
+use testkit::tables::read_parquet;
 
 use super::{Workshop, programs, repository, sample, sha256, text};
 
@@ -34,10 +35,6 @@ pub(crate) fn line() -> &'static Line {
         let predicted = workshop.predict_on(&input).args(["--columns", "SEX,AGE"]).run();
         Line { trained: trained.succeeded(), predicted: predicted.succeeded(), workshop }
     })
-}
-
-pub(crate) fn read_parquet(bytes: &[u8]) -> DataFrame {
-    ParquetReader::new(std::io::Cursor::new(bytes)).finish().unwrap()
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use polars::prelude::{Column, DataFrame, NamedFrom, ParquetWriter, Series};
+use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 use serde_json::Value;
+use table::write::ParquetWriter;
 use testkit::random::Random;
 use testkit::tables::{csv, customers, with, without, write_parquet};
 
@@ -15,7 +16,7 @@ const MANY: usize = 560_000;
 
 fn write_in_one_row_group(table: &DataFrame, path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let writer = ParquetWriter::new(File::create(path).unwrap()).with_row_group_size(Some(table.height()));
+    let writer = ParquetWriter::new(File::create(path).unwrap()).with_row_group_rows(table.height());
     writer.finish(&mut table.clone()).unwrap();
 }
 

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use polars::prelude::{DataFrame, DataType, ParquetWriter};
+use polars::prelude::{DataFrame, DataType};
 use serde_json::Value;
+use table::write::ParquetWriter;
 use testkit::program::{Ended, Invocation, Running};
 use testkit::random::Random;
 use testkit::tables::{csv, customers, parquet_bytes, without};
@@ -29,7 +30,7 @@ fn table(rows: usize) -> DataFrame {
 
 fn one_row_group(table: &DataFrame) -> Vec<u8> {
     let mut bytes = Vec::new();
-    ParquetWriter::new(&mut bytes).with_row_group_size(Some(usize::MAX)).finish(&mut table.clone()).unwrap();
+    ParquetWriter::new(&mut bytes).with_row_group_rows(usize::MAX).finish(&mut table.clone()).unwrap();
     bytes
 }
 

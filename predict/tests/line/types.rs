@@ -6,8 +6,8 @@ use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, Series, TimeUn
 use serde_json::Value;
 use testkit::tables::{csv, customers, with, without, write_parquet};
 
-use super::sample::read_parquet;
 use super::{ROWS, Workshop};
+use testkit::tables::read_parquet;
 
 /// The only part of a run's predictions.
 fn predictions(workshop: &Workshop, run: &str) -> DataFrame {

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, ParquetCompression, ParquetWriter, Series};
+use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, Series};
+use table::write::{CompressionOptions, ParquetWriter};
 use testkit::tables::{customers, with};
 
 fn table(rows: usize) -> DataFrame {
@@ -26,17 +27,17 @@ fn table(rows: usize) -> DataFrame {
 /// Compressed in each way, in one row group and in several, and large enough that texts have dictionaries.
 pub(crate) fn parquet() -> Vec<Vec<u8>> {
     let ways = [
-        ParquetCompression::Uncompressed,
-        ParquetCompression::Snappy,
-        ParquetCompression::Zstd(None),
-        ParquetCompression::Lz4Raw,
+        CompressionOptions::Uncompressed,
+        CompressionOptions::Snappy,
+        CompressionOptions::Zstd(None),
+        CompressionOptions::Lz4Raw,
     ];
     let mut files = Vec::new();
     for (index, compression) in ways.into_iter().enumerate() {
         for (rows, row_group) in [(9, 9), (300, 100)] {
             let mut bytes = Vec::new();
             let writer = ParquetWriter::new(&mut bytes).with_compression(compression);
-            let writer = writer.with_row_group_size(Some(row_group)).with_data_page_size(Some(512 << index));
+            let writer = writer.with_row_group_rows(row_group).with_page_bytes(512 << index);
             writer.finish(&mut table(rows)).unwrap();
             files.push(bytes);
         }

@@ -1,0 +1,121 @@
+//! Frames as Parquet, encoded by polars-parquet: what `ParquetWriter` of polars-io does on one thread, whose crate would make
+//! polars-core compile its grouping too, for a seventh of a cold build.
+
+use std::io::Write;
+
+use polars::frame::chunk_df_for_writing;
+use polars::prelude::{ArrowSchema, CompatLevel, DataFrame, PolarsError, PolarsResult, Schema};
+use polars_parquet::read::ParquetError;
+use polars_parquet::write::{
+    CompressionOptions, Compressor, DynIter, DynStreamingIterator, Encoding, FallibleStreamingIterator, FileWriter,
+    SchemaDescriptor, StatisticsOptions, Version, WriteOptions, array_to_columns, get_dtype_encoding,
+    to_parquet_schema,
+};
+
+/// How a frame is written. Compressed with Zstandard, in row groups of 2¹⁸ rows and pages of 1 MiB, unless it is told otherwise.
+#[derive(Debug)]
+#[must_use]
+pub struct ParquetWriter<Output> {
+    output: Output,
+    options: WriteOptions,
+    row_group_rows: usize,
+}
+
+impl<Output: Write> ParquetWriter<Output> {
+    /// Writes to `output`.
+    pub fn new(output: Output) -> Self {
+        let options = WriteOptions {
+            statistics: StatisticsOptions::default(),
+            version: Version::V1,
+            compression: CompressionOptions::Zstd(None),
+            data_page_size: None,
+        };
+        Self { output, options, row_group_rows: 1 << 18 }
+    }
+
+    /// How pages are compressed.
+    pub fn with_compression(mut self, compression: CompressionOptions) -> Self {
+        self.options.compression = compression;
+        self
+    }
+
+    /// Rows of a row group, at most.
+    pub fn with_row_group_rows(mut self, rows: usize) -> Self {
+        self.row_group_rows = rows;
+        self
+    }
+
+    /// Bytes of a page before it is compressed, about.
+    pub fn with_page_bytes(mut self, bytes: usize) -> Self {
+        self.options.data_page_size = Some(bytes);
+        self
+    }
+
+    /// Writes the whole frame and the footer.
+    ///
+    /// # Errors
+    /// Where a column's type has no encoding, or the output refuses the bytes.
+    pub fn finish(self, frame: &mut DataFrame) -> PolarsResult<()> {
+        let rows = self.row_group_rows;
+        let frame = chunk_df_for_writing(frame, rows)?;
+        let mut file = self.begin(frame.schema())?;
+        file.write(&frame)?;
+        file.finish()
+    }
+
+    /// A file to which frames of this schema are written one after the other.
+    ///
+    /// # Errors
+    /// Where a column's type has no encoding, or the output refuses the bytes.
+    pub fn begin(self, schema: &Schema) -> PolarsResult<ParquetFile<Output>> {
+        let fields = schema.iter();
+        let schema: ArrowSchema = fields
+            .map(|(name, dtype)| (name.clone(), dtype.to_arrow_field(name.clone(), CompatLevel::newest())))
+            .collect();
+        let parquet_schema = to_parquet_schema(&schema)?;
+        let encodings = schema.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect();
+        let file = FileWriter::try_new(self.output, schema, self.options)?;
+        Ok(ParquetFile { file, parquet_schema, encodings, options: self.options })
+    }
+}
+
+/// A file that is being written.
+pub struct ParquetFile<Output: Write> {
+    file: FileWriter<Output>,
+    parquet_schema: SchemaDescriptor,
+    /// Of each column.
+    encodings: Vec<Vec<Encoding>>,
+    options: WriteOptions,
+}
+
+impl<Output: Write> ParquetFile<Output> {
+    /// Writes each chunk of the frame as a row group.
+    ///
+    /// # Errors
+    /// Where a column cannot be encoded, or the output refuses the bytes.
+    pub fn write(&mut self, frame: &DataFrame) -> PolarsResult<()> {
+        for batch in frame.iter_chunks(CompatLevel::newest(), false).filter(|batch| !batch.is_empty()) {
+            let mut pages = Vec::new();
+            let columns = batch.columns().iter().zip(self.parquet_schema.fields()).zip(&self.encodings);
+            for ((array, field), encodings) in columns {
+                for encoded in array_to_columns(array, field.clone(), self.options, encodings)? {
+                    let encoded = encoded.map(|page| {
+                        page.map_err(|error| ParquetError::FeatureNotSupported(format!("polars: {error}")))
+                    });
+                    let compressor = Compressor::new_from_vec(encoded, self.options.compression, Vec::new());
+                    pages.push(Ok(DynStreamingIterator::new(compressor.map_err(PolarsError::from))));
+                }
+            }
+            self.file.write(batch.len() as u64, DynIter::new(pages.into_iter()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the footer.
+    ///
+    /// # Errors
+    /// Where the output refuses the bytes.
+    pub fn finish(mut self) -> PolarsResult<()> {
+        self.file.end(None).map(drop)
+    }
+}
