@@ -103,26 +103,47 @@ fn a_library_is_known_only_where_it_belongs() {
     }
 }
 
-/// Everything that a crate is built from, with its versions left out.
-fn tree(package: &str) -> Names {
+/// What cargo prints of everything that is built for some packages, a line each.
+fn tree(selection: &[&str], about: &[&str]) -> Names {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "-p", package]);
+    command.args(["tree", "--offline", "--locked", "--prefix", "none"]).args(about).args(selection);
     let output = command.current_dir(project()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).unwrap();
-    lines.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    lines.lines().map(|line| line.trim_end_matches("(*)").trim_end().to_owned()).collect()
+}
+
+/// Everything that a crate is built from, with its versions left out.
+fn built_from(package: &str) -> Names {
+    let lines = tree(&["-p", package], &["-e", "normal"]);
+    lines.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// What is compiled with other features is compiled again: polars and the SDK, for minutes, between `make run` and `make test`.
+#[test]
+fn each_program_alone_is_built_with_the_features_of_all_together() {
+    let features = ["-e", "normal,build", "--format", "{p} {f}"];
+    let together = tree(&["--workspace"], &features);
+    for program in PROGRAMS {
+        let again: Vec<_> = tree(&["-p", program], &features).difference(&together).cloned().collect();
+        assert!(
+            again.is_empty(),
+            "building `{program}` alone compiles these again: add what is missing to the features in Cargo.toml, or name the crate \
+             in a manifest, as that of `storage` does: {again:#?}"
+        );
+    }
 }
 
 #[test]
 fn scoring_is_built_from_nothing_but_the_standard_library() {
-    assert_eq!(tree("scoring"), Names::from(["scoring".to_owned()]));
+    assert_eq!(built_from("scoring"), Names::from(["scoring".to_owned()]));
 }
 
 #[test]
 fn features_are_built_without_the_sdk_and_storage() {
-    let tree = tree("features");
-    assert!(tree.contains("columns") && tree.contains("polars"), "{tree:?}");
+    let tree = built_from("features");
+    assert!(tree.contains("columns") && tree.contains("polars-core"), "{tree:?}");
     let foreign: Vec<_> =
         tree.iter().filter(|name| name.starts_with("aws") || *name == "storage" || *name == "hyper").collect();
     assert!(foreign.is_empty(), "{foreign:?}");
