@@ -369,8 +369,20 @@ def test_functions_are_deployed_by_digest_and_get_their_settings(stack):
 
 MODULES = {"PreCleanup": "pre_cleanup", "DataPreparation": "data_prep", "InferencePrep": "inference_prep", "CreateQATable": "create_qa_table",
            "CreateResultsTable": "create_results_table", "UpdateBedrockKB": "update_kb"}
-# What the words of Athena's statements ask of Glue, on top of looking at the database and the table.
-STATEMENTS = {"SHOW TABLES": {"glue:GetTables"}, "DROP TABLE": {"glue:DeleteTable"}, "ADD COLUMNS": {"glue:UpdateTable"}, "ADD IF NOT EXISTS PARTITION": {"glue:BatchCreatePartition"}}
+# What a query asks of Glue, by what makes it: AWS's user guide of Athena, "Configure access to databases and tables in the AWS Glue Data Catalog", and for
+# tables with partitions the engine's three ways to look at them.
+QUERY = {"glue:GetDatabase", "glue:GetDatabases"}
+PARTITIONS = {"glue:GetPartition", "glue:GetPartitions", "glue:BatchGetPartition"}
+MAKE = {"glue:GetTable", "glue:GetTables", "glue:CreateTable"}
+STATEMENTS = {r"SHOW TABLES": {"glue:GetTables"}, r"DROP TABLE": {"glue:GetTable", "glue:DeleteTable"}, r"ADD COLUMNS": {"glue:GetTable", "glue:UpdateTable"},
+              r"\bcreate\(": MAKE, r"\badd_partition\(": MAKE | {"glue:GetPartition", "glue:BatchCreatePartition"},
+              # Tables with a partition for each run, and those that a user's SELECT names.
+              r"predictions_table|RESULTS|\"results\"|\.as_table\(": {"glue:GetTable"} | PARTITIONS}
+# The actions of S3 that a call of its SDK asks for.
+S3_CALLS = {"get_object": "s3:GetObject", "head_object": "s3:GetObject", "put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "delete_object": "s3:DeleteObject",
+            "create_multipart_upload": "s3:PutObject", "upload_part": "s3:PutObject", "complete_multipart_upload": "s3:PutObject", "abort_multipart_upload": "s3:AbortMultipartUpload"}
+# What Athena asks for of the folder of results, and of a folder that UNLOAD writes to.
+S3_OF_ATHENA = {"s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
 
 
 def code_of(module: str) -> str:
@@ -392,16 +404,42 @@ def test_a_function_s_role_has_the_calls_of_athena_that_its_code_makes(stack, na
 
 
 @pytest.mark.parametrize("name, module", MODULES.items())
-def test_a_function_s_role_changes_the_catalogue_as_its_statements_do(stack, name, module):
+def test_a_function_s_role_has_the_calls_of_glue_that_its_statements_make(stack, name, module):
     code, allowed = code_of(module), actions_of(stack.resource(f"{name}Role"))
-    wanted = {action for words, actions in STATEMENTS.items() if words in code for action in actions}
-    if re.search(r"\bcreate\(", code) and "tables::" in code:
-        wanted |= {"glue:CreateTable"}
-    # Of tables.rs: makes the table, too, where there is none.
-    if re.search(r"\badd_partition\(", code):
-        wanted |= {"glue:CreateTable", "glue:BatchCreatePartition"}
-    changing = {action for action in allowed if re.match(r"glue:(Create|Update|Delete|Batch|GetTables)", action)}
-    assert changing == wanted
+    wanted = set.union(set(), *(actions for pattern, actions in STATEMENTS.items() if re.search(pattern, code)))
+    if any(action.startswith("athena:") for action in allowed):
+        wanted |= QUERY
+    # Which of the user's databases data-prep asks for is a list of its own.
+    assert {action for action in allowed if action.startswith("glue:")} == wanted
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "InferencePrep"])
+def test_athena_may_look_at_the_database_called_default_but_at_no_table_of_it(stack, name):
+    from iam import Authorizer, Denied
+
+    authorizer, arn = Authorizer(stack), "arn:aws:glue:us-east-1:000000000000"
+    for action in QUERY:
+        for resource in ("catalog", "database/default", "database/engagement"):
+            authorizer.check(f"{name}Role", action, f"{arn}:{resource}")
+    for action, resource in (("glue:GetTable", "table/default/x"), ("glue:CreateTable", "database/default"), ("glue:GetDatabase", "database/hr")):
+        with pytest.raises(Denied):
+            authorizer.check(f"{name}Role", action, f"{arn}:{resource}")
+
+
+def test_every_role_has_the_calls_of_s3_that_the_storage_crate_makes_and_no_other(stack):
+    """A call that is new in the crate has to be put into the roles, and here."""
+    files = [file for file in (PROJECT / "common/storage/src/s3").rglob("*.rs") if "tests" not in file.parts and file.name != "tests.rs"]
+    made = {call for file in files for call in re.findall(r"\bclient\s*\.(\w+)\(\)", file.read_text())}
+    assert made - {"config"} == set(S3_CALLS), "calls of the SDK that nobody has put into the roles, or that nobody makes"
+    of_storage = set(S3_CALLS.values())
+    for name, role in stack.resources("AWS::IAM::Role").items():
+        actions = {action for action in actions_of(role) if action.startswith("s3:")}
+        asks_athena = any(action.startswith("athena:") for action in actions_of(role))
+        assert actions <= of_storage | (S3_OF_ATHENA if asks_athena else set()), name
+        if asks_athena:
+            assert S3_OF_ATHENA <= actions, name
+    for task in ("TrainingTaskRole", "InferenceTaskRole"):
+        assert {action for action in actions_of(stack.resource(task)) if action.startswith("s3:")} == of_storage, task
 
 
 @pytest.mark.parametrize("name, module", MODULES.items())

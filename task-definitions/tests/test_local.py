@@ -411,7 +411,7 @@ NOT_ASKED_FOR_BY = {
     ("PreCleanupRole", "s3:DeleteObject"), ("PreCleanupRole", "glue:DeleteTable"), ("PreCleanupRole", "glue:GetTable"),  # nothing here is a day old
     ("PipelineRole", "s3:ListBucket"),  # S3 itself, to answer 404 and not 403 for an object that is missing
     ("CreateResultsTableRole", "glue:UpdateTable"),  # customers with new columns
-    ("DataPreparationRole", "glue:GetPartitions"),  # sources with partitions
+    ("DataPreparationRole", "glue:GetPartition"), ("DataPreparationRole", "glue:GetPartitions"), ("DataPreparationRole", "glue:BatchGetPartition"),  # sources with partitions
 }
 
 
