@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 import pipeline
 from pipeline import PROJECT, Stack
@@ -116,6 +117,28 @@ def test_data_and_logs_outlive_the_stack_but_not_a_rollback(stack, kind):
         assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), name
 
 
+@pytest.mark.parametrize("prefix", ["", "staging-"])
+def test_what_outlives_the_stack_is_named_so_that_a_new_stack_can_import_it(prefix):
+    """By `--import-existing-resources` CloudFormation finds a resource by its primary identifier, which has to stand in the template."""
+    chosen = Stack(EVERYTHING | {"NamePrefix": prefix})
+    left = {name: resource for name, resource in chosen.resources().items() if resource.get("DeletionPolicy") == "RetainExceptOnCreate"}
+    assert len(left) > 10
+    for name, resource in left.items():
+        identifier = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource["Type"]).schema["primaryIdentifier"]
+        assert all(resource["Properties"].get(path.removeprefix("/properties/")) for path in identifier), (name, identifier)
+    database, table = chosen.properties("Database"), chosen.properties("PredictionsTable")
+    assert database["DatabaseName"] == database["DatabaseInput"]["Name"] == table["DatabaseName"] and table["Name"] == table["TableInput"]["Name"]
+
+
+def test_the_guide_puts_the_template_where_the_change_set_reads_it():
+    made = next(index for index, command in enumerate(commands()) if "--import-existing-resources" in command)
+    where = re.search(r"--template-url https://([\w-]+)\.s3\.\$AWS_REGION\.amazonaws\.com/(\S+)", commands()[made])
+    assert f"aws s3 cp task-definitions/stack.yaml s3://{where[1]}/{where[2]}" in commands()[:made]
+    # The bucket that both ways to deploy upload to is made where there is none.
+    deployed = next(index for index, command in enumerate(commands()) if command.startswith("aws cloudformation deploy"))
+    assert f"aws s3 mb s3://{where[1]}" in commands()[:deployed] and f"--s3-bucket {where[1]}" in commands()[deployed]
+
+
 # 8
 
 def test_an_update_leaves_the_task_that_a_running_execution_names(stack):
@@ -184,7 +207,8 @@ def names_of(stack: Stack) -> set:
     found = set()
     for name, resource in stack.resources().items():
         for key, value in resource["Properties"].items():
-            if key in ("BucketName", "ClusterName", "Family", "LogGroupName", "TopicName", "QueueName", "FunctionName", "StateMachineName", "Name", "RoleName",
+            # A table's name is one within its database.
+            if resource["Type"] != "AWS::Glue::Table" and key in ("BucketName", "ClusterName", "Family", "LogGroupName", "TopicName", "QueueName", "FunctionName", "StateMachineName", "Name", "RoleName",
                        "AlarmName", "DashboardName", "PolicyName", "ConfigurationName", "ManagedPolicyName"):
                 found.add((resource["Type"], value))
         if resource["Type"] in ("AWS::Glue::Database", "AWS::Glue::Table"):
