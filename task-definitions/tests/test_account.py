@@ -63,6 +63,36 @@ def test_an_operator_may_do_what_the_guide_says(stack):
     assert not {action for action in allowed if re.match(r"s3:(Put|Delete)", action)} - {"s3:PutObject"}
 
 
+def in_capitals(operation: str) -> str:
+    """`start-execution` or `start_execution` as IAM calls it: `StartExecution`."""
+    return "".join(word.capitalize() for word in re.split("[-_]", operation))
+
+
+def test_every_call_of_the_guide_s_start_by_hand_is_one_that_an_operator_may_make(stack):
+    from iam import allows
+
+    section = deploy_guide().split("## 5. Start it by hand")[1].split("\n## ")[0]
+    prefix = {"cloudformation": "cloudformation", "stepfunctions": "states", "ecs": "ecs"}
+    asked = {f"{prefix[service]}:{in_capitals(operation)}" for service, operation in re.findall(r"\baws (\w+) ([\w-]+)", section)}
+    asked |= {f"states:{in_capitals(operation)}" for operation in re.findall(r'states\.(?:get_paginator\(")?(\w+_\w+)(?<!get_paginator)[("]', section)}
+    arn = "arn:aws:{}:us-east-1:000000000000:{}"
+    cluster = {"ecs:cluster": arn.format("ecs", "cluster/ml-cluster")}
+    calls = {"cloudformation:DescribeStacks": (stack.reference("AWS::StackId"), {}), "states:ListStateMachines": ("*", {}),
+             "states:StartExecution": (arn.format("states", "stateMachine:engagement-ml-pipeline"), {}), "ecs:RunTask": (arn.format("ecs", "task-definition/inference-task:3"), cluster)}
+    assert asked == set(calls)
+    may = statements(stack.resource("OperatorPolicy"))
+    for action, (resource, context) in calls.items():
+        assert any(allows(statement, action, resource, context) for statement in may), action
+    for role in ("ExecutionRole", "InferenceTaskRole", "TrainingTaskRole"):
+        assert any(allows(statement, "iam:PassRole", stack.attribute(f"{role}.Arn"), {"iam:PassedToService": "ecs-tasks.amazonaws.com"}) for statement in may), role
+
+
+def test_the_state_machine_logs_what_went_wrong(stack):
+    logging = stack.properties("Pipeline")["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", True)
+    assert logging["Destinations"] == [{"CloudWatchLogsLogGroup": {"LogGroupArn": stack.attribute("PipelineLogGroup.Arn")}}]
+
+
 # 2 (an odd field of the input) is test_scenarios.py's test_odd_fields_of_the_input_overwrite_nothing.
 
 # 3
