@@ -435,8 +435,8 @@ STATEMENTS = {r"SHOW TABLES": {"glue:GetTables"}, r"DROP TABLE": {"glue:GetTable
 # The actions of S3 that a call of its SDK asks for.
 S3_CALLS = {"get_object": "s3:GetObject", "head_object": "s3:GetObject", "put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "delete_object": "s3:DeleteObject",
             "create_multipart_upload": "s3:PutObject", "upload_part": "s3:PutObject", "complete_multipart_upload": "s3:PutObject", "abort_multipart_upload": "s3:AbortMultipartUpload"}
-# What Athena asks for of the folder of results, and of a folder that UNLOAD writes to.
-S3_OF_ATHENA = {"s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
+# What Athena asks for of the folder of results, and of a folder that UNLOAD writes to: what AWS's own policy AmazonAthenaFullAccess lists, but for making buckets.
+S3_OF_ATHENA = {"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
 
 
 def code_of(module: str) -> str:
@@ -494,6 +494,7 @@ def test_every_role_has_the_calls_of_s3_that_the_storage_crate_makes_and_no_othe
         assert actions <= of_storage | (S3_OF_ATHENA if asks_athena else set()), name
         if asks_athena:
             assert S3_OF_ATHENA <= actions, name
+    assert S3_OF_ATHENA <= actions_of(stack.resource("OperatorPolicy"))
     for task in ("TrainingTaskRole", "InferenceTaskRole"):
         assert {action for action in actions_of(stack.resource(task)) if action.startswith("s3:")} == of_storage, task
 

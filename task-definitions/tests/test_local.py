@@ -446,7 +446,7 @@ def test_make_pipeline_runs_on_tables_of_one_s_own_and_says_what_it_did(tmp_path
 # What a role may and no scenario asks for, with the reason.
 NOT_ASKED_FOR_HERE = {
     "logs:CreateLogStream", "logs:PutLogEvents",  # Lambda itself, as the role
-    "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",  # of an upload that fails, or of Athena's large ones
+    "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucketMultipartUploads",  # of an upload that fails, or of Athena's large ones
     "athena:StopQueryExecution",  # out of time
     "kms:Decrypt", "kms:GenerateDataKey",  # with a key of one's own
     "events:PutTargets", "events:DescribeRule",  # Step Functions itself, as the role
