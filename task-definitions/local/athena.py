@@ -252,6 +252,10 @@ class Statement:
     def run(self) -> tuple:
         """The columns, as pairs of name and type, and the rows."""
         text = self.query.text.strip().rstrip(";").strip()
+        # Whatever a statement names: its database, the one called default, and the list of them (user guide, access to the Glue data catalogue).
+        for database in (self.query.database, "default"):
+            self.catalogue.allowed(self.query.caller, "glue:GetDatabase", database)
+        self.catalogue.allowed(self.query.caller, "glue:GetDatabases", self.query.database)
         for pattern, method in DDL:
             if found := re.match(pattern, text, re.I | re.S):
                 self.query.has_header = False
@@ -301,7 +305,9 @@ class Statement:
             raise Failed(f"TABLE_NOT_FOUND: line 1:15: Table 'awsdatacatalog.{database}.{name}' does not exist") from error
         parts = [((), table.location)]
         if table.keys:
-            self.catalogue.allowed(self.query.caller, "glue:GetPartitions", database, name)
+            # Which of the three it takes depends on the condition.
+            for action in ("glue:GetPartition", "glue:GetPartitions", "glue:BatchGetPartition"):
+                self.catalogue.allowed(self.query.caller, action, database, name)
             parts = list(table.partitions.items())
         reads = [self._read(table, values, files) for values, location in parts if (files := self.objects(location))]
         if not reads:
@@ -345,6 +351,7 @@ class Statement:
         database, name = target.db or self.query.database, target.name
         self.catalogue.allowed(self.query.caller, "glue:GetDatabase", database)
         self.catalogue.allowed(self.query.caller, "glue:GetTable", database, name)
+        self.catalogue.allowed(self.query.caller, "glue:GetTables", database, name)
         self.catalogue.allowed(self.query.caller, "glue:CreateTable", database, name)
         partitioned = tree.find(exp.PartitionedByProperty)
         columns = [(column.name, _hive(column)) for column in tree.this.expressions]
@@ -375,6 +382,7 @@ class Statement:
         database, name = self._named(found[1])
         self.catalogue.allowed(self.query.caller, "glue:GetDatabase", database)
         self.catalogue.allowed(self.query.caller, "glue:GetTable", database, name)
+        self.catalogue.allowed(self.query.caller, "glue:GetPartition", database, name)
         self.catalogue.allowed(self.query.caller, "glue:BatchCreatePartition", database, name)
         table, given = self.catalogue.find(database, name), dict(re.findall(r"[`\"]?(\w+)[`\"]?\s*=\s*'([^']*)'", found[3]))
         values = tuple(given[key] for key, _ in table.keys)
@@ -405,7 +413,7 @@ class Statement:
         """SHOW TABLES IN database 'pattern'."""
         database, pattern = (found[1] or self.query.database).strip("`\""), (found[2] or "*")
         self.catalogue.allowed(self.query.caller, "glue:GetDatabase", database)
-        self.catalogue.allowed(self.query.caller, "glue:GetTables", database)
+        self.catalogue.allowed(self.query.caller, "glue:GetTables", database, "*")
         names = sorted(self.catalogue.databases.get(database, {}))
         expression = ".*".join(map(re.escape, pattern.split("*")))
         return [("tab_name", "string")], [[name] for name in names if re.fullmatch(expression, name)]

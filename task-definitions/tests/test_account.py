@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 import pipeline
 from pipeline import PROJECT, Stack
@@ -62,6 +63,36 @@ def test_an_operator_may_do_what_the_guide_says(stack):
     assert not {action for action in allowed if re.match(r"s3:(Put|Delete)", action)} - {"s3:PutObject"}
 
 
+def in_capitals(operation: str) -> str:
+    """`start-execution` or `start_execution` as IAM calls it: `StartExecution`."""
+    return "".join(word.capitalize() for word in re.split("[-_]", operation))
+
+
+def test_every_call_of_the_guide_s_start_by_hand_is_one_that_an_operator_may_make(stack):
+    from iam import allows
+
+    section = deploy_guide().split("## 5. Start it by hand")[1].split("\n## ")[0]
+    prefix = {"cloudformation": "cloudformation", "stepfunctions": "states", "ecs": "ecs"}
+    asked = {f"{prefix[service]}:{in_capitals(operation)}" for service, operation in re.findall(r"\baws (\w+) ([\w-]+)", section)}
+    asked |= {f"states:{in_capitals(operation)}" for operation in re.findall(r'states\.(?:get_paginator\(")?(\w+_\w+)(?<!get_paginator)[("]', section)}
+    arn = "arn:aws:{}:us-east-1:000000000000:{}"
+    cluster = {"ecs:cluster": arn.format("ecs", "cluster/ml-cluster")}
+    calls = {"cloudformation:DescribeStacks": (stack.reference("AWS::StackId"), {}), "states:ListStateMachines": ("*", {}),
+             "states:StartExecution": (arn.format("states", "stateMachine:engagement-ml-pipeline"), {}), "ecs:RunTask": (arn.format("ecs", "task-definition/inference-task:3"), cluster)}
+    assert asked == set(calls)
+    may = statements(stack.resource("OperatorPolicy"))
+    for action, (resource, context) in calls.items():
+        assert any(allows(statement, action, resource, context) for statement in may), action
+    for role in ("ExecutionRole", "InferenceTaskRole", "TrainingTaskRole"):
+        assert any(allows(statement, "iam:PassRole", stack.attribute(f"{role}.Arn"), {"iam:PassedToService": "ecs-tasks.amazonaws.com"}) for statement in may), role
+
+
+def test_the_state_machine_logs_what_went_wrong(stack):
+    logging = stack.properties("Pipeline")["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", True)
+    assert logging["Destinations"] == [{"CloudWatchLogsLogGroup": {"LogGroupArn": stack.attribute("PipelineLogGroup.Arn")}}]
+
+
 # 2 (an odd field of the input) is test_scenarios.py's test_odd_fields_of_the_input_overwrite_nothing.
 
 # 3
@@ -114,6 +145,28 @@ def test_data_and_logs_outlive_the_stack_but_not_a_rollback(stack, kind):
     assert found
     for name, resource in found.items():
         assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), name
+
+
+@pytest.mark.parametrize("prefix", ["", "staging-"])
+def test_what_outlives_the_stack_is_named_so_that_a_new_stack_can_import_it(prefix):
+    """By `--import-existing-resources` CloudFormation finds a resource by its primary identifier, which has to stand in the template."""
+    chosen = Stack(EVERYTHING | {"NamePrefix": prefix})
+    left = {name: resource for name, resource in chosen.resources().items() if resource.get("DeletionPolicy") == "RetainExceptOnCreate"}
+    assert len(left) > 10
+    for name, resource in left.items():
+        identifier = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource["Type"]).schema["primaryIdentifier"]
+        assert all(resource["Properties"].get(path.removeprefix("/properties/")) for path in identifier), (name, identifier)
+    database, table = chosen.properties("Database"), chosen.properties("PredictionsTable")
+    assert database["DatabaseName"] == database["DatabaseInput"]["Name"] == table["DatabaseName"] and table["Name"] == table["TableInput"]["Name"]
+
+
+def test_the_guide_puts_the_template_where_the_change_set_reads_it():
+    made = next(index for index, command in enumerate(commands()) if "--import-existing-resources" in command)
+    where = re.search(r"--template-url https://([\w-]+)\.s3\.\$AWS_REGION\.amazonaws\.com/(\S+)", commands()[made])
+    assert f"aws s3 cp task-definitions/stack.yaml s3://{where[1]}/{where[2]}" in commands()[:made]
+    # The bucket that both ways to deploy upload to is made where there is none.
+    deployed = next(index for index, command in enumerate(commands()) if command.startswith("aws cloudformation deploy"))
+    assert f"aws s3 mb s3://{where[1]}" in commands()[:deployed] and f"--s3-bucket {where[1]}" in commands()[deployed]
 
 
 # 8
@@ -184,7 +237,8 @@ def names_of(stack: Stack) -> set:
     found = set()
     for name, resource in stack.resources().items():
         for key, value in resource["Properties"].items():
-            if key in ("BucketName", "ClusterName", "Family", "LogGroupName", "TopicName", "QueueName", "FunctionName", "StateMachineName", "Name", "RoleName",
+            # A table's name is one within its database.
+            if resource["Type"] != "AWS::Glue::Table" and key in ("BucketName", "ClusterName", "Family", "LogGroupName", "TopicName", "QueueName", "FunctionName", "StateMachineName", "Name", "RoleName",
                        "AlarmName", "DashboardName", "PolicyName", "ConfigurationName", "ManagedPolicyName"):
                 found.add((resource["Type"], value))
         if resource["Type"] in ("AWS::Glue::Database", "AWS::Glue::Table"):
@@ -369,8 +423,20 @@ def test_functions_are_deployed_by_digest_and_get_their_settings(stack):
 
 MODULES = {"PreCleanup": "pre_cleanup", "DataPreparation": "data_prep", "InferencePrep": "inference_prep", "CreateQATable": "create_qa_table",
            "CreateResultsTable": "create_results_table", "UpdateBedrockKB": "update_kb"}
-# What the words of Athena's statements ask of Glue, on top of looking at the database and the table.
-STATEMENTS = {"SHOW TABLES": {"glue:GetTables"}, "DROP TABLE": {"glue:DeleteTable"}, "ADD COLUMNS": {"glue:UpdateTable"}, "ADD IF NOT EXISTS PARTITION": {"glue:BatchCreatePartition"}}
+# What a query asks of Glue, by what makes it: AWS's user guide of Athena, "Configure access to databases and tables in the AWS Glue Data Catalog", and for
+# tables with partitions the engine's three ways to look at them.
+QUERY = {"glue:GetDatabase", "glue:GetDatabases"}
+PARTITIONS = {"glue:GetPartition", "glue:GetPartitions", "glue:BatchGetPartition"}
+MAKE = {"glue:GetTable", "glue:GetTables", "glue:CreateTable"}
+STATEMENTS = {r"SHOW TABLES": {"glue:GetTables"}, r"DROP TABLE": {"glue:GetTable", "glue:DeleteTable"}, r"ADD COLUMNS": {"glue:GetTable", "glue:UpdateTable"},
+              r"\bcreate\(": MAKE, r"\badd_partition\(": MAKE | {"glue:GetPartition", "glue:BatchCreatePartition"},
+              # Tables with a partition for each run, and those that a user's SELECT names.
+              r"predictions_table|RESULTS|\"results\"|\.as_table\(": {"glue:GetTable"} | PARTITIONS}
+# The actions of S3 that a call of its SDK asks for.
+S3_CALLS = {"get_object": "s3:GetObject", "head_object": "s3:GetObject", "put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "delete_object": "s3:DeleteObject",
+            "create_multipart_upload": "s3:PutObject", "upload_part": "s3:PutObject", "complete_multipart_upload": "s3:PutObject", "abort_multipart_upload": "s3:AbortMultipartUpload"}
+# What Athena asks for of the folder of results, and of a folder that UNLOAD writes to: what AWS's own policy AmazonAthenaFullAccess lists, but for making buckets.
+S3_OF_ATHENA = {"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
 
 
 def code_of(module: str) -> str:
@@ -392,16 +458,45 @@ def test_a_function_s_role_has_the_calls_of_athena_that_its_code_makes(stack, na
 
 
 @pytest.mark.parametrize("name, module", MODULES.items())
-def test_a_function_s_role_changes_the_catalogue_as_its_statements_do(stack, name, module):
+def test_a_function_s_role_has_the_calls_of_glue_that_its_statements_make(stack, name, module):
     code, allowed = code_of(module), actions_of(stack.resource(f"{name}Role"))
-    wanted = {action for words, actions in STATEMENTS.items() if words in code for action in actions}
-    if re.search(r"\bcreate\(", code) and "tables::" in code:
-        wanted |= {"glue:CreateTable"}
-    # Of tables.rs: makes the table, too, where there is none.
-    if re.search(r"\badd_partition\(", code):
-        wanted |= {"glue:CreateTable", "glue:BatchCreatePartition"}
-    changing = {action for action in allowed if re.match(r"glue:(Create|Update|Delete|Batch|GetTables)", action)}
-    assert changing == wanted
+    wanted = set.union(set(), *(actions for pattern, actions in STATEMENTS.items() if re.search(pattern, code)))
+    if any(action.startswith("athena:") for action in allowed):
+        wanted |= QUERY
+    # Which of the user's databases data-prep asks for is a list of its own.
+    assert {action for action in allowed if action.startswith("glue:")} == wanted
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "InferencePrep"])
+def test_athena_may_look_at_the_database_called_default_but_at_no_table_of_it(stack, name):
+    from iam import Authorizer, Denied
+
+    authorizer, arn = Authorizer(stack), "arn:aws:glue:us-east-1:000000000000"
+    for action in QUERY:
+        for resource in ("catalog", "database/default", "database/engagement"):
+            authorizer.check(f"{name}Role", action, f"{arn}:{resource}")
+    for action, resource in (("glue:GetTable", "table/default/x"), ("glue:CreateTable", "database/default"), ("glue:GetDatabase", "database/hr")):
+        with pytest.raises(Denied):
+            authorizer.check(f"{name}Role", action, f"{arn}:{resource}")
+
+
+def test_every_role_has_the_calls_of_s3_that_the_storage_crate_makes_and_no_other(stack):
+    """A call that is new in the crate has to be put into the roles, and here."""
+    files = [file for file in (PROJECT / "common/storage/src/s3").rglob("*.rs") if "tests" not in file.parts and file.name != "tests.rs"]
+    made = {call for file in files for call in re.findall(r"\bclient\s*\.(\w+)\(\)", file.read_text())}
+    assert made - {"config"} == set(S3_CALLS), "calls of the SDK that nobody has put into the roles, or that nobody makes"
+    of_storage = set(S3_CALLS.values())
+    for name, role in stack.resources("AWS::IAM::Role").items():
+        if "Policies" not in role["Properties"]:
+            continue
+        actions = {action for action in actions_of(role) if action.startswith("s3:")}
+        asks_athena = any(action.startswith("athena:") for action in actions_of(role))
+        assert actions <= of_storage | (S3_OF_ATHENA if asks_athena else set()), name
+        if asks_athena:
+            assert S3_OF_ATHENA <= actions, name
+    assert S3_OF_ATHENA <= actions_of(stack.resource("OperatorPolicy"))
+    for task in ("TrainingTaskRole", "InferenceTaskRole"):
+        assert {action for action in actions_of(stack.resource(task)) if action.startswith("s3:")} == of_storage, task
 
 
 @pytest.mark.parametrize("name, module", MODULES.items())

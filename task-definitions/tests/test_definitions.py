@@ -401,6 +401,8 @@ OF_THE_CLI = {
     ("cloudformation", "deploy"): {"stack-name", "template-file", "s3-bucket", "capabilities", "parameter-overrides"},
     ("ecr", "get-login-password"): set(),
     ("s3", "sync"): {"exclude", "include"},
+    ("s3", "cp"): set(),
+    ("s3", "mb"): set(),
 }
 # Where the CLI calls a member by another name than the API.
 RENAMED = {("sns", "subscribe"): {"notification-endpoint": "endpoint"}}
@@ -415,6 +417,12 @@ def test_every_documented_aws_call_exists():
         known = OF_THE_CLI.get((service, operation))
         if known is None:
             model = botocore.session.get_session().get_service_model("s3" if service == "s3api" else service)
+            if operation == "wait":
+                # A waiter asks one operation until it answers as hoped for.
+                waiters = botocore.session.get_session().get_waiter_model(service)
+                names = {botocore.xform_name(name, "-"): name for name in waiters.waiter_names}
+                assert words[0] in names, f"{document}: aws {service} wait {words[0]}"
+                operation = botocore.xform_name(waiters.get_waiter(names[words[0]]).operation, "-")
             names = {botocore.xform_name(name, "-"): name for name in model.operation_names}
             assert operation in names, f"{document}: aws {service} {operation}"
             shape = model.operation_model(names[operation]).input_shape

@@ -6,11 +6,14 @@ that `make test` has three minutes for. All scenarios run side by side in one ma
 
 import json
 import os
+import re
+import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -245,14 +248,21 @@ def test_what_a_role_does_not_list_is_denied(ran):
 
 def test_every_statement_is_athena_s(ran):
     """Parsed in Athena's own dialect, by sqlglot."""
-    import re
-
     import sqlglot
 
     for query in ran.machine.athena.queries.values():
         text = query.text.strip().rstrip(";")
         unload = re.match(r"(?is)^UNLOAD\s*\((.*)\)\s*TO\s*'[^']+'\s*WITH\s*\(.*\)$", text)
         assert sqlglot.parse_one(unload[1] if unload else text, read="athena") is not None
+
+
+def test_what_a_select_gave_is_used_again_only_where_it_is_a_check_of_the_user_s_sql(ran):
+    """UNLOAD never uses results again, and a table of the pipeline's own may have changed."""
+    queries = ran.machine.athena.queries.values()
+    again = [query.text for query in queries if query.reused]
+    assert again and all(" AS t LIMIT 0" in text for text in again), again
+    # Every run asks for both checks; those after the first find the answers there.
+    assert len(again) >= 2 * (len(CASES) - 1)
 
 
 def test_every_end_sent_one_message_on_each_topic(ran):
@@ -395,10 +405,48 @@ def test_odd_fields_change_nothing(ran):
     assert (ran.outcomes["bad-input"].status, ran.outcomes["bad-input"].message["error_type"]) == ("FAILED", "InvalidInput")
 
 
+def own_tables(folder: Path) -> None:
+    """Two tables of one's own, as CSV, of which the customers are those without a target."""
+    random = Random(7)
+    people, visits = ["Key,Plan,Spend"], ["Key,Visits"]
+    for key in range(1, 3701):
+        plan, times = random.choice(["basic", "family", "premium"]), random.randint(0, 40)
+        spend = 3 * times + {"basic": 0, "family": 20, "premium": 50}[plan] + random.gauss(0, 3)
+        people.append(f"{key},{plan},{spend:.3f}" if key <= 3000 else f"{key},{plan},")
+        visits.append(f"{key},{times}")
+    (folder / "data/visits").mkdir(parents=True)
+    (folder / "sql").mkdir()
+    (folder / "data/people.csv").write_text("\n".join(people))
+    for part, rows in enumerate((visits[1:2000], visits[2000:])):
+        (folder / f"data/visits/part-{part}.csv").write_text("\n".join([visits[0], *rows]))
+    select = "SELECT p.key, p.plan, v.visits{target} FROM source.people p JOIN source.visits v ON v.key = p.key WHERE p.spend IS {null}\n"
+    (folder / "sql/training.sql").write_text("-- whom we know\n" + select.format(target=", p.spend", null="NOT NULL"))
+    (folder / "sql/customers.sql").write_text(select.format(target="", null="NULL") + " AND '{{run_date}}' > '2020';")
+
+
+def test_make_pipeline_runs_on_tables_of_one_s_own_and_says_what_it_did(tmp_path):
+    if not ALL:
+        pytest.skip("PIPELINE=all (make pipeline-test) runs the other scenarios")
+    own_tables(tmp_path)
+    into = tmp_path / "into"
+    command = [sys.executable, str(LOCAL / "run.py"), "--programs", PROGRAMS, "--into", str(into), "--sql", str(tmp_path / "sql"), "--data", str(tmp_path / "data"), "--id", "Key", "--target", "Spend"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    printed = ended.stdout
+    assert ended.returncode == 0, printed + ended.stderr
+    way = re.findall(r"^ +[\d.]+  (\w+)$", printed.split("The way through the states (seconds):")[1].split("SUCCEEDED after")[0], re.M)
+    assert f"{len(way)} states entered" in printed and {"PreCleanup", "Training", "Inference", "PublishResults", "WaitForIngestion"} <= set(way)
+    message = json.loads(printed.split("The message on pipeline-notifications:")[1].split("The checks (table qa):")[0])
+    assert (message["status"], message["rows_train"] + message["rows_test"], message["rows_predicted"]) == ("succeeded", 3000, 700) and message["r2"] > 0.9
+    assert re.search(r"rows_read_match_customers +700 +700 +fail +True", printed) and "results_latest: 700 customers" in printed
+    assert re.search(r"together +\$0\.00\d+ +\$2\.09", printed)
+    for what in re.findall(r"^  [\w ]+ (/\S+)$", printed.split("Where everything lies:")[1], re.M):
+        assert Path(what).is_dir() and any(Path(what).iterdir()), what
+
+
 # What a role may and no scenario asks for, with the reason.
 NOT_ASKED_FOR_HERE = {
     "logs:CreateLogStream", "logs:PutLogEvents",  # Lambda itself, as the role
-    "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",  # of an upload that fails, or of Athena's large ones
+    "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucketMultipartUploads",  # of an upload that fails, or of Athena's large ones
     "athena:StopQueryExecution",  # out of time
     "kms:Decrypt", "kms:GenerateDataKey",  # with a key of one's own
     "events:PutTargets", "events:DescribeRule",  # Step Functions itself, as the role
@@ -411,7 +459,7 @@ NOT_ASKED_FOR_BY = {
     ("PreCleanupRole", "s3:DeleteObject"), ("PreCleanupRole", "glue:DeleteTable"), ("PreCleanupRole", "glue:GetTable"),  # nothing here is a day old
     ("PipelineRole", "s3:ListBucket"),  # S3 itself, to answer 404 and not 403 for an object that is missing
     ("CreateResultsTableRole", "glue:UpdateTable"),  # customers with new columns
-    ("DataPreparationRole", "glue:GetPartitions"),  # sources with partitions
+    ("DataPreparationRole", "glue:GetPartition"), ("DataPreparationRole", "glue:GetPartitions"), ("DataPreparationRole", "glue:BatchGetPartition"),  # sources with partitions
 }
 
 

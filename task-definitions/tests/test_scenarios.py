@@ -1,5 +1,6 @@
 """The state machine, executed: each scenario ends in the right state with the right message, and asked for the right things."""
 
+import datetime
 import json
 import re
 
@@ -152,6 +153,36 @@ def test_chat_gets_the_same_facts_in_its_own_schema(outcomes):
         assert chat["metadata"]["relatedResources"] == [outcome.execution["executionArn"]]
     assert "drift: 0.31, at most 0.2" in outcomes["success"].chats[0]["content"]["description"]
     assert "config/training.sql, line 3" in outcomes["settings-of-data-prep-wrong"].chats[0]["content"]["description"]
+
+
+SUCCESS = {
+    "status": "succeeded", "run_id": "run-success", "model_version": VERSION, "environment": "prod", "trigger": "manual", "prepare": "done", "prepare_error": "",
+    "r2": 0.873, "rmse": 0.1, "mae": 0.07, "rows_train": 80000, "rows_test": 20000, "training_seconds": 11.5, "model_location": f"s3://bucket/models/engagement/{VERSION}/run-success",
+    "scored_with_version": VERSION, "scored_with_run": "run-success", "rows_read": 100000, "rows_predicted": 99990, "rows_rejected": 10, "prediction_seconds": 0.4,
+    "output_location": "s3://bucket/scoring/predictions/run_id=run-success", "data_quality_score": 0.97, "max_drift": 0.03, "publication": "published",
+    "qa_passed": True, "qa_checks": 17, "qa_warnings": ["drift: 0.31, at most 0.2"], "training_attempts": 1, "training_memory_mib": 4096, "training_capacity": "FARGATE_SPOT",
+    "prediction_attempts": 1, "prediction_memory_mib": 4096, "prediction_capacity": "FARGATE_SPOT", "evaluation": "nothing to evaluate", "evaluated_run": "", "evaluation_error": "",
+    "knowledge_base": "indexed"}
+REJECTED_WITH_THE_PREVIOUS = SUCCESS | {
+    "status": "rejected", "run_id": "run-rejected-previous", "r2": 0.61, "scored_with_run": "before", "model_location": f"s3://bucket/models/engagement/{VERSION}/run-rejected-previous",
+    "output_location": "s3://bucket/scoring/predictions/run_id=run-rejected-previous", "reason": "R2 0.61 on 20000 held-out rows is below MIN_R2 0.75; nothing was published",
+    "note": "The gate rejected the model: nothing was deployed. The customers were scored with the previous model."}
+OUT_OF_MEMORY = {
+    "status": "failed", "failed_state": "Training", "error_type": "States.TaskFailed", "logs": TRAINING_LOG, "run_id": "run-out-of-memory-twice", "model_version": VERSION,
+    "environment": "prod", "trigger": "manual", "publication": "not published", "attempts": 2, "memory_mib": 8192, "capacity": "FARGATE_SPOT",
+    "error_message": "exit code 137: Essential container in task exited (OutOfMemoryError: Container killed due to memory usage)"}
+
+
+@pytest.mark.parametrize("name, expected, times", [
+    ("success", SUCCESS, {"started", "timestamp"}), ("rejected-previous", REJECTED_WITH_THE_PREVIOUS, {"started", "timestamp"}), ("out-of-memory-twice", OUT_OF_MEMORY, {"timestamp"})])
+def test_a_message_has_these_fields_with_these_values_and_no_other(outcomes, name, expected, times):
+    outcome = outcomes[name]
+    said = dict(outcome.message)
+    assert said.pop("execution_arn") == outcome.execution["executionArn"]
+    began, ended = outcome.execution["startDate"].timestamp(), outcome.execution["stopDate"].timestamp()
+    for field in times:
+        assert began - 1 <= datetime.datetime.fromisoformat(said.pop(field)).timestamp() <= ended + 1, field
+    assert said == expected
 
 
 def test_a_success_says_what_the_tasks_were_given_and_what_the_checks_warned_of(outcomes):
@@ -446,6 +477,13 @@ def test_every_state_was_reached(outcomes):
     reached = {state for outcome in outcomes.values() for state in outcome.entered}
     unreached = set(pipeline.all_states(pipeline.definition())) - reached
     assert unreached == {"ParallelMLFailed", "ParallelPostProcessFailed"}
+
+
+def test_the_readme_counts_the_states_of_a_run(outcomes):
+    """Each of them is entered once, where the ingestion is done at the first look."""
+    readme = (pipeline.PROJECT / "README.md").read_text()
+    counted = {int(count) for count in re.findall(r"entered (\d+) states|(\d+) states entered", readme) for count in count if count}
+    assert counted == {len(set(outcomes["first-run-ever"].entered) - {"IngestionMayEnd"})}
 
 
 def test_the_seed_s_input_is_enough(outcomes):

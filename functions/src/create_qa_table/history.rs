@@ -89,3 +89,47 @@ impl History {
         objects::change(store, KEY, with_run).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use storage::Location;
+
+    use super::*;
+
+    fn run(day: usize, passed: bool) -> RunFigures {
+        RunFigures {
+            run_id: format!("r-{day}"),
+            checked_at: format!("2026-01-{day:02}T03:00:00Z"),
+            passed,
+            model_version: "v1".to_owned(),
+            model_run_id: format!("r-{day}"),
+            r2: None,
+            rows: 1,
+            rows_rejected: None,
+            mean: None,
+            std: None,
+            data_quality: None,
+            max_drift: None,
+            edges: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_twelve_newest_runs_are_kept_each_once_whatever_the_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let history = runtime.block_on(async {
+            let store = Location::Local(folder.path().to_owned()).open().await.unwrap();
+            for day in [3, 1, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 14, 13, 1] {
+                History::add(store.as_ref(), run(day, day != 14)).await.unwrap();
+            }
+            History::read(store.as_ref()).await.unwrap()
+        });
+        let kept: Vec<&str> = history.runs.iter().map(|run| run.run_id.as_str()).collect();
+        assert_eq!(kept, (3..=14).map(|day| format!("r-{day}")).collect::<Vec<_>>());
+        // What a run is compared with is the newest whose checks passed, and never the run itself.
+        assert_eq!(history.last_passed("r-15").map(|run| run.run_id.as_str()), Some("r-13"));
+        assert_eq!(history.last_passed("r-13").map(|run| run.run_id.as_str()), Some("r-12"));
+    }
+}

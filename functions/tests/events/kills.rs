@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::faults::{Fault, FaultProxy, Request};
 
 use super::lambda::Answer;
 use super::pipeline::Scored;
-use super::place::{Place, event};
+use super::place::{Place, event, event_with};
 
 /// More moments than any function has.
 const MOST: usize = 40;
@@ -28,18 +28,23 @@ enum Moment {
     AfterQuery(usize),
 }
 
+/// Moments of a function that writes objects, and of one that asks Athena.
+type Moments = [fn(usize) -> Moment];
+const OF_WRITES: &Moments = &[Moment::BeforeWrite, Moment::AfterWrite];
+const OF_QUERIES: &Moments = &[Moment::BeforeQuery, Moment::AfterQuery];
+const ALL: &Moments = &[Moment::BeforeWrite, Moment::AfterWrite, Moment::BeforeQuery, Moment::AfterQuery];
+
 /// Kills a call of `command` with each event at each moment, one event after the other, until a moment does not come any more; then
 /// calls it twice.
 fn kill_everywhere(
     place: &mut Place,
     command: &str,
+    moments: &Moments,
     event_of: &dyn Fn(&Place, usize) -> Value,
     check: &dyn Fn(&Place, &Value, &Value),
 ) {
     let mut trial = 0;
-    for moment in
-        [Moment::BeforeWrite as fn(usize) -> Moment, Moment::AfterWrite, Moment::BeforeQuery, Moment::AfterQuery]
-    {
+    for moment in moments {
         let mut deaths = 0;
         for number in 1..=MOST {
             trial += 1;
@@ -118,7 +123,7 @@ fn data_prep_goes_on_from_every_moment() {
         let run = event["run_id"].as_str().unwrap();
         assert_eq!(answer["train_data"], format!("s3://lake/prepared/{run}/0/train/"));
     };
-    kill_everywhere(&mut place, "data-prep", &|_, trial| event(&format!("r-{trial}")), &check);
+    kill_everywhere(&mut place, "data-prep", ALL, &|_, trial| event(&format!("r-{trial}")), &check);
 }
 
 #[test]
@@ -130,7 +135,7 @@ fn the_tables_go_on_from_every_moment() {
         assert_eq!(answer["passed"], true);
         assert_eq!(answer["location"], format!("s3://lake/qa/run_id={}/", event["run_id"].as_str().unwrap()));
     };
-    kill_everywhere(&mut scored.place, "create-qa-table", &copied, &check);
+    kill_everywhere(&mut scored.place, "create-qa-table", ALL, &copied, &check);
 
     let copied = |place: &Place, trial: usize| Scored::copy(place, &base, &format!("again-{trial}"));
     let check = |place: &Place, _: &Value, answer: &Value| {
@@ -139,7 +144,7 @@ fn the_tables_go_on_from_every_moment() {
         let left: Vec<&String> = tables.as_object().unwrap().keys().filter(|name| name.starts_with("tmp_")).collect();
         assert!(left.is_empty(), "{left:?}");
     };
-    kill_everywhere(&mut scored.place, "create-results-table", &copied, &check);
+    kill_everywhere(&mut scored.place, "create-results-table", ALL, &copied, &check);
 }
 
 #[test]
@@ -158,10 +163,56 @@ fn the_documents_go_on_from_every_moment() {
     kill_everywhere(
         &mut scored.place,
         "update-kb",
+        ALL,
         &|place, _| {
             place.bucket.keys("knowledge").iter().for_each(|key| place.bucket.delete(key));
             event.clone()
         },
         &check,
     );
+}
+
+#[test]
+fn the_preparation_of_scoring_goes_on_from_every_moment() {
+    let mut scored = Scored::new();
+    let locations = scored.event("inference-prep")["locations"].clone();
+    let event_of = |_: &Place, trial: usize| event_with(&format!("r-{trial}-next"), &json!({"locations": locations}));
+    let check = |place: &Place, event: &Value, answer: &Value| {
+        assert_eq!((&answer["ready"], &answer["model"]), (&json!(true), &json!("v1/r-1")));
+        let run = event["run_id"].as_str().unwrap();
+        assert_eq!(place.bucket.json(&format!("scoring/runs/{run}/prepare.json")), *answer);
+    };
+    kill_everywhere(&mut scored.place, "inference-prep", OF_WRITES, &event_of, &check);
+}
+
+/// It returns what it has removed itself, so a call more has less to tell of; what is left is the same.
+#[test]
+fn cleaning_goes_on_from_every_moment() {
+    let mut place = Place::new();
+    let left = |place: &Place| {
+        let tables = place.athena.tables();
+        tables.as_object().unwrap().keys().filter(|name| name.starts_with("tmp_")).count()
+    };
+    let before = objects(&place);
+    for moment in OF_QUERIES {
+        let mut deaths = 0;
+        for number in 1..=MOST {
+            for table in ["tmp_202001010000_0a_customers", "tmp_202001010000_0a_rejected"] {
+                place.athena.rows(&format!(
+                    "CREATE EXTERNAL TABLE IF NOT EXISTS engagement.{table} (`a` int) STORED AS PARQUET LOCATION 's3://lake/x/'"
+                ));
+            }
+            let died = kill(&mut place, "pre-cleanup", &event("r-1"), moment(number));
+            let answer = place.call("pre-cleanup", &event("r-1")).value();
+            assert_eq!((&answer["complete"], left(&place)), (&json!(true), 0), "{:?}", moment(number));
+            let again = place.call("pre-cleanup", &event("r-1")).value();
+            assert_eq!((&again["dropped_tables"], &again["complete"]), (&json!(0), &json!(true)));
+            assert!(before == objects(&place), "other objects, {:?}", moment(number));
+            if !died {
+                break;
+            }
+            deaths += 1;
+        }
+        assert!(deaths > 2, "{deaths} deaths, {:?}", moment(1));
+    }
 }

@@ -157,6 +157,9 @@ fn a_run_is_checked_joined_and_told_of() {
     }
     for query in scored.place.athena.queries() {
         assert_eq!((&query["problem"], &query["state"]), (&Value::Null, &json!("SUCCEEDED")), "{query}");
+        // A retried INSERT doubles rows.
+        let text = query["text"].as_str().unwrap().to_ascii_uppercase();
+        assert!(!text.contains("INSERT ") && !text.contains("CREATE TABLE "), "{query}");
     }
 }
 
@@ -263,6 +266,16 @@ fn predictions_that_are_wrong_fail_the_checks_and_leave_them_behind() {
     event["inference"]["rows_predicted"] = json!(1001);
     let message = scored.place.call("create-results-table", &event).failed("ResultsIncomplete");
     assert!(message.contains("1000 customers have a prediction, but predict made 1001"), "{message}");
+
+    // Nor are more rows than customers: here each has two predictions.
+    let place = &scored.place;
+    let event = Scored::copy(place, &scored.event("create-results-table"), "r-2");
+    for key in place.bucket.keys("scoring/predictions/run_id=r-2") {
+        place.bucket.put(&key.replace("part-", "part-9"), place.bucket.get(&key));
+    }
+    let message = place.call("create-results-table", &event).failed("ResultsIncomplete");
+    assert!(message.contains("2000 rows joined and 2000 written, but 1000 customers"), "{message}");
+    assert!(place.bucket.keys("results/run_id=r-2").iter().all(|key| !key.ends_with("_manifest.json")));
 }
 
 #[test]
