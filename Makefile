@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run pipeline pipeline-test lint test bench bench-quick shapes faults fuzz fuzz-targets memcheck wheel dist release image image-test audit clean
+.PHONY: help setup setup-tests build run pipeline pipeline-test lint test bench bench-quick shapes year faults fuzz fuzz-targets memcheck wheel dist release image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -22,7 +22,7 @@ build: setup ## Build train, predict and the functions
 run: build ## Train on the sample, pass the gate, score 30,000 customers
 	@scripts/run-sample $(PROGRAMS)
 
-pipeline: setup-tests ## Run the whole state machine on this machine: the sample, or SQL=… DATA=… ID=… TARGET=… for your own tables
+pipeline: setup-tests ## Run the whole state machine on this machine: the sample, or SQL=… DATA=… ID=… TARGET=… for your own tables; SHARDS=2 for two tasks that score
 	cargo build --release --locked --workspace --bins
 	@scripts/run-pipeline $(PROGRAMS)
 
@@ -52,6 +52,9 @@ bench-quick: build ## The same on small tables in a few minutes, into a temporar
 
 shapes: build setup-tests ## Score tables of every writer and shape: the same predictions from all, within the planned memory (LARGE=--large for millions of rows)
 	$$(scripts/setup-python) benches/shapes.py $(PROGRAMS) $(or $(FOLDER),$(CARGO_TARGET_DIR)/shapes) $(LARGE)
+
+year: build setup-tests ## A year of weekly runs on the sample, made with the real programs: the week in which the world changes is on the pages (WEEKS=52, DRIFT=30)
+	$$(scripts/setup-python) benches/year.py --programs $(PROGRAMS) --weeks $(or $(WEEKS),52) --drift $(or $(DRIFT),30)
 
 faults: build setup-tests ## Run 1,000 seeded cases of a bad line to S3 (CASES=…, FIRST=… for other seeds)
 	FAULT_CASES=$(or $(CASES),1000) FAULT_FIRST=$(or $(FIRST),0) \

@@ -4,6 +4,8 @@
     cost.py --task 11.5 --task 0.4
     cost.py --task 11.5 --task 0.4 --vcpu 2 --memory-gb 4 --pull-seconds 10 --arm --spot-discount 0.7
     cost.py --task 11.5 --task 0.4 --transitions 62 --function data-prep=4.2 --function update-kb=1 --queries 9 --scanned-mb 12 --tokens 6000 --stored-gb 2
+    cost.py --task 11.5 --task 30 --shards 4              # four tasks score together, each for 30 s
+    cost.py --shards 16 --rows 1e9 --fixed-seconds 0.3 --seconds-per-million 1.1 --id-seconds-per-million 0.2
     cost.py --first-minute          # the longest task that is still billed as one minute
 
 Each `--task` is one task's seconds from the container's start to its end, as measured. Fargate bills a task from the
@@ -14,6 +16,13 @@ start of its image pull until it stops, by the second, at least one minute:
 
 The pull is an estimate (`--pull-seconds`): AWS publishes no figure, and it depends on the image and the network. Prices
 are list prices of us-east-1 (2026-11), Linux, without tax, data transfer and free tiers. Needs Python alone.
+
+With `--rows` the seconds of N shards (`predict --shard`) are extrapolated from slopes that were measured on one task (docs/benchmarks.md
+has some, and how they were measured). Shard i of N (from 0) scores rows / N and reads the ids of i * rows / N rows before them:
+
+    seconds of shard i = fixed + rows / N * seconds per row + i * rows / N * id seconds per row
+
+The last shard is the slowest, and what the run takes. Nothing is shared between tasks but S3; that it serves N tasks as fast as one is assumed.
 
 Step Functions bills each entry of a state, Lambda a request and the seconds times the memory, Athena what is read (10 MB per query at
 least; DDL is free), Bedrock the tokens that are embedded. What an account pays by the month is listed by the piece, since much of it
@@ -83,6 +92,20 @@ def run_dollars(tasks: list, size: Size = Size(), pull_seconds: float = ESTIMATE
     return sum(task_dollars(seconds, size, pull_seconds, spot_discount) for seconds in tasks)
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """What scoring takes: seconds of a task that has nothing to do, per million rows that it scores, and per million rows of which it reads only the ids."""
+
+    fixed: float
+    per_million: float
+    ids_per_million: float
+
+    def shard_seconds(self, rows: float, shards: int) -> list:
+        """The seconds of each shard."""
+        share = rows / shards / 1e6
+        return [self.fixed + share * self.per_million + shard * share * self.ids_per_million for shard in range(shards)]
+
+
 def function_dollars(seconds: dict, architecture: str = "x86") -> float:
     """The price of one call of each function, from its seconds by name."""
     return sum(PER_LAMBDA_REQUEST + second * FUNCTIONS_MB[name] / 1024 * PER_LAMBDA_GB_SECOND[architecture] for name, second in seconds.items())
@@ -97,7 +120,7 @@ def parts_of_a_run(tasks: list, chosen: argparse.Namespace) -> dict:
     """What a run costs, part by part, under the names of the first version's table."""
     architecture = "arm" if chosen.arm else "x86"
     size = Size(chosen.vcpu, chosen.memory_gb, chosen.storage_gb, architecture)
-    found = {name: task_dollars(seconds, size, chosen.pull_seconds, chosen.spot_discount) for name, seconds in zip(("train", "predict"), tasks, strict=False)}
+    found = {name: run_dollars(seconds, size, chosen.pull_seconds, chosen.spot_discount) for name, seconds in (("train", tasks[:1]), ("predict", tasks[1:])) if seconds}
     return found | {"Step Functions": chosen.transitions * PER_TRANSITION, "functions": function_dollars(dict(chosen.function), architecture),
                     "Athena": athena_dollars(chosen.queries, chosen.scanned_mb), "knowledge base": chosen.tokens / 1000 * PER_1000_TOKENS}
 
@@ -127,10 +150,23 @@ def table_of_a_month(stored_gb: float, per_run: float, runs: float = 52 / 12) ->
     return "\n".join(f"${dollars:9.4f}  {name}" for name, dollars in lines.items())
 
 
+def extrapolated(chosen: argparse.Namespace, size: Size) -> str:
+    """What N shards would take and cost, in one line."""
+    seconds = Slopes(chosen.fixed_seconds, chosen.seconds_per_million, chosen.id_seconds_per_million).shard_seconds(chosen.rows, chosen.shards)
+    dollars = run_dollars(seconds, size, chosen.pull_seconds, chosen.spot_discount)
+    return (f"{chosen.rows:,.0f} rows by {chosen.shards} shards: {seconds[0]:.1f} s the first, {seconds[-1]:.1f} s the last, {sum(seconds):,.0f} s together, "
+            f"${dollars:.4f} at {size.vcpu:g} vCPU, {size.memory_gb:g} GB (extrapolated)")
+
+
 def settings(arguments: list) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--task", type=float, action="append", default=[], metavar="SECONDS", help="a task's measured seconds (repeats)")
+    parser.add_argument("--shards", type=int, default=1, metavar="N", help="tasks that score together: the last --task is one of them")
+    parser.add_argument("--rows", type=float, help="rows that N shards score, to extrapolate their seconds from the three slopes")
+    parser.add_argument("--fixed-seconds", type=float, default=0.0)
+    parser.add_argument("--seconds-per-million", type=float, default=0.0)
+    parser.add_argument("--id-seconds-per-million", type=float, default=0.0)
     parser.add_argument("--vcpu", type=float, default=Size.vcpu)
     parser.add_argument("--memory-gb", type=float, default=Size.memory_gb)
     parser.add_argument("--storage-gb", type=float, default=Size.storage_gb)
@@ -144,7 +180,12 @@ def settings(arguments: list) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=0, help="tokens embedded for the knowledge base")
     parser.add_argument("--stored-gb", type=float, default=0.0, help="what lies in the bucket")
     parser.add_argument("--first-minute", action="store_true", help="print the longest task of one billed minute")
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    if chosen.shards < 1:
+        parser.error("--shards is 1 or more")
+    if chosen.rows is None:
+        chosen.task += chosen.task[-1:] * (chosen.shards - 1)
+    return chosen
 
 
 def main() -> int:
@@ -153,6 +194,8 @@ def main() -> int:
     size = Size(chosen.vcpu, chosen.memory_gb, chosen.storage_gb, "arm" if chosen.arm else "x86")
     if chosen.first_minute:
         print(f"{longest_in_the_first_minute(chosen.pull_seconds):g} s in the container, with {chosen.pull_seconds:g} s of pull as an estimate")
+    if chosen.rows is not None:
+        print(extrapolated(chosen, size))
     for seconds in chosen.task:
         billed = billed_seconds(seconds, chosen.pull_seconds)
         print(f"{seconds:g} s in the container, {billed:g} s billed: ${task_dollars(seconds, size, chosen.pull_seconds, chosen.spot_discount):.6f}")

@@ -3,6 +3,7 @@
 //! The manifest decides a run: it is written once, and who finds it returns it. Before that, each query is joined by a retry; after
 //! that only the cache entry and the note of the last run's rows are left to write, which a retry does again.
 
+mod actuals;
 mod cache;
 mod check;
 mod last_run;
@@ -55,15 +56,19 @@ async fn prepare(invocation: &Invocation<'_>) -> Result<Manifest> {
     let roles = Roles::read(invocation.settings).await?;
     let selects = Selects::read(invocation, &plan).await?;
     check::check(&invocation.queries, &selects, &roles).await?;
+    let happened = actuals::select(invocation, &plan, &roles).await?;
     let wanted = parts::Wanted::new(invocation, &selects, &roles);
     if let Some(entry) = Entry::find(invocation, &wanted.hash()).await? {
         tracing::info!(reused_from = entry.run_id, "the same SQL was prepared at {}: used again", entry.created_at);
-        return Ok(Manifest::reused(&plan, entry));
+        let (actuals, scanned) = actuals::prepare(invocation, happened).await?;
+        return Ok(Manifest::reused(&plan, entry).with_actuals(actuals, scanned));
     }
-    let prepared = wanted.unload(invocation).await?;
+    let (prepared, happened) =
+        futures::future::join(wanted.unload(invocation), actuals::prepare(invocation, happened)).await;
+    let (prepared, (actuals, scanned)) = (prepared?, happened?);
     let last = LastRun::read(store).await?;
     LastRun::check(last.as_ref(), &prepared, invocation)?;
-    Ok(Manifest::of(&plan, prepared, wanted.hash()))
+    Ok(Manifest::of(&plan, prepared, wanted.hash()).with_actuals(actuals, scanned))
 }
 
 /// What follows from the manifest, the same however often it is done.

@@ -60,7 +60,9 @@ fn settings(invocation: &Invocation<'_>, customers: &str) -> Result<Settings> {
     match parse::<Arguments>(arguments.map(Into::into))? {
         Parsed::Run(arguments) => match *arguments {
             Arguments::Prepare(settings) | Arguments::Predict(settings) => Ok(*settings),
-            Arguments::Evaluate(_) => Err(Failure::defect("prepare was read as evaluate".to_owned())),
+            Arguments::Evaluate(_) | Arguments::History(_) => {
+                Err(Failure::defect("prepare was read as another command".to_owned()))
+            }
         },
         Parsed::Print(text) => Err(Failure::defect(text)),
     }

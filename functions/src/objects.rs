@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 /// Tries of a conditional write that another writer keeps winning.
 const TRIES: usize = 10;
 /// More bytes than a manifest, a note or a SELECT has: what is larger is refused before it is read.
-const MOST_BYTES: u64 = 64 << 20;
+pub(crate) const MOST_BYTES: u64 = 64 << 20;
 
 /// Reads an object; `None` where there is none.
 ///

@@ -38,6 +38,8 @@ pub struct Settings {
     pub split_salt: String,
     /// How long prepared data is used again, in hours.
     pub reuse_hours: f64,
+    /// How many days after a run its predictions are compared with what happened; 0: never.
+    pub evaluate_after_days: f64,
     /// Least share of the last run's rows.
     pub min_rows_fraction: f64,
     /// The gate.
@@ -55,7 +57,7 @@ pub struct Settings {
 }
 
 /// The names of all variables, for the test of README.md.
-pub const VARIABLES: [&str; 22] = [
+pub const VARIABLES: [&str; 23] = [
     "BUCKET",
     "MODELS",
     "MODEL_NAME",
@@ -71,6 +73,7 @@ pub const VARIABLES: [&str; 22] = [
     "TEST_FRACTION",
     "SPLIT_SALT",
     "REUSE_HOURS",
+    "EVALUATE_AFTER_DAYS",
     "MIN_ROWS_FRACTION",
     "MIN_R2",
     "MIN_DATA_QUALITY",
@@ -123,6 +126,7 @@ impl Settings {
             test_fraction: percents("TEST_FRACTION", &or("TEST_FRACTION", "0.2"))?,
             split_salt: name("SPLIT_SALT", "42", of_run)?,
             reuse_hours: number("REUSE_HOURS", &or("REUSE_HOURS", "24"), 0.0, f64::MAX)?,
+            evaluate_after_days: number("EVALUATE_AFTER_DAYS", &or("EVALUATE_AFTER_DAYS", "0"), 0.0, 3650.0)?,
             min_rows_fraction: share("MIN_ROWS_FRACTION", &or("MIN_ROWS_FRACTION", "0.5"))?,
             min_r2: number("MIN_R2", &or("MIN_R2", "0.75"), f64::MIN, f64::MAX)?,
             min_data_quality: share("MIN_DATA_QUALITY", &or("MIN_DATA_QUALITY", "0.9"))?,

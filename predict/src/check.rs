@@ -1,16 +1,41 @@
 //! Step 3: what can be refused before a row is read.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use columns::{ColumnKind, refuse_output_column};
 use features::encode::LevelTexts;
 
 use error::{Error, Result};
+use machine::Limits;
 use polars::prelude::DataType;
 use table::Dataset;
 
 use crate::load::Model;
+use crate::plan_memory::room_for_footers;
 use crate::settings::Settings;
+
+/// The settings without a `COLUMNS` that is a terminal's width: a number of the environment that names no column of the input. Shells export
+/// it under this name.
+///
+/// # Errors
+/// As [`Dataset::open_within`], which is asked only where `COLUMNS` is a number.
+pub async fn without_terminal_width<'s>(settings: &'s Settings, limits: &Limits) -> Result<Cow<'s, Settings>> {
+    if !settings.columns_may_be_a_width {
+        return Ok(Cow::Borrowed(settings));
+    }
+    let room = room_for_footers(limits, None);
+    let dataset = Dataset::open_within(&settings.input, Some(&settings.columns), settings.csv_format(), room).await?;
+    if settings.columns.iter().all(|column| dataset.schema.get(column).is_some()) {
+        return Ok(Cow::Borrowed(settings));
+    }
+    let width = settings.columns.join(",");
+    tracing::warn!(
+        "COLUMNS={width} of the environment is taken for the width of a terminal, since the input has no column \"{width}\": no column is \
+         carried over; name columns with --columns"
+    );
+    Ok(Cow::Owned(Settings { columns: Vec::new(), ..settings.clone() }))
+}
 
 /// Whether the predictions' columns have different names.
 ///

@@ -11,14 +11,19 @@ use crate::ids::{IdKeys, IdScratch, RepeatedRows};
 use crate::read::{self, InputBatch, Need, ReadOptions};
 use crate::score::Scorer;
 
-/// Reads the ids of all rows by way of the scratch disk. Of CSV all cells are parsed: a row that cannot be scored does not
+/// Reads the ids of all rows before part `end` by way of the scratch disk. Of CSV all cells are parsed: a row that cannot be scored does not
 /// take its id.
 ///
 /// # Errors
 /// Those of reading, as they are; [`error::Error::Resources`] where the disk is full.
-pub async fn find(dataset: &Arc<Dataset>, scorer: &Arc<Scorer>, reading: ReadOptions) -> Result<RepeatedRows> {
+pub async fn find(
+    dataset: &Arc<Dataset>,
+    scorer: &Arc<Scorer>,
+    reading: ReadOptions,
+    end: u64,
+) -> Result<RepeatedRows> {
     tracing::info!("the ids are compared by way of {}, before anything is scored", std::env::temp_dir().display());
-    let mut batches = read::batches(dataset, reading, |_| Need::Ids);
+    let mut batches = read::batches(dataset, reading, move |part| if part < end { Need::Ids } else { Need::End });
     let mut scratch = IdScratch::create()?;
     while let Some(batch) = batches.try_next().await? {
         let scorer = Arc::clone(scorer);

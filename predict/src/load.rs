@@ -7,10 +7,11 @@ use error::{Error, Result};
 use features::encode::{Encoder, Feature};
 use features::quality::{FeatureTally, Statistics};
 use machine::Limits;
-use registry::{LoadedModel, Metadata, ModelRun, ModelStore, Selector, load_selected};
+use registry::{LoadedModel, Metadata, ModelRun, ModelStore, Selector, load_scale, load_selected};
 use scoring::{CheckedModel, Ensemble, ExplainScratch, Explainer, InstructionSet, QuantizedBlock, Reason, Scorer};
 use xgboost::{Batch, Booster, Column, DMatrix, PredictionKind};
 
+use crate::interval::{self, IntervalModel};
 use crate::settings::{Instructions, Settings};
 use crate::sources::Sources;
 
@@ -21,6 +22,8 @@ pub struct Wanted {
     pub instructions: Option<InstructionSet>,
     /// Whether predictions are explained too.
     pub reasons: bool,
+    /// The level of the intervals that are asked for.
+    pub interval: Option<f64>,
     /// What the container may use.
     pub memory_bytes: u64,
 }
@@ -32,9 +35,25 @@ impl Wanted {
         Self {
             instructions: settings.instructions.map(Instructions::set),
             reasons: settings.reasons > 0,
+            interval: settings.interval,
             memory_bytes: limits.memory_bytes.value,
         }
     }
+}
+
+/// The scale model, where intervals are asked for.
+async fn load_interval(
+    models: &ModelStore,
+    run: &ModelRun,
+    metadata: &Metadata,
+    wanted: &Wanted,
+) -> Result<Option<IntervalModel>> {
+    let Some(level) = wanted.interval else { return Ok(None) };
+    let location = models.location_of(&models.key(&run.path()));
+    interval::check_level(metadata, &location, level)?;
+    let scale = load_scale(models, run, metadata).await?.unwrap_or_default();
+    let asked = interval::Asked { level, instructions: wanted.instructions };
+    IntervalModel::load(&scale, metadata, &location, asked).map(Some)
 }
 
 /// The names, each once, in the order in which they come first.
@@ -55,10 +74,14 @@ pub struct Model {
     pub encoder: Encoder,
     /// Its trees.
     pub engine: Engine,
+    /// What makes intervals, where they are asked for.
+    pub interval: Option<IntervalModel>,
     /// Bytes of its file.
     pub bytes: u64,
     /// What its metadata takes in memory, about.
     pub metadata_memory: u64,
+    /// R² on its held-out rows, with which it was published.
+    pub r2: Option<f64>,
     statistics: Vec<Arc<Statistics>>,
 }
 
@@ -67,14 +90,17 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Model`] where it is missing, rejected, damaged or predicts its golden rows otherwise here than where it
-    /// was trained, or where its predictions cannot be explained and shall be.
+    /// was trained, or where its predictions cannot be explained or have no intervals, and shall be or have.
     pub async fn load(models: &ModelStore, selector: &Selector, run: ModelRun, wanted: &Wanted) -> Result<Self> {
-        let LoadedModel { run, metadata, model, metadata_memory, .. } = load_selected(models, selector, run).await?;
+        let LoadedModel { run, metadata, model, metadata_memory, r2, .. } =
+            load_selected(models, selector, run).await?;
         let location = models.location_of(&models.key(&run.path()));
+        let interval = load_interval(models, &run, &metadata, wanted).await?;
         let engine = Engine::load(&model, &metadata, &location, wanted)?;
         let encoder = metadata.encoder()?;
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();
-        Ok(Self { run, metadata, encoder, engine, bytes: model.len() as u64, metadata_memory, statistics })
+        let bytes = model.len() as u64;
+        Ok(Self { run, metadata, encoder, engine, interval, bytes, metadata_memory, r2, statistics })
     }
 
     /// Input columns that scoring reads, and those to `carry` over, each once.

@@ -7,7 +7,7 @@ use app::Context;
 use app::settings::{Parsed, SharedArgs, parse};
 use machine::{Limits, RunId};
 use predict::settings::Arguments;
-use predict::{evaluate, prepare};
+use predict::{evaluate, history, prepare};
 use telemetry::{Config, Outcome, Program, Telemetry};
 
 pub(crate) fn main() -> ExitCode {
@@ -26,6 +26,10 @@ pub(crate) fn main() -> ExitCode {
             Arguments::Evaluate(settings) => {
                 let (shared, name) = (settings.shared.clone(), settings.store.model_name.clone());
                 start(&shared, name, async |context| evaluate::run(*settings, context).await)
+            }
+            Arguments::History(settings) => {
+                let shared = settings.shared.clone();
+                start(&shared, String::new(), async |context| history::run(*settings, context).await)
             }
         },
         Err(error) => telemetry::refuse(Program::Predict, &error),

@@ -3,17 +3,20 @@
 use error::{Error, Result};
 use features::quality::{DRIFT_WARNING, FeatureTally, data_quality_score};
 use registry::pointer::FORMAT_VERSION;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::load::Model;
 use crate::plan::PredictPlan;
 use crate::predictions::{PredictionSummary, PredictionTally};
 use crate::read::PART_ROWS;
-use crate::write::{PartRecord, RejectCounts, UnreadableColumn};
+use crate::write::{PartFile, PartRecord, RejectCounts, UnreadableColumn};
+
+/// More rows than a share has: the sums of so many shards do not overflow.
+const MOST_ROWS: u64 = 1 << 48;
 
 /// The sums over all parts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Input rows.
     pub rows_read: u64,
@@ -23,10 +26,14 @@ pub struct Totals {
     pub tallies: Vec<FeatureTally>,
     /// What the predictions are like; none where there are none.
     pub predicted: Option<PredictionTally>,
+    /// The sums of the scales of predicted rows, of each part in their order; none without intervals.
+    pub scale_sums: Vec<f64>,
     /// Cells that do not parse as their feature's type, by column.
     pub unreadable: Vec<UnreadableColumn>,
-    /// The records of the parts, in order.
-    pub parts: Vec<PartRecord>,
+    /// The predictions of the parts, in order.
+    pub parts: Vec<PartFile>,
+    /// The rejected rows of the parts, in order.
+    pub rejected_parts: Vec<PartFile>,
 }
 
 /// One feature's quality and drift.
@@ -60,28 +67,68 @@ impl Totals {
     pub fn of(mut parts: Vec<PartRecord>, new_tallies: Vec<FeatureTally>) -> Self {
         parts.sort_by_key(|part| part.index);
         let mut totals = Self { tallies: new_tallies, ..Self::default() };
-        for part in &parts {
-            totals.rows_read += part.rows_read;
-            totals.reasons.add(&part.reasons);
-            UnreadableColumn::add_all(&mut totals.unreadable, &part.unreadable);
-            if let Some(more) = &part.predicted {
-                match &mut totals.predicted {
-                    Some(predicted) => predicted.add(more),
-                    None => totals.predicted = Some(more.clone()),
-                }
-            }
-            for (tally, more) in totals.tallies.iter_mut().zip(&part.tallies) {
-                tally.add(more);
+        for part in parts {
+            totals.add(Self {
+                rows_read: part.rows_read,
+                reasons: part.reasons,
+                tallies: part.tallies,
+                predicted: part.predicted,
+                scale_sums: part.scale_sum.into_iter().collect(),
+                unreadable: part.unreadable,
+                parts: part.predictions.into_iter().collect(),
+                rejected_parts: part.rejected.into_iter().collect(),
+            });
+        }
+        totals
+    }
+
+    /// Adds those of later parts. All of them are counts, or kept part by part, so it does not matter how parts are grouped.
+    pub fn add(&mut self, later: Self) {
+        self.rows_read += later.rows_read;
+        self.reasons.add(&later.reasons);
+        self.scale_sums.extend(later.scale_sums);
+        UnreadableColumn::add_all(&mut self.unreadable, &later.unreadable);
+        for (tally, more) in self.tallies.iter_mut().zip(&later.tallies) {
+            tally.add(more);
+        }
+        if let Some(more) = later.predicted {
+            match &mut self.predicted {
+                Some(predicted) => predicted.add(more),
+                None => self.predicted = Some(more),
             }
         }
-        totals.parts = parts;
-        totals
+        self.parts.extend(later.parts);
+        self.rejected_parts.extend(later.rejected_parts);
+    }
+
+    /// Whether the counts fit each other.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        let rows = |files: &[PartFile]| files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.rows));
+        let rejected = self.reasons.checked_total();
+        self.rows_read <= MOST_ROWS
+            && rejected == rows(&self.rejected_parts)
+            && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == rows(&self.parts)
+            && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
+            && (self.scale_sums.is_empty() || self.scale_sums.len() == self.parts.len())
+            && self.scale_sums.iter().all(|sum| sum.is_finite())
+            && match &self.predicted {
+                Some(predicted) => Some(predicted.tally.rows) == rows(&self.parts) && predicted.is_of(self.parts.len()),
+                None => self.parts.is_empty(),
+            }
     }
 
     /// Rows with a prediction.
     #[must_use]
     pub fn rows_predicted(&self) -> u64 {
         self.rows_read - self.reasons.total()
+    }
+
+    /// The mean absolute error that the model expects of these rows; none without intervals.
+    #[must_use]
+    pub fn expected_mae(&self, model: &Model) -> Option<f64> {
+        let interval = model.interval.as_ref().filter(|_| !self.scale_sums.is_empty())?;
+        interval.expected_mae(self.scale_sums.iter().sum(), self.rows_predicted())
     }
 
     /// Share of good rows and cells.
@@ -141,9 +188,7 @@ pub fn warn_of_drift(features: &[FeatureReport]) {
 /// # Errors
 /// [`Error::Defect`] where it cannot be written as JSON.
 pub fn manifest(plan: &PredictPlan, model: &Model, totals: &Totals, features: &[FeatureReport]) -> Result<Vec<u8>> {
-    let predictions: Vec<_> = totals.parts.iter().filter_map(|part| part.predictions.as_ref()).collect();
-    let rejected: Vec<_> = totals.parts.iter().filter_map(|part| part.rejected.as_ref()).collect();
-    let manifest = json!({
+    let mut manifest = json!({
         "format_version": FORMAT_VERSION,
         "run_id": plan.body.run_id,
         "started_at": plan.started_at,
@@ -160,12 +205,15 @@ pub fn manifest(plan: &PredictPlan, model: &Model, totals: &Totals, features: &[
         "rows_predicted": totals.rows_predicted(),
         "rows_rejected": totals.reasons.total(),
         "rejected_by_reason": totals.reasons,
-        "parts": predictions,
-        "rejected_parts": rejected,
+        "parts": totals.parts,
+        "rejected_parts": totals.rejected_parts,
         "predictions": totals.prediction_summary(model),
         "features": features,
         "data_quality_score": totals.data_quality_score(model),
         "max_drift": most_drifted(features).map(|(_, psi)| psi),
     });
+    if let Some(expected) = totals.expected_mae(model) {
+        manifest["expected_mae"] = expected.into();
+    }
     serde_json::to_vec_pretty(&manifest).map_err(|error| Error::Defect(format!("manifest.json: {error}")))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use attempt::{Earlier, Layout, Plan, RunFolder};
 use error::{Error, Result};
-use machine::{RunId, now_rfc3339};
+use machine::{RunId, Shard, now_rfc3339};
 use registry::pointer::FORMAT_VERSION;
 use registry::{ModelRun, ModelStore, Selector, resolve};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,32 @@ pub struct PredictBody {
     pub part_rows: u64,
     /// The input's objects.
     pub input: Vec<InputObject>,
+    /// How several tasks share it; none where one task does all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<Shards>,
+}
+
+/// How several tasks share a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shards {
+    /// How many there are.
+    pub count: u32,
+    /// How many parts the input has, which of CSV only reading it tells.
+    pub parts: u64,
+}
+
+impl PredictBody {
+    /// What a new run is to keep to.
+    #[must_use]
+    pub fn new(folder: &RunFolder, model: &ModelRun, dataset: &Dataset, shards: Option<Shards>) -> Self {
+        Self {
+            run_id: folder.run_id().to_string(),
+            model: model.path(),
+            part_rows: PART_ROWS,
+            input: input_objects(dataset),
+            shards,
+        }
+    }
 }
 
 /// One object of the input.
@@ -68,6 +94,7 @@ pub async fn earlier(settings: &Settings, folder: &RunFolder) -> Result<Earlier<
     let earlier = folder.earlier(&identity(settings), PROGRAM_VERSION).await?;
     if let Earlier::UnderWay(plan) | Earlier::Decided { plan: Some(plan), .. } = &earlier {
         refuse_of_another_run(plan, folder)?;
+        refuse_other_shards(plan, settings, folder)?;
     }
     match &earlier {
         Earlier::Decided { plan, outcome } => {
@@ -89,27 +116,12 @@ pub async fn earlier(settings: &Settings, folder: &RunFolder) -> Result<Earlier<
     Ok(earlier)
 }
 
-/// The plan that all attempts of this run keep to.
+/// Begins a run; gives the plan that all its attempts keep to. None where another attempt began at the same time with another
+/// model, that which was `latest` then: what it fixed holds, so this one has to go on from there.
 ///
 /// # Errors
-/// [`Error::Setting`] where another attempt began at the same time with another model; storage errors as they are.
-pub async fn begin(
-    settings: &Settings,
-    folder: &RunFolder,
-    dataset: &Dataset,
-    model: &ModelRun,
-    earlier: Option<PredictPlan>,
-) -> Result<PredictPlan> {
-    if let Some(plan) = earlier {
-        refuse_other_input(&plan, settings, dataset, folder)?;
-        return Ok(plan);
-    }
-    let body = PredictBody {
-        run_id: folder.run_id().to_string(),
-        model: model.path(),
-        part_rows: PART_ROWS,
-        input: input_objects(dataset),
-    };
+/// [`Error::Data`] where another attempt found other input; storage errors as they are.
+pub async fn begin(settings: &Settings, folder: &RunFolder, body: PredictBody) -> Result<Option<PredictPlan>> {
     let plan = PredictPlan {
         format_version: FORMAT_VERSION,
         program_version: PROGRAM_VERSION.to_owned(),
@@ -118,14 +130,27 @@ pub async fn begin(
         body: body.clone(),
     };
     let plan = folder.begin(plan).await?;
-    if plan.body == body {
-        return Ok(plan);
+    refuse_of_another_run(&plan, folder)?;
+    refuse_other_shards(&plan, settings, folder)?;
+    refuse_other_objects(&plan, &body.input, settings, folder)?;
+    let is_ours = plan.body == body;
+    if !is_ours && plan.body.model == body.model {
+        return Err(Error::Data(format!("{} is damaged: use another run id", folder.plan_location())));
     }
-    Err(Error::Setting(format!(
-        "another attempt of this run began at the same time, with another model or input ({}): run again with the same run id \
-         to go on with what it began",
-        folder.plan_location()
-    )))
+    Ok(is_ours.then_some(plan))
+}
+
+/// Refuses input that is not what a run began with.
+///
+/// # Errors
+/// [`Error::Data`] that names an object that changed.
+pub fn refuse_other_input(
+    plan: &PredictPlan,
+    settings: &Settings,
+    dataset: &Dataset,
+    folder: &RunFolder,
+) -> Result<()> {
+    refuse_other_objects(plan, &input_objects(dataset), settings, folder)
 }
 
 /// Every setting that bears on the result, so that a repeated run id can be told from another run. One that is added stands here
@@ -143,6 +168,9 @@ pub fn identity(settings: &Settings) -> Value {
         "columns": settings.columns,
         "format": settings.format.extension(),
     });
+    if let Some(level) = settings.interval {
+        identity["interval"] = json!(level);
+    }
     if settings.reasons > 0 {
         identity["reasons"] = json!(settings.reasons);
     }
@@ -203,8 +231,29 @@ fn refuse_of_another_run(plan: &PredictPlan, folder: &RunFolder) -> Result<()> {
     )))
 }
 
-fn refuse_other_input(plan: &PredictPlan, settings: &Settings, dataset: &Dataset, folder: &RunFolder) -> Result<()> {
-    let (then, now) = (&plan.body.input, &input_objects(dataset));
+/// The parts are shared by as many tasks as the plan says.
+fn refuse_other_shards(plan: &PredictPlan, settings: &Settings, folder: &RunFolder) -> Result<()> {
+    let (began, now) = (plan.body.shards.map(|shards| shards.count), settings.shard.map(Shard::count));
+    if began == now {
+        return Ok(());
+    }
+    let in_words = |count: Option<u32>| count.map_or_else(|| "off".to_owned(), |count| format!("I/{count}"));
+    Err(Error::Setting(format!(
+        "--shard (SHARD) was {} when run {} began, and is {} ({}): give every task of the run the same N, or use another run id",
+        in_words(began),
+        folder.run_id(),
+        in_words(now),
+        folder.plan_location()
+    )))
+}
+
+fn refuse_other_objects(
+    plan: &PredictPlan,
+    now: &[InputObject],
+    settings: &Settings,
+    folder: &RunFolder,
+) -> Result<()> {
+    let then = plan.body.input.as_slice();
     if then == now {
         return Ok(());
     }

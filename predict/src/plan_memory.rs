@@ -15,10 +15,12 @@ use table::parquet::{FooterRoom, ParquetFile, PieceOverhead, ROW_GROUP_BYTES, Ro
 use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
+use crate::interval::IntervalModel;
 use crate::load::{Engine, Model};
 use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, ReadOptions, largest_part, largest_part_rows};
 use crate::reasons::REASON_BYTES;
 use crate::settings::{Duplicates, Settings};
+use crate::share::Share;
 use crate::write::RejectedRows;
 
 const MIB: u64 = 1024 * 1024;
@@ -210,6 +212,7 @@ impl MemoryPlan {
         let parts_in_flight = pace.parts_in_flight;
         let row = RowBytes {
             features: engine_row_bytes(settings, model)
+                + model.interval.as_ref().map_or(0, IntervalModel::row_bytes)
                 + u64::from(settings.reasons) * (REASON_BYTES + EXPLAINED_BYTES),
             cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
             output: output_row_bytes(settings, dataset, model),
@@ -217,7 +220,8 @@ impl MemoryPlan {
         };
         let threads = limits.threads.value;
         let explaining = model.engine.explaining_bytes(threads);
-        let model_bytes = model.bytes * MODEL_FACTOR + model.metadata_memory + explaining;
+        let scale_bytes = model.interval.as_ref().map_or(0, |interval| interval.bytes);
+        let model_bytes = (model.bytes + scale_bytes) * MODEL_FACTOR + model.metadata_memory + explaining;
         let base_bytes = BASE + model_bytes + listing_bytes(dataset);
         let texts = output_texts(settings, dataset, model);
         let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
@@ -403,7 +407,7 @@ fn id_bytes(settings: &Settings, dataset: &Dataset, model: &Model, limits: &Limi
         return IdBytes::default();
     }
     let most = left.min(IDS_AT_LEAST.max(limits.memory_bytes.value / IDS_MOST_OF_LIMIT));
-    let Some(rows) = dataset.row_count() else {
+    let Some(rows) = rows_with_ids(settings, dataset) else {
         // Twice as much while the table grows, and never less than doing without it takes.
         let memory = most.min(3 * SeenIds::bytes(csv_rows_most(dataset), false)).max(IdScratch::memory_bytes(0, false));
         return IdBytes { memory, scratch: 0 };
@@ -414,6 +418,14 @@ fn id_bytes(settings: &Settings, dataset: &Dataset, model: &Model, limits: &Limi
         return IdBytes { memory, scratch: 0 };
     }
     IdBytes { memory: IdScratch::memory_bytes(rows, whole), scratch: IdScratch::disk_bytes(rows, whole) }
+}
+
+/// The rows whose ids are compared: of a shard, those before the end of its share.
+fn rows_with_ids(settings: &Settings, dataset: &Dataset) -> Option<u64> {
+    match settings.shard {
+        Some(shard) if !dataset.is_csv() => Share::of_parquet(shard, dataset).rows_until_end,
+        _ => dataset.row_count(),
+    }
 }
 
 /// The most rows that CSV can have: a row has at least as many bytes as columns.
@@ -438,7 +450,8 @@ fn column_bytes(dataset: &Dataset, name: &str) -> u64 {
 fn output_row_bytes(settings: &Settings, dataset: &Dataset, model: &Model) -> u64 {
     let carried: u64 = settings.columns.iter().map(|name| column_bytes(dataset, name)).sum();
     let reasons = u64::from(settings.reasons) * REASON_BYTES;
-    column_bytes(dataset, &model.metadata.id) + (8 + 16 + reasons + carried).max(RejectedRows::ROW_BYTES)
+    let interval = if settings.interval.is_some() { 2 * 8 } else { 0 };
+    column_bytes(dataset, &model.metadata.id) + (8 + 16 + interval + reasons + carried).max(RejectedRows::ROW_BYTES)
 }
 
 /// As many rows as the codes of a batch may take, but so that a small input is spread over the threads.

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Predictions, counted in the bins that the target had in training. Tallies of parts add up to that of the run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PredictionTally {
-    /// Their sum, row by row in their order: the same for every attempt.
-    pub sum: f64,
+    /// The sum of each part's, in order. They are added up at the end, so that it does not matter how parts were grouped:
+    /// the mean has the same bits for every attempt and every number of shards.
+    pub sums: Vec<f64>,
     /// Rows in each bin.
     pub tally: FeatureTally,
 }
@@ -30,31 +31,38 @@ impl PredictionTally {
     /// Nothing counted yet; `target` is what the target was like in training.
     #[must_use]
     pub fn new(target: Option<Arc<Statistics>>) -> Self {
-        Self { sum: 0.0, tally: FeatureTally::new(target) }
+        Self { sums: Vec::new(), tally: FeatureTally::new(target) }
     }
 
-    /// Counts predictions.
+    /// Counts the predictions of a part.
     pub fn count(&mut self, predictions: impl Iterator<Item = f64>) {
         let values: Vec<f64> = predictions.collect();
         let narrow: Vec<f32> = values.iter().map(|value| *value as f32).collect();
         self.tally.count_numbers(&values, &narrow, &Range::default());
-        self.sum = values.iter().fold(self.sum, |sum, value| sum + value);
+        self.sums.push(values.iter().fold(0.0, |sum, value| sum + value));
     }
 
-    /// Adds the counts of further rows.
-    pub fn add(&mut self, more: &Self) {
-        self.sum += more.sum;
+    /// Adds those of later parts.
+    pub fn add(&mut self, more: Self) {
+        self.sums.extend(more.sums);
         self.tally.add(&more.tally);
+    }
+
+    /// Whether these can be the predictions of so many parts: they are read from files, which may be damaged.
+    #[must_use]
+    pub fn is_of(&self, parts: usize) -> bool {
+        self.sums.len() == parts && self.sums.iter().all(|sum| sum.is_finite()) && self.tally.fits(self.tally.rows)
     }
 
     /// What the manifest says of them; `target` as before.
     #[must_use]
     pub fn summary(&self, target: Option<&Statistics>) -> PredictionSummary {
         let rows = self.tally.rows as f64;
+        let sum = self.sums.iter().fold(0.0, |sum, more| sum + more);
         // The last bin is for missing values, of which predictions have none.
         let bins = self.tally.bins.split_last().map_or(&[][..], |(_, bins)| bins);
         PredictionSummary {
-            mean: Some(self.sum / rows).filter(|mean| mean.is_finite()),
+            mean: Some(sum / rows).filter(|mean| mean.is_finite()),
             edges: target.map(|target| target.edges.iter().map(|edge| f64::from(*edge)).collect()).unwrap_or_default(),
             shares: bins.iter().map(|count| *count as f64 / rows.max(1.0)).collect(),
         }
@@ -74,7 +82,7 @@ mod tests {
             let mut tally = PredictionTally::new(Some(Arc::clone(&target)));
             tally.count(part.into_iter());
             let json = serde_json::to_string(&tally).unwrap();
-            all.add(&serde_json::from_str(&json).unwrap());
+            all.add(serde_json::from_str(&json).unwrap());
         }
         let summary = all.summary(Some(&target));
         assert_eq!((summary.mean, summary.edges.len(), summary.shares.len()), (Some(275.0), 9, 10));

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use table::Dataset;
 use telemetry::{Outcome, Summary, Telemetry};
 
-use crate::check::{check_input, check_names};
+use crate::check::{check_input, check_names, without_terminal_width};
 use crate::load::{Model, Wanted, once_each};
 use crate::plan;
 use crate::plan_memory::{MemoryPlan, room_for_footers};
@@ -76,6 +76,8 @@ fn is_rejected(settings: &Settings, sample: &Value) -> bool {
 }
 
 async fn check(settings: &Settings, context: &Context, summary: &mut Summary) -> Result<()> {
+    let settings = without_terminal_width(settings, &context.limits).await?;
+    let settings = settings.as_ref();
     let models = ModelStore::new(settings.store.models.open().await?, &settings.store.model_name)
         .within(context.limits.memory_bytes.value);
     let model = match resolve(&models, &settings.model_version).await? {

@@ -28,44 +28,62 @@ pub struct ScoredRun<'a> {
     pub totals: &'a Totals,
 }
 
-/// Checks the run as a whole; gives its manifest if nothing speaks against it. What is known of the run goes into `summary` in
-/// any case.
+/// What a run is measured by.
+pub type RunMetrics = Vec<(Metric, f64)>;
+
+/// Checks the run as a whole; gives its manifest and metrics if nothing speaks against it. What is known of the run goes into
+/// `summary` in any case; the metrics of a run that is refused are told here.
 ///
 /// # Errors
 /// [`Error::Data`] where too many rows were rejected or a feature drifted too far.
-pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<Vec<u8>> {
+pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<(Vec<u8>, RunMetrics)> {
     let ScoredRun { settings, context, folder, plan, model, totals } = *run;
     let features = totals.features(model);
     let quality = totals.data_quality_score(model);
     let drift = manifest::most_drifted(&features);
     summary.set("rows_read", totals.rows_read).set("rows_predicted", totals.rows_predicted());
     summary.set("rows_rejected", totals.reasons.total());
-    summary.set("parts", totals.parts.iter().filter(|part| part.predictions.is_some()).count());
+    summary.set("parts", totals.parts.len());
     summary.set("data_quality_score", quality);
     summary.set("max_drift", drift.map(|(_, psi)| psi)).set("max_drift_feature", drift.map(|(name, _)| name));
+    summary.set("expected_mae", totals.expected_mae(model));
     summary.set("mean_prediction", totals.prediction_summary(model).mean);
-    emit_metrics(context, totals, quality, drift.map(|(_, psi)| psi));
+    let metrics = run_metrics(run, quality, drift.map(|(_, psi)| psi));
     manifest::warn_of_drift(&features);
     let unreadable = UnreadableColumn::most_in_words(&totals.unreadable, settings.csv_format().cells);
     if let Some(unreadable) = &unreadable {
         tracing::warn!("{unreadable}; rows with such cells are rejected");
     }
-    refuse_too_many_rejects(settings, totals, unreadable.as_deref(), folder)?;
-    refuse_drift(settings, drift)?;
-    manifest::manifest(plan, model, totals, &features)
+    let verdict = refuse_too_many_rejects(settings, totals, unreadable.as_deref(), folder)
+        .and_then(|()| refuse_drift(settings, drift));
+    match verdict {
+        Ok(()) => Ok((manifest::manifest(plan, model, totals, &features)?, metrics)),
+        Err(refused) => {
+            context.telemetry.emit(&metrics);
+            Err(refused)
+        }
+    }
 }
 
-fn emit_metrics(context: &Context, totals: &Totals, quality: f64, drift: Option<f64>) {
-    let peak = machine::usage::peak_memory().unwrap_or_default();
-    let utilization = machine::usage::memory_utilization(peak, context.limits.memory_bytes.value);
-    context.telemetry.emit(&[
+fn run_metrics(run: &ScoredRun<'_>, quality: f64, drift: Option<f64>) -> RunMetrics {
+    let ScoredRun { context, model, totals, .. } = *run;
+    let mut metrics = vec![
         (Metric::RecordsProcessed, totals.rows_read as f64),
         (Metric::PredictionCount, totals.rows_predicted() as f64),
         (Metric::DataQualityScore, quality),
-        (Metric::PeakMemory, peak as f64),
-        (Metric::MemoryUtilization, utilization.unwrap_or(f64::NAN)),
         (Metric::MaxDrift, drift.unwrap_or(f64::NAN)),
-    ]);
+        (Metric::ExpectedError, totals.expected_mae(model).unwrap_or(f64::NAN)),
+    ];
+    metrics.extend(memory_metrics(context));
+    metrics
+}
+
+/// What a task took.
+#[must_use]
+pub fn memory_metrics(context: &Context) -> [(Metric, f64); 2] {
+    let peak = machine::usage::peak_memory().unwrap_or_default();
+    let utilization = machine::usage::memory_utilization(peak, context.limits.memory_bytes.value);
+    [(Metric::PeakMemory, peak as f64), (Metric::MemoryUtilization, utilization.unwrap_or(f64::NAN))]
 }
 
 /// `unreadable` is a sentence about cells that could not be read, where there are any.

@@ -12,6 +12,7 @@ use scoring::Reason;
 use xgboost::{Booster, Column, Feature, FeatureKind};
 
 use crate::ids::IdKeys;
+use crate::interval::{BatchIntervals, ScaledBatch};
 use crate::load::{Compiled, Engine, Model, explain_by_xgboost, once_each};
 use crate::read::{BatchColumns, InputBatch, RowSource};
 use crate::reasons::Reasons;
@@ -32,6 +33,41 @@ pub struct ScoredBatch {
     pub keys: IdKeys,
     /// Their predictions and all else; none where only the ids were read.
     pub scores: Option<Scores>,
+    /// Which of them can be scored, where only the ids were read.
+    pub scorable: Scorable,
+}
+
+/// What is asked of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Its predictions and all else.
+    Everything,
+    /// Its ids, all of whose rows can be scored.
+    Ids,
+    /// Its ids, and which of its rows can be scored: another row does not take its id.
+    IdsOfScorable,
+}
+
+/// Which rows of a batch can be scored, where only the ids were read.
+#[derive(Debug)]
+pub enum Scorable {
+    /// All.
+    All,
+    /// All but these.
+    AllBut(BadRows),
+    /// That was not found out, since ids that ascend need not know it.
+    NotKnown,
+}
+
+impl Scorable {
+    /// Whether a row can be scored.
+    #[must_use]
+    pub fn contains(&self, row: usize) -> bool {
+        match self {
+            Self::All | Self::NotKnown => true,
+            Self::AllBut(bad) => !bad.is_bad(row),
+        }
+    }
 }
 
 /// What scoring a batch gives besides ids.
@@ -43,6 +79,8 @@ pub struct Scores {
     pub bad: BadRows,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
+    /// Their intervals, where these are asked for.
+    pub intervals: Option<BatchIntervals>,
     /// Reasons and their contributions.
     pub reasons: Vec<polars::prelude::Column>,
     /// Input columns to carry over.
@@ -51,6 +89,13 @@ pub struct Scores {
 
 fn as_columns(matrix: &[Vec<f32>]) -> Vec<Column<'_>> {
     matrix.iter().map(|column| Column::from(column.as_slice())).collect()
+}
+
+/// What the trees give for the rows of a batch.
+struct Outputs {
+    predictions: Vec<f64>,
+    intervals: Option<BatchIntervals>,
+    reasons: Vec<polars::prelude::Column>,
 }
 
 /// What scoring needs to know.
@@ -80,13 +125,19 @@ impl Scorer {
     ///
     /// # Errors
     /// [`Error::Data`] where a column cannot be decoded or is of the wrong type.
-    pub fn score(&self, batch: &InputBatch, ids_only: bool) -> Result<ScoredBatch> {
+    pub fn score(&self, batch: &InputBatch, asked: Asked) -> Result<ScoredBatch> {
         let ids = batch.columns.column(&self.id)?;
         let by_order = self.by_order.load(Ordering::Relaxed);
         let keys = if by_order { IdKeys::ascending_or_of(&ids)? } else { IdKeys::of(&ids)? };
-        let scores = if ids_only { None } else { Some(self.scores(batch)?) };
+        let scores = if asked == Asked::Everything { Some(self.scores(batch)?) } else { None };
+        let scorable = match (asked, &batch.columns) {
+            // Cells that have a type already cannot fail to parse.
+            (Asked::Everything | Asked::Ids, _) | (_, BatchColumns::Parquet(_)) => Scorable::All,
+            (Asked::IdsOfScorable, BatchColumns::Csv(..)) if by_order => Scorable::NotKnown,
+            (Asked::IdsOfScorable, BatchColumns::Csv(..)) => Scorable::AllBut(self.bad_rows(batch)?),
+        };
         let InputBatch { part, first_row_of_all, .. } = *batch;
-        Ok(ScoredBatch { part, sources: batch.sources.clone(), first_row_of_all, ids, keys, scores })
+        Ok(ScoredBatch { part, sources: batch.sources.clone(), first_row_of_all, ids, keys, scores, scorable })
     }
 
     /// Rows of a batch that cannot be scored, found without scoring.
@@ -108,12 +159,13 @@ impl Scorer {
         let mut bad = BadRows::none(columns.rows());
         batch.malformed.iter().for_each(|&row| bad.mark(row));
         let mut tallies = self.model.new_tallies();
-        let (predictions, reasons) = match &self.model.engine {
+        let outputs = match &self.model.engine {
             Engine::Compiled(compiled) => self.score_compiled(compiled, columns, &mut tallies, &mut bad)?,
             Engine::Xgboost(booster) => self.score_by_xgboost(booster, columns, &mut tallies, &mut bad)?,
         };
         let carried = self.carry.iter().map(|name| columns.carried(name)).collect::<Result<_>>()?;
-        Ok(Scores { predictions, bad, tallies, reasons, carried })
+        let Outputs { predictions, intervals, reasons } = outputs;
+        Ok(Scores { predictions, bad, tallies, intervals, reasons, carried })
     }
 
     /// Each column is encoded and quantised while it is in the cache; no matrix of the batch is ever built.
@@ -123,23 +175,27 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
+    ) -> Result<Outputs> {
         let rows = columns.rows();
+        let mut scaled = self.model.interval.as_ref().map(|interval| interval.batch(rows));
         let mut block = compiled.take_block(rows);
         let mut values = Vec::with_capacity(rows);
         for (index, tally) in tallies.iter_mut().enumerate() {
             self.model.encoder.encode(index, columns, &mut values, tally, bad)?;
             compiled.scorer.quantise(index, &values, 0, &mut block);
+            if let Some(scaled) = &mut scaled {
+                scaled.take(index, &values);
+            }
         }
         let mut outputs = vec![0.0; rows];
         compiled.scorer.score(&mut block, &mut outputs);
-        let predictions = self.finish(outputs)?;
+        let (predictions, intervals) = self.finish(&outputs, scaled)?;
         let reasons = self.reasons(columns, &predictions, |wanted, count| {
             let n_rows = wanted.map_or(rows, |wanted| block.keep(wanted));
             Ok(compiled.explain(&block, n_rows, count))
         })?;
         compiled.return_block(block);
-        Ok((predictions, reasons))
+        Ok(Outputs { predictions, intervals, reasons })
     }
 
     fn score_by_xgboost(
@@ -148,15 +204,19 @@ impl Scorer {
         columns: &BatchColumns,
         tallies: &mut [FeatureTally],
         bad: &mut BadRows,
-    ) -> Result<(Vec<f64>, Vec<polars::prelude::Column>)> {
+    ) -> Result<Outputs> {
+        let mut scaled = self.model.interval.as_ref().map(|interval| interval.batch(columns.rows()));
         let mut matrix = Vec::with_capacity(tallies.len());
         for (index, tally) in tallies.iter_mut().enumerate() {
             let mut values = Vec::new();
             self.model.encoder.encode(index, columns, &mut values, tally, bad)?;
+            if let Some(scaled) = &mut scaled {
+                scaled.take(index, &values);
+            }
             matrix.push(values);
         }
         let in_place = |matrix: &[Vec<f32>]| booster.predict_columns(&as_columns(matrix), 0..0);
-        let predictions = self.finish(in_place(&matrix)?)?;
+        let (predictions, intervals) = self.finish(&in_place(&matrix)?, scaled)?;
         let reasons = self.reasons(columns, &predictions, |wanted, count| {
             if let Some(wanted) = wanted {
                 // In place, since a row never moves back.
@@ -169,7 +229,7 @@ impl Scorer {
             }
             explain_by_xgboost(booster, &as_columns(&matrix), &self.xgboost_features(), &self.sources(), count)
         })?;
-        Ok((predictions, reasons))
+        Ok(Outputs { predictions, intervals, reasons })
     }
 
     /// The columns of reasons; `explain` gives those of the rows that get some (none: all).
@@ -198,13 +258,16 @@ impl Scorer {
         self.model.features().map(feature).collect()
     }
 
-    fn finish(&self, outputs: Vec<f32>) -> Result<Vec<f64>> {
+    /// Predictions and their intervals.
+    fn finish(&self, outputs: &[f32], scaled: Option<ScaledBatch<'_>>) -> Result<(Vec<f64>, Option<BatchIntervals>)> {
         if let Some(output) = outputs.iter().find(|output| !output.is_finite()) {
             return Err(Error::Model(format!(
                 "the model predicts {output}, which is no finite number: train it again"
             )));
         }
         let clip = self.model.metadata.clip;
-        Ok(outputs.into_iter().map(|output| final_prediction(output, clip)).collect())
+        let predictions: Vec<f64> = outputs.iter().map(|output| final_prediction(*output, clip)).collect();
+        let intervals = scaled.map(|scaled| scaled.finish(outputs, &predictions, clip)).transpose()?;
+        Ok((predictions, intervals))
     }
 }

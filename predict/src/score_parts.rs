@@ -15,8 +15,9 @@ use crate::duplicate_ids;
 use crate::ids::{IdCheck, Order, SeenIds};
 use crate::plan_memory::MemoryPlan;
 use crate::read::{self, InputBatch, Need, ReadOptions};
-use crate::score::{ScoredBatch, Scorer};
+use crate::score::{Asked, ScoredBatch, Scorer};
 use crate::settings::{Duplicates, Settings};
+use crate::share::Share;
 use crate::write::{Assembler, FinishedPart, PartRecord, PartWriter};
 use app::Context;
 
@@ -35,14 +36,19 @@ pub struct ScoringPipeline<'a> {
     pub scorer: &'a Arc<Scorer>,
     /// Where parts go.
     pub writer: &'a PartWriter,
+    /// The parts that are to be scored.
+    pub share: &'a Share,
 }
 
 impl ScoringPipeline<'_> {
-    /// Scores every part that an earlier attempt did not finish; gives the records of all parts.
+    /// Scores every part of the share that an earlier attempt did not finish; gives the records of all of them.
     ///
     /// # Errors
     /// Those of reading, scoring and writing, as they are.
     pub async fn score_parts(&self) -> Result<Vec<PartRecord>> {
+        if self.share.parts.is_empty() {
+            return Ok(Vec::new());
+        }
         self.dataset.store.keep_buffers(usize::try_from(self.memory.fetch_bytes).unwrap_or(usize::MAX));
         if self.settings.duplicates == Duplicates::Allow {
             return self.score_parts_surely(IdCheck::Off).await;
@@ -66,7 +72,8 @@ impl ScoringPipeline<'_> {
             // Known only for CSV: how many rows it has shows when it is read.
             tracing::info!("there are more ids than the memory plan has room for");
         }
-        let repeated = duplicate_ids::find(self.dataset, self.scorer, self.read_options()).await?;
+        let repeated =
+            duplicate_ids::find(self.dataset, self.scorer, self.read_options(), self.share.parts.end).await?;
         self.score_parts_surely(IdCheck::Known(repeated)).await
     }
 
@@ -79,20 +86,38 @@ impl ScoringPipeline<'_> {
     /// None where the memory for ids was used up, or ids do not ascend: the parts written until then stand.
     async fn score_parts_checking(&self, ids: IdCheck) -> Result<Option<Vec<PartRecord>>> {
         let finished = self.finished_parts(&ids).await?;
+        if finished.len() as u64 == self.share.parts.end - self.share.parts.start {
+            return Ok(Some(finished.into_values().collect()));
+        }
         let is_finished: Arc<BTreeSet<u64>> = Arc::new(finished.keys().copied().collect());
-        let of_finished =
+        let of_others =
             if matches!(ids, IdCheck::Seen(..) | IdCheck::Ascending(_)) { Need::Ids } else { Need::Nothing };
+        let asked = {
+            let (is_finished, start) = (Arc::clone(&is_finished), self.share.parts.start);
+            move |part: u64| match part {
+                _ if part < start => Asked::IdsOfScorable,
+                _ if is_finished.contains(&part) => Asked::Ids,
+                _ => Asked::Everything,
+            }
+        };
         let need = {
-            let is_finished = Arc::clone(&is_finished);
-            move |part: u64| if is_finished.contains(&part) { of_finished } else { Need::Everything }
+            let (asked, end) = (asked.clone(), self.share.parts.end);
+            move |part: u64| match asked(part) {
+                _ if part >= end => Need::End,
+                Asked::Everything => Need::Everything,
+                Asked::Ids | Asked::IdsOfScorable => of_others,
+            }
         };
         let batches = read::batches(self.dataset, self.read_options(), need);
         let in_flight = self.context.limits.threads.value + 1;
         let mut scored = batches
-            .map_ok(|batch| score_batch((Arc::clone(self.scorer), self.writer.processors.clone()), batch, &is_finished))
+            .map_ok(|batch| {
+                let asked = asked(batch.part);
+                score_batch((Arc::clone(self.scorer), self.writer.processors.clone()), batch, asked)
+            })
             .try_buffered(in_flight)
             .boxed();
-        let progress = self.context.telemetry.progress("scoring", Unit::Items("rows"), self.dataset.row_count());
+        let progress = self.context.telemetry.progress("scoring", Unit::Items("rows"), self.share.rows_until_end);
         let sources = self.dataset.objects.iter().map(|object| Arc::from(object.meta.key.as_str())).collect();
         let mut assembler = Assembler::new(ids, sources, self.scorer.model.new_tallies(), self.memory.texts);
         let records = finished.into_values().collect();
@@ -124,7 +149,7 @@ impl ScoringPipeline<'_> {
         // ids are remembered as they come, such a part is scored again, to the same bytes.
         let is_remembered = matches!(ids, IdCheck::Seen(..) | IdCheck::Ascending(_));
         let is_kept = |record: &PartRecord| record.reasons.bad_value == 0 || !is_remembered;
-        let records = self.writer.finished_parts().await?.into_iter().filter(is_kept);
+        let records = self.writer.finished_parts(&self.share.parts).await?.into_iter().filter(is_kept);
         let finished: BTreeMap<u64, PartRecord> = records.map(|record| (record.index, record)).collect();
         if !finished.is_empty() {
             tracing::info!(parts = finished.len(), "continuing: these parts are finished already");
@@ -133,27 +158,32 @@ impl ScoringPipeline<'_> {
     }
 
     fn read_options(&self) -> ReadOptions {
-        ReadOptions {
-            columns: self.scorer.input_columns(),
-            id: self.scorer.id.clone(),
-            batch_rows: self.memory.batch_rows,
-            fetch_bytes: self.memory.fetch_bytes,
-            pieces: self.memory.pieces,
-        }
+        read_options(self.scorer, self.memory)
     }
 
     fn expected_rows(&self) -> usize {
-        self.dataset.row_count().and_then(|rows| usize::try_from(rows).ok()).unwrap_or(0)
+        self.share.rows_until_end.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(0)
+    }
+}
+
+/// How the input is read.
+#[must_use]
+pub fn read_options(scorer: &Scorer, memory: &MemoryPlan) -> ReadOptions {
+    ReadOptions {
+        columns: scorer.input_columns(),
+        id: scorer.id.clone(),
+        batch_rows: memory.batch_rows,
+        fetch_bytes: memory.fetch_bytes,
+        pieces: memory.pieces,
     }
 }
 
 async fn score_batch(
     (scorer, processors): (Arc<Scorer>, Processors),
     batch: InputBatch,
-    finished: &BTreeSet<u64>,
+    asked: Asked,
 ) -> Result<ScoredBatch> {
-    let ids_only = finished.contains(&batch.part);
-    processors.run(move || scorer.score(&batch, ids_only)).await?
+    processors.run(move || scorer.score(&batch, asked)).await?
 }
 
 /// Parts on their way out, a bounded number of them.

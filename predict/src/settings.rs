@@ -1,15 +1,17 @@
 //! What a run of `predict` was asked to do.
 
 use app::settings::{CsvArgs, Fraction, ModelStoreArgs, Positive, SharedArgs, column_name, finite};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, ValueEnum};
 use columns::refuse_output_column;
 use error::Error;
-use machine::env;
+use machine::{Shard, env};
 use registry::Selector;
 use scoring::InstructionSet;
 use storage::{Location, Place, refuse_overlap};
 use table::csv::CsvFormat;
 
+use crate::interval::parse_level;
 use crate::reasons::Condition;
 
 /// What `predict` was asked to do.
@@ -21,6 +23,8 @@ pub enum Arguments {
     Prepare(Box<Settings>),
     /// Compare a run's predictions with what came true.
     Evaluate(Box<EvaluateSettings>),
+    /// Write the page of the runs again.
+    History(Box<HistorySettings>),
 }
 
 impl CommandFactory for Arguments {
@@ -44,7 +48,10 @@ impl CommandFactory for Arguments {
             let help = "Id of the run that is evaluated [default: the newest complete run]";
             argument.env(None::<&'static str>).help(help)
         });
-        predict.subcommand(prepare).subcommand(evaluate)
+        let history = HistorySettings::augment_args(Command::new("history"));
+        let history =
+            history.about("Write the page of all runs of an output, index.html, again from the files of the runs");
+        predict.subcommand(prepare).subcommand(evaluate).subcommand(history)
     }
 
     fn command_for_update() -> Command {
@@ -54,11 +61,18 @@ impl CommandFactory for Arguments {
 
 impl FromArgMatches for Arguments {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let settings = |matches: &ArgMatches| Settings::from_arg_matches(matches).map(Box::new);
+        let settings = |matches: &ArgMatches| {
+            let mut settings = Settings::from_arg_matches(matches)?;
+            let is_a_number = matches!(&settings.columns[..], [name] if name.bytes().all(|byte| byte.is_ascii_digit()));
+            let is_of_the_environment = matches.value_source("columns") == Some(ValueSource::EnvVariable);
+            settings.columns_may_be_a_width = is_a_number && is_of_the_environment;
+            Ok::<_, clap::Error>(Box::new(settings))
+        };
         match matches.subcommand() {
             Some(("evaluate", evaluate)) => {
                 EvaluateSettings::from_arg_matches(evaluate).map(Box::new).map(Self::Evaluate)
             }
+            Some(("history", history)) => HistorySettings::from_arg_matches(history).map(Box::new).map(Self::History),
             Some(("prepare", prepare)) => settings(prepare).map(Self::Prepare),
             _ => settings(matches).map(Self::Predict),
         }
@@ -113,9 +127,17 @@ pub struct Settings {
     #[arg(long, env = env::COLUMNS, hide_env_values = true, value_delimiter = ',', value_parser = column_name, value_name = "COLUMN", help_heading = "Output")]
     pub columns: Vec<String>,
 
+    /// Whether the columns are one number of the environment, under whose name shells export the width of the terminal.
+    #[arg(skip)]
+    pub columns_may_be_a_width: bool,
+
     /// Format of the predictions
     #[arg(long, env = env::FORMAT, hide_env_values = true, value_enum, default_value_t = OutputFormat::Parquet, help_heading = "Output")]
     pub format: OutputFormat,
+
+    /// Columns prediction_low and prediction_high, between which this share of actual values lies, such as 0.9 [default: off]
+    #[arg(long, env = env::INTERVAL, hide_env_values = true, value_parser = parse_level, value_name = "LEVEL", help_heading = "Output")]
+    pub interval: Option<f64>,
 
     /// Columns reason_1, reason_1_contribution and so on: what moved the prediction of each row most
     #[arg(long, env = env::REASONS, hide_env_values = true, default_value = "0", value_parser = clap::value_parser!(u16).range(..=MOST_REASONS), value_name = "K", help_heading = "Output")]
@@ -124,6 +146,10 @@ pub struct Settings {
     /// Reasons only where this holds, an expression over input columns and prediction (docs/expressions.md) [default: all rows]
     #[arg(long, env = env::REASONS_WHERE, hide_env_values = true, value_name = "EXPR", help_heading = "Output")]
     pub reasons_where: Option<String>,
+
+    /// Which of N tasks that score one input together this is, 0/N to N-1/N; needs --run-id [default: off]
+    #[arg(long, env = env::SHARD, hide_env_values = true, value_name = "I/N", help_heading = "Run")]
+    pub shard: Option<Shard>,
 
     /// Instruction set that trees are compiled for, to compare them [default: the fastest that the machine has]
     #[arg(long, value_enum, hide = true)]
@@ -161,7 +187,7 @@ pub struct EvaluateSettings {
     #[arg(long, env = env::TARGET_COLUMN, hide_env_values = true, value_parser = column_name, value_name = "COLUMN", help_heading = "Data")]
     pub target: Option<String>,
 
-    /// Column of the predictions (--columns) or of the actuals whose every value gets errors of its own (repeats)
+    /// Column of the predictions (--columns) or of the actuals whose every value gets errors of its own (repeats) [default: those of the model, as far as they are there]
     #[arg(long, env = env::SLICE, hide_env_values = true, value_delimiter = ',', value_parser = column_name, value_name = "COLUMN", help_heading = "Gate")]
     pub slice: Vec<String>,
 
@@ -183,6 +209,18 @@ impl EvaluateSettings {
         let written = Place { setting: "--output (OUTPUT)", location: &self.output };
         refuse_overlap(written, &["runs"], Place { setting: "--actuals (ACTUALS)", location: &self.actuals })
     }
+}
+
+/// The settings of `predict history`.
+#[derive(Debug, Clone, Args)]
+pub struct HistorySettings {
+    /// Where the runs' predictions and records lie
+    #[arg(long, env = env::OUTPUT, hide_env_values = true, value_name = "LOCATION", help_heading = "Data")]
+    pub output: Location,
+
+    /// The run itself
+    #[command(flatten)]
+    pub shared: SharedArgs,
 }
 
 /// What trees can be compiled for. Not a setting of a run: predictions are the same bits with each.
@@ -251,7 +289,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Setting`] where the output would be read as input, a carried column has the name of one of the
-    /// predictions' own, or the condition for reasons cannot be understood.
+    /// predictions' own, the condition for reasons cannot be understood, or a shard does not say of which run it is.
     pub fn check(&self) -> error::Result<()> {
         let written = Place { setting: "--output (OUTPUT)", location: &self.output };
         refuse_overlap(written, &OUTPUT_FOLDERS, Place { setting: "--input (INPUT_DATA)", location: &self.input })?;
@@ -260,6 +298,12 @@ impl Settings {
                 "--reasons-where (REASONS_WHERE) says which rows get reasons, but --reasons (REASONS) asks for none: say how many"
                     .to_owned(),
             ));
+        }
+        if let (Some(shard), None) = (self.shard, &self.shared.run_id) {
+            return Err(Error::Setting(format!(
+                "--shard (SHARD) {shard} is one of several tasks of a run: say which run with --run-id (RUN_ID), the same for all of \
+                 them"
+            )));
         }
         self.condition()?;
         self.columns.iter().try_for_each(|column| refuse_output_column("--columns (COLUMNS)", column))

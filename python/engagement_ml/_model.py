@@ -43,13 +43,14 @@ class Model:
     #: XGBoost's own model.
     booster: xgboost.Booster
 
-    def __init__(self, metadata: dict[str, Any], model: bytes, location: str) -> None:
+    def __init__(self, metadata: dict[str, Any], model: bytes, location: str, scale: bytes | None = None) -> None:
         from ._matrix import Encoder, check_features
 
         self.metadata, self.location = metadata, location
         check_features(metadata["features"], location)
         self._encoder = Encoder(metadata["features"], metadata["format_version"])
         self.booster = _booster(metadata, model, location)
+        self._scale = scale
         self._check_golden_rows()
 
     def __repr__(self) -> str:
@@ -100,9 +101,35 @@ class Model:
         Columns are found by name and may be of any type that holds what training saw; others are ignored. Rows that `predict` would
         reject (a null or repeated id) are predicted too.
         """
-        predictions = self._output(self.matrix(frame)).astype("float64")
+        return self._clipped(self._output(self.matrix(frame)).astype("float64"))
+
+    def _clipped(self, values: numpy.ndarray) -> numpy.ndarray:
         clip = self.metadata.get("clip")
-        return predictions.clip(*clip) if clip else predictions
+        return values.clip(*clip) if clip else values
+
+    def intervals(self, frame: Any, level: float = 0.9) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Lower and upper ends of the intervals of each row, between which this share of actual values lies: the same 64-bit floats that
+        `predict --interval` writes."""
+        import numpy
+        import xgboost
+
+        intervals = self.metadata.get("intervals")
+        if intervals is None or self._scale is None:
+            raise ModelError(f"{self.location}: the model has no intervals: train without --rounds, or with --interval-folds")
+        quantiles = dict(zip(intervals["levels"], intervals["quantiles"], strict=True))
+        if level not in quantiles:
+            raise SettingsError(f"{level} is no level of the model's intervals, which go from 0.5 to {max(quantiles, default=0.5)} in steps of 0.005")
+        matrix = self.matrix(frame)
+        outputs = self._output(matrix)
+        if len(outputs) == 0:
+            return numpy.empty(0), numpy.empty(0)
+        columns = numpy.column_stack([matrix[:, intervals["columns"]], outputs]).astype(numpy.float32)
+        types = ["c" if self.metadata["features"][place]["kind"] == "category" else "q" for place in intervals["columns"]] + ["q"]
+        names = [str(place) for place in range(len(types))]
+        booster = xgboost.Booster(model_file=bytearray(self._scale))
+        scales = booster.predict(xgboost.DMatrix(columns, feature_names=names, feature_types=types, enable_categorical=True))
+        predictions, half = self._clipped(outputs.astype("float64")), quantiles[level] * scales.astype("float64")
+        return self._clipped(predictions - half), self._clipped(predictions + half)
 
     def contributions(self, frame: Any) -> Contributions:
         """Exact contributions (SHAP values) of the columns to each prediction, by XGBoost: what `predict --reasons` takes its reasons from."""
@@ -233,8 +260,12 @@ def _load_run(store: Store, folder: str, pointer: dict[str, Any] | None) -> Mode
     for name, data, expected in published:
         if expected is not None and sha256(data) != expected:
             raise ModelError(f"{where}/{name} is not what was published (its SHA-256 differs): promote another model or train again")
+    intervals = metadata.get("intervals")
+    scale = read("scale.ubj") if intervals else None
+    if intervals and (scale is None or sha256(scale) != intervals.get("scale_sha256")):
+        raise ModelError(f"{where}/scale.ubj is not what was published (its SHA-256 differs): promote another model or train again")
     try:
-        return Model(metadata, model, where)
+        return Model(metadata, model, where, scale)
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{where}/metadata.json is damaged: {error!r}; promote another model or train again") from error
 

@@ -65,7 +65,7 @@ class Ecs:
         cluster = asked["cluster"].split("/")[-1]
         arn = f"arn:aws:ecs:{REGION}:{ACCOUNT}"
         self.authorizer.check(caller, "ecs:RunTask", asked["taskDefinition"], ecs__cluster=f"{arn}:cluster/{cluster}")
-        for role in (definition["TaskRoleArn"], definition["ExecutionRoleArn"]):
+        for role in (asked.get("overrides", {}).get("taskRoleArn") or definition["TaskRoleArn"], definition["ExecutionRoleArn"]):
             self.authorizer.check(caller, "iam:PassRole", role, iam__PassedToService="ecs-tasks.amazonaws.com")
         # How runTask.sync learns of the end.
         self.authorizer.check(caller, "events:PutRule", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/StepFunctionsGetEventsForECSTaskRule")
@@ -94,7 +94,7 @@ class Ecs:
             "containers": [{"name": container["Name"], "taskArn": f"{arn}:task/{cluster}/{identity}", "lastStatus": "RUNNING", "memory": str(memory)}]}
         folder = self.folder / identity
         folder.mkdir(parents=True)
-        role = definition["TaskRoleArn"].rsplit("/", 1)[1]
+        role = (asked.get("overrides", {}).get("taskRoleArn") or definition["TaskRoleArn"]).rsplit("/", 1)[1]
         environment = {name: value for name, value in environment.items() if value != ""} | {
             "ECS_CONTAINER_METADATA_URI_V4": f"{self.endpoint}/v4/{identity}-1"}
         program = container["Image"].split("@")[0].rsplit("/", 1)[1]

@@ -155,7 +155,7 @@ class Machine:
         self.states, self.sqs = self.localstack.client("stepfunctions"), self.localstack.client("sqs")
         self.queues, self.received, self.lock = {}, {"Notifications": [], "ChatTopic": []}, threading.Lock()
         self._make_topics()
-        self.changed = lambda definition: definition
+        self.changed, self.substituted = (lambda definition: definition), {}
         self.arn = self._make_state_machine()
         self._make_rules()
 
@@ -176,8 +176,8 @@ class Machine:
         """The state machine's definition, with its placeholders filled in."""
         properties = self.stack.properties("Pipeline")
         text = self.stack.template["Resources"]["Pipeline"]["Properties"]["DefinitionString"]
-        for name, value in properties["DefinitionSubstitutions"].items():
-            text = text.replace("${%s}" % name, value)
+        for name, value in (properties["DefinitionSubstitutions"] | self.substituted).items():
+            text = text.replace("${%s}" % name, str(value))
         return text
 
     def _make_state_machine(self) -> str:
@@ -190,9 +190,10 @@ class Machine:
         events.put_rule(Name=rule["Name"], EventPattern=json.dumps(rule["EventPattern"]))
         events.put_targets(Rule=rule["Name"], Targets=rule["Targets"])
 
-    def change(self, change) -> None:
-        """Deploys the state machine with a change, such as shorter waits. Executions that run keep what they began with."""
-        self.changed = change
+    def change(self, change, **substituted) -> None:
+        """Deploys the state machine with a change, such as shorter waits, and with other values of its placeholders. Executions that
+        run keep what they began with."""
+        self.changed, self.substituted = change, substituted
         self.states.update_state_machine(stateMachineArn=self.arn, definition=json.dumps(change(json.loads(self.definition()))))
 
     def update_the_stack(self) -> None:

@@ -24,6 +24,7 @@ class Source:
     features: str
     id_column: str
     target_column: str
+    actuals_sql: str = ""
 
     def parameters(self, bucket: str) -> dict:
         """The stack's parameters for it."""
@@ -54,11 +55,11 @@ def sample() -> Source:
     """The credit card sample. Athena's columns are lower case, so the spec has to be, too."""
     return Source({"training": sorted(SAMPLE.glob("train/*")) + sorted(SAMPLE.glob("test/*")), "customers": sorted(SAMPLE.glob("customers/*"))},
                   f"SELECT * FROM {DATABASE}.training", f"SELECT * FROM {DATABASE}.customers",
-                  (SAMPLE / "features.toml").read_text().lower(), "id", "bill_amt1")
+                  (SAMPLE / "features.toml").read_text().lower(), "id", "bill_amt1", f"SELECT id, bill_amt1 FROM {DATABASE}.training")
 
 
 def own(sql: Path, data: Path, features: Path | None, id_column: str, target_column: str) -> Source:
-    """A user's tables: one per folder or file below `data`, Parquet or CSV; `training.sql` and `customers.sql` in `sql`."""
+    """A user's tables: one per folder or file below `data`, Parquet or CSV; `training.sql` and `customers.sql` in `sql`, perhaps `actuals.sql`."""
     tables = {}
     for entry in sorted(data.iterdir()):
         files = sorted(file for file in entry.rglob("*") if file.suffix in (".parquet", ".csv")) if entry.is_dir() else [entry] if entry.suffix in (".parquet", ".csv") else []
@@ -69,7 +70,8 @@ def own(sql: Path, data: Path, features: Path | None, id_column: str, target_col
     for file in ("training.sql", "customers.sql"):
         if not (sql / file).exists():
             raise SystemExit(f"{sql / file} does not exist: give a folder with training.sql and customers.sql, which read {DATABASE}.{next(iter(tables))} and so on")
-    return Source(tables, (sql / "training.sql").read_text(), (sql / "customers.sql").read_text(), features.read_text() if features else "", id_column, target_column)
+    return Source(tables, (sql / "training.sql").read_text(), (sql / "customers.sql").read_text(), features.read_text() if features else "", id_column, target_column,
+                  (sql / "actuals.sql").read_text() if (sql / "actuals.sql").exists() else "")
 
 
 def install(machine: Machine, source: Source) -> None:
@@ -84,6 +86,8 @@ def install(machine: Machine, source: Source) -> None:
     machine.put("config/customers.sql", source.customers_sql)
     if source.features:
         machine.put("config/features.toml", source.features)
+    if source.actuals_sql:
+        machine.put("config/actuals.sql", source.actuals_sql)
 
 
 def _as_parquet(file: Path, into: Path) -> bytes:

@@ -35,7 +35,7 @@ def aws(tmp_path_factory):
 @pytest.fixture(scope="session")
 def outcomes(aws):
     """Runs every scenario, side by side; the outcome of each by its name."""
-    pipelines = {name: Pipeline(aws, name) for name in scenarios.EVERY_MACHINE}
+    pipelines = {name: Pipeline(aws, name, shards=scenarios.SHARDS if name == scenarios.WITH_SHARDS else 1) for name in scenarios.EVERY_MACHINE}
     pipelines["with-a-model"].put(scenarios.LATEST_KEY, scenarios.LATEST)
     for runner in pipelines.values():
         runner.make_rule()

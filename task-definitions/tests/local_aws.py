@@ -90,7 +90,7 @@ class LocalAws:
 class Pipeline:
     """A bucket, a topic, a queue and the state machine, all called `name`."""
 
-    def __init__(self, aws: LocalAws, name: str, change=pipeline.hurried):
+    def __init__(self, aws: LocalAws, name: str, change=pipeline.hurried, shards: int = 1):
         self.states, self.s3, self.sqs = aws.client("stepfunctions"), aws.client("s3"), aws.client("sqs")
         sns = aws.client("sns")
         self.bucket = f"bucket-{name}"
@@ -102,7 +102,7 @@ class Pipeline:
         for topic in (self.topic, self.chat):
             sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn, Attributes={"RawMessageDelivery": "true"})
         self.events, self.name = aws.client("events"), name
-        machine = change(pipeline.definition(self.bucket, self.topic))
+        machine = change(pipeline.definition(self.bucket, self.topic, shards))
         self.arn = self.states.create_state_machine(name=name, definition=json.dumps(machine), roleArn=ROLE)["stateMachineArn"]
         self.received, self.chats = {}, {}
 

@@ -18,13 +18,14 @@ from cloudformation import Stack, template  # noqa: E402, F401
 LAMBDAS = ["PreCleanup", "DataPreparation", "InferencePrep", "CreateQATable", "CreateResultsTable", "UpdateBedrockKB"]
 
 
-def substitutions(bucket: str, topic: str) -> dict:
+def substitutions(bucket: str, topic: str, shards: int = 1) -> dict:
     """A value for every placeholder of the state machine; functions are named as in PIPELINE.md, `pre-cleanup` and so on."""
     values = {
         "Environment": "prod", "Region": "us-east-1", "Console": "https://us-east-1.console.aws.amazon.com",
         "Cluster": "ml-cluster", "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1", "AssignPublicIp": "DISABLED",
         "TrainingTask": "training-task", "InferenceTask": "inference-task",
-        "TrainingMemory": "4096", "InferenceMemory": "4096",
+        "EvaluationRole": "arn:aws:iam::000000000000:role/EvaluationRole",
+        "TrainingMemory": "4096", "InferenceMemory": "4096", "PredictShards": str(shards),
         "TrainingLogGroup": "$252Fengagement-ml$252Ftrain", "InferenceLogGroup": "$252Fengagement-ml$252Fpredict",
         "Bucket": bucket, "ModelsPrefix": "models", "OutputPrefix": "scoring", "ModelName": "engagement",
         "ConfigPrefix": "config", "GlueDatabase": "engagement", "GlueTable": "predictions", "Topic": topic, "ChatTopic": f"{topic}-chat",
@@ -45,17 +46,17 @@ def fill(text: str, values: dict) -> str:
     return re.sub(r"\$\{([A-Za-z0-9:]+)\}", lambda match: values[match.group(1)], text)
 
 
-def definition(bucket="a-bucket", topic="arn:aws:sns:us-east-1:000000000000:pipeline-notifications") -> dict:
-    """The state machine, ready to create."""
-    return json.loads(fill(STATE_MACHINE.read_text(), substitutions(bucket, topic)))
+def definition(bucket="a-bucket", topic="arn:aws:sns:us-east-1:000000000000:pipeline-notifications", shards: int = 1) -> dict:
+    """The state machine, ready to create, with so many tasks that score."""
+    return json.loads(fill(STATE_MACHINE.read_text(), substitutions(bucket, topic, shards)))
 
 
 def all_states(machine: dict) -> dict:
-    """Every state by its name, those of the branches included."""
+    """Every state by its name, those of branches and of a Map's iterations included."""
     found = {}
     for name, state in machine["States"].items():
         found[name] = state
-        for branch in state.get("Branches", []):
+        for branch in state.get("Branches", []) + ([state["ItemProcessor"]] if "ItemProcessor" in state else []):
             found.update(all_states(branch))
     return found
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from ecs_answers import LEFT_OUT, exits, fails, interrupted, never_started, returns, succeeds, throws
 
 TRAIN, PREDICT = "training-container", "inference-container"
+# How many tasks score in the scenarios with several.
+SHARDS = 3
 VERSION = "v1.2.0"
 INPUT = {"model_version": VERSION, "environment": "prod"}
 # Everything that the state machine keeps at its root, as somebody might send it.
@@ -14,6 +16,7 @@ ODD_FIELDS = {name: "odd" for name in ("data", "inference", "ml", "prepared", "r
                                        "knowledge", "settings", "variables", "partition", "table", "place", "post", "latest", "identity", "defaults", "merged", "comment")}
 DATA = "s3://lake/prepared"
 LOCATIONS = {"train_data": f"{DATA}/train/", "test_data": f"{DATA}/test/", "input_data": f"{DATA}/customers/"}
+ACTUALS = {"actuals": {"run_id": "three-weeks-ago", "location": f"{DATA}/actuals/"}}
 TABLE = {"Table": {"Name": "predictions", "StorageDescriptor": {
     "Columns": [{"Name": "customer_id", "Type": "string"}, {"Name": "prediction", "Type": "double"}],
     "Location": "s3://bucket/scoring/predictions/", "InputFormat": "in", "OutputFormat": "out",
@@ -75,10 +78,13 @@ class Scenario:
     input: object = field(default_factory=lambda: dict(INPUT))
     execution_name: str = ""
     model_exists: bool = False
+    shards: int = 1
 
     @property
     def machine(self) -> str:
-        """The pipeline that it runs in: with a model already, without, or with settings of the bucket's own."""
+        """The pipeline that it runs in: with a model already, without, with several tasks that score, or with settings of the bucket's own."""
+        if self.shards > 1:
+            return WITH_SHARDS
         if any(key.startswith("config/") for key in self.objects):
             return "with-settings-that-cannot-be-read" if self.name == "settings-unreadable" else "with-settings"
         return MACHINES[self.model_exists]
@@ -97,7 +103,7 @@ class Scenario:
         """The answer to each attempt of each mocked state."""
         return {
             "PreCleanup": [returns({})], "DataPreparation": [returns(LOCATIONS)], "Training": [succeeds(TRAIN)],
-            "InferencePrep": [returns(PREPARED)], "Inference": [succeeds(PREDICT)],
+            "InferencePrep": [returns(PREPARED)], "Inference": [succeeds(PREDICT)], "InferenceShard": [succeeds(PREDICT)] * self.shards,
             "FindPredictionsTable": [{"Return": TABLE}], "AddPartition": [{"Return": {}}],
             "CreateQATable": [returns(QUALITY)], "CreateResultsTable": [returns(RESULTS)],
             "FindResultsTable": [{"Return": FUNCTIONS_TABLE}], "AddResultsPartition": [{"Return": {}}],
@@ -165,6 +171,14 @@ def _all() -> list:
         Scenario("stale-result", {"Inference": [exits(PREDICT, 5), exits(PREDICT, 70)]},
                  {"{inference}": failure_result("run-stale-result", 5, "storage", "S3 kept failing")}),
         Scenario("emulator-spaces", {"Inference": [fails(PREDICT, exit_code=5, spaces=True), fails(PREDICT, exit_code=6, spaces=True)]}, {"{inference}": None}),
+        Scenario("shards", shards=SHARDS),
+        # Which shard gets which answer is a matter of chance.
+        Scenario("a-shard-interrupted", {"InferenceShard": [interrupted(PREDICT)] + [succeeds(PREDICT)] * SHARDS}, shards=SHARDS),
+        Scenario("a-shard-out-of-memory", {"InferenceShard": [exits(PREDICT, 137)] + [succeeds(PREDICT)] * SHARDS}, shards=SHARDS),
+        Scenario("two-interruptions-of-shards", {"InferenceShard": [interrupted(PREDICT)] * 2 + [succeeds(PREDICT)] * SHARDS}, shards=SHARDS),
+        Scenario("a-shard-fails", {"InferenceShard": [exits(PREDICT, 4)] + [succeeds(PREDICT)] * (SHARDS - 1)},
+                 {"{inference}": failure_result("run-a-shard-fails", 4, "data", "101 of 1000 rows were rejected")}, shards=SHARDS),
+        Scenario("shards-keep-failing", {"InferenceShard": [exits(PREDICT, 5)] * 3 * SHARDS}, {"{inference}": None}, shards=SHARDS),
         Scenario("lambda-error", {"PreCleanup": [throws("Lambda.ServiceException", "busy")] * 2 + [returns({})],
                                   "DataPreparation": [throws("AthenaError", '{"errorMessage":"query failed"}')] * 3}),
         Scenario("pre-cleanup-error", {"PreCleanup": [throws("Lambda.ServiceException", "busy")] * 4}),
@@ -193,6 +207,10 @@ def _all() -> list:
         Scenario("more-variables", objects={"config/environment.json": {"training": [{"Name": "ROUNDS", "Value": "60"}], "inference": [{"Name": "REASONS", "Value": "3"}]}}),
         Scenario("odd-fields", input=INPUT | ODD_FIELDS),
         Scenario("no-locations", {"DataPreparation": [returns({"statusCode": 200})]}),
+        Scenario("evaluated", {"DataPreparation": [returns(LOCATIONS | ACTUALS)], "Evaluation": [succeeds(PREDICT)]}),
+        Scenario("evaluation-recovers", {"DataPreparation": [returns(LOCATIONS | ACTUALS)], "Evaluation": [interrupted(PREDICT), succeeds(PREDICT)]}),
+        Scenario("evaluation-fails", {"DataPreparation": [returns(LOCATIONS | ACTUALS)], "Evaluation": [exits(PREDICT, 4)] * 2}),
+        Scenario("nothing-to-evaluate", {"DataPreparation": [returns(LOCATIONS | {"actuals": None})]}),
         Scenario("no-test-data", {"DataPreparation": [returns({k: v for k, v in LOCATIONS.items() if k != "test_data"})]}),
         Scenario("parallel-branch-failure", {"CreateQATable": [throws("QualityError", "half of the scores are null")] * 3}),
         Scenario("parallel-other-branch-failure", {"CreateResultsTable": [throws("JoinError", "no customers")] * 3}),
@@ -229,7 +247,10 @@ SCENARIOS = {scenario.name: scenario for scenario in _all()}
 MACHINES = {True: "with-a-model", False: "without-a-model"}
 
 
-EVERY_MACHINE = [*MACHINES.values(), "with-settings", "with-settings-that-cannot-be-read"]
+WITH_SHARDS = "with-shards"
+
+
+EVERY_MACHINE = [*MACHINES.values(), WITH_SHARDS, "with-settings", "with-settings-that-cannot-be-read"]
 
 
 def mock_file() -> dict:

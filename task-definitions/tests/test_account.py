@@ -331,11 +331,12 @@ def test_chat_and_pager_have_topics_of_their_own(stack):
 # Settings
 
 def test_what_the_programs_offer_are_parameters(stack):
-    chosen = Stack(EVERYTHING | {"MaxDrift": "0.3", "Columns": "region,plan", "TimeBudget": "60", "MaxR2Drop": "0.02"})
+    chosen = Stack(EVERYTHING | {"MaxDrift": "0.3", "Columns": "region,plan", "TimeBudget": "60", "MaxR2Drop": "0.02", "Interval": "0.9", "Reasons": "3"})
     def environment(name):
         return {item["Name"]: item["Value"] for item in chosen.properties(name)["ContainerDefinitions"][0]["Environment"]}
     assert (environment("TrainingTask")["MAX_R2_DROP"], environment("TrainingTask")["TIME_BUDGET"]) == ("0.02", "60")
-    assert (environment("InferenceTask")["MAX_DRIFT"], environment("InferenceTask")["COLUMNS"]) == ("0.3", "region,plan")
+    of_predict = environment("InferenceTask")
+    assert [of_predict[name] for name in ("MAX_DRIFT", "COLUMNS", "INTERVAL", "REASONS")] == ["0.3", "region,plan", "0.9", "3"]
 
 
 def test_what_validation_is_by_is_told_to_train_and_to_data_prep(stack):

@@ -45,6 +45,23 @@ def test_the_command_line():
     assert "the run: $0.0033 at 2 vCPU, 4 GB" in printed
 
 
+def test_shards_are_tasks_of_their_own():
+    chosen = cost.settings(["--task", "11.5", "--task", "90", "--shards", "4"])
+    assert chosen.task == [11.5, 90, 90, 90, 90]
+    parts = cost.parts_of_a_run(chosen.task, chosen)
+    assert parts["predict"] == pytest.approx(4 * cost.task_dollars(90, cost.Size())) and parts["train"] == pytest.approx(cost.task_dollars(11.5, cost.Size()))
+    assert cost.parts_of_a_run([11.5], chosen).keys() == parts.keys() - {"predict"}
+
+
+def test_what_shards_take_is_extrapolated_from_slopes():
+    slopes = cost.Slopes(fixed=2, per_million=1, ids_per_million=0.25)
+    assert slopes.shard_seconds(100e6, 1) == [102]
+    assert slopes.shard_seconds(100e6, 4) == [27, 33.25, 39.5, 45.75]
+    command = [sys.executable, str(FOLDER / "cost.py"), "--shards", "4", "--rows", "100e6", "--fixed-seconds", "2", "--seconds-per-million", "1", "--id-seconds-per-million", "0.25"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "100,000,000 rows by 4 shards: 27.0 s the first, 45.8 s the last, 146 s together" in printed and "extrapolated" in printed
+
+
 def test_the_rest_of_a_run():
     assert cost.athena_dollars(9, 12) == pytest.approx(90 / 1e6 * 5)
     assert cost.athena_dollars(1, 1e6) == pytest.approx(5)

@@ -167,8 +167,10 @@ def test_every_task_has_a_timeout(states):
 
 
 def test_the_machine_s_timeout_is_longer_than_its_states_together(states):
-    ends = {"NotifyRejected", "ChatRejected", "NotifyFailure", "ChatFailure", "FindPreviousModel"}
-    together = sum(state["TimeoutSeconds"] for name, state in states.items() if state["Type"] == "Task" and name not in ends | {"InferencePrep", "CreateQATable"})
+    # Shards run side by side, and in place of the one task.
+    ends = {"NotifyRejected", "ChatRejected", "NotifyFailure", "ChatFailure", "FindPreviousModel", "InferenceShard"}
+    together = sum(state["TimeoutSeconds"] for name, state in states.items() if state["Type"] == "Task" and name not in ends | {"InferencePrep", "CreateQATable", "Evaluation"})
+    assert states["Evaluation"]["TimeoutSeconds"] < states["Training"]["TimeoutSeconds"]
     knowledge = 39 * states["PlanIngestion"]["Parameters"]["wait"]
     assert together + knowledge < pipeline.definition()["TimeoutSeconds"] == 7200
 
@@ -209,12 +211,31 @@ def test_training_and_inference_retry_alike(states):
     assert choices == states["ClassifyInference"]["Choices"]
 
 
+def test_a_shard_is_tried_again_as_the_one_task_is(states):
+    """The loop inside of the Map differs in names alone."""
+    pairs = {"InferenceRetriesLeft": "ShardRetriesLeft", "WaitToInfer": "WaitToInferShard", "InferAgain": "InferShardAgain", "InferWithMoreMemory": "InferShardWithMoreMemory",
+             "ClassifyInference": "ClassifyShard", "InferenceFailed": "ShardFailed", "InferenceSucceeded": "ShardSucceeded", "Inference": "InferenceShard"}
+    for name, of_shard in pairs.items():
+        if name in ("InferenceFailed", "InferenceSucceeded"):
+            continue
+        text = json.dumps(states[name])
+        for one, shard in pairs.items():
+            text = text.replace(f'"{one}"', f'"{shard}"')
+        assert json.loads(text) == states[of_shard], name
+
+
+def test_there_are_no_more_shards_than_an_inline_map_runs_at_once(states):
+    parameter = pipeline.template()["Parameters"]["PredictShards"]
+    assert (parameter["Default"], parameter["MinValue"], parameter["MaxValue"]) == (1, 1, 40)
+    assert states["InferenceShards"]["MaxConcurrency"] == 40 and states["InferenceShards"]["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+
+
 def test_the_waits_between_attempts(states):
     assert (states["PlanInference"]["Parameters"]["wait"], states["InferAgain"]["Parameters"]["wait"]) == (30, 45)
 
 
 def test_tasks_run_on_spot_with_on_demand_behind_it(states):
-    for name in ("Training", "Inference"):
+    for name in ("Training", "Inference", "InferenceShard"):
         parameters = states[name]["Parameters"]
         assert [item["CapacityProvider"] for item in parameters["CapacityProviderStrategy"]] == ["FARGATE_SPOT", "FARGATE"]
         assert "LaunchType" not in parameters
@@ -257,6 +278,20 @@ def test_train_cannot_touch_predictions_nor_predict_models():
         return json.dumps([statement["Resource"] for name, statement in statements() if name == role and "s3:PutObject" in statement["Action"]])
     assert "ModelsPrefix" in writable("TrainingTaskRole") and "OutputPrefix" not in writable("TrainingTaskRole")
     assert "OutputPrefix" in writable("InferenceTaskRole") and "ModelsPrefix" not in writable("InferenceTaskRole")
+
+
+def test_an_evaluation_writes_what_came_true_and_nothing_of_a_model():
+    from iam import Authorizer, Denied
+
+    authorizer, bucket = Authorizer(pipeline.Stack({"Bucket": "lake"})), "arn:aws:s3:::lake"
+    for key in ("scoring/runs/r/actuals.json", "scoring/runs/r/report.html", "scoring/index.html", "scoring/history.json", "models/engagement/realized/r.json",
+                "models/engagement/index.html", "models/engagement/history.json"):
+        authorizer.check("EvaluationRole", "s3:PutObject", f"{bucket}/{key}")
+    for action, key in (("s3:PutObject", "models/engagement/latest.json"), ("s3:PutObject", "models/engagement/v1/r/model.ubj"), ("s3:PutObject", "models/engagement/v1/latest.json"),
+                        ("s3:PutObject", "scoring/latest.json"), ("s3:PutObject", "scoring/runs/r/manifest.json"), ("s3:PutObject", "scoring/runs/r/result.json"),
+                        ("s3:PutObject", "scoring/predictions/run_id=r/part-00000.parquet"), ("s3:PutObject", "prepared/x"), ("s3:DeleteObject", "models/engagement/realized/r.json")):
+        with pytest.raises(Denied):
+            authorizer.check("EvaluationRole", action, f"{bucket}/{key}")
 
 
 def test_the_schedule_is_the_seed_s():

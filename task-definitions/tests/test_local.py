@@ -23,6 +23,8 @@ ALL = os.environ.get("PIPELINE") == "all"
 # The longest that one scenario may take, on a machine that has other work.
 SECONDS = 900
 QUICK = [{"Name": "ROUNDS", "Value": "60"}]
+# As many days as a tenth of a second: what the first run predicted is evaluated by those that follow.
+SOON = "0.000001"
 INPUT = {"model_version": "v1.2.0", "environment": "prod"}
 FUNCTIONS = ["pre-cleanup", "data-prep", "inference-prep", "create-qa-table", "create-results-table", "update-kb"]
 
@@ -36,6 +38,7 @@ class Case:
     faults: dict = field(default_factory=dict)
     on_task: object = None
     watch: object = None
+    shards: int = 1
 
 
 def interrupted(machine, task) -> None:
@@ -43,6 +46,14 @@ def interrupted(machine, task) -> None:
     if task.program != "train" or task.description["capacityProviderName"] != "FARGATE_SPOT":
         return
     _when_it_has_read(task, lambda: machine.ecs.interrupt(task))
+
+
+def a_shard_interrupted(machine, task) -> None:
+    """Spot takes the first attempt of the second shard back as soon as it runs."""
+    override, = task.description["overrides"]["containerOverrides"]
+    is_second = {"name": "SHARD", "value": "1/4"} in override["environment"]
+    if is_second and task.description["capacityProviderName"] == "FARGATE_SPOT":
+        machine.ecs.interrupt(task)
 
 
 def _when_it_has_read(task, then) -> None:
@@ -83,6 +94,7 @@ CASES = {
     "success": Case(),
     "called-twice": Case(faults={name: ["twice"] for name in FUNCTIONS}),
     "checks-fail": Case(faults={"create-qa-table": [a_part_too_many]}),
+    "shards": Case(shards=2),
 }
 MORE = {
     "rejected-previous": Case(training=BELOW_THE_GATE),
@@ -91,6 +103,7 @@ MORE = {
     "function-fails": Case(faults={"data-prep": [("QueryFailed", "Athena could not be reached")] * 3}),
     "function-recovers": Case(faults={"data-prep": ["busy", 1.0], "create-results-table": [0.5], "pre-cleanup": [("OutOfTime", "45 s were over")]}),
     "aborted": Case(training=LONG, on_task=aborted),
+    "four-shards": Case(shards=4, on_task=a_shard_interrupted),
     "stack-updated": Case(on_task=updated),
     "at-once-a": Case(),
     "at-once-b": Case(),
@@ -126,7 +139,7 @@ def ran(tmp_path_factory):
     missing = [path for path in programs.values() if not Path(path).exists()]
     assert not missing, f"not built: {missing}"
     tables = source.sample()
-    machine = Machine(tmp_path_factory.mktemp("machine"), programs, tables.parameters("lake") | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1"})
+    machine = Machine(tmp_path_factory.mktemp("machine"), programs, tables.parameters("lake") | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1", "EvaluateAfterDays": SOON})
     try:
         source.install(machine, tables)
         machine.change(hurried)
@@ -142,6 +155,7 @@ def ran(tmp_path_factory):
             for function, faults in case.faults.items():
                 machine.functions.faults[function, name] = [fault(machine, name) if callable(fault) else fault for fault in faults]
             machine.put("config/environment.json", json.dumps({"training": case.training}))
+            machine.change(hurried, PredictShards=case.shards)
             execution = machine.start(name, case.input)
             wait_for(lambda: {"KeepSettings", "InvalidInput"} & {visit.name for visit in machine.visits(execution)}, 120, f"{name} has read its settings")
             return execution
@@ -170,6 +184,21 @@ def test_a_run_scores_every_customer_and_publishes_the_results(ran):
     assert message["r2"] > 0.85 and message["knowledge_base"] == "indexed"
     rows, = ran.machine.select("SELECT count(*), count(DISTINCT id), count_if(prediction IS NULL) FROM results WHERE run_id = 'success'")
     assert rows == [30000, 30000, 0]
+
+
+def test_what_came_of_an_earlier_run_is_told_beside_the_training(ran):
+    first, later = ran.outcomes["success"].message, ran.outcomes["called-twice"].message
+    assert (first["evaluation"], first["evaluated_run"]) == ("nothing to evaluate", "")
+    assert (later["evaluation"], later["evaluated_run"], later["evaluation_error"]) == ("done", "success", "")
+    found = json.loads(ran.machine.get("models/engagement/realized/success.json"))
+    assert found == json.loads(ran.machine.get("scoring/runs/success/actuals.json"))
+    assert found["rows_matched"] == 30000 and found["r2"] > 0.85 and found["r2_interval"]["low"] < found["r2"] < found["r2_interval"]["high"]
+    for folder in ("scoring", "models/engagement"):
+        page = ran.machine.get(f"{folder}/index.html").decode()
+        history = json.loads(ran.machine.get(f"{folder}/history.json"))
+        known = {run["run_id"]: run for run in history["runs"]}
+        assert known["success"]["evaluated"]["r2"]["value"] == found["r2"] and known["success"]["dollars"] > 0, folder
+        assert "success" in page and page.endswith("</main></body></html>\n"), folder
 
 
 def test_the_checks_are_rows_of_a_table(ran):
@@ -261,6 +290,32 @@ def test_the_results_of_a_run_stay_as_they_were(ran):
     assert {key: now.get(key) for key in ran.first_results} == ran.first_results
 
 
+def predictions_of(machine, run: str) -> dict:
+    """The rows of a run's predictions by id, and its manifest without what names the run and the time."""
+    manifest = json.loads(machine.get(f"scoring/runs/{run}/manifest.json"))
+    same = {name: manifest[name] for name in ("rows_read", "rows_predicted", "rejected_by_reason", "features", "predictions", "data_quality_score", "max_drift")}
+    return {"rows": dict(machine.select(f"SELECT id, prediction FROM predictions WHERE run_id = '{run}'")), "manifest": same}
+
+
+@pytest.mark.parametrize("name, shards", [("shards", 2), pytest.param("four-shards", 4, marks=case("four-shards"))])
+def test_shards_score_what_one_task_scores(ran, name, shards):
+    outcome = ran.outcomes[name]
+    message = outcome.message
+    assert (outcome.status, message["rows_predicted"], message["qa_passed"]) == ("SUCCEEDED", 30000, True)
+    # Others run at the same time, and one that began later may have ended earlier.
+    assert message["publication"] in ("published", "not published: results of an execution that began later stand already")
+    assert (len(message["prediction_attempts"]), outcome.entered.count("Inference")) == (shards, 0)
+    tasks = [task for task in ran.machine.ecs.tasks.values() if (task.run_id, task.program) == (name, "predict")]
+    told = [json.loads((task.folder / "stdout").read_text().splitlines()[-1]) for task in tasks if task.description["containers"][0]["exitCode"] == 0]
+    assert len(told) == shards and True in [result["complete"] for result in told]
+    assert len(tasks) == sum(message["prediction_attempts"])
+    if name == "four-shards":
+        assert (sorted(message["prediction_attempts"]), message["prediction_capacity"].count("FARGATE")) == ([1, 1, 1, 2], 1)
+    # Both trained on the same rows, so the models are the same.
+    one = predictions_of(ran.machine, "success")
+    assert len(one["rows"]) == 30000 and predictions_of(ran.machine, name) == one
+
+
 @case("rejected-previous")
 def test_below_the_gate_customers_are_scored_with_the_model_before(ran):
     outcome = ran.outcomes["rejected-previous"]
@@ -305,7 +360,7 @@ def test_a_function_that_was_busy_killed_or_out_of_time_is_called_again(ran):
 def test_an_aborted_execution_stops_its_task_and_is_told_of(ran):
     outcome = ran.outcomes["aborted"]
     assert (outcome.status, outcome.message["error_type"]) == ("ABORTED", "ABORTED")
-    task, = [task for task in ran.machine.ecs.tasks.values() if task.run_id == "aborted"]
+    task, = [task for task in ran.machine.ecs.tasks.values() if (task.run_id, task.program) == ("aborted", "train")]
     assert task.ended.wait(60) and task.description["containers"][0]["exitCode"] == 143
 
 

@@ -54,7 +54,8 @@ def states() -> dict:
 
 def set_by_the_run(name: str) -> set:
     """The environment variables that the state machine sets for a task."""
-    return {item["Name"] for item in states()[f"{name}Variables"]["Parameters"]["own"]}
+    own = {item["Name"] for item in states()[f"{name}Variables"]["Parameters"]["own"]}
+    return own | ({item["Name"] for item in states()["InferenceShards"]["ItemSelector"]["variables"]["shard"]} if name == "Inference" else set())
 
 
 def variables() -> set:
@@ -107,6 +108,15 @@ def test_the_programs_read_what_the_contract_says():
     assert settings_of_the_contract() - known == not_built_yet.SETTINGS
 
 
+def test_train_refuses_what_only_predict_has():
+    """A setting of both programs that only one has got: the other one reads it to refuse it, so its help does not show it. Its line
+    goes when both have it."""
+    predict, train = source(PROJECT / "predict/src/settings.rs"), source(PROJECT / "train/src/settings.rs")
+    for name in not_built_yet.REFUSED_BY_TRAIN:
+        assert re.findall(rf"env = env::{name},.*hide = true", predict) == [], name
+        assert len(re.findall(rf"env = env::{name},.*hide = true", train)) == 1, name
+
+
 def test_every_variable_that_a_task_needs_is_set():
     required = {"Training": {"TRAIN_DATA", "MODELS", "MODEL_VERSION", "RUN_ID"}, "Inference": {"INPUT_DATA", "OUTPUT", "MODELS", "RUN_ID"}}
     for name, needed in required.items():
@@ -119,7 +129,8 @@ def test_overrides_name_the_containers_of_the_task_definitions():
     resources = pipeline.stack()["Resources"]
     for name, file in TASKS.items():
         container = task(file)["containerDefinitions"][0]["name"]
-        assert states()[name]["Parameters"]["Overrides"]["ContainerOverrides"][0]["Name"] == container
+        for state in (name, "InferenceShard") if name == "Inference" else (name,):
+            assert states()[state]["Parameters"]["Overrides"]["ContainerOverrides"][0]["Name"] == container
     assert (resources["TrainingTask"]["Properties"]["Family"], resources["InferenceTask"]["Properties"]["Family"]) == ("training-task", "inference-task")
     assert resources["Pipeline"]["Properties"]["StateMachineName"] == "engagement-ml-pipeline"
 

@@ -7,7 +7,7 @@ import pytest
 
 import pipeline
 from ecs_answers import TASK_ID
-from scenarios import INPUT, LOCATIONS, SCENARIOS, VERSION
+from scenarios import INPUT, LOCATIONS, SCENARIOS, SHARDS, VERSION
 
 SIX_FIELDS = {"execution_arn", "failed_state", "error_type", "error_message", "timestamp", "logs"}
 CONSOLE = "https://us-east-1.console.aws.amazon.com"
@@ -21,7 +21,9 @@ SUCCEEDED = ["first-run-ever", "success", "out-of-memory-once", "out-of-memory-s
              "lambda-recovers", "no-test-data", "prepare-fails", "results-missing", "results-damaged", "partition-exists",
              "name-that-is-no-run-id", "name-with-a-leading-dot", "scheduled", "knowledge-base-off", "ingestion-of-another", "ingestion-fails",
              "ingestion-never-ends", "ingestion-of-another-never-ends", "ingestion-refused", "ingestion-unknown", "results-partition-exists",
-             "published-meanwhile", "newer-results-stand", "chat-cannot-be-told", "no-model-yet", "customers-do-not-fit", "more-variables", "odd-fields"]
+             "published-meanwhile", "newer-results-stand", "chat-cannot-be-told", "no-model-yet", "customers-do-not-fit", "more-variables", "odd-fields",
+             "evaluated", "evaluation-recovers", "evaluation-fails", "nothing-to-evaluate",
+             "shards", "a-shard-interrupted", "a-shard-out-of-memory", "two-interruptions-of-shards"]
 REJECTED = ["rejected-previous", "rejected-stop", "rejected-first-run"]
 SILENT = ["failure-cannot-be-told"]
 # name: (failed state, error type, part of the error message, where the link leads)
@@ -32,6 +34,8 @@ FAILED = {
     "out-of-memory-twice": ("Training", "States.TaskFailed", "exit code 137: Essential container in task exited (OutOfMemoryError", TRAINING_LOG),
     "spot-interruption-thrice": ("Training", "States.TaskFailed", "exit code 143: Your Spot Task was interrupted.", TRAINING_LOG),
     "predict-fails-thrice": ("Inference", "States.TaskFailed", "exit code 5 (storage): S3 kept failing", INFERENCE_LOG),
+    "a-shard-fails": ("Inference", "States.TaskFailed", "exit code 4 (data): 101 of 1000 rows were rejected", INFERENCE_LOG),
+    "shards-keep-failing": ("Inference", "States.TaskFailed", "exit code 5: Essential", INFERENCE_LOG),
     "stale-result": ("Inference", "States.TaskFailed", "exit code 70: Essential", INFERENCE_LOG),
     "emulator-spaces": ("Inference", "States.TaskFailed", "exit code 6: Essential", INFERENCE_LOG),
     "lambda-error": ("DataPreparation", "AthenaError", "query failed", f"{LOG_GROUPS}$252Faws$252Flambda$252Fdata-prep"),
@@ -354,6 +358,59 @@ def test_attempts_and_their_capacity(outcomes, name, state, expected):
 def test_a_retry_continues_the_same_run(outcomes):
     attempts = [environment(request) for request in requests(outcomes["predict-fails-twice"], "Inference")]
     assert len(attempts) == 3 and attempts[0] == attempts[1] == attempts[2]
+
+
+def test_an_earlier_run_is_evaluated_beside_the_training(outcomes):
+    outcome = outcomes["evaluated"]
+    request, = requests(outcome, "Evaluation")
+    container, = request["Overrides"]["ContainerOverrides"]
+    assert container["Command"] == ["evaluate", "--run-id", "three-weeks-ago"]
+    assert request["Overrides"]["TaskRoleArn"].endswith("/EvaluationRole")
+    assert environment(request) == {"RUN_ID": "run-evaluated", "ENVIRONMENT": "prod", "ACTUALS": "s3://lake/prepared/actuals/"}
+    assert (outcome.message["evaluation"], outcome.message["evaluated_run"], outcome.message["evaluation_error"]) == ("done", "three-weeks-ago", "")
+
+
+@pytest.mark.parametrize("name, attempts, said", [
+    ("evaluation-recovers", 2, ("done", "three-weeks-ago", "")), ("evaluation-fails", 2, ("failed", "three-weeks-ago", "States.TaskFailed")),
+    ("nothing-to-evaluate", 0, ("nothing to evaluate", "", "")), ("success", 0, ("nothing to evaluate", "", ""))])
+def test_an_evaluation_stops_nothing_and_is_told_of(outcomes, name, attempts, said):
+    message = outcomes[name].message
+    assert len(requests(outcomes[name], "Evaluation")) == attempts
+    assert (message["evaluation"], message["evaluated_run"], message["evaluation_error"]) == said
+    assert (message["rows_predicted"], message["publication"]) == (99990, "published")
+
+
+def test_each_shard_is_told_which_it_is(outcomes):
+    asked = [environment(request) for request in requests(outcomes["shards"], "InferenceShard")]
+    assert sorted(variables.pop("SHARD") for variables in asked) == [f"{shard}/{SHARDS}" for shard in range(SHARDS)]
+    one = environment(requests(outcomes["success"], "Inference")[0])
+    assert {json.dumps(variables, sort_keys=True) for variables in asked} == {json.dumps(one, sort_keys=True).replace("run-success", "run-shards")}
+    assert "Inference" not in outcomes["shards"].entered and "InferenceShards" not in outcomes["success"].entered
+
+
+@pytest.mark.parametrize("name, attempts, memory_mib, capacities", [
+    ("shards", [1] * SHARDS, [4096] * SHARDS, ["FARGATE_SPOT"] * SHARDS),
+    ("a-shard-interrupted", [1] * (SHARDS - 1) + [2], [4096] * SHARDS, ["FARGATE"] + ["FARGATE_SPOT"] * (SHARDS - 1)),
+    ("a-shard-out-of-memory", [1] * (SHARDS - 1) + [2], [4096] * (SHARDS - 1) + [8192], ["FARGATE_SPOT"] * SHARDS)])
+def test_a_shard_is_tried_again_alone(outcomes, name, attempts, memory_mib, capacities):
+    message = outcomes[name].message
+    assert (sorted(message["prediction_attempts"]), sorted(message["prediction_memory_mib"]), sorted(message["prediction_capacity"])) == (attempts, memory_mib, capacities)
+    asked = [environment(request)["SHARD"] for request in requests(outcomes[name], "InferenceShard")]
+    assert sorted(asked.count(f"{shard}/{SHARDS}") for shard in range(SHARDS)) == attempts
+    assert message["rows_predicted"] == 99990
+
+
+def test_each_shard_has_retries_of_its_own(outcomes):
+    """One shard twice, or two shards once."""
+    attempts = outcomes["two-interruptions-of-shards"].message["prediction_attempts"]
+    assert sorted(attempts) in ([1] * (SHARDS - 1) + [3], [1] * (SHARDS - 2) + [2, 2])
+
+
+def test_a_shard_that_fails_for_good_ends_the_run(outcomes):
+    outcome = outcomes["a-shard-fails"]
+    assert outcome.entered.count("ShardFailed") == 1 and "AddPartition" not in outcome.entered
+    assert (outcome.message["attempts"], outcome.message["publication"]) == (None, "not published")
+    assert "AddPartition" not in outcomes["shards-keep-failing"].entered
 
 
 def test_a_failed_prepare_is_a_note_in_the_message(outcomes):

@@ -57,6 +57,8 @@ pub struct TrainConfig {
     pub given_params: Params,
     /// Boosting rounds, where they were given.
     pub rounds: Option<u32>,
+    /// Folds of a cross-validation that calibrates intervals.
+    pub interval_folds: Option<u8>,
     /// Trials of a search for parameters that were asked for.
     pub trials: usize,
     /// Seconds that choosing how to learn may take.
@@ -111,6 +113,7 @@ impl TrainConfig {
             given_params: defaults.merged(user_params.clone()),
             user_params,
             rounds: settings.rounds,
+            interval_folds: settings.interval_folds,
             trials: settings.tune.unwrap_or(0),
             time_budget: settings.time_budget,
             seed: settings.seed,

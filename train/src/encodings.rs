@@ -13,7 +13,8 @@ use crate::features::Features;
 use crate::fit::columns;
 use crate::read::Rows;
 
-/// XGBoost's own splits on categories become slow and fit noise where there are more levels than this.
+/// Where there are more levels than this, XGBoost's own splits on categories become slow and often fit noise: other ways are
+/// tried for such a category, each beside XGBoost's own for the others.
 const MOST_NATIVE_LEVELS: usize = 64;
 /// Where a level has fewer rows than this on average, most levels to be scored are unseen: only a mean, which is close to
 /// that of all rows for a rare level, makes seen and unseen ones alike.
@@ -44,6 +45,14 @@ impl Encoding {
         usize::from(self.native) + usize::from(self.ordinal) + usize::from(self.target)
     }
 
+    /// Bins of its columns where the category has so many levels and a column of numbers at most `most` bins.
+    #[must_use]
+    pub fn bins(self, levels: f64, most: f64) -> f64 {
+        let of_numbers = usize::from(self.ordinal) + usize::from(self.target);
+        let native = if self.native { levels } else { 0.0 };
+        native + of_numbers as f64 * levels.min(most)
+    }
+
     const fn and(self, other: Self) -> Self {
         Self {
             native: self.native || other.native,
@@ -57,7 +66,7 @@ impl Encoding {
 type OpenEncoding = Box<dyn Fn(usize) -> Encoding>;
 
 /// An encoding for every feature of a table; `None` for those that are no categories.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EncodingScheme {
     /// What it is called in logs and `metrics.json`.
     pub name: Cow<'static, str>,
@@ -94,8 +103,9 @@ impl EncodingScheme {
         const BOTH: Encoding = Encoding::ORDINAL.and(Encoding::TARGET);
         let split =
             |few: Encoding, many: Encoding| move |levels: usize| if levels <= MOST_NATIVE_LEVELS { few } else { many };
-        let named: [(&'static str, OpenEncoding); 8] = [
+        let named: [(&'static str, OpenEncoding); 9] = [
             ("ordinal and target", Box::new(|_| BOTH)),
+            ("native", Box::new(|_| Encoding::NATIVE)),
             ("few native, many target", Box::new(split(Encoding::NATIVE, Encoding::TARGET))),
             ("few native, many ordinal", Box::new(split(Encoding::NATIVE, Encoding::ORDINAL))),
             ("target", Box::new(|_| Encoding::TARGET)),

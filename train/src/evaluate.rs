@@ -1,14 +1,19 @@
 //! Step 4: what the model is worth on the held-out rows.
 
+use std::collections::BTreeMap;
+
 use error::Result;
-use evaluation::{Gate, Scores};
+use evaluation::{Coverage, CoverageSums, Ends, Gate, Scores, coverage_by_tenths, interval};
 use features::clip::final_prediction;
 use features::spec::Spec;
 use ndarray::Array2;
 use xgboost::{Booster, Column};
 
-use crate::fit::columns;
+use crate::fit::{Calibration, ScaleModel, columns};
 use crate::read::{Rows, TrainingData};
+
+/// The level of the intervals that the report tells most of; a lower one where too few rows calibrate.
+const SHOWN_LEVEL: f64 = 0.9;
 
 /// Predictions of the held-out rows and how good they are.
 #[derive(Debug)]
@@ -17,29 +22,113 @@ pub struct Evaluation {
     pub predictions: Vec<f64>,
     /// R², RMSE and MAE against the targets.
     pub scores: Scores,
+    /// Their intervals, where the model has any.
+    pub intervals: Option<HeldOutIntervals>,
 }
 
-/// Predicts the held-out rows as `predict` will, and compares with their targets.
-///
-/// # Errors
-/// [`error::Error::Data`] where no R² can be computed: no rows, a constant target.
-pub fn evaluate(
-    gate: &Gate,
-    booster: &Booster,
-    matrix: &Array2<f32>,
-    rows: &Rows,
-    clip: Option<(f64, f64)>,
-) -> Result<Evaluation> {
-    of_predictions(gate, predict(booster, matrix, clip)?, rows)
+/// The intervals of the held-out rows.
+#[derive(Debug)]
+pub struct HeldOutIntervals {
+    /// The highest level up to 0.9 that the model has.
+    pub level: f64,
+    /// The interval of that level for each row.
+    pub ends: Vec<Ends>,
+    /// How many actual values lie within intervals of each of some levels.
+    pub by_level: Vec<(f64, Coverage)>,
+    /// The same of the level above by tenths of the prediction, of which the lowest and the highest stand first.
+    pub by_tenths: Vec<(Ends, Coverage)>,
+    /// Mean absolute error that the model expects of these rows, and that it has.
+    pub expected_mae: f64,
 }
 
-/// How good predictions of the held-out rows are.
-///
-/// # Errors
-/// As [`evaluate`].
-pub fn of_predictions(gate: &Gate, predictions: Vec<f64>, rows: &Rows) -> Result<Evaluation> {
-    let scores = gate.measure(&rows.target, &predictions, rows.weights.as_deref())?;
-    Ok(Evaluation { predictions, scores })
+/// A model that predicts as `predict` will.
+#[derive(Debug, Clone, Copy)]
+pub struct Predictor<'a> {
+    /// The trees.
+    pub booster: &'a Booster,
+    /// How wide intervals are, where the model has any.
+    pub scale: Option<&'a ScaleModel<'a>>,
+    /// Bounds that predictions are held inside.
+    pub clip: Option<(f64, f64)>,
+}
+
+impl Predictor<'_> {
+    /// Predicts the held-out rows as `predict` will, and compares with their targets.
+    ///
+    /// # Errors
+    /// [`error::Error::Data`] where no R² can be computed: no rows, a constant target.
+    pub fn evaluate(&self, gate: &Gate, matrix: &Array2<f32>, rows: &Rows) -> Result<Evaluation> {
+        let columns = columns(matrix);
+        let cells: Vec<Column<'_>> = columns.iter().map(|column| Column::from(*column)).collect();
+        let outputs = if matrix.nrows() == 0 { Vec::new() } else { self.booster.predict_columns(&cells, 0..0)? };
+        let scales = self.scale.map(|scale| scale.scales(&columns, &outputs)).transpose()?;
+        self.compare(gate, &outputs, scales.as_deref(), rows)
+    }
+
+    /// How good outputs for the held-out rows are, and how well their intervals hold.
+    ///
+    /// # Errors
+    /// As [`Predictor::evaluate`].
+    pub fn compare(&self, gate: &Gate, outputs: &[f32], scales: Option<&[f32]>, rows: &Rows) -> Result<Evaluation> {
+        let predictions: Vec<f64> = outputs.iter().map(|output| final_prediction(*output, self.clip)).collect();
+        let scores = gate.measure(&rows.target, &predictions, rows.weights.as_deref())?;
+        let calibration = self.scale.map(ScaleModel::calibration);
+        let intervals = calibration
+            .zip(scales)
+            .and_then(|(calibration, scales)| HeldOutIntervals::of(calibration, &predictions, scales, self.clip, rows));
+        Ok(Evaluation { predictions, scores, intervals })
+    }
+}
+
+impl HeldOutIntervals {
+    /// None where too few rows calibrate for any level.
+    fn of(
+        calibration: &Calibration,
+        predictions: &[f64],
+        scales: &[f32],
+        clip: Option<(f64, f64)>,
+        rows: &Rows,
+    ) -> Option<Self> {
+        let weight = |row: usize| rows.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
+        let of_level = |level: f64| {
+            let quantile = calibration.errors.at(level)?;
+            let of_row = |(prediction, scale): (&f64, &f32)| interval(*prediction, quantile * f64::from(*scale), clip);
+            Some(predictions.iter().zip(scales).map(of_row).collect::<Vec<Ends>>())
+        };
+        let level = calibration.errors.levels.iter().copied().rfind(|level| *level <= SHOWN_LEVEL)?;
+        let ends = of_level(level)?;
+        let covered = |level: f64| {
+            let mut sums = CoverageSums::default();
+            of_level(level)?
+                .into_iter()
+                .enumerate()
+                .for_each(|(row, ends)| sums.push(rows.target[row], ends, weight(row)));
+            Some((level, sums.coverage()?))
+        };
+        let told: Vec<(f64, f64, Ends, f64)> =
+            (0..ends.len()).map(|row| (predictions[row], rows.target[row], ends[row], weight(row))).collect();
+        let (sum, weights) = scales.iter().enumerate().fold((0.0, 0.0), |(sum, weights), (row, scale)| {
+            (sum + weight(row) * f64::from(*scale), weights + weight(row))
+        });
+        Some(Self {
+            level,
+            by_level: [0.5, 0.8, 0.9, 0.95, 0.99].into_iter().filter_map(covered).collect(),
+            by_tenths: coverage_by_tenths(&told),
+            expected_mae: calibration.mean_error * sum / weights,
+            ends,
+        })
+    }
+
+    /// The coverage of the rows by the value that each has of a column.
+    #[must_use]
+    pub fn by_value(&self, values: &[&str], rows: &Rows) -> BTreeMap<String, Coverage> {
+        let mut sums: BTreeMap<&str, CoverageSums> = BTreeMap::new();
+        for (row, value) in values.iter().enumerate() {
+            let weight = rows.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
+            sums.entry(value).or_default().push(rows.target[row], self.ends[row], weight);
+        }
+        sums.into_iter().filter_map(|(value, sums)| Some((value.to_owned(), sums.coverage()?))).collect()
+    }
 }
 
 /// The predictions of some rows, in double precision, clipped where the model clips.

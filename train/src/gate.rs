@@ -1,5 +1,6 @@
 //! Step 5: whether the model may be published.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use columns::MemoryColumns;
@@ -7,7 +8,7 @@ use columns::text::canonical_text;
 use error::text::without_control_characters;
 use error::{Error, Result};
 pub use evaluation::Verdict;
-use evaluation::{Evidence, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
+use evaluation::{Coverage, Evidence, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
 use features::encode::{BadRows, Encoder};
 use features::quality::FeatureTally;
 use machine::threads::on_own_thread;
@@ -38,6 +39,8 @@ pub struct Judgement {
     pub interval: Option<Interval>,
     /// R² per slice of each `--slice` column.
     pub slices: Vec<SliceColumn>,
+    /// For each of these columns how often intervals hold, by its values; empty where the model has no intervals.
+    pub slice_coverage: Vec<BTreeMap<String, Coverage>>,
 }
 
 /// Refuses settings of the gate that check nothing.
@@ -118,20 +121,20 @@ impl Judge<'_> {
         let (weights, seed) = (test.weights.as_deref(), u64::from(self.config.seed));
         let interval = r2_interval(&test.target, &evaluation.predictions, weights, INTERVAL_LEVEL, seed);
         let interval = interval.map_err(|error| Error::Data(format!("held-out rows: {error}")))?;
-        let slices = self.slices(evaluation).await?;
+        let (slices, slice_coverage) = self.slices(evaluation).await?;
         let previous = match gate.max_r2_drop {
             Some(_) => self.current().await?,
             None => None,
         };
         let evidence = Evidence { scores: &evaluation.scores, interval, previous: previous.as_ref(), slices: &slices };
         let verdict = gate.judge(&evidence);
-        Ok(Judgement { verdict, interval, slices })
+        Ok(Judgement { verdict, interval, slices, slice_coverage })
     }
 
-    async fn slices(&self, evaluation: &Evaluation) -> Result<Vec<SliceColumn>> {
+    async fn slices(&self, evaluation: &Evaluation) -> Result<(Vec<SliceColumn>, Vec<BTreeMap<String, Coverage>>)> {
         let test = &self.data.test;
         let table = &self.data.tables[test.table];
-        let mut slices = Vec::with_capacity(self.config.slices.len());
+        let (mut slices, mut coverage) = (Vec::with_capacity(self.config.slices.len()), Vec::new());
         for column in &self.config.slices {
             let values = table.columns(std::slice::from_ref(column), self.threads).await?;
             let levels = canonical_text(&values[0])?;
@@ -141,8 +144,9 @@ impl Judge<'_> {
             let scored = scores_by_slice(&test.target, &evaluation.predictions, weights, &values)
                 .map_err(|error| Error::Defect(error.to_string()))?;
             slices.push(SliceColumn { column: column.clone(), slices: scored });
+            coverage.extend(evaluation.intervals.as_ref().map(|intervals| intervals.by_value(&values, test)));
         }
-        Ok(slices)
+        Ok((slices, coverage))
     }
 
     /// The current `latest` on the same held-out rows; none where nothing was published yet. One that is damaged, or that

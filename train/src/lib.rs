@@ -44,6 +44,7 @@ use attempt::{Commit, Earlier, RunFile};
 use error::{Error, Result};
 use machine::now_rfc3339;
 use machine::threads::{self, on_own_thread};
+use registry::SCALE;
 use registry::pointer::FORMAT_VERSION;
 use serde_json::json;
 use storage::sha256_hex;
@@ -52,7 +53,7 @@ use telemetry::{GATE, Metric, Outcome, Summary};
 use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
 use crate::dependence::Estimate;
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Evaluation, Predictor};
 use crate::features::Features;
 use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
 use crate::gate::Judge;
@@ -256,6 +257,8 @@ impl Training<'_> {
             scale: learnt.scale,
             fitted_rows: input.all().train.len(),
             parts: plan.body.reading.parts,
+            clip: evaluate::clip_bounds(&config.spec, input.all()),
+            held_out: &input.all().test,
             shutdown: &run.context.shutdown,
             run_id: &run.context.run_id,
             telemetry: &run.context.telemetry,
@@ -287,17 +290,20 @@ impl Training<'_> {
         let (data, threads) = (input.all(), plan.body.threads);
         let PreparedFeatures { mut features, quality, warnings, estimate, .. } = learnt;
         let (gate, clip) = (&config.gate, evaluate::clip_bounds(&config.spec, data));
+        let scale = fitted.choice.calibration.as_ref().map(|calibration| calibration.load(threads)).transpose()?;
+        let predictor = Predictor { booster: &fitted.booster, scale: scale.as_ref(), clip };
         let evaluate = || match reader {
-            Some(reader) => reader.evaluate(gate, &fitted.booster, &mut features, clip),
-            None => evaluate::evaluate(gate, &fitted.booster, &features.test, &data.test, clip),
+            Some(reader) => reader.evaluate(gate, &predictor, &mut features),
+            None => predictor.evaluate(gate, &features.test, &data.test),
         };
         let evaluation = tokio::task::block_in_place(|| on_own_thread(evaluate))?;
         let judgement = Judge { config, models: &run.models, data, reader, threads }.judge(&evaluation).await?;
         run.summary().set("r2", evaluation.scores.r2).set("rmse", evaluation.scores.rmse);
-        run.summary().set("mae", evaluation.scores.mae);
+        run.summary().set("mae", evaluation.scores.mae).set("r2_interval", json!(judgement.interval));
 
         let run_id = &run.context.run_id;
-        let parts = ModelParts { config, run_id, plan, data, features: &features, fitted: &fitted, clip };
+        let parts =
+            ModelParts { config, run_id, plan, data, features: &features, fitted: &fitted, predictor: &predictor };
         let metadata = report::metadata(&parts)?;
         let findings = report::findings(&run.models, &metadata, &features, &fitted, threads).await?;
         let subject = report::Subject {
@@ -325,12 +331,15 @@ impl Training<'_> {
         summary.set(GATE, if verdict.passed { "passed" } else { "failed" });
         let rejected = || gate::rejection(&verdict, &run.folder.location(), &features.misread_columns());
         let rejection = (!verdict.passed).then(|| Error::Gate(rejected()));
-        let files = vec![
+        let mut files = vec![
             RunFile::new("model.ubj", fitted.model),
             RunFile::new("metadata.json", metadata_json),
             RunFile::new("metrics.json", metrics),
             RunFile::new("report.html", report),
         ];
+        if let Some(calibration) = fitted.choice.calibration {
+            files.push(RunFile::new(SCALE, calibration.scale));
+        }
         Commit::new(summary, rejection.as_ref(), files, &now_rfc3339())
     }
 }

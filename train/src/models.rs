@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use error::{Error, Result};
+use history::Pages;
 use machine::{Explicit, RunId, now_rfc3339};
 use registry::load::{MOST_METADATA_BYTES, MOST_RESULT_BYTES};
 use registry::{LoadedModel, ModelRun, ModelStore, Pointer, Selector, load, resolve};
@@ -50,11 +51,25 @@ async fn act(arguments: &ModelsArguments, summary: &mut Summary) -> Result<()> {
     })?;
     let models = ModelStore::new(location.open().await?, &arguments.model_name);
     match &arguments.action {
-        ModelsAction::List => list(&models, summary).await,
-        ModelsAction::Show { model } => show(&models, model, summary).await,
-        ModelsAction::Promote { model } => promote(&models, model, summary).await,
-        ModelsAction::Prune { keep } => prune(&models, *keep, summary).await,
+        ModelsAction::List => return list(&models, summary).await,
+        ModelsAction::Show { model } => return show(&models, model, summary).await,
+        ModelsAction::Promote { model } => promote(&models, model, summary).await?,
+        ModelsAction::Prune { keep } => prune(&models, *keep, summary).await?,
+        ModelsAction::History => return history(&models, summary).await,
     }
+    pages(&models).update().await;
+    Ok(())
+}
+
+fn pages(models: &ModelStore) -> Pages {
+    Pages::of_models(models.shared_store(), models.name())
+}
+
+async fn history(models: &ModelStore, summary: &mut Summary) -> Result<()> {
+    let pages = pages(models);
+    let history = pages.rewrite().await?;
+    summary.set("page", pages.location()).set("runs", history.runs.len()).set("months", history.months.len());
+    Ok(())
 }
 
 /// One run as a listing shows it.

@@ -81,6 +81,9 @@ pub fn identity(settings: &Settings, spec: &Spec) -> Value {
         "time_budget": settings.time_budget,
         "seed": settings.seed,
     });
+    if let Some(folds) = settings.interval_folds {
+        identity["interval_folds"] = json!(folds);
+    }
     settings.csv.identify(&mut identity);
     identity
 }

@@ -8,6 +8,7 @@ use attempt::RunFolder;
 use attempt::pointer::publish_model;
 use error::{Error, Result};
 use futures::FutureExt;
+use history::Pages;
 use machine::now_rfc3339;
 use machine::tasks::joined;
 use registry::{ModelRun, ModelStore};
@@ -103,6 +104,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     };
     let folder = plan::folder(&models, &id);
     summary.set("model_location", folder.location()).set("created_at", now_rfc3339());
+    summary.set("limits", context.limits.json());
     let run = Arc::new(Run {
         settings,
         context,
@@ -121,6 +123,11 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
             outcome
         }
     };
+    // What only checked leaves a store as it is.
+    if !run.settings.check {
+        let pages = Pages::of_models(run.models.shared_store(), run.models.name());
+        pages.after_run(outcome.exit_code(), &run.context.shutdown).await;
+    }
     (outcome, telemetry)
 }
 

@@ -6,8 +6,8 @@ use app::settings::{
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
 use columns::refuse_output_column;
 use features::spec::{Gap, Validation};
-use machine::env;
 use machine::id::ModelVersion;
+use machine::{Shard, env};
 use registry::Selector;
 use storage::{Location, Place, refuse_overlap};
 use table::csv::CsvFormat;
@@ -24,7 +24,7 @@ pub enum Arguments {
 impl CommandFactory for Arguments {
     fn command() -> Command {
         let models = ModelsArguments::augment_args(Command::new("models"));
-        let models = models.about("List, show, promote and prune the models of a store");
+        let models = models.about("List, show, promote and prune the models of a store, or write its page again");
         let train = Command::new("train")
             .version(env!("CARGO_PKG_VERSION"))
             .after_help(
@@ -87,6 +87,8 @@ pub enum ModelsAction {
         /// A label, or label/run_id
         model: Selector,
     },
+    /// Write the page of all runs, index.html, again from the files of the runs
+    History,
     /// Delete all runs but the newest ones; a model that a pointer names is never deleted
     Prune {
         /// How many runs stay
@@ -178,17 +180,25 @@ pub struct Settings {
     #[arg(long, env = env::ROUNDS, hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Model")]
     pub rounds: Option<u32>,
 
+    /// With --rounds: folds of a cross-validation that calibrates intervals, for which a model without a search has no rows [default: off]
+    #[arg(long, env = env::INTERVAL_FOLDS, hide_env_values = true, value_name = "K", value_parser = clap::value_parser!(u8).range(2..=20), help_heading = "Model")]
+    pub interval_folds: Option<u8>,
+
     /// Trials of a search for parameters, after the defaults' own [default: off]
     #[arg(long, env = env::TUNE, hide_env_values = true, help_heading = "Model")]
     pub tune: Option<usize>,
 
-    /// Most seconds that choosing defaults or searching may take
-    #[arg(long, env = env::TIME_BUDGET, hide_env_values = true, value_name = "SECONDS", default_value = "60", help_heading = "Model")]
+    /// Seconds that choosing how to learn and fitting are planned for, in counted work; the clock ends choosing at three times that
+    #[arg(long, env = env::TIME_BUDGET, hide_env_values = true, value_name = "SECONDS", default_value = "30", help_heading = "Model")]
     pub time_budget: u64,
 
     /// Seed of everything random
     #[arg(long, env = env::SEED, hide_env_values = true, default_value = "42", help_heading = "Model")]
     pub seed: u32,
+
+    /// Which of N tasks that learn one model together this is: there are none yet, so that no more than one task is let begin
+    #[arg(long, env = env::SHARD, hide_env_values = true, hide = true, value_name = "I/N")]
+    pub shard: Option<Shard>,
 
     /// Read, validate and plan, train nothing
     #[arg(long, env = env::CHECK, hide_env_values = true, value_parser = boolish(), num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
@@ -203,8 +213,15 @@ impl Settings {
     /// What can be said against the settings before anything is read or written.
     ///
     /// # Errors
-    /// [`error::Error::Setting`] where the models would be read as rows, or the id has the name of a column of predictions.
+    /// [`error::Error::Setting`] where the models would be read as rows, the id has the name of a column of predictions, intervals are
+    /// calibrated twice, or this is one of several tasks: each of them would learn a model of its own from all rows.
     pub fn check(&self) -> error::Result<()> {
+        if let Some(shard) = self.shard.filter(|shard| shard.count() > 1) {
+            return Err(error::Error::Setting(format!(
+                "--shard (SHARD) is {shard}, but train learns in one task only: leave it out; rows that do not fit into memory are \
+                 read in batches"
+            )));
+        }
         let models = Place { setting: "--models (MODELS)", location: &self.store.models };
         let data = [
             ("--train-data (TRAIN_DATA)", Some(&self.train_data)),
@@ -213,6 +230,13 @@ impl Settings {
         for (setting, location) in data {
             let Some(location) = location else { continue };
             refuse_overlap(models, &[&self.store.model_name], Place { setting, location })?;
+        }
+        if self.interval_folds.is_some() && self.rounds.is_none() && self.time_budget > 0 {
+            return Err(error::Error::Setting(
+                "--interval-folds (INTERVAL_FOLDS) calibrates intervals of models without a search: give --rounds (ROUNDS), or leave it \
+                 out, since a search has rows to calibrate them"
+                    .to_owned(),
+            ));
         }
         self.id.as_ref().map_or(Ok(()), |id| refuse_output_column("--id (ID_COLUMN)", id))
     }

@@ -21,6 +21,7 @@ mod commit;
 mod folder;
 mod plan;
 pub mod pointer;
+mod shards;
 
 pub use commit::{Commit, RunFile};
 pub use folder::{Earlier, Layout, RunFolder};

@@ -4,12 +4,16 @@
 #![forbid(unsafe_code)]
 
 mod bootstrap;
+mod conformal;
 mod gate;
 mod metrics;
 mod pairs;
 pub mod split;
 
 pub use bootstrap::{Interval, Paired, R2Drop, RESAMPLES, r2_drop, r2_interval};
+pub use conformal::{
+    Coverage, CoverageSums, Ends, ErrorQuantiles, coverage_by_tenths, interval, is_interval_level, rows_needed,
+};
 pub use gate::{Check, Evidence, Gate, Previous, SliceColumn, Verdict};
 pub use metrics::{MetricError, Scores, Slice, scores, scores_by_slice};
-pub use pairs::{PairErrors, PairSums};
+pub use pairs::{PairErrors, PairSums, r2_interval_of_groups};

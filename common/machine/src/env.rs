@@ -41,6 +41,8 @@ pub const STRICT: &str = "STRICT";
 pub const XGB_PARAMS: &str = "XGB_PARAMS";
 /// Boosting rounds (`train`).
 pub const ROUNDS: &str = "ROUNDS";
+/// Folds of a cross-validation that calibrates intervals (`train`).
+pub const INTERVAL_FOLDS: &str = "INTERVAL_FOLDS";
 /// Trials of a parameter search (`train`).
 pub const TUNE: &str = "TUNE";
 /// Seconds that choosing defaults or searching may take (`train`).
@@ -69,12 +71,16 @@ pub const MAX_DRIFT: &str = "MAX_DRIFT";
 pub const COLUMNS: &str = "COLUMNS";
 /// Format of the predictions (`predict`).
 pub const FORMAT: &str = "FORMAT";
+/// The share of actual values between `prediction_low` and `prediction_high` (`predict`).
+pub const INTERVAL: &str = "INTERVAL";
 /// How many of the largest contributions to a prediction are written (`predict`).
 pub const REASONS: &str = "REASONS";
 /// Which rows get them, an expression (`predict`).
 pub const REASONS_WHERE: &str = "REASONS_WHERE";
 /// Where what came true lies (`predict evaluate`).
 pub const ACTUALS: &str = "ACTUALS";
+/// Which of several tasks that score one input together this one is (`predict`).
+pub const SHARD: &str = "SHARD";
 /// Id of the run; a repeated one continues.
 pub const RUN_ID: &str = "RUN_ID";
 /// Threads to use.
@@ -112,6 +118,7 @@ pub const ALL: &[&str] = &[
     STRICT,
     XGB_PARAMS,
     ROUNDS,
+    INTERVAL_FOLDS,
     TUNE,
     TIME_BUDGET,
     SEED,
@@ -126,9 +133,11 @@ pub const ALL: &[&str] = &[
     MAX_DRIFT,
     COLUMNS,
     FORMAT,
+    INTERVAL,
     REASONS,
     REASONS_WHERE,
     ACTUALS,
+    SHARD,
     RUN_ID,
     THREADS,
     MEMORY,

@@ -12,6 +12,7 @@ pub mod id;
 pub mod limits;
 pub mod memory;
 pub mod reexec;
+pub mod shard;
 pub mod shutdown;
 pub mod tasks;
 pub mod threads;
@@ -20,6 +21,7 @@ pub mod usage;
 pub use http::HttpError;
 pub use id::{InvalidId, ModelVersion, RunId};
 pub use limits::{Explicit, Limits};
+pub use shard::{InvalidShard, Shard};
 pub use shutdown::Shutdown;
 
 /// The time now, RFC 3339 in UTC, as every file that the programs write states it.

@@ -104,6 +104,14 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// The same for a result: what the run could use, which is what a task of its size is billed for.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({"threads": self.threads.value, "memory_bytes": self.memory_bytes.value})
+    }
+}
+
 impl<T: Ord> Limit<T> {
     fn at_least(self, minimum: T) -> Self {
         Self { value: self.value.max(minimum), ..self }

@@ -76,13 +76,40 @@ impl Html {
     /// A row of a table: a name, and numbers with the heads that a phone shows before them.
     pub fn named_row(&mut self, name: &str, numbers: &[(&'static str, String)]) {
         self.element("tr", "", |html| {
-            html.element("td", "name", |html| html.text(name));
+            html.row_head(|html| html.text(name));
             numbers.iter().for_each(|(label, number)| html.number("", label, number));
         });
     }
 
-    /// An element of a class (none if empty), around what `fill` puts into it.
+    /// The cell that names its row.
+    pub fn row_head(&mut self, fill: impl FnOnce(&mut Self)) {
+        self.element("td", "name", fill);
+    }
+
+    /// A link to a file beside or below this page. What is no such path is shown as text: a name of the data never leads elsewhere.
+    pub fn link(&mut self, path: &str, text: &str) {
+        if !is_relative_path(path) {
+            self.text(text);
+            return;
+        }
+        self.0.push_str("<a href=\"");
+        self.0.push_str(path);
+        self.0.push_str("\">");
+        self.text(text);
+        self.0.push_str("</a>");
+    }
+
+    /// What can be opened below a heading of its own.
+    pub fn details(&mut self, summary: &str, fill: impl FnOnce(&mut Self)) {
+        self.element("details", "", |html| {
+            html.leaf("summary", "", summary);
+            fill(html);
+        });
+    }
+
+    /// An element of a class (none if empty), around what `fill` puts into it. The first cell of a row, of the class `name`, is its head.
     pub fn element(&mut self, tag: &'static str, class: &'static str, fill: impl FnOnce(&mut Self)) {
+        let tag = if (tag, class) == ("td", "name") { "th" } else { tag };
         self.open(tag, class);
         fill(self);
         self.close(tag);
@@ -95,7 +122,12 @@ impl Html {
 
     /// A cell with a number; a phone, which has no room for heads, shows `label` before it.
     pub fn number(&mut self, class: &'static str, label: &'static str, text: &str) {
-        self.0.push_str("<td class=\"number");
+        self.number_cell(class, label, |html| html.text(text));
+    }
+
+    /// The same with what `fill` puts into it.
+    pub fn number_cell(&mut self, class: &'static str, label: &'static str, fill: impl FnOnce(&mut Self)) {
+        self.0.push_str("<td role=\"cell\" class=\"number");
         if !class.is_empty() {
             self.0.push(' ');
             self.0.push_str(class);
@@ -103,7 +135,7 @@ impl Html {
         self.0.push_str("\" data-label=\"");
         self.push_escaped(label);
         self.0.push_str("\">");
-        self.text(text);
+        fill(self);
         self.close("td");
     }
 
@@ -148,14 +180,21 @@ impl Html {
 
     /// A table that scrolls sideways where it is wider than the page; on a phone its cells stand below each other. `heads` are its columns: a class and a text each.
     pub fn table(&mut self, heads: &[(&'static str, &str)], rows: impl FnOnce(&mut Self)) {
-        self.element("div", "scroll", |html| {
-            html.element("table", "", |html| {
+        self.0.push_str("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"table\">");
+        {
+            self.element("table", "", |html| {
                 html.element("thead", "", |html| {
-                    html.element("tr", "", |html| heads.iter().for_each(|(class, head)| html.leaf("th", class, head)));
+                    html.element("tr", "", |html| {
+                        for (class, head) in heads {
+                            // A head without a text would be read out as a column without a name.
+                            html.leaf(if head.is_empty() { "td" } else { "th" }, class, head);
+                        }
+                    });
                 });
                 html.element("tbody", "", rows);
             });
-        });
+        }
+        self.close("div");
     }
 
     /// What was put together.
@@ -167,6 +206,7 @@ impl Html {
     fn open(&mut self, tag: &'static str, class: &'static str) {
         self.0.push('<');
         self.0.push_str(tag);
+        self.0.push_str(attributes(tag, class));
         if !class.is_empty() {
             self.0.push_str(" class=\"");
             self.0.push_str(class);
@@ -195,6 +235,29 @@ impl Html {
     }
 }
 
+/// What says to people who hear a table what is a row and what is a head. A phone shows rows as blocks, and some browsers then forget that
+/// they were rows.
+fn attributes(tag: &str, class: &str) -> &'static str {
+    match (tag, class) {
+        ("table", _) => " role=\"table\"",
+        ("thead" | "tbody", _) => " role=\"rowgroup\"",
+        ("tr", _) => " role=\"row\"",
+        ("td", _) => " role=\"cell\"",
+        ("th", "name") => " scope=\"row\" role=\"rowheader\"",
+        ("th", _) => " scope=\"col\" role=\"columnheader\"",
+        _ => "",
+    }
+}
+
+/// Whether a path leads to a file beside or below the page, in characters that need no escape in an attribute or a URL.
+fn is_relative_path(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/' | b'=');
+    !path.is_empty()
+        && !path.starts_with('/')
+        && path.bytes().all(is_plain)
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,8 +266,23 @@ mod tests {
     fn text_never_becomes_markup() {
         let mut html = Html::default();
         html.element("td", "name", |html| html.text("</td><script>alert('x\"&')</script>"));
-        let expected = "<td class=\"name\">&lt;/td&gt;&lt;script&gt;alert(&#39;x&quot;&amp;&#39;)&lt;/script&gt;</td>";
-        assert_eq!(html.into_string(), expected);
+        let text = "&lt;/td&gt;&lt;script&gt;alert(&#39;x&quot;&amp;&#39;)&lt;/script&gt;";
+        assert_eq!(html.into_string(), format!("<th scope=\"row\" role=\"rowheader\" class=\"name\">{text}</th>"));
+    }
+
+    #[test]
+    fn a_link_leads_to_a_file_of_the_store_or_nowhere() {
+        let linked = |path: &str| {
+            let mut html = Html::default();
+            html.link(path, "x<");
+            html.into_string()
+        };
+        assert_eq!(linked("runs/r-1/report.html"), "<a href=\"runs/r-1/report.html\">x&lt;</a>");
+        for path in
+            ["javascript:alert(1)", "//elsewhere.org/x", "/etc/passwd", "../x", "a//b", "a\" onclick=\"b", "a b", ""]
+        {
+            assert_eq!(linked(path), "x&lt;", "{path}");
+        }
     }
 
     #[test]

@@ -8,5 +8,6 @@
 pub mod bars;
 pub mod figures;
 mod html;
+pub mod timeline;
 
 pub use html::{Html, Svg};

@@ -9,6 +9,6 @@ pub mod metadata;
 pub mod pointer;
 
 pub use layout::{ModelRun, ModelStore, Selector};
-pub use load::{Described, LoadedModel, describe_run, load, load_selected, resolve, unpublished};
-pub use metadata::Metadata;
+pub use load::{Described, LoadedModel, SCALE, describe_run, load, load_scale, load_selected, resolve, unpublished};
+pub use metadata::{Intervals, Metadata};
 pub use pointer::Pointer;

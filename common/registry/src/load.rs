@@ -23,6 +23,9 @@ const METADATA_VALUE: u64 = 80;
 /// What a model takes in memory, as a multiple of its bytes: XGBoost's own trees and ours.
 pub const MODEL_FACTOR: u64 = 12;
 
+/// The model of how wide intervals are, in a run's folder.
+pub const SCALE: &str = "scale.ubj";
+
 /// A model whose bytes are what its run published.
 #[derive(Debug, Clone)]
 pub struct LoadedModel {
@@ -138,6 +141,17 @@ async fn load_run(models: &ModelStore, run: ModelRun) -> Result<LoadedModel> {
         return Err(altered(&models.location_of(&model_key)));
     }
     Ok(LoadedModel { run, metadata, model, r2, metadata_sha256, metadata_memory })
+}
+
+/// The bytes of a model's `scale.ubj`, verified against the metadata's SHA-256; none where it has no intervals.
+///
+/// # Errors
+/// [`Error::Model`] where it is missing or not what was published; storage errors as they are.
+pub async fn load_scale(models: &ModelStore, run: &ModelRun, metadata: &Metadata) -> Result<Option<Bytes>> {
+    let Some(intervals) = &metadata.intervals else { return Ok(None) };
+    let key = models.run_key(run, SCALE);
+    let scale = get(models, &key, u64::MAX, MODEL_FACTOR).await?;
+    if sha256_hex(&scale) == intervals.scale_sha256 { Ok(Some(scale)) } else { Err(altered(&models.location_of(&key))) }
 }
 
 /// What a published run says of its model.

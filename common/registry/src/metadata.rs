@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use columns::ColumnKind;
 use error::{Error, Result};
+use evaluation::ErrorQuantiles;
 use features::encode::{Encoder, Feature, LevelTexts};
 use features::golden::GoldenRows;
 use features::quality::{ColumnProfile, Statistics};
@@ -68,6 +69,41 @@ pub struct Metadata {
     pub program_version: String,
     /// Rows that every load scores again.
     pub golden: GoldenRows,
+    /// How wide intervals are, where the model has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
+}
+
+/// What intervals are made of: half the width of one is the quantile of its level times what `scale.ubj` gives for the row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intervals {
+    /// SHA-256 of `scale.ubj`.
+    pub scale_sha256: String,
+    /// The columns of `scale.ubj`: places in the matrix of the model. Behind them stands one more, the output of the model before it is
+    /// clipped.
+    pub columns: Vec<usize>,
+    /// Rows that calibrated.
+    pub rows: usize,
+    /// Levels and quantiles.
+    #[serde(flatten)]
+    pub errors: ErrorQuantiles,
+    /// The mean absolute error that is to be expected where `scale.ubj` gives 1.
+    pub mean_error: f64,
+    /// What `scale.ubj` gives for the golden rows.
+    pub golden: Vec<f32>,
+}
+
+impl Intervals {
+    /// Whether training can have written it, for a model of so many columns and golden rows.
+    fn is_sound(&self, width: usize, golden: usize) -> bool {
+        self.errors.is_sound()
+            && self.columns.is_sorted_by(|one, other| one < other)
+            && self.columns.last().is_none_or(|last| *last < width)
+            && self.golden.len() == golden
+            && self.golden.iter().all(|scale| scale.is_finite() && *scale > 0.0)
+            && self.mean_error.is_finite()
+            && self.mean_error >= 0.0
+    }
 }
 
 /// What identifies the data of a training run.
@@ -124,6 +160,9 @@ impl Metadata {
         }
         if self.clip.is_some_and(|(low, high)| low > high) {
             return Some("the lower bound of clip is above the upper one");
+        }
+        if self.intervals.as_ref().is_some_and(|intervals| !intervals.is_sound(width, golden.rows.len())) {
+            return Some("its intervals contradict themselves or its features");
         }
         None
     }
@@ -187,7 +226,11 @@ mod tests {
             "statistics": [{"rows": 3, "missing": 0.25, "edges": [1.0, 2.0], "shares": [0.25, 0.25, 0.25, 0.25]}],
             "data": {"train_data": "a", "objects_sha256": "00", "objects": 1, "rows_train": 3, "rows_test": 1},
             "model_sha256": "00", "xgboost_version": "3.4.1", "program_version": "1.0.0",
-            "golden": {"rows": [[0.5], [null]], "predictions": [0.5, 0.25]}
+            "golden": {"rows": [[0.5], [null]], "predictions": [0.5, 0.25]},
+            "intervals": {
+                "scale_sha256": "00", "columns": [0], "rows": 20, "levels": [0.5, 0.9], "quantiles": [0.1, 0.5], "mean_error": 0.2,
+                "golden": [1.0, 0.5],
+            },
         })
     }
 
@@ -206,6 +249,12 @@ mod tests {
             ("/statistics/0/shares", json!([0.5, 0.5])),
             ("/golden/rows", json!([[0.5], [0.5, 0.5]])),
             ("/golden/predictions", json!([0.5])),
+            ("/intervals/columns", json!([1])),
+            ("/intervals/quantiles", json!([0.5, 0.1])),
+            ("/intervals/levels", json!([0.5, 0.95, 0.99])),
+            ("/intervals/golden", json!([1.0, 0.0])),
+            ("/intervals/golden", json!([1.0])),
+            ("/intervals/mean_error", json!(-1.0)),
         ] {
             let mut document = sound();
             *document.pointer_mut(place).unwrap() = wrong;

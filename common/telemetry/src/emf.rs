@@ -32,11 +32,13 @@ pub enum Metric {
     MaxDrift,
     /// R² of predictions against what came true.
     RealizedAccuracy,
+    /// The mean absolute error that a model expects of its predictions.
+    ExpectedError,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ModelTrainingTime,
         Self::ModelAccuracy,
         Self::RecordsProcessed,
@@ -46,6 +48,7 @@ impl Metric {
         Self::MemoryUtilization,
         Self::MaxDrift,
         Self::RealizedAccuracy,
+        Self::ExpectedError,
     ];
 
     /// The metric's name in CloudWatch.
@@ -61,6 +64,7 @@ impl Metric {
             Self::MemoryUtilization => "MemoryUtilization",
             Self::MaxDrift => "MaxDrift",
             Self::RealizedAccuracy => "RealizedAccuracy",
+            Self::ExpectedError => "ExpectedError",
         }
     }
 
@@ -72,7 +76,11 @@ impl Metric {
             Self::RecordsProcessed | Self::PredictionCount => "Count",
             Self::PeakMemory => "Bytes",
             Self::MemoryUtilization => "Percent",
-            Self::ModelAccuracy | Self::DataQualityScore | Self::MaxDrift | Self::RealizedAccuracy => "None",
+            Self::ModelAccuracy
+            | Self::DataQualityScore
+            | Self::MaxDrift
+            | Self::RealizedAccuracy
+            | Self::ExpectedError => "None",
         }
     }
 }
@@ -165,7 +173,7 @@ mod tests {
             Metric::ALL.iter().map(|metric| format!("{}:{}", metric.name(), metric.unit())).collect();
         let expected = "ModelTrainingTime:Seconds ModelAccuracy:None RecordsProcessed:Count PredictionCount:Count \
                         DataQualityScore:None PeakMemory:Bytes MemoryUtilization:Percent MaxDrift:None \
-                         RealizedAccuracy:None";
+                         RealizedAccuracy:None ExpectedError:None";
         assert_eq!(units.join(" "), expected);
     }
 

@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::format::Lines;
 
 /// Our crates, which tell what they do; of the others only what is wrong is logged.
-const OUR_CRATES: [&str; 18] = [
+const OUR_CRATES: [&str; 19] = [
     "app",
     "attempt",
     "columns",
@@ -22,6 +22,7 @@ const OUR_CRATES: [&str; 18] = [
     "evaluation",
     "features",
     "functions",
+    "history",
     "machine",
     "page",
     "predict",

@@ -42,6 +42,19 @@ pub(super) async fn check(queries: &Queries<'_>, selects: &Selects, roles: &Role
         .check(roles)
 }
 
+/// Checks that what happened has the id and the target.
+pub(super) async fn check_actuals(queries: &Queries<'_>, select: &UserSelect, roles: &Roles) -> Result<()> {
+    let columns = columns_of(queries, select).await?;
+    let side = (select.file(), columns.as_slice());
+    each_once_and_writable(side.0, side.1)?;
+    find(side, &roles.id, "ID_COLUMN")?;
+    let target = find(side, &roles.target, "TARGET_COLUMN")?;
+    if !matches!(class(&target.kind), "number" | "boolean") {
+        return Err(wrong(side.0, target, "is what was predicted, and must be a number"));
+    }
+    Ok(())
+}
+
 async fn columns_of(queries: &Queries<'_>, select: &UserSelect) -> Result<Vec<Column>> {
     let sql = format!("SELECT * FROM {} LIMIT 0", select.as_table());
     let what = format!("check of {}", select.file());

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use storage::Store;
 
+use super::actuals::Actuals;
 use super::cache::Entry;
 use super::parts::{CUSTOMERS, Part, Prepared, TEST, TRAIN};
 use crate::failure::{Failure, Result};
@@ -33,6 +34,9 @@ pub(super) struct Manifest {
     reused_from: Option<String>,
     bytes_scanned: u64,
     pub(super) parts: Vec<Part>,
+    /// What happened to the customers of an earlier run. It is this run's own: no other uses it again.
+    #[serde(default)]
+    actuals: Option<Actuals>,
 }
 
 /// The key of a run's manifest.
@@ -60,6 +64,7 @@ impl Manifest {
             reused_from: None,
             bytes_scanned: prepared.bytes_scanned,
             parts: prepared.parts,
+            actuals: None,
         }
     }
 
@@ -74,7 +79,14 @@ impl Manifest {
             reused_from: Some(entry.run_id),
             bytes_scanned: 0,
             parts: entry.parts,
+            actuals: None,
         }
+    }
+
+    /// The same with what happened since an earlier run, for which so many bytes were scanned.
+    pub(super) fn with_actuals(mut self, actuals: Option<Actuals>, bytes_scanned: u64) -> Self {
+        self.bytes_scanned += bytes_scanned;
+        Self { actuals, ..self }
     }
 
     /// What the cache may say of the data, if it is this run's own.
@@ -104,8 +116,7 @@ impl Manifest {
             "test_data": test.map(location).unwrap_or_default(),
             "input_data": location(customers),
             "rows": {"train": train.rows, "test": test.map_or(0, |test| test.rows), "customers": customers.rows},
-            // What happened to the customers of an earlier run is not prepared yet.
-            "actuals": null,
+            "actuals": self.actuals.as_ref().map(|actuals| json!({"run_id": actuals.run_id, "location": location(&actuals.part)})),
             "bytes_scanned": self.bytes_scanned,
             "reused_from": self.reused_from,
         }))

@@ -96,7 +96,8 @@ impl Wanted {
     }
 }
 
-async fn unload(invocation: &Invocation<'_>, part: &'static str, select: &str) -> Result<(Part, u64)> {
+/// Writes what a SELECT gives as a part, and says how many bytes were scanned.
+pub(super) async fn unload(invocation: &Invocation<'_>, part: &'static str, select: &str) -> Result<(Part, u64)> {
     let run_id = &invocation.event.run_id;
     let prefix = |n: u32| format!("prepared/{run_id}/{n}/{part}");
     let sql = |n: u32| {

@@ -4,6 +4,7 @@ use features::spec::{Spec, Validation};
 use storage::{Location, StoreError};
 
 use crate::failure::{Failure, Result};
+use crate::objects::MOST_BYTES;
 use crate::settings::Settings;
 
 /// What columns are for.
@@ -64,7 +65,7 @@ async fn read_spec(location: &Location) -> Result<Spec> {
             (Location::Local(parent.to_owned()), name.to_owned())
         }
     };
-    let (bytes, _) = match parent.open().await?.get(&name).await {
+    let (bytes, _) = match parent.open().await?.get_at_most(&name, MOST_BYTES).await {
         Err(StoreError::NotFound(_)) => return Err(wrong("does not exist")),
         other => other?,
     };

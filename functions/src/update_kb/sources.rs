@@ -71,7 +71,7 @@ async fn read_model(invocation: &Invocation<'_>, run: &RunFigures) -> Result<(Me
     let folder = format!("{}/{}", invocation.settings.model_name, model.path());
     let read = async |file: &str| {
         let key = format!("{folder}/{file}");
-        match models.get(&key).await {
+        match models.get_at_most(&key, objects::MOST_BYTES).await {
             Ok((bytes, _)) => Ok(bytes),
             Err(StoreError::NotFound(_)) => {
                 Err(Failure::settings(format!("{}/{key} does not exist: look at MODELS and MODEL_NAME", models.root())))

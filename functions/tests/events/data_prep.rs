@@ -107,6 +107,69 @@ fn the_same_sql_is_used_again_while_its_objects_stand() {
     assert_eq!(place.call("data-prep", &event("r-5")).value()["reused_from"], Value::Null);
 }
 
+/// A run of `predict`, as far as data-prep looks at it.
+fn predicted(place: &Place, run_id: &str, days_ago: i64, result: &Value) {
+    let completed_at = chrono::Utc::now() - chrono::TimeDelta::days(days_ago);
+    let mut all = json!({"event": "result", "run_id": run_id, "completed_at": completed_at.to_rfc3339(), "files": {}});
+    all.as_object_mut().unwrap().extend(result.as_object().unwrap().clone());
+    place.bucket.put(&format!("scoring/runs/{run_id}/result.json"), all.to_string());
+}
+
+#[test]
+fn what_happened_since_the_newest_run_that_is_old_enough_is_prepared() {
+    let mut place = Place::new();
+    let nothing = json!({});
+    predicted(&place, "too-old", 40, &nothing);
+    predicted(&place, "newest-old-enough", 15, &nothing);
+    predicted(&place, "failed", 14, &json!({"event": "failure", "exit_code": 4}));
+    predicted(&place, "too-new", 13, &nothing);
+    place.bucket.put("scoring/runs/damaged/result.json", "[1");
+    let actuals =
+        "SELECT customer_id, score FROM engagement.training WHERE '{{evaluated_run_id}}' = 'newest-old-enough'";
+    place.bucket.put("config/actuals.sql", actuals);
+    // Off by default, and without the file.
+    assert_eq!(place.call("data-prep", &event("r-0")).value()["actuals"], Value::Null);
+    place.set("EVALUATE_AFTER_DAYS", "14");
+    let answer = place.call("data-prep", &event("r-1")).value();
+    assert_eq!(answer["reused_from"], "r-0", "the other parts are what they were");
+    assert_eq!(
+        answer["actuals"],
+        json!({"run_id": "newest-old-enough", "location": "s3://lake/prepared/r-1/0/actuals/"})
+    );
+    assert!(answer["bytes_scanned"].as_u64().unwrap() > 0);
+    assert_eq!(ids(&place, &answer["actuals"]["location"]).len(), TRAINING_ROWS);
+    assert_eq!(place.call("data-prep", &event("r-1")).value(), answer);
+
+    // No rows, no file, no run that old: nothing is evaluated, and nothing fails.
+    place.set("REUSE_HOURS", "0");
+    let without = |place: &Place, run_id: &str| {
+        let answer = place.call("data-prep", &event(run_id)).value();
+        assert_eq!((&answer["actuals"], rows(&answer)[2]), (&Value::Null, CUSTOMERS as u64), "{run_id}");
+    };
+    place.bucket.put("config/actuals.sql", format!("{actuals} AND score > 1e9"));
+    without(&place, "r-2");
+    place.bucket.delete("config/actuals.sql");
+    without(&place, "r-3");
+    place.bucket.put("config/actuals.sql", actuals);
+    place.set("EVALUATE_AFTER_DAYS", "100");
+    without(&place, "r-4");
+
+    // What cannot be run is named like the other two.
+    place.set("EVALUATE_AFTER_DAYS", "14");
+    for (sql, said) in [
+        ("SELECT customer_id FROM engagement.training", "actuals.sql has no column \"score\""),
+        (
+            "SELECT * FROM engagement.training WHERE '{{run}}' = ''",
+            "config/actuals.sql, line 1, column 42: there is no {{run}}",
+        ),
+        ("SELECT customer_id, plan AS score FROM engagement.training", "is what was predicted, and must be a number"),
+    ] {
+        place.bucket.put("config/actuals.sql", sql);
+        let message = place.call("data-prep", &event("r-5")).failed("BadSettings");
+        assert!(message.contains(said), "{message}");
+    }
+}
+
 #[test]
 fn what_cannot_be_run_is_named_with_its_place() {
     let place = Place::new();

@@ -33,6 +33,17 @@ pub(super) struct Manifest {
     pub(super) rows_predicted: u64,
     /// Where they lie.
     pub(super) parts: Vec<PartFile>,
+    /// What was asked for.
+    #[serde(default)]
+    pub(super) settings: ManifestSettings,
+}
+
+/// What is needed of the settings of a run.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ManifestSettings {
+    /// The level of its intervals.
+    #[serde(default)]
+    pub(super) interval: Option<f64>,
 }
 
 /// A model as a manifest names it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use error::{Error, Result};
-use evaluation::{PairErrors, PairSums};
+use evaluation::{Interval, PairErrors, PairSums, r2_interval_of_groups};
 use registry::pointer::FORMAT_VERSION;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ use crate::settings::EvaluateSettings;
 pub(super) struct Findings {
     counts: Counts,
     errors: Option<PairErrors>,
+    /// What R² would lie within for other rows of the same kind.
+    r2_interval: Option<Interval>,
     tenths: Vec<Tenth>,
     rows_predicted: u64,
     actuals: u64,
@@ -30,6 +32,8 @@ pub(super) struct Findings {
     slices: BTreeMap<String, Vec<SliceErrors>>,
     /// R² that the model had when it was trained.
     pub(super) r2_when_trained: Option<f64>,
+    /// The level of the intervals that the predictions have.
+    pub(super) interval: Option<f64>,
 }
 
 /// The errors of the pairs that share a value.
@@ -59,7 +63,8 @@ impl Findings {
     pub(super) fn take(&mut self, joined: &Joined, tenths: Vec<Tenth>, predictions_without_id: u64) {
         self.counts = joined.counts;
         self.counts.without_actual += predictions_without_id;
-        self.errors = joined.sums.errors();
+        self.errors = joined.sums().errors();
+        self.r2_interval = r2_interval_of_groups(&joined.groups);
         self.tenths = tenths;
         for ((column, values), sums) in self.slice_values.iter().zip(&joined.slices) {
             let of_value = |(value, sums): (&String, &PairSums)| SliceErrors {
@@ -77,6 +82,11 @@ impl Findings {
     /// R² of all pairs.
     pub(super) fn r2(&self) -> Option<f64> {
         self.errors.and_then(|errors| errors.r2)
+    }
+
+    /// The share of actual values that lie within their intervals.
+    fn coverage(&self) -> Option<f64> {
+        self.errors.and_then(|errors| errors.coverage)
     }
 
     /// Predictions with a usable actual value.
@@ -117,6 +127,9 @@ impl Findings {
             (None, _) if matched > 0 => tracing::warn!("the actual values are all the same, so R² is not defined"),
             (None, _) => {}
         }
+        if let (Some(level), Some(coverage)) = (self.interval, self.coverage()) {
+            tracing::info!(level, coverage, "{} of the actual values lie within intervals of {level}", short(coverage));
+        }
     }
 
     /// The same for the report of the run.
@@ -130,7 +143,9 @@ impl Findings {
             evaluated_at: now.to_owned(),
             rows_predicted: self.rows_predicted,
             errors: self.errors,
+            r2_interval: self.r2_interval,
             r2_when_trained: self.r2_when_trained,
+            interval: self.interval,
             tenths: self.tenths.iter().map(|tenth| (tenth.from, tenth.to, tenth.errors)).collect(),
             slices: self.slices.iter().map(of_column).collect(),
         }
@@ -142,8 +157,7 @@ impl Findings {
         summary.set("rows_matched", self.counts.matched).set("r2", self.r2());
         summary.set("rmse", of(|errors| errors.rmse)).set("mae", of(|errors| errors.mae));
         summary.set("bias", of(|errors| errors.bias));
-        // Of runs without intervals, and no other runs exist yet.
-        summary.set("interval", Value::Null).set("coverage", Value::Null);
+        summary.set("interval", self.interval).set("coverage", self.coverage());
         summary.set("r2_when_trained", self.r2_when_trained);
     }
 
@@ -174,6 +188,7 @@ impl Findings {
             record[name] = summary.get(name).cloned().unwrap_or(Value::Null);
         }
         record["evaluated_at"] = now.into();
+        record["r2_interval"] = json!(self.r2_interval);
         record["actuals"] = json!({
             "location": settings.actuals.to_string(),
             "id": actuals.id,

@@ -4,17 +4,25 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use evaluation::PairSums;
+use evaluation::{Ends, PairSums};
 use machine::threads::on_threads;
 
 use super::side::Side;
 use crate::ids::partitions::{Block, Partition, ScratchFile};
 use crate::ids::{IdKey, Key};
 
-/// Bytes of a pair of prediction and actual value.
-pub(super) const PAIR: usize = 2 * size_of::<f64>();
+/// Bytes of both ends of an interval.
+pub(super) const ENDS: usize = 2 * size_of::<f64>();
+
+/// Bytes of a pair of prediction and actual value, and of the interval of the prediction where it has one.
+pub(super) fn pair_bytes(has_intervals: bool) -> usize {
+    2 * size_of::<f64>() + if has_intervals { ENDS } else { 0 }
+}
 /// The largest share of a partition's table that is taken is one in so many.
 const SLOTS_PER_ENTRY: usize = 2;
+
+/// Groups of pairs, by a hash of their ids.
+const GROUPS: usize = 256;
 
 /// What a join counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,8 +42,8 @@ pub(super) struct Counts {
 pub(super) struct Joined {
     /// The counts.
     pub(super) counts: Counts,
-    /// The sums over all pairs.
-    pub(super) sums: PairSums,
+    /// The sums over all pairs, of each group that ids are dealt out to: how sure R² is, is seen from them.
+    pub(super) groups: Vec<PairSums>,
     /// The same by the values of each column: of those of the predictions first, then of those of the actuals.
     pub(super) slices: Vec<Vec<PairSums>>,
     /// The pairs, in the order of partitions.
@@ -49,6 +57,7 @@ pub(super) struct Joined {
 struct Widths {
     of_predictions: usize,
     of_actuals: usize,
+    has_intervals: bool,
 }
 
 /// The two sides of one partition.
@@ -62,7 +71,11 @@ enum Task {
 /// # Errors
 /// Those of the scratch disk.
 pub(super) fn join(predictions: Side, actuals: Side, file: &ScratchFile, threads: usize) -> io::Result<Joined> {
-    let widths = Widths { of_predictions: predictions.slices.len(), of_actuals: actuals.slices.len() };
+    let widths = Widths {
+        of_predictions: predictions.slices.len(),
+        of_actuals: actuals.slices.len(),
+        has_intervals: predictions.has_intervals,
+    };
     let whole = predictions.whole.into_each().zip(actuals.whole.into_each());
     let hashed = predictions.hashed.into_each().zip(actuals.hashed.into_each());
     let tasks = whole.map(|(one, other)| Task::Whole(one, other));
@@ -103,13 +116,21 @@ impl Merge {
 }
 
 impl Joined {
+    /// The sums over all pairs.
+    pub(super) fn sums(&self) -> PairSums {
+        let mut sums = PairSums::default();
+        self.groups.iter().for_each(|group| sums.add(group));
+        sums
+    }
+
     fn add(&mut self, more: Self) {
         let (all, of_more) = (&mut self.counts, more.counts);
         all.matched += of_more.matched;
         all.without_actual += of_more.without_actual;
         all.null_actuals += of_more.null_actuals;
         all.of_others += of_more.of_others;
-        self.sums.add(&more.sums);
+        self.groups.resize(self.groups.len().max(more.groups.len()), PairSums::default());
+        self.groups.iter_mut().zip(&more.groups).for_each(|(sums, more)| sums.add(more));
         self.slices.resize_with(self.slices.len().max(more.slices.len()), Vec::new);
         for (sums, more) in self.slices.iter_mut().zip(&more.slices) {
             sums.resize(sums.len().max(more.len()), PairSums::default());
@@ -177,7 +198,7 @@ fn join_partition<K: Key>(
     widths: Widths,
     id: fn(K) -> IdKey,
 ) -> io::Result<Joined> {
-    let mut joined = Joined::default();
+    let mut joined = Joined { groups: vec![PairSums::default(); GROUPS], ..Joined::default() };
     joined.slices.resize_with(widths.of_predictions + widths.of_actuals, Vec::new);
     let mut table = Actuals::<K>::expecting(actuals.entries);
     let entry = K::BYTES + size_of::<f64>();
@@ -193,11 +214,14 @@ fn join_partition<K: Key>(
         }
     })?;
     table.is_met = vec![false; table.keys.len()];
-    let mut pairs = Vec::with_capacity(predictions.entries.min(table.keys.len()) * PAIR);
+    let mut pairs = Vec::with_capacity(predictions.entries.min(table.keys.len()) * pair_bytes(widths.has_intervals));
+    let of_ends = entry..entry + if widths.has_intervals { ENDS } else { 0 };
+    let entry = of_ends.end;
     let width = entry + widths.of_predictions * size_of::<u32>();
     predictions.read(file, |block| {
         for bytes in block.chunks_exact(width) {
-            let Some(place) = table.find(K::read(bytes)) else {
+            let key = K::read(bytes);
+            let Some(place) = table.find(key) else {
                 joined.counts.without_actual += 1;
                 continue;
             };
@@ -208,16 +232,24 @@ fn join_partition<K: Key>(
                 continue;
             }
             joined.counts.matched += 1;
-            joined.sums.push(prediction, actual);
+            let ends = ends(&bytes[of_ends.clone()]);
+            let push = |sums: &mut PairSums| {
+                sums.push(prediction, actual);
+                if let Some(ends) = ends {
+                    sums.push_interval(actual, ends);
+                }
+            };
+            push(&mut joined.groups[key.hash() as usize % GROUPS]);
             pairs.extend_from_slice(&prediction.to_le_bytes());
             pairs.extend_from_slice(&actual.to_le_bytes());
+            pairs.extend_from_slice(&bytes[of_ends.clone()]);
             let of_prediction = bytes[entry..].chunks_exact(size_of::<u32>()).map(code);
             let of_actual = &table.codes[place * widths.of_actuals..(place + 1) * widths.of_actuals];
             for (sums, code) in joined.slices.iter_mut().zip(of_prediction.chain(of_actual.iter().copied())) {
                 if sums.len() <= code as usize {
                     sums.resize(code as usize + 1, PairSums::default());
                 }
-                sums[code as usize].push(prediction, actual);
+                push(&mut sums[code as usize]);
             }
         }
     })?;
@@ -232,6 +264,11 @@ fn join_partition<K: Key>(
 /// The float that eight bytes are.
 pub(super) fn float(bytes: &[u8]) -> f64 {
     bytes.first_chunk().map_or(f64::NAN, |bytes| f64::from_le_bytes(*bytes))
+}
+
+/// The ends of an interval, where there are any.
+pub(super) fn ends(bytes: &[u8]) -> Option<Ends> {
+    (bytes.len() == ENDS).then(|| (float(bytes), float(&bytes[size_of::<f64>()..])))
 }
 
 fn code(bytes: &[u8]) -> u32 {

@@ -5,7 +5,7 @@ use error::{Error, Result};
 use machine::Limits;
 use table::Dataset;
 
-use super::join::PAIR;
+use super::join::{ENDS, pair_bytes};
 use super::side::SideColumns;
 use crate::ids::is_integer;
 use crate::ids::partitions::{BLOCK, PARTITIONS};
@@ -55,10 +55,12 @@ impl MemoryPlan {
         for (dataset, _) in datasets() {
             rows = rows.max(dataset.estimated_rows().await?);
         }
-        let codes = sides.iter().map(|side| side.columns.slices.len() as u64 * 4).sum::<u64>();
+        let has_intervals = sides.iter().any(|side| side.columns.has_intervals);
+        let ends = if has_intervals { ENDS as u64 } else { 0 };
+        let codes = sides.iter().map(|side| side.columns.slices.len() as u64 * 4).sum::<u64>() + ends;
         let partition = rows / PARTITIONS as u64 * 11 / 10 + SPARE_ROWS;
-        let tables =
-            threads as u64 * partition * (TABLE_ENTRY + 2 * codes + PAIR as u64) + threads as u64 * BLOCK as u64;
+        let tables = threads as u64 * partition * (TABLE_ENTRY + 2 * codes + pair_bytes(has_intervals) as u64)
+            + threads as u64 * BLOCK as u64;
         let listing: u64 = datasets().map(|(dataset, _)| listing_bytes(dataset)).sum();
         let fixed = BASE + open + tables + listing;
         let left = usable(limits).saturating_sub(fixed);

@@ -16,6 +16,7 @@ use columns::text::canonical_text;
 use columns::text_hints::shown;
 use error::{Error, Result};
 use futures::TryStreamExt;
+use history::Pages;
 use machine::now_rfc3339;
 use registry::{Described, ModelRun, ModelStore, describe_run};
 use table::Dataset;
@@ -28,7 +29,7 @@ use self::join::{Joined, join};
 use self::keys::JoinKeys;
 use self::memory::{MemoryPlan, OpenedSide};
 use self::side::{Side, SideColumns, SideReader, check_columns, place_of};
-use self::tenths::tenths;
+use self::tenths::{Pairs, tenths};
 use crate::ids::IdKey;
 use crate::ids::partitions::ScratchFile;
 use crate::plan_memory::{BASE, Reading, usable};
@@ -37,6 +38,8 @@ use crate::report;
 use crate::settings::EvaluateSettings;
 use app::Context;
 
+/// More bytes than the metrics of a model have.
+const MOST_METRICS_BYTES: u64 = 64 << 20;
 /// The column of predictions.
 const PREDICTION: &str = "prediction";
 
@@ -77,7 +80,12 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     let csv = settings.csv.format();
     let actuals = Arc::new(Dataset::open_within(&settings.actuals, None, csv, room(held)).await?);
     let predictions = predictions.map(Arc::new);
-    let [of_predictions, of_actuals] = columns(settings, model.as_ref(), predictions.as_deref())?;
+    let slices = match settings.slice.is_empty() {
+        true => slices_of_model(&models, &model_run, [predictions.as_deref(), Some(&actuals)]).await,
+        false => crate::load::once_each(settings.slice.iter().cloned()),
+    };
+    let [mut of_predictions, of_actuals] = columns(settings, model.as_ref(), predictions.as_deref(), slices)?;
+    of_predictions.has_intervals = run.manifest.settings.interval.is_some();
     if let Some(predictions) = &predictions {
         check_columns(predictions, &of_predictions)?;
     }
@@ -101,11 +109,12 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     }
     let actual = read_side(context, &reader, Some(&actuals), &of_actuals, reading_actuals).await?;
     let mut findings = Findings::of_sides(&predicted, &actual);
-    let without_id = predicted.without_id;
+    let (without_id, has_intervals) = (predicted.without_id, predicted.has_intervals);
     let file = Arc::clone(&reader.file);
     let (joined, tenths) = machine::tasks::blocking(move || -> std::io::Result<_> {
         let joined = join(predicted, actual, &file, threads)?;
-        let tenths = tenths(&joined.pairs, joined.counts.matched, &file, threads)?;
+        let pairs = Pairs { blocks: &joined.pairs, has_intervals };
+        let tenths = tenths(pairs, joined.counts.matched, &file, threads)?;
         Ok((joined, tenths))
     })
     .await?
@@ -115,6 +124,7 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     }
     tracing::debug!(bytes = reader.file.disk_bytes(), "rows that went by way of the scratch disk");
     findings.take(&joined, tenths, without_id);
+    findings.interval = run.manifest.settings.interval;
     findings.r2_when_trained = model.as_ref().and_then(|model| model.r2);
     findings.log(&settings.actuals);
     emit_metrics(context, &joined);
@@ -124,6 +134,8 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     run.folder.put("actuals.json", record.clone().into()).await?;
     models.store().put(&models.key(&format!("realized/{}.json", context.run_id)), record.into()).await?;
     report::write_outcomes(&run.folder, &findings.outcomes(&now)).await;
+    Pages::of_predictions(Arc::clone(run.folder.store())).update().await;
+    Pages::of_models(models.shared_store(), models.name()).update().await;
     refuse_below(settings, &findings)
 }
 
@@ -143,11 +155,22 @@ async fn describe(settings: &EvaluateSettings, models: &ModelStore, run: &ModelR
     }
 }
 
+/// The columns that the model was judged by slice by slice, as far as one of the sides has them: where nothing else is asked for, they
+/// are told once more. What cannot be read of that is not told.
+async fn slices_of_model(models: &ModelStore, run: &ModelRun, sides: [Option<&Dataset>; 2]) -> Vec<String> {
+    let read = models.store().get_at_most(&models.run_key(run, "metrics.json"), MOST_METRICS_BYTES).await;
+    let metrics = read.ok().and_then(|(bytes, _)| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    let slices = metrics.as_ref().and_then(|metrics| metrics.get("slices")?.as_object());
+    let is_there = |name: &&String| sides.iter().flatten().any(|side| side.schema.get(name).is_some());
+    slices.into_iter().flat_map(|slices| slices.keys().filter(is_there).cloned()).collect()
+}
+
 /// The columns of both sides. A column of slices that was carried over to the predictions is taken from there.
 fn columns(
     settings: &EvaluateSettings,
     model: Option<&Described>,
     predictions: Option<&Dataset>,
+    slices: Vec<String>,
 ) -> Result<[SideColumns; 2]> {
     let metadata = model.map(|model| &model.metadata);
     let is_of_predictions = |name: &String| predictions.is_some_and(|dataset| dataset.schema.get(name).is_some());
@@ -155,11 +178,11 @@ fn columns(
     let first = predictions.and_then(|dataset| dataset.schema.columns().first()).map(|column| column.name.clone());
     let id_of_predictions = metadata.map(|metadata| metadata.id.clone()).or(first).unwrap_or_default();
     let target = settings.target.clone().or_else(|| metadata.map(|metadata| metadata.target.clone()));
-    let slices = crate::load::once_each(settings.slice.iter().cloned());
     let (of_predictions, of_actuals) = slices.into_iter().partition(is_of_predictions);
     let actuals = SideColumns {
         id: settings.id.clone().unwrap_or_else(|| id_of_predictions.clone()),
         value: target.unwrap_or_default(),
+        has_intervals: false,
         slices: of_actuals,
     };
     if actuals.id.is_empty() {
@@ -167,7 +190,12 @@ fn columns(
             "--id (ID_COLUMN) is not set, and neither model nor predictions tell it".to_owned(),
         ));
     }
-    let predictions = SideColumns { id: id_of_predictions, value: PREDICTION.to_owned(), slices: of_predictions };
+    let predictions = SideColumns {
+        id: id_of_predictions,
+        value: PREDICTION.to_owned(),
+        has_intervals: false,
+        slices: of_predictions,
+    };
     Ok([predictions, actuals])
 }
 
@@ -222,7 +250,7 @@ async fn repeated_id(
 fn emit_metrics(context: &Context, joined: &Joined) {
     let peak = machine::usage::peak_memory().unwrap_or_default();
     let utilization = machine::usage::memory_utilization(peak, context.limits.memory_bytes.value);
-    let r2 = joined.sums.errors().and_then(|errors| errors.r2);
+    let r2 = joined.sums().errors().and_then(|errors| errors.r2);
     context.telemetry.emit(&[
         (Metric::RealizedAccuracy, r2.unwrap_or(f64::NAN)),
         (Metric::PeakMemory, peak as f64),

@@ -18,6 +18,7 @@ use polars::prelude::Series;
 use table::Dataset;
 use telemetry::Progress;
 
+use super::join::ENDS;
 use super::keys::JoinKeys;
 use super::scratch_failed;
 use crate::ids::IdKey;
@@ -29,6 +30,9 @@ const MOST_SLICES: usize = 10_000;
 /// What rows without a value of a column are called, as `train` does.
 const MISSING_SLICE: &str = "(missing)";
 
+/// The columns of predictions that hold the ends of intervals.
+pub(super) const ENDS_OF_INTERVALS: [&str; 2] = ["prediction_low", "prediction_high"];
+
 /// What is read of a side.
 #[derive(Debug, Clone)]
 pub(super) struct SideColumns {
@@ -36,6 +40,8 @@ pub(super) struct SideColumns {
     pub(super) id: String,
     /// Column of predictions, or of what came true.
     pub(super) value: String,
+    /// Whether the ends of intervals are read too.
+    pub(super) has_intervals: bool,
     /// Columns by whose values errors are told apart.
     pub(super) slices: Vec<String>,
 }
@@ -43,7 +49,9 @@ pub(super) struct SideColumns {
 impl SideColumns {
     /// Their names, each once.
     pub(super) fn names(&self) -> Vec<String> {
-        crate::load::once_each([self.id.clone(), self.value.clone()].into_iter().chain(self.slices.iter().cloned()))
+        let ends = ENDS_OF_INTERVALS.iter().filter(|_| self.has_intervals).map(|name| (*name).to_owned());
+        let names = [self.id.clone(), self.value.clone()].into_iter().chain(ends);
+        crate::load::once_each(names.chain(self.slices.iter().cloned()))
     }
 }
 
@@ -60,6 +68,8 @@ pub(super) struct Side {
     pub(super) rows: u64,
     /// The values of each column of slices, in the order in which they came first: their places are the codes.
     pub(super) slices: Vec<Slices>,
+    /// Whether the ends of an interval stand behind each value.
+    pub(super) has_intervals: bool,
 }
 
 /// The values of a column of slices.
@@ -99,6 +109,8 @@ impl Slices {
 struct DecodedBatch {
     keys: JoinKeys,
     values: Vec<f64>,
+    /// Lower and upper ends of intervals.
+    ends: Option<[Vec<f64>; 2]>,
     slices: Vec<BatchSlices>,
 }
 
@@ -149,13 +161,15 @@ impl SideReader {
 impl Side {
     /// A side without rows.
     pub(super) fn new(columns: &SideColumns) -> Self {
-        let payload = size_of::<f64>() + columns.slices.len() * size_of::<u32>();
+        let ends = if columns.has_intervals { ENDS } else { 0 };
+        let payload = size_of::<f64>() + ends + columns.slices.len() * size_of::<u32>();
         Self {
             whole: Partitions::new(payload),
             hashed: Partitions::new(payload),
             without_id: 0,
             rows: 0,
             slices: columns.slices.iter().map(|column| Slices::new(column)).collect(),
+            has_intervals: columns.has_intervals,
         }
     }
 
@@ -179,6 +193,9 @@ impl Side {
             };
             payload.clear();
             payload.extend_from_slice(&value.to_le_bytes());
+            for ends in batch.ends.iter().flatten() {
+                payload.extend_from_slice(&ends[row].to_le_bytes());
+            }
             for (of_value, of_row) in codes {
                 payload.extend_from_slice(&of_value[of_row[row] as usize].to_le_bytes());
             }
@@ -195,13 +212,20 @@ impl DecodedBatch {
     fn of(batch: &InputBatch, columns: &SideColumns, dataset: &Dataset) -> Result<Self> {
         refuse_malformed(batch, dataset)?;
         let keys = JoinKeys::of(&batch.columns.column(&columns.id)?)?;
-        let values = batch.columns.column(&columns.value)?;
-        let values = match batch.columns.cell_format(&columns.value) {
-            Some(format) => numbers_of_cells(&values, format).map_err(|row| no_number(&values, row, batch, dataset))?,
-            None => as_numbers(&values)?,
+        let numbers = |name: &str| {
+            let values = batch.columns.column(name)?;
+            match batch.columns.cell_format(name) {
+                Some(format) => {
+                    numbers_of_cells(&values, format).map_err(|row| no_number(&values, row, batch, dataset))
+                }
+                None => as_numbers(&values),
+            }
         };
+        let values = numbers(&columns.value)?;
+        let [low, high] = ENDS_OF_INTERVALS;
+        let ends = columns.has_intervals.then(|| Ok::<_, Error>([numbers(low)?, numbers(high)?])).transpose()?;
         let slices = columns.slices.iter().map(|column| BatchSlices::of(&batch.columns.column(column)?));
-        Ok(Self { keys, values, slices: slices.collect::<Result<_>>()? })
+        Ok(Self { keys, values, ends, slices: slices.collect::<Result<_>>()? })
     }
 }
 

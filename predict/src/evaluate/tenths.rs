@@ -9,11 +9,11 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use evaluation::{PairErrors, PairSums};
+use evaluation::{Ends, PairErrors, PairSums};
 use machine::threads::on_threads;
 use serde::Serialize;
 
-use super::join::{PAIR, float};
+use super::join::{ends as ends_of, float, pair_bytes};
 use crate::ids::partitions::{Block, ScratchFile};
 
 const TENTHS: usize = 10;
@@ -34,20 +34,51 @@ pub(super) struct Tenth {
     pub(super) errors: PairErrors,
 }
 
+/// The pairs of a join.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pairs<'a> {
+    /// Where they lie.
+    pub(super) blocks: &'a [Block],
+    /// Whether each prediction has an interval.
+    pub(super) has_intervals: bool,
+}
+
+/// A prediction, what came true, and the interval.
+struct Pair {
+    prediction: f64,
+    actual: f64,
+    ends: Option<Ends>,
+}
+
+impl Pairs<'_> {
+    fn of(self, block: &[u8]) -> impl Iterator<Item = Pair> {
+        const FLOAT: usize = size_of::<f64>();
+        let pair = |pair: &[u8]| Pair {
+            prediction: float(pair),
+            actual: float(&pair[FLOAT..]),
+            ends: ends_of(&pair[2 * FLOAT..]),
+        };
+        block.chunks_exact(pair_bytes(self.has_intervals)).map(pair)
+    }
+}
+
 /// The tenths of `rows` pairs that have any: many equal predictions leave some empty.
 ///
 /// # Errors
 /// Those of the scratch disk.
-pub(super) fn tenths(pairs: &[Block], rows: u64, file: &ScratchFile, threads: usize) -> io::Result<Vec<Tenth>> {
+pub(super) fn tenths(pairs: Pairs<'_>, rows: u64, file: &ScratchFile, threads: usize) -> io::Result<Vec<Tenth>> {
     if rows == 0 {
         return Ok(Vec::new());
     }
     let ends = ends(pairs, rows, file, threads)?;
-    let of_blocks = for_each_block(pairs, file, threads, |block| {
+    let of_blocks = for_each_block(pairs.blocks, file, threads, |block| {
         let mut all = [Span::default(); TENTHS];
-        for (prediction, actual) in pairs_of(block) {
+        for Pair { prediction, actual, ends: interval } in pairs.of(block) {
             let tenth = ends.iter().filter(|end| ordered(prediction) > **end).count();
             all[tenth].push(prediction, actual);
+            if let Some(interval) = interval {
+                all[tenth].sums.push_interval(actual, interval);
+            }
         }
         all
     })?;
@@ -90,7 +121,7 @@ impl Span {
 }
 
 /// The predictions, as ordered bits, above which the second and every further tenth lies.
-fn ends(pairs: &[Block], rows: u64, file: &ScratchFile, threads: usize) -> io::Result<[u64; TENTHS - 1]> {
+fn ends(pairs: Pairs<'_>, rows: u64, file: &ScratchFile, threads: usize) -> io::Result<[u64; TENTHS - 1]> {
     /// A prediction that is looked for: the bits that are known of it, and how many with the same bits come before it.
     #[derive(Clone, Copy)]
     struct Sought {
@@ -103,8 +134,8 @@ fn ends(pairs: &[Block], rows: u64, file: &ScratchFile, threads: usize) -> io::R
         let mut known: Vec<u64> = sought.iter().map(|sought| sought.known).collect();
         known.dedup();
         let shift = u64::BITS - DIGIT * (level + 1);
-        let of_blocks = for_each_block_adding(pairs, file, threads, known.len() << DIGIT, |block, counts| {
-            for (prediction, _) in pairs_of(block) {
+        let of_blocks = for_each_block_adding(pairs.blocks, file, threads, known.len() << DIGIT, |block, counts| {
+            for Pair { prediction, .. } in pairs.of(block) {
                 let bits = ordered(prediction);
                 let above = bits.checked_shr(shift + DIGIT).unwrap_or_default();
                 if let Ok(at) = known.binary_search(&above) {
@@ -130,10 +161,6 @@ fn ends(pairs: &[Block], rows: u64, file: &ScratchFile, threads: usize) -> io::R
 fn ordered(value: f64) -> u64 {
     let bits = (value + 0.0).to_bits();
     if bits >> (u64::BITS - 1) == 0 { bits | 1 << (u64::BITS - 1) } else { !bits }
-}
-
-fn pairs_of(block: &[u8]) -> impl Iterator<Item = (f64, f64)> {
-    block.chunks_exact(PAIR).map(|pair| (float(pair), float(&pair[size_of::<f64>()..])))
 }
 
 /// What `work` makes of each block, in the order of the blocks.
@@ -191,7 +218,8 @@ mod tests {
         let bytes = |prediction: &f64| [prediction.to_le_bytes(), (prediction / 2.0).to_le_bytes()].concat();
         let block = |predictions: &[f64]| file.put(&mut predictions.iter().flat_map(bytes).collect()).unwrap();
         let blocks: Vec<Block> = predictions.chunks(per_block).map(block).collect();
-        tenths(&blocks, predictions.len() as u64, &file, 3).unwrap()
+        let pairs = Pairs { blocks: &blocks, has_intervals: false };
+        tenths(pairs, predictions.len() as u64, &file, 3).unwrap()
     }
 
     /// By sorting, as it is defined.

@@ -3,6 +3,7 @@
 mod cells;
 mod read_tasks;
 
+use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use read_tasks::{ReadTask, Span, read_tasks};
 
-pub use read_tasks::{PART_ROWS, ROWS_TOGETHER, largest_part, largest_part_rows};
+pub use read_tasks::{PART_ROWS, ROWS_TOGETHER, largest_part, largest_part_rows, part_rows};
 
 /// Row groups fetched at once, as far as the bytes allow: many where they are small.
 const FETCHES_AHEAD: usize = 16;
@@ -60,6 +61,8 @@ pub enum Need {
     Ids,
     /// Nothing.
     Nothing,
+    /// Nothing, nor of any later part.
+    End,
 }
 
 /// Rows of one batch, and where they come from.
@@ -152,16 +155,30 @@ impl ColumnSource for BatchColumns {
     }
 }
 
-/// The whole input in batches, except of parts of which nothing is needed; those of CSV come nevertheless, since its rows
-/// are found only by options.
+/// The whole input in batches, except of parts of which nothing is needed. CSV is read from its start to the last part that is
+/// needed nevertheless, since its rows are found only by reading it.
 pub fn batches(
     dataset: &Arc<Dataset>,
     options: ReadOptions,
     need: impl Fn(u64) -> Need + Send + Sync + 'static,
 ) -> BoxStream<'static, Result<InputBatch>> {
-    if dataset.is_csv() {
-        return cells::batches(Arc::clone(dataset), options.columns, options.batch_rows);
-    }
+    let all = match dataset.is_csv() {
+        true => cells::batches(Arc::clone(dataset), options.columns, options.batch_rows),
+        false => parquet_batches(dataset, options, &need),
+    };
+    let needed = move |batch: &Result<InputBatch>| batch.as_ref().map_or(Need::Everything, |batch| need(batch.part));
+    // What is read at once may be of several parts.
+    all.map(move |batch| (needed(&batch), batch))
+        .take_while(|(needed, _)| ready(*needed != Need::End))
+        .filter_map(|(needed, batch)| ready((needed != Need::Nothing).then_some(batch)))
+        .boxed()
+}
+
+fn parquet_batches(
+    dataset: &Arc<Dataset>,
+    options: ReadOptions,
+    need: impl Fn(u64) -> Need,
+) -> BoxStream<'static, Result<InputBatch>> {
     let tasks: Vec<(ReadTask, Need)> = read_tasks(dataset, &options)
         .into_iter()
         .map(|task| (task.most_needed(&need), task))

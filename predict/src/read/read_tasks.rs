@@ -140,6 +140,24 @@ fn in_pieces(
     batches.into_iter().map(piece)
 }
 
+/// Rows of each part of a Parquet input.
+#[must_use]
+pub fn part_rows(dataset: &Dataset) -> Vec<u64> {
+    let mut parts = PartCutter::default();
+    let mut rows_of_parts = Vec::new();
+    for size in dataset.objects.iter().filter_map(|object| object.parquet.as_ref()).flat_map(ParquetFile::row_groups) {
+        for (part, rows) in parts.cut(size.rows) {
+            if rows_of_parts.len() as u64 <= part {
+                rows_of_parts.push(0);
+            }
+            if let Some(of_part) = rows_of_parts.last_mut() {
+                *of_part += rows.len() as u64;
+            }
+        }
+    }
+    rows_of_parts
+}
+
 /// Rows of the largest part of a Parquet input.
 #[must_use]
 pub fn largest_part_rows(dataset: &Dataset) -> u64 {

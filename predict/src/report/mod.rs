@@ -38,12 +38,12 @@ pub struct LastRun {
 
 impl LastRun {
     /// The run that the output's pointer named when this one began; none where there is none, or it left no such figures.
-    pub async fn read(folder: &RunFolder, pointer: Option<OutputPointer>) -> Option<Self> {
+    pub async fn read(folder: &RunFolder, pointer: Option<&OutputPointer>) -> Option<Self> {
         #[derive(serde::Deserialize)]
         struct Manifest {
             predictions: PredictionSummary,
         }
-        let run_id = pointer?.run_id;
+        let run_id = pointer?.run_id.clone();
         let before = crate::plan::folder(folder.store().clone(), &run_id.parse().ok()?);
         // People miss a series of a picture where it cannot be read; no run fails by it.
         let manifest = before.get("manifest.json").await.ok()??;
@@ -57,7 +57,7 @@ impl LastRun {
 pub struct Circumstances<'a> {
     /// The run before.
     pub last: Option<&'a LastRun>,
-    /// Seconds that this attempt took.
+    /// Seconds that this attempt took; where several tasks shared the run, the slowest of them.
     pub seconds: f64,
     /// Why the run failed its checks, where it did.
     pub refused: Option<&'a str>,
@@ -116,11 +116,22 @@ fn tiles(html: &mut Html, run: &ScoredRun<'_>, circumstances: &Circumstances<'_>
         let rejected = totals.reasons.total();
         html.tile("rejected", &count(rejected), &percent(rejected as f64 / read));
         html.tile("mean prediction", &figure_or_dash(summary.mean), &trained_mean(run));
+        if let Some(expected) = totals.expected_mae(run.model) {
+            let note = "mean absolute error, from how wide intervals are";
+            html.tile("expected error", &figure(expected), note);
+        }
         html.tile("drifted features", &drifted.to_string(), &format!("of {}, PSI above 0.2", features.len()));
         html.tile("data quality", &percent(totals.data_quality_score(run.model)), "good rows × good cells");
-        html.tile("seconds", &figure(circumstances.seconds), "of this attempt, until the report");
+        html.tile("seconds", &figure(circumstances.seconds), &whose_seconds(run.plan));
     });
     html.fixed("\n");
+}
+
+fn whose_seconds(plan: &PredictPlan) -> String {
+    match plan.body.shards {
+        Some(shards) => format!("of the slowest of {}", counted(shards.count as usize, "shard")),
+        None => "of this attempt, until the report".to_owned(),
+    }
 }
 
 fn trained_mean(run: &ScoredRun<'_>) -> String {
@@ -208,6 +219,9 @@ fn settings(html: &mut Html, plan: &PredictPlan, train_data: &str) {
             };
             for (name, value) in plan.settings.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
                 row(name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            }
+            if let Some(shards) = plan.body.shards {
+                row("shards", &shards.count.to_string());
             }
             row("training rows of the model", train_data);
             row("program", &plan.program_version);

@@ -1,6 +1,6 @@
 //! What came true, in the report of the run that predicted it.
 
-use evaluation::PairErrors;
+use evaluation::{Interval, PairErrors};
 use page::Html;
 use page::figures::{count, figure, figure_or_dash, percent};
 
@@ -16,8 +16,12 @@ pub struct Outcomes {
     pub rows_predicted: u64,
     /// The errors of those that have an actual value.
     pub errors: Option<PairErrors>,
+    /// What R² would lie within for other rows of the same kind.
+    pub r2_interval: Option<Interval>,
     /// R² that the model had when it was trained.
     pub r2_when_trained: Option<f64>,
+    /// The level of the intervals of these predictions.
+    pub interval: Option<f64>,
     /// By tenths of the prediction: the lowest and the highest of each, and the errors.
     pub tenths: Vec<(f64, f64, PairErrors)>,
     /// By the values of columns.
@@ -47,15 +51,20 @@ impl Outcomes {
 
     fn known(&self, html: &mut Html, errors: &PairErrors) {
         html.element("div", "tiles", |html| {
-            html.tile("R² as it came out", &figure_or_dash(errors.r2), "");
+            let within = self.r2_interval.map(|ends| format!("95 %: {} to {}", figure(ends.low), figure(ends.high)));
+            html.tile("R² as it came out", &figure_or_dash(errors.r2), &within.unwrap_or_default());
             html.tile("R² when trained", &figure_or_dash(self.r2_when_trained), "on held-out rows");
             html.tile("mean absolute error", &figure(errors.mae), &format!("RMSE {}", figure(errors.rmse)));
             html.tile("bias", &figure(errors.bias), "above 0: too much was predicted");
+            if let (Some(level), Some(coverage)) = (self.interval, errors.coverage) {
+                html.tile("within intervals", &percent(coverage), &format!("of {} intervals", percent(level)));
+            }
             let share = errors.rows as f64 / self.rows_predicted.max(1) as f64;
             html.tile("known so far", &count(errors.rows), &format!("{} of the predictions", percent(share)));
         });
         html.note(&format!("Compared on {}.", self.evaluated_at));
         html.leaf("h3", "", "By tenths of the prediction");
+        let heads = |first: &'static str| heads(first, errors.coverage.is_some());
         html.table(&heads("predictions"), |html| {
             for (from, to, errors) in &self.tenths {
                 row(html, &format!("{} to {}", figure(*from), figure(*to)), Some(errors));
@@ -73,27 +82,32 @@ impl Outcomes {
     }
 }
 
-fn heads(first: &'static str) -> [(&'static str, &'static str); 6] {
-    [
+fn heads(first: &'static str, has_intervals: bool) -> Vec<(&'static str, &'static str)> {
+    let mut heads = vec![
         ("", first),
         ("number", "rows"),
         ("number", "predicted"),
         ("number", "came true"),
         ("number", "bias"),
         ("number", "MAE"),
-    ]
+    ];
+    if has_intervals {
+        heads.push(("number", "within"));
+    }
+    heads
 }
 
 fn row(html: &mut Html, name: &str, errors: Option<&PairErrors>) {
     let of = |figure_of: fn(&PairErrors) -> f64| figure_or_dash(errors.map(figure_of));
-    html.named_row(
-        name,
-        &[
-            ("rows", count(errors.map_or(0, |errors| errors.rows))),
-            ("predicted", of(|errors| errors.mean_prediction)),
-            ("came true", of(|errors| errors.mean_actual)),
-            ("bias", of(|errors| errors.bias)),
-            ("MAE", of(|errors| errors.mae)),
-        ],
-    );
+    let mut cells = vec![
+        ("rows", count(errors.map_or(0, |errors| errors.rows))),
+        ("predicted", of(|errors| errors.mean_prediction)),
+        ("came true", of(|errors| errors.mean_actual)),
+        ("bias", of(|errors| errors.bias)),
+        ("MAE", of(|errors| errors.mae)),
+    ];
+    if let Some(coverage) = errors.and_then(|errors| errors.coverage) {
+        cells.push(("within", percent(coverage)));
+    }
+    html.named_row(name, &cells);
 }

@@ -11,7 +11,7 @@ use super::unreadable::UnreadableColumn;
 use crate::ids::{IdCheck, IdKeys, SeenIds};
 use crate::plan_memory::TextRoom;
 use crate::read::RowSource;
-use crate::score::{ScoredBatch, Scores};
+use crate::score::{Scorable, ScoredBatch, Scores};
 
 /// A part whose rows are all there.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct FinishedPart {
     pub unreadable: Vec<UnreadableColumn>,
     /// Bytes of its texts in memory.
     pub text_bytes: u64,
+    /// The sum of the scales of predicted rows, where there are intervals.
+    pub scale_sum: Option<f64>,
 }
 
 /// Collects batches until a part is full.
@@ -54,6 +56,7 @@ struct OpenPart {
     tallies: Vec<FeatureTally>,
     unreadable: Vec<UnreadableColumn>,
     text_bytes: u64,
+    scale_sum: Option<f64>,
 }
 
 impl Assembler {
@@ -71,7 +74,7 @@ impl Assembler {
     }
 
     /// Whether the ids of a batch can be compared with those before: there is room for them, and where they are compared by their
-    /// order, they are in it. Input that is not sorted shows it in the first batch: from then on ids are compared in memory.
+    /// order, they are in it, and else it is known which rows take theirs. Input that is not sorted shows it in the first batch: from then on ids are compared in memory.
     ///
     /// # Errors
     /// As [`IdKeys::of`].
@@ -92,6 +95,9 @@ impl Assembler {
         }
         if let (IdKeys::Ascending(_), IdCheck::Seen(..)) = (&batch.keys, &self.ids) {
             batch.keys = IdKeys::of(&batch.ids)?;
+        }
+        if let (Scorable::NotKnown, IdCheck::Seen(..)) = (&batch.scorable, &self.ids) {
+            return Ok(false);
         }
         Ok(match &self.ids {
             IdCheck::Seen(seen, most_bytes) => seen.has_room(batch.keys.len(), *most_bytes),
@@ -137,7 +143,7 @@ impl Assembler {
         let IdCheck::Seen(seen, _) = &mut self.ids else { return };
         for row in 0..batch.keys.len() {
             prefetch(seen, batch, row);
-            if let Some(key) = batch.keys.get(row) {
+            if let Some(key) = batch.keys.get(row).filter(|_| batch.scorable.contains(row)) {
                 seen.insert(key);
             }
         }
@@ -179,7 +185,7 @@ fn prefetch(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
 impl OpenPart {
     fn new(index: u64, tallies: Vec<FeatureTally>) -> Self {
         let (predicted, rejected, unreadable) = (Vec::new(), RejectedRows::default(), Vec::new());
-        Self { index, rows_read: 0, predicted, rejected, tallies, unreadable, text_bytes: 0 }
+        Self { index, rows_read: 0, predicted, rejected, tallies, unreadable, text_bytes: 0, scale_sum: None }
     }
 
     fn add(
@@ -197,6 +203,14 @@ impl OpenPart {
         UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), &batch.sources, name);
         let mut columns = vec![batch.ids.clone().into_column()];
         columns.push(Series::new("prediction".into(), &scores.predictions).into_column());
+        if let Some(intervals) = &scores.intervals {
+            columns.push(Series::new("prediction_low".into(), &intervals.low).into_column());
+            columns.push(Series::new("prediction_high".into(), &intervals.high).into_column());
+            // Row by row in their order: the same sum whatever the batches were.
+            let scales = intervals.scales.iter().zip(verdicts).filter(|(_, verdict)| verdict.is_none());
+            let sum = scales.fold(self.scale_sum.unwrap_or_default(), |sum, (scale, _)| sum + f64::from(*scale));
+            self.scale_sum = Some(sum);
+        }
         columns.extend(scores.reasons.iter().cloned());
         columns.extend(scores.carried.iter().cloned().map(IntoColumn::into_column));
         let mut frame = DataFrame::new(verdicts.len(), columns).map_err(|error| Error::Defect(error.to_string()))?;
@@ -213,8 +227,9 @@ impl OpenPart {
                 }
             }
         }
-        self.text_bytes +=
-            frame.columns().iter().map(|column| text_bytes(column.as_materialized_series())).sum::<u64>();
+        // Those of the output itself are names of features, which have no bytes of their own in a row: the plan counts them.
+        let texts = frame.columns().iter().filter(|column| !columns::is_output_column(column.name()));
+        self.text_bytes += texts.map(|column| text_bytes(column.as_materialized_series())).sum::<u64>();
         self.predicted.push(frame);
         Ok(())
     }
@@ -226,9 +241,9 @@ impl OpenPart {
         for frame in frames {
             predicted.vstack_mut(&frame).map_err(defect)?;
         }
-        let Self { index, rows_read, rejected, tallies, unreadable, text_bytes, .. } = self;
+        let Self { index, rows_read, rejected, tallies, unreadable, text_bytes, scale_sum, .. } = self;
         let reasons = rejected.counts();
-        Ok(FinishedPart { index, rows_read, predicted, reasons, rejected, tallies, unreadable, text_bytes })
+        Ok(FinishedPart { index, rows_read, predicted, reasons, rejected, tallies, unreadable, text_bytes, scale_sum })
     }
 }
 

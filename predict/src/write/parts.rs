@@ -1,5 +1,6 @@
 //! Parts in the output: written whole, recorded one by one, so that a run that continues keeps what it has.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -56,6 +57,9 @@ pub struct PartRecord {
     /// What the predictions are like; none where every row was rejected.
     #[serde(default)]
     pub predicted: Option<PredictionTally>,
+    /// The sum of the scales of the predicted rows, where there are intervals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_sum: Option<f64>,
     /// Cells that do not parse as their feature's type; none in records of older releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableColumn>,
@@ -70,10 +74,11 @@ impl PartRecord {
             && rejected == Some(rows(&self.rejected))
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == Some(rows(&self.predictions))
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
+            && self.scale_sum.is_none_or(f64::is_finite)
             && self
                 .predicted
                 .as_ref()
-                .is_none_or(|predicted| predicted.sum.is_finite() && predicted.tally.fits(self.rows_read))
+                .is_none_or(|predicted| predicted.is_of(1) && predicted.tally.fits(self.rows_read))
             && self.predicted.as_ref().map_or(0, |predicted| predicted.tally.rows) == rows(&self.predictions)
     }
 }
@@ -103,13 +108,15 @@ impl PartWriter {
     pub async fn write(&self, part: FinishedPart) -> Result<PartRecord> {
         let index = part.index;
         let (rows_read, reasons, tallies, unreadable) = (part.rows_read, part.reasons, part.tallies, part.unreadable);
+        let scale_sum = part.scale_sum;
         let (version, format, target) = (self.model_version.clone(), self.format, self.target.clone());
         let encode = move || encode(part.predicted, part.rejected, &version, format, target);
         let encoded = self.processors.run(encode).await??;
         let predictions = self.put(self.predictions_path(index), encoded.predictions).await?;
         let rejected = self.put(self.rejected_path(index), encoded.rejected).await?;
         let predicted = encoded.predicted;
-        let record = PartRecord { index, rows_read, predictions, rejected, reasons, tallies, predicted, unreadable };
+        let record =
+            PartRecord { index, rows_read, predictions, rejected, reasons, tallies, predicted, scale_sum, unreadable };
         let json = serde_json::to_vec(&record).map_err(|error| Error::Defect(error.to_string()))?;
         self.store.put(&record_key(&self.run_id, index), json.into()).await?;
         Ok(record)
@@ -122,13 +129,16 @@ impl PartWriter {
         Ok(Some(file))
     }
 
-    /// The parts that an earlier attempt of this run finished and that still stand.
+    /// The parts, among these, that an earlier attempt of this run finished and that still stand.
     ///
     /// # Errors
     /// Storage errors as they are.
-    pub async fn finished_parts(&self) -> Result<Vec<PartRecord>> {
+    pub async fn finished_parts(&self, parts: &Range<u64>) -> Result<Vec<PartRecord>> {
         let mut records = Vec::new();
         for object in self.store.list(&records_prefix(&self.run_id)).await? {
+            if number_in(&object.key, ".json").is_none_or(|index| !parts.contains(&index)) {
+                continue;
+            }
             let bytes = match self.store.get_at_most(&object.key, MOST_RECORD_BYTES).await {
                 Ok((bytes, _)) => bytes,
                 Err(StoreError::TooLarge(_)) => continue,
@@ -162,6 +172,16 @@ impl PartWriter {
         }
     }
 
+    /// The part whose predictions or rejected rows lie at `path`; none where no part's do.
+    #[must_use]
+    pub fn part_at(&self, path: &str) -> Option<u64> {
+        let of = |ending: &str, path_of: &dyn Fn(u64) -> String| {
+            number_in(path, ending).filter(|index| path_of(*index) == path)
+        };
+        of(&format!(".{}", self.format.extension()), &|index| self.predictions_path(index))
+            .or_else(|| of(".parquet", &|index| self.rejected_path(index)))
+    }
+
     fn predictions_path(&self, index: u64) -> String {
         format!("predictions/run_id={}/part-{index:05}.{}", self.run_id, self.format.extension())
     }
@@ -169,6 +189,11 @@ impl PartWriter {
     fn rejected_path(&self, index: u64) -> String {
         format!("rejected/run_id={}/part-{index:05}.parquet", self.run_id)
     }
+}
+
+/// The number of the part that a file is of.
+fn number_in(path: &str, ending: &str) -> Option<u64> {
+    path.rsplit_once("/part-")?.1.strip_suffix(ending)?.parse().ok()
 }
 
 fn records_prefix(run_id: &RunId) -> String {
@@ -240,6 +265,7 @@ mod tests {
                 tally.count(std::iter::repeat_n(0.5, predicted as usize));
                 tally
             }),
+            scale_sum: None,
             unreadable: Vec::new(),
         }
     }
@@ -259,7 +285,7 @@ mod tests {
         assert!(!changed(|record| record.rejected = None));
         assert!(!changed(|record| record.predictions = None));
         assert!(!changed(|record| record.predicted = None));
-        assert!(!changed(|record| record.predicted.as_mut().unwrap().sum = f64::NAN));
+        assert!(!changed(|record| record.predicted.as_mut().unwrap().sums = vec![f64::NAN]));
         assert!(!changed(|record| record.tallies[0].missing = u64::MAX));
         assert!(!changed(|record| record.tallies[0].rows = 5));
         assert!(!changed(|record| record.tallies[0].bins = vec![4, 1]));

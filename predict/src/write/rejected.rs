@@ -33,7 +33,7 @@ impl RejectCounts {
     }
 
     /// All of them, unless that is more than can be counted.
-    pub(super) fn checked_total(&self) -> Option<u64> {
+    pub(crate) fn checked_total(&self) -> Option<u64> {
         self.null_id.checked_add(self.duplicate_id)?.checked_add(self.bad_value)
     }
 

@@ -93,6 +93,18 @@ impl Place {
         })
     }
 
+    /// Removes every file below `name`.
+    pub(crate) fn remove(&self, name: &str) {
+        let location = Location::parse(&self.location(name)).unwrap();
+        let options = self.options();
+        wait_for(async move {
+            let store = location.open_with(&options).await.unwrap();
+            for object in store.list("").await.unwrap() {
+                store.delete(&object.key).await.unwrap();
+            }
+        });
+    }
+
     fn options(&self) -> S3Options {
         let Some((server, _)) = &self.bucket else { return S3Options::default() };
         S3Options {

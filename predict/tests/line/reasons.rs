@@ -188,6 +188,28 @@ fn memory_for_reasons_is_planned() {
     assert!(planned("p2", "3") > planned("p1", "0"));
 }
 
+/// What the plan says is enough is enough: their names are no texts that it does not know of.
+#[test]
+fn the_least_memory_that_is_asked_for_suffices() {
+    let workshop = Workshop::with_model();
+    write_parquet(&without(&customers(150_000, 1, 8), "score"), &workshop.path("many/part.parquet"));
+    let mut mib = 64;
+    for attempt in 0..4 {
+        let memory = format!("{mib}m");
+        let call = workshop.predict_on("many").args(["--reasons", "4", "--columns", "plan", "--memory", &memory]);
+        let ended = call.args(["--run-id", &format!("r{attempt}")]).run();
+        if ended.status.success() {
+            assert!(attempt > 0, "{memory} are enough, so nothing was asked for");
+            return;
+        }
+        let failed = ended.failed(8, &["give the task at least "]);
+        let (said, asked) = super::text(&failed, "error_message").split_once("give the task at least ").unwrap();
+        assert!(!said.starts_with("the texts"), "the plan was wrong: {said}");
+        mib = asked.split_once(" MiB").unwrap().0.parse().unwrap();
+    }
+    panic!("more is asked for again and again, {mib} MiB at last");
+}
+
 /// Their trees have covers as well.
 #[test]
 fn models_of_format_version_1_are_explained_too() {

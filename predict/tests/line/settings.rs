@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use polars::prelude::{NamedFrom, Series};
 use serde_json::{Value, json};
 use testkit::program::Invocation;
+use testkit::tables::{customers, with, without, write_parquet};
 
 use super::{Workshop, programs, repository, text};
 
@@ -33,6 +35,36 @@ fn a_flag_wins_over_its_variable_and_a_variable_over_the_default() {
     let predict = predict.env("MODELS", "models").env("OUTPUT", "output").env("COLUMNS", "plan,visits");
     let result = predict.env("MODEL_VERSION", "v1/r7").env("RUN_ID", "p7").env("MAX_DRIFT", "").run().succeeded();
     assert_eq!((text(&result, "run_id"), text(&result, "model_run_id")), ("p7", "r7"));
+}
+
+/// Shells export the width of the terminal under the name of a setting.
+#[test]
+fn the_width_of_a_terminal_is_no_column() {
+    let workshop = Workshop::with_model();
+    let header = |run: &str| {
+        let file = workshop.path(&format!("output/predictions/run_id={run}/part-00000.csv"));
+        fs::read_to_string(file).unwrap().lines().next().unwrap().to_owned()
+    };
+    let call = |run: &str| workshop.predict().args(["--format", "csv", "--run-id", run]);
+    let ended = call("r1").env("COLUMNS", "80").run();
+    ended.succeeded();
+    assert!(ended.stderr.contains("COLUMNS=80") && ended.stderr.contains("--columns"), "{}", ended.stderr);
+    assert_eq!(header("r1"), "customer_id,prediction,model_version");
+    // In a wider terminal it is still the same run.
+    call("r1").env("COLUMNS", "132").run().succeeded();
+    let prepare = programs().predict().arg("prepare").folder(workshop.folder.path()).env("INPUT_DATA", "customers");
+    let prepare = prepare.env("MODELS", "models").env("OUTPUT", "output").env("COLUMNS", "80");
+    prepare.run().succeeded();
+    // What is asked for by name is never left out.
+    call("r2").args(["--columns", "80"]).run().failed(4, &["\"80\""]);
+    call("r3").env("COLUMNS", "80,plan").run().failed(4, &["\"80\""]);
+    call("r4").env("COLUMNS", "no_such_column").run().failed(4, &["no_such_column"]);
+    let table = without(&customers(400, 100_000, 8), "score");
+    let eighty = Series::new("80".into(), vec![7_i64; 400]);
+    write_parquet(&with(table, eighty), &workshop.path("numbered/part.parquet"));
+    let call = workshop.predict_on("numbered").args(["--format", "csv", "--run-id", "r5"]);
+    call.env("COLUMNS", "80").run().succeeded();
+    assert_eq!(header("r5"), "customer_id,prediction,model_version,80");
 }
 
 #[test]

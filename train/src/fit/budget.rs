@@ -1,28 +1,43 @@
-//! What a search may cost. It is planned in cells gone through, so that the same rows, settings and number of threads give
-//! the same choice; the clock, which no two runs share, only ends a search that would take longer than it may.
+//! What a run may cost. It is planned in work that is counted, so that the same rows, settings and number of threads give
+//! the same choice however busy the machine is; the clock, which no two runs share, only ends a search that takes three
+//! times as long as was planned.
 
 use std::time::{Duration, Instant};
 
-/// Cells that one thread goes through in a second of training, on a slow machine.
-const CELLS_PER_SECOND: f64 = 75e6;
+use serde::{Deserialize, Serialize};
 
-/// The stages of a search, each with its share of the budget: trials of encodings, of finer bins and of parameters on a
-/// sample; the rung of successive halving on all rows; the choice of rounds. Tuning has no plan of its own: it has as many
-/// trials as were asked for, and what is left of the time.
+/// Units of work ([`super::cost`]) that a second of `--time-budget` stands for, for each thread: a unit takes about a
+/// nanosecond of one thread of a slow machine (AMD EPYC without AVX-512), and threads that work on one tree wait for each other.
+const WORK_PER_SECOND: f64 = 0.65e9;
+/// The clock ends a search after so many times the time that it was planned for.
+const CLOCK: u32 = 3;
+/// Cells of a table, rows × features, that are worth the whole budget. Of a smaller one more work tells hardly more.
+const CELLS_OF_WHOLE_BUDGET: f64 = 1.2e6;
+/// The share of the budget that the smallest table gets.
+const LEAST_SHARE: f64 = 0.4;
+
+/// What a run spends its budget on, each with its share: a look at the table, which has none of its own; trials of encodings, of finer bins and of parameters on a sample; the
+/// rung of successive halving on all rows; the choice of rounds; the boosters of the model. Tuning has no share: it has as many trials as
+/// were asked for, as long as their work is within the budget. A cross-validation that calibrates intervals was asked for, too: the clock
+/// never ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
+    Look,
     Encoding,
     Bins,
     Parameters,
     Rung,
     Rounds,
     Tuning,
+    Intervals,
+    Fit,
 }
 
 impl Stage {
     /// The name of the stage in logs and `metrics.json`.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Look => "look",
             Self::Encoding => "encoding",
             Self::Bins => "bins",
             Self::Parameters => "parameters",
@@ -30,59 +45,120 @@ impl Stage {
             Self::Rung => "race",
             Self::Rounds => "rounds",
             Self::Tuning => "tuning",
+            Self::Intervals => "intervals",
+            Self::Fit => "fit",
         }
     }
 
-    /// The stage's share of the cells.
+    /// The stage's share of the work.
     fn share(self) -> f64 {
         match self {
             Self::Encoding => 0.1,
             Self::Bins => 0.04,
-            Self::Parameters => 0.18,
-            Self::Rung => 0.13,
-            Self::Rounds => 0.55,
-            Self::Tuning => 0.0,
+            Self::Parameters => 0.16,
+            Self::Rung => 0.1,
+            Self::Rounds => 0.35,
+            Self::Look | Self::Tuning | Self::Intervals => 0.0,
+            Self::Fit => 0.25,
         }
     }
 
-    /// The share of the time after which the clock ends the stage. Trials may use the time of other trials, but not the
-    /// time of the stages on all rows.
+    /// The share of the clock's time after which the clock ends the stage. Trials may use the time of other trials, but not
+    /// all of the time of the stages on all rows.
     fn end(self) -> f64 {
         match self {
-            Self::Encoding | Self::Bins | Self::Parameters => {
-                Self::Encoding.share() + Self::Bins.share() + Self::Parameters.share()
-            }
-            Self::Rung => 1.0 - Self::Rounds.share(),
-            Self::Rounds | Self::Tuning => 1.0,
+            Self::Look | Self::Encoding | Self::Bins | Self::Parameters => 0.5,
+            Self::Rung => 0.6,
+            Self::Rounds | Self::Tuning | Self::Intervals | Self::Fit => 1.0,
         }
     }
 }
 
-/// The cells that a search may go through by plan, and the clock that ends it.
+/// What was planned and done, for `metrics.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BudgetReport {
+    /// `--time-budget`.
+    pub seconds: u64,
+    /// Threads that the work is shared by.
+    pub threads: usize,
+    /// Units of work that a second of a thread stands for.
+    pub work_per_second: f64,
+    /// The share of the budget that a table of so few cells is worth.
+    pub share: f64,
+    /// Units of work that choosing and fitting were planned for.
+    pub planned_work: f64,
+    /// Units that the trials did.
+    pub done_work: f64,
+    /// Seconds after which the clock would have ended the choice.
+    pub clock_seconds: u64,
+    /// Stages that the clock ended: another run may choose otherwise.
+    pub cut_by_clock: Vec<String>,
+}
+
+/// The work that a search may do by plan, and the clock that ends it.
 #[derive(Debug)]
 pub(super) struct Budget {
-    cells: f64,
+    seconds: u64,
+    threads: usize,
+    share: f64,
+    /// Units that trials have done.
+    done: f64,
     started: Instant,
-    clock: Duration,
     /// Stages that the clock has cut short.
     cut: Vec<Stage>,
 }
 
 impl Budget {
-    /// The budget of a search that may take so many seconds.
-    pub(super) fn new(seconds: u64, threads: usize) -> Self {
-        let cells = seconds as f64 * CELLS_PER_SECOND * threads as f64;
-        Self { cells, started: Instant::now(), clock: Duration::from_secs(seconds), cut: Vec::new() }
+    /// The budget of so many seconds for a table of so many cells.
+    pub(super) fn new(seconds: u64, threads: usize, cells: f64) -> Self {
+        let share = (cells / CELLS_OF_WHOLE_BUDGET).clamp(LEAST_SHARE, 1.0);
+        Self { seconds, threads, share, done: 0.0, started: Instant::now(), cut: Vec::new() }
     }
 
-    /// The cells that a stage may go through.
-    pub(super) fn cells(&self, stage: Stage) -> f64 {
-        stage.share() * self.cells
+    /// All that the user allowed.
+    fn whole(&self) -> f64 {
+        self.seconds as f64 * WORK_PER_SECOND * self.threads as f64
+    }
+
+    /// All that is planned.
+    fn planned(&self) -> f64 {
+        self.share * self.whole()
+    }
+
+    /// The work that a stage may do: its share, and for the choice of rounds what the stages before it have left.
+    pub(super) fn work(&self, stage: Stage) -> f64 {
+        let own = stage.share() * self.planned();
+        let left = (1.0 - Stage::Fit.share()) * self.planned() - self.done;
+        if stage == Stage::Rounds { own.max(left) } else { own }
+    }
+
+    /// The work that fitting the boosters may do once all is chosen: its share and what choosing has left.
+    pub(super) fn left_for_fit(&self) -> f64 {
+        self.work(Stage::Fit).max(self.planned() - self.done)
+    }
+
+    /// Counts work that a trial did, in this attempt or in an earlier one.
+    pub(super) fn count(&mut self, work: f64) {
+        self.done += work;
+    }
+
+    /// Whether trials may go on that were asked for by number.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.done >= (1.0 - Stage::Fit.share()) * self.whole()
+    }
+
+    fn clock(&self) -> Duration {
+        Duration::from_secs(self.seconds).saturating_mul(CLOCK)
     }
 
     /// The moment at which the clock ends a stage.
     pub(super) fn deadline(&self, stage: Stage) -> Instant {
-        self.started + self.clock.mul_f64(stage.end())
+        /// Longer than any run.
+        const NEVER: Duration = Duration::from_secs(1 << 32);
+        if stage == Stage::Intervals {
+            return self.started + NEVER;
+        }
+        self.started + self.clock().mul_f64(stage.end())
     }
 
     /// The time that is spent.
@@ -97,27 +173,47 @@ impl Budget {
         }
     }
 
+    /// What was planned and done.
+    pub(super) fn report(&self) -> BudgetReport {
+        BudgetReport {
+            seconds: self.seconds,
+            threads: self.threads,
+            work_per_second: WORK_PER_SECOND,
+            share: self.share,
+            planned_work: self.planned(),
+            done_work: self.done,
+            clock_seconds: self.clock().as_secs(),
+            cut_by_clock: self.cut.iter().map(|stage| stage.name().to_owned()).collect(),
+        }
+    }
+
     /// Warns, once for each stage, that the clock had a say in the choice.
     pub(super) fn warn_of_deadline(&mut self, stage: Stage) {
         if self.cut.contains(&stage) {
             return;
         }
         self.cut.push(stage);
-        let (seconds, stage) = (self.clock.as_secs(), stage.name());
+        let (seconds, planned, stage) = (self.clock().as_secs(), self.seconds, stage.name());
         tracing::warn!(
             stage,
-            "choosing the model was cut short by the clock, since it may take {seconds} s: another run of the same rows may \
-             choose otherwise. Raise --time-budget (TIME_BUDGET), or set --rounds (ROUNDS)"
+            "choosing the model was cut short by the clock, since the machine is so slow or busy that it takes more than {seconds} s, \
+             three times the {planned} s that it was planned for: another run of the same rows may choose otherwise. Raise \
+             --time-budget (TIME_BUDGET), or set --rounds (ROUNDS)"
         );
     }
 
-    /// Warns that the clock ended tuning after `ran` of `asked` trials.
-    pub(super) fn warn_of_cut_tuning(&self, ran: usize, asked: usize) {
-        let seconds = self.clock.as_secs();
-        tracing::warn!(
-            "tuning was cut short by the clock after {ran} of {asked} trials, since choosing the model may take {seconds} s: \
-             another run of the same rows may choose otherwise. Raise --time-budget (TIME_BUDGET), or lower --tune (TUNE)"
-        );
+    /// Says that the plan, or with a warning the clock, ended tuning after `ran` of `asked` trials.
+    pub(super) fn tell_of_cut_tuning(&self, ran: usize, asked: usize, by_clock: bool) {
+        let seconds = self.seconds;
+        let advice = "Raise --time-budget (TIME_BUDGET), or lower --tune (TUNE)";
+        if by_clock {
+            tracing::warn!(
+                "tuning was cut short by the clock after {ran} of {asked} trials, since it took more than three times the {seconds} s \
+                 that it was planned for: another run of the same rows may choose otherwise. {advice}"
+            );
+        } else {
+            tracing::warn!("tuning ended after {ran} of {asked} trials, which is the work of {seconds} s. {advice}");
+        }
     }
 }
 
@@ -125,19 +221,59 @@ impl Budget {
 mod tests {
     use super::*;
 
+    const STAGES: [Stage; 6] =
+        [Stage::Encoding, Stage::Bins, Stage::Parameters, Stage::Rung, Stage::Rounds, Stage::Fit];
+
     #[test]
-    fn stages_on_all_rows_have_their_time_left() {
-        let budget = Budget { cells: 1e9, started: Instant::now(), clock: Duration::from_secs(60), cut: Vec::new() };
+    fn the_clock_ends_stages_at_three_times_their_plan() {
+        let budget = Budget::new(20, 2, 1e9);
         let after = |stage| (budget.deadline(stage) - budget.started).as_secs_f64().round();
-        let stages = [Stage::Encoding, Stage::Bins, Stage::Parameters, Stage::Rung, Stage::Rounds];
-        assert_eq!(stages.map(after), [19.0, 19.0, 19.0, 27.0, 60.0]);
-        assert!((stages.map(|stage| budget.cells(stage)).iter().sum::<f64>() - 1e9).abs() < 1.0);
+        assert_eq!(STAGES.map(after), [30.0, 30.0, 30.0, 36.0, 60.0, 60.0]);
+    }
+
+    #[test]
+    fn all_work_is_shared_out_and_small_tables_get_less() {
+        let planned = |cells| {
+            let mut budget = Budget::new(30, 2, cells);
+            let each = STAGES.map(|stage| {
+                let work = budget.work(stage);
+                budget.count(work);
+                work
+            });
+            each.iter().sum::<f64>()
+        };
+        let whole = 30.0 * 2.0 * WORK_PER_SECOND;
+        assert!((planned(1e9) - whole).abs() < 1.0);
+        assert!((planned(0.5 * CELLS_OF_WHOLE_BUDGET) - 0.5 * whole).abs() < 1.0);
+        assert!((planned(10.0) - LEAST_SHARE * whole).abs() < 1.0);
+    }
+
+    #[test]
+    fn what_trials_left_is_for_rounds_and_boosters() {
+        let mut budget = Budget::new(10, 1, 1e9);
+        let whole = 10.0 * WORK_PER_SECOND;
+        budget.count(0.1 * whole);
+        assert!((budget.work(Stage::Rounds) - 0.65 * whole).abs() < 1.0);
+        budget.count(0.2 * whole);
+        assert!((budget.left_for_fit() - 0.7 * whole).abs() < 1.0);
+        budget.count(whole);
+        assert!((budget.left_for_fit() - 0.25 * whole).abs() < 1.0, "never less than its share");
+    }
+
+    #[test]
+    fn asked_trials_end_with_the_budget() {
+        let mut budget = Budget::new(10, 1, 10.0);
+        budget.count(0.7 * 10.0 * WORK_PER_SECOND);
+        assert!(!budget.is_used_up(), "a small table may use all that was allowed");
+        budget.count(0.1 * 10.0 * WORK_PER_SECOND);
+        assert!(budget.is_used_up());
+        assert_eq!(budget.report().done_work, 0.8 * 10.0 * WORK_PER_SECOND);
     }
 
     #[test]
     fn time_that_an_earlier_attempt_spent_is_spent() {
         let seconds = Duration::from_secs;
-        let mut budget = Budget { cells: 1e9, started: Instant::now(), clock: seconds(60), cut: Vec::new() };
+        let mut budget = Budget::new(20, 1, 1e9);
         budget.spend(seconds(20));
         assert!((seconds(20)..seconds(25)).contains(&budget.spent()));
         budget.spend(seconds(5));

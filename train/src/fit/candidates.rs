@@ -2,6 +2,8 @@
 
 use xgboost::{ParamError, Params};
 
+use super::ranking::{Candidate, Ranking, depth};
+
 /// Learning rate of trials: high, so that few rounds tell sets of parameters apart. The final model learns more slowly.
 pub(super) const TRIAL_ETA: f64 = 0.2;
 /// The same where the budget affords twice the rounds: the nearer to that of the final model, the better trials tell.
@@ -10,15 +12,40 @@ pub(super) const SLOWER_TRIAL_ETA: f64 = 0.1;
 /// Learning rates of the final model, the slowest first: the first that can be afforded is taken.
 pub(super) const FINAL_ETAS: [f64; 5] = [0.02, 0.03, 0.05, 0.1, 0.2];
 
-/// From trees that follow every detail to heavily regularised ones, the most promising first: time may not suffice for all.
-/// The first is the one that encodings are compared with.
-const CANDIDATES: [&[(&str, &str)]; 10] = [
+/// Parameters by name.
+type Set = &'static [(&'static str, &'static str)];
+
+/// What is always tried; the first is the one that encodings are compared with.
+const ALWAYS: [Set; 4] = [
     &[("max_depth", "6"), ("subsample", "0.8"), ("colsample_bynode", "0.5"), ("min_child_weight", "5")],
     &[("max_depth", "4"), ("subsample", "0.8"), ("colsample_bynode", "0.5")],
     &[("max_depth", "6")],
     &[("max_depth", "6"), ("subsample", "0.8"), ("colsample_bytree", "0.8")],
-    &[("max_depth", "6"), ("subsample", "0.8"), ("colsample_bynode", "0.5"), ("lambda", "3")],
+];
+
+/// What is tried besides where depth 6 does better than depth 4: trees that follow every detail. The second are the defaults of
+/// XGBoost that were tuned on many tables for pytabkit (Holzmüller, Grinsztajn, Steinwart, "Better by Default", 2024).
+const DEEPER: [Set; 2] = [
+    &[("max_depth", "9"), ("subsample", "0.8"), ("colsample_bytree", "0.8"), ("min_child_weight", "5")],
+    &[
+        ("max_depth", "9"),
+        ("subsample", "0.7"),
+        ("colsample_bylevel", "0.9"),
+        ("min_child_weight", "2"),
+        ("lambda", "0"),
+    ],
+];
+
+/// What is tried besides where depth 4 does better: shallow or heavily regularised trees.
+const SHALLOWER: [Set; 3] = [
     &[("max_depth", "3"), ("subsample", "0.8"), ("colsample_bynode", "0.5")],
+    &[
+        ("max_depth", "4"),
+        ("subsample", "0.8"),
+        ("colsample_bynode", "0.3"),
+        ("min_child_weight", "10"),
+        ("lambda", "10"),
+    ],
     &[
         ("grow_policy", "lossguide"),
         ("max_depth", "0"),
@@ -27,16 +54,10 @@ const CANDIDATES: [&[(&str, &str)]; 10] = [
         ("subsample", "0.8"),
         ("colsample_bynode", "0.5"),
     ],
-    &[("max_depth", "4"), ("subsample", "0.8")],
-    &[("max_depth", "9"), ("subsample", "0.8"), ("colsample_bytree", "0.8"), ("min_child_weight", "5")],
-    &[
-        ("max_depth", "4"),
-        ("subsample", "0.8"),
-        ("colsample_bynode", "0.3"),
-        ("min_child_weight", "10"),
-        ("lambda", "10"),
-    ],
 ];
+/// Depths 6 and 4 do equally well where the difference is a smaller part of the metric than this, or than this over the root of the rows
+/// that judge, which is about its standard error.
+const EQUALLY_WELL: (f64, f64) = (0.002, 0.3);
 
 /// Parameters that say what is learnt, not how: setting them leaves the search free.
 const OF_THE_TASK: [&str; 9] = [
@@ -57,18 +78,91 @@ pub fn leaves_learning_open(set_by_user: &Params) -> bool {
     set_by_user.iter().all(|(name, _)| OF_THE_TASK.contains(&name))
 }
 
-/// The sets of parameters to try, with what the user set about the task.
-///
-/// # Errors
-/// [`ParamError`] where the tables above hold what XGBoost does not know.
-pub(super) fn candidates(set_by_user: &Params) -> Result<Vec<Params>, ParamError> {
-    let candidate = |pairs: &&[(&str, &str)]| {
-        let mut params = Params::parse(pairs.iter().copied())?;
-        params.set("objective", "reg:squarederror")?;
-        params.set("eta", &TRIAL_ETA.to_string())?;
-        Ok(params.merged(set_by_user.clone()))
-    };
-    CANDIDATES.iter().map(candidate).collect()
+/// The sets of parameters to try, the next one by what came of those before.
+#[derive(Debug, Clone)]
+pub(super) struct Candidates {
+    first: Params,
+    /// Still to be tried, the next one last.
+    waiting: Vec<Params>,
+    deeper: Vec<Params>,
+    shallower: Vec<Params>,
+    /// In which direction trials went on, and why, once that is decided.
+    pub(super) direction: Option<(&'static str, String)>,
+}
+
+impl Candidates {
+    /// Parameters that are not searched for.
+    pub(super) fn given(params: Params) -> Self {
+        Self { first: params, waiting: Vec::new(), deeper: Vec::new(), shallower: Vec::new(), direction: None }
+    }
+
+    /// Those of a search, with what the user set about the task.
+    ///
+    /// # Errors
+    /// [`ParamError`] where the tables above hold what XGBoost does not know.
+    pub(super) fn of_search(set_by_user: &Params) -> Result<Self, ParamError> {
+        let of = |set: &Set| {
+            let mut params = Params::parse(set.iter().copied())?;
+            params.set("objective", "reg:squarederror")?;
+            params.set("eta", &TRIAL_ETA.to_string())?;
+            Ok(params.merged(set_by_user.clone()))
+        };
+        let reversed = |sets: &[Set]| sets.iter().rev().map(of).collect::<Result<Vec<Params>, ParamError>>();
+        let (first, others) = (of(&ALWAYS[0])?, &ALWAYS[1..]);
+        let (waiting, deeper, shallower) = (reversed(others)?, reversed(&DEEPER)?, reversed(&SHALLOWER)?);
+        Ok(Self { first, waiting, deeper, shallower, direction: None })
+    }
+
+    /// The one that encodings are compared with.
+    pub(super) fn first(&self) -> &Params {
+        &self.first
+    }
+
+    /// What a search is planned for: one deep set besides what is always tried. Others are no more costly, or given up early.
+    pub(super) fn planned(&self) -> Vec<&Params> {
+        std::iter::once(&self.first).chain(&self.waiting).chain(self.deeper.last()).collect()
+    }
+
+    /// Sets the learning rate of all.
+    ///
+    /// # Errors
+    /// [`ParamError`] for what is no learning rate.
+    pub(super) fn learn_at(&mut self, eta: f64) -> Result<(), ParamError> {
+        let Self { first, waiting, deeper, shallower, .. } = self;
+        let all = std::iter::once(first).chain(waiting).chain(deeper).chain(shallower);
+        all.into_iter().try_for_each(|params| params.set("eta", &eta.to_string()))
+    }
+
+    /// The next set, given how those before it ranked. Deep trees gain from more rows than those of a sample, so the first of them
+    /// is tried there anyway.
+    pub(super) fn next(&mut self, ranking: &Ranking, rows: usize, is_sample: bool) -> Option<Params> {
+        if let Some(params) = self.waiting.pop() {
+            return Some(params);
+        }
+        if self.direction.is_some() || self.deeper.is_empty() && self.shallower.is_empty() {
+            return None;
+        }
+        let best = |is_deep: bool| {
+            let of_depth = ranking.candidates.iter().filter(|one| (depth(&one.params) >= 6) == is_deep);
+            of_depth.map(Candidate::standing).fold(f64::INFINITY, f64::min)
+        };
+        let (deep, shallow) = (best(true), best(false));
+        let (deeper, shallower) = (std::mem::take(&mut self.deeper), std::mem::take(&mut self.shallower));
+        let tie = 1.0 + EQUALLY_WELL.0.max(EQUALLY_WELL.1 / (rows.max(1) as f64).sqrt());
+        let direction = if deep * tie < shallow {
+            self.waiting = deeper;
+            "deeper"
+        } else if shallow * tie < deep {
+            self.waiting = shallower;
+            self.waiting.extend(deeper.into_iter().last().filter(|_| is_sample));
+            "shallower"
+        } else {
+            self.waiting = deeper.into_iter().chain(shallower).collect();
+            "both"
+        };
+        self.direction = Some((direction, format!("depth 6 came to {deep:.6}, depth 4 to {shallow:.6}")));
+        self.waiting.pop()
+    }
 }
 
 /// The learning rate of some parameters.
@@ -101,11 +195,31 @@ impl Tried {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trial::Outcome;
     use super::*;
+    use crate::encodings::EncodingScheme;
+
+    /// All that a search tries where the best standing of each depth is this.
+    fn tried(deep: f64, shallow: f64, is_sample: bool, user: &Params) -> (Vec<Params>, Candidates) {
+        let mut candidates = Candidates::of_search(user).unwrap();
+        let (mut ranking, mut tried) = (Ranking::default(), vec![candidates.first().clone()]);
+        loop {
+            let params = tried.last().unwrap().clone();
+            let value = if depth(&params) >= 6 { deep } else { shallow };
+            let scheme = EncodingScheme { name: "none".into(), encodings: Vec::new() };
+            ranking.insert(Candidate { scheme, params, outcome: Outcome { value, ..Outcome::new() } });
+            match candidates.next(&ranking, 10_000, is_sample) {
+                Some(params) => tried.push(params),
+                None => return (tried, candidates),
+            }
+        }
+    }
 
     #[test]
     fn xgboost_takes_every_candidate() {
-        for params in candidates(&Params::default()).unwrap() {
+        let (all, _) = tried(1.0, 1.0, false, &Params::default());
+        assert_eq!(all.len(), ALWAYS.len() + DEEPER.len() + SHALLOWER.len());
+        for params in all {
             let feature = xgboost::Feature { name: "x".to_owned(), kind: xgboost::FeatureKind::Number };
             xgboost::dry_run(&params, &[feature]).unwrap();
         }
@@ -115,8 +229,20 @@ mod tests {
     fn what_the_user_says_of_the_task_stands_in_every_candidate() {
         let user = Params::parse([("objective", "reg:absoluteerror")]).unwrap();
         assert!(leaves_learning_open(&user));
-        assert!(candidates(&user).unwrap().iter().all(|params| params.objective() == "reg:absoluteerror"));
+        assert!(tried(1.0, 1.0, false, &user).0.iter().all(|params| params.objective() == "reg:absoluteerror"));
         assert!(!leaves_learning_open(&Params::parse([("max_depth", "6")]).unwrap()));
+    }
+
+    #[test]
+    fn trials_go_on_in_the_direction_in_which_depth_helps() {
+        let depths = |deep, shallow, is_sample| {
+            let (tried, candidates) = tried(deep, shallow, is_sample, &Params::default());
+            let depths: Vec<u32> = tried[ALWAYS.len()..].iter().map(depth).collect();
+            (candidates.direction.unwrap().0, depths)
+        };
+        assert_eq!(depths(1.0, 1.1, false), ("deeper", vec![9, 9]));
+        assert_eq!(depths(1.1, 1.0, false), ("shallower", vec![3, 4, 0]));
+        assert_eq!(depths(1.1, 1.0, true), ("shallower", vec![9, 3, 4, 0]));
     }
 
     #[test]

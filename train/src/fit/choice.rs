@@ -7,7 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xgboost::Params;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::budget::BudgetReport;
 use super::final_selection::SEED_STEP;
+use super::intervals::{Calibration, OutOfFold};
 use super::trial::End;
 use crate::encodings::EncodingScheme;
 
@@ -15,7 +17,7 @@ use crate::encodings::EncodingScheme;
 const PARTS_SEED: u64 = 0x5eed_0005;
 
 /// How the model will be learnt: its columns and its members, whose weighted mean it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// How categories are encoded: the columns of all members.
     pub scheme: EncodingScheme,
@@ -31,6 +33,29 @@ pub struct Choice {
     /// What tuning came to, where it was asked for.
     #[serde(default)]
     pub tuning: Option<Tuning>,
+    /// What intervals are made of, where rows were there to calibrate them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// The validation rows as the mean of the candidates predicted them; none where nothing was searched for.
+    #[serde(skip)]
+    pub out_of_fold: Option<OutOfFold>,
+    /// What was decided on the way, in order.
+    #[serde(default)]
+    pub decisions: Vec<Decision>,
+    /// What choosing and fitting were planned to cost, where something was searched for.
+    #[serde(default)]
+    pub budget: Option<BudgetReport>,
+}
+
+/// Something that a search decided, for `metrics.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What it was about.
+    pub what: Cow<'static, str>,
+    /// What was chosen.
+    pub chosen: String,
+    /// What decided it.
+    pub decided_by: String,
 }
 
 /// What the trials of `--tune` came to. The first of them is the choice that is made without.
@@ -42,6 +67,9 @@ pub struct Tuning {
     pub ran: usize,
     /// Whether the clock ended them.
     pub cut_by_clock: bool,
+    /// Whether the budget's work was used up before.
+    #[serde(default)]
+    pub cut_by_plan: bool,
     /// The metric, on the rows that judge, of what is chosen without tuning; null where it was never a number.
     pub untuned: Option<f64>,
     /// The same of what was chosen: never worse.
@@ -86,8 +114,8 @@ impl Part {
 /// A trial, for `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
-    /// The stage of the search: `encoding`, `bins`, `parameters`, `race` (the rung of successive halving on all rows), `rounds`
-    /// or `tuning`.
+    /// The stage of the search: `look` (how many rounds trials need), `encoding`, `bins`, `parameters`, `race` (the rung of successive
+    /// halving on all rows), `rounds`, `tuning` or `intervals`.
     pub stage: Cow<'static, str>,
     /// Its encoding of categories.
     pub encoding: Cow<'static, str>,
@@ -114,14 +142,7 @@ impl Choice {
     #[must_use]
     pub fn unsearched(scheme: EncodingScheme, params: Params, rounds: u32, seed: u32) -> Self {
         let member = Member { scheme: scheme.clone(), params, rounds, seed, weight: 1.0, part: None };
-        Self {
-            scheme,
-            members: vec![member],
-            learning_curve: Vec::new(),
-            metric: None,
-            trials: Vec::new(),
-            tuning: None,
-        }
+        Self { scheme, members: vec![member], ..Self::default() }
     }
 
     /// The same where rows are learnt from in parts: instead of each member one for every part, with a seed of its own. What

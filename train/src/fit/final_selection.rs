@@ -3,15 +3,16 @@
 use error::Result;
 use xgboost::Params;
 
-use super::FALLBACK_ROUNDS;
 use super::budget::Stage;
 use super::candidates::{Tried, eta_of};
 use super::choice::{Choice, Member, TrialReport};
-use super::folds::{Sample, cells_of_round};
-use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, named, pace, unfinished};
+use super::folds::Sample;
+use super::intervals::OutOfFold;
+use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, named, unfinished};
 use super::trial::{End, Limits};
 use super::trials::Trials;
 use super::tuning::{Tuning, tuned};
+use super::{CELLS_SIDE_BY_SIDE, FALLBACK_ROUNDS, FitContext};
 use crate::encodings::EncodingScheme;
 
 /// The most rounds that early stopping may choose; a model's members have about 1.2 times as many.
@@ -23,14 +24,14 @@ const PATIENCE: f64 = 50.0;
 const MUCH_WORSE: f64 = 1.03;
 /// A trial that was still getting better would have taken about so many times its rounds.
 const UNFINISHED: u32 = 3;
+/// A candidate has at least so many rounds, whatever they cost.
+const FEWEST_ROUNDS: u32 = 100;
 /// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
 const MORE_ROUNDS: u32 = 10;
 /// Maximum number of candidates that a model is the mean of.
 const MOST_FINALISTS: usize = 4;
 /// Maximum number of boosters of a model, each candidate with one seed or more.
 const MOST_MEMBERS: usize = 8;
-/// Cost limit of the final fits, as a fraction of the budget of choosing rounds.
-const MEMBERS_SHARE: f64 = 0.5;
 /// Learning rates that are slow enough for the mean of several candidates, and for that of several seeds.
 const SLOW_ETA: f64 = 0.05;
 const QUICK_ETA: f64 = 0.1;
@@ -77,10 +78,20 @@ impl FinalSelection<'_, '_> {
     /// rate of the final model.
     fn judge(&mut self, ranking: Ranking, most: usize) -> Result<Ranking> {
         let ensemble = ranking.ensemble(most).parts;
-        let cells = self.trials.budget.cells(Stage::Rounds) / ensemble.len() as f64;
+        let finalists = ensemble.len() as f64;
+        let [rounds, fit] = [Stage::Rounds, Stage::Fit].map(|stage| self.trials.budget.work(stage) / finalists);
+        // Side by side, two boosters take the time of one.
+        let fit = if finalists < 2.0 && self.are_side_by_side() { fit / 2.0 } else { fit };
+        self.trials.decide(
+            "finalists",
+            &finalists.to_string(),
+            &format!(
+                "those whose weighted mean does best on the validation rows, of at most {most} that the budget affords"
+            ),
+        );
         let mut judged = Ranking { truth: self.all.truth(self.trials.rows), ..Ranking::default() };
         for (candidate, _) in ensemble {
-            judged.insert(self.choose_rounds(candidate, cells)?);
+            judged.insert(self.choose_rounds(candidate, rounds, fit)?);
         }
         Ok(judged)
     }
@@ -91,18 +102,21 @@ impl FinalSelection<'_, '_> {
         let may_be_several = self.is_open && self.parts() == 1;
         let Some(first) = ranking.candidates.first().filter(|_| may_be_several) else { return 1 };
         let rounds = self.tried(&first.params).rounds_at(SLOW_ETA);
-        let cells = rounds * self.all.cells_per_round(&first.scheme);
-        ((self.trials.budget.cells(Stage::Rounds) / cells) as usize).clamp(1, MOST_FINALISTS)
+        let of_folds = self.trials.costs.round_of_folds(self.all, &first.scheme, &first.params);
+        let of_rounds = self.trials.budget.work(Stage::Rounds) / (rounds * of_folds);
+        let of_fit = self.trials.budget.work(Stage::Fit) / (rounds * self.round_of_fit(&first.scheme, &first.params));
+        (of_rounds.min(of_fit) as usize).clamp(1, MOST_FINALISTS)
     }
 
-    /// A candidate on all rows, at the learning rate of the final model.
-    fn choose_rounds(&mut self, candidate: Candidate, cells: f64) -> Result<Candidate> {
+    /// A candidate on all rows, at the learning rate of the final model, with the work of choosing its rounds and of fitting it.
+    fn choose_rounds(&mut self, candidate: Candidate, work: f64, of_fit: f64) -> Result<Candidate> {
         let Candidate { scheme, mut params, outcome } = candidate;
         let mut matrices = self.trials.matrices(self.all, scheme.clone(), &params);
-        let affordable = f64::from(matrices.affordable(cells)) * pace(&params);
-        let affordable = (affordable.min(self.affordable_fit(&scheme, &params)) as u32).clamp(100, MOST_ROUNDS);
+        let affordable = self.trials.affordable(work, &matrices, &params);
+        let affordable_fit = of_fit / self.round_of_fit(&scheme, &params);
+        let affordable = (affordable.min(affordable_fit) as u32).clamp(FEWEST_ROUNDS, MOST_ROUNDS);
         let tried = self.tried(&params);
-        let members = self.affordable_members(tried.rounds_at(QUICK_ETA), &scheme).max(self.parts());
+        let members = self.affordable_members(of_fit, tried.rounds_at(QUICK_ETA), &scheme, &params).max(self.parts());
         let for_each_member = MOST_ROUNDS / members as u32;
         let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
         if self.is_open {
@@ -112,21 +126,25 @@ impl FinalSelection<'_, '_> {
         let most = if self.is_open { affordable } else { MOST_ROUNDS };
         let limits = Limits { rounds: most, patience: Some(patience(eta)), baseline: None };
         let mut chosen = self.trials.run(Stage::Rounds, &mut matrices, &params, &limits)?;
-        chosen.rounds = if chosen.was_still_learning() && self.is_open {
-            let (eta, rounds) = unfinished(tried, eta, &chosen);
+        let (rounds, by) = if chosen.was_still_learning() && self.is_open {
+            let (eta, rounds) = unfinished(tried, eta, &chosen, affordable_fit);
             params.set("eta", &eta.to_string())?;
             // Where the clock ended it, it may have ended the trials before too: they tell too few rounds.
             let usual = f64::from(FALLBACK_ROUNDS) * QUICK_ETA / eta;
-            if chosen.end == End::Deadline { rounds.max(usual as u32) } else { rounds }
+            let rounds = if chosen.end == End::Deadline { rounds.max(usual as u32) } else { rounds };
+            (rounds, "it was still learning when the budget ended: what the trials lead to expect")
         } else if chosen.was_still_learning() {
-            (2 * chosen.rounds).clamp(FALLBACK_ROUNDS, MOST_ROUNDS)
+            ((2 * chosen.rounds).clamp(FALLBACK_ROUNDS, MOST_ROUNDS), "it was still learning after the most rounds")
         } else if chosen.value > MUCH_WORSE * outcome.value {
             // Judged by the same rows the trial got further, at its own learning rate.
             params.set("eta", &trial_eta)?;
-            outcome.rounds
+            (outcome.rounds, "the trial at its own learning rate, which did much better")
         } else {
-            on_all_rows(chosen.rounds)
+            (on_all_rows(chosen.rounds), "early stopping, and some more since the model learns from more rows")
         };
+        let eta = params.get("eta").unwrap_or("0.3");
+        self.trials.decide("rounds", &format!("{rounds} at eta {eta}"), &format!("{by}; {affordable} were affordable"));
+        chosen.rounds = rounds;
         Ok(Candidate { scheme, params, outcome: chosen })
     }
 
@@ -136,10 +154,21 @@ impl FinalSelection<'_, '_> {
         let (first, _) = finalists.first()?;
         let scheme = finalists.iter().fold(first.scheme.clone(), |all, (one, _)| all.union(&one.scheme));
         let rounds = finalists.iter().map(|(one, weight)| weight * f64::from(one.outcome.rounds)).sum();
-        let members = self.affordable_members(rounds, &scheme) as f64;
+        let work = self.trials.budget.left_for_fit();
+        let members = self.affordable_members(work, rounds, &scheme, &first.params) as f64;
         let (learning_curve, metric) = (first.outcome.curve.clone(), first.outcome.metric.clone());
         let trials = self.trials.reports.clone();
-        let mut chosen = Choice { scheme, members: Vec::new(), learning_curve, metric, trials, tuning };
+        let out_of_fold = self.out_of_fold(&finalists);
+        let mut chosen = Choice {
+            scheme,
+            members: Vec::new(),
+            learning_curve,
+            metric,
+            trials,
+            tuning,
+            out_of_fold,
+            ..Choice::default()
+        };
         for (one, weight) in finalists {
             let seeds = if is_sampled(&one.params) { ((weight * members).round() as u32).max(1) } else { 1 };
             for _ in 0..seeds {
@@ -154,16 +183,40 @@ impl FinalSelection<'_, '_> {
                 });
             }
         }
+        self.trials.decide(
+            "members",
+            &chosen.members.len().to_string(),
+            &format!("the weights of the mean, and as many seeds as the budget and {MOST_ROUNDS} rounds allow"),
+        );
+        (chosen.decisions, chosen.budget) = (self.trials.decisions.clone(), Some(self.trials.budget.report()));
         Some(chosen)
     }
 
-    /// Rounds that fitting the model may take where that is to more rows than rounds are chosen on.
-    fn affordable_fit(&self, scheme: &EncodingScheme, params: &Params) -> f64 {
-        let fitted = self.trials.context.fitted_rows;
-        if fitted <= self.all.len() {
-            return f64::INFINITY;
-        }
-        self.trials.budget.cells(Stage::Rounds) / cells_of_round(fitted, scheme.width()) * pace(params)
+    /// What the mean of the finalists predicts for the rows that judged them. By these rows the rounds of each were chosen, and the weights,
+    /// and which candidates they are: a choice among `n` counts as `log2(n)` numbers.
+    fn out_of_fold(&self, finalists: &[(Candidate, f64)]) -> Option<OutOfFold> {
+        let (first, _) = finalists.first()?;
+        let margins: Vec<(&[f32], f64)> =
+            finalists.iter().map(|(one, weight)| (one.outcome.margins.as_slice(), *weight)).collect();
+        let of_choice =
+            |trial: &&TrialReport| [Stage::Rounds.name(), Stage::Tuning.name()].contains(&trial.stage.as_ref());
+        let tried = self.trials.reports.iter().filter(of_choice).count().max(1) as f64;
+        let chosen = 2.0 * margins.len() as f64 - 1.0 + tried.log2();
+        OutOfFold::of_margins(self.all, &margins, first.params.objective(), chosen)
+    }
+
+    /// Whether boosters of the model are fitted side by side, if there are several.
+    fn are_side_by_side(&self) -> bool {
+        let FitContext { threads, fitted_rows, .. } = *self.trials.context;
+        self.is_open
+            && self.parts() == 1
+            && threads > 1
+            && fitted_rows * self.trials.base.features.len() <= CELLS_SIDE_BY_SIDE
+    }
+
+    /// A round of a booster of the model.
+    fn round_of_fit(&self, scheme: &EncodingScheme, params: &Params) -> f64 {
+        self.trials.costs.round(self.trials.context.fitted_rows, scheme, params)
     }
 
     /// Boosters that a candidate is fitted as, at least.
@@ -171,15 +224,14 @@ impl FinalSelection<'_, '_> {
         self.trials.context.parts.max(1)
     }
 
-    /// How many boosters of so many rounds can be fitted, and may have their trees in one model.
-    fn affordable_members(&self, rounds: f64, scheme: &EncodingScheme) -> usize {
+    /// How many boosters of so many rounds are worth some work, and may have their trees in one model.
+    fn affordable_members(&self, work: f64, rounds: f64, scheme: &EncodingScheme, params: &Params) -> usize {
         if !self.is_open || self.parts() > 1 {
             return 1;
         }
-        let cells = rounds * cells_of_round(self.trials.context.fitted_rows, scheme.width());
-        let by_cells = MEMBERS_SHARE * self.trials.budget.cells(Stage::Rounds) / cells.max(1.0);
+        let by_work = work / (rounds * self.round_of_fit(scheme, params)).max(1.0);
         let by_rounds = 1.2 * f64::from(MOST_ROUNDS) / rounds.max(1.0);
-        (by_cells.min(by_rounds) as usize).clamp(1, MOST_MEMBERS)
+        (by_work.min(by_rounds) as usize).clamp(1, MOST_MEMBERS)
     }
 
     /// Rounds that trials with these parameters took, or would have taken: the most of those on the sample and on all rows.

@@ -4,7 +4,7 @@ use error::Result;
 use xgboost::Params;
 
 use super::FitContext;
-use super::folds::{Fold, FoldMaker, Sample, cells_of_round, signs};
+use super::folds::{Fold, FoldMaker, Sample, signs};
 use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
@@ -49,18 +49,5 @@ impl<'a> FoldMatrices<'a> {
         if !params.wants_quantile_matrix() {
             self.folds = None;
         }
-    }
-
-    /// Cells that a round of every fold goes through, with what a round costs however few there are.
-    #[must_use]
-    pub(super) fn cells_per_round(&self) -> f64 {
-        let width = self.scheme.width();
-        self.sample.folds().into_iter().map(|(_, learning)| cells_of_round(learning, width)).sum()
-    }
-
-    /// Rounds of every fold that so many cells pay for.
-    #[must_use]
-    pub(super) fn affordable(&self, cells: f64) -> u32 {
-        (cells / self.cells_per_round().max(1.0)) as u32
     }
 }

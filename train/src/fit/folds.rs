@@ -43,6 +43,19 @@ impl Sample {
         Self { rows: places, inner }
     }
 
+    /// All rows, each of them validated on in one of so many folds, or in none where time has a part.
+    #[must_use]
+    pub(super) fn in_folds(rows: &Rows, seed: u64, folds: u8) -> Self {
+        let ids: Vec<&str> = rows.ids.iter().map(String::as_str).collect();
+        Self { rows: (0..rows.len()).collect(), inner: InnerFolds::dealt_to(&ids, &rows.keys, seed, folds) }
+    }
+
+    /// The same rows, of whose folds only one is used.
+    #[must_use]
+    pub(super) fn only(&self, fold: u8) -> Self {
+        Self { rows: self.rows.clone(), inner: self.inner.clone().only(fold) }
+    }
+
     /// Rows in it.
     #[must_use]
     pub(super) fn len(&self) -> usize {
@@ -53,16 +66,6 @@ impl Sample {
     #[must_use]
     pub(super) fn with_folds(self, folds: u8) -> Self {
         Self { inner: self.inner.with_folds(folds), ..self }
-    }
-
-    /// Cells that a round of every fold goes through in this encoding, roughly.
-    #[must_use]
-    pub(super) fn cells_per_round(&self, scheme: &EncodingScheme) -> f64 {
-        if !self.inner.is_random() {
-            return self.folds().into_iter().map(|(_, training)| cells_of_round(training, scheme.width())).sum();
-        }
-        let training = self.rows.len() as f64 * (1.0 - 1.0 / f64::from(split::FOLDS));
-        f64::from(self.inner.wanted()) * cells_of_round(training as usize, scheme.width())
     }
 
     /// The folds in which there are training and validation rows, each with how many training rows it has.
@@ -168,12 +171,6 @@ impl FoldMaker<'_> {
         let validation = matrix(validation, of_validation, Some(&training))?;
         Ok(Fold { training, validation })
     }
-}
-
-/// Cells that a round goes through, with what a round costs however few there are.
-pub(super) fn cells_of_round(rows: usize, width: usize) -> f64 {
-    const LEAST: f64 = 30_000.0;
-    (rows * width) as f64 + LEAST
 }
 
 /// Targets and weights of rows that judge.

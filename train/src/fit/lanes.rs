@@ -20,6 +20,11 @@ impl Lanes {
         Self { count, threads: (threads / count).max(1) }
     }
 
+    /// Whether pieces of work go on at once.
+    pub(super) fn are_several(self) -> bool {
+        self.count > 1
+    }
+
     /// Does the work on each piece and gives what comes of it, in order; of several errors the first in order.
     pub(super) fn each<T: Send, R: Send>(
         self,

@@ -10,13 +10,20 @@ use telemetry::Unit;
 use xgboost::{Booster, DMatrix, Params};
 
 use super::boost::{Boosted, MemberFit, boost};
+use super::lanes::Lanes;
 use super::{
     Choice, FitContext, Fitted, MatrixData, Member, Part, build_matrix, columns, labels, matrix_features,
     with_constraints,
 };
 use crate::read::Rows;
 
-/// Fits a model to the training rows, as chosen: its members one after the other, then their weighted mean as one model.
+/// Cells of a matrix up to which several boosters are fitted side by side, one thread each: threads that share a tree of few
+/// rows wait for each other most of the time. The memory plan counts what so many boosters hold at once.
+pub const CELLS_SIDE_BY_SIDE: usize = 1_500_000;
+/// Boosters that are fitted side by side at most.
+pub const MOST_SIDE_BY_SIDE: usize = 4;
+
+/// Fits a model to the training rows, as chosen: its members, then their weighted mean as one model.
 ///
 /// # Errors
 /// [`Error::Setting`] for parameters that XGBoost refuses, [`Error::Stopped`] when the run was asked to stop.
@@ -28,15 +35,47 @@ pub fn fit(
     rows: &Rows,
 ) -> Result<Fitted> {
     let (all, labels, weights) = (columns(matrix), labels(context, rows), rows.weights.as_deref());
-    fit_with(context, choice, features, |_, params, places| {
+    let make = |context: &FitContext<'_>, params: &Params, places: &[usize]| {
         let names = matrix_features(&at(features, places));
         let columns: Vec<&[f32]> = places.iter().map(|&place| all[place]).collect();
         let data = MatrixData { features: &names, columns: &columns, labels: &labels, weights };
         build_matrix(context, params, &data, None)
-    })
+    };
+    let lanes = Lanes::new(context.threads.min(MOST_SIDE_BY_SIDE), choice.members.len());
+    if lanes.are_several() && matrix.len() <= CELLS_SIDE_BY_SIDE {
+        return fit_side_by_side(context, choice, features, lanes, make);
+    }
+    fit_with(context, choice, features, |_, params, places| make(context, params, places))
 }
 
-/// The same with matrices that `matrix` makes, for a member, its parameters and the places of its columns among `features`.
+/// The same, members side by side, each with a matrix of its own.
+fn fit_side_by_side(
+    context: &FitContext<'_>,
+    choice: Choice,
+    features: &[Feature],
+    lanes: Lanes,
+    make: impl Fn(&FitContext<'_>, &Params, &[usize]) -> Result<DMatrix> + Sync,
+) -> Result<Fitted> {
+    let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(choice.rounds())));
+    let context = &FitContext { threads: lanes.threads, ..*context };
+    let mut members: Vec<(usize, &Member)> = choice.members.iter().enumerate().collect();
+    let fitted = lanes.each(&mut members, |(index, member)| {
+        let places = member.scheme.places_in(&choice.scheme);
+        let of_member = at(features, &places);
+        let own = with_constraints(member.params.clone(), &context.config.spec, &of_member)?;
+        let params = context.scale.params(&own)?;
+        xgboost::dry_run(&params, &matrix_features(&of_member))?;
+        let matrix = make(context, &params, &places)?;
+        let Boosted { mut booster, resumed_from } =
+            boost(context, &MemberFit { index: *index, member, params: &params }, &matrix, &progress)?;
+        Ok(FittedMember { booster: None, model: booster.save()?, places, params: own, resumed_from })
+    })?;
+    progress.finish();
+    finished(context, choice, fitted)
+}
+
+/// The same with matrices that `matrix` makes, for a member, its parameters and the places of its columns among `features`; members
+/// one after the other.
 ///
 /// # Errors
 /// As [`fit`]; what `matrix` fails with.
@@ -46,8 +85,7 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
     features: &[Feature],
     mut matrix: impl FnMut(&Member, &Params, &[usize]) -> Result<Matrix>,
 ) -> Result<Fitted> {
-    let rounds = choice.rounds();
-    let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(rounds)));
+    let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(choice.rounds())));
     let mut fitted: Vec<FittedMember> = Vec::with_capacity(choice.members.len());
     let mut known: Option<MemberMatrix<Matrix>> = None;
     let mut base_score: Option<String> = None;
@@ -80,11 +118,16 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
         fitted.push(FittedMember { booster, model, places, params: own, resumed_from });
     }
     progress.finish();
+    finished(context, choice, fitted)
+}
+
+/// The model of all members.
+fn finished(context: &FitContext<'_>, choice: Choice, fitted: Vec<FittedMember>) -> Result<Fitted> {
     let params = fitted.first().map(|member| member.params.clone()).unwrap_or_default();
     let resumed_from = fitted.iter().filter_map(|member| member.resumed_from).reduce(|before, more| before + more);
     let mut booster = blended(context, &choice, fitted)?;
     let model = booster.save()?;
-    Ok(Fitted { booster, model, params, scale: context.scale, rounds, choice, resumed_from })
+    Ok(Fitted { booster, model, params, scale: context.scale, rounds: choice.rounds(), choice, resumed_from })
 }
 
 /// The booster of a model that this run has made.

@@ -4,11 +4,13 @@ mod boost;
 mod budget;
 mod candidates;
 mod choice;
+mod cost;
 mod ensemble_selection;
 mod final_selection;
 mod fold_matrices;
 mod folds;
 pub mod histograms;
+mod intervals;
 mod journal;
 mod lanes;
 mod members;
@@ -32,8 +34,9 @@ use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, Feature
 
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
+pub use self::intervals::{Calibration, ScaleModel};
 pub(crate) use self::members::load_own;
-pub use self::members::{fit, fit_with};
+pub use self::members::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, fit, fit_with};
 pub use self::scale::{TargetScale, TargetView, unfit_weights};
 pub use self::search::choose;
 pub use self::trial::End;
@@ -78,6 +81,10 @@ pub struct FitContext<'a> {
     pub fitted_rows: usize,
     /// Parts of these rows, of which each booster learns from one; 0 where all of them learn from all rows.
     pub parts: usize,
+    /// Bounds that predictions are held inside.
+    pub clip: Option<(f64, f64)>,
+    /// The held-out rows, which have no part in what is chosen or calibrated.
+    pub held_out: &'a Rows,
     /// Ends the run between two rounds.
     pub shutdown: &'a Shutdown,
     /// Id of the run.
@@ -127,15 +134,34 @@ pub fn choose_or_resume(context: &FitContext<'_>, base: &Features, rows: &Rows) 
         // It may have been made where all rows were in memory.
         return Ok(choice.in_parts(context.parts));
     }
-    let choice = match choose(context, base, rows) {
+    let choice = match choose_and_calibrate(context, base, rows) {
         Err(stopped @ Error::Stopped(_)) => {
             context.checkpoint.store_within(TO_STORE);
             return Err(stopped);
         }
-        other => other?.in_parts(context.parts),
+        other => other?,
     };
     // What was not searched for comes out the same whenever it is asked for.
     if choice.trials.is_empty() { Ok(choice) } else { context.checkpoint.commit_once(choice) }
+}
+
+fn choose_and_calibrate(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<Choice> {
+    let mut choice = choose(context, base, rows)?;
+    let mut known = choice.out_of_fold.take();
+    if let Some(folds) = context.config.interval_folds {
+        if choice.trials.is_empty() || context.config.rounds.is_some() {
+            (known, choice.trials) = intervals::cross_validated(context, base, rows, &choice, folds)?;
+        }
+        if known.is_none() {
+            tracing::warn!(
+                "--interval-folds (INTERVAL_FOLDS) has no effect: the training rows leave nothing to validate on"
+            );
+        }
+    }
+    if let Some(known) = known {
+        choice.calibration = intervals::calibrate(context, base, rows, &choice.scheme, &known)?;
+    }
+    Ok(choice.in_parts(context.parts))
 }
 
 /// The targets of some rows as XGBoost sees them.

@@ -85,13 +85,15 @@ pub(super) struct EnsembleSelection {
 }
 
 /// Learning rate and rounds of a model whose choice of rounds ended while every round still helped: what the trial, which
-/// took the rounds of `tried`, leads to expect, at the lowest rate that takes not many times the rounds done.
-pub(super) fn unfinished(tried: Tried, eta: f64, chosen: &Outcome) -> (f64, u32) {
-    let most = UNFINISHED_FIT * chosen.curve.len() as f64;
+/// took the rounds of `tried`, leads to expect, at the lowest rate that takes not many times the rounds done and no more than
+/// are affordable, if these are more than were done.
+pub(super) fn unfinished(tried: Tried, eta: f64, chosen: &Outcome, affordable: f64) -> (f64, u32) {
+    let done = chosen.curve.len() as f64;
+    let most = (UNFINISHED_FIT * done).min(affordable.max(done));
     let is_affordable = |slower: &&f64| **slower >= eta && tried.rounds_at(**slower) <= most;
-    let affordable = FINAL_ETAS.iter().find(is_affordable).copied().unwrap_or(TRIAL_ETA.max(eta));
-    let beyond_done = 1.5 * f64::from(chosen.rounds) * eta / affordable;
-    (affordable, tried.rounds_at(affordable).max(beyond_done) as u32)
+    let slowest = FINAL_ETAS.iter().find(is_affordable).copied().unwrap_or(TRIAL_ETA.max(eta));
+    let beyond_done = 1.5 * f64::from(chosen.rounds) * eta / slowest;
+    (slowest, tried.rounds_at(slowest).max(beyond_done).min(affordable.max(done)) as u32)
 }
 
 /// Parameters by name.
@@ -225,9 +227,10 @@ mod tests {
         };
         assert!(cut(200).was_still_learning());
         let tried = |rounds| Tried { rounds, eta: TRIAL_ETA };
-        assert_eq!(unfinished(tried(200), 0.05, &cut(200)), (0.1, 520));
-        assert_eq!(unfinished(tried(200), 0.05, &cut(1)), (TRIAL_ETA, 260));
-        let (eta, rounds) = unfinished(tried(10), 0.05, &cut(400));
+        assert_eq!(unfinished(tried(200), 0.05, &cut(200), 1e9), (0.1, 520));
+        assert_eq!(unfinished(tried(200), 0.05, &cut(200), 300.0), (TRIAL_ETA, 260), "what is affordable");
+        assert_eq!(unfinished(tried(200), 0.05, &cut(1), 1e9), (TRIAL_ETA, 260));
+        let (eta, rounds) = unfinished(tried(10), 0.05, &cut(400), 1e9);
         assert_eq!((eta, rounds), (0.05, 600));
     }
 

@@ -9,19 +9,20 @@
 use std::time::Instant;
 
 use error::Result;
+use evaluation::split;
 use xgboost::Params;
 
 use super::budget::Stage;
-use super::candidates::{SLOWER_TRIAL_ETA, TRIAL_ETA, candidates, eta_of, leaves_learning_open};
+use super::candidates::{Candidates, SLOWER_TRIAL_ETA, TRIAL_ETA, eta_of, leaves_learning_open};
 use super::choice::Choice;
 use super::final_selection::FinalSelection;
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::histograms;
 use super::ranking::{Candidate, Ranking, pace, promoted};
-use super::trial::{Limits, Outcome, PruningBaseline};
+use super::trial::{End, Limits, Outcome, PruningBaseline};
 use super::trials::Trials;
-use super::{FALLBACK_ROUNDS, FitContext, tuning};
+use super::{CELLS_SIDE_BY_SIDE, FALLBACK_ROUNDS, FitContext, tuning};
 use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
@@ -34,12 +35,18 @@ const LEAST_SAMPLE: usize = 5_000;
 const MOST_SAMPLE: usize = 40_000;
 /// Minimum number of rows that anything is chosen on.
 const FEWEST_ROWS: usize = 20;
-/// Rounds of a trial at most, and those that every trial gets.
+/// The least and the most rounds of a trial.
 const TRIAL_ROUNDS: (u32, u32) = (25, 400);
 /// Rounds without an improvement that end a trial.
 const PATIENCE: u32 = 25;
-/// A fold is worth its cost where the trials can afford as many rounds.
+/// Rounds that trials need where a look at the table did not tell: a fold is worth its cost if they can afford them.
 const ROUNDS_PER_FOLD: f64 = 150.0;
+/// Rounds that a trial needs at least, however quickly the first one stopped learning.
+const FEWEST_NEEDED: f64 = 80.0;
+/// The same of the last part, where learning is slow and several candidates are left.
+const LAST_ROUNDS_PER_FOLD: f64 = 2_000.0;
+/// Trials are planned for so many times their budget: many are given up early or stop learning.
+const EARLY_ENDS: f64 = 2.0;
 /// Rounds that a candidate should get on the rung on all rows, which has as many rows as allow that.
 const JUDGED_ROUNDS: f64 = 150.0;
 
@@ -64,26 +71,31 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
         return Ok(tuned.unwrap_or_else(|| unsearched(rounds)));
     }
     let is_open = leaves_learning_open(user);
-    let candidates = if is_open { candidates(user)? } else { vec![given.clone()] };
+    let candidates = if is_open { Candidates::of_search(user)? } else { Candidates::given(given.clone()) };
+    let mut search = Search { trials: Trials::new(context, base, rows), is_open };
     // Constraints that the user wrote down by column numbers hold for one column per feature.
     let counts_columns =
         ["monotone_constraints", "interaction_constraints"].iter().any(|name| user.get(name).is_some());
     let schemes = if counts_columns {
         vec![native.clone()]
     } else {
-        EncodingScheme::candidates(&base.features, &config.spec, rows.len())
+        let mut schemes = EncodingScheme::candidates(&base.features, &config.spec, rows.len());
+        if schemes.len() > 1 {
+            schemes.retain(|scheme| scheme.name != native.name || search.has_room_for(scheme, given.max_bin()));
+        }
+        schemes
     };
-    let mut search = Search { trials: Trials::new(context, base, rows), is_open };
-    let chosen = search.choose(schemes, &candidates);
+    let chosen = search.choose(schemes, candidates);
     search.trials.finish();
     Ok(chosen?.unwrap_or_else(|| unsearched(FALLBACK_ROUNDS)))
 }
 
-/// What a trial is for and the cells that it may go through.
+/// What a trial is for, and the rounds that one of depth 6 may take: all trials that are compared have as many, whatever
+/// they cost, since fewer rounds would tell against the more costly ones.
 #[derive(Clone, Copy)]
 struct TrialPlan {
     stage: Stage,
-    cells: f64,
+    rounds: f64,
 }
 
 struct Search<'a> {
@@ -93,23 +105,41 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Whether the histograms of an encoding are within what the memory plan counts, which does not know how many levels there are.
+    fn has_room_for(&self, scheme: &EncodingScheme, most_bins: u32) -> bool {
+        let features = self.trials.base.features.len() as u64;
+        let categories = scheme.encodings.iter().flatten().count() as u64;
+        let planned = |columns| {
+            let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
+            columns * u64::from(bins)
+        };
+        let planned = planned(features).min(planned(features + 2 * categories));
+        self.trials.costs.bins(scheme, most_bins) <= planned as f64
+    }
+
     /// None where there are no rows to judge by.
-    fn choose(&mut self, schemes: Vec<EncodingScheme>, candidates: &[Params]) -> Result<Option<Choice>> {
+    fn choose(&mut self, schemes: Vec<EncodingScheme>, mut candidates: Candidates) -> Result<Option<Choice>> {
         let (rows, seed) = (self.trials.rows, u64::from(self.trials.context.config.seed));
         let most = (SAMPLE_CELLS / self.trials.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
-        let planned = (schemes.len() + histograms::MORE_BINS.len() + candidates.len()).max(2) - 1;
-        let of_trials = [Stage::Encoding, Stage::Bins, Stage::Parameters];
-        let cells = of_trials.iter().map(|stage| self.trials.budget.cells(*stage)).sum::<f64>() / planned as f64;
+        let Some(widest) = schemes.iter().max_by_key(|scheme| scheme.width()).cloned() else { return Ok(None) };
         let sample = Sample::draw(rows, most, seed);
-        let folds = (cells / cells_per_fold(&sample, &schemes)) as u8;
-        let sample = sample.with_folds(folds);
-        let widest = schemes.iter().max_by_key(|scheme| scheme.width());
-        let per_round = widest.map_or(1.0, |widest| sample.cells_per_round(widest));
-        let judged = self.affordable_rows(widest).min(rows.len());
-        let mut candidates = candidates.to_vec();
-        if self.is_open && cells / per_round >= f64::from(2 * TRIAL_ROUNDS.1) {
-            candidates.iter_mut().try_for_each(|params| params.set("eta", &SLOWER_TRIAL_ETA.to_string()))?;
+        let of_trials = [Stage::Encoding, Stage::Bins, Stage::Parameters];
+        let mut work = of_trials.iter().map(|stage| self.trials.budget.work(*stage)).sum::<f64>();
+        let is_whole = sample.len() == rows.len();
+        if is_whole {
+            work += self.trials.budget.work(Stage::Rung);
         }
+        let learning = sample.len() * 4 / 5;
+        let of_fold = self.planned_round(learning, &schemes, &widest, &candidates);
+        let affordable = EARLY_ENDS * work / of_fold;
+        let is_alone = schemes.len() == 1 && candidates.planned().len() == 1;
+        let sample = sample.with_folds(1);
+        let needed = match schemes.first().filter(|_| !is_alone && !sample.folds().is_empty()) {
+            Some(scheme) => self.look(&sample, scheme, candidates.first(), affordable)?,
+            None => ROUNDS_PER_FOLD,
+        };
+        let folds = affordable / needed;
+        let sample = sample.with_folds((folds as u8).max(self.least_folds(learning * widest.width())));
         if sample.folds().is_empty() {
             tracing::warn!(
                 "the training rows leave nothing to validate on: rounds and parameters are not chosen but fixed ({FALLBACK_ROUNDS} \
@@ -117,11 +147,30 @@ impl Search<'_> {
             );
             return Ok(None);
         }
-        let mut ranking = self.trials_on(&sample, schemes, &candidates, cells)?;
+        let of_folds: f64 = sample
+            .folds()
+            .into_iter()
+            .map(|(_, learning)| self.planned_round(learning, &schemes, &widest, &candidates))
+            .sum();
+        let rounds = EARLY_ENDS * work / of_folds;
+        if self.is_open && folds >= 2.0 * f64::from(split::FOLDS) {
+            candidates.learn_at(SLOWER_TRIAL_ETA)?;
+        }
+        let of_sample = format!("{} rows, {} folds", sample.len(), sample.folds().len());
+        let by = format!("the budget affords {} rounds of every trial", rounds as u64);
+        self.trials.decide("sample", &of_sample, &by);
+        let judged = self.affordable_rows(&widest, candidates.first()).min(rows.len());
+        let first = candidates.first().clone();
+        let mut ranking = self.trials_on(&sample, schemes, candidates, rounds)?;
         let all = if sample.len() < judged {
             let all = Sample::draw(rows, judged, seed);
             ranking = self.rung(&all, ranking)?;
             all
+        } else if is_whole {
+            let of_fold = LAST_ROUNDS_PER_FOLD * self.trials.costs.round(learning, &widest, &first);
+            let folds = (self.trials.budget.work(Stage::Rounds) / of_fold) as u8;
+            let wanted = folds.max(sample.folds().len() as u8);
+            Sample::draw(rows, most, seed).with_folds(wanted)
         } else {
             sample
         };
@@ -131,10 +180,45 @@ impl Search<'_> {
         FinalSelection { trials: &mut self.trials, is_open: self.is_open, all: &all }.choose(ranking)
     }
 
+    /// A cheap look at the table: rounds that trials need, from what the first candidate took on one fold.
+    fn look(&mut self, one: &Sample, scheme: &EncodingScheme, params: &Params, affordable: f64) -> Result<f64> {
+        let rounds = affordable.clamp(f64::from(TRIAL_ROUNDS.0), f64::from(TRIAL_ROUNDS.1)) as u32;
+        let mut matrices = self.trials.matrices(one, scheme.clone(), params);
+        let limits = Limits { rounds, patience: Some(PATIENCE), baseline: None };
+        let outcome = self.trials.run(Stage::Look, &mut matrices, params, &limits)?;
+        let took = outcome.curve.len() as f64;
+        Ok(if outcome.end == End::Converged { (2.0 * took).max(FEWEST_NEEDED) } else { took.max(ROUNDS_PER_FOLD) })
+    }
+
+    /// Folds of a table of few cells keep as many threads busy, one each: several threads on one small tree wait for each other.
+    fn least_folds(&self, cells: usize) -> u8 {
+        if cells <= CELLS_SIDE_BY_SIDE && self.trials.context.threads > 1 { 2 } else { 1 }
+    }
+
+    /// A round of every trial that is planned, on so many rows to learn from.
+    fn planned_round(
+        &self,
+        learning: usize,
+        schemes: &[EncodingScheme],
+        widest: &EncodingScheme,
+        candidates: &Candidates,
+    ) -> f64 {
+        let round = |scheme, params: &Params| pace(params) * self.trials.costs.round(learning, scheme, params);
+        let of_encodings: f64 = schemes.iter().skip(1).map(|scheme| round(scheme, candidates.first())).sum();
+        let of_params: f64 = candidates.planned().into_iter().map(|params| round(widest, params)).sum();
+        let finer = histograms::finer_bins(widest.width() as u64).next().filter(|_| self.is_open);
+        let finer = finer.map_or(0.0, |bins| {
+            let costs = &self.trials.costs;
+            let more = costs.bins(widest, bins) / costs.bins(widest, candidates.first().max_bin()).max(1.0);
+            if more > 1.0 { more * round(widest, candidates.first()) } else { 0.0 }
+        });
+        of_encodings + of_params + finer
+    }
+
     /// Rows that a model can be judged on until it has learnt enough: too few rounds on more rows say less.
-    fn affordable_rows(&self, widest: Option<&EncodingScheme>) -> usize {
-        let width = widest.map_or(1, EncodingScheme::width).max(1);
-        (self.trials.budget.cells(Stage::Rounds) / (JUDGED_ROUNDS * width as f64)) as usize
+    fn affordable_rows(&self, widest: &EncodingScheme, params: &Params) -> usize {
+        let work = self.trials.budget.work(Stage::Rounds);
+        self.trials.costs.affordable_rows(work, JUDGED_ROUNDS, widest, params)
     }
 
     /// Encodings with the first candidate, then the other candidates with the best encoding.
@@ -142,19 +226,18 @@ impl Search<'_> {
         &mut self,
         sample: &Sample,
         schemes: Vec<EncodingScheme>,
-        candidates: &[Params],
-        cells: f64,
+        candidates: Candidates,
+        rounds: f64,
     ) -> Result<Ranking> {
         let mut ranking = Ranking::default();
-        let Some((first, others)) = candidates.split_first() else { return Ok(ranking) };
-        if schemes.len() + others.len() == 1 {
+        let mut first = candidates.first().clone();
+        if schemes.len() == 1 && candidates.planned().len() == 1 {
             let alone = |scheme| Candidate { scheme, params: first.clone(), outcome: Outcome::new() };
             ranking.candidates = schemes.into_iter().map(alone).collect();
             return Ok(ranking);
         }
-        let plan = |stage| TrialPlan { stage, cells };
+        let plan = |stage| TrialPlan { stage, rounds };
         let mut best: Option<FoldMatrices<'_>> = None;
-        let mut first = first.clone();
         for scheme in schemes {
             let mut matrices = self.trials.matrices(sample, scheme, &first);
             let stands_first = self.compete(plan(Stage::Encoding), &mut matrices, &first, &mut ranking)?;
@@ -163,22 +246,40 @@ impl Search<'_> {
             }
         }
         let Some(mut matrices) = best else { return Ok(ranking) };
+        self.decide_by_trials("encoding", &matrices.scheme.name.clone(), &ranking);
         let is_open = self.is_open && first.get("max_bin").is_none();
         for bins in histograms::finer_bins(matrices.scheme.width() as u64).filter(|_| is_open) {
+            if self.trials.costs.bins(&matrices.scheme, bins)
+                <= self.trials.costs.bins(&matrices.scheme, first.max_bin())
+            {
+                self.trials.decide("bins", &first.max_bin().to_string(), "no column has more values");
+                break;
+            }
             let mut finer = first.clone();
             finer.set("max_bin", &bins.to_string())?;
             let mut into = self.trials.matrices(sample, matrices.scheme.clone(), &finer);
-            if !self.compete(plan(Stage::Bins), &mut into, &finer, &mut ranking)? {
+            let helps = self.compete(plan(Stage::Bins), &mut into, &finer, &mut ranking)?;
+            self.decide_by_trials("bins", if helps { "more" } else { "no more" }, &ranking);
+            if !helps {
                 break;
             }
             (first, matrices) = (finer, into);
         }
-        for params in others {
-            let mut params = params.clone();
+        let mut tried = 1;
+        let mut rest = candidates;
+        let is_sample = sample.len() < self.trials.context.fitted_rows;
+        while let Some(mut params) = rest.next(&ranking, sample.len(), is_sample) {
             if let Some(bins) = first.get("max_bin") {
                 params.set("max_bin", bins)?;
             }
             self.compete(plan(Stage::Parameters), &mut matrices, &params, &mut ranking)?;
+            tried += 1;
+        }
+        if let Some((chosen, by)) = rest.direction {
+            self.trials.decide("depth", chosen, &by);
+        }
+        if tried > 1 {
+            self.decide_by_trials("parameters", "the best of the trials", &ranking);
         }
         Ok(ranking)
     }
@@ -189,8 +290,10 @@ impl Search<'_> {
             return Ok(ranking);
         }
         let promoted = promoted(ranking.candidates);
-        let cells = self.trials.budget.cells(Stage::Rung) / promoted.len() as f64;
-        let rung = TrialPlan { stage: Stage::Rung, cells };
+        let of_one =
+            |one: &Candidate| pace(&one.params) * self.trials.costs.round_of_folds(all, &one.scheme, &one.params);
+        let of_all: f64 = promoted.iter().map(of_one).sum();
+        let rung = TrialPlan { stage: Stage::Rung, rounds: EARLY_ENDS * self.trials.budget.work(Stage::Rung) / of_all };
         let mut ranking = Ranking::default();
         for Candidate { scheme, params, .. } in promoted {
             let mut matrices = self.trials.matrices(all, scheme, &params);
@@ -202,7 +305,7 @@ impl Search<'_> {
     /// Runs a candidate against the best so far and puts it in its place; whether that is the first.
     fn compete(
         &mut self,
-        TrialPlan { stage, cells }: TrialPlan,
+        TrialPlan { stage, rounds }: TrialPlan,
         matrices: &mut FoldMatrices<'_>,
         params: &Params,
         ranking: &mut Ranking,
@@ -211,11 +314,13 @@ impl Search<'_> {
             self.trials.budget.warn_of_deadline(stage);
             return Ok(false);
         }
-        let affordable = f64::from(matrices.affordable(cells)) * pace(params);
         let slowness = (TRIAL_ETA / eta_of(params)).max(1.0);
         let most = f64::from(TRIAL_ROUNDS.1) * slowness;
-        let rounds = affordable.clamp(f64::from(TRIAL_ROUNDS.0), most) as u32;
-        let baseline = ranking.candidates.first().map(|candidate| PruningBaseline::of(&candidate.outcome));
+        let rounds = (rounds * pace(params)).clamp(f64::from(TRIAL_ROUNDS.0), most) as u32;
+        let baseline = ranking
+            .candidates
+            .first()
+            .map(|first| PruningBaseline::with_pace(&first.outcome, pace(params) / pace(&first.params)));
         let patience = Some((f64::from(PATIENCE) * slowness) as u32);
         let outcome = self.trials.run(stage, matrices, params, &Limits { rounds, patience, baseline })?;
         if ranking.candidates.is_empty() {
@@ -223,10 +328,15 @@ impl Search<'_> {
         }
         Ok(ranking.insert(Candidate { scheme: matrices.scheme.clone(), params: params.clone(), outcome }))
     }
-}
 
-/// What one fold of a trial costs in the widest encoding.
-fn cells_per_fold(sample: &Sample, schemes: &[EncodingScheme]) -> f64 {
-    let width = schemes.iter().map(EncodingScheme::width).max().unwrap_or(1);
-    ROUNDS_PER_FOLD * (sample.len() * width).max(1) as f64
+    /// Notes down what the trials so far have decided.
+    fn decide_by_trials(&mut self, what: &'static str, chosen: &str, ranking: &Ranking) {
+        let value = |place: usize| ranking.candidates.get(place).map(Candidate::standing);
+        let figure = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.6}"));
+        let metric = ranking.candidates.first().and_then(|one| one.outcome.metric.clone());
+        let metric = metric.unwrap_or_else(|| "the metric".to_owned());
+        let by =
+            format!("{metric} of the validation rows: {} at best, {} the next", figure(value(0)), figure(value(1)));
+        self.trials.decide(what, chosen, &by);
+    }
 }

@@ -11,16 +11,15 @@ use super::FitContext;
 use super::folds::Fold;
 use super::lanes::Lanes;
 
-/// A trial is given up where the metric of its baseline was better by this factor.
-const OUT_OF_REACH: f64 = 1.03;
-/// A trial is compared with its baseline after this many times the baseline's rounds, since shallow trees start slowly.
-const HEAD_START: f64 = 3.0;
+/// When a trial is given up: after so many times the rounds that its baseline took, where what its baseline had come to in as
+/// many rounds was better by this factor. Shallow trees start slowly, and in few rounds a trial shows little.
+const OUT_OF_REACH: [(f64, f64); 4] = [(0.5, 1.06), (0.8, 1.03), (1.2, 1.015), (1.8, 1.0075)];
 
 /// Rounds that each of several folds is boosted before all are looked at.
 const STRIDE: u32 = 10;
 
 /// When a trial ends, besides by the clock.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(super) struct Limits {
     /// The most rounds.
     pub(super) rounds: u32,
@@ -31,23 +30,32 @@ pub(super) struct Limits {
 }
 
 /// A trial that another one has to come close to.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(super) struct PruningBaseline {
-    /// What it came to.
-    value: f64,
-    /// After so many rounds a trial should be close to it.
-    rounds: u32,
+    /// The best that it came to after each round, up to its best one.
+    best: Vec<f64>,
+    /// Rounds of a trial that correspond to one of its own.
+    pace: f64,
 }
 
 impl PruningBaseline {
-    /// One that learns as quickly.
-    pub(super) fn of(outcome: &Outcome) -> Self {
-        Self::with_pace(outcome, 1.0)
-    }
-
     /// One that takes a round where the trial takes `pace` rounds.
     pub(super) fn with_pace(outcome: &Outcome, pace: f64) -> Self {
-        Self { value: outcome.value, rounds: (HEAD_START * f64::from(outcome.rounds) * pace) as u32 }
+        let mut least = f64::INFINITY;
+        let best = outcome.curve.iter().take(outcome.rounds as usize).map(|value| {
+            least = least.min(*value);
+            least
+        });
+        Self { best: best.collect(), pace }
+    }
+
+    /// Whether a trial that came to `value` in so many rounds stays behind it.
+    fn is_out_of_reach(&self, value: f64, rounds: usize) -> bool {
+        let own = rounds as f64 / self.pace;
+        let progress = own / self.best.len() as f64;
+        let factor = OUT_OF_REACH.iter().rev().find(|(after, _)| progress >= *after).map(|(_, factor)| *factor);
+        let had = self.best.get((own as usize).clamp(1, self.best.len().max(1)) - 1);
+        factor.zip(had).is_some_and(|(factor, had)| value > factor * had)
     }
 }
 
@@ -119,11 +127,8 @@ impl Outcome {
         if limits.patience.is_some_and(|patience| done - self.rounds.min(done) >= patience) {
             return Some(End::Converged);
         }
-        limits.baseline.filter(|baseline| self.is_behind(baseline)).map(|_| End::Behind)
-    }
-
-    fn is_behind(&self, baseline: &PruningBaseline) -> bool {
-        self.curve.len() as u32 >= baseline.rounds && self.value > OUT_OF_REACH * baseline.value
+        let is_behind = |baseline: &PruningBaseline| baseline.is_out_of_reach(self.value, self.curve.len());
+        limits.baseline.as_ref().filter(|baseline| is_behind(baseline)).map(|_| End::Behind)
     }
 }
 
@@ -229,7 +234,8 @@ mod tests {
     use super::*;
 
     fn limits(baseline: Option<&Outcome>) -> Limits {
-        Limits { rounds: 5_000, patience: Some(50), baseline: baseline.map(PruningBaseline::of) }
+        let baseline = baseline.map(|outcome| PruningBaseline::with_pace(outcome, 1.0));
+        Limits { rounds: 5_000, patience: Some(50), baseline }
     }
 
     #[test]
@@ -251,23 +257,34 @@ mod tests {
         assert_eq!(rounds, Some(51));
     }
 
+    /// A trial that came down from 3 to 1 in ten rounds, and stopped two rounds later.
+    fn rival() -> Outcome {
+        let curve: Vec<f64> =
+            (1..=12).map(|round| if round <= 10 { 3.2 - 0.2 * f64::from(round) } else { 1.3 }).collect();
+        Outcome { rounds: 10, value: 1.2, curve, ..Outcome::new() }
+    }
+
     #[test]
     fn a_trial_far_behind_its_rival_is_given_up() {
-        let baseline = Outcome { rounds: 1, value: 1.0, curve: vec![1.0], ..Outcome::new() };
-        let mut close = Outcome::new();
-        assert_eq!([3.0, 2.0, 1.02].map(|value| close.take(value, &limits(Some(&baseline)))), [None; 3]);
-        let mut far = Outcome::new();
-        let ends = [3.0, 2.0, 1.04].map(|value| far.take(value, &limits(Some(&baseline))));
-        assert_eq!(ends, [None, None, Some(End::Behind)]);
+        let limits = limits(Some(&rival()));
+        let given_up = |behind: f64| {
+            let mut trial = Outcome::new();
+            (1..40).find(|round| {
+                let value = behind * (3.2 - 0.2 * f64::from(*round)).max(1.2);
+                trial.take(value, &limits) == Some(End::Behind)
+            })
+        };
+        assert_eq!([1.1, 1.04, 1.02, 1.01, 1.005].map(given_up), [Some(5), Some(8), Some(12), Some(18), None]);
     }
 
     #[test]
     fn a_trial_that_learns_more_slowly_has_more_rounds_to_come_close() {
-        let baseline = Outcome { rounds: 2, value: 1.0, curve: vec![1.0; 2], ..Outcome::new() };
-        let limits = Limits { baseline: Some(PruningBaseline::with_pace(&baseline, 2.0)), ..limits(None) };
+        let limits = Limits { baseline: Some(PruningBaseline::with_pace(&rival(), 2.0)), ..limits(None) };
         let mut slow = Outcome::new();
-        assert_eq!((0..11).find_map(|_| slow.take(2.0, &limits)), None);
-        assert_eq!(slow.take(2.0, &limits), Some(End::Behind));
+        let values = (1..=20).map(|round| 3.1 - 0.1 * f64::from(round) + 0.1);
+        assert!(values.map(|value| slow.take(value, &limits)).all(|end| end.is_none()));
+        let mut slower = Outcome::new();
+        assert_eq!((1..20).find(|_| slower.take(3.0, &limits).is_some()), Some(10));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use xgboost::{Params, params::monotone_constraints};
 
 use super::FitContext;
 use super::budget::{Budget, Stage};
-use super::choice::TrialReport;
+use super::choice::{Decision, TrialReport};
+use super::cost::Costs;
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::journal::{Entry, Journal};
@@ -24,23 +25,49 @@ pub(super) struct Trials<'a> {
     pub(super) base: &'a Features,
     pub(super) rows: &'a Rows,
     pub(super) budget: Budget,
+    pub(super) costs: Costs,
     /// One for each trial, in the order they ran.
     pub(super) reports: Vec<TrialReport>,
+    /// What was decided on the way.
+    pub(super) decisions: Vec<Decision>,
     journal: Journal<'a>,
     progress: Progress,
 }
 
 impl<'a> Trials<'a> {
     pub(super) fn new(context: &'a FitContext<'a>, base: &'a Features, rows: &'a Rows) -> Self {
+        let cells = context.fitted_rows.max(rows.len()) as f64 * base.features.len() as f64;
         Self {
             context,
             base,
             rows,
-            budget: Budget::new(context.config.time_budget, context.threads),
+            budget: Budget::new(context.config.time_budget, context.threads, cells),
+            costs: Costs::of(base),
             reports: Vec::new(),
+            decisions: Vec::new(),
             journal: Journal::new(context.checkpoint),
             progress: context.telemetry.progress("choosing", Unit::Items("rounds"), None),
         }
+    }
+
+    /// The same after other trials of the run.
+    pub(super) fn after(self, reports: Vec<TrialReport>) -> Self {
+        Self { reports, ..self }
+    }
+
+    /// Notes down something that was decided.
+    pub(super) fn decide(&mut self, what: &'static str, chosen: &str, decided_by: &str) {
+        tracing::debug!(what, chosen, decided_by, "decided");
+        self.decisions.push(Decision {
+            what: what.into(),
+            chosen: chosen.to_owned(),
+            decided_by: decided_by.to_owned(),
+        });
+    }
+
+    /// Rounds of every fold of a sample that are worth some work.
+    pub(super) fn affordable(&self, work: f64, matrices: &FoldMatrices<'_>, params: &Params) -> f64 {
+        work / self.costs.round_of_folds(matrices.sample, &matrices.scheme, params).max(1.0)
     }
 
     /// A sample in an encoding, with the bins of some parameters.
@@ -80,6 +107,8 @@ impl<'a> Trials<'a> {
             }
         };
         matrices.clear_after(params);
+        let of_round = self.costs.round_of_folds(matrices.sample, &matrices.scheme, params);
+        self.budget.count(of_round * entry.outcome.curve.len() as f64);
         self.report(stage, matrices, params, &entry);
         Ok(entry.outcome)
     }

@@ -18,6 +18,7 @@ use super::choice::{Choice, TrialReport};
 use super::final_selection::{on_all_rows, patience};
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
+use super::intervals::OutOfFold;
 use super::ranking::{Candidate, EnsembleSelection, Ranking, named};
 use super::space::Space;
 use super::trial::{End, Limits, PruningBaseline};
@@ -34,9 +35,6 @@ const MOST_KEPT: usize = 16;
 const MOST_PACE: f64 = 4.0;
 /// Minimum number of rounds that a trial may take.
 const FEWEST_ROUNDS: u32 = 100;
-/// A trial is given up where it is far behind after this part of what [`PruningBaseline`] allows otherwise: as soon as it has learnt for
-/// as long as the best one, both at the same learning rate.
-const BASELINE_PACE: f64 = 1.0 / 3.0;
 /// Draws until there is a point that was not tried: in a small space all of them may have been.
 const MOST_DRAWS: u64 = 50;
 
@@ -55,6 +53,7 @@ struct Tuned {
     candidates: Vec<Candidate>,
     ran: usize,
     cut_by_clock: bool,
+    cut_by_plan: bool,
 }
 
 /// Tunes what `judged` came to without: the better one of the two ensembles.
@@ -84,15 +83,16 @@ pub(super) fn tuned(
     let space = Space::new(&config.user_params, trials.rows, trials.context.scale, slowest, config.seed);
     let matrices = trials.matrices(all, best.scheme.clone(), &base);
     let tuned = Tuner::new(trials, matrices, base, space, Goal::Best(most_rounds)).run(best.clone())?;
-    let mut all_candidates = tuned.candidates;
+    let mut all_candidates = tuned.candidates.clone();
     all_candidates.extend(candidates);
     all_candidates.sort_by(|one, other| one.outcome.value.total_cmp(&other.outcome.value));
     let ensemble = Ranking { candidates: all_candidates, truth }.ensemble(most);
     let before = untuned.value;
     let ensemble = if ensemble.value < untuned.value { ensemble } else { untuned };
     let (untuned, value) = (finite(before), finite(ensemble.value));
-    let (ran, cut_by_clock) = (tuned.ran, tuned.cut_by_clock);
-    Ok((ensemble, Some(concluded(Tuning { asked: config.trials, ran, cut_by_clock, untuned, tuned: value }))))
+    let Tuned { ran, cut_by_clock, cut_by_plan, .. } = tuned;
+    let asked = config.trials;
+    Ok((ensemble, Some(concluded(Tuning { asked, ran, cut_by_clock, cut_by_plan, untuned, tuned: value }))))
 }
 
 /// The same where the user gave the rounds: every trial has exactly as many, and so has the model, which is one booster.
@@ -122,12 +122,17 @@ pub(super) fn of_given_rounds(
     let tuned = Tuner::new(&mut trials, matrices, given, space, Goal::Given(rounds)).run(untuned.clone())?;
     trials.finish();
     let before = untuned.outcome.value;
-    let better = tuned.candidates.into_iter().next().filter(|best| best.outcome.value < before);
+    let Tuned { candidates, ran, cut_by_clock, cut_by_plan } = tuned;
+    let better = candidates.into_iter().next().filter(|best| best.outcome.value < before);
     let Candidate { params, outcome, .. } = better.unwrap_or(untuned);
     let mut choice = Choice::unsearched(scheme.clone(), params, rounds, config.seed);
-    let (untuned, value, ran) = (finite(before), finite(outcome.value), tuned.ran);
-    let tuning = Tuning { asked: config.trials, ran, cut_by_clock: tuned.cut_by_clock, untuned, tuned: value };
+    let (untuned, value) = (finite(before), finite(outcome.value));
+    let tuning = Tuning { asked: config.trials, ran, cut_by_clock, cut_by_plan, untuned, tuned: value };
     choice.tuning = Some(concluded(tuning));
+    let chosen = (1.0 + ran as f64).log2();
+    let margins = [(outcome.margins.as_slice(), 1.0)];
+    choice.out_of_fold = OutOfFold::of_margins(&all, &margins, config.given_params.objective(), chosen);
+    choice.budget = Some(trials.budget.report());
     (choice.learning_curve, choice.metric, choice.trials) = (outcome.curve, outcome.metric, trials.reports);
     Ok(Some(choice))
 }
@@ -190,9 +195,11 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
                 tracing::info!("tuning ends after {} of {asked} trials: there is nothing else to try", tuned.ran);
                 break;
             };
-            if Instant::now() > self.trials.budget.deadline(Stage::Tuning) {
-                tuned.cut_by_clock = true;
-                self.trials.budget.warn_of_cut_tuning(tuned.ran, asked);
+            let budget = &self.trials.budget;
+            (tuned.cut_by_plan, tuned.cut_by_clock) =
+                (budget.is_used_up(), Instant::now() > budget.deadline(Stage::Tuning));
+            if tuned.cut_by_plan || tuned.cut_by_clock {
+                budget.tell_of_cut_tuning(tuned.ran, asked, !tuned.cut_by_plan);
                 break;
             }
             let one = self.try_out(params, &best)?;
@@ -228,7 +235,7 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
                 let pace = eta_of(&best.params) / eta;
                 let rounds = (MOST_PACE * pace * f64::from(best.outcome.rounds)) as u32;
                 let rounds = rounds.max(FEWEST_ROUNDS).min(most);
-                let baseline = Some(PruningBaseline::with_pace(&best.outcome, BASELINE_PACE * pace));
+                let baseline = Some(PruningBaseline::with_pace(&best.outcome, pace));
                 Limits { rounds, patience: Some(patience(eta)), baseline }
             }
         }

@@ -33,7 +33,7 @@ use self::encoded::MatrixColumns;
 use self::rows::scan;
 use crate::config::TrainConfig;
 use crate::encodings::{EncodingScheme, visible};
-use crate::evaluate::{Evaluation, of_predictions};
+use crate::evaluate::{Evaluation, Predictor};
 use crate::features::Features;
 use crate::fit::{Choice, FitContext, Fitted, Member, TargetScale, fit_with, matrix_features};
 use crate::plan_memory::{MemoryPlan, Mode, scratch};
@@ -299,25 +299,23 @@ impl<'a> Reader<'a> {
     /// many rows as explaining the model takes.
     ///
     /// # Errors
-    /// As [`Reader::predict`] and [`crate::evaluate::evaluate`].
-    pub fn evaluate(
-        &self,
-        gate: &Gate,
-        booster: &Booster,
-        features: &mut Features,
-        clip: Option<(f64, f64)>,
-    ) -> Result<Evaluation> {
-        let mut kept = Vec::new();
-        let form = ModelForm { features: &features.features, spec: self.spec, clip };
-        let predictions = self.predict_each(booster, &form, |batch| {
+    /// As [`Reader::predict`] and [`Predictor::evaluate`].
+    pub fn evaluate(&self, gate: &Gate, predictor: &Predictor<'_>, features: &mut Features) -> Result<Evaluation> {
+        let (mut kept, mut scales) = (Vec::new(), predictor.scale.map(|_| Vec::new()));
+        let form = ModelForm { features: &features.features, spec: self.spec, clip: predictor.clip };
+        let outputs = self.predict_each(predictor.booster, &form, |batch, outputs| {
             if kept.is_empty() {
                 kept = batch.cells.iter().map(|cells| cells[..cells.len().min(KEPT_TEST_ROWS)].to_vec()).collect();
             }
+            if let (Some(scale), Some(scales)) = (predictor.scale, &mut scales) {
+                scales.extend(scale.scales(&batch.cells, outputs)?);
+            }
+            Ok(())
         })?;
         let rows = kept.first().map_or(0, Vec::len);
         let matrix = Array2::from_shape_vec((rows, features.features.len()).f(), kept.concat());
         features.test = matrix.map_err(|error| Error::Defect(error.to_string()))?;
-        of_predictions(gate, predictions, &self.data.all.test)
+        predictor.compare(gate, &outputs, scales.as_deref(), &self.data.all.test)
     }
 
     /// The predictions of the held-out rows by a model of this form, as `predict` would write them. For a thread that may
@@ -326,25 +324,26 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// What reading fails with; what XGBoost refuses.
     pub fn predict(&self, booster: &Booster, form: &ModelForm<'_>) -> Result<Vec<f64>> {
-        self.predict_each(booster, form, |_| {})
+        let outputs = self.predict_each(booster, form, |_, _| Ok(()))?;
+        Ok(outputs.into_iter().map(|value| final_prediction(value, form.clip)).collect())
     }
 
     fn predict_each(
         &self,
         booster: &Booster,
         form: &ModelForm<'_>,
-        mut look: impl FnMut(&EncodedBatch),
-    ) -> Result<Vec<f64>> {
+        mut look: impl FnMut(&EncodedBatch, &[f32]) -> Result<()>,
+    ) -> Result<Vec<f32>> {
         let columns = MatrixColumns::of(form.features, form.spec)?;
         let mut batches = Batches::new(self.job(columns, Side::HeldOut));
-        let mut predictions = Vec::with_capacity(self.data.all.test.len());
+        let mut outputs = Vec::with_capacity(self.data.all.test.len());
         while let Some(batch) = batches.advance()? {
-            look(batch);
             let columns: Vec<Column<'_>> = batch.cells.iter().map(|cells| Column::from(cells.as_slice())).collect();
             let of_batch = booster.predict_columns(&columns, 0..0)?;
-            predictions.extend(of_batch.into_iter().map(|value| final_prediction(value, form.clip)));
+            look(batch, &of_batch)?;
+            outputs.extend(of_batch);
         }
-        Ok(predictions)
+        Ok(outputs)
     }
 
     /// The columns of the matrix, where means of the target are learnt from all training rows, in one pass over them.

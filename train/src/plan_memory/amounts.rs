@@ -10,7 +10,7 @@ use xgboost::Params;
 
 use super::MIB;
 use crate::config::TrainConfig;
-use crate::fit::{histograms, leaves_learning_open};
+use crate::fit::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, histograms, leaves_learning_open};
 use crate::read::Opened;
 
 /// Program, XGBoost's library, threads, runtime, trees and small histograms.
@@ -134,7 +134,8 @@ impl Shape {
             [train, test] => (*train, *test),
             _ => (0, 0),
         };
-        let is_searched = (config.rounds.is_none() || config.trials > 0) && config.time_budget > 0;
+        let is_validated = config.interval_folds.is_some();
+        let is_searched = (config.rounds.is_none() || config.trials > 0) && config.time_budget > 0 || is_validated;
         let columns = opened.train.schema.columns();
         let is_csv = opened.train.is_csv();
         // Any column of CSV may turn out to be text; those that do are few or the rows are short.
@@ -213,6 +214,11 @@ impl Shape {
         self.matrix(self.train_rows) + self.train_rows * ROW_WHILE_BOOSTED
     }
 
+    /// Whether several boosters may be fitted at once: fewer than there are folds that are judged at once.
+    fn are_side_by_side(&self) -> bool {
+        self.may_be_mean && self.train_rows * self.width <= CELLS_SIDE_BY_SIDE as u64
+    }
+
     /// Everything in memory: the most of what its steps hold.
     pub(super) fn in_memory(&self) -> u64 {
         let cells = self.rows() * self.columns * CSV_CELL;
@@ -232,7 +238,12 @@ impl Shape {
         let copied = self.train_rows * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
         let searching = if self.is_searched { matrix + copied + self.boosted() + self.searched_histograms } else { 0 };
         let encoding = if self.is_reencoded { matrix + encoded } else { 0 };
-        let fitting = if self.is_reencoded { encoded } else { matrix } + self.boosted() + self.fitted_histograms;
+        let boosting = if self.are_side_by_side() {
+            self.threads.min(MOST_SIDE_BY_SIDE as u64) * self.boosted() + self.searched_histograms
+        } else {
+            self.boosted() + self.fitted_histograms
+        };
+        let fitting = if self.is_reencoded { encoded } else { matrix } + boosting;
         let steps = [matrix + learning, searching, encoding, fitting];
         BASE + self.kept + self.footers + reading.max(rows + steps.into_iter().max().unwrap_or(0))
     }

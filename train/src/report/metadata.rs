@@ -7,13 +7,14 @@ use features::golden::GoldenRows;
 use features::quality::{ColumnProfile, FeatureTally, Statistics, profile};
 use features::spec::Spec;
 use machine::RunId;
-use registry::metadata::{DataFingerprint, FORMAT_VERSION, Metadata};
+use registry::metadata::{DataFingerprint, FORMAT_VERSION, Intervals, Metadata};
 use storage::sha256_hex;
 use xgboost::Column;
 
 use crate::config::TrainConfig;
+use crate::evaluate::Predictor;
 use crate::features::Features;
-use crate::fit::Fitted;
+use crate::fit::{Calibration, Fitted, ScaleModel};
 use crate::plan::TrainPlan;
 use crate::read::TrainingData;
 
@@ -32,8 +33,8 @@ pub struct ModelParts<'a> {
     pub features: &'a Features,
     /// The trees.
     pub fitted: &'a Fitted,
-    /// Bounds that predictions are held inside.
-    pub clip: Option<(f64, f64)>,
+    /// How it predicts.
+    pub predictor: &'a Predictor<'a>,
 }
 
 /// `metadata.json`, golden rows scored.
@@ -41,12 +42,13 @@ pub struct ModelParts<'a> {
 /// # Errors
 /// What XGBoost refuses.
 pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
-    let ModelParts { config, run_id, plan, data, features, fitted, clip } = *parts;
+    let ModelParts { config, run_id, plan, data, features, fitted, predictor } = *parts;
     let spec = &config.spec;
     let mut golden = GoldenRows::draw(&features.features, &features.statistics);
-    let columns = golden.columns();
-    let columns: Vec<Column<'_>> = columns.iter().map(|column| Column::from(column.as_slice())).collect();
+    let cells = golden.columns();
+    let columns: Vec<Column<'_>> = cells.iter().map(|column| Column::from(column.as_slice())).collect();
     golden.predictions = fitted.booster.predict_columns(&columns, 0..0)?;
+    let intervals = predictor.scale.map(|scale| intervals(scale, &cells, &golden.predictions)).transpose()?;
     let (major, minor, patch) = xgboost::version();
     let target_statistics = target_statistics(data);
     let mut profile = profile(&features.features, &features.statistics, &features.tallies);
@@ -65,7 +67,7 @@ pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
         params: fitted.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         rounds: fitted.rounds,
         seed: u64::from(config.seed),
-        clip,
+        clip: predictor.clip,
         statistics: features.statistics.clone(),
         target_statistics: Some(target_statistics),
         profile,
@@ -81,6 +83,19 @@ pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
         xgboost_version: format!("{major}.{minor}.{patch}"),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         golden,
+        intervals,
+    })
+}
+
+fn intervals(scale: &ScaleModel<'_>, golden: &[Vec<f32>], outputs: &[f32]) -> Result<Intervals> {
+    let Calibration { scale: model, columns, rows, errors, mean_error } = scale.calibration();
+    Ok(Intervals {
+        scale_sha256: sha256_hex(model),
+        columns: columns.clone(),
+        rows: *rows,
+        errors: errors.clone(),
+        mean_error: *mean_error,
+        golden: scale.scales(golden, outputs)?,
     })
 }
 

@@ -1,12 +1,17 @@
 //! `metrics.json`: every figure of the run for programs (ARCHITECTURE.md, Formats).
 
+use std::collections::BTreeMap;
+
 use error::{Error, Result};
-use evaluation::{Slice, SliceColumn};
+use evaluation::{Coverage, Ends, Slice, SliceColumn};
 use registry::pointer::FORMAT_VERSION;
 use serde_json::{Map, Value, json};
 
 use super::Subject;
 use super::validation::validation;
+use crate::evaluate::HeldOutIntervals;
+use crate::fit::Calibration;
+use crate::gate::Judgement;
 
 /// `metrics.json`.
 ///
@@ -14,7 +19,7 @@ use super::validation::validation;
 /// [`Error::Defect`] where it cannot be written as JSON.
 pub fn metrics(subject: &Subject<'_>) -> Result<Vec<u8>> {
     let Subject { plan, data, fitted, evaluation, judgement, findings, .. } = subject;
-    let metrics = json!({
+    let mut metrics = json!({
         "format_version": FORMAT_VERSION,
         "r2": evaluation.scores.r2,
         "rmse": evaluation.scores.rmse,
@@ -35,12 +40,48 @@ pub fn metrics(subject: &Subject<'_>) -> Result<Vec<u8>> {
         "members": fitted.choice.members,
         "trials": fitted.choice.trials,
         "tuning": fitted.choice.tuning,
+        "choices": fitted.choice.decisions,
+        "budget": fitted.choice.budget,
         "importance": findings.importance,
         "drift": findings.drift,
         "settings": plan.settings,
         "threads": plan.body.threads,
     });
+    if let (Some(intervals), Some(calibration)) = (&evaluation.intervals, &fitted.choice.calibration) {
+        metrics["intervals"] = of_intervals(intervals, calibration, judgement);
+    }
     serde_json::to_vec_pretty(&metrics).map_err(|error| Error::Defect(format!("metrics.json: {error}")))
+}
+
+/// How often the held-out rows lay within their intervals.
+fn of_intervals(intervals: &HeldOutIntervals, calibration: &Calibration, judgement: &Judgement) -> Value {
+    let of_level = |(level, coverage): &(f64, Coverage)| with(coverage, &[("level", json!(level))]);
+    let of_tenth =
+        |(span, coverage): &(Ends, Coverage)| with(coverage, &[("from", json!(span.0)), ("to", json!(span.1))]);
+    let columns = judgement.slices.iter().map(|slices| slices.column.clone());
+    let of_column = |coverage: &BTreeMap<String, Coverage>| {
+        coverage.iter().map(|(value, coverage)| with(coverage, &[("value", json!(value))])).collect::<Value>()
+    };
+    let slices: Map<_, _> = columns.zip(judgement.slice_coverage.iter().map(of_column)).collect();
+    json!({
+        "rows_calibrated": calibration.rows,
+        "levels": intervals.by_level.iter().map(of_level).collect::<Value>(),
+        "expected_mae": intervals.expected_mae,
+        "level": intervals.level,
+        "tenths": intervals.by_tenths.iter().map(of_tenth).collect::<Value>(),
+        "slices": slices,
+    })
+}
+
+/// A coverage as JSON, behind what it is of.
+fn with(coverage: &Coverage, names: &[(&str, Value)]) -> Value {
+    let mut object: Map<String, Value> =
+        names.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let Coverage { rows, coverage, mean_width } = coverage;
+    object.insert("rows".to_owned(), json!(rows));
+    object.insert("coverage".to_owned(), json!(coverage));
+    object.insert("mean_width".to_owned(), json!(mean_width));
+    object.into()
 }
 
 fn slices(columns: &[SliceColumn]) -> Value {

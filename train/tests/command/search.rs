@@ -69,24 +69,77 @@ fn on_a_busy_machine<T>(work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// What is chosen goes by counted work: how busy the machine is has no part in it, if there is time enough.
+/// What is chosen goes by counted work: how busy the machine is has no part in it. Four seconds of budget and four hundred are
+/// two searches, each of which comes out the same beside busy threads.
 #[test]
-fn the_same_rows_and_seed_give_the_same_model_however_busy_the_machine_is() {
+fn the_same_rows_settings_and_seed_give_the_same_model_however_busy_the_machine_is() {
     let workshop = Workshop::new();
-    let more = ["--time-budget", "3600"];
-    let first = train(&workshop, "first", &more);
-    let second = on_a_busy_machine(|| train(&workshop, "second", &more));
-    assert!(first.model == second.model);
-    assert_eq!(first.metadata["features"], second.metadata["features"]);
-    let stages = first.stages();
-    assert!(stages.contains(&"encoding") && stages.contains(&"parameters"), "{stages:?}");
-    assert_eq!((stages.last(), &stages), (Some(&"rounds"), &second.stages()));
-    assert!(first.metrics["r2"].as_f64().unwrap() > 0.85, "{}", first.metrics["r2"]);
+    let mut models = Vec::new();
+    for budget in ["4", "400"] {
+        let more = ["--time-budget", budget, "--threads", "2"];
+        let first = train(&workshop, &format!("alone-{budget}"), &more);
+        let second = on_a_busy_machine(|| train(&workshop, &format!("busy-{budget}"), &more));
+        assert!(first.model == second.model, "--time-budget {budget}");
+        assert_eq!(first.metadata["features"], second.metadata["features"]);
+        for part in ["members", "choices", "budget"] {
+            assert_eq!(first.metrics[part], second.metrics[part], "--time-budget {budget}");
+        }
+        let stages = first.stages();
+        assert!(stages.contains(&"encoding") && stages.contains(&"parameters"), "{stages:?}");
+        assert_eq!((stages.last(), &stages), (Some(&"rounds"), &second.stages()));
+        assert!(first.metrics["r2"].as_f64().unwrap() > 0.85, "{}", first.metrics["r2"]);
+        models.push(first);
+    }
+    let [short, long] = models.as_slice() else { panic!("two budgets") };
+    assert!(short.metrics["members"] != long.metrics["members"], "the budgets do not differ in what they choose");
+    assert!(short.model != long.model);
 
     let of_two_threads = ["--time-budget", "3600", "--threads", "2", "--param", "max_depth=3"];
     let first = train(&workshop, "two-threads", &of_two_threads);
     let second = on_a_busy_machine(|| train(&workshop, "two-threads-busy", &of_two_threads));
     assert!(first.model == second.model);
+}
+
+#[test]
+fn every_choice_and_what_decided_it_is_written_down() {
+    let workshop = Workshop::new();
+    let run = train(&workshop, "chosen", &["--time-budget", "20"]);
+    let choices = run.metrics["choices"].as_array().unwrap();
+    let about: Vec<&str> = choices.iter().map(|choice| text(choice, "what")).collect();
+    for what in ["sample", "encoding", "depth", "parameters", "finalists", "rounds", "members"] {
+        assert!(about.contains(&what), "{what}: {about:?}");
+    }
+    assert!(choices.iter().all(|choice| !text(choice, "chosen").is_empty() && !text(choice, "decided_by").is_empty()));
+    let budget = &run.metrics["budget"];
+    assert_eq!((&budget["seconds"], &budget["threads"], &budget["clock_seconds"]), (&20.into(), &1.into(), &60.into()));
+    let (planned, done) = (budget["planned_work"].as_f64().unwrap(), budget["done_work"].as_f64().unwrap());
+    assert!(0.0 < done && done < planned, "what fitting takes is part of the plan: {done} of {planned}");
+    assert_eq!(budget["cut_by_clock"], Value::Array(Vec::new()));
+
+    let given = train(&workshop, "given", &["--rounds", "5"]);
+    assert_eq!((&given.metrics["choices"], &given.metrics["budget"]), (&Value::Array(Vec::new()), &Value::Null));
+}
+
+/// A category of many levels that decides together with another column: XGBoost's own splits can tell its levels apart, one
+/// place or one mean of a level cannot.
+#[test]
+fn native_splits_are_tried_at_any_cardinality() {
+    let workshop = Workshop::new();
+    let mut csv = String::from("id,x,town,target\n");
+    for row in 0..3_000_u64 {
+        let (town, x) = (row * 7 % 200, (row * 37 % 83) as f64 / 83.0);
+        let side = if town * 2_654_435_761 % 4_093 % 2 == 0 { 1.0 } else { -1.0 };
+        writeln!(csv, "{row},{x},town-{town},{}", side * (x - 0.5)).unwrap();
+    }
+    let data = workshop.write("interacting.csv", &csv);
+    succeeded(&workshop.call("towns", &data).args(["--time-budget", "20"]).output().unwrap());
+    let metrics = json(&workshop.run_folder("towns").join("metrics.json"));
+    let tried: Vec<&str> = metrics["trials"].as_array().unwrap().iter().map(|trial| text(trial, "encoding")).collect();
+    assert!(tried.contains(&"native"), "{tried:?}");
+    let metadata = json(&workshop.run_folder("towns").join("metadata.json"));
+    let kinds: Vec<&str> = metadata["features"].as_array().unwrap().iter().map(|one| text(one, "kind")).collect();
+    assert!(kinds.contains(&"category"), "{kinds:?}");
+    assert!(metrics["r2"].as_f64().unwrap() > 0.8, "{}", metrics["r2"]);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn tuning_begins_with_the_choice_that_is_made_without_and_is_never_worse() {
         assert!(values.len() > 2, "{name}: {values:?}");
     }
     assert_eq!((&run.metrics["tuning"]["ran"], &run.metrics["tuning"]["cut_by_clock"]), (&12.into(), &false.into()));
-    assert_eq!(run.page.matches("<td>tuning</td>").count(), 13, "all of them are in the report");
+    assert_eq!(run.page.matches("<td role=\"cell\">tuning</td>").count(), 13, "all of them are in the report");
     assert!(run.page.contains("12 more trials"), "what came of them is said");
     assert!(!run.log.contains("cut short by the clock"), "{}", run.log);
 }
@@ -161,14 +161,24 @@ fn given_rounds_are_those_of_every_trial_and_of_the_model() {
 }
 
 #[test]
-fn the_clock_ends_it_and_that_is_said() {
+fn the_budget_ends_it_and_that_is_said() {
     let workshop = with_table();
-    let run = trained(&workshop, "cut", &["--tune", "1000000", "--time-budget", "2", "--param", "max_depth=3"]);
+    let more = ["--tune", "1000000", "--time-budget", "2", "--param", "max_depth=3"];
+    let run = trained(&workshop, "cut", &more);
     let tuning = &run.metrics["tuning"];
-    assert_eq!((&tuning["cut_by_clock"], &tuning["asked"]), (&true.into(), &1_000_000.into()));
+    assert_eq!(tuning["asked"], 1_000_000);
     assert!(tuning["ran"].as_u64().unwrap() < 100_000);
-    assert!(run.log.contains("tuning was cut short by the clock after"), "{}", run.log);
     assert!(run.page.contains("--time-budget"), "and in the report");
+    if tuning["cut_by_clock"] == true {
+        // The machine is so busy that three times the budget did not do.
+        assert!(run.log.contains("tuning was cut short by the clock after"), "{}", run.log);
+    } else {
+        assert_eq!(tuning["cut_by_plan"], true);
+        assert!(run.log.contains("tuning ended after"), "{}", run.log);
+        let again = trained(&workshop, "cut-again", &more);
+        let is_counted = run.model == again.model && *tuning == again.metrics["tuning"];
+        assert!(is_counted || again.metrics["tuning"]["cut_by_clock"] == true, "it is counted, not timed");
+    }
     let none = trained(&workshop, "none", &["--tune", "5", "--time-budget", "0"]);
     assert!(none.tuning().is_empty() && none.log.contains("--tune (TUNE) has no effect"), "{}", none.log);
     assert_eq!(none.metadata["rounds"], 100);

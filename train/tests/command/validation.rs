@@ -138,6 +138,8 @@ type Split = (Vec<usize>, Vec<usize>);
 struct Seen {
     outer: Split,
     inner: BTreeSet<Split>,
+    /// Rows that calibrate intervals.
+    calibrating: BTreeSet<usize>,
 }
 
 fn seen(done: &Output) -> Seen {
@@ -146,15 +148,16 @@ fn seen(done: &Output) -> Seen {
         let text = field(line, name).as_str().unwrap().trim_matches(['[', ']']).to_owned();
         text.split(", ").filter(|row| !row.is_empty()).map(|row| row.parse().unwrap()).collect()
     };
-    let (mut outer, mut inner) = (None, BTreeSet::new());
+    let (mut outer, mut inner, mut calibrating) = (None, BTreeSet::new(), BTreeSet::new());
     for line in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         match field(&line, "message").as_str() {
             Some("outer split") => outer = Some((rows(&line, "training"), rows(&line, "held_out"))),
             Some("inner fold") => drop(inner.insert((rows(&line, "training"), rows(&line, "validation")))),
+            Some("rows that calibrate intervals") => calibrating.extend(rows(&line, "calibrating")),
             _ => {}
         }
     }
-    Seen { outer: outer.unwrap_or_default(), inner }
+    Seen { outer: outer.unwrap_or_default(), inner, calibrating }
 }
 
 /// A field of a log line, wherever the format puts it.
@@ -165,7 +168,7 @@ fn field<'a>(line: &'a Value, name: &str) -> &'a Value {
 /// A run whose log tells every split.
 fn call(workshop: &Workshop, run_id: &str, data: &Path, more: &[String]) -> Command {
     let mut call = workshop.call(run_id, data);
-    call.args(more).env("RUST_LOG", "info,train::read=trace,train::fit::folds=trace");
+    call.args(more).env("RUST_LOG", "info,train::read=trace,train::fit::folds=trace,train::fit::intervals=trace");
     call
 }
 
@@ -186,6 +189,9 @@ fn assert_apart(table: &Table, seen: &Seen) {
     let trained_on: BTreeSet<usize> = seen.outer.0.iter().copied().collect();
     let inner = seen.inner.iter().flat_map(|(training, validation)| training.iter().chain(validation));
     assert!(inner.copied().all(|row| trained_on.contains(&row)), "a held-out row is in a fold");
+    let validated: BTreeSet<usize> = seen.inner.iter().flat_map(|(_, validation)| validation.iter().copied()).collect();
+    assert!(seen.calibrating.is_subset(&validated), "a row calibrates that no fold validates on");
+    assert!(seen.calibrating.is_empty() == validated.is_empty(), "what is validated on calibrates");
 }
 
 #[test]
@@ -214,6 +220,33 @@ fn in_no_fold_of_the_search_does_a_row_judge_what_it_depends_on() {
         assert_eq!(dropped, if table.by_time { without } else { 0 });
     }
     assert!(searched_through > 120 && refused < 60, "{searched_through} searched, {refused} refused");
+}
+
+/// Every fold of a cross-validation for intervals is a fold like those of a search, and each row calibrates once.
+#[test]
+fn folds_that_only_calibrate_intervals_are_as_far_apart() {
+    let workshop = Workshop::new();
+    let mut calibrated = 0;
+    for seed in 300..340 {
+        let table = Table::random(seed);
+        let data = workshop.write("table.csv", &table.csv);
+        let more = ["--rounds", "3", "--interval-folds", if seed % 2 == 0 { "3" } else { "7" }].map(str::to_owned);
+        let flags = more.into_iter().chain(table.flags()).collect::<Vec<_>>();
+        let done = call(&workshop, &format!("r{seed}"), &data, &flags).output().unwrap();
+        if done.status.code() == Some(4) {
+            continue;
+        }
+        succeeded(&done);
+        let seen = seen(&done);
+        assert_apart(&table, &seen);
+        let validated = seen.inner.iter().map(|(_, validation)| validation.len()).sum::<usize>();
+        assert_eq!(validated, seen.calibrating.len(), "a row is validated on twice");
+        calibrated += usize::from(!seen.calibrating.is_empty());
+        if !table.by_time {
+            assert_eq!(seen.calibrating.len(), seen.outer.0.len());
+        }
+    }
+    assert!(calibrated > 20, "{calibrated}");
 }
 
 /// The plan of a run that was begun out of core.
@@ -284,8 +317,12 @@ fn the_split_is_the_same_in_memory_out_of_core_resumed_and_on_any_number_of_thre
         assert_eq!(second.outer, expected.outer);
         let both: BTreeSet<Split> = first.inner.union(&second.inner).cloned().collect();
         assert_eq!(both, expected.inner, "table {seed}");
-        let model = |run_id: &str| std::fs::read(workshop.run_folder(run_id).join("model.ubj")).unwrap();
-        assert!(model("resumed") == model("whole"), "another model, table {seed}");
+        for file in ["model.ubj", "scale.ubj"] {
+            let bytes = |run_id: &str| std::fs::read(workshop.run_folder(run_id).join(file)).unwrap();
+            assert!(bytes("resumed") == bytes("whole"), "another {file}, table {seed}");
+        }
+        let intervals = |run_id: &str| json(&workshop.run_folder(run_id).join("metadata.json"))["intervals"].clone();
+        assert_eq!(intervals("resumed"), intervals("whole"), "table {seed}");
     }
 }
 
@@ -308,7 +345,8 @@ fn stopped_and_resumed(workshop: &Workshop, data: &Path, flags: &[String]) -> (S
     let again = call(workshop, "resumed", data, flags).output().unwrap();
     succeeded(&again);
     if again.stderr.is_empty() || status.success() {
-        (Seen { outer: first.outer.clone(), inner: first.inner.clone() }, first)
+        let Seen { outer, inner, calibrating } = &first;
+        (Seen { outer: outer.clone(), inner: inner.clone(), calibrating: calibrating.clone() }, first)
     } else {
         (first, seen(&again))
     }

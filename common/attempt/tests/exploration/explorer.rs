@@ -322,6 +322,14 @@ impl Walk {
                 Err(Broken { told, violation }) => self.fail(at, &told, &violation),
             };
         }
+        let ended =
+            (0..self.last).filter_map(|attempt| match self.programs[self.runs[attempt]].next(state.places[attempt]) {
+                Next::Ended(Ok(result)) => Some((attempt, result.as_str())),
+                _ => None,
+            });
+        if let Some(violation) = self.invariants.of_shards(&ended.collect::<Vec<_>>()) {
+            self.fail(at, &[], &violation);
+        }
         for attempt in 0..self.last {
             let Next::Ended(Ok(result)) = self.programs[self.runs[attempt]].next(state.places[attempt]) else {
                 continue;

@@ -13,11 +13,16 @@ use crate::world::{Id, Names, World};
 /// A setting, in the plan and in the result.
 pub(crate) const MIN_R2: &str = "min_r2";
 
+/// What a result of several shards was made of, their records.
+pub(crate) const RECORDS: &str = "records";
+/// What an attempt at a shard ends with when another shard has not ended yet.
+pub(crate) const INCOMPLETE: &str = "incomplete";
+
 /// What an actor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// An attempt of the run with this folder.
-    Attempt { folder: String },
+    /// An attempt of the run with this folder, at all of it or at one of its two shards.
+    Attempt { folder: String, shard: Option<u32> },
     /// Somebody who promotes a model.
     Promotion,
 }
@@ -31,7 +36,9 @@ pub(crate) enum Kind {
 /// 6. after whatever happened, one more attempt ends well, its pointers stand and nothing is left over;
 /// 7. what is asked again of a decided run is its result, without work;
 /// 8. a result is of the settings that the run began with;
-/// 9. an attempt moves `latest` only after its label.
+/// 9. an attempt moves `latest` only after its label;
+/// 10. what a shard came to never changes, and a result of shards is made of what each of them came to;
+/// 11. where an attempt at each shard has ended well, one of them has completed the run.
 #[derive(Debug)]
 pub(crate) struct Invariants {
     kinds: Vec<Kind>,
@@ -46,6 +53,17 @@ struct Complete {
     passed: bool,
     completed_at: String,
     min_r2: Option<Value>,
+    records: Vec<String>,
+}
+
+impl Kind {
+    /// The folder of the run.
+    fn run(&self) -> Option<&str> {
+        match self {
+            Self::Attempt { folder, .. } => Some(folder),
+            Self::Promotion => None,
+        }
+    }
 }
 
 impl Invariants {
@@ -62,6 +80,9 @@ impl Invariants {
                 return broken.or_else(|| self.of_label(names, attempt, name, after));
             }
             let (folder, file) = name.rsplit_once('/')?;
+            if folder.ends_with("/shards") && before.get(key).is_some() {
+                return Some(format!("{name} changed, which is what a shard came to"));
+            }
             if let Some(complete) = self.complete(names, before, folder)
                 && (file == "result.json" || complete.files.contains_key(file))
                 && after.get(key) != before.get(key)
@@ -75,6 +96,13 @@ impl Invariants {
                 if began.is_some() && began != complete.min_r2 {
                     return Some(format!("{name} is not of the settings that the run began with"));
                 }
+                let records = complete.records.iter().zip(0..).find(|(record, shard)| {
+                    let standing = find(names, after, &format!("{folder}/shards/{shard}.json"));
+                    standing.is_none_or(|content| names.contents.value(content) != record.as_bytes())
+                });
+                if let Some((record, _)) = records {
+                    return Some(format!("{name} is made of \"{record}\", which is not what that shard came to"));
+                }
                 return self.of_files(names, after, folder, &complete);
             }
             None
@@ -85,15 +113,31 @@ impl Invariants {
     /// from `last` on.
     pub(crate) fn of_results(&self, attempt: usize, result: &str, retried: &[String], last: usize) -> Option<String> {
         let mut retries = self.kinds[last..].iter().zip(retried);
-        let differs = |retried: &str| retried != result && !is_refusal(retried);
-        let (_, differs) = retries.find(|(kind, retried)| **kind == self.kinds[attempt] && differs(retried))?;
+        let differs = |retried: &str| retried != result && retried != INCOMPLETE && !is_refusal(retried);
+        let is_of_same = |kind: &Kind| kind.run().is_some() && kind.run() == self.kinds[attempt].run();
+        if result == INCOMPLETE {
+            return None;
+        }
+        let (_, differs) = retries.find(|(kind, retried)| is_of_same(kind) && differs(retried))?;
         Some(format!("an attempt ended with {result} and its retry with {differs}"))
+    }
+
+    /// What is wrong with what attempts have ended well with, if anything is.
+    pub(crate) fn of_shards(&self, ended: &[(usize, &str)]) -> Option<String> {
+        let ended = ended.iter().filter_map(|(attempt, result)| match &self.kinds[*attempt] {
+            Kind::Attempt { shard: Some(shard), .. } => Some((*shard, *result)),
+            _ => None,
+        });
+        let (shards, results): (Vec<u32>, Vec<&str>) = ended.unzip();
+        let is_all = [0, 1].iter().all(|shard| shards.contains(shard));
+        (is_all && results.iter().all(|result| *result == INCOMPLETE))
+            .then(|| "all shards have ended well, and none of them has completed the run".to_owned())
     }
 
     /// What is wrong after the retries, if anything is.
     pub(crate) fn of_end(&self, names: &Names, world: &World, last: usize) -> Option<String> {
         self.kinds[last..].iter().find_map(|kind| match kind {
-            Kind::Attempt { folder } => self.of_run(names, world, folder),
+            Kind::Attempt { folder, .. } => self.of_run(names, world, folder),
             Kind::Promotion => None,
         })
     }
@@ -164,6 +208,10 @@ impl Invariants {
                 passed: outcome.gate_passed()?,
                 completed_at: outcome.completed_at()?.to_owned(),
                 min_r2: outcome.get(MIN_R2).cloned(),
+                records: outcome
+                    .get(RECORDS)
+                    .and_then(|records| serde_json::from_value(records.clone()).ok())
+                    .unwrap_or_default(),
             })
         };
         self.known.borrow_mut().entry(content).or_insert_with(read).clone()

@@ -45,28 +45,45 @@ pub struct InnerFolds {
     windows: Vec<Window>,
     gap: f64,
     folds: u8,
+    /// Parts that rows or groups are dealt to.
+    dealt: u8,
+    /// The only fold that is used, where that is one.
+    only: Option<u8>,
 }
 
 impl InnerFolds {
     /// The folds of rows with these ids and keys: as many as `folds`, at least one and at most [`FOLDS`].
     #[must_use]
     pub fn new(ids: &[&str], keys: &RowKeys, seed: u64, folds: u8) -> Self {
+        Self::dealt_to(ids, keys, seed, FOLDS).with_folds(folds)
+    }
+
+    /// Cross-validation in `parts` folds, each of which validates on one of as many parts.
+    #[must_use]
+    pub fn dealt_to(ids: &[&str], keys: &RowKeys, seed: u64, parts: u8) -> Self {
+        let dealt = parts.max(1);
         let seed = seed.wrapping_add(INNER_SEED_OFFSET);
         let parts = match (&keys.groups, &keys.instants) {
-            (Some(groups), _) => parts_of_groups(groups, seed),
+            (Some(groups), _) => parts_of_groups(groups, seed, dealt),
             (None, Some(instants)) => vec![0; instants.len()],
-            (None, None) => ids.iter().map(|id| part(xxh3_64_with_seed(id.as_bytes(), seed))).collect(),
+            (None, None) => ids.iter().map(|id| part(xxh3_64_with_seed(id.as_bytes(), seed), dealt)).collect(),
         };
         let by_group = keys.groups.is_some();
         let (instants, windows, gap) = (keys.instants.clone(), Vec::new(), keys.gap);
-        let of = Self { parts, instants, by_group, windows, gap, folds: FOLDS };
-        of.with_folds(folds)
+        let of = Self { parts, instants, by_group, windows, gap, folds: dealt, dealt, only: None };
+        of.with_folds(dealt)
     }
 
-    /// The same rows with as many folds, at least one and at most [`FOLDS`].
+    /// The same rows and folds, of which only one is used.
+    #[must_use]
+    pub fn only(self, fold: u8) -> Self {
+        Self { only: Some(fold), ..self }
+    }
+
+    /// The same rows with as many folds, at least one and at most as many as rows were dealt to.
     #[must_use]
     pub fn with_folds(self, folds: u8) -> Self {
-        let folds = folds.clamp(1, FOLDS);
+        let folds = folds.clamp(1, self.dealt);
         let windows = match &self.instants {
             None => Vec::new(),
             Some(instants) if self.by_group => {
@@ -104,7 +121,7 @@ impl InnerFolds {
             let (training, validation) = (count(Role::Training), count(Role::Validation));
             (training > 0 && validation > 0).then_some((fold, training))
         };
-        (0..self.folds).filter_map(of).collect()
+        (0..self.folds).filter(|fold| self.only.is_none_or(|only| only == *fold)).filter_map(of).collect()
     }
 
     /// The training and the validation rows of a fold, ascending.
@@ -149,16 +166,16 @@ fn windows(instants: &[f64], folds: u8) -> Vec<Window> {
 }
 
 /// One of the parts, by a hash.
-fn part(hash: u64) -> u8 {
-    (unit(hash) * f64::from(FOLDS)) as u8
+fn part(hash: u64, parts: u8) -> u8 {
+    (unit(hash) * f64::from(parts)) as u8
 }
 
 /// The part of each row, so that whole groups are in one part.
-fn parts_of_groups(groups: &[u64], seed: u64) -> Vec<u8> {
+fn parts_of_groups(groups: &[u64], seed: u64, parts: u8) -> Vec<u8> {
     let by_hash: BTreeMap<u64, u64> = groups.iter().map(|&group| (rehashed(group, seed), group)).collect();
     if by_hash.len() >= FEW_GROUPS {
-        return groups.iter().map(|&group| part(rehashed(group, seed))).collect();
+        return groups.iter().map(|&group| part(rehashed(group, seed), parts)).collect();
     }
     let places: BTreeMap<u64, usize> = by_hash.values().enumerate().map(|(place, &group)| (group, place)).collect();
-    groups.iter().map(|group| (places.get(group).copied().unwrap_or_default() % usize::from(FOLDS)) as u8).collect()
+    groups.iter().map(|group| (places.get(group).copied().unwrap_or_default() % usize::from(parts)) as u8).collect()
 }

@@ -14,6 +14,8 @@ pub use inner::{FOLDS, InnerFolds};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+/// Keeps the folds of errors apart from every other use of hashes.
+const ERRORS_SEED_OFFSET: u64 = 0x5eed_0008;
 /// Keeps rows without a group apart from groups that are called like their ids.
 const NO_GROUP_SEED_OFFSET: u64 = 0x5eed_0006;
 
@@ -90,6 +92,18 @@ pub fn group_key(group: Option<&str>, id: &str, seed: u64) -> u64 {
     match group {
         Some(text) => xxh3_64_with_seed(text.as_bytes(), seed),
         None => xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(NO_GROUP_SEED_OFFSET)),
+    }
+}
+
+/// The folds of rows whose errors are known, for what is learnt from the errors of other rows: whole groups are in one fold, where rows are
+/// split by group. Their order in time has no part: none of the models that erred had learnt from any of them.
+#[must_use]
+pub fn error_folds(ids: &[&str], keys: &RowKeys, seed: u64, folds: u8) -> Vec<u8> {
+    let seed = seed.wrapping_add(ERRORS_SEED_OFFSET);
+    let fold = |hash: u64| (unit(hash) * f64::from(folds)) as u8;
+    match &keys.groups {
+        Some(groups) => groups.iter().map(|group| fold(rehashed(*group, seed))).collect(),
+        None => ids.iter().map(|id| fold(xxh3_64_with_seed(id.as_bytes(), seed))).collect(),
     }
 }
 

@@ -51,9 +51,13 @@ fn of_members(members: usize) -> String {
 }
 
 fn what_tuning_came_to(tuning: &Tuning, metric: &str) -> String {
-    let ran = match (tuning.ran, tuning.cut_by_clock) {
-        (ran, true) => format!("{ran} of {} more trials ran, then the clock ended it (--time-budget)", tuning.asked),
-        (ran, false) => format!("{ran} more trials"),
+    let (ran, asked) = (tuning.ran, tuning.asked);
+    let ran = if tuning.cut_by_clock {
+        format!("{ran} of {asked} more trials ran, then the clock ended it (--time-budget)")
+    } else if tuning.cut_by_plan {
+        format!("{ran} of {asked} more trials ran, then the work of the budget was done (--time-budget)")
+    } else {
+        format!("{ran} more trials")
     };
     let (untuned, tuned) = (figure_or_dash(tuning.untuned), figure_or_dash(tuning.tuned));
     let came_to = match (tuning.untuned, tuning.tuned) {

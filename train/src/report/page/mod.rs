@@ -4,6 +4,7 @@
 mod data;
 mod drift;
 mod importance;
+mod intervals;
 mod learning;
 mod predictions;
 mod settings;
@@ -33,6 +34,7 @@ pub(super) fn page(subject: &Subject<'_>) -> Result<String> {
                 drawn = section(html, subject);
             }
         }
+        intervals::section(html, subject);
         slices::section(html, subject);
         drift::section(html, subject);
         settings::section(html, subject);

@@ -55,10 +55,18 @@ fn settings(subject: &Subject<'_>) -> Vec<(String, String)> {
             pairs.push((name.to_owned(), char::from(value).escape_default().to_string()));
         }
     }
+    if config.interval_folds.is_none() {
+        pairs.push(("--interval-folds".to_owned(), "–".to_owned()));
+    }
     let location = config.features.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string);
     let memory = format!("{} bytes", subject.limits.memory_bytes.value);
+    let validation = &config.spec.validation;
+    let or_none = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
     let of_run = [
         ("--features", location),
+        ("--time", or_none(validation.time.clone())),
+        ("--group", or_none(validation.group.clone())),
+        ("--gap", or_none(validation.gap.as_ref().map(ToString::to_string))),
         ("--id", subject.metadata.id.clone()),
         ("--target", subject.metadata.target.clone()),
         ("--models", config.models.to_string()),
