@@ -10,7 +10,7 @@ use polars_parquet::parquet::encoding::hybrid_rle::encode;
 
 use super::thrift::{DATA_PAGE, DATA_PAGE_2, DICTIONARY_PAGE, RawPage};
 
-/// About what the headers of a chunk's pages take.
+/// What the header of a page takes at most, without its statistics.
 const PAGE_HEADER_BYTES: usize = 64;
 
 /// Encodings, by their numbers in the format.
@@ -207,7 +207,7 @@ impl<'a> Window<'a> {
     /// The pages without compression, one behind the other; none where they are not what their headers say, which is for polars'
     /// decoder to tell. That one makes a context for each chunk, and has zstd write into a buffer of its own first.
     pub(super) fn unpacked(&self, codec: Compression) -> Option<Vec<u8>> {
-        let mut unpacked = Vec::with_capacity(self.unpacked + PAGE_HEADER_BYTES);
+        let mut unpacked = Vec::with_capacity(self.unpacked + self.pages().count() * PAGE_HEADER_BYTES);
         for page in self.pages() {
             Page::at_start_of(page).ok()?.unpack(page, codec, &mut unpacked)?;
         }

@@ -196,7 +196,7 @@ impl RowGroup {
         let what = format!("column \"{name}\" of row group {}", self.row_group);
         let (rows, _) = self.rows_within(&pages);
         let most = unpacked_most(&chunk, rows.len());
-        let read = || {
+        let read = guard(&self.name, &what, || {
             let Some(column) = ByDictionary::of(&pages.bytes, &chunk, rows, most) else { return Ok(None) };
             let Some((values, codes)) = column.pages_of_values().zip(column.codes()) else { return Ok(None) };
             let pages = BytesOfPages {
@@ -208,8 +208,8 @@ impl RowGroup {
             let arrays = pages.decode(&chunk, &parquet.field, None)?;
             let values = parquet.series(arrays).ok().filter(|values| values.len() == column.values());
             Ok(values.map(|values| (values, codes)))
-        };
-        let (values, codes) = guard(&self.name, &what, read).ok()??;
+        });
+        let (values, codes) = read.ok()??;
         CodedRows::new(self.in_type_of_table(name, values).ok()?, codes)
     }
 }

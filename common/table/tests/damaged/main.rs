@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use columns::ColumnSource;
+use polars::prelude::Series;
 use table::csv::CsvFormat;
 use testkit::damage;
 use testkit::random::Random;
@@ -50,6 +51,8 @@ fn the_seeds_of_the_fuzz_target_are_read_or_refused() {
 #[test]
 fn columns_by_their_dictionary_are_the_columns_by_row() {
     const COLUMNS: [&str; 6] = ["town", "sparse", "grade", "day", "one", "rare"];
+    /// Those that polars writes so.
+    const CODED: [&str; 3] = ["town", "sparse", "rare"];
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("by-dictionary-{}", std::process::id()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for (number, file) in tables::repeating().iter().enumerate() {
@@ -69,13 +72,17 @@ fn columns_by_their_dictionary_are_the_columns_by_row() {
                 let part = group.narrowed(rows.clone());
                 for name in COLUMNS {
                     let coded = read::by_codes(&part, name);
-                    let coded = coded.unwrap_or_else(|| panic!("file {number}: {name} is not read by its dictionary"));
-                    assert!(coded.equals_missing(&part.column(name).unwrap()), "file {number}: {rows:?} of {name}");
+                    assert!(
+                        coded.is_some() || !CODED.contains(&name),
+                        "file {number}: {name} is not read by its dictionary"
+                    );
+                    let is_same = |coded: Series| coded.equals_missing(&part.column(name).unwrap());
+                    assert!(coded.is_none_or(is_same), "file {number}: {rows:?} of {name}");
                 }
             }
         }
         let run = table::parquet::RowRun::new(groups);
-        for name in COLUMNS {
+        for name in CODED {
             assert!(read::by_codes(&run, name).unwrap().equals_missing(&run.column(name).unwrap()), "{name} of a run");
         }
     }
