@@ -13,7 +13,7 @@ use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values}
 use crate::quality::FeatureTally;
 use crate::spec::Range;
 use columns::cells::{Cell, is_missing_marker, level_of_cell, parse_as, parse_boolean};
-use columns::{CellFormat, ColumnKind, ColumnSource, TableSchema};
+use columns::{CellFormat, CodedRows, ColumnKind, ColumnSource, TableSchema};
 use error::{Error, Result};
 
 /// Which text a value of a category has.
@@ -41,6 +41,20 @@ struct BoundFeature {
     expression: Option<Expression>,
     /// The number that stands for each level.
     levels: LevelTable,
+}
+
+/// What values of one feature become, and last what stands for none.
+enum EncodedValues {
+    Numbers(Vec<f64>),
+    Levels(Vec<EncodedLevel>),
+}
+
+struct EncodedLevel {
+    is_present: bool,
+    is_out_of_range: bool,
+    /// Its place among the learnt ones.
+    place: Option<u32>,
+    number: f32,
 }
 
 impl Encoder {
@@ -180,6 +194,13 @@ impl BoundFeature {
             self.push_numbers(&mut numbers, out, tally);
             return Ok(());
         }
+        let is_canonical = texts == LevelTexts::Canonical && source.cell_format(name).is_none();
+        if is_canonical
+            && let Some(coded) = source.coded_column(name)
+            && self.encode_coded(&coded, out, tally).is_some()
+        {
+            return Ok(());
+        }
         let column = source.column(name)?;
         match (self.feature.levels(), source.cell_format(name)) {
             (Some(_), Some(format)) => {
@@ -230,10 +251,15 @@ impl BoundFeature {
         Ok(())
     }
 
-    fn push_numbers(&self, numbers: &mut [f64], out: &mut Vec<f32>, tally: &mut FeatureTally) {
+    /// Dates as days until the date that the feature is relative to, where it is one of those.
+    fn count_from_as_of(&self, numbers: &mut [f64]) {
         if let Kind::Date { as_of: Some(as_of) } = self.feature.kind {
             numbers.iter_mut().for_each(|number| *number = as_of - *number);
         }
+    }
+
+    fn push_numbers(&self, numbers: &mut [f64], out: &mut Vec<f32>, tally: &mut FeatureTally) {
+        self.count_from_as_of(numbers);
         let first = out.len();
         out.extend(numbers.iter().map(|number| as_f32(*number)));
         tally.count_numbers(numbers, &out[first..], &self.range);
@@ -244,25 +270,87 @@ impl BoundFeature {
         self.has_range && level.parse().is_ok_and(|number: f64| !self.range.contains(number))
     }
 
+    /// The number of whatever is no known level.
+    fn absent(&self) -> f32 {
+        match self.feature.kind {
+            Kind::Encoded { default, .. } => default,
+            _ => f32::NAN,
+        }
+    }
+
     fn push_levels<'a>(
         &self,
         levels: impl Iterator<Item = Option<&'a str>>,
         out: &mut Vec<f32>,
         tally: &mut FeatureTally,
     ) {
-        let absent = match self.feature.kind {
-            Kind::Encoded { default, .. } => default,
-            _ => f32::NAN,
-        };
-        let mut push = |level: Option<&str>, known: Option<(u32, f32)>| {
+        let absent = self.absent();
+        self.look_up(levels, |level, known| {
             let place = known.map(|(place, _)| place);
             if level.is_some_and(|level| self.is_out_of_range(level)) {
-                tally.count_level_out_of_range(place);
+                tally.count_level_out_of_range(place, 1);
             } else {
                 tally.count_level(level.is_some(), place);
             }
             out.push(known.map_or(absent, |(_, number)| number));
-        };
+        });
+    }
+
+    /// Encodes each value that rows share once. None, and nothing counted, where a value cannot be encoded: it may be that of no row.
+    fn encode_coded(&self, coded: &[CodedRows], out: &mut Vec<f32>, tally: &mut FeatureTally) -> Option<()> {
+        let encoded: Vec<EncodedValues> =
+            coded.iter().map(|rows| self.encode_values(rows.values())).collect::<Result<_>>().ok()?;
+        for (rows, values) in coded.iter().zip(encoded) {
+            let counts = rows.counts();
+            let numbers = match values {
+                EncodedValues::Numbers(numbers) => {
+                    let narrow: Vec<f32> = numbers.iter().map(|number| as_f32(*number)).collect();
+                    tally.count_numbers_of_rows(&numbers, &narrow, &counts, &self.range);
+                    narrow
+                }
+                EncodedValues::Levels(levels) => {
+                    for (level, rows) in levels.iter().zip(&counts) {
+                        if level.is_out_of_range {
+                            tally.count_level_out_of_range(level.place, *rows);
+                        } else {
+                            tally.count_level_of_rows(level.is_present, level.place, *rows);
+                        }
+                    }
+                    levels.iter().map(|level| level.number).collect()
+                }
+            };
+            out.extend(rows.codes().iter().map(|code| numbers[*code as usize]));
+        }
+        Some(())
+    }
+
+    /// Values as they are encoded, and last what stands for none.
+    fn encode_values(&self, values: &Series) -> Result<EncodedValues> {
+        if self.feature.levels().is_none() {
+            let mut numbers = as_numbers(values)?;
+            numbers.push(f64::NAN);
+            self.count_from_as_of(&mut numbers);
+            return Ok(EncodedValues::Numbers(numbers));
+        }
+        let texts = as_levels(values, self.feature.source_kind)?;
+        let mut levels = Vec::with_capacity(values.len() + 1);
+        self.look_up(texts.iter().chain([None]), |level, known| {
+            levels.push(EncodedLevel {
+                is_present: level.is_some(),
+                is_out_of_range: level.is_some_and(|level| self.is_out_of_range(level)),
+                place: known.map(|(place, _)| place),
+                number: known.map_or(self.absent(), |(_, number)| number),
+            });
+        });
+        Ok(EncodedValues::Levels(levels))
+    }
+
+    /// Hands each level to `push`, with its place among the learnt ones and its number, where it is one of them.
+    fn look_up<'a>(
+        &self,
+        levels: impl Iterator<Item = Option<&'a str>>,
+        mut push: impl FnMut(Option<&str>, Option<(u32, f32)>),
+    ) {
         let (table, numbers) = match &self.levels {
             LevelTable::Few(known) => {
                 for level in levels {
