@@ -21,7 +21,6 @@ impl CodedRows {
     }
 
     /// The values that rows may have. Some may be those of no row.
-    #[must_use]
     pub fn values(&self) -> &Series {
         &self.values
     }
