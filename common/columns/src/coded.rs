@@ -36,7 +36,14 @@ impl CodedRows {
     pub fn counts(&self) -> Vec<u64> {
         /// Tables that take turns: counting one value time and again would wait for the last addition.
         const TABLES: usize = 4;
+        /// Of more values the same one rarely comes twice in a row, and the tables would not stay in a cache.
+        const FEW: usize = 1 << 12;
         let places = self.values.len() + 1;
+        if places > FEW {
+            let mut counts = vec![0; places];
+            self.codes.iter().for_each(|code| counts[*code as usize] += 1);
+            return counts;
+        }
         let mut counts = vec![0_u64; places * TABLES];
         let rows = self.codes.chunks_exact(TABLES);
         for code in rows.remainder() {
@@ -69,5 +76,9 @@ mod tests {
         assert_eq!(rows.counts(), [2, 0, 5, 2]);
         assert_eq!(CodedRows::new(values.clone(), Vec::new()).unwrap().counts(), [0; 4]);
         assert!(CodedRows::new(values, vec![0, 4]).is_none());
+        let many: Vec<i64> = (0..5_000).collect();
+        let rows = CodedRows::new(Series::new("x".into(), many), vec![4_999, 5_000, 7, 4_999]).unwrap();
+        let counts = rows.counts();
+        assert_eq!((counts.len(), counts[7], counts[4_999], counts[5_000]), (5_001, 1, 2, 1));
     }
 }

@@ -7,6 +7,7 @@ use polars::prelude::{Series, StringChunked};
 
 use super::bad_rows::{BadRows, ColumnCells};
 use super::level_table::{LOOKED_UP_TOGETHER, LevelTable};
+use super::usual_number::usual_number;
 use super::values::{as_f32, as_levels, as_numbers, for_each_run};
 use super::{Feature, FeatureSource, Kind, release_1};
 use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
@@ -434,37 +435,6 @@ fn parsed_numbers<'a>(
     (numbers, misfits)
 }
 
-/// A number of few digits with a sign and a point or without, as nearly all are; what the standard library reads, to the bit.
-fn usual_number(cell: &str) -> Option<f64> {
-    /// Powers of ten that are exact as 64-bit floats.
-    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    let bytes = cell.as_bytes();
-    let (is_negative, digits) = match bytes {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    // So many digits are exact as a 64-bit float, and the quotient of two exact ones is rounded once.
-    if digits.len() > POWERS.len() {
-        return cell.parse().ok();
-    }
-    let (mut mantissa, mut behind, mut count) = (0_u64, None, 0);
-    for byte in digits {
-        match byte.wrapping_sub(b'0') {
-            digit @ 0..=9 => {
-                mantissa = mantissa * 10 + u64::from(digit);
-                count += 1;
-            }
-            _ if *byte == b'.' && behind.is_none() => behind = Some(count),
-            _ => return cell.parse().ok(),
-        }
-    }
-    if count == 0 || count > 15 {
-        return cell.parse().ok();
-    }
-    let number = mantissa as f64 / POWERS[behind.map_or(0, |before| count - before)];
-    Some(if is_negative { -number } else { number })
-}
-
 /// Cells of CSV as categories: each has the text of the value that it is of the kind that training saw.
 fn levels_of_cells<'a>(column: ColumnCells<'a>, texts: LevelTexts, bad: &mut BadRows) -> Cow<'a, StringChunked> {
     let ColumnCells { kind, cells, format, .. } = column;
@@ -636,54 +606,5 @@ pub fn value_type(kind: ColumnKind) -> ValueType {
         ColumnKind::Text => ValueType::Text,
         ColumnKind::Date | ColumnKind::Time | ColumnKind::Duration => ValueType::Date,
         ColumnKind::Integer | ColumnKind::Float | ColumnKind::Null | ColumnKind::Unsupported => ValueType::Number,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_usual_number_is_what_the_standard_library_reads() {
-        let mut random = testkit::random::Random::new(3);
-        let mut cells: Vec<String> = [
-            "",
-            "-",
-            ".",
-            "-.",
-            "1.",
-            ".5",
-            "-.5",
-            "1..2",
-            "1.2.3",
-            "+1",
-            "1e5",
-            "-0",
-            "-0.0",
-            "00012",
-            "0x1",
-            " 1",
-            "123456789012345",
-            "1234567890123456",
-            "0.000000000000001",
-            "99999999999999.9",
-            "999999999999999",
-            "nan",
-            "inf",
-            "1_0",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        for _ in 0..20_000 {
-            let digits: String = (0..1 + random.below(18)).map(|_| char::from(b'0' + random.below(10) as u8)).collect();
-            let at = random.below(digits.len() as u64 + 1) as usize;
-            let sign = if random.below(2) == 0 { "-" } else { "" };
-            cells.push(format!("{sign}{}.{}", &digits[..at], &digits[at..]));
-            cells.push(format!("{sign}{digits}"));
-        }
-        for cell in cells {
-            let read: Option<f64> = cell.parse().ok();
-            assert_eq!(usual_number(&cell).map(f64::to_bits), read.map(f64::to_bits), "{cell}");
-        }
     }
 }

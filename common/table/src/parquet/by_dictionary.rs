@@ -8,12 +8,17 @@ use std::ops::Range;
 
 use polars_parquet::parquet::compression::Compression;
 use polars_parquet::parquet::encoding::hybrid_rle::HybridRleDecoder;
+use polars_parquet::parquet::schema::types::PhysicalType;
 
 use super::footer::ChunkOf;
-use super::pages::{Page, Window, append_all_places};
+use super::pages::{Page, PageBytes, Window, append_all_places};
 
-/// A dictionary pays where a value comes so often, on average.
-const ROWS_OF_A_VALUE: usize = 2;
+/// A dictionary of numbers pays where a value comes so often, on average.
+const ROWS_OF_A_NUMBER: usize = 2;
+/// One of texts, each of which is looked up, pays from five rows for four texts on.
+const ROWS_OF_TEXTS: (usize, usize) = (5, 4);
+/// Fewest rows of which a dictionary is worth decoding by itself: with fewer, that takes as long as the rows do.
+const ROWS_LEAST: usize = 1 << 11;
 /// Most rows at once: what a damaged footer says asks for no more.
 const ROWS_MOST: usize = 1 << 20;
 /// Pages may have so many rows for each that is read, since their levels and places are unpacked whole.
@@ -24,6 +29,7 @@ const BITS_MOST: u8 = 32;
 /// Rows of a column chunk whose pages are all by its dictionary.
 pub(super) struct ByDictionary<'a> {
     window: Window<'a>,
+    dictionary: PageBytes<'a>,
     codec: Compression,
     is_optional: bool,
     /// Values of the dictionary.
@@ -36,19 +42,21 @@ impl<'a> ByDictionary<'a> {
     /// `rows` of the pages in `bytes`, where all of them are by the dictionary and pages unpack to at most `most` bytes.
     pub(super) fn of(bytes: &'a [u8], chunk: &ChunkOf<'_>, rows: Range<usize>, most: usize) -> Option<Self> {
         let descriptor = &chunk.leaf.descriptor;
-        if descriptor.max_rep_level > 0 || descriptor.max_def_level > 1 || rows.len() > ROWS_MOST {
+        if descriptor.max_rep_level > 0
+            || descriptor.max_def_level > 1
+            || !(ROWS_LEAST..=ROWS_MOST).contains(&rows.len())
+        {
             return None;
         }
-        let window = Window::of(bytes, &rows)?;
-        let dictionary = Page::at_start_of(window.dictionary?).ok()?;
-        let values = dictionary.dictionary_values()?;
-        let pays = values > 0 && values.checked_mul(ROWS_OF_A_VALUE)? <= rows.len();
+        let window = Window::of(bytes, &rows, most)?;
+        let dictionary = window.dictionary?;
+        let values = dictionary.0.dictionary_values()?;
+        let pays = values > 0 && pays(values, rows.len(), descriptor.primitive_type.physical_type)?;
         let is_covered = pays
-            && window.unpacked <= most
             && window.values <= PAGES_MOST * rows.len()
-            && window.data_pages().all(|(page, _)| page.is_by_dictionary());
+            && window.data.iter().all(|(page, _)| page.is_by_dictionary());
         let (codec, is_optional) = (chunk.codec, descriptor.max_def_level > 0);
-        is_covered.then_some(Self { window, codec, is_optional, values, rows })
+        is_covered.then_some(Self { window, dictionary, codec, is_optional, values, rows })
     }
 
     /// Values of the dictionary.
@@ -58,8 +66,8 @@ impl<'a> ByDictionary<'a> {
 
     /// Pages without compression that have each value of the dictionary once.
     pub(super) fn pages_of_values(&self) -> Option<Vec<u8>> {
-        let (dictionary, mut pages) = (self.window.dictionary?, Vec::new());
-        Page::at_start_of(dictionary).ok()?.unpack(dictionary, self.codec, &mut pages)?;
+        let ((page, bytes), mut pages) = (self.dictionary, Vec::new());
+        page.unpack(bytes, self.codec, &mut pages)?;
         append_all_places(self.values, self.is_optional, &mut pages)?;
         Some(pages)
     }
@@ -68,13 +76,13 @@ impl<'a> ByDictionary<'a> {
     pub(super) fn codes(&self) -> Option<Vec<u32>> {
         let mut codes = Vec::with_capacity(self.rows.len());
         let (mut first, mut unpacked) = (self.window.first, Vec::new());
-        for (page, bytes) in self.window.data_pages() {
+        for (page, bytes) in &self.window.data {
             unpacked.clear();
             page.unpack(bytes, self.codec, &mut unpacked)?;
             let header = unpacked.len().checked_sub(page.unpacked)?;
             let count = page.values?;
             let within = self.rows.start.max(first) - first..self.rows.end.min(first + count).checked_sub(first)?;
-            self.append_codes(&page, &unpacked[header..], (count, within), &mut codes)?;
+            self.append_codes(page, &unpacked[header..], (count, within), &mut codes)?;
             first += count;
         }
         (codes.len() == self.rows.len()).then_some(codes)
@@ -115,6 +123,15 @@ impl<'a> ByDictionary<'a> {
         }
         Some(())
     }
+}
+
+/// Whether it takes less to compute something of each value than of each row.
+fn pays(values: usize, rows: usize, kind: PhysicalType) -> Option<bool> {
+    let (rows_of, texts) = match kind {
+        PhysicalType::ByteArray => ROWS_OF_TEXTS,
+        _ => (ROWS_OF_A_NUMBER, 1),
+    };
+    Some(values.checked_mul(rows_of)? <= rows.checked_mul(texts)?)
 }
 
 /// Which of `count` rows have a value, by their definition levels; none where all have one.

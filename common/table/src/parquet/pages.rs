@@ -139,13 +139,16 @@ pub(super) fn are_intact(mut chunk: &[u8]) -> bool {
     true
 }
 
+/// A page, and its bytes with those of its header.
+pub(super) type PageBytes<'a> = (Page, &'a [u8]);
+
 /// The pages of a column chunk that hold some of its rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Window<'a> {
-    /// The dictionary page, header included, where there is one.
-    pub(super) dictionary: Option<&'a [u8]>,
+    /// The dictionary page, where there is one.
+    pub(super) dictionary: Option<PageBytes<'a>>,
     /// The data pages.
-    pub(super) data: &'a [u8],
+    pub(super) data: Vec<PageBytes<'a>>,
     /// Which value of the chunk is their first, nulls counted.
     pub(super) first: usize,
     /// Their values, nulls included.
@@ -156,60 +159,51 @@ pub(super) struct Window<'a> {
 
 impl<'a> Window<'a> {
     /// The pages that hold `rows`, counted from the first value in `bytes`, of a column that does not repeat. None where the pages are
-    /// not as a writer leaves them.
-    pub(super) fn of(bytes: &'a [u8], rows: &Range<usize>) -> Option<Self> {
-        let mut window = Self { dictionary: None, data: &[], first: 0, values: 0, unpacked: 0 };
-        let (mut at, mut row, mut data) = (0, 0_usize, 0..0);
-        while at < bytes.len() && row < rows.end {
-            let page = Page::at_start_of(&bytes[at..]).ok()?;
-            let end = at.checked_add(page.len()).filter(|end| *end <= bytes.len())?;
+    /// not as a writer leaves them, or unpack to more than `most` bytes.
+    pub(super) fn of(bytes: &'a [u8], rows: &Range<usize>, most: usize) -> Option<Self> {
+        let mut window = Self { dictionary: None, data: Vec::new(), first: 0, values: 0, unpacked: 0 };
+        let (mut left, mut row) = (bytes, 0_usize);
+        while !left.is_empty() && row < rows.end {
+            let page = Page::at_start_of(left).ok()?;
+            let (bytes_of_page, behind) = left.split_at_checked(page.len())?;
             match page.values {
-                None if at == 0 && page.raw.kind == DICTIONARY_PAGE => {
-                    window.dictionary = Some(&bytes[..end]);
+                None if left.len() == bytes.len() && page.raw.kind == DICTIONARY_PAGE => {
+                    window.dictionary = Some((page, bytes_of_page));
                     window.unpacked = page.unpacked;
                 }
-                None => return None,
+                None | Some(0) => return None,
                 Some(values) => {
                     let rows_end = row.checked_add(values)?;
                     if rows_end > rows.start {
                         if window.values == 0 {
-                            (window.first, data.start) = (row, at);
+                            window.first = row;
                         }
-                        data.end = end;
+                        window.data.push((page, bytes_of_page));
                         window.values += values;
                         window.unpacked = window.unpacked.checked_add(page.unpacked)?;
                     }
                     row = rows_end;
                 }
             }
-            at = end;
+            if window.unpacked > most {
+                return None;
+            }
+            left = behind;
         }
-        window.data = &bytes[data];
         (row >= rows.end && window.values > 0).then_some(window)
     }
 
-    fn pages(self) -> impl Iterator<Item = &'a [u8]> {
-        let mut left = self.data;
-        let data = std::iter::from_fn(move || {
-            let page = Page::at_start_of(left).ok()?;
-            let (page, others) = left.split_at_checked(page.len())?;
-            left = others;
-            Some(page)
-        });
-        self.dictionary.into_iter().chain(data)
-    }
-
-    /// The data pages, headers included.
-    pub(super) fn data_pages(self) -> impl Iterator<Item = (Page, &'a [u8])> {
-        Self { dictionary: None, ..self }.pages().map_while(|bytes| Some((Page::at_start_of(bytes).ok()?, bytes)))
+    fn pages(&self) -> impl Iterator<Item = &PageBytes<'a>> {
+        self.dictionary.iter().chain(&self.data)
     }
 
     /// The pages without compression, one behind the other; none where they are not what their headers say, which is for polars'
     /// decoder to tell. That one makes a context for each chunk, and has zstd write into a buffer of its own first.
     pub(super) fn unpacked(&self, codec: Compression) -> Option<Vec<u8>> {
-        let mut unpacked = Vec::with_capacity(self.unpacked + self.pages().count() * PAGE_HEADER_BYTES);
-        for page in self.pages() {
-            Page::at_start_of(page).ok()?.unpack(page, codec, &mut unpacked)?;
+        let pages = usize::from(self.dictionary.is_some()) + self.data.len();
+        let mut unpacked = Vec::with_capacity(self.unpacked + pages * PAGE_HEADER_BYTES);
+        for (page, bytes) in self.pages() {
+            page.unpack(bytes, codec, &mut unpacked)?;
         }
         Some(unpacked)
     }
@@ -398,7 +392,7 @@ mod tests {
             let (header, body) = with_sizes(body, body.len());
             [header, body].concat()
         });
-        let zstd = |bytes: &[u8], rows: Range<usize>| Window::of(bytes, &rows)?.unpacked(Compression::Zstd);
+        let zstd = |bytes: &[u8], rows: Range<usize>| Window::of(bytes, &rows, 1 << 20)?.unpacked(Compression::Zstd);
         assert_eq!(zstd(&chunk, 0..6), Some(expected.concat()));
         assert_eq!(zstd(&chunk, 3..6).as_ref(), Some(&expected[1]), "only pages that hold rows");
         assert_eq!(zstd(&chunk[..chunk.len() - 1], 0..6), None);
@@ -409,14 +403,14 @@ mod tests {
     fn a_window_has_the_pages_of_its_rows() {
         let three = [page(b"abc", None), page(b"defgh", None), page(b"i", None)].concat();
         let of = |rows: Range<usize>| {
-            Window::of(&three, &rows)
-                .map(|window| (window.first, window.values, window.unpacked, window.data_pages().count()))
+            Window::of(&three, &rows, 1 << 20)
+                .map(|window| (window.first, window.values, window.unpacked, window.data.len()))
         };
         assert_eq!(of(0..9), Some((0, 9, 9, 3)));
         assert_eq!(of(2..4), Some((0, 6, 8, 2)));
         assert_eq!(of(3..6), Some((3, 3, 5, 1)));
         assert_eq!((of(0..10), of(0..0)), (None, None), "more rows than there are, and none");
-        assert_eq!(Window::of(&three[..three.len() - 1], &(0..9)), None);
+        assert_eq!(Window::of(&three[..three.len() - 1], &(0..9), 1 << 20), None);
     }
 
     #[test]

@@ -290,9 +290,10 @@ fn decode(
     let largest_page = largest_page(chunk);
     if chunk.codec == Compression::Zstd && !chunk.leaf.repeats() {
         let most = unpacked_most(chunk, rows.len());
-        let window = Window::of(&pages_of.bytes, &rows).filter(|window| window.unpacked <= most);
-        let unpacked = window.and_then(|window| Some((window, window.unpacked(chunk.codec)?)));
-        if let Some((window, unpacked)) = unpacked {
+        let window = Window::of(&pages_of.bytes, &rows, most);
+        if let Some(window) = window
+            && let Some(unpacked) = window.unpacked(chunk.codec)
+        {
             let (start, end) = (rows.start - window.first, rows.end - window.first);
             let filter = (start > 0 || end < window.values).then(|| Filter::new_ranged(start, end));
             let values = i64::try_from(window.values).map_err(|error| error.to_string())?;
