@@ -258,6 +258,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn work_is_done_beside_the_callers_where_there_are_threads() {
+        for (threads, is_beside) in [(1, false), (2, true)] {
+            let here = thread::current().id();
+            let (own, other) = side_by_side(threads, || thread::current().id(), || thread::current().id());
+            assert_eq!((own == here, other != here), (true, is_beside));
+        }
+    }
+
+    #[test]
     fn a_run_needs_its_threads_a_few_times_over() {
         assert_eq!([workers(1), workers(2), workers(16)], [2, 2, 16]);
         assert_eq!([blocking(1), blocking(16)], [19, 33]);

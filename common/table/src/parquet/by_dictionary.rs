@@ -106,6 +106,11 @@ impl<'a> ByDictionary<'a> {
             }
             _ => return None,
         };
+        // No branch for each place, so that vector instructions serve.
+        let largest = places.iter().fold(0, |largest, place| largest.max(*place));
+        if !places.is_empty() && largest as usize >= self.values {
+            return None;
+        }
         if places.len() != present || page.nulls().is_some_and(|nulls| nulls != count - present) {
             return None;
         }

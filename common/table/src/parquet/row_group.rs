@@ -197,6 +197,7 @@ impl RowGroup {
         let (rows, _) = self.rows_within(&pages);
         let most = unpacked_most(&chunk, rows.len());
         let read = guard(&self.name, &what, || {
+            check_values(&chunk, &pages)?;
             let Some(column) = ByDictionary::of(&pages.bytes, &chunk, rows, most) else { return Ok(None) };
             let Some((values, codes)) = column.pages_of_values().zip(column.codes()) else { return Ok(None) };
             let pages = BytesOfPages {
@@ -278,6 +279,12 @@ impl BytesOfPages {
     }
 }
 
+/// Checks that pages have no more values than their chunk says that are left from their first row on.
+fn check_values(chunk: &ChunkOf<'_>, pages: &Pages) -> Result<(), String> {
+    let values_left = chunk.values - i64::try_from(pages.first_row).unwrap_or(i64::MAX);
+    pages::check_values(&pages.bytes, values_left)
+}
+
 /// The values of `rows`, counted within the pages, which may be all of the row group.
 fn decode(
     chunk: &ChunkOf<'_>,
@@ -285,8 +292,7 @@ fn decode(
     field: &ArrowField,
     (rows, is_all): (Range<usize>, bool),
 ) -> Result<Vec<Box<dyn Array>>, String> {
-    let values_left = chunk.values - i64::try_from(pages_of.first_row).unwrap_or(i64::MAX);
-    pages::check_values(&pages_of.bytes, values_left)?;
+    check_values(chunk, pages_of)?;
     let largest_page = largest_page(chunk);
     if chunk.codec == Compression::Zstd && !chunk.leaf.repeats() {
         let most = unpacked_most(chunk, rows.len());
