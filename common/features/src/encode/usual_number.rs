@@ -81,13 +81,22 @@ fn quotient(number: u64, tens: usize) -> f64 {
     if number <= EXACT {
         return number as f64 / POWERS[tens];
     }
-    let zeros = number.leading_zeros();
-    let (quotient, is_exact) = DIVISORS[tens].quotient(number << zeros);
-    // The quotient has more bits than a float, so that what is lost behind them decides as any of them would.
-    let rounded = (quotient | u64::from(!is_exact)) as f64;
-    let exponent = i64::from(DIVISORS[tens].zeros) - i64::from(zeros) - 63;
-    rounded * f64::from_bits(((1023 + exponent) as u64) << 52)
+    let (divisor, zeros) = (DIVISORS[tens], number.leading_zeros());
+    let number = number << zeros;
+    let mut quotient = divisor.guess(number);
+    // Halves of what a float can tell are multiples of this, so a guess far enough below the next one is rounded as the quotient is.
+    let above_half = quotient % 512;
+    if above_half == 0 || above_half + GUESS_SHORT >= 512 {
+        let (exact, is_whole) = divisor.quotient(number);
+        // The quotient has more bits than a float, so that what is lost behind them decides as any of them would.
+        quotient = exact | u64::from(!is_whole);
+    }
+    let exponent = i64::from(divisor.zeros) - i64::from(zeros) - 63;
+    quotient as f64 * f64::from_bits(((1023 + exponent) as u64) << 52)
 }
+
+/// The quotient is at least what was guessed, and less than so much more.
+const GUESS_SHORT: u64 = 3;
 
 /// A number to divide by, moved to the left until its highest bit is set.
 #[derive(Debug, Clone, Copy)]
@@ -107,8 +116,14 @@ impl Divisor {
         Self { moved, zeros, inverse }
     }
 
-    /// `number * 2^63` divided by the moved divisor, and whether nothing is left over; the highest bit of `number` is set. As Möller and
-    /// Granlund divide ("Improved division by invariant integers", 2011, algorithm 4).
+    /// Nearly `number * 2^63` divided by the moved divisor; the highest bit of `number` is set.
+    fn guess(self, number: u64) -> u64 {
+        let high = number >> 1;
+        high + ((u128::from(self.inverse) * u128::from(high)) >> 64) as u64
+    }
+
+    /// The same as a whole number, and whether nothing is left over. As Möller and Granlund divide ("Improved division by invariant
+    /// integers", 2011, algorithm 4).
     fn quotient(self, number: u64) -> (u64, bool) {
         let (high, low) = (number >> 1, number << 63);
         let guess = u128::from(self.inverse) * u128::from(high) + ((u128::from(high) << 64) | u128::from(low));
