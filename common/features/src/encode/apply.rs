@@ -44,18 +44,10 @@ struct BoundFeature {
     levels: LevelTable,
 }
 
-/// What values of one feature become, and last what stands for none.
-enum EncodedValues {
+/// Values of a feature, ready to be encoded.
+enum FeatureValues<'a> {
     Numbers(Vec<f64>),
-    Levels(Vec<EncodedLevel>),
-}
-
-struct EncodedLevel {
-    is_present: bool,
-    is_out_of_range: bool,
-    /// Its place among the learnt ones.
-    place: Option<u32>,
-    number: f32,
+    Levels(Cow<'a, StringChunked>),
 }
 
 impl Encoder {
@@ -287,63 +279,56 @@ impl BoundFeature {
     ) {
         let absent = self.absent();
         self.look_up(levels, |level, known| {
-            let place = known.map(|(place, _)| place);
-            if level.is_some_and(|level| self.is_out_of_range(level)) {
-                tally.count_level_out_of_range(place, 1);
-            } else {
-                tally.count_level(level.is_some(), place);
-            }
+            self.count_level(level, known, 1, tally);
             out.push(known.map_or(absent, |(_, number)| number));
         });
     }
 
+    /// Counts a level that so many rows have.
+    fn count_level(&self, level: Option<&str>, known: Option<(u32, f32)>, rows: u64, tally: &mut FeatureTally) {
+        let place = known.map(|(place, _)| place);
+        if level.is_some_and(|level| self.is_out_of_range(level)) {
+            tally.count_level_out_of_range(place, rows);
+        } else {
+            tally.count_level_of_rows(level.is_some(), place, rows);
+        }
+    }
+
     /// Encodes each value that rows share once. None, and nothing counted, where a value cannot be encoded: it may be that of no row.
     fn encode_coded(&self, coded: &[CodedRows], out: &mut Vec<f32>, tally: &mut FeatureTally) -> Option<()> {
-        let encoded: Vec<EncodedValues> =
-            coded.iter().map(|rows| self.encode_values(rows.values())).collect::<Result<_>>().ok()?;
-        for (rows, values) in coded.iter().zip(encoded) {
+        let values: Vec<FeatureValues<'_>> =
+            coded.iter().map(|rows| self.values(rows.values())).collect::<Result<_>>().ok()?;
+        for (rows, values) in coded.iter().zip(values) {
             let counts = rows.counts();
-            let numbers = match values {
-                EncodedValues::Numbers(numbers) => {
+            // Last what stands for none.
+            let encoded: Vec<f32> = match values {
+                FeatureValues::Numbers(mut numbers) => {
+                    numbers.push(f64::NAN);
+                    self.count_from_as_of(&mut numbers);
                     let narrow: Vec<f32> = numbers.iter().map(|number| as_f32(*number)).collect();
                     tally.count_numbers_of_rows(&numbers, &narrow, &counts, &self.range);
                     narrow
                 }
-                EncodedValues::Levels(levels) => {
-                    for (level, rows) in levels.iter().zip(&counts) {
-                        if level.is_out_of_range {
-                            tally.count_level_out_of_range(level.place, *rows);
-                        } else {
-                            tally.count_level_of_rows(level.is_present, level.place, *rows);
-                        }
-                    }
-                    levels.iter().map(|level| level.number).collect()
+                FeatureValues::Levels(levels) => {
+                    let (absent, mut encoded) = (self.absent(), Vec::with_capacity(counts.len()));
+                    self.look_up(levels.iter().chain([None]), |level, known| {
+                        self.count_level(level, known, counts[encoded.len()], tally);
+                        encoded.push(known.map_or(absent, |(_, number)| number));
+                    });
+                    encoded
                 }
             };
-            out.extend(rows.codes().iter().map(|code| numbers[*code as usize]));
+            out.extend(rows.codes().iter().map(|code| encoded[*code as usize]));
         }
         Some(())
     }
 
-    /// Values as they are encoded, and last what stands for none.
-    fn encode_values(&self, values: &Series) -> Result<EncodedValues> {
-        if self.feature.levels().is_none() {
-            let mut numbers = as_numbers(values)?;
-            numbers.push(f64::NAN);
-            self.count_from_as_of(&mut numbers);
-            return Ok(EncodedValues::Numbers(numbers));
+    /// Values as they are encoded.
+    fn values<'a>(&self, values: &'a Series) -> Result<FeatureValues<'a>> {
+        match self.feature.levels() {
+            None => as_numbers(values).map(FeatureValues::Numbers),
+            Some(_) => as_levels(values, self.feature.source_kind).map(FeatureValues::Levels),
         }
-        let texts = as_levels(values, self.feature.source_kind)?;
-        let mut levels = Vec::with_capacity(values.len() + 1);
-        self.look_up(texts.iter().chain([None]), |level, known| {
-            levels.push(EncodedLevel {
-                is_present: level.is_some(),
-                is_out_of_range: level.is_some_and(|level| self.is_out_of_range(level)),
-                place: known.map(|(place, _)| place),
-                number: known.map_or(self.absent(), |(_, number)| number),
-            });
-        });
-        Ok(EncodedValues::Levels(levels))
     }
 
     /// Hands each level to `push`, with its place among the learnt ones and its number, where it is one of them.

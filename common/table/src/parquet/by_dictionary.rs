@@ -11,7 +11,7 @@ use polars_parquet::parquet::encoding::hybrid_rle::HybridRleDecoder;
 use polars_parquet::parquet::schema::types::PhysicalType;
 
 use super::footer::ChunkOf;
-use super::pages::{Page, PageBytes, Window, append_all_places};
+use super::pages::{PAGE_HEADER_BYTES, Page, PageBytes, Window, append_all_places};
 
 /// A dictionary of numbers pays where a value comes so often, on average.
 const ROWS_OF_A_NUMBER: usize = 2;
@@ -66,7 +66,9 @@ impl<'a> ByDictionary<'a> {
 
     /// Pages without compression that have each value of the dictionary once.
     pub(super) fn pages_of_values(&self) -> Option<Vec<u8>> {
-        let ((page, bytes), mut pages) = (self.dictionary, Vec::new());
+        let (page, bytes) = self.dictionary;
+        // Both pages, so that neither is copied because the other has no room.
+        let mut pages = Vec::with_capacity(page.unpacked + size_of::<u32>() * self.values + 4 * PAGE_HEADER_BYTES);
         page.unpack(bytes, self.codec, &mut pages)?;
         append_all_places(self.values, self.is_optional, &mut pages)?;
         Some(pages)

@@ -11,7 +11,7 @@ use polars_parquet::parquet::encoding::hybrid_rle::encode;
 use super::thrift::{DATA_PAGE, DATA_PAGE_2, DICTIONARY_PAGE, RawPage};
 
 /// What the header of a page takes at most, without its statistics.
-const PAGE_HEADER_BYTES: usize = 64;
+pub(super) const PAGE_HEADER_BYTES: usize = 64;
 
 /// Encodings, by their numbers in the format.
 const PLAIN_DICTIONARY: i32 = 2;
