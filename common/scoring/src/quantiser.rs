@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn categories_share_classes_unless_a_set_tells_them_apart() {
-        let set = |categories: &[u32], missing_right| CategorySet { categories: categories.to_vec().into(), missing_right };
+        let set =
+            |categories: &[u32], missing_right| CategorySet { categories: categories.to_vec().into(), missing_right };
         let (classes, of_set) = Classes::new(&[&set(&[1, 3, 900], false), &set(&[3], true)]);
         let code = |value: f32| classes.code(value);
         assert_eq!(code(1.0), code(900.5));
