@@ -115,6 +115,13 @@ SECTIONS = [
         shapes.beside_python, page.shape_table,
     ),
     Section(
+        SHAPES, "shape-dictionary", "Values that repeat",
+        "A million rows of 40 integers and 20 texts of 2 to 2,000 different values, 200 trees: as polars and pyarrow write them, by dictionaries, and as pyarrow "
+        "writes them without.", "writer",
+        {"quick": [], "full": ["polars", "pyarrow", "plain"], "huge": []},
+        lambda writer, repeats: shapes.beside_python(f"dictionary:{writer}", repeats), page.shape_table, charts=[WALL],
+    ),
+    Section(
         SHAPES, "shape-training", "Training on row groups", "A million rows of 18 features, 20 rounds.", "row groups",
         {"quick": [], "full": ["50", "500", "5000"], "huge": []},
         lambda groups, repeats: shapes.training(groups, repeats), program="train", charts=[WALL, PEAK],

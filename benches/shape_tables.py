@@ -2,8 +2,8 @@
 
 usage: shape_tables.py SHAPE FOLDER
 
-SHAPE is row-groups:N, files:N, csv, csv.gz, csv-text, wide:N, nested-files, texts, carried, ids:KIND (mixed, half, sorted), or one of
-them behind train- for a table to train on.
+SHAPE is row-groups:N, files:N, csv, csv.gz, csv-text, wide:N, nested-files, texts, carried, ids:KIND (mixed, half, sorted),
+dictionary:WRITER (polars, pyarrow, plain), or one of them behind train- for a table to train on.
 """
 
 import gzip
@@ -13,12 +13,13 @@ import sys
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 from tables import rows_of
 
 FIRST_ID_TO_TRAIN = 1_000_000_000
 ROWS = 1_000_000
 LEVELS = 100_000
-TRAINED_ROWS = {"wide": 6_000, "texts": 200_000}
+TRAINED_ROWS = {"wide": 6_000, "texts": 200_000, "dictionary": 30_000}
 
 
 def usual(rows, features=18, first_id=0, target=False):
@@ -49,6 +50,24 @@ def write_csv(table, path):
         with open(path, "rb") as plain, gzip.open(packed, "wb", compresslevel=6) as file:
             shutil.copyfileobj(plain, file)
         os.remove(path)
+
+
+def of_few_values(rows, first_id, target):
+    """Forty columns of integers and twenty of texts that repeat, some of them often, some null in places."""
+    random = np.random.default_rng(first_id + 11)
+    columns = {"customer_id": np.arange(first_id, first_id + rows)}
+    for number in range(40):
+        values = pl.Series(random.integers(0, [2, 7, 50, 300, 2_000][number % 5], rows))
+        columns[f"i{number:02}"] = values.set(pl.Series(random.random(rows) < 0.1), None) if number % 4 == 1 else values
+    for number in range(20):
+        count = [3, 12, 60, 300, 2_000][number % 5]
+        texts = np.array([f"level {level:04} of {number}" for level in range(count)])
+        columns[f"t{number:02}"] = texts[np.minimum(random.exponential(count / 6, rows).astype(int), count - 1)]
+    table = pl.DataFrame(columns)
+    if not target:
+        return table
+    signal = pl.col("i02") * 0.1 + pl.col("i03") * 0.01 + pl.col("t01").str.slice(6, 4).cast(pl.Float64) * 0.3
+    return table.with_columns(engagement=signal + pl.Series(random.normal(size=rows)))
 
 
 def made(shape, detail, folder, first_id, target):
@@ -84,6 +103,12 @@ def made(shape, detail, folder, first_id, target):
             place = pl.col("text00").str.slice(6, 6).cast(pl.Float64) / LEVELS
             table = table.with_columns(engagement=place + pl.Series(random.normal(size=rows) / 3))
         table.write_parquet(file(0))
+    elif shape == "dictionary":
+        table = of_few_values(rows, first_id, target)
+        if target or detail == "polars":
+            table.write_parquet(file(0))
+        else:
+            pq.write_table(table.to_arrow(), file(0), use_dictionary=detail != "plain")
     elif shape == "carried":
         with_texts(usual(ROWS), 5, 50_000, 6, "some note {} of words of a customer").write_parquet(file(0))
     elif shape == "ids":

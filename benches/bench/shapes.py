@@ -10,7 +10,7 @@ from .settings import BENCHES, FOLDER, THREADS
 
 TREES = 200
 # What a model was trained on, by the shape that it scores.
-TRAINED_ON = {"texts": "train-texts", "wide": "train-wide:{}"}
+TRAINED_ON = {"texts": "train-texts", "wide": "train-wide:{}", "dictionary": "train-dictionary"}
 # What is asked of predict besides, and whether its predictions can be compared: Python checks no ids.
 ARGUMENTS = {
     "carried": (["--columns", ",".join(f"text{number:02}" for number in range(5)), "--format", "csv"], False),

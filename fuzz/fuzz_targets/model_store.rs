@@ -28,7 +28,7 @@ fuzz_target!(init: start(), |data: &[u8]| {
     ]);
     let models = ModelStore::new(store, "engagement");
     let run = ModelRun::from_path("v1/m").expect("a run");
-    let wanted = Wanted { instructions: None, reasons: true, interval: Some(0.9), memory_bytes: 1 << 30 };
+    let wanted = Wanted { instructions: None, reasons: true, interval: Some(0.9), memory_bytes: 1 << 30, threads: 1 };
     match block_on(Model::load(&models, &Selector::Run(run.clone()), run, &wanted)) {
         Ok(model) => {
             let _ = model.input_columns(&[]);

@@ -7,6 +7,7 @@ use error::{Error, Result};
 use features::encode::{Encoder, Feature};
 use features::quality::{FeatureTally, Statistics};
 use machine::Limits;
+use machine::threads::side_by_side;
 use registry::{LoadedModel, Metadata, ModelRun, ModelStore, Selector, load_scale, load_selected};
 use scoring::{CheckedModel, Ensemble, ExplainScratch, Explainer, InstructionSet, QuantizedBlock, Reason, Scorer};
 use xgboost::{Batch, Booster, Column, DMatrix, PredictionKind};
@@ -26,6 +27,8 @@ pub struct Wanted {
     pub interval: Option<f64>,
     /// What the container may use.
     pub memory_bytes: u64,
+    /// Threads of the run.
+    pub threads: usize,
 }
 
 impl Wanted {
@@ -37,6 +40,7 @@ impl Wanted {
             reasons: settings.reasons > 0,
             interval: settings.interval,
             memory_bytes: limits.memory_bytes.value,
+            threads: limits.threads.value,
         }
     }
 }
@@ -96,8 +100,9 @@ impl Model {
             load_selected(models, selector, run).await?;
         let location = models.location_of(&models.key(&run.path()));
         let interval = load_interval(models, &run, &metadata, wanted).await?;
-        let engine = Engine::load(&model, &metadata, &location, wanted)?;
-        let encoder = metadata.encoder()?;
+        let load = || Engine::load(&model, &metadata, &location, wanted);
+        let (engine, encoder) = side_by_side(wanted.threads, load, || metadata.encoder());
+        let (engine, encoder) = (engine?, encoder?);
         let statistics = metadata.statistics.iter().cloned().map(Arc::new).collect();
         let bytes = model.len() as u64;
         Ok(Self { run, metadata, encoder, engine, interval, bytes, metadata_memory, r2, statistics })
@@ -188,17 +193,13 @@ impl Engine {
         let checked = CheckedModel::check(model)
             .map_err(|problem| Error::Model(format!("{location}/model.ubj: {problem}; train again")))?;
         xgboost::check_version()?;
-        let mut booster = Booster::load(&checked)
-            .map_err(|error| Error::Model(format!("{location}/model.ubj cannot be loaded: {error}")))?;
-        // Batches are scored side by side, each on one thread.
-        booster.set_threads(1)?;
         let columns = metadata.golden.columns();
         let slices: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
-        let golden: Vec<Column<'_>> = slices.iter().map(|column| Column::from(*column)).collect();
-        let by_xgboost = booster
-            .predict_columns(&golden, 0..0)
-            .map_err(|error| Error::Model(format!("{location}: the golden rows cannot be scored: {error}")))?;
-        check_golden_rows(&by_xgboost, metadata, location)?;
+        let instructions = wanted.instructions.unwrap_or_else(InstructionSet::best);
+        let compile = || checked.ensemble().map(|trees| (trees, Scorer::compile_for(trees, instructions)));
+        let load = || Self::load_booster(&checked, &slices, metadata, location);
+        let (booster, compiled) = side_by_side(wanted.threads, load, compile);
+        let booster = booster?;
         let by_xgboost = |reason: String, booster| {
             tracing::warn!("{reason}: scoring with XGBoost itself, which takes several times as long");
             if wanted.reasons {
@@ -206,18 +207,17 @@ impl Engine {
             }
             Ok(Self::Xgboost(booster))
         };
-        let trees = match checked.into_ensemble() {
-            Ok(trees) => trees,
+        let (trees, scorer) = match compiled {
+            Ok(compiled) => compiled,
             Err(problem) if wanted.reasons => return Err(inexplicable(location, &problem.to_string())),
             Err(problem) => return by_xgboost(problem.to_string(), booster),
         };
-        let instructions = wanted.instructions.unwrap_or_else(InstructionSet::best);
-        let scorer = match Scorer::compile_for(&trees, instructions) {
+        let scorer = match scorer {
             Ok(scorer) if scorer.n_features() == slices.len() => scorer,
             Ok(_) => return Err(Error::Model(format!("{location}/model.ubj does not fit its metadata; train again"))),
             Err(problem) => return by_xgboost(problem.to_string(), booster),
         };
-        let explainer = match wanted.reasons.then(|| explainer(&trees, &scorer, metadata, wanted)).transpose()? {
+        let explainer = match wanted.reasons.then(|| explainer(trees, &scorer, metadata, wanted)).transpose()? {
             None => None,
             Some(Ok(explainer)) => Some(explainer),
             Some(Err(problem)) => return by_xgboost(problem, booster),
@@ -232,6 +232,25 @@ impl Engine {
         }
         let (blocks, scratches) = (Mutex::default(), Mutex::default());
         Ok(Self::Compiled(Box::new(Compiled { scorer, explainer, blocks, scratches })))
+    }
+
+    /// The model in XGBoost, which scores the golden rows as it did when it was trained.
+    fn load_booster(
+        checked: &CheckedModel<'_>,
+        golden: &[&[f32]],
+        metadata: &Metadata,
+        location: &str,
+    ) -> Result<Booster> {
+        let mut booster = Booster::load(checked)
+            .map_err(|error| Error::Model(format!("{location}/model.ubj cannot be loaded: {error}")))?;
+        // Batches are scored side by side, each on one thread.
+        booster.set_threads(1)?;
+        let golden: Vec<Column<'_>> = golden.iter().map(|column| Column::from(*column)).collect();
+        let by_xgboost = booster
+            .predict_columns(&golden, 0..0)
+            .map_err(|error| Error::Model(format!("{location}: the golden rows cannot be scored: {error}")))?;
+        check_golden_rows(&by_xgboost, metadata, location)?;
+        Ok(booster)
     }
 
     /// What computes predictions and reasons.

@@ -32,6 +32,8 @@ const OBJECT: u64 = 2048;
 const EXPLAINED_BYTES: u64 = 8 + 8;
 /// Fetched bytes that keep two cores busy where row groups are small.
 const FETCH_WANTED: u64 = 128 * MIB;
+/// As many where ids take much memory: reading was no slower from a disk.
+const FETCH_BESIDE_IDS: u64 = 64 * MIB;
 /// The most that is given to two row groups, one that is scored and one that is fetched: three were no faster.
 const FETCH_MOST: u64 = 256 * MIB;
 /// Bytes of the rows of one batch, features as codes.
@@ -167,6 +169,27 @@ struct IdBytes {
     scratch: u64,
 }
 
+/// What batches and fetching may take.
+#[derive(Debug, Clone, Copy)]
+struct FetchRoom {
+    /// Bytes for both.
+    available: u64,
+    /// Fetched bytes that are enough where row groups are small.
+    wanted: u64,
+}
+
+impl FetchRoom {
+    fn of(available: u64) -> Self {
+        Self { available, wanted: FETCH_WANTED }
+    }
+
+    /// What ids leave of so many bytes.
+    fn beside(ids: IdBytes, left: u64) -> Self {
+        let wanted = FETCH_WANTED.saturating_sub(ids.memory / 2).max(FETCH_BESIDE_IDS);
+        Self { available: left.saturating_sub(ids.memory), wanted }
+    }
+}
+
 /// What fetching is planned to take.
 #[derive(Debug, Clone, Copy)]
 struct Fetching {
@@ -227,13 +250,13 @@ impl MemoryPlan {
         let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
         let rows = || batch_rows(row, dataset, threads).min(pace.batch_rows);
         let rows = settings.batch_rows.map_or_else(rows, |rows| rows.0);
-        let fetching = |available: u64| fetching(dataset, row, threads, rows, overhead, available);
+        let fetching = |room: FetchRoom| fetching(dataset, row, threads, rows, overhead, room);
         let left = usable(limits).saturating_sub(base_bytes + part_bytes);
         // Ids get what the smallest way of reading leaves.
-        let least = fetching(0);
+        let least = fetching(FetchRoom::of(0));
         let ids =
             id_bytes(settings, dataset, model, limits, left.saturating_sub(least.batch_bytes + least.fetch_bytes));
-        let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } = fetching(left.saturating_sub(ids.memory));
+        let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } = fetching(FetchRoom::beside(ids, left));
         let scoring_bytes = ids.memory + batch_bytes + part_bytes + fetch_bytes;
         // Footers are read, and the bytes that they came in given back, before anything else is.
         let total_bytes = base_bytes + scoring_bytes.max(dataset.read_bytes());
@@ -373,7 +396,7 @@ pub async fn plan_reading(dataset: &Dataset, columns: &[String], threads: usize,
     let overhead = overhead_of_pieces(dataset, columns).await?;
     let most = batch_rows(row, dataset, threads).min(ROWS_TOGETHER);
     let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } =
-        fetching(dataset, row, threads, most, overhead, available);
+        fetching(dataset, row, threads, most, overhead, FetchRoom::of(available));
     Ok(Reading { bytes: (batch_bytes + fetch_bytes).max(dataset.read_bytes()), batch_rows, fetch_bytes, pieces })
 }
 
@@ -488,14 +511,13 @@ fn fetching(
     threads: usize,
     batch_rows: usize,
     overhead: PieceOverhead,
-    available: u64,
+    FetchRoom { available, wanted }: FetchRoom,
 ) -> Fetching {
     let largest = row_groups(dataset).map(group_bytes).max().unwrap_or(0);
     let all: u64 = row_groups(dataset).map(group_bytes).sum();
     let whole_bytes = batch_bytes(dataset, batch_rows, row, threads, 0);
     let left = available.saturating_sub(whole_bytes);
-    let fetch_bytes =
-        FETCH_WANTED.max((2 * largest).min(FETCH_MOST)).min(left).min(all).max(largest.min(WHOLE_AT_LEAST));
+    let fetch_bytes = wanted.max((2 * largest).min(FETCH_MOST)).min(left).min(all).max(largest.min(WHOLE_AT_LEAST));
     let whole = Pieces { whole_most: fetch_bytes, rows: batch_rows, overhead_bytes: overhead.bytes };
     // Whole where one can be fetched while another is scored, or where there is little to fetch.
     let least_for_whole = if largest <= WHOLE_AT_LEAST || all <= FETCH_WANTED { largest } else { 2 * largest };
@@ -510,7 +532,7 @@ fn fetching(
         let left = available.saturating_sub(batch_bytes);
         if piece <= left || rows <= PIECE_ROWS_LEAST {
             // One being scored and one being fetched, where there is room for both.
-            let fetch_bytes = FETCH_WANTED.max(2 * piece).min(left).max(piece);
+            let fetch_bytes = wanted.max(2 * piece).min(left).max(piece);
             let pieces = Pieces { whole_most: FETCH_WANTED.min(fetch_bytes), rows, overhead_bytes: overhead.bytes };
             return Fetching { batch_rows: rows, batch_bytes, fetch_bytes, pieces };
         }

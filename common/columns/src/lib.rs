@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cells;
+mod coded;
 pub mod convert;
 mod kind;
 mod output_names;
@@ -14,6 +15,7 @@ pub mod text_hints;
 pub mod types;
 
 pub use cells::CellFormat;
+pub use coded::CodedRows;
 pub use kind::ColumnKind;
 pub use output_names::{is_output_column, refuse_output_column};
 pub use raw_cells::{RAW_TEXT_MOST, RawCells, RawColumn, RawRows};
@@ -55,6 +57,12 @@ pub trait ColumnSource: Sync {
 
     /// The cells of a column as they came, where it is still to be made of them: the same as [`ColumnSource::column`] gives.
     fn raw_column(&self, _name: &str) -> Option<RawColumn<'_>> {
+        None
+    }
+
+    /// The values of a column by what they have in common, one run of rows behind the other, where they are kept so and many rows
+    /// share a value: the same as [`ColumnSource::column`] gives. What keeps it from being read so is for that one to tell.
+    fn coded_column(&self, _name: &str) -> Option<Vec<CodedRows>> {
         None
     }
 }

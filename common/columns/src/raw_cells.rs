@@ -13,12 +13,33 @@ pub struct RawCells {
     text_bytes: usize,
 }
 
-/// The cells of a column.
+/// The cells of a column while rows are added.
 #[derive(Debug, Default)]
 struct Cells {
-    text: String,
+    /// What was text when it came.
+    text: Vec<u8>,
     /// Where each ends in the text; the next one begins there.
     ends: Vec<u32>,
+}
+
+/// Cells of no more bytes are copied as so many, whatever follows them: a copy of a length that is known takes no call.
+const SHORT: usize = 32;
+
+impl Cells {
+    /// Adds the cell that stands at `place` in a text.
+    fn push(&mut self, text: &str, place: Range<usize>) -> usize {
+        let cell = text.get(place.clone()).unwrap_or_default();
+        match text.as_bytes().get(place.start..).and_then(<[u8]>::first_chunk::<SHORT>) {
+            Some(bytes) if cell.len() <= SHORT => {
+                let end = self.text.len() + cell.len();
+                self.text.extend_from_slice(bytes);
+                self.text.truncate(end);
+            }
+            _ => self.text.extend_from_slice(cell.as_bytes()),
+        }
+        self.ends.push(self.text.len() as u32);
+        cell.len()
+    }
 }
 
 /// Most bytes of text that such rows may have: places are counted in 32 bits.
@@ -47,9 +68,14 @@ impl RawCells {
     /// Adds a row of these cells, one for each column.
     pub fn push<'a>(&mut self, row: impl Iterator<Item = &'a str>) {
         for (cells, cell) in self.columns.iter_mut().zip(row) {
-            cells.text.push_str(cell);
-            cells.ends.push(cells.text.len() as u32);
-            self.text_bytes += cell.len();
+            self.text_bytes += cells.push(cell, 0..cell.len());
+        }
+    }
+
+    /// Adds a row whose cells stand at these places of a text, one for each column.
+    pub fn push_places(&mut self, text: &str, places: impl Iterator<Item = Range<usize>>) {
+        for (cells, place) in self.columns.iter_mut().zip(places) {
+            self.text_bytes += cells.push(text, place);
         }
     }
 
@@ -62,8 +88,16 @@ impl RawCells {
 /// Some of the rows of [`RawCells`]. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct RawRows {
-    cells: Arc<RawCells>,
+    columns: Arc<Vec<TextColumn>>,
     rows: Range<usize>,
+}
+
+/// The cells of a column, by its name.
+#[derive(Debug)]
+struct TextColumn {
+    name: String,
+    text: String,
+    ends: Vec<u32>,
 }
 
 impl RawRows {
@@ -71,20 +105,24 @@ impl RawRows {
     #[must_use]
     pub fn new(cells: RawCells) -> Self {
         let rows = 0..cells.rows();
-        Self { cells: Arc::new(cells), rows }
+        let column = |(name, Cells { text, ends })| {
+            // Texts one behind the other are a text.
+            let text = String::from_utf8(text).unwrap_or_else(|other| String::from_utf8_lossy(other.as_bytes()).into());
+            TextColumn { name, text, ends }
+        };
+        Self { columns: Arc::new(cells.names.into_iter().zip(cells.columns).map(column).collect()), rows }
     }
 
     /// Of these, only `rows`.
     #[must_use]
     pub fn narrowed(&self, rows: &Range<usize>) -> Self {
-        Self { cells: Arc::clone(&self.cells), rows: self.rows.start + rows.start..self.rows.start + rows.end }
+        Self { columns: Arc::clone(&self.columns), rows: self.rows.start + rows.start..self.rows.start + rows.end }
     }
 
     /// The cells of a column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<RawColumn<'_>> {
-        let column = self.cells.names.iter().position(|known| known == name)?;
-        let Cells { text, ends } = &self.cells.columns[column];
+        let TextColumn { text, ends, .. } = self.columns.iter().find(|column| column.name == name)?;
         let start = self.rows.start.checked_sub(1).map_or(0, |before| ends[before]);
         Some(RawColumn { text, start, ends: ends.get(self.rows.clone())? })
     }
@@ -130,16 +168,22 @@ mod tests {
         cells.push(["NULL", "NULLs"].into_iter());
         cells.push(["", "z"].into_iter());
         assert_eq!((cells.rows(), cells.text_bytes()), (4, 13));
+        let record = "ü,short,and one that is longer than what is copied as if it were short";
+        cells.push_places(record, [3..8, 9..record.len()].into_iter());
+        cells.push_places(record, [0..2, 3..8].into_iter());
+        // Amid a character there is no text.
+        cells.push_places(record, [0..1, 1..2].into_iter());
         let rows = RawRows::new(cells);
         let of = |rows: &RawRows, name: &str| {
             rows.column(name).unwrap().iter().map(|cell| cell.map(str::to_owned)).collect::<Vec<_>>()
         };
         let text = |text: &str| Some(text.to_owned());
-        assert_eq!(of(&rows, "a"), [text("1"), None, None, None]);
-        assert_eq!(of(&rows, "b"), [text("ü"), None, text("NULLs"), text("z")]);
+        assert_eq!(of(&rows, "a"), [text("1"), None, None, None, text("short"), text("ü"), None]);
+        let (long, short) = (text("and one that is longer than what is copied as if it were short"), text("short"));
+        assert_eq!(of(&rows, "b"), [text("ü"), None, text("NULLs"), text("z"), long, short, None]);
         assert_eq!(of(&rows.narrowed(&(2..4)).narrowed(&(0..1)), "b"), [text("NULLs")]);
         assert!(rows.column("c").is_none());
         let series = rows.column("b").unwrap().series("b");
-        assert_eq!((series.len(), series.null_count(), series.name().as_str()), (4, 1, "b"));
+        assert_eq!((series.len(), series.null_count(), series.name().as_str()), (7, 2, "b"));
     }
 }

@@ -212,6 +212,24 @@ pub fn on_threads<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R> 
     })
 }
 
+/// Does `work` on the calling thread and `other` beside it, on a thread of its own where the run has several; after it where the
+/// system refuses one.
+///
+/// # Panics
+/// Where one of them does: its panic is passed on.
+pub fn side_by_side<W, O: Send>(threads: usize, work: impl FnOnce() -> W, other: impl Fn() -> O + Sync) -> (W, O) {
+    thread::scope(|scope| {
+        let start = || thread::Builder::new().name("worker".to_owned()).spawn_scoped(scope, &other).ok();
+        let beside = (threads > 1).then(start).flatten();
+        let done = work();
+        let other = match beside {
+            Some(beside) => beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => other(),
+        };
+        (done, other)
+    })
+}
+
 /// Runs `work` on a thread that ends with it. OpenMP keeps the threads of everyone who ever called it for as long as the
 /// caller lives: called from the runtime's threads, each of them would have some. Since it ends the process where it is refused one,
 /// as many as it starts are asked for first: another program of the same user may have taken what there was at the start.
@@ -238,6 +256,15 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[test]
+    fn work_is_done_beside_the_callers_where_there_are_threads() {
+        for (threads, is_beside) in [(1, false), (2, true)] {
+            let here = thread::current().id();
+            let (own, other) = side_by_side(threads, || thread::current().id(), || thread::current().id());
+            assert_eq!((own == here, other != here), (true, is_beside));
+        }
+    }
 
     #[test]
     fn a_run_needs_its_threads_a_few_times_over() {

@@ -36,6 +36,14 @@ impl<'a> CheckedModel<'a> {
     pub fn into_ensemble(self) -> Result<Ensemble, EnsembleError> {
         self.ensemble
     }
+
+    /// The same, for those who need the bytes too.
+    ///
+    /// # Errors
+    /// As [`CheckedModel::into_ensemble`].
+    pub fn ensemble(&self) -> Result<&Ensemble, &EnsembleError> {
+        self.ensemble.as_ref()
+    }
 }
 
 /// The bytes of a snapshot of training (`XGBoosterSerializeToBuffer`) that XGBoost may be given: a model, and the

@@ -4,7 +4,8 @@
 //! Rows are numbered through: zeros, ones, the bit planes of all features, the conditions, and what one tree needs for
 //! itself (the same rows for every tree).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::Unsupported;
@@ -55,18 +56,28 @@ pub(super) struct Conditions {
 
 /// What all nodes ask of one feature.
 #[derive(Default)]
-struct Uses {
+struct Uses<'a> {
     /// Thresholds as keys that sort as their values do, with the default directions (right) met.
     thresholds: BTreeMap<u32, [bool; 2]>,
-    sets: BTreeSet<CategorySet>,
+    /// Each with its number: how many others came before it.
+    sets: BTreeMap<CategorySet<'a>, u32>,
 }
+
+/// A question about categories where it stands: in which tree, of which feature, which of the tree's categories it is about, and
+/// whether a missing value goes left.
+type SetPlace = (usize, usize, Range<usize>, bool);
+
+/// The number of each such question's set among those of its feature, so that sets, which may have a hundred thousand categories, are
+/// compared once.
+type SetNumbers = HashMap<SetPlace, u32>;
 
 /// The row of each question of one feature.
 #[derive(Default)]
 struct Rows {
     /// By the threshold's key and the default direction (right).
     thresholds: BTreeMap<(u32, bool), u32>,
-    sets: BTreeMap<CategorySet, u32>,
+    /// By the set's number.
+    sets: Vec<u32>,
 }
 
 impl Program {
@@ -74,7 +85,7 @@ impl Program {
         let Some(link) = ensemble.link else {
             return Err(Unsupported(format!("the objective {} is not known", ensemble.objective)));
         };
-        let uses = uses(ensemble)?;
+        let (uses, numbers) = uses(ensemble)?;
         let (quantisers, n_planes, n_columns) = quantisers(&uses);
         let mut circuit = Circuit::new(FIRST_PLANE + n_planes as u32);
         let mut steps = Vec::new();
@@ -88,8 +99,8 @@ impl Program {
         let first_tree_row = circuit.first_row + circuit.gates.len() as u32;
         let mut planner = TreePlanner::new(first_tree_row);
         let mut split_rows = Vec::new();
-        for tree in &ensemble.trees {
-            let row = |split: &Split| rows[split.feature].of(tree, split);
+        for (index, tree) in ensemble.trees.iter().enumerate() {
+            let row = |split: &Split| rows[split.feature].of(index, split, &numbers);
             planner.plan(tree, &row)?;
             split_rows.extend(tree.splits().map(row));
         }
@@ -125,11 +136,12 @@ fn gate_steps(gates: &[BddNode], mut from: usize) -> Vec<Step> {
     runs.map(step).collect()
 }
 
-fn uses(ensemble: &Ensemble) -> Result<Vec<Option<Uses>>, Unsupported> {
-    let mut uses: Vec<Option<Uses>> = std::iter::repeat_with(|| None).take(ensemble.n_features).collect();
-    for tree in &ensemble.trees {
+fn uses(ensemble: &Ensemble) -> Result<(Vec<Option<Uses<'_>>>, SetNumbers), Unsupported> {
+    let mut uses: Vec<Option<Uses<'_>>> = std::iter::repeat_with(|| None).take(ensemble.n_features).collect();
+    let mut numbers = SetNumbers::new();
+    for (index, tree) in ensemble.trees.iter().enumerate() {
         for split in tree.splits() {
-            uses[split.feature].get_or_insert_default().add(tree, split);
+            uses[split.feature].get_or_insert_default().add((index, tree), split, &mut numbers);
         }
     }
     if uses.iter().flatten().map(Uses::n_categories).sum::<usize>() > MAX_CATEGORIES {
@@ -143,31 +155,33 @@ fn uses(ensemble: &Ensemble) -> Result<Vec<Option<Uses>>, Unsupported> {
             return Err(Unsupported(format!("feature {feature} is split both as a number and as a category")));
         }
     }
-    Ok(uses)
+    Ok((uses, numbers))
 }
 
-impl Uses {
-    fn add(&mut self, tree: &Tree, split: &Split) {
+impl<'a> Uses<'a> {
+    fn add(&mut self, (index, tree): (usize, &'a Tree), split: &Split, numbers: &mut SetNumbers) {
         match &split.question {
             Question::Below(threshold) => {
                 let directions = self.thresholds.entry(sort_key(*threshold)).or_default();
                 directions[usize::from(!split.default_left)] = true;
             }
             Question::Among(range) => {
-                self.sets.insert(category_set(tree, range, split));
+                let next = self.sets.len() as u32;
+                let number = *self.sets.entry(category_set(tree, range, split)).or_insert(next);
+                numbers.insert((index, split.feature, range.clone(), split.default_left), number);
             }
         }
     }
 
     /// The number of categories up to the largest that a set has.
     fn n_categories(&self) -> usize {
-        let largest = self.sets.iter().filter_map(|set| set.categories.last()).max();
+        let largest = self.sets.keys().filter_map(|set| set.categories.last()).max();
         largest.map_or(0, |largest| *largest as usize + 1)
     }
 
     /// The most words that the table of memberships may have: no more classes than categories in the sets, and two.
     fn membership_words(&self) -> usize {
-        let in_sets: usize = self.sets.iter().map(|set| set.categories.len()).sum();
+        let in_sets: usize = self.sets.keys().map(|set| set.categories.len()).sum();
         (in_sets.min(self.n_categories()) + 2) * Memberships::words_per_class(self.sets.len())
     }
 
@@ -192,7 +206,7 @@ impl Uses {
             let codes = Codes::Ranks(Ranks::new(&thresholds, bits, missing));
             return (Quantiser { plane, bits, codes }, Vec::new());
         }
-        let sets: Vec<CategorySet> = self.sets.iter().cloned().collect();
+        let sets: Vec<&CategorySet<'_>> = self.sets.keys().collect();
         let (classes, classes_of_set) = Classes::new(&sets);
         let bits = bits_for(classes.count - 1);
         let quantiser = match bits > Lookups::MAX_BITS as usize {
@@ -222,9 +236,9 @@ impl Uses {
             Codes::Classes(_) => self.set_rows(circuit, steps, [plane, bits], sets),
             Codes::Column(column, classes) => {
                 let memberships = Memberships::new(circuit, *column, classes.count, sets);
-                let rows = self.sets.iter().cloned().zip(memberships.first_row..).collect();
+                let sets = self.rows_by_number(memberships.first_row..);
                 steps.push(Step::Memberships(memberships));
-                Rows { sets: rows, ..Rows::default() }
+                Rows { sets, ..Rows::default() }
             }
         }
     }
@@ -251,7 +265,16 @@ impl Uses {
             rows.extend((lookups.first_row..).take(sets.len()));
             steps.push(Step::Lookups(lookups));
         }
-        Rows { sets: self.sets.iter().cloned().zip(rows).collect(), ..Rows::default() }
+        Rows { sets: self.rows_by_number(rows), ..Rows::default() }
+    }
+
+    /// The rows of the sets, given in the order of the sets, in that of their numbers.
+    fn rows_by_number(&self, rows: impl IntoIterator<Item = u32>) -> Vec<u32> {
+        let mut by_number = vec![0; self.sets.len()];
+        for (number, row) in self.sets.values().zip(rows) {
+            by_number[*number as usize] = row;
+        }
+        by_number
     }
 
     fn threshold_rows(&self, circuit: &mut Circuit, plane: u32, bits: u32) -> BTreeMap<(u32, bool), u32> {
@@ -271,10 +294,13 @@ impl Uses {
 
 impl Rows {
     /// The row of the question of `split`.
-    fn of(&self, tree: &Tree, split: &Split) -> u32 {
+    fn of(&self, tree: usize, split: &Split, numbers: &SetNumbers) -> u32 {
         match &split.question {
             Question::Below(threshold) => self.thresholds[&(sort_key(*threshold), !split.default_left)],
-            Question::Among(range) => self.sets[&category_set(tree, range, split)],
+            Question::Among(range) => {
+                let number = numbers[&(tree, split.feature, range.clone(), split.default_left)];
+                self.sets[number as usize]
+            }
         }
     }
 }
@@ -283,9 +309,9 @@ impl Rows {
 type QuantiserAndSets = (Quantiser, Vec<Vec<u32>>);
 
 /// The quantisers of all features, and the numbers of planes and columns that they take one after the other.
-fn quantisers(uses: &[Option<Uses>]) -> (Vec<Option<QuantiserAndSets>>, usize, usize) {
+fn quantisers(uses: &[Option<Uses<'_>>]) -> (Vec<Option<QuantiserAndSets>>, usize, usize) {
     let (mut n_planes, mut n_columns) = (0, 0);
-    let mut place = |uses: &Option<Uses>| {
+    let mut place = |uses: &Option<Uses<'_>>| {
         let (quantiser, sets) = uses.as_ref()?.quantiser(n_planes, n_columns);
         n_planes += quantiser.bits;
         n_columns += usize::from(matches!(quantiser.codes, Codes::Column(..)));
@@ -295,10 +321,17 @@ fn quantisers(uses: &[Option<Uses>]) -> (Vec<Option<QuantiserAndSets>>, usize, u
     (quantisers, n_planes, n_columns)
 }
 
-fn category_set(tree: &Tree, range: &Range<usize>, split: &Split) -> CategorySet {
-    let mut categories = tree.categories[range.clone()].to_vec();
-    categories.sort_unstable();
-    categories.dedup();
+fn category_set<'a>(tree: &'a Tree, range: &Range<usize>, split: &Split) -> CategorySet<'a> {
+    let given = &tree.categories[range.clone()];
+    // As XGBoost writes them.
+    let categories = if given.is_sorted_by(|one, next| one < next) {
+        Cow::Borrowed(given)
+    } else {
+        let mut categories = given.to_vec();
+        categories.sort_unstable();
+        categories.dedup();
+        Cow::Owned(categories)
+    };
     CategorySet { categories, missing_right: !split.default_left }
 }
 

@@ -1,6 +1,8 @@
 //! From the values of one feature to codes: the rank of a number among the model's thresholds, the class of a
 //! category among those that no node tells apart.
 
+use std::borrow::Cow;
+
 /// How the values of a feature become codes, and where the codes' bits lie.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Quantiser {
@@ -68,16 +70,16 @@ pub(super) struct Classes {
     pub(super) count: u32,
 }
 
-/// What a categorical node asks: a set of categories and whether a missing value goes right with them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct CategorySet {
-    pub(super) categories: Vec<u32>,
+/// What a categorical node asks: a set of categories, in order, and whether a missing value goes right with them.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CategorySet<'a> {
+    pub(super) categories: Cow<'a, [u32]>,
     pub(super) missing_right: bool,
 }
 
 impl Classes {
     /// The classes of the categories in `sets`, and the classes in each set.
-    pub(super) fn new(sets: &[CategorySet]) -> (Self, Vec<Vec<u32>>) {
+    pub(super) fn new(sets: &[&CategorySet<'_>]) -> (Self, Vec<Vec<u32>>) {
         let members = Memberships::of(sets);
         let (other, missing) = (members.categories(), members.categories() + 1);
         // Ordered by their sets, so that alike classes have alike codes and their sets small circuits. The first one
@@ -135,8 +137,8 @@ struct Memberships {
 }
 
 impl Memberships {
-    fn of(sets: &[CategorySet]) -> Self {
-        let all = sets.iter().flat_map(|set| &set.categories);
+    fn of(sets: &[&CategorySet<'_>]) -> Self {
+        let all = sets.iter().flat_map(|set| set.categories.iter());
         let categories = all.clone().max().map_or(0, |last| *last as usize + 1);
         let mut ends = vec![0; categories + 2];
         all.for_each(|category| ends[*category as usize] += 1);
@@ -179,8 +181,9 @@ mod tests {
 
     #[test]
     fn categories_share_classes_unless_a_set_tells_them_apart() {
-        let set = |categories: &[u32], missing_right| CategorySet { categories: categories.to_vec(), missing_right };
-        let (classes, of_set) = Classes::new(&[set(&[1, 3, 900], false), set(&[3], true)]);
+        let set =
+            |categories: &[u32], missing_right| CategorySet { categories: categories.to_vec().into(), missing_right };
+        let (classes, of_set) = Classes::new(&[&set(&[1, 3, 900], false), &set(&[3], true)]);
         let code = |value: f32| classes.code(value);
         assert_eq!(code(1.0), code(900.5));
         assert_ne!(code(1.0), code(3.0));

@@ -228,6 +228,12 @@ impl PartitionValues {
         self.0.iter().find(|value| value.name == name && !value.is_stored)
     }
 
+    /// Whether a folder has the name of the column, whatever the object itself has.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|value| value.name == name)
+    }
+
     /// A column that only the folders have, for so many rows.
     #[must_use]
     pub fn column(&self, name: &str, rows: usize) -> Option<Series> {

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::keys::{IdKey, IdKeys, Key};
 
-/// The ids that were scored so far: 8 bytes for each whole number and 16 for each text, in tables that are at most three
-/// quarters full.
+/// The ids that were scored so far: 8 bytes for each whole number and 16 for each text, in tables that are at most seven
+/// eighths full.
 #[derive(Debug)]
 pub struct SeenIds {
     whole: KeyTable<u64>,
@@ -60,9 +60,14 @@ pub(super) struct KeyTable<K> {
     has_zero: bool,
 }
 
-/// Places for so many keys, three quarters full at most.
+/// Places for so many keys, seven eighths full at most.
 fn slots_for(keys: usize) -> usize {
-    keys.max(1024).saturating_add(1).saturating_mul(4).div_ceil(3)
+    keys.max(1024).saturating_add(1).saturating_mul(8).div_ceil(7)
+}
+
+/// Whether a table of so many places is too full for so many keys.
+fn is_too_full(keys: usize, slots: usize) -> bool {
+    keys * 8 > slots * 7
 }
 
 impl<K: Key> KeyTable<K> {
@@ -75,7 +80,7 @@ impl<K: Key> KeyTable<K> {
     fn bytes_with(&self, more: usize, expected: usize) -> u64 {
         let mut slots = self.slots.len();
         let mut most = slots;
-        while slots > 0 && (self.taken + more) * 4 > slots * 3 {
+        while slots > 0 && is_too_full(self.taken + more, slots) {
             let larger = Self::grown(slots, expected);
             most = slots + larger;
             slots = larger;
@@ -91,7 +96,7 @@ impl<K: Key> KeyTable<K> {
         if key == K::default() {
             return !std::mem::replace(&mut self.has_zero, true);
         }
-        if (self.taken + 1) * 4 > self.slots.len() * 3 {
+        if is_too_full(self.taken + 1, self.slots.len()) {
             self.grow(expected);
         }
         let is_new = Self::put(&mut self.slots, key);

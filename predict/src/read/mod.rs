@@ -7,7 +7,7 @@ use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
 
-use columns::{CellFormat, ColumnSource, MemoryColumns, RawColumn};
+use columns::{CellFormat, CodedRows, ColumnSource, MemoryColumns, RawColumn};
 use error::{Error, Result};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use machine::tasks::joined;
@@ -144,6 +144,13 @@ impl ColumnSource for BatchColumns {
         match self {
             Self::Parquet(_) => None,
             Self::Csv(cells, _) => cells.raw_column(name),
+        }
+    }
+
+    fn coded_column(&self, name: &str) -> Option<Vec<CodedRows>> {
+        match self {
+            Self::Parquet(rows) => rows.coded_column(name),
+            Self::Csv(..) => None,
         }
     }
 }

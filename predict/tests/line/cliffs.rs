@@ -207,7 +207,7 @@ fn sorted_ids_take_less_memory_than_others() {
         peak(&ended)
     };
     let (sorted, mixed) = (peak_of("sorted"), peak_of("mixed"));
-    // 16 bytes an id, three quarters full: 24 MiB.
+    // 16 bytes an id, seven eighths full: 20 MiB.
     assert!(sorted + 12.0 * MIB < mixed, "{} and {} MiB", sorted / MIB, mixed / MIB);
 }
 

@@ -36,7 +36,8 @@ try:
 except ImportError:
     fastparquet = None
 
-ROWS = 400
+# So many that columns are read by their dictionaries.
+ROWS = 2_500
 SPEC = """
 id = "id"
 target = "y"
@@ -175,6 +176,25 @@ def unannotated(source, folder):
     pq.write_table(cast(source, plan=pa.binary()), f"{folder}/a.parquet", store_schema=False, use_deprecated_int96_timestamps=True)
 
 
+def with_odd_dictionaries(source, folder):
+    """Entries that no row has, in another order in each row group."""
+    order = np.random.default_rng(0)
+
+    def odd(column):
+        column = column.combine_chunks().dictionary_encode()
+        entries = column.dictionary.to_pylist() + [f"nobody has {number}" for number in range(20)]
+        places = order.permutation(len(entries))
+        moved = pa.array([entries[place] for place in np.argsort(places)])
+        codes = [None if code is None else int(places[code]) for code in column.indices.to_pylist()]
+        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), moved)
+
+    schema = pa.schema([field if field.name != "plan" else pa.field("plan", pa.dictionary(pa.int32(), pa.string())) for field in source.schema])
+    with pq.ParquetWriter(f"{folder}/a.parquet", schema) as file:
+        for start in range(0, ROWS, 2_100):
+            rows = source.slice(start, 2_100)
+            file.write_table(rows.set_column(rows.schema.get_field_index("plan"), "plan", odd(rows["plan"])))
+
+
 def write(**options):
     return lambda source, folder: pq.write_table(source, f"{folder}/a.parquet", **options)
 
@@ -194,6 +214,10 @@ WRITERS = {
     "nanoseconds, an offset": lambda t, f: pq.write_table(cast(t, seen=pa.timestamp("ns", "+05:30"), month=pa.timestamp("ns")), f"{f}/a.parquet"),
     "seconds, dates as timestamps": lambda t, f: pq.write_table(cast(t, seen=pa.timestamp("s"), since=pa.timestamp("s"), month=pa.timestamp("ms")), f"{f}/a.parquet"),
     "dictionaries": lambda t, f: pq.write_table(cast(t, plan=pa.dictionary(pa.int32(), pa.string())), f"{f}/a.parquet"),
+    "dictionaries with more in them": with_odd_dictionaries,
+    "dictionaries that grow too large": write(dictionary_pagesize_limit=40, data_page_size=300, write_batch_size=100),
+    "dictionaries of pages of version 2": write(dictionary_pagesize_limit=2_000, data_page_size=900, write_batch_size=64, data_page_version="2.0", compression="zstd"),
+    "dictionaries, lz4": write(compression="lz4", data_page_size=2_000, write_batch_size=64),
     "large and view text": lambda t, f: pq.write_table(cast(t, plan=pa.large_string()), f"{f}/a.parquet"),
     "flags as numbers": lambda t, f: pq.write_table(cast(t, member=pa.int8()), f"{f}/a.parquet"),
     "unannotated": unannotated,

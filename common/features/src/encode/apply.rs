@@ -7,13 +7,14 @@ use polars::prelude::{Series, StringChunked};
 
 use super::bad_rows::{BadRows, ColumnCells};
 use super::level_table::{LOOKED_UP_TOGETHER, LevelTable};
+use super::usual_number::usual_number;
 use super::values::{as_f32, as_levels, as_numbers, for_each_run};
 use super::{Feature, FeatureSource, Kind, release_1};
 use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values};
 use crate::quality::FeatureTally;
 use crate::spec::Range;
 use columns::cells::{Cell, is_missing_marker, level_of_cell, parse_as, parse_boolean};
-use columns::{CellFormat, ColumnKind, ColumnSource, TableSchema};
+use columns::{CellFormat, CodedRows, ColumnKind, ColumnSource, TableSchema};
 use error::{Error, Result};
 
 /// Which text a value of a category has.
@@ -41,6 +42,12 @@ struct BoundFeature {
     expression: Option<Expression>,
     /// The number that stands for each level.
     levels: LevelTable,
+}
+
+/// Values of a feature, ready to be encoded.
+enum FeatureValues<'a> {
+    Numbers(Vec<f64>),
+    Levels(Cow<'a, StringChunked>),
 }
 
 impl Encoder {
@@ -180,6 +187,13 @@ impl BoundFeature {
             self.push_numbers(&mut numbers, out, tally);
             return Ok(());
         }
+        let is_canonical = texts == LevelTexts::Canonical && source.cell_format(name).is_none();
+        if is_canonical
+            && let Some(coded) = source.coded_column(name)
+            && self.encode_coded(&coded, out, tally).is_some()
+        {
+            return Ok(());
+        }
         let column = source.column(name)?;
         match (self.feature.levels(), source.cell_format(name)) {
             (Some(_), Some(format)) => {
@@ -230,10 +244,15 @@ impl BoundFeature {
         Ok(())
     }
 
-    fn push_numbers(&self, numbers: &mut [f64], out: &mut Vec<f32>, tally: &mut FeatureTally) {
+    /// Dates as days until the date that the feature is relative to, where it is one of those.
+    fn count_from_as_of(&self, numbers: &mut [f64]) {
         if let Kind::Date { as_of: Some(as_of) } = self.feature.kind {
             numbers.iter_mut().for_each(|number| *number = as_of - *number);
         }
+    }
+
+    fn push_numbers(&self, numbers: &mut [f64], out: &mut Vec<f32>, tally: &mut FeatureTally) {
+        self.count_from_as_of(numbers);
         let first = out.len();
         out.extend(numbers.iter().map(|number| as_f32(*number)));
         tally.count_numbers(numbers, &out[first..], &self.range);
@@ -244,25 +263,80 @@ impl BoundFeature {
         self.has_range && level.parse().is_ok_and(|number: f64| !self.range.contains(number))
     }
 
+    /// The number of whatever is no known level.
+    fn absent(&self) -> f32 {
+        match self.feature.kind {
+            Kind::Encoded { default, .. } => default,
+            _ => f32::NAN,
+        }
+    }
+
     fn push_levels<'a>(
         &self,
         levels: impl Iterator<Item = Option<&'a str>>,
         out: &mut Vec<f32>,
         tally: &mut FeatureTally,
     ) {
-        let absent = match self.feature.kind {
-            Kind::Encoded { default, .. } => default,
-            _ => f32::NAN,
-        };
-        let mut push = |level: Option<&str>, known: Option<(u32, f32)>| {
-            let place = known.map(|(place, _)| place);
-            if level.is_some_and(|level| self.is_out_of_range(level)) {
-                tally.count_level_out_of_range(place);
-            } else {
-                tally.count_level(level.is_some(), place);
-            }
+        let absent = self.absent();
+        self.look_up(levels, |level, known| {
+            self.count_level(level, known, 1, tally);
             out.push(known.map_or(absent, |(_, number)| number));
-        };
+        });
+    }
+
+    /// Counts a level that so many rows have.
+    fn count_level(&self, level: Option<&str>, known: Option<(u32, f32)>, rows: u64, tally: &mut FeatureTally) {
+        let place = known.map(|(place, _)| place);
+        if level.is_some_and(|level| self.is_out_of_range(level)) {
+            tally.count_level_out_of_range(place, rows);
+        } else {
+            tally.count_level_of_rows(level.is_some(), place, rows);
+        }
+    }
+
+    /// Encodes each value that rows share once. None, and nothing counted, where a value cannot be encoded: it may be that of no row.
+    fn encode_coded(&self, coded: &[CodedRows], out: &mut Vec<f32>, tally: &mut FeatureTally) -> Option<()> {
+        let values: Vec<FeatureValues<'_>> =
+            coded.iter().map(|rows| self.values(rows.values())).collect::<Result<_>>().ok()?;
+        for (rows, values) in coded.iter().zip(values) {
+            let counts = rows.counts();
+            // Last what stands for none.
+            let encoded: Vec<f32> = match values {
+                FeatureValues::Numbers(mut numbers) => {
+                    numbers.push(f64::NAN);
+                    self.count_from_as_of(&mut numbers);
+                    let narrow: Vec<f32> = numbers.iter().map(|number| as_f32(*number)).collect();
+                    tally.count_numbers_of_rows(&numbers, &narrow, &counts, &self.range);
+                    narrow
+                }
+                FeatureValues::Levels(levels) => {
+                    let (absent, mut encoded) = (self.absent(), Vec::with_capacity(counts.len()));
+                    self.look_up(levels.iter().chain([None]), |level, known| {
+                        self.count_level(level, known, counts[encoded.len()], tally);
+                        encoded.push(known.map_or(absent, |(_, number)| number));
+                    });
+                    encoded
+                }
+            };
+            out.extend(rows.codes().iter().map(|code| encoded[*code as usize]));
+        }
+        Some(())
+    }
+
+    /// Values as they are encoded.
+    fn values<'a>(&self, values: &'a Series) -> Result<FeatureValues<'a>> {
+        match self.feature.levels() {
+            None => as_numbers(values).map(FeatureValues::Numbers),
+            Some(_) => as_levels(values, self.feature.source_kind).map(FeatureValues::Levels),
+        }
+    }
+
+    /// Hands each level to `push`, with its place among the learnt ones and its number, where it is one of them.
+    fn look_up<'a>(
+        &self,
+        levels: impl Iterator<Item = Option<&'a str>>,
+        mut push: impl FnMut(Option<&str>, Option<(u32, f32)>),
+    ) {
         let (table, numbers) = match &self.levels {
             LevelTable::Few(known) => {
                 for level in levels {
@@ -344,37 +418,6 @@ fn parsed_numbers<'a>(
         numbers.push(number);
     }
     (numbers, misfits)
-}
-
-/// A number of few digits with a sign and a point or without, as nearly all are; what the standard library reads, to the bit.
-fn usual_number(cell: &str) -> Option<f64> {
-    /// Powers of ten that are exact as 64-bit floats.
-    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    let bytes = cell.as_bytes();
-    let (is_negative, digits) = match bytes {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    // So many digits are exact as a 64-bit float, and the quotient of two exact ones is rounded once.
-    if digits.len() > POWERS.len() {
-        return cell.parse().ok();
-    }
-    let (mut mantissa, mut behind, mut count) = (0_u64, None, 0);
-    for byte in digits {
-        match byte.wrapping_sub(b'0') {
-            digit @ 0..=9 => {
-                mantissa = mantissa * 10 + u64::from(digit);
-                count += 1;
-            }
-            _ if *byte == b'.' && behind.is_none() => behind = Some(count),
-            _ => return cell.parse().ok(),
-        }
-    }
-    if count == 0 || count > 15 {
-        return cell.parse().ok();
-    }
-    let number = mantissa as f64 / POWERS[behind.map_or(0, |before| count - before)];
-    Some(if is_negative { -number } else { number })
 }
 
 /// Cells of CSV as categories: each has the text of the value that it is of the kind that training saw.
@@ -548,54 +591,5 @@ pub fn value_type(kind: ColumnKind) -> ValueType {
         ColumnKind::Text => ValueType::Text,
         ColumnKind::Date | ColumnKind::Time | ColumnKind::Duration => ValueType::Date,
         ColumnKind::Integer | ColumnKind::Float | ColumnKind::Null | ColumnKind::Unsupported => ValueType::Number,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_usual_number_is_what_the_standard_library_reads() {
-        let mut random = testkit::random::Random::new(3);
-        let mut cells: Vec<String> = [
-            "",
-            "-",
-            ".",
-            "-.",
-            "1.",
-            ".5",
-            "-.5",
-            "1..2",
-            "1.2.3",
-            "+1",
-            "1e5",
-            "-0",
-            "-0.0",
-            "00012",
-            "0x1",
-            " 1",
-            "123456789012345",
-            "1234567890123456",
-            "0.000000000000001",
-            "99999999999999.9",
-            "999999999999999",
-            "nan",
-            "inf",
-            "1_0",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        for _ in 0..20_000 {
-            let digits: String = (0..1 + random.below(18)).map(|_| char::from(b'0' + random.below(10) as u8)).collect();
-            let at = random.below(digits.len() as u64 + 1) as usize;
-            let sign = if random.below(2) == 0 { "-" } else { "" };
-            cells.push(format!("{sign}{}.{}", &digits[..at], &digits[at..]));
-            cells.push(format!("{sign}{digits}"));
-        }
-        for cell in cells {
-            let read: Option<f64> = cell.parse().ok();
-            assert_eq!(usual_number(&cell).map(f64::to_bits), read.map(f64::to_bits), "{cell}");
-        }
     }
 }

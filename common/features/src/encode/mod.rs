@@ -8,6 +8,7 @@ mod learn;
 mod level_table;
 mod release_1;
 pub mod target;
+mod usual_number;
 pub mod values;
 
 pub use apply::{Encoder, LevelTexts, evaluate_text, rows_where, value_type};

@@ -81,29 +81,54 @@ impl FeatureTally {
         }
     }
 
+    /// Counts numbers that `counts` rows each have, as [`FeatureTally::count_numbers`] counts the rows.
+    pub fn count_numbers_of_rows(&mut self, values: &[f64], narrow: &[f32], counts: &[u64], range: &Range) {
+        let (low, high) = (range.min.unwrap_or(f64::NEG_INFINITY), range.max.unwrap_or(f64::INFINITY));
+        let edges = self.statistics.as_ref().map(|statistics| statistics.edges.as_slice());
+        for ((value, narrow), rows) in values.iter().zip(narrow).zip(counts) {
+            self.rows += rows;
+            self.missing += if value.is_nan() { *rows } else { 0 };
+            self.infinite += if narrow.is_nan() && !value.is_nan() { *rows } else { 0 };
+            self.out_of_range += if (*value < low || *value > high) && narrow.is_finite() { *rows } else { 0 };
+            let (Some(edges), [bins @ .., missing_bin]) = (edges, self.bins.as_mut_slice()) else { continue };
+            if narrow.is_nan() {
+                *missing_bin += rows;
+            } else if let Some(bin) = bins.get_mut(edges.partition_point(|edge| edge < narrow)) {
+                *bin += rows;
+            }
+        }
+    }
+
     /// Counts a level: whether there was one, and its place among the learnt ones.
     #[inline]
     pub fn count_level(&mut self, present: bool, known: Option<u32>) {
-        self.rows += 1;
-        if !present {
-            self.missing += 1;
-        } else if known.is_none() {
-            self.unseen += 1;
-        }
-        self.count_bin(known);
+        self.count_level_of_rows(present, known, 1);
     }
 
-    /// Counts a level that stands for a number outside the spec's range: that fault alone, though it may be unseen too.
-    pub fn count_level_out_of_range(&mut self, known: Option<u32>) {
-        self.rows += 1;
-        self.out_of_range += 1;
-        self.count_bin(known);
+    /// Counts a level that so many rows have.
+    #[inline]
+    pub fn count_level_of_rows(&mut self, present: bool, known: Option<u32>, rows: u64) {
+        self.rows += rows;
+        if !present {
+            self.missing += rows;
+        } else if known.is_none() {
+            self.unseen += rows;
+        }
+        self.count_bin(known, rows);
+    }
+
+    /// Counts a level that stands for a number outside the spec's range, which so many rows have: that fault alone, though it may
+    /// be unseen too.
+    pub fn count_level_out_of_range(&mut self, known: Option<u32>, rows: u64) {
+        self.rows += rows;
+        self.out_of_range += rows;
+        self.count_bin(known, rows);
     }
 
     #[inline]
-    fn count_bin(&mut self, known: Option<u32>) {
+    fn count_bin(&mut self, known: Option<u32>, rows: u64) {
         let Some(last) = self.bins.len().checked_sub(1) else { return };
-        self.bins[known.map_or(last, |index| (index as usize).min(last))] += 1;
+        self.bins[known.map_or(last, |index| (index as usize).min(last))] += rows;
     }
 
     /// Adds the counts of further rows.
@@ -192,6 +217,27 @@ mod tests {
         let mut expected = vec![0_u64; statistics.bins()];
         narrow.iter().for_each(|value| expected[statistics.bin_of(*value)] += 1);
         assert_eq!(tally.bins, expected);
+    }
+
+    #[test]
+    fn numbers_that_rows_share_are_counted_as_the_rows_are() {
+        let training: Vec<f32> = (0..1000).map(|value| (value % 97) as f32).collect();
+        let statistics = Arc::new(Statistics::of_numbers(&training));
+        let values: Vec<f64> = (-3..150).map(f64::from).chain([f64::NAN, f64::INFINITY, 1e300, 33.25]).collect();
+        let counts: Vec<u64> = (0..values.len() as u64).map(|place| place % 5).collect();
+        let narrow: Vec<f32> = values.iter().map(|value| crate::encode::values::as_f32(*value)).collect();
+        let rows: Vec<f64> =
+            values.iter().zip(&counts).flat_map(|(value, rows)| std::iter::repeat_n(*value, *rows as usize)).collect();
+        let narrow_rows: Vec<f32> = rows.iter().map(|value| crate::encode::values::as_f32(*value)).collect();
+        for range in [Range::default(), Range { min: Some(2.0), max: None }, Range { min: None, max: Some(90.0) }] {
+            for statistics in [None, Some(Arc::clone(&statistics))] {
+                let (mut by_value, mut by_row) = (FeatureTally::new(statistics.clone()), FeatureTally::new(statistics));
+                by_value.count_numbers_of_rows(&values, &narrow, &counts, &range);
+                by_row.count_numbers(&rows, &narrow_rows, &range);
+                let counted = |tally: &FeatureTally| serde_json::to_value(tally).unwrap();
+                assert_eq!(counted(&by_value), counted(&by_row), "{range:?}");
+            }
+        }
     }
 
     #[test]

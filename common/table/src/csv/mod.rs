@@ -252,8 +252,11 @@ impl CsvReader {
             } else if record.len() == self.schema.columns().len() {
                 self.swallowed.learn(&self.records, self.next_row);
             }
-            bytes += self.bytes_of(&positions);
-            if !self.append_record(&positions, &mut cells) {
+            let text_before = cells.text_bytes();
+            if self.append_record(&positions, &mut cells) {
+                bytes += (cells.text_bytes() - text_before) as u64;
+            } else {
+                bytes += self.bytes_of(&positions);
                 malformed.push(count);
                 first_problem
                     .get_or_insert_with(|| MalformedRow { row: self.next_row, problem: self.problem(&positions) });
@@ -275,7 +278,7 @@ impl CsvReader {
         names.iter().map(position).collect()
     }
 
-    /// Bytes of the current record's cells.
+    /// Bytes of the current record's cells, of which some may be missing.
     fn bytes_of(&self, positions: &[usize]) -> u64 {
         let record = self.records.record();
         let present = positions.iter().filter(|position| **position < record.len());
@@ -289,8 +292,7 @@ impl CsvReader {
         let text = |&cell: &usize| std::str::from_utf8(record.cell(cell)).ok();
         match std::str::from_utf8(record.text()) {
             Ok(text) if is_wide => {
-                let cell = |&position: &usize| text.get(record.place(position)).unwrap_or_default();
-                cells.push(positions.iter().map(cell));
+                cells.push_places(text, positions.iter().map(|&position| record.place(position)));
             }
             // What nobody asked for may be anything.
             Err(_) if is_wide && positions.iter().all(|position| text(position).is_some()) => {

@@ -4,6 +4,7 @@
 //! in any store, and hold no more than one row group of compressed bytes. So the bytes are fetched here and only the
 //! decoding is polars'. A decoder that panics on damaged bytes ends as an error that names the object.
 
+mod by_dictionary;
 mod damage;
 mod footer;
 mod opening;

@@ -2,12 +2,21 @@
 //! bytes are what was written, where the writer left a checksum.
 
 use std::cell::RefCell;
+use std::io::Cursor;
 use std::ops::Range;
+
+use polars_parquet::parquet::compression::{Compression, DecompressionContext, decompress};
+use polars_parquet::parquet::encoding::hybrid_rle::encode;
 
 use super::thrift::{DATA_PAGE, DATA_PAGE_2, DICTIONARY_PAGE, RawPage};
 
-/// About what the headers of a chunk's pages take.
-const PAGE_HEADER_BYTES: usize = 64;
+/// What the header of a page takes at most, without its statistics.
+pub(super) const PAGE_HEADER_BYTES: usize = 64;
+
+/// Encodings, by their numbers in the format.
+const PLAIN_DICTIONARY: i32 = 2;
+const RLE: i32 = 3;
+const RLE_DICTIONARY: i32 = 8;
 
 /// One page as it lies in a column chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +82,46 @@ impl Page {
     }
 }
 
+/// Appends a data page that has each of so many values of a dictionary once, in their order.
+pub(super) fn append_all_places(values: usize, is_optional: bool, bytes: &mut Vec<u8>) -> Option<()> {
+    let last = u32::try_from(values.checked_sub(1)?).ok()?;
+    let mut body = Vec::new();
+    if is_optional {
+        // One run: every value is there.
+        let mut run = Vec::new();
+        append_variable(u64::from(last + 1) << 1, &mut run);
+        run.push(1);
+        body.extend_from_slice(&u32::try_from(run.len()).ok()?.to_le_bytes());
+        body.extend_from_slice(&run);
+    }
+    let bits = (u32::BITS - last.leading_zeros()).max(1);
+    body.push(bits as u8);
+    encode(&mut body, 0..=last, bits).ok()?;
+    let size = i32::try_from(body.len()).ok()?;
+    let numbers = [Some(i32::try_from(values).ok()?), Some(RLE_DICTIONARY), Some(RLE), Some(RLE), None, None];
+    let page = RawPage {
+        header: 0,
+        kind: DATA_PAGE,
+        uncompressed: size,
+        compressed: size,
+        checksum: None,
+        numbers,
+        flag: None,
+    };
+    page.write_uncompressed(bytes)?;
+    bytes.extend_from_slice(&body);
+    Some(())
+}
+
+/// A number in as many bytes as it needs, seven bits each.
+fn append_variable(mut number: u64, bytes: &mut Vec<u8>) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
 /// Whether every page of a whole column chunk has the checksum that its writer left. Pages that cannot be told apart are
 /// for the decoder to complain about.
 pub(super) fn are_intact(mut chunk: &[u8]) -> bool {
@@ -90,45 +139,158 @@ pub(super) fn are_intact(mut chunk: &[u8]) -> bool {
     true
 }
 
-/// The pages of a small column chunk that zstd compressed, without compression; none where that is not for this function, or where
-/// they are not what their headers say, which is for polars' decoder to tell. That one makes a context for each chunk, which takes
-/// longer than a small chunk does.
-pub(super) fn unpacked(mut chunk: &[u8], most: usize) -> Option<Vec<u8>> {
+/// A page, and its bytes with those of its header.
+pub(super) type PageBytes<'a> = (Page, &'a [u8]);
+
+/// The pages of a column chunk that hold some of its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window<'a> {
+    /// The dictionary page, where there is one.
+    pub(super) dictionary: Option<PageBytes<'a>>,
+    /// The data pages.
+    pub(super) data: Vec<PageBytes<'a>>,
+    /// Which value of the chunk is their first, nulls counted.
+    pub(super) first: usize,
+    /// Their values, nulls included.
+    pub(super) values: usize,
+    /// Bytes of all these pages when they are unpacked.
+    pub(super) unpacked: usize,
+}
+
+impl<'a> Window<'a> {
+    /// The pages that hold `rows`, counted from the first value in `bytes`, of a column that does not repeat. None where the pages are
+    /// not as a writer leaves them, or unpack to more than `most` bytes.
+    pub(super) fn of(bytes: &'a [u8], rows: &Range<usize>, most: usize) -> Option<Self> {
+        let mut window = Self { dictionary: None, data: Vec::new(), first: 0, values: 0, unpacked: 0 };
+        let (mut left, mut row) = (bytes, 0_usize);
+        while !left.is_empty() && row < rows.end {
+            let page = Page::at_start_of(left).ok()?;
+            let (bytes_of_page, behind) = left.split_at_checked(page.len())?;
+            match page.values {
+                None if left.len() == bytes.len() && page.raw.kind == DICTIONARY_PAGE => {
+                    window.dictionary = Some((page, bytes_of_page));
+                    window.unpacked = page.unpacked;
+                }
+                None | Some(0) => return None,
+                Some(values) => {
+                    let rows_end = row.checked_add(values)?;
+                    if rows_end > rows.start {
+                        if window.values == 0 {
+                            window.first = row;
+                        }
+                        window.data.push((page, bytes_of_page));
+                        window.values += values;
+                        window.unpacked = window.unpacked.checked_add(page.unpacked)?;
+                    }
+                    row = rows_end;
+                }
+            }
+            if window.unpacked > most {
+                return None;
+            }
+            left = behind;
+        }
+        (row >= rows.end && window.values > 0).then_some(window)
+    }
+
+    fn pages(&self) -> impl Iterator<Item = &PageBytes<'a>> {
+        self.dictionary.iter().chain(&self.data)
+    }
+
+    /// The pages without compression, one behind the other; none where they are not what their headers say, which is for polars'
+    /// decoder to tell. That one makes a context for each chunk, and has zstd write into a buffer of its own first.
+    pub(super) fn unpacked(&self, codec: Compression) -> Option<Vec<u8>> {
+        let pages = usize::from(self.dictionary.is_some()) + self.data.len();
+        let mut unpacked = Vec::with_capacity(self.unpacked + pages * PAGE_HEADER_BYTES);
+        for (page, bytes) in self.pages() {
+            page.unpack(bytes, codec, &mut unpacked)?;
+        }
+        Some(unpacked)
+    }
+}
+
+impl Page {
+    /// Appends the page in `bytes` without compression, its header included; none where it is not what its header says.
+    pub(super) fn unpack(&self, bytes: &[u8], codec: Compression, unpacked: &mut Vec<u8>) -> Option<()> {
+        let body = bytes.get(self.header..self.len())?;
+        let levels = self.levels()?;
+        self.raw.write_uncompressed(unpacked)?;
+        let (start, packed) = (unpacked.len(), body.get(levels..)?);
+        if codec == Compression::Uncompressed || (self.raw.kind == DATA_PAGE_2 && self.raw.flag == Some(false)) {
+            unpacked.extend_from_slice(body);
+        } else {
+            unpacked.extend_from_slice(&body[..levels]);
+            match packed {
+                [] => unpacked.resize(start.checked_add(self.unpacked)?, 0),
+                packed => append_unpacked(packed, codec, self.unpacked.checked_sub(levels)?, unpacked)?,
+            }
+        }
+        (unpacked.len() == start.checked_add(self.unpacked)?).then_some(())
+    }
+
+    /// Whether the values of this data page are places in the dictionary, and its levels as every writer has them.
+    pub(super) fn is_by_dictionary(&self) -> bool {
+        let [_, first, levels, fourth, ..] = self.raw.numbers;
+        let is_dictionary = |encoding: Option<i32>| matches!(encoding, Some(PLAIN_DICTIONARY | RLE_DICTIONARY));
+        match self.raw.kind {
+            DATA_PAGE => is_dictionary(first) && levels == Some(RLE),
+            DATA_PAGE_2 => is_dictionary(fourth),
+            _ => false,
+        }
+    }
+
+    /// Nulls of a data page, where its header tells.
+    pub(super) fn nulls(&self) -> Option<usize> {
+        (self.raw.kind == DATA_PAGE_2).then_some(())?;
+        usize::try_from(self.raw.numbers[1]?).ok()
+    }
+
+    /// Values of a dictionary page.
+    pub(super) fn dictionary_values(&self) -> Option<usize> {
+        self.check_dictionary().ok()?;
+        (self.raw.kind == DICTIONARY_PAGE).then_some(())?;
+        usize::try_from(self.raw.numbers[0]?).ok()
+    }
+
+    /// The definition levels and the values of this data page without compression, of a column that does not repeat and has levels
+    /// only where `is_optional`.
+    pub(super) fn levels_and_values<'a>(&self, body: &'a [u8], is_optional: bool) -> Option<(&'a [u8], &'a [u8])> {
+        if self.raw.kind == DATA_PAGE_2 {
+            let repetition = usize::try_from(self.raw.numbers[5]?).ok()?;
+            let definition = usize::try_from(self.raw.numbers[4]?).ok()?;
+            return body.get(repetition..)?.split_at_checked(definition);
+        }
+        if !is_optional {
+            return Some((&[], body));
+        }
+        let (length, rest) = body.split_first_chunk()?;
+        rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+    }
+}
+
+/// Appends what `packed` unpacks to, `size` bytes.
+fn append_unpacked(packed: &[u8], codec: Compression, size: usize, unpacked: &mut Vec<u8>) -> Option<()> {
     thread_local! {
         static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
     }
-    let mut unpacked = Vec::with_capacity(most + PAGE_HEADER_BYTES);
+    let start = unpacked.len();
+    if codec != Compression::Zstd {
+        unpacked.resize(start.checked_add(size)?, 0);
+        let mut context = DecompressionContext::Unset;
+        return decompress(codec, packed, &mut unpacked[start..], &mut context).ok();
+    }
     ZSTD.with_borrow_mut(|zstd| {
         if zstd.is_none() {
             *zstd = zstd::bulk::Decompressor::new().ok();
         }
-        let zstd = zstd.as_mut()?;
-        while !chunk.is_empty() {
-            let page = Page::at_start_of(chunk).ok()?;
-            let body = chunk.get(page.header..page.len())?;
-            let size = usize::try_from(page.raw.uncompressed).ok().filter(|size| *size <= most)?;
-            let (levels, is_compressed) =
-                (page.levels()?, page.raw.kind != DATA_PAGE_2 || page.raw.flag != Some(false));
-            page.raw.write_uncompressed(&mut unpacked)?;
-            if !is_compressed {
-                unpacked.extend_from_slice(body);
-            } else {
-                let start = unpacked.len();
-                unpacked.extend_from_slice(body.get(..levels)?);
-                if body.len() > levels {
-                    unpacked.resize(start + size, 0);
-                    let values = unpacked.get_mut(start + levels..)?;
-                    let written = zstd.decompress_to_buffer(&body[levels..], values).ok()?;
-                    (written == size - levels).then_some(())?;
-                } else {
-                    unpacked.resize(start + size, 0);
-                }
-            }
-            chunk = chunk.get(page.len()..)?;
-        }
-        Some(())
-    })?;
-    Some(unpacked)
+        // Behind what is there, so that nothing is filled with zeros first.
+        unpacked.reserve(size);
+        let mut behind = Cursor::new(std::mem::take(unpacked));
+        behind.set_position(start as u64);
+        let written = zstd.as_mut()?.decompress_to_buffer(packed, &mut behind).ok()?;
+        *unpacked = behind.into_inner();
+        (written == size).then_some(())
+    })
 }
 
 /// Checks that the data pages of a column do not say that they have more than `most` values together: the decoder makes room
@@ -198,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn small_chunks_are_unpacked_page_by_page() {
+    fn chunks_are_unpacked_page_by_page() {
         let packed = |body: &[u8]| zstd::bulk::compress(body, 1).unwrap();
         let with_sizes = |body: &[u8], size: usize| {
             let mut bytes = page(body, Some(7));
@@ -230,10 +392,25 @@ mod tests {
             let (header, body) = with_sizes(body, body.len());
             [header, body].concat()
         });
-        assert_eq!(unpacked(&chunk, 200), Some(expected.concat()));
-        assert_eq!(unpacked(&chunk, 100), None, "a page is larger than the chunk says");
-        assert_eq!(unpacked(&chunk[..chunk.len() - 1], 200), None);
-        assert_eq!(unpacked(&page(b"no zstd", None), 200), None);
+        let zstd = |bytes: &[u8], rows: Range<usize>| Window::of(bytes, &rows, 1 << 20)?.unpacked(Compression::Zstd);
+        assert_eq!(zstd(&chunk, 0..6), Some(expected.concat()));
+        assert_eq!(zstd(&chunk, 3..6).as_ref(), Some(&expected[1]), "only pages that hold rows");
+        assert_eq!(zstd(&chunk[..chunk.len() - 1], 0..6), None);
+        assert_eq!(zstd(&page(b"no zstd", None), 0..3), None);
+    }
+
+    #[test]
+    fn a_window_has_the_pages_of_its_rows() {
+        let three = [page(b"abc", None), page(b"defgh", None), page(b"i", None)].concat();
+        let of = |rows: Range<usize>| {
+            Window::of(&three, &rows, 1 << 20)
+                .map(|window| (window.first, window.values, window.unpacked, window.data.len()))
+        };
+        assert_eq!(of(0..9), Some((0, 9, 9, 3)));
+        assert_eq!(of(2..4), Some((0, 6, 8, 2)));
+        assert_eq!(of(3..6), Some((3, 3, 5, 1)));
+        assert_eq!((of(0..10), of(0..0)), (None, None), "more rows than there are, and none");
+        assert_eq!(Window::of(&three[..three.len() - 1], &(0..9), 1 << 20), None);
     }
 
     #[test]

@@ -12,14 +12,15 @@ use polars_parquet::parquet::compression::Compression;
 use polars_parquet::parquet::read::PageMetaData;
 use polars_parquet::read::{BasicDecompressor, Filter, PageReader, column_iter_to_arrays};
 
+use super::by_dictionary::ByDictionary;
 use super::damage::{damaged, guard};
 use super::footer::{ChunkOf, Footer};
-use super::pages::{self, unpacked_bytes};
+use super::pages::{self, Window, unpacked_bytes};
 use super::ranges::slice_of;
 use super::types::Unfit;
 use crate::partitions::PartitionValues;
 use columns::convert::convert;
-use columns::{ColumnSource, TableSchema};
+use columns::{CodedRows, ColumnSource, TableSchema};
 use error::{Error, Result};
 use machine::memory::Reservation;
 
@@ -100,7 +101,8 @@ impl RowGroup {
         self.narrowed(start + rows.start..start + rows.end)
     }
 
-    fn decode(&self, name: &str) -> Result<Series> {
+    /// The chunk of a column, and those of its pages that were fetched.
+    fn pages_of(&self, name: &str) -> Result<(ChunkOf<'_>, Pages)> {
         let (object, footer) = (&self.name, &self.footer);
         let leaf = footer.schema.leaf(name, object)?;
         let missing = || Error::Defect(format!("column \"{name}\" was not fetched"));
@@ -113,10 +115,16 @@ impl RowGroup {
                 columns.iter().find(|column| column.leaf == leaf).ok_or_else(missing)?.pages.clone()
             }
         };
+        Ok((chunk, pages))
+    }
+
+    fn decode(&self, name: &str) -> Result<Series> {
+        let (object, footer) = (&self.name, &self.footer);
+        let (chunk, pages) = self.pages_of(name)?;
         let parquet = footer.schema.column(name, object)?;
         let what = format!("column \"{name}\" of row group {}", self.row_group);
         let _memory = self.reserve(&pages, &what)?;
-        let arrays = guard(object, &what, || decode(&chunk, &pages, &parquet.field, self.filter(&pages)))?;
+        let arrays = guard(object, &what, || decode(&chunk, &pages, &parquet.field, self.rows_within(&pages)))?;
         let series = guard(object, &what, || Ok(parquet.series(arrays)))?.map_err(|unfit| match unfit {
             Unfit::Damaged(problem) => damaged(object, &what, &problem),
             Unfit::NoText => Error::Data(format!(
@@ -161,11 +169,49 @@ impl RowGroup {
         })
     }
 
-    /// The rows to decode, counted within the fetched pages; none where that is all of the row group.
-    fn filter(&self, pages: &Pages) -> Option<Filter> {
-        let all_rows = self.footer.rows(self.row_group);
+    /// The rows to decode, counted within the fetched pages, and whether they are all of the row group.
+    fn rows_within(&self, pages: &Pages) -> (Range<usize>, bool) {
         let from_first = |row: usize| row.saturating_sub(pages.first_row);
-        (self.rows != (0..all_rows)).then(|| Filter::new_ranged(from_first(self.rows.start), from_first(self.rows.end)))
+        let is_all = self.rows == (0..self.footer.rows(self.row_group));
+        (from_first(self.rows.start)..from_first(self.rows.end), is_all)
+    }
+
+    /// Whether the rows of a column can be read by its dictionary, as far as headers tell.
+    pub(super) fn is_by_dictionary(&self, name: &str) -> bool {
+        let Ok((chunk, pages)) = self.pages_of(name) else { return false };
+        let (rows, _) = self.rows_within(&pages);
+        let most = unpacked_most(&chunk, rows.len());
+        !self.partitions.has(name)
+            && guard(&self.name, name, || Ok(ByDictionary::of(&pages.bytes, &chunk, rows, most).is_some()))
+                .is_ok_and(|is| is)
+    }
+
+    /// The rows of a column by its dictionary, where they can be read so.
+    pub(super) fn by_dictionary(&self, name: &str) -> Option<CodedRows> {
+        if self.partitions.has(name) {
+            return None;
+        }
+        let (chunk, pages) = self.pages_of(name).ok()?;
+        let parquet = self.footer.schema.column(name, &self.name).ok()?;
+        let what = format!("column \"{name}\" of row group {}", self.row_group);
+        let (rows, _) = self.rows_within(&pages);
+        let most = unpacked_most(&chunk, rows.len());
+        let read = guard(&self.name, &what, || {
+            check_values(&chunk, &pages)?;
+            let Some(column) = ByDictionary::of(&pages.bytes, &chunk, rows, most) else { return Ok(None) };
+            let Some((values, codes)) = column.pages_of_values().zip(column.codes()) else { return Ok(None) };
+            let pages = BytesOfPages {
+                codec: Compression::Uncompressed,
+                values: i64::try_from(column.values()).map_err(|error| error.to_string())?,
+                largest_page: values.len(),
+                bytes: Buffer::from_vec(values),
+            };
+            let arrays = pages.decode(&chunk, &parquet.field, None)?;
+            let values = parquet.series(arrays).ok().filter(|values| values.len() == column.values());
+            Ok(values.map(|values| (values, codes)))
+        });
+        let (values, codes) = read.ok()??;
+        CodedRows::new(self.in_type_of_table(name, values).ok()?, codes)
     }
 }
 
@@ -182,34 +228,86 @@ impl ColumnSource for RowGroup {
         self.partitions.check(&column, &self.name)?;
         Ok(column)
     }
+
+    fn coded_column(&self, name: &str) -> Option<Vec<CodedRows>> {
+        Some(vec![self.by_dictionary(name)?])
+    }
 }
 
-/// Uncompressed bytes of a column chunk up to which making a context for it is worth avoiding.
-const UNPACKED_MOST: usize = 128 * 1024;
+/// Most bytes of pages that are unpacked at once, whatever the rows: larger ones are unpacked one by one.
+const UNPACKED_MOST: usize = 4 << 20;
+/// As many for each row: what plans of memory count for a decoded value and it once more.
+const UNPACKED_OF_A_ROW: usize = 24;
+/// As many of few rows.
+const UNPACKED_LEAST: usize = 2 << 20;
 
+/// Most bytes of pages of so many rows of a chunk that are unpacked at once. A page's declared size is checked against what the chunk
+/// can hold, so that a damaged header cannot ask for more.
+fn unpacked_most(chunk: &ChunkOf<'_>, rows: usize) -> usize {
+    largest_page(chunk).min(rows.saturating_mul(UNPACKED_OF_A_ROW).clamp(UNPACKED_LEAST, UNPACKED_MOST))
+}
+
+/// Most bytes of a page, compressed or not.
+fn largest_page(chunk: &ChunkOf<'_>) -> usize {
+    usize::try_from(chunk.uncompressed.max(chunk.range.1 - chunk.range.0)).unwrap_or(usize::MAX)
+}
+
+/// Pages that polars' decoder reads.
+struct BytesOfPages {
+    bytes: Buffer<u8>,
+    codec: Compression,
+    values: i64,
+    largest_page: usize,
+}
+
+impl BytesOfPages {
+    fn decode(
+        self,
+        chunk: &ChunkOf<'_>,
+        field: &ArrowField,
+        filter: Option<Filter>,
+    ) -> Result<Vec<Box<dyn Array>>, String> {
+        let descriptor = chunk.leaf.descriptor.clone();
+        let primitive = &chunk.leaf.descriptor.primitive_type;
+        let about = PageMetaData::new(0, self.values, self.codec, descriptor);
+        let most = self.largest_page.saturating_add(1024);
+        let pages = PageReader::new_with_page_meta(Cursor::new(self.bytes), about, Vec::new(), most);
+        let pages = BasicDecompressor::new(pages, Vec::new());
+        let (arrays, _) = column_iter_to_arrays(vec![pages], vec![primitive], field.clone(), filter)
+            .map_err(|error| error.to_string())?;
+        Ok(arrays)
+    }
+}
+
+/// Checks that pages have no more values than their chunk says that are left from their first row on.
+fn check_values(chunk: &ChunkOf<'_>, pages: &Pages) -> Result<(), String> {
+    let values_left = chunk.values - i64::try_from(pages.first_row).unwrap_or(i64::MAX);
+    pages::check_values(&pages.bytes, values_left)
+}
+
+/// The values of `rows`, counted within the pages, which may be all of the row group.
 fn decode(
     chunk: &ChunkOf<'_>,
     pages_of: &Pages,
     field: &ArrowField,
-    filter: Option<Filter>,
+    (rows, is_all): (Range<usize>, bool),
 ) -> Result<Vec<Box<dyn Array>>, String> {
-    let values_left = chunk.values - i64::try_from(pages_of.first_row).unwrap_or(i64::MAX);
-    pages::check_values(&pages_of.bytes, values_left)?;
-    // A page's declared size is checked against what the chunk can hold, so that a damaged header cannot ask for more.
-    let compressed = chunk.range.1 - chunk.range.0;
-    let largest_page = usize::try_from(chunk.uncompressed.max(compressed)).unwrap_or(usize::MAX);
-    let descriptor = chunk.leaf.descriptor.clone();
-    let primitive = &chunk.leaf.descriptor.primitive_type;
-    let is_small = chunk.codec == Compression::Zstd && largest_page <= UNPACKED_MOST;
-    let (bytes, codec) = match is_small.then(|| pages::unpacked(&pages_of.bytes, largest_page)).flatten() {
-        Some(unpacked) => (Buffer::from_vec(unpacked), Compression::Uncompressed),
-        None => (pages_of.bytes.clone(), chunk.codec),
-    };
-    let about = PageMetaData::new(0, pages_of.values, codec, descriptor);
-    let bytes = Cursor::new(bytes);
-    let pages = PageReader::new_with_page_meta(bytes, about, Vec::new(), largest_page.saturating_add(1024));
-    let pages = BasicDecompressor::new(pages, Vec::new());
-    let (arrays, _) = column_iter_to_arrays(vec![pages], vec![primitive], field.clone(), filter)
-        .map_err(|error| error.to_string())?;
-    Ok(arrays)
+    check_values(chunk, pages_of)?;
+    let largest_page = largest_page(chunk);
+    if chunk.codec == Compression::Zstd && !chunk.leaf.repeats() {
+        let most = unpacked_most(chunk, rows.len());
+        let window = Window::of(&pages_of.bytes, &rows, most);
+        if let Some(window) = window
+            && let Some(unpacked) = window.unpacked(chunk.codec)
+        {
+            let (start, end) = (rows.start - window.first, rows.end - window.first);
+            let filter = (start > 0 || end < window.values).then(|| Filter::new_ranged(start, end));
+            let values = i64::try_from(window.values).map_err(|error| error.to_string())?;
+            let (bytes, codec) = (Buffer::from_vec(unpacked), Compression::Uncompressed);
+            return BytesOfPages { bytes, codec, values, largest_page }.decode(chunk, field, filter);
+        }
+    }
+    let filter = (!is_all).then(|| Filter::new_ranged(rows.start, rows.end));
+    let (bytes, codec, values) = (pages_of.bytes.clone(), chunk.codec, pages_of.values);
+    BytesOfPages { bytes, codec, values, largest_page }.decode(chunk, field, filter)
 }

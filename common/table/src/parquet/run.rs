@@ -6,7 +6,7 @@ use std::ops::Range;
 use polars::prelude::Series;
 
 use super::RowGroup;
-use columns::ColumnSource;
+use columns::{CodedRows, ColumnSource};
 use error::{Error, Result};
 
 /// The fetched bytes of some columns of row groups of one table, in the order of their rows. Cheap to clone.
@@ -70,5 +70,12 @@ impl ColumnSource for RowRun {
         }
         // Places are looked up one by one later, which takes long in many chunks.
         Ok(column.rechunk())
+    }
+
+    fn coded_column(&self, name: &str) -> Option<Vec<CodedRows>> {
+        if !self.groups.iter().all(|group| group.is_by_dictionary(name)) {
+            return None;
+        }
+        self.groups.iter().map(|group| group.by_dictionary(name)).collect()
     }
 }

@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use columns::ColumnSource;
+use polars::prelude::Series;
 use table::csv::CsvFormat;
 use testkit::damage;
 use testkit::random::Random;
@@ -42,6 +44,48 @@ fn the_seeds_of_the_fuzz_target_are_read_or_refused() {
         refused += usize::from(is_refused);
     }
     assert!(refused >= 3);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// In every codec, in one page and in several, with nulls and without, of all rows of a row group and of some.
+#[test]
+fn columns_by_their_dictionary_are_the_columns_by_row() {
+    const COLUMNS: [&str; 6] = ["town", "sparse", "grade", "day", "one", "rare"];
+    /// Those that polars writes so.
+    const CODED: [&str; 3] = ["town", "sparse", "rare"];
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("by-dictionary-{}", std::process::id()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (number, file) in tables::repeating().iter().enumerate() {
+        let path = write(&folder, "parquet", number as u64, file);
+        let read = async {
+            let location = storage::Location::parse(&path.display().to_string()).unwrap();
+            let dataset = table::Dataset::open(&location, CsvFormat::default()).await.unwrap();
+            let object = &dataset.objects[0];
+            let groups = object.parquet.as_ref().unwrap();
+            let names = COLUMNS.map(str::to_owned);
+            let count = groups.row_groups().len();
+            groups.fetch_groups(dataset.store.as_ref(), &object.meta, 0..count, &names).await.unwrap()
+        };
+        let groups = runtime.block_on(read);
+        for group in &groups {
+            for rows in [0..group.rows(), 0..1_500, 1_111..group.rows(), 1_703..3_001] {
+                let part = group.narrowed(rows.clone());
+                for name in COLUMNS {
+                    let coded = read::by_codes(&part, name);
+                    assert!(
+                        coded.is_some() || !CODED.contains(&name),
+                        "file {number}: {name} is not read by its dictionary"
+                    );
+                    let is_same = |coded: Series| coded.equals_missing(&part.column(name).unwrap());
+                    assert!(coded.is_none_or(is_same), "file {number}: {rows:?} of {name}");
+                }
+            }
+        }
+        let run = table::parquet::RowRun::new(groups);
+        for name in CODED {
+            assert!(read::by_codes(&run, name).unwrap().equals_missing(&run.column(name).unwrap()), "{name} of a run");
+        }
+    }
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use columns::text::canonical_text;
-use columns::{ColumnKind, TableSchema};
+use columns::{CodedRows, ColumnKind, ColumnSource, TableSchema};
 use error::Error;
 use features::encode::values::{as_levels, as_numbers};
-use polars::prelude::Series;
+use polars::prelude::{IdxCa, Series};
 use storage::Location;
 use table::csv::CsvFormat;
 use table::{CsvTyping, Dataset, LoadableTable};
@@ -51,12 +51,20 @@ async fn read(path: &Path, csv: CsvFormat) -> Result<(), Error> {
             for rows in halves {
                 let part = group.narrowed(rows.clone());
                 for name in &names {
-                    match columns::ColumnSource::column(&part, name) {
+                    match part.column(name) {
                         // Sound, though it can serve as nothing.
                         Err(error) if error.to_string().contains("is no UTF-8 text") => {
                             binary.insert(name.clone());
                         }
-                        column => use_as(&column?, rows.len(), &dataset.schema)?,
+                        column => {
+                            let column = column?;
+                            use_as(&column, rows.len(), &dataset.schema)?;
+                            let coded = by_codes(&part, name);
+                            assert!(
+                                coded.is_none_or(|coded| coded.equals_missing(&column)),
+                                "{name} by its dictionary"
+                            );
+                        }
                     }
                 }
             }
@@ -69,6 +77,22 @@ async fn read(path: &Path, csv: CsvFormat) -> Result<(), Error> {
         use_as(column, table.rows(), table.schema())?;
     }
     Ok(())
+}
+
+/// A column as its codes have it, where it can be read so.
+pub(crate) fn by_codes(rows: &impl ColumnSource, name: &str) -> Option<Series> {
+    let coded = rows.coded_column(name)?;
+    let values = |coded: &CodedRows| {
+        let place = |code: &u32| (*code as usize != coded.values().len()).then_some(*code);
+        let places: IdxCa = coded.codes().iter().map(place).collect();
+        coded.values().take(&places).unwrap()
+    };
+    let mut parts = coded.iter().map(values);
+    let mut column = parts.next()?;
+    for part in parts {
+        column.append(&part).unwrap();
+    }
+    Some(column)
 }
 
 fn readable(schema: &TableSchema) -> Vec<String> {

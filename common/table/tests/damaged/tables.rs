@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, Series};
 use table::write::{CompressionOptions, ParquetWriter};
+use testkit::random::Random;
 use testkit::tables::{customers, with};
 
 fn table(rows: usize) -> DataFrame {
@@ -24,16 +25,53 @@ fn table(rows: usize) -> DataFrame {
     with(table, categories.with_name("category".into()).into_column())
 }
 
-/// Compressed in each way, in one row group and in several, and large enough that texts have dictionaries.
-pub(crate) fn parquet() -> Vec<Vec<u8>> {
-    let ways = [
+/// Columns that writers give a dictionary: texts and numbers that repeat, with nulls and without, runs of them and one value alone.
+pub(crate) fn repeating() -> Vec<Vec<u8>> {
+    const ROWS: usize = 8_000;
+    let random = &mut Random::new(3);
+    let towns: Vec<String> = (0..ROWS).map(|_| format!("town {} ü", random.below(60))).collect();
+    let sparse: Vec<Option<i64>> =
+        (0..ROWS).map(|row| (row / 50 % 3 > 0).then(|| random.below(200) as i64 - 100)).collect();
+    let grades: Vec<f64> = (0..ROWS).map(|row| [0.5, f64::NAN, -0.0, f64::INFINITY, 1e300][row / 900 % 5]).collect();
+    let days: Vec<Option<i32>> =
+        (0..ROWS).map(|_| Some(19_000 + random.below(9) as i32).filter(|day| day % 4 > 0)).collect();
+    let rare: Vec<Option<&str>> = (0..ROWS).map(|row| (row % 997 == 3).then_some("here")).collect();
+    let day = Series::new("day".into(), days).cast(&DataType::Date).unwrap();
+    let columns = [
+        Series::new("town".into(), towns),
+        Series::new("sparse".into(), sparse),
+        Series::new("grade".into(), grades),
+        day,
+        Series::new("one".into(), vec![7_i16; ROWS]),
+        Series::new("rare".into(), rare),
+    ];
+    let mut table = DataFrame::new(ROWS, columns.map(IntoColumn::into_column).to_vec()).unwrap();
+    let mut files = Vec::new();
+    for compression in ways() {
+        for page in [600, 1 << 20] {
+            let mut bytes = Vec::new();
+            let writer = ParquetWriter::new(&mut bytes).with_compression(compression);
+            let writer = writer.with_row_group_rows(ROWS / 2).with_page_bytes(page);
+            writer.finish(&mut table).unwrap();
+            files.push(bytes);
+        }
+    }
+    files
+}
+
+fn ways() -> [CompressionOptions; 4] {
+    [
         CompressionOptions::Uncompressed,
         CompressionOptions::Snappy,
         CompressionOptions::Zstd(None),
         CompressionOptions::Lz4Raw,
-    ];
+    ]
+}
+
+/// Compressed in each way, in one row group and in several, and large enough that texts have dictionaries.
+pub(crate) fn parquet() -> Vec<Vec<u8>> {
     let mut files = Vec::new();
-    for (index, compression) in ways.into_iter().enumerate() {
+    for (index, compression) in ways().into_iter().enumerate() {
         for (rows, row_group) in [(9, 9), (300, 100)] {
             let mut bytes = Vec::new();
             let writer = ParquetWriter::new(&mut bytes).with_compression(compression);
