@@ -14,6 +14,7 @@ pub mod histograms;
 mod intervals;
 mod journal;
 mod lanes;
+mod learning_curve;
 mod learning_rate;
 mod members;
 mod ranking;
