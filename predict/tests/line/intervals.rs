@@ -304,12 +304,20 @@ fn evaluate_tells_how_many_actual_values_lie_inside() {
     assert_eq!(workshop.json("output/runs/r1/actuals.json")["slices"], found["slices"]);
     write_parquet(&scored().select(["customer_id", "score"]).unwrap(), &workshop.path("actuals/part.parquet"));
     again().run().succeeded();
-    assert_eq!(workshop.json("output/runs/r1/actuals.json")["slices"], found["slices"], "carried over to the predictions");
+    assert_eq!(
+        workshop.json("output/runs/r1/actuals.json")["slices"],
+        found["slices"],
+        "carried over to the predictions"
+    );
     workshop.predict().args(["--run-id", "r2"]).run().succeeded();
     again().args(["--run-id", "r2"]).run().succeeded();
     assert_eq!(workshop.json("output/runs/r2/actuals.json")["slices"], serde_json::json!({}));
     let page = fs::read_to_string(workshop.path("output/index.html")).unwrap();
-    assert_eq!(page.matches("data-label=\"within intervals\"").count(), 2, "one column, empty for a run without intervals");
+    assert_eq!(
+        page.matches("data-label=\"within intervals\"").count(),
+        2,
+        "one column, empty for a run without intervals"
+    );
 }
 
 #[test]

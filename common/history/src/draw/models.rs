@@ -5,8 +5,8 @@ use page::figures::{count, counted, figure_or_dash};
 
 use super::charts::{self, Chart, FROM_ZERO};
 use super::{
-    cost_tile, coverage_cell, day, dollars, failed_tile, has_coverage, newest, or_dash, r2_cell, realized_cell, run_head, seconds, share, short,
-    state_cell, table_of_runs,
+    cost_tile, coverage_cell, day, dollars, failed_tile, has_coverage, newest, or_dash, r2_cell, realized_cell,
+    run_head, seconds, share, short, state_cell, table_of_runs,
 };
 use crate::record::{Evaluated, History, Kind};
 

@@ -6,8 +6,8 @@ use page::timeline::Scale;
 
 use super::charts::{self, Chart, FROM_ZERO};
 use super::{
-    DRIFT_WARNING, cost_tile, coverage_cell, dollars, failed_tile, figure_of, has_coverage, newest, or_dash, r2_cell, realized_cell, run_head,
-    seconds, short, state_cell, table_of_runs,
+    DRIFT_WARNING, cost_tile, coverage_cell, dollars, failed_tile, figure_of, has_coverage, newest, or_dash, r2_cell,
+    realized_cell, run_head, seconds, short, state_cell, table_of_runs,
 };
 use crate::record::{History, Kind, Run};
 
