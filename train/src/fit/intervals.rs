@@ -21,7 +21,7 @@ use error::{Error, Result};
 
 use super::budget::Stage;
 use super::calibration::{Calibration, OutOfFold};
-use super::choice::{Choice, TrialReport};
+use super::choice::Choice;
 use super::folds::Sample;
 use super::learning_curve::{FoldBoosters, errors_on_all_rows};
 use super::trial::Limits;
@@ -58,7 +58,7 @@ const SCALE_PARAMS: [(&str, &str); 7] = [
 const LEARNT_ERRORS: (f64, f64) = (1e-3, 20.0);
 
 /// Predicts training rows in `folds` folds by models that are learnt as the model will be; none where there are no rows to predict.
-/// Also what the trials came to.
+/// What the trials came to, and what was decided by them, is noted in the choice.
 ///
 /// # Errors
 /// [`Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
@@ -66,10 +66,10 @@ pub(super) fn cross_validated(
     context: &FitContext<'_>,
     base: &Features,
     rows: &Rows,
-    choice: &Choice,
+    choice: &mut Choice,
     folds: u8,
-) -> Result<(Option<OutOfFold>, Vec<TrialReport>)> {
-    let Some(member) = choice.members.first() else { return Ok((None, Vec::new())) };
+) -> Result<Option<OutOfFold>> {
+    let Some(member) = choice.members.first() else { return Ok(None) };
     let all = Sample::in_folds(rows, u64::from(context.config.seed), folds);
     let mut trials = Trials::new(context, base, rows).after(choice.trials.clone());
     let limits = Limits { rounds: member.rounds, patience: None, baseline: None };
@@ -82,10 +82,6 @@ pub(super) fn cross_validated(
     }
     let objective = member.params.objective();
     let known = if margins.is_empty() { None } else { OutOfFold::of_margins(&all, &[(&margins, 1.0)], objective, 0.0) };
-    let Some(known) = known else {
-        trials.finish();
-        return Ok((None, trials.reports));
-    };
     let boosters = FoldBoosters {
         sample: &all,
         scheme: &member.scheme,
@@ -94,9 +90,15 @@ pub(super) fn cross_validated(
         margins: &margins,
         side_by_side: false,
     };
-    let on_all_rows = errors_on_all_rows(&mut trials, &boosters)?;
+    let known = match known {
+        Some(known) => Some(known.with_errors_on_all_rows(errors_on_all_rows(&mut trials, &boosters)?)),
+        None => None,
+    };
     trials.finish();
-    Ok((Some(known.with_errors_on_all_rows(on_all_rows)), trials.reports))
+    let Trials { reports, decisions, .. } = trials;
+    choice.trials = reports;
+    choice.decisions.extend(decisions);
+    Ok(known)
 }
 
 /// Calibrates intervals of a model whose matrix has the columns of `scheme`; none where no row has a weight.

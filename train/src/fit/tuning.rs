@@ -146,7 +146,7 @@ pub(super) fn of_given_rounds(
         choice.out_of_fold = Some(known.with_errors_on_all_rows(on_all_rows));
     }
     trials.finish();
-    choice.budget = Some(trials.budget.report());
+    (choice.decisions, choice.budget) = (trials.decisions.clone(), Some(trials.budget.report()));
     (choice.learning_curve, choice.metric, choice.trials) = (outcome.curve, outcome.metric, trials.reports);
     Ok(Some(choice))
 }
