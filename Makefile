@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/engagement-ml/target
 PROGRAMS = $(CARGO_TARGET_DIR)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build run pipeline pipeline-test lint test bench bench-quick mlflow-test shapes year faults fuzz fuzz-targets memcheck wheel dist release image image-test audit clean
+.PHONY: help setup setup-tests build run pipeline pipeline-test lint test bench bench-quick mlflow-test shapes year check-pages faults fuzz fuzz-targets memcheck wheel dist release image image-test audit clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ shapes: build setup-tests ## Score tables of every writer and shape: the same pr
 
 year: build setup-tests ## A year of weekly runs on the sample, made with the real programs: the week in which the world changes is on the pages (WEEKS=52, DRIFT=30)
 	$$(scripts/setup-python) benches/year.py --programs $(PROGRAMS) --weeks $(or $(WEEKS),52) --drift $(or $(DRIFT),30)
+
+check-pages: build ## Structure and contrast of all reports and pages, by axe-core in Chromium (skipped where Chromium or npm are lacking)
+	scripts/check-pages --programs $(PROGRAMS)
 
 faults: build setup-tests ## Run 1,000 seeded cases of a bad line to S3 (CASES=…, FIRST=… for other seeds)
 	FAULT_CASES=$(or $(CASES),1000) FAULT_FIRST=$(or $(FIRST),0) \

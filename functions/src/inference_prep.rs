@@ -15,6 +15,16 @@ use crate::objects;
 /// Exit codes whose report is an answer: done, wrong data, a model that cannot be used. A retry would find the same.
 const ANSWERS: [u64; 3] = [0, 4, 6];
 
+/// Settings of the scoring that its model or its customers may not serve: variables of `predict`, each with its flag. They stand in the
+/// environment, as the task definition has them, and in the event's `variables`, which the state machine adds to the task's. What the task
+/// may use of the machine is left out: this function has a memory of its own.
+const OF_SCORING: [(&str, &str); 4] = [
+    ("INTERVAL", "--interval"),
+    ("REASONS", "--reasons"),
+    ("REASONS_WHERE", "--reasons-where"),
+    ("COLUMNS", "--columns"),
+];
+
 /// Checks the coming run and returns the report, `runs/<run_id>/prepare.json`.
 ///
 /// # Errors
@@ -57,14 +67,45 @@ fn settings(invocation: &Invocation<'_>, customers: &str) -> Result<Settings> {
         "--environment",
         &invocation.event.environment,
     ];
+    let added = added(invocation)?;
+    let flags = added.iter().filter(|(_, value)| !value.is_empty()).map(|(flag, value)| format!("{flag}={value}"));
+    let arguments = arguments.into_iter().map(str::to_owned).chain(flags);
     match parse::<Arguments>(arguments.map(Into::into))? {
         Parsed::Run(arguments) => match *arguments {
-            Arguments::Prepare(settings) | Arguments::Predict(settings) => Ok(*settings),
+            Arguments::Prepare(mut settings) | Arguments::Predict(mut settings) => {
+                added.iter().filter(|(_, value)| value.is_empty()).for_each(|(flag, _)| unset(&mut settings, flag));
+                Ok(*settings)
+            }
             Arguments::Evaluate(_) | Arguments::History(_) => {
                 Err(Failure::defect("prepare was read as another command".to_owned()))
             }
         },
         Parsed::Print(text) => Err(Failure::defect(text)),
+    }
+}
+
+/// What the event's `variables` set, as `{"Name": …, "Value": …}`: flag and value. The last of a name counts.
+fn added(invocation: &Invocation<'_>) -> Result<Vec<(&'static str, String)>> {
+    let variables = match invocation.event.get("variables") {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(variables) => variables,
+        other => return Err(Failure::settings(format!("the event's variables are no list: {other}"))),
+    };
+    let set = |(name, flag): (&str, &'static str)| {
+        let variable = variables.iter().rfind(|variable| variable["Name"] == name)?;
+        let value = variable["Value"].as_str().map(|value| (flag, value.trim().to_owned()));
+        Some(value.ok_or_else(|| Failure::settings(format!("the event's {name} is no text: {variable}"))))
+    };
+    OF_SCORING.into_iter().filter_map(set).collect()
+}
+
+/// Takes back what the environment of this function says of a setting: an empty variable of the event stands over it.
+fn unset(settings: &mut Settings, flag: &str) {
+    match flag {
+        "--interval" => settings.interval = None,
+        "--reasons" => settings.reasons = 0,
+        "--reasons-where" => settings.reasons_where = None,
+        _ => settings.columns.clear(),
     }
 }
 

@@ -390,6 +390,8 @@ def test_what_the_programs_offer_are_parameters(stack):
         return {item["Name"]: item["Value"] for item in chosen.properties(name)["ContainerDefinitions"][0]["Environment"]}
     assert (environment("TrainingTask")["MAX_R2_DROP"], environment("TrainingTask")["TIME_BUDGET"]) == ("0.02", "60")
     of_predict = environment("InferenceTask")
+    of_prep = chosen.properties("InferencePrepFunction")["Environment"]["Variables"]
+    assert [of_prep[name] for name in ("COLUMNS", "INTERVAL", "REASONS")] == ["region,plan", "0.9", "3"]
     assert [of_predict[name] for name in ("MAX_DRIFT", "COLUMNS", "INTERVAL", "REASONS")] == ["0.3", "region,plan", "0.9", "3"]
 
 

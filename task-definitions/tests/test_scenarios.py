@@ -285,6 +285,9 @@ def test_odd_fields_of_the_input_overwrite_nothing(outcomes):
 def test_the_bucket_s_settings_reach_the_tasks(outcomes):
     outcome = outcomes["more-variables"]
     assert environment(requests(outcome, "Training")[0])["ROUNDS"] == "60" and environment(requests(outcome, "Inference")[0])["REASONS"] == "3"
+    # What the scoring is asked for is checked before it begins.
+    assert requests(outcome, "InferencePrep")[0]["Payload"]["variables"] == [{"Name": "REASONS", "Value": "3"}]
+    assert requests(outcomes["success"], "InferencePrep")[0]["Payload"]["variables"] == []
     assert set(environment(requests(outcomes["success"], "Training")[0])) == {"MODEL_VERSION", "RUN_ID", "ENVIRONMENT", "TRAIN_DATA", "TEST_DATA"}
 
 

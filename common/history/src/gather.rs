@@ -221,6 +221,8 @@ fn of_actuals(actuals: &Value) -> Evaluated {
         r2: number(actuals, "r2").map(|value| R2 { value, low: end("low"), high: end("high") }),
         r2_when_trained: number(actuals, "r2_when_trained"),
         bias: number(actuals, "bias"),
+        interval: number(actuals, "interval"),
+        coverage: number(actuals, "coverage"),
         rows: whole(actuals, "rows_matched").unwrap_or(0),
         rows_predicted: whole(actuals, "rows_predicted").unwrap_or(0),
         version: None,
@@ -267,12 +269,16 @@ fn of_model(evaluated: &BTreeMap<String, Evaluated>, model: &str) -> Option<Eval
         let (sum, rows) = weighed.fold((0.0, 0.0), |(sum, all), (value, rows)| (sum + value * rows, all + rows));
         (rows > 0.0).then(|| sum / rows)
     };
+    // Shares of intervals of several levels have no mean.
+    let interval = first.interval.filter(|_| rest.iter().all(|other| other.interval == first.interval));
     Some(Evaluated {
         model: model.to_owned(),
         at: of_it.iter().map(|evaluated| evaluated.at.as_str()).max().unwrap_or_default().to_owned(),
         r2: mean(|evaluated| evaluated.r2.map(|r2| r2.value)).map(|value| R2 { value, low: None, high: None }),
         r2_when_trained: first.r2_when_trained,
         bias: mean(|evaluated| evaluated.bias),
+        interval,
+        coverage: interval.and_then(|_| mean(|evaluated| evaluated.coverage)),
         rows,
         rows_predicted: of_it.iter().map(|evaluated| evaluated.rows_predicted).sum(),
         version: None,
@@ -384,6 +390,8 @@ mod tests {
             model: model.to_owned(),
             r2: Some(R2 { value: r2, low: Some(0.0), high: Some(1.0) }),
             rows,
+            interval: Some(if rows == 10 { 0.8 } else { 0.9 }),
+            coverage: Some(r2),
             ..Evaluated::default()
         };
         let all = BTreeMap::from([
@@ -395,5 +403,10 @@ mod tests {
         assert!((mean.r2.unwrap().value - 0.7).abs() < 1e-12 && mean.rows == 300);
         assert_eq!(of_model(&all, "v1/r2").unwrap().r2.unwrap().low, Some(0.0));
         assert_eq!(of_model(&all, "v1/r3"), None);
+        assert!((mean.coverage.unwrap() - 0.7).abs() < 1e-12 && mean.interval == Some(0.9));
+        let mut all = all;
+        all.insert("p4".to_owned(), evaluated("v1/r1", 0.5, 10));
+        let mixed = of_model(&all, "v1/r1").unwrap();
+        assert_eq!((mixed.interval, mixed.coverage), (None, None), "levels differ");
     }
 }

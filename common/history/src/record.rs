@@ -88,6 +88,10 @@ pub struct Evaluated {
     pub r2_when_trained: Option<f64>,
     /// Mean of prediction less actual value.
     pub bias: Option<f64>,
+    /// The level of the intervals, where there are any.
+    pub interval: Option<f64>,
+    /// Share of the actual values that lay within them.
+    pub coverage: Option<f64>,
     /// Predictions that were compared.
     pub rows: u64,
     /// Predictions in all.

@@ -242,8 +242,31 @@ fn inference_prep_says_whether_a_run_would_work() {
     scored.place.bucket.put("other/part.csv", "customer_id\n1\n");
     let report = call(&event_with("r-4", &json!({"locations": {"input_data": "s3://lake/other/"}})));
     assert_eq!((&report["ready"], &report["exit_code"]), (&json!(false), &json!(4)));
+
+    // What the scoring will be asked for is asked here too: this model was trained without rows that calibrate intervals.
+    let with = |run_id: &str, variables: &[(&str, &str)]| {
+        let variables: Vec<Value> =
+            variables.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect();
+        event_with(run_id, &json!({"locations": locations, "variables": variables}))
+    };
+    let report = call(&with("r-6", &[("INTERVAL", "0.9"), ("ROUNDS", "3")]));
+    assert_eq!((&report["ready"], &report["exit_code"]), (&json!(false), &json!(6)), "{report}");
+    assert!(report["error_message"].as_str().unwrap().contains("the model has no intervals"), "{report}");
+    let plan = |report: &Value| report["memory"]["total_bytes"].as_u64().unwrap();
+    let without = call(&with("r-7", &[("INTERVAL", "0.9"), ("INTERVAL", "")]));
+    let explained = call(&with("r-8", &[("REASONS", "3"), ("REASONS_WHERE", "prediction < 0.5")]));
+    assert_eq!((&without["ready"], &explained["ready"]), (&json!(true), &json!(true)), "{without} {explained}");
+    assert!(plan(&explained) > plan(&without), "{explained} {without}");
     let log = function.log();
     assert!(log.contains("\"run_id\":\"r-3\"") && log.contains("\"run_id\":\"r-4\""), "{log}");
+    drop(function);
+    scored.place.set("INTERVAL", "0.9");
+    let report = scored.place.call("inference-prep", &event_of("r-9")).value();
+    assert_eq!((&report["ready"], &report["exit_code"]), (&json!(false), &json!(6)), "{report}");
+    let report = scored.place.call("inference-prep", &with("r-10", &[("INTERVAL", "")])).value();
+    assert_eq!(report["ready"], json!(true), "{report}");
+    let message = scored.place.call("inference-prep", &with("r-11", &[("REASONS", "many")])).failed("BadSettings");
+    assert!(message.contains("--reasons"), "{message}");
     scored.place.set("MODELS", "s3://lake-of-nobody/models");
     let message = scored.place.call("inference-prep", &event_of("r-5")).failed("BadSettings");
     assert!(message.contains("lake-of-nobody"), "{message}");

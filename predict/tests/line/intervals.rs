@@ -289,6 +289,36 @@ fn evaluate_tells_how_many_actual_values_lie_inside() {
     assert!(tenths.iter().all(|tenth| number(&tenth["mean_width"]) > 0.0));
     let report = fs::read_to_string(workshop.path("output/runs/r1/report.html")).unwrap();
     assert!(report.contains("within intervals"), "the report tells the coverage");
+
+    // The pages of all runs tell it too, in a column that is not there without intervals.
+    let shown = format!("{:.1} %", 100.0 * number(&result["coverage"]));
+    for folder in ["output", "models/engagement"] {
+        let page = fs::read_to_string(workshop.path(&format!("{folder}/index.html"))).unwrap();
+        let column = format!("data-label=\"within intervals\">{shown}<span class=\"band\">of 90.0 % intervals</span>");
+        assert!(page.contains(&column), "{folder}: {column}\n{page}");
+    }
+
+    // Slices that nobody asked for are those of the model, as far as their columns are there.
+    let again = || super::programs().predict().folder(workshop.folder.path()).arg("evaluate");
+    let again = || again().env("MODELS", "models").env("OUTPUT", "output").env("ACTUALS", "actuals");
+    again().run().succeeded();
+    assert_eq!(workshop.json("output/runs/r1/actuals.json")["slices"], found["slices"]);
+    write_parquet(&scored().select(["customer_id", "score"]).unwrap(), &workshop.path("actuals/part.parquet"));
+    again().run().succeeded();
+    assert_eq!(
+        workshop.json("output/runs/r1/actuals.json")["slices"],
+        found["slices"],
+        "carried over to the predictions"
+    );
+    workshop.predict().args(["--run-id", "r2"]).run().succeeded();
+    again().args(["--run-id", "r2"]).run().succeeded();
+    assert_eq!(workshop.json("output/runs/r2/actuals.json")["slices"], serde_json::json!({}));
+    let page = fs::read_to_string(workshop.path("output/index.html")).unwrap();
+    assert_eq!(
+        page.matches("data-label=\"within intervals\"").count(),
+        2,
+        "one column, empty for a run without intervals"
+    );
 }
 
 #[test]

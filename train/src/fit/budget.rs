@@ -19,7 +19,7 @@ const LEAST_SHARE: f64 = 0.4;
 /// What a run spends its budget on, each with its share: a look at the table, which has none of its own; trials of encodings, of finer bins and of parameters on a sample; the
 /// rung of successive halving on all rows; the choice of rounds; the boosters of the model. Tuning has no share: it has as many trials as
 /// were asked for, as long as their work is within the budget. A cross-validation that calibrates intervals was asked for, too: the clock
-/// never ends it.
+/// never ends it. What the learning curve may cost, `super::learning_curve` says; it comes after all is chosen, and has no share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Look,
@@ -30,6 +30,7 @@ pub(super) enum Stage {
     Rounds,
     Tuning,
     Intervals,
+    LearningCurve,
     Fit,
 }
 
@@ -46,6 +47,7 @@ impl Stage {
             Self::Rounds => "rounds",
             Self::Tuning => "tuning",
             Self::Intervals => "intervals",
+            Self::LearningCurve => "learning_curve",
             Self::Fit => "fit",
         }
     }
@@ -58,7 +60,7 @@ impl Stage {
             Self::Parameters => 0.16,
             Self::Rung => 0.1,
             Self::Rounds => 0.35,
-            Self::Look | Self::Tuning | Self::Intervals => 0.0,
+            Self::Look | Self::Tuning | Self::Intervals | Self::LearningCurve => 0.0,
             Self::Fit => 0.25,
         }
     }
@@ -69,7 +71,7 @@ impl Stage {
         match self {
             Self::Look | Self::Encoding | Self::Bins | Self::Parameters => 0.5,
             Self::Rung => 0.6,
-            Self::Rounds | Self::Tuning | Self::Intervals | Self::Fit => 1.0,
+            Self::Rounds | Self::Tuning | Self::Intervals | Self::LearningCurve | Self::Fit => 1.0,
         }
     }
 }
@@ -121,7 +123,7 @@ impl Budget {
     }
 
     /// All that is planned.
-    fn planned(&self) -> f64 {
+    pub(super) fn planned(&self) -> f64 {
         self.share * self.whole()
     }
 
@@ -155,7 +157,8 @@ impl Budget {
     pub(super) fn deadline(&self, stage: Stage) -> Instant {
         /// Longer than any run.
         const NEVER: Duration = Duration::from_secs(1 << 32);
-        if stage == Stage::Intervals {
+        // A learning curve that was begun is finished: half of one tells nothing.
+        if matches!(stage, Stage::Intervals | Stage::LearningCurve) {
             return self.started + NEVER;
         }
         self.started + self.clock().mul_f64(stage.end())

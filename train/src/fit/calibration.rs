@@ -20,6 +20,8 @@ pub struct OutOfFold {
     pub(super) outputs: Vec<f32>,
     /// How many numbers were chosen so that just these rows are predicted well: rounds, weights, which of several candidates.
     pub(super) chosen: f64,
+    /// Errors of the model of all rows as a share of theirs, at most 1.
+    pub(super) on_all_rows: f64,
 }
 
 impl OutOfFold {
@@ -40,7 +42,12 @@ impl OutOfFold {
             outputs.iter_mut().zip(*margins).for_each(|(sum, margin)| *sum += *weight as f32 * margin);
         }
         link.transform(&mut outputs);
-        outputs.iter().all(|output| output.is_finite()).then_some(Self { rows, outputs, chosen })
+        outputs.iter().all(|output| output.is_finite()).then_some(Self { rows, outputs, chosen, on_all_rows: 1.0 })
+    }
+
+    /// The same where it is known how much less the model of all rows errs.
+    pub(super) fn with_errors_on_all_rows(self, on_all_rows: f64) -> Self {
+        Self { on_all_rows, ..self }
     }
 }
 

@@ -115,7 +115,7 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
     /// The stage of the search: `look` (how many rounds trials need), `encoding`, `bins`, `parameters`, `race` (the rung of successive
-    /// halving on all rows), `rounds`, `tuning` or `intervals`.
+    /// halving on all rows), `rounds`, `tuning`, `intervals` or `learning_curve`.
     pub stage: Cow<'static, str>,
     /// Its encoding of categories.
     pub encoding: Cow<'static, str>,

@@ -7,6 +7,7 @@ use super::budget::Stage;
 use super::calibration::OutOfFold;
 use super::choice::{Choice, Member, TrialReport};
 use super::folds::Sample;
+use super::learning_curve::{FoldBoosters, errors_on_all_rows};
 use super::learning_rate::{Tried, eta_of};
 use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, named, unfinished};
 use super::trial::{End, Limits};
@@ -71,7 +72,7 @@ impl FinalSelection<'_, '_> {
         } else {
             (judged.ensemble(most), None)
         };
-        Ok(self.chosen(ensemble, tuning))
+        self.chosen(ensemble, tuning)
     }
 
     /// Those whose mean predicts best, each with the rounds that it is to be fitted with, chosen on all rows at the learning
@@ -149,16 +150,16 @@ impl FinalSelection<'_, '_> {
     }
 
     /// The boosters to fit: every finalist with as many seeds as its weight and the budget allow.
-    fn chosen(self, ensemble: EnsembleSelection, tuning: Option<Tuning>) -> Option<Choice> {
+    fn chosen(mut self, ensemble: EnsembleSelection, tuning: Option<Tuning>) -> Result<Option<Choice>> {
         let finalists = ensemble.parts;
-        let (first, _) = finalists.first()?;
+        let Some((first, _)) = finalists.first() else { return Ok(None) };
         let scheme = finalists.iter().fold(first.scheme.clone(), |all, (one, _)| all.union(&one.scheme));
         let rounds = finalists.iter().map(|(one, weight)| weight * f64::from(one.outcome.rounds)).sum();
         let work = self.trials.budget.left_for_fit();
         let members = self.affordable_members(work, rounds, &scheme, &first.params) as f64;
         let (learning_curve, metric) = (first.outcome.curve.clone(), first.outcome.metric.clone());
+        let out_of_fold = self.out_of_fold(&finalists)?;
         let trials = self.trials.reports.clone();
-        let out_of_fold = self.out_of_fold(&finalists);
         let mut chosen = Choice {
             scheme,
             members: Vec::new(),
@@ -189,20 +190,33 @@ impl FinalSelection<'_, '_> {
             &format!("the weights of the mean, and as many seeds as the budget and {MOST_ROUNDS} rounds allow"),
         );
         (chosen.decisions, chosen.budget) = (self.trials.decisions.clone(), Some(self.trials.budget.report()));
-        Some(chosen)
+        Ok(Some(chosen))
     }
 
     /// What the mean of the finalists predicts for the rows that judged them. By these rows the rounds of each were chosen, and the weights,
     /// and which candidates they are: a choice among `n` counts as `log2(n)` numbers.
-    fn out_of_fold(&self, finalists: &[(Candidate, f64)]) -> Option<OutOfFold> {
-        let (first, _) = finalists.first()?;
+    /// How much less the model of all rows errs is measured with the heaviest of them.
+    fn out_of_fold(&mut self, finalists: &[(Candidate, f64)]) -> Result<Option<OutOfFold>> {
+        let Some((first, _)) = finalists.first() else { return Ok(None) };
         let margins: Vec<(&[f32], f64)> =
             finalists.iter().map(|(one, weight)| (one.outcome.margins.as_slice(), *weight)).collect();
         let of_choice =
             |trial: &&TrialReport| [Stage::Rounds.name(), Stage::Tuning.name()].contains(&trial.stage.as_ref());
         let tried = self.trials.reports.iter().filter(of_choice).count().max(1) as f64;
         let chosen = 2.0 * margins.len() as f64 - 1.0 + tried.log2();
-        OutOfFold::of_margins(self.all, &margins, first.params.objective(), chosen)
+        let Some(known) = OutOfFold::of_margins(self.all, &margins, first.params.objective(), chosen) else {
+            return Ok(None);
+        };
+        let boosters = FoldBoosters {
+            sample: self.all,
+            scheme: &first.scheme,
+            params: &first.params,
+            rounds: first.outcome.best_round(),
+            margins: &first.outcome.margins,
+            side_by_side: true,
+        };
+        let on_all_rows = errors_on_all_rows(self.trials, &boosters)?;
+        Ok(Some(known.with_errors_on_all_rows(on_all_rows)))
     }
 
     /// Whether boosters of the model are fitted side by side, if there are several.

@@ -14,6 +14,10 @@ use crate::read::Rows;
 
 /// Keeps the choice of a sample apart from every other use of the ids' hashes.
 const SAMPLE_SEED_OFFSET: u64 = 0x5eed_0003;
+/// Keeps the rows that thinned folds learn from apart from every other use of hashes.
+const THINNED_SEED_OFFSET: u64 = 0x5eed_000a;
+/// Share of the training rows that thinned folds learn from, as that of a fold in all rows.
+const THINNED_SHARE: f64 = 0.8;
 /// At or below this many rows, 5-fold cross-validation is used; with more rows, fewer folds tell as much.
 const ROWS_FOR_ALL_FOLDS: usize = 5_000;
 /// At or below this many rows, three folds are used; with more rows, one.
@@ -24,6 +28,8 @@ const ROWS_FOR_THREE_FOLDS: usize = 20_000;
 pub(super) struct Sample {
     rows: Vec<usize>,
     inner: InnerFolds,
+    /// Which rows may be learnt from, where these are not all.
+    kept: Option<Vec<bool>>,
 }
 
 impl Sample {
@@ -40,20 +46,33 @@ impl Sample {
         };
         let ids: Vec<&str> = places.iter().map(|&row| rows.ids[row].as_str()).collect();
         let inner = InnerFolds::new(&ids, &rows.keys.picked(&places), seed, folds);
-        Self { rows: places, inner }
+        Self { rows: places, inner, kept: None }
     }
 
     /// All rows, each of them validated on in one of so many folds, or in none where time has a part.
     #[must_use]
     pub(super) fn in_folds(rows: &Rows, seed: u64, folds: u8) -> Self {
         let ids: Vec<&str> = rows.ids.iter().map(String::as_str).collect();
-        Self { rows: (0..rows.len()).collect(), inner: InnerFolds::dealt_to(&ids, &rows.keys, seed, folds) }
+        Self { rows: (0..rows.len()).collect(), inner: InnerFolds::dealt_to(&ids, &rows.keys, seed, folds), kept: None }
     }
 
     /// The same rows, of whose folds only one is used.
     #[must_use]
     pub(super) fn only(&self, fold: u8) -> Self {
-        Self { rows: self.rows.clone(), inner: self.inner.clone().only(fold) }
+        Self { rows: self.rows.clone(), inner: self.inner.clone().only(fold), kept: self.kept.clone() }
+    }
+
+    /// The same folds with the same validation rows, but only four fifths of the training rows: by a hash of the group, where whole groups
+    /// are held out, else of the id.
+    #[must_use]
+    pub(super) fn thinned(&self, rows: &Rows, seed: u64) -> Self {
+        let seed = seed.wrapping_add(THINNED_SEED_OFFSET);
+        let share = |row: usize| match &rows.keys.groups {
+            Some(groups) => xxh3_64_with_seed(&groups[row].to_le_bytes(), seed) as f64 / 2_f64.powi(64),
+            None => uniform(&rows.ids[row], seed),
+        };
+        let kept = self.rows.iter().map(|&row| share(row) < THINNED_SHARE).collect();
+        Self { rows: self.rows.clone(), inner: self.inner.clone(), kept: Some(kept) }
     }
 
     /// Rows in it.
@@ -70,7 +89,11 @@ impl Sample {
 
     /// The folds in which there are training and validation rows, each with how many training rows it has.
     pub(super) fn folds(&self) -> Vec<(u8, usize)> {
-        self.inner.folds()
+        if self.kept.is_none() {
+            return self.inner.folds();
+        }
+        let of_fold = |(fold, _)| (fold, self.split(fold).0.len());
+        self.inner.folds().into_iter().map(of_fold).filter(|(_, training)| *training > 0).collect()
     }
 
     /// Targets and weights of the validation rows, fold by fold.
@@ -88,7 +111,10 @@ impl Sample {
 
     /// The training and the validation rows of a fold.
     pub(super) fn split(&self, fold: u8) -> (Vec<usize>, Vec<usize>) {
-        let (training, validation) = self.inner.split(fold);
+        let (mut training, validation) = self.inner.split(fold);
+        if let Some(kept) = &self.kept {
+            training.retain(|&place| kept[place]);
+        }
         let of_rows = |places: Vec<usize>| places.into_iter().map(|place| self.rows[place]).collect();
         (of_rows(training), of_rows(validation))
     }
@@ -254,6 +280,29 @@ mod tests {
         let judges: Vec<usize> = sample.folds().iter().flat_map(|(fold, _)| sample.split(*fold).1).collect();
         assert_eq!(truth.targets, judges.iter().map(|&row| row as f32).collect::<Vec<_>>());
         assert_eq!(truth.weights, judges.iter().map(|&row| row as f32 / 2.0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn thinned_folds_validate_on_the_same_rows_and_learn_from_four_fifths() {
+        let mut rows = rows(4_000);
+        for grouped in [false, true] {
+            rows.keys.groups = grouped.then(|| (0..4_000).map(|row| row / 4).collect());
+            let sample = Sample::draw(&rows, 4_000, 42);
+            let thinned = sample.thinned(&rows, 42);
+            assert_eq!(sample.folds().len(), thinned.folds().len());
+            for (fold, count) in sample.folds() {
+                let ((training, validation), (left, same)) = (sample.split(fold), thinned.split(fold));
+                assert_eq!((training.len(), validation), (count, same));
+                assert!(left.iter().all(|row| training.binary_search(row).is_ok()));
+                assert!(thinned.folds().contains(&(fold, left.len())));
+                let share = left.len() as f64 / training.len() as f64;
+                assert!((0.77..0.83).contains(&share), "{share}");
+                let mates = left.iter().filter(|&&row| left.binary_search(&(row ^ 1)).is_ok()).count();
+                assert_eq!(mates == left.len(), grouped);
+            }
+            let one = thinned.only(1);
+            assert_eq!((one.folds().len(), one.split(1)), (1, thinned.split(1)));
+        }
     }
 
     /// A table of one category whose target says which row a mean was made of, with instants that tie and groups of different

@@ -3,7 +3,9 @@
 //!
 //! A small model learns how large the error of a row is to be expected (`scale.ubj`: XGBoost with the gamma deviance, whose output is a
 //! mean absolute error relative to that of all rows), from a few columns of the matrix and the prediction. Each error is divided by what
-//! such a model says that has not learnt from it, and quantiles of these are kept. Held-out rows have no part in any of it.
+//! such a model says that has not learnt from it, and quantiles of these are kept. All of them are brought to what the model of all rows will
+//! come to: errors of the rows that chose it are too small (optimism), those of models of fewer rows too large (`learning_curve`). Held-out
+//! rows have no part in any of it.
 
 use evaluation::ErrorQuantiles;
 use evaluation::split::error_folds;
@@ -19,8 +21,9 @@ use error::{Error, Result};
 
 use super::budget::Stage;
 use super::calibration::{Calibration, OutOfFold};
-use super::choice::{Choice, TrialReport};
+use super::choice::Choice;
 use super::folds::Sample;
+use super::learning_curve::{FoldBoosters, errors_on_all_rows};
 use super::trial::Limits;
 use super::trials::Trials;
 use super::{FitContext, columns};
@@ -55,7 +58,7 @@ const SCALE_PARAMS: [(&str, &str); 7] = [
 const LEARNT_ERRORS: (f64, f64) = (1e-3, 20.0);
 
 /// Predicts training rows in `folds` folds by models that are learnt as the model will be; none where there are no rows to predict.
-/// Also what the trials came to.
+/// What the trials came to, and what was decided by them, is noted in the choice.
 ///
 /// # Errors
 /// [`Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
@@ -63,10 +66,10 @@ pub(super) fn cross_validated(
     context: &FitContext<'_>,
     base: &Features,
     rows: &Rows,
-    choice: &Choice,
+    choice: &mut Choice,
     folds: u8,
-) -> Result<(Option<OutOfFold>, Vec<TrialReport>)> {
-    let Some(member) = choice.members.first() else { return Ok((None, Vec::new())) };
+) -> Result<Option<OutOfFold>> {
+    let Some(member) = choice.members.first() else { return Ok(None) };
     let all = Sample::in_folds(rows, u64::from(context.config.seed), folds);
     let mut trials = Trials::new(context, base, rows).after(choice.trials.clone());
     let limits = Limits { rounds: member.rounds, patience: None, baseline: None };
@@ -77,13 +80,25 @@ pub(super) fn cross_validated(
         let mut matrices = trials.matrices(&alone, member.scheme.clone(), &member.params);
         margins.extend(trials.run(Stage::Intervals, &mut matrices, &member.params, &limits)?.margins);
     }
-    trials.finish();
-    let reports = trials.reports;
-    if margins.is_empty() {
-        return Ok((None, reports));
-    }
     let objective = member.params.objective();
-    Ok((OutOfFold::of_margins(&all, &[(&margins, 1.0)], objective, 0.0), reports))
+    let known = if margins.is_empty() { None } else { OutOfFold::of_margins(&all, &[(&margins, 1.0)], objective, 0.0) };
+    let boosters = FoldBoosters {
+        sample: &all,
+        scheme: &member.scheme,
+        params: &member.params,
+        rounds: member.rounds,
+        margins: &margins,
+        side_by_side: false,
+    };
+    let known = match known {
+        Some(known) => Some(known.with_errors_on_all_rows(errors_on_all_rows(&mut trials, &boosters)?)),
+        None => None,
+    };
+    trials.finish();
+    let Trials { reports, decisions, .. } = trials;
+    choice.trials = reports;
+    choice.decisions.extend(decisions);
+    Ok(known)
 }
 
 /// Calibrates intervals of a model whose matrix has the columns of `scheme`; none where no row has a weight.
@@ -114,6 +129,8 @@ pub(super) fn calibrate(
     // Choosing p numbers by the errors of n rows makes the mean square of these smaller by about 2p / n than that of other rows (Mallows,
     // "Some Comments on Cp", 1973).
     let optimism = (1.0 + 2.0 * known.chosen / errors.rows.len() as f64).sqrt();
+    // And a model of more rows errs less.
+    let factor = optimism * known.on_all_rows;
     let weight = |place: usize| errors.weights.as_ref().map_or(1.0, |weights| f64::from(weights[place]));
     let sum =
         |values: &dyn Fn(usize) -> f64| (0..errors.rows.len()).map(|place| weight(place) * values(place)).sum::<f64>();
@@ -122,8 +139,8 @@ pub(super) fn calibrate(
         scale: scaled.model,
         columns: chosen,
         rows: errors.rows.len(),
-        errors: ErrorQuantiles::of(&normalised, errors.weights.as_deref()).times(optimism),
-        mean_error: mean_error * optimism,
+        errors: ErrorQuantiles::of(&normalised, errors.weights.as_deref()).times(factor),
+        mean_error: mean_error * factor,
     };
     if !(calibration.errors.is_sound() && calibration.mean_error.is_finite()) {
         tracing::warn!("errors of validation rows are beyond what a float can hold: the model has no intervals");

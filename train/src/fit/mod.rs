@@ -14,6 +14,7 @@ pub mod histograms;
 mod intervals;
 mod journal;
 mod lanes;
+mod learning_curve;
 mod learning_rate;
 mod members;
 mod ranking;
@@ -152,7 +153,7 @@ fn choose_and_calibrate(context: &FitContext<'_>, base: &Features, rows: &Rows) 
     let mut known = choice.out_of_fold.take();
     if let Some(folds) = context.config.interval_folds {
         if choice.trials.is_empty() || context.config.rounds.is_some() {
-            (known, choice.trials) = intervals::cross_validated(context, base, rows, &choice, folds)?;
+            known = intervals::cross_validated(context, base, rows, &mut choice, folds)?;
         }
         if known.is_none() {
             tracing::warn!(

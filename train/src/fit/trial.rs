@@ -101,6 +101,12 @@ impl Outcome {
         self.end != End::Converged && 20 * u64::from(self.rounds) >= 19 * self.curve.len() as u64
     }
 
+    /// The round that did best, after which the margins are where early stopping had a say.
+    pub(super) fn best_round(&self) -> u32 {
+        let values = self.curve.iter().enumerate().filter(|(_, value)| value.is_finite());
+        values.min_by(|one, other| one.1.total_cmp(other.1)).map_or(1, |(place, _)| place as u32 + 1)
+    }
+
     /// Takes in what the folds came to in some rounds, and tells whether the trial is over.
     fn take_rounds(&mut self, of_folds: &[Vec<Option<Evaluation>>], runs: &[Run<'_>], limits: &Limits) -> Option<End> {
         let rounds = of_folds.iter().map(Vec::len).min().unwrap_or(0);

@@ -18,6 +18,7 @@ use super::choice::{Choice, TrialReport};
 use super::final_selection::{on_all_rows, patience};
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
+use super::learning_curve::{FoldBoosters, errors_on_all_rows};
 use super::learning_rate::{FINAL_ETAS, eta_of};
 use super::ranking::{Candidate, EnsembleSelection, Ranking, named};
 use super::space::Space;
@@ -120,7 +121,6 @@ pub(super) fn of_given_rounds(
     let untuned = Candidate { scheme: scheme.clone(), params: given.clone(), outcome };
     let space = Space::new(&config.user_params, rows, context.scale, FINAL_ETAS[0], config.seed);
     let tuned = Tuner::new(&mut trials, matrices, given, space, Goal::Given(rounds)).run(untuned.clone())?;
-    trials.finish();
     let before = untuned.outcome.value;
     let Tuned { candidates, ran, cut_by_clock, cut_by_plan } = tuned;
     let better = candidates.into_iter().next().filter(|best| best.outcome.value < before);
@@ -131,8 +131,22 @@ pub(super) fn of_given_rounds(
     choice.tuning = Some(concluded(tuning));
     let chosen = (1.0 + ran as f64).log2();
     let margins = [(outcome.margins.as_slice(), 1.0)];
-    choice.out_of_fold = OutOfFold::of_margins(&all, &margins, config.given_params.objective(), chosen);
-    choice.budget = Some(trials.budget.report());
+    let known = OutOfFold::of_margins(&all, &margins, config.given_params.objective(), chosen);
+    let member = choice.members.first().cloned();
+    if let Some((known, member)) = known.zip(member) {
+        let boosters = FoldBoosters {
+            sample: &all,
+            scheme: &member.scheme,
+            params: &member.params,
+            rounds,
+            margins: &outcome.margins,
+            side_by_side: true,
+        };
+        let on_all_rows = errors_on_all_rows(&mut trials, &boosters)?;
+        choice.out_of_fold = Some(known.with_errors_on_all_rows(on_all_rows));
+    }
+    trials.finish();
+    (choice.decisions, choice.budget) = (trials.decisions.clone(), Some(trials.budget.report()));
     (choice.learning_curve, choice.metric, choice.trials) = (outcome.curve, outcome.metric, trials.reports);
     Ok(Some(choice))
 }

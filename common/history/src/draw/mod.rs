@@ -16,6 +16,8 @@ const MOST_OPEN: usize = 26;
 const YEAR: f64 = 365.0;
 /// A population stability index above this is named in a warning of the run.
 const DRIFT_WARNING: f64 = 0.2;
+/// As many standard errors below its level are no chance.
+const STANDARD_ERRORS: f64 = 3.0;
 /// Characters of an error that a table has room for.
 const MOST_OF_AN_ERROR: usize = 160;
 
@@ -169,6 +171,25 @@ fn realized_cell(html: &mut Html, evaluated: Option<&Evaluated>, trained: Option
     r2_cell(html, "came out", r2, is_bad, evaluated.filter(|evaluated| evaluated.rows < evaluated.rows_predicted));
 }
 
+/// Whether the table has a column of what lay within intervals.
+fn has_coverage<'a>(mut evaluated: impl Iterator<Item = &'a Evaluated>) -> bool {
+    evaluated.any(|evaluated| evaluated.coverage.is_some())
+}
+
+/// The share of the actual values that lay within intervals, below it their level; red where it is lower by more than chance explains.
+fn coverage_cell(html: &mut Html, evaluated: Option<&Evaluated>) {
+    let found = evaluated.and_then(|evaluated| Some((evaluated.coverage?, evaluated.interval?, evaluated.rows)));
+    let is_bad = |(coverage, level, rows): (f64, f64, u64)| {
+        coverage < level - STANDARD_ERRORS * (level * (1.0 - level) / rows.max(1) as f64).sqrt()
+    };
+    html.number_cell(if found.is_some_and(is_bad) { "bad" } else { "" }, "within intervals", |html| {
+        html.text(&found.map_or_else(|| "–".to_owned(), |(coverage, ..)| percent(coverage)));
+        if let Some((_, level, _)) = found {
+            html.leaf("span", "band", &format!("of {} intervals", percent(level)));
+        }
+    });
+}
+
 /// R² to three digits: more of them are chance.
 fn short(value: f64) -> String {
     if value.abs() < 10.0 { format!("{value:.3}") } else { figure(value) }
@@ -301,6 +322,10 @@ fn explanations(html: &mut Html, kind: Kind) {
              worth asking why.",
         );
     }
+    html.note(
+        "Within intervals: the share of the actual values that lay between both ends, where predictions have intervals; red: lower than their \
+         level by more than three standard errors.",
+    );
     html.note(
         "Seconds are those of a run's last attempt. List price: Fargate in us-east-1 for the threads and memory that the run could use, at \
          least a minute, without pulling the image, Spot or savings plans.",

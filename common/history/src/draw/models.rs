@@ -5,8 +5,8 @@ use page::figures::{count, counted, figure_or_dash};
 
 use super::charts::{self, Chart, FROM_ZERO};
 use super::{
-    cost_tile, day, dollars, failed_tile, newest, or_dash, r2_cell, realized_cell, run_head, seconds, share, short,
-    state_cell, table_of_runs,
+    cost_tile, coverage_cell, day, dollars, failed_tile, has_coverage, newest, or_dash, r2_cell, realized_cell,
+    run_head, seconds, share, short, state_cell, table_of_runs,
 };
 use crate::record::{Evaluated, History, Kind};
 
@@ -96,7 +96,7 @@ fn came_true(html: &mut Html, evaluated: &[(&String, &Evaluated)], all: usize) {
             html.note("Nothing is known yet: predict evaluate compares predictions with what happened since.");
             return;
         }
-        let heads = [
+        let mut heads = vec![
             ("", "predicted by run"),
             ("", "compared"),
             ("", "model"),
@@ -106,6 +106,10 @@ fn came_true(html: &mut Html, evaluated: &[(&String, &Evaluated)], all: usize) {
             ("number", "rows"),
             ("number", "known"),
         ];
+        let covers = has_coverage(evaluated.iter().map(|(_, evaluated)| *evaluated));
+        if covers {
+            heads.push(("number", "within intervals"));
+        }
         html.table(&heads, |html| {
             for (run, found) in evaluated {
                 html.element("tr", "", |html| {
@@ -117,6 +121,9 @@ fn came_true(html: &mut Html, evaluated: &[(&String, &Evaluated)], all: usize) {
                     html.number("", "bias", &figure_or_dash(found.bias));
                     html.number("", "rows", &count(found.rows));
                     html.number("", "known", &share(found.rows, found.rows_predicted));
+                    if covers {
+                        coverage_cell(html, Some(found));
+                    }
                 });
             }
         });

@@ -6,8 +6,8 @@ use page::timeline::Scale;
 
 use super::charts::{self, Chart, FROM_ZERO};
 use super::{
-    DRIFT_WARNING, cost_tile, dollars, failed_tile, figure_of, newest, or_dash, r2_cell, realized_cell, run_head,
-    seconds, short, state_cell, table_of_runs,
+    DRIFT_WARNING, cost_tile, coverage_cell, dollars, failed_tile, figure_of, has_coverage, newest, or_dash, r2_cell,
+    realized_cell, run_head, seconds, short, state_cell, table_of_runs,
 };
 use crate::record::{History, Kind, Run};
 
@@ -86,11 +86,16 @@ fn table(html: &mut Html, history: &History) {
     if expects {
         heads.push(("number", "expected error"));
     }
+    // Nor has anything lain within them.
+    let covers = has_coverage(history.runs.iter().filter_map(|run| run.evaluated.as_ref()));
+    if covers {
+        heads.push(("number", "within intervals"));
+    }
     heads.extend([("number", "seconds"), ("number", "list price")]);
-    table_of_runs(html, history, &heads, |html, run| row(html, history, run, expects));
+    table_of_runs(html, history, &heads, |html, run| row(html, history, run, (expects, covers)));
 }
 
-fn row(html: &mut Html, history: &History, run: &Run, expects: bool) {
+fn row(html: &mut Html, history: &History, run: &Run, (expects, covers): (bool, bool)) {
     let model = run.model.as_ref().map(|model| format!("model {model}")).unwrap_or_default();
     run_head(html, history, run, &run.run_id, &model);
     state_cell(html, run, Kind::Predictions);
@@ -109,6 +114,9 @@ fn row(html: &mut Html, history: &History, run: &Run, expects: bool) {
     html.number("", "mean prediction", &figure_of(run.mean_prediction));
     if expects {
         html.number("", "expected error", &run.expected_mae.map_or_else(|| "–".to_owned(), figure));
+    }
+    if covers {
+        coverage_cell(html, run.evaluated.as_ref());
     }
     html.number("", "seconds", &seconds(run.seconds));
     html.number("", "list price", &dollars(run.dollars));
