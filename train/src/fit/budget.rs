@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 const WORK_PER_SECOND: f64 = 0.65e9;
 /// The clock ends a search after so many times the time that it was planned for.
 const CLOCK: u32 = 3;
-/// Cells of a table, rows × features, that are worth the whole budget. Of a smaller one more work tells hardly more.
-const CELLS_OF_WHOLE_BUDGET: f64 = 1.2e6;
-/// The share of the budget that the smallest table gets.
+/// Rows and features of a table that is worth the whole budget, each alone. Of a smaller one more work tells hardly more.
+const ROWS_OF_WHOLE_BUDGET: f64 = 25_000.0;
+const FEATURES_OF_WHOLE_BUDGET: f64 = 75.0;
+/// The share of the budget that the smallest table gets, and those up to this share of the rows and features above.
 const LEAST_SHARE: f64 = 0.4;
 
 /// What a run spends its budget on, each with its share: a look at the table, which has none of its own; trials of encodings, of finer bins and of parameters on a sample; the
@@ -55,13 +56,13 @@ impl Stage {
     /// The stage's share of the work.
     fn share(self) -> f64 {
         match self {
-            Self::Encoding => 0.1,
+            Self::Encoding => 0.09,
             Self::Bins => 0.04,
-            Self::Parameters => 0.16,
-            Self::Rung => 0.1,
-            Self::Rounds => 0.35,
+            Self::Parameters => 0.14,
+            Self::Rung => 0.08,
+            Self::Rounds => 0.3,
             Self::Look | Self::Tuning | Self::Intervals | Self::LearningCurve => 0.0,
-            Self::Fit => 0.25,
+            Self::Fit => 0.35,
         }
     }
 
@@ -85,7 +86,7 @@ pub struct BudgetReport {
     pub threads: usize,
     /// Units of work that a second of a thread stands for.
     pub work_per_second: f64,
-    /// The share of the budget that a table of so few cells is worth.
+    /// The share of the budget that a table of so few rows and features is worth.
     pub share: f64,
     /// Units of work that choosing and fitting were planned for.
     pub planned_work: f64,
@@ -111,9 +112,10 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// The budget of so many seconds for a table of so many cells.
-    pub(super) fn new(seconds: u64, threads: usize, cells: f64) -> Self {
-        let share = (cells / CELLS_OF_WHOLE_BUDGET).clamp(LEAST_SHARE, 1.0);
+    /// The budget of so many seconds for a table of so many rows and features.
+    pub(super) fn new(seconds: u64, threads: usize, (rows, features): (usize, usize)) -> Self {
+        let share = (rows as f64 / ROWS_OF_WHOLE_BUDGET).max(features as f64 / FEATURES_OF_WHOLE_BUDGET);
+        let share = share.clamp(LEAST_SHARE, 1.0);
         Self { seconds, threads, share, done: 0.0, started: Instant::now(), cut: Vec::new() }
     }
 
@@ -229,15 +231,15 @@ mod tests {
 
     #[test]
     fn the_clock_ends_stages_at_three_times_their_plan() {
-        let budget = Budget::new(20, 2, 1e9);
+        let budget = Budget::new(20, 2, (1_000_000, 1_000));
         let after = |stage| (budget.deadline(stage) - budget.started).as_secs_f64().round();
         assert_eq!(STAGES.map(after), [30.0, 30.0, 30.0, 36.0, 60.0, 60.0]);
     }
 
     #[test]
     fn all_work_is_shared_out_and_small_tables_get_less() {
-        let planned = |cells| {
-            let mut budget = Budget::new(30, 2, cells);
+        let planned = |rows, features| {
+            let mut budget = Budget::new(30, 2, (rows, features));
             let each = STAGES.map(|stage| {
                 let work = budget.work(stage);
                 budget.count(work);
@@ -246,37 +248,37 @@ mod tests {
             each.iter().sum::<f64>()
         };
         let whole = 30.0 * 2.0 * WORK_PER_SECOND;
-        assert!((planned(1e9) - whole).abs() < 1.0);
-        assert!((planned(0.5 * CELLS_OF_WHOLE_BUDGET) - 0.5 * whole).abs() < 1.0);
-        assert!((planned(10.0) - LEAST_SHARE * whole).abs() < 1.0);
+        let shares = [(1_000_000, 3), (300, 100), (12_500, 9), (10_000, 30), (50, 2)];
+        let shares = shares.map(|(rows, features)| (100.0 * planned(rows, features) / whole).round());
+        assert_eq!(shares, [100.0, 100.0, 50.0, 40.0, 40.0]);
     }
 
     #[test]
     fn what_trials_left_is_for_rounds_and_boosters() {
-        let mut budget = Budget::new(10, 1, 1e9);
+        let mut budget = Budget::new(10, 1, (1_000_000, 1_000));
         let whole = 10.0 * WORK_PER_SECOND;
         budget.count(0.1 * whole);
-        assert!((budget.work(Stage::Rounds) - 0.65 * whole).abs() < 1.0);
+        assert!((budget.work(Stage::Rounds) - 0.55 * whole).abs() < 1.0);
         budget.count(0.2 * whole);
         assert!((budget.left_for_fit() - 0.7 * whole).abs() < 1.0);
         budget.count(whole);
-        assert!((budget.left_for_fit() - 0.25 * whole).abs() < 1.0, "never less than its share");
+        assert!((budget.left_for_fit() - 0.35 * whole).abs() < 1.0, "never less than its share");
     }
 
     #[test]
     fn asked_trials_end_with_the_budget() {
-        let mut budget = Budget::new(10, 1, 10.0);
-        budget.count(0.7 * 10.0 * WORK_PER_SECOND);
+        let mut budget = Budget::new(10, 1, (10, 1));
+        budget.count(0.6 * 10.0 * WORK_PER_SECOND);
         assert!(!budget.is_used_up(), "a small table may use all that was allowed");
         budget.count(0.1 * 10.0 * WORK_PER_SECOND);
         assert!(budget.is_used_up());
-        assert_eq!(budget.report().done_work, 0.8 * 10.0 * WORK_PER_SECOND);
+        assert_eq!(budget.report().done_work, 0.7 * 10.0 * WORK_PER_SECOND);
     }
 
     #[test]
     fn time_that_an_earlier_attempt_spent_is_spent() {
         let seconds = Duration::from_secs;
-        let mut budget = Budget::new(20, 1, 1e9);
+        let mut budget = Budget::new(20, 1, (1_000_000, 1_000));
         budget.spend(seconds(20));
         assert!((seconds(20)..seconds(25)).contains(&budget.spent()));
         budget.spend(seconds(5));

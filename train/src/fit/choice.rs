@@ -127,6 +127,9 @@ pub struct TrialReport {
     pub folds: usize,
     /// The best round.
     pub rounds: u32,
+    /// Rounds that it would have taken if nothing but its patience had ended it, about.
+    #[serde(skip)]
+    pub expected: u32,
     /// The metric after it; null where it was never a number.
     pub value: Option<f64>,
     /// XGBoost's name of the metric.
@@ -218,6 +221,7 @@ mod tests {
             rows: 3,
             folds: 1,
             rounds: 2,
+            expected: 0,
             value: Some(1.0 / 3.0),
             metric: Some("rmse".to_owned()),
             end: End::Behind,

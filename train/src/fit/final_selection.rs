@@ -8,8 +8,8 @@ use super::calibration::OutOfFold;
 use super::choice::{Choice, Member, TrialReport};
 use super::folds::Sample;
 use super::learning_curve::{FoldBoosters, errors_on_all_rows};
-use super::learning_rate::{Tried, eta_of};
-use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, named, unfinished};
+use super::learning_rate::eta_of;
+use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, unfinished};
 use super::trial::{End, Limits};
 use super::trials::Trials;
 use super::tuning::{Tuning, tuned};
@@ -23,8 +23,6 @@ const PATIENCE: f64 = 50.0;
 /// The choice of rounds is a failure where it ends so much above the trial that won: trials are many, and the best of many
 /// was also lucky.
 const MUCH_WORSE: f64 = 1.03;
-/// A trial that was still getting better would have taken about so many times its rounds.
-const UNFINISHED: u32 = 3;
 /// A candidate has at least so many rounds, whatever they cost.
 const FEWEST_ROUNDS: u32 = 100;
 /// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
@@ -34,7 +32,7 @@ const MOST_FINALISTS: usize = 4;
 /// Maximum number of boosters of a model, each candidate with one seed or more.
 const MOST_MEMBERS: usize = 8;
 /// Learning rates that are slow enough for the mean of several candidates, and for that of several seeds.
-const SLOW_ETA: f64 = 0.05;
+pub(super) const SLOW_ETA: f64 = 0.05;
 const QUICK_ETA: f64 = 0.1;
 /// Keeps the random numbers of one member apart from those of the next: XGBoost counts a seed up from round to round.
 pub(super) const SEED_STEP: u32 = 10_000_019;
@@ -102,7 +100,7 @@ impl FinalSelection<'_, '_> {
         // Where rows are learnt from in parts, the mean is that of the parts' boosters.
         let may_be_several = self.is_open && self.parts() == 1;
         let Some(first) = ranking.candidates.first().filter(|_| may_be_several) else { return 1 };
-        let rounds = self.tried(&first.params).rounds_at(SLOW_ETA);
+        let rounds = self.trials.tried(&first.params).rounds_at(SLOW_ETA);
         let of_folds = self.trials.costs.round_of_folds(self.all, &first.scheme, &first.params);
         let of_rounds = self.trials.budget.work(Stage::Rounds) / (rounds * of_folds);
         let of_fit = self.trials.budget.work(Stage::Fit) / (rounds * self.round_of_fit(&first.scheme, &first.params));
@@ -116,7 +114,7 @@ impl FinalSelection<'_, '_> {
         let affordable = self.trials.affordable(work, &matrices, &params);
         let affordable_fit = of_fit / self.round_of_fit(&scheme, &params);
         let affordable = (affordable.min(affordable_fit) as u32).clamp(FEWEST_ROUNDS, MOST_ROUNDS);
-        let tried = self.tried(&params);
+        let tried = self.trials.tried(&params);
         let members = self.affordable_members(of_fit, tried.rounds_at(QUICK_ETA), &scheme, &params).max(self.parts());
         let for_each_member = MOST_ROUNDS / members as u32;
         let trial_eta = params.get("eta").unwrap_or("0.3").to_owned();
@@ -246,16 +244,5 @@ impl FinalSelection<'_, '_> {
         let by_work = work / (rounds * self.round_of_fit(scheme, params)).max(1.0);
         let by_rounds = 1.2 * f64::from(MOST_ROUNDS) / rounds.max(1.0);
         (by_work.min(by_rounds) as usize).clamp(1, MOST_MEMBERS)
-    }
-
-    /// Rounds that trials with these parameters took, or would have taken: the most of those on the sample and on all rows.
-    fn tried(&self, params: &Params) -> Tried {
-        let named = named(params);
-        let rounds = |trial: &TrialReport| match trial.end {
-            End::Converged => trial.rounds,
-            _ => UNFINISHED * trial.rounds,
-        };
-        let most = self.trials.reports.iter().filter(|trial| trial.params == named).map(rounds).max();
-        Tried { rounds: most.unwrap_or(1).max(1), eta: eta_of(params) }
     }
 }

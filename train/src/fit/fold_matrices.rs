@@ -18,6 +18,8 @@ pub(super) struct FoldMatrices<'a> {
     pub(super) signs: Vec<i8>,
     bins: Params,
     folds: Option<Vec<Fold>>,
+    /// Whether what they cost is counted.
+    are_counted: bool,
 }
 
 impl<'a> FoldMatrices<'a> {
@@ -29,7 +31,7 @@ impl<'a> FoldMatrices<'a> {
         bins: &Params,
     ) -> Self {
         let signs = signs(context, base, &scheme);
-        Self { sample, scheme, signs, bins: bins.clone(), folds: None }
+        Self { sample, scheme, signs, bins: bins.clone(), folds: None, are_counted: false }
     }
 
     /// The matrices of the folds that have training and validation rows.
@@ -44,10 +46,15 @@ impl<'a> FoldMatrices<'a> {
         Ok(self.folds.insert(folds))
     }
 
+    /// Whether they were not asked about before: what they cost is counted once.
+    pub(super) fn are_new(&mut self) -> bool {
+        !std::mem::replace(&mut self.are_counted, true)
+    }
+
     /// Drops the matrices where another booster must not train on them: with `approx` they keep the bins of the first.
     pub(super) fn clear_after(&mut self, params: &Params) {
         if !params.wants_quantile_matrix() {
-            self.folds = None;
+            (self.folds, self.are_counted) = (None, false);
         }
     }
 }

@@ -131,9 +131,16 @@ pub(super) struct Fold {
     pub(super) training: DMatrix,
     /// Rows to judge on.
     pub(super) validation: DMatrix,
+    /// Columns of both.
+    width: usize,
 }
 
 impl Fold {
+    /// Cells to learn from.
+    pub(super) fn cells(&self) -> usize {
+        self.training.rows() * self.width
+    }
+
     /// How many rows judge.
     pub(super) fn judges(&self) -> usize {
         self.validation.rows()
@@ -195,7 +202,7 @@ impl FoldMaker<'_> {
         let of_validation = encoded.iter().map(|column| column.validation.as_slice()).collect();
         let training = matrix(training, of_training, None)?;
         let validation = matrix(validation, of_validation, Some(&training))?;
-        Ok(Fold { training, validation })
+        Ok(Fold { training, validation, width: features.len() })
     }
 }
 

@@ -15,7 +15,7 @@ use xgboost::Params;
 use super::budget::Stage;
 use super::candidates::{Candidates, leaves_learning_open};
 use super::choice::Choice;
-use super::final_selection::FinalSelection;
+use super::final_selection::{FinalSelection, SLOW_ETA};
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::histograms;
@@ -44,10 +44,11 @@ const PATIENCE: u32 = 25;
 const ROUNDS_PER_FOLD: f64 = 150.0;
 /// Rounds that a trial needs at least, however quickly the first one stopped learning.
 const FEWEST_NEEDED: f64 = 80.0;
-/// The same of the last part, where learning is slow and several candidates are left.
-const LAST_ROUNDS_PER_FOLD: f64 = 2_000.0;
+/// A further fold of the last part is worth its cost where it can be afforded so many times, for the rounds of one candidate that learns
+/// slowly: the mean of several, and rounds beyond those that were expected, tell more than further folds.
+const FINALISTS_OF_A_FOLD: f64 = 6.0;
 /// Trials are planned for so many times their budget: many are given up early or stop learning.
-const EARLY_ENDS: f64 = 2.0;
+const EARLY_ENDS: f64 = 1.5;
 /// Rounds that a candidate should get on the rung on all rows, which has as many rows as allow that.
 const JUDGED_ROUNDS: f64 = 150.0;
 
@@ -161,17 +162,14 @@ impl Search<'_> {
         let by = format!("the budget affords {} rounds of every trial", rounds as u64);
         self.trials.decide("sample", &of_sample, &by);
         let judged = self.affordable_rows(&widest, candidates.first()).min(rows.len());
-        let first = candidates.first().clone();
         let mut ranking = self.trials_on(&sample, schemes, candidates, rounds)?;
         let all = if sample.len() < judged {
             let all = Sample::draw(rows, judged, seed);
             ranking = self.rung(&all, ranking)?;
             all
         } else if is_of_all_rows {
-            let of_fold = LAST_ROUNDS_PER_FOLD * self.trials.costs.round(learning, &widest, &first);
-            let folds = (self.trials.budget.work(Stage::Rounds) / of_fold) as u8;
-            let wanted = folds.max(sample.folds().len() as u8);
-            Sample::draw(rows, most, seed).with_folds(wanted)
+            let folds = ranking.candidates.first().map_or(1, |first| self.last_folds(learning, first));
+            Sample::draw(rows, most, seed).with_folds(folds.max(self.least_folds(learning * widest.width())))
         } else {
             sample
         };
@@ -189,6 +187,13 @@ impl Search<'_> {
         let outcome = self.trials.run(Stage::Look, &mut matrices, params, &limits)?;
         let took = outcome.curve.len() as f64;
         Ok(if outcome.end == End::Converged { (2.0 * took).max(FEWEST_NEEDED) } else { took.max(ROUNDS_PER_FOLD) })
+    }
+
+    /// Folds of the last part, in which several candidates learn slowly.
+    fn last_folds(&self, learning: usize, first: &Candidate) -> u8 {
+        let rounds = self.trials.tried(&first.params).rounds_at(SLOW_ETA);
+        let of_one = rounds * self.trials.costs.round(learning, &first.scheme, &first.params);
+        (self.trials.budget.work(Stage::Rounds) / (FINALISTS_OF_A_FOLD * of_one).max(1.0)) as u8
     }
 
     /// Folds of a table of few cells keep as many threads busy, one each: several threads on one small tree wait for each other.
@@ -231,7 +236,7 @@ impl Search<'_> {
         rounds: f64,
     ) -> Result<Ranking> {
         let mut ranking = Ranking::default();
-        let mut first = candidates.first().clone();
+        let first = candidates.first().clone();
         if schemes.len() == 1 && candidates.planned().len() == 1 {
             let alone = |scheme| Candidate { scheme, params: first.clone(), outcome: Outcome::new() };
             ranking.candidates = schemes.into_iter().map(alone).collect();
@@ -248,31 +253,10 @@ impl Search<'_> {
         }
         let Some(mut matrices) = best else { return Ok(ranking) };
         self.decide_by_trials("encoding", &matrices.scheme.name.clone(), &ranking);
-        let is_open = self.is_open && first.get("max_bin").is_none();
-        for bins in histograms::finer_bins(matrices.scheme.width() as u64).filter(|_| is_open) {
-            if self.trials.costs.bins(&matrices.scheme, bins)
-                <= self.trials.costs.bins(&matrices.scheme, first.max_bin())
-            {
-                self.trials.decide("bins", &first.max_bin().to_string(), "no column has more values");
-                break;
-            }
-            let mut finer = first.clone();
-            finer.set("max_bin", &bins.to_string())?;
-            let mut into = self.trials.matrices(sample, matrices.scheme.clone(), &finer);
-            let helps = self.compete(plan(Stage::Bins), &mut into, &finer, &mut ranking)?;
-            self.decide_by_trials("bins", if helps { "more" } else { "no more" }, &ranking);
-            if !helps {
-                break;
-            }
-            (first, matrices) = (finer, into);
-        }
         let mut tried = 1;
         let mut rest = candidates;
         let is_sample = sample.len() < self.trials.context.fitted_rows;
-        while let Some(mut params) = rest.next(&ranking, sample.len(), is_sample) {
-            if let Some(bins) = first.get("max_bin") {
-                params.set("max_bin", bins)?;
-            }
+        while let Some(params) = rest.next(&ranking, sample.len(), is_sample) {
             self.compete(plan(Stage::Parameters), &mut matrices, &params, &mut ranking)?;
             tried += 1;
         }
@@ -282,7 +266,40 @@ impl Search<'_> {
         if tried > 1 {
             self.decide_by_trials("parameters", "the best of the trials", &ranking);
         }
+        if self.is_open && first.get("max_bin").is_none() {
+            self.finer_bins(plan(Stage::Bins), &matrices, &mut ranking)?;
+        }
         Ok(ranking)
+    }
+
+    /// More bins, with the best candidate alone, as long as that helps: what helps the best is for all of its encoding. Trials of finer bins cost
+    /// many times those of others, so parameters are compared without.
+    fn finer_bins(&mut self, plan: TrialPlan, coarse: &FoldMatrices<'_>, ranking: &mut Ranking) -> Result<()> {
+        let (sample, scheme) = (coarse.sample, &coarse.scheme);
+        for bins in histograms::finer_bins(scheme.width() as u64) {
+            let Some(best) = ranking.candidates.first().map(|best| best.params.clone()) else { break };
+            if self.trials.costs.bins(scheme, bins) <= self.trials.costs.bins(scheme, best.max_bin()) {
+                self.trials.decide("bins", &best.max_bin().to_string(), "no column has more values");
+                break;
+            }
+            let mut finer = best.clone();
+            finer.set("max_bin", &bins.to_string())?;
+            let mut into = self.trials.matrices(sample, scheme.clone(), &finer);
+            let helps = self.compete(plan, &mut into, &finer, ranking)?;
+            let chosen = if helps { &finer } else { &best };
+            self.decide_by_trials("bins", &chosen.max_bin().to_string(), ranking);
+            // The same with other bins is no other candidate.
+            let loser = if helps { &best } else { &finer };
+            ranking.candidates.retain(|one| one.params != *loser || one.scheme != *scheme);
+            if !helps {
+                break;
+            }
+            // Encodings of more columns may have no room for as many.
+            for one in ranking.candidates.iter_mut().filter(|one| one.scheme == *scheme) {
+                one.params.set("max_bin", &bins.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// The rung of successive halving: the best few again, on all rows.

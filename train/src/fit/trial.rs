@@ -15,6 +15,10 @@ use super::lanes::Lanes;
 /// many rounds was better by this factor. Shallow trees start slowly, and in few rounds a trial shows little.
 const OUT_OF_REACH: [(f64, f64); 4] = [(0.5, 1.06), (0.8, 1.03), (1.2, 1.015), (1.8, 1.0075)];
 
+/// A trial that was cut short would have taken about so many times its rounds, if its last fifth made it better by this part.
+const UNFINISHED: f64 = 3.0;
+const GAIN_OF_UNFINISHED: f64 = 0.02;
+
 /// Rounds that each of several folds is boosted before all are looked at.
 const STRIDE: u32 = 10;
 
@@ -107,6 +111,18 @@ impl Outcome {
         values.min_by(|one, other| one.1.total_cmp(other.1)).map_or(1, |(place, _)| place as u32 + 1)
     }
 
+    /// Rounds that it would have taken if nothing but its patience had ended it: more, the more its last rounds still helped.
+    pub(super) fn expected_rounds(&self) -> u32 {
+        if self.end == End::Converged || self.curve.is_empty() {
+            return self.rounds;
+        }
+        let before = self.curve.len() - self.curve.len() / 5;
+        let best = self.curve[..before.max(1)].iter().copied().fold(f64::INFINITY, f64::min);
+        let gain = 1.0 - self.value / best;
+        let more = if gain.is_finite() { (gain / GAIN_OF_UNFINISHED).clamp(0.1, 1.0) } else { 1.0 };
+        (f64::from(self.rounds) * (1.0 + more * (UNFINISHED - 1.0))) as u32
+    }
+
     /// Takes in what the folds came to in some rounds, and tells whether the trial is over.
     fn take_rounds(&mut self, of_folds: &[Vec<Option<Evaluation>>], runs: &[Run<'_>], limits: &Limits) -> Option<End> {
         let rounds = of_folds.iter().map(Vec::len).min().unwrap_or(0);
@@ -177,7 +193,8 @@ impl Trial<'_> {
     /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses.
     pub(super) fn run(&self, folds: &mut [Fold]) -> Result<Outcome> {
         let Self { context, params, limits, deadline, progress } = *self;
-        let lanes = Lanes::new(context.threads, folds.len());
+        let cells = folds.iter().map(Fold::cells).max().unwrap_or_default();
+        let lanes = Lanes::of_boosters(context.threads, folds.len(), cells);
         let stride = if folds.len() > 1 { STRIDE } else { 1 };
         let (seed, scaled) = (context.config.seed, context.scale.params(params)?);
         let mut runs = Vec::with_capacity(folds.len());

@@ -1,5 +1,6 @@
 //! Runs trials one after the other, keeps their reports, and takes over what an earlier attempt of the run did already.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use error::Result;
@@ -13,6 +14,7 @@ use super::cost::Costs;
 use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::journal::{Entry, Journal};
+use super::learning_rate::{Tried, eta_of};
 use super::ranking::named;
 use super::trial::{End, Limits, Outcome, Trial};
 use crate::encodings::EncodingScheme;
@@ -36,12 +38,12 @@ pub(super) struct Trials<'a> {
 
 impl<'a> Trials<'a> {
     pub(super) fn new(context: &'a FitContext<'a>, base: &'a Features, rows: &'a Rows) -> Self {
-        let cells = context.fitted_rows.max(rows.len()) as f64 * base.features.len() as f64;
+        let size = (context.fitted_rows.max(rows.len()), base.features.len());
         Self {
             context,
             base,
             rows,
-            budget: Budget::new(context.config.time_budget, context.threads, cells),
+            budget: Budget::new(context.config.time_budget, context.threads, size),
             costs: Costs::of(base),
             reports: Vec::new(),
             decisions: Vec::new(),
@@ -106,6 +108,10 @@ impl<'a> Trials<'a> {
                 entry
             }
         };
+        // Whether an earlier attempt made them or this one: what is counted is the same.
+        if matrices.are_new() {
+            self.budget.count(Costs::matrices_of_folds(matrices.sample, &matrices.scheme));
+        }
         matrices.clear_after(params);
         let of_round = self.costs.round_of_folds(matrices.sample, &matrices.scheme, params);
         self.budget.count(of_round * entry.outcome.curve.len() as f64);
@@ -139,6 +145,7 @@ impl<'a> Trials<'a> {
             rows: matrices.sample.len(),
             folds: matrices.sample.folds().len(),
             rounds: outcome.rounds,
+            expected: outcome.expected_rounds(),
             value: outcome.value.is_finite().then_some(outcome.value),
             metric: outcome.metric.clone(),
             end: outcome.end,
@@ -147,6 +154,18 @@ impl<'a> Trials<'a> {
         let (encoding, value, rounds) = (&report.encoding, report.value, report.rounds);
         tracing::info!(stage = stage.name(), %encoding, value, rounds, "trial");
         self.reports.push(report);
+    }
+
+    /// Rounds that trials with these parameters took, or would have taken: the most of those on the sample and on all rows. Of candidates
+    /// that did well, some were not tried again with the bins that help the best of them.
+    pub(super) fn tried(&self, params: &Params) -> Tried {
+        let named_without_bins = |mut named: BTreeMap<String, String>| {
+            named.remove("max_bin");
+            named
+        };
+        let named = named_without_bins(named(params));
+        let same = self.reports.iter().filter(|trial| named_without_bins(trial.params.clone()) == named);
+        Tried { rounds: same.map(|trial| trial.expected).max().unwrap_or(1).max(1), eta: eta_of(params) }
     }
 
     /// Ends what is shown of the search.

@@ -171,6 +171,7 @@ fn report_untuned(trials: &mut Trials<'_>, untuned: &EnsembleSelection, all: &Sa
         rows: all.len(),
         folds: all.folds().len(),
         rounds: first.outcome.rounds,
+        expected: first.outcome.expected_rounds(),
         value: finite(untuned.value),
         metric: first.outcome.metric.clone(),
         end: first.outcome.end,
