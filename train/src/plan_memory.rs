@@ -291,12 +291,15 @@ impl MemoryPlan {
 /// [`Error::Resources`] that says how many levels there are, and how to have fewer.
 pub(crate) fn check_levels(config: &TrainConfig, limits: &Limits, features: &[Feature]) -> Result<()> {
     let levels_of = |feature: &Feature| match &feature.kind {
-        Kind::Category { levels } if config.spec.encoding_of(&feature.name) != ColumnEncoding::Target => levels.len() as u64,
+        Kind::Category { levels } if config.spec.encoding_of(&feature.name) != ColumnEncoding::Target => {
+            levels.len() as u64
+        }
         _ => 0,
     };
     let Some(most) = features.iter().max_by_key(|feature| levels_of(feature)) else { return Ok(()) };
     let levels: u64 = features.iter().map(levels_of).sum();
-    let (needed, limit) = (amounts::BASE + amounts::levels_bytes(&config.given_params, levels), limits.memory_bytes.value);
+    let (needed, limit) =
+        (amounts::BASE + amounts::levels_bytes(&config.given_params, levels), limits.memory_bytes.value);
     if needed <= limit {
         return Ok(());
     }

@@ -296,7 +296,8 @@ fn what_is_changed_behind_a_killed_run_is_scored_again() {
                 std::fs::write(&path, bytes).unwrap();
             }
             _ => {
-                let elsewhere = if kind == "renamed" { "predictions/run_id=r1/part-00001.parquet" } else { "../../theirs" };
+                let elsewhere =
+                    if kind == "renamed" { "predictions/run_id=r1/part-00001.parquet" } else { "../../theirs" };
                 let mut record_json = workshop.json(&format!("{kind}/runs/r1/_parts/part-00000.json"));
                 record_json["predictions"]["path"] = elsewhere.into();
                 std::fs::write(&record, record_json.to_string()).unwrap();
