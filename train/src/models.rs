@@ -111,7 +111,7 @@ async fn created_at(models: &ModelStore, run: &ModelRun, result: &Value) -> Resu
     if let Some(created_at) = text(result) {
         return Ok(created_at);
     }
-    match storage::get_json(models.store().as_ref(), &models.run_key(run, "metadata.json"), MOST_METADATA_BYTES).await {
+    match storage::get_json(models.store(), &models.run_key(run, "metadata.json"), MOST_METADATA_BYTES).await {
         Ok((bytes, _)) => {
             Ok(serde_json::from_slice(&bytes).ok().and_then(|metadata| text(&metadata)).unwrap_or_default())
         }
