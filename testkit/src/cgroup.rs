@@ -37,6 +37,13 @@ impl MemoryGroup {
         None
     }
 
+    /// The most memory that its processes had at once, in bytes; 0 where the kernel does not tell.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        let read = |file: &str| fs::read_to_string(self.folder.join(file)).ok()?.trim().parse().ok();
+        read("memory.max_usage_in_bytes").or_else(|| read("memory.peak")).unwrap_or(0)
+    }
+
     /// What a shell runs to enter the group.
     #[must_use]
     pub fn enter(&self) -> String {

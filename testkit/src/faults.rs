@@ -48,6 +48,10 @@ pub enum Listing {
     RepeatsItself,
     /// A new page after every page, all of them empty.
     NeverEnds,
+    /// The same two keys on every page.
+    GoesRound,
+    /// A page for every key, without an end.
+    OneByOne,
     /// It goes on, and does not say where.
     BreaksOff,
     /// A key that does not begin with the prefix.

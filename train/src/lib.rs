@@ -63,7 +63,7 @@ use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
 use crate::gate::Judge;
 use crate::out_of_core::{Input, Reader, Stop};
 use crate::plan::{PROGRAM_VERSION, TrainBody, TrainPlan};
-use crate::plan_memory::{MemoryPlan, room_for_footers};
+use crate::plan_memory::{MemoryPlan, check_levels, room_for_footers};
 use crate::read::TrainingData;
 use crate::report::ModelParts;
 use crate::run::Run;
@@ -207,6 +207,7 @@ async fn learn_features(run: &Run, config: &TrainConfig, input: &Input, view: Ta
     let data = input.learning();
     let threads = run.context.limits.threads.value;
     let mut features = features::learn_and_encode(data, &config.spec, threads).await?;
+    check_levels(config, &run.context.limits, &features.features)?;
     if matches!(input, Input::InMemory(_)) {
         features.forget_kinds_of_empty_columns();
     }

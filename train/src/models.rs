@@ -111,11 +111,11 @@ async fn created_at(models: &ModelStore, run: &ModelRun, result: &Value) -> Resu
     if let Some(created_at) = text(result) {
         return Ok(created_at);
     }
-    match models.store().get_at_most(&models.run_key(run, "metadata.json"), MOST_METADATA_BYTES).await {
+    match storage::get_json(models.store(), &models.run_key(run, "metadata.json"), MOST_METADATA_BYTES).await {
         Ok((bytes, _)) => {
             Ok(serde_json::from_slice(&bytes).ok().and_then(|metadata| text(&metadata)).unwrap_or_default())
         }
-        Err(StoreError::NotFound(_) | StoreError::TooLarge(_)) => Ok(String::new()),
+        Err(StoreError::NotFound(_) | StoreError::TooLarge(_) | StoreError::Full(_)) => Ok(String::new()),
         Err(error) => Err(error.into()),
     }
 }

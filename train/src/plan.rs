@@ -116,7 +116,7 @@ async fn refuse_replaced_input(config: &TrainConfig, folder: &RunFolder) -> Resu
 }
 
 async fn read_json(folder: &RunFolder, file: &str) -> Result<Option<Value>> {
-    let Some(bytes) = folder.get(file).await? else { return Ok(None) };
+    let Some(bytes) = folder.get_json(file).await? else { return Ok(None) };
     let damaged = |error| Error::Model(format!("{} is damaged: {error}", folder.location_of(file)));
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }

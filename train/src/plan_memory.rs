@@ -10,6 +10,8 @@ mod amounts;
 use std::path::{Path, PathBuf};
 
 use error::{Error, Result};
+use features::encode::{Feature, Kind};
+use features::spec::ColumnEncoding;
 use machine::Limits;
 use machine::memory::pool;
 use serde::{Deserialize, Serialize};
@@ -280,6 +282,36 @@ impl MemoryPlan {
     fn in_memory_mib(&self) -> u64 {
         self.in_memory_bytes.div_ceil(MIB)
     }
+}
+
+/// Refuses categories of so many levels that what XGBoost makes of them alone takes more than there is: how many there are shows only
+/// when they are learnt.
+///
+/// # Errors
+/// [`Error::Resources`] that says how many levels there are, and how to have fewer.
+pub(crate) fn check_levels(config: &TrainConfig, limits: &Limits, features: &[Feature]) -> Result<()> {
+    let levels_of = |feature: &Feature| match &feature.kind {
+        Kind::Category { levels } if config.spec.encoding_of(&feature.name) != ColumnEncoding::Target => {
+            levels.len() as u64
+        }
+        _ => 0,
+    };
+    let Some(most) = features.iter().max_by_key(|feature| levels_of(feature)) else { return Ok(()) };
+    let levels: u64 = features.iter().map(levels_of).sum();
+    let (needed, limit) =
+        (amounts::BASE + amounts::levels_bytes(&config.given_params, levels), limits.memory_bytes.value);
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(Error::Resources(format!(
+        "{}: categories of {levels} levels in all take {} MiB of memory, {} of them those of \"{}\", but there are {} MiB: give the task \
+         more, or lower max_levels in the feature spec, encode it by the target (encoding), or exclude it",
+        config.train_data,
+        needed.div_ceil(MIB),
+        levels_of(most),
+        most.name,
+        limit / MIB
+    )))
 }
 
 /// What of the limit is planned with.

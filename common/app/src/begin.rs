@@ -1,5 +1,6 @@
 //! How a run begins: what stops it, and what it may use of the machine.
 
+use machine::memory::pool;
 use machine::{Explicit, Limits, Shutdown, files, threads};
 
 /// What tells a run to stop and what it may use: the first two things that a program finds out once it has a log. `announce` writes
@@ -13,6 +14,8 @@ pub fn begin(explicit: Explicit, announce: impl FnOnce(&Limits)) -> error::Resul
     // Before the first file is opened, and before the error of `install`: they name the limits of files and threads.
     files::check()?;
     let limits = Limits::detect(explicit)?;
+    // Until a plan says what is left of it.
+    pool().set_room(limits.memory_bytes.value, limits.memory_bytes.value);
     announce(&limits);
     threads::check(limits.threads.value)?;
     Ok((limits, shutdown?))

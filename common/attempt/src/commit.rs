@@ -47,6 +47,9 @@ struct Header {
     files: Vec<(String, usize)>,
 }
 
+/// More bytes than the header of a commit has: a result of 8 KiB and a few names.
+const MOST_HEADER_BYTES: usize = 1 << 20;
+
 impl Commit {
     /// The commit of a run that ends at `completed_at` (RFC 3339 in UTC): with `rejection`, or well. The result gets `files`, each
     /// with its SHA-256, and the time, which orders the moves of pointers.
@@ -125,6 +128,9 @@ impl Commit {
         let (seal, sealed) = line_of(bytes)?;
         let (header, mut rest) = line_of(&sealed)?;
         if sha256_hex(&sealed).as_bytes() != seal {
+            return None;
+        }
+        if header.len() > MOST_HEADER_BYTES {
             return None;
         }
         let header: Header = serde_json::from_slice(&header).ok()?;

@@ -239,13 +239,21 @@ impl RunFolder {
     /// The bytes of a file of the folder, if it is there.
     ///
     /// # Errors
-    /// Storage errors as they are.
+    /// [`Error::Resources`] where it does not fit into memory; storage errors as they are.
     pub async fn get(&self, file: &str) -> Result<Option<Bytes>> {
-        self.get_at_most(file, u64::MAX).await
+        found(storage::get_within_memory(self.store.as_ref(), &self.key(file), u64::MAX).await)
     }
 
-    async fn get_at_most(&self, file: &str, most_bytes: u64) -> Result<Option<Bytes>> {
-        Ok(self.get_versioned(file, most_bytes).await?.map(|(bytes, _)| bytes))
+    /// The same of JSON, that fits into memory once it is parsed.
+    ///
+    /// # Errors
+    /// As [`RunFolder::get`].
+    pub async fn get_json(&self, file: &str) -> Result<Option<Bytes>> {
+        self.get_json_at_most(file, u64::MAX).await
+    }
+
+    async fn get_json_at_most(&self, file: &str, most_bytes: u64) -> Result<Option<Bytes>> {
+        found(storage::get_json(self.store.as_ref(), &self.key(file), most_bytes).await)
     }
 
     /// Writes a file of the folder, whole.
@@ -272,7 +280,7 @@ impl RunFolder {
     }
 
     async fn plan<Body: DeserializeOwned>(&self) -> Result<Option<Plan<Body>>> {
-        let Some(bytes) = self.get_at_most(self.layout.plan, MOST_PLAN_BYTES).await? else { return Ok(None) };
+        let Some(bytes) = self.get_json_at_most(self.layout.plan, MOST_PLAN_BYTES).await? else { return Ok(None) };
         let damaged = |error| Error::Data(format!("{} is damaged: {error}; use another run id", self.plan_location()));
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
@@ -282,7 +290,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Data`] where the result is damaged or that of another run; storage errors as they are.
     pub async fn complete(&self) -> Result<Option<Outcome>> {
-        let Some(bytes) = self.get_at_most(RESULT, MOST_RESULT_BYTES).await? else { return Ok(None) };
+        let Some(bytes) = self.get_json_at_most(RESULT, MOST_RESULT_BYTES).await? else { return Ok(None) };
         let outcome = Outcome::from_json(&bytes)?;
         self.refuse_of_another_run(&outcome, RESULT)?;
         Ok(self.is_complete(&outcome).then_some(outcome))
@@ -355,5 +363,14 @@ impl RunFolder {
             Err(StoreError::NotFound(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// The bytes of an object that may be missing.
+fn found(got: Result<(Bytes, Version), StoreError>) -> Result<Option<Bytes>> {
+    match got {
+        Ok((bytes, _)) => Ok(Some(bytes)),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

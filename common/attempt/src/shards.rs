@@ -23,7 +23,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Data`] where it is too large to be a record; storage errors as they are.
     pub async fn shard_record(&self, index: u32) -> Result<Option<Bytes>> {
-        match self.store().get_at_most(&self.key(&record_file(index)), MOST_RECORD_BYTES).await {
+        match storage::get_json(self.store().as_ref(), &self.key(&record_file(index)), MOST_RECORD_BYTES).await {
             Ok((bytes, _)) => Ok(Some(bytes)),
             Err(StoreError::NotFound(_)) => Ok(None),
             Err(StoreError::TooLarge(_)) => Err(self.damaged_shard_record(index, "it is too large")),

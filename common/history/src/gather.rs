@@ -316,9 +316,9 @@ async fn pointer(pages: &Pages, file: &str) -> Result<Option<String>> {
 
 /// A small JSON file; null where it is none, nothing where it is not there.
 async fn read(pages: &Pages, file: &str) -> Result<Option<Value>> {
-    match pages.store.get_at_most(&pages.key(file), MOST_BYTES).await {
+    match storage::get_json(pages.store.as_ref(), &pages.key(file), MOST_BYTES).await {
         Ok((bytes, _)) => Ok(Some(json(&bytes))),
-        Err(StoreError::TooLarge(_)) => Ok(Some(Value::Null)),
+        Err(StoreError::TooLarge(_) | StoreError::Full(_)) => Ok(Some(Value::Null)),
         Err(StoreError::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

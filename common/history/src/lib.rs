@@ -142,9 +142,9 @@ impl Pages {
     async fn draw(&self, history: &History, may_stand: bool) -> Result<()> {
         let page = Bytes::from(draw::html(history));
         if may_stand {
-            match self.store.get_at_most(&self.key(PAGE), MOST_BYTES).await {
+            match storage::get_within_memory(self.store.as_ref(), &self.key(PAGE), MOST_BYTES).await {
                 Ok((standing, _)) if standing == page => return Ok(()),
-                Ok(_) | Err(StoreError::NotFound(_) | StoreError::TooLarge(_)) => {}
+                Ok(_) | Err(StoreError::NotFound(_) | StoreError::TooLarge(_) | StoreError::Full(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -154,7 +154,7 @@ impl Pages {
 
     /// What `history.json` says; its bytes and version even where it is none of ours, which is written over.
     async fn standing(&self) -> Result<Option<(Bytes, Version, Option<History>)>> {
-        let (bytes, version) = match self.store.get_at_most(&self.key(HISTORY), MOST_BYTES).await {
+        let (bytes, version) = match storage::get_json(self.store.as_ref(), &self.key(HISTORY), MOST_BYTES).await {
             Ok(found) => found,
             Err(StoreError::NotFound(_)) => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -37,6 +37,12 @@ impl Pool {
         (state.room, state.limit) = (room, limit);
     }
 
+    /// What the process may use.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.state().limit
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,6 +91,21 @@ impl State {
 pub fn pool() -> &'static Arc<Pool> {
     static POOL: LazyLock<Arc<Pool>> = LazyLock::new(|| Arc::new(Pool::without_limit()));
     &POOL
+}
+
+/// What JSON takes in memory once it is parsed, at most, told from its bytes before: a map of one entry takes most.
+#[must_use]
+pub fn parsed_bytes(json: &[u8]) -> u64 {
+    const VALUE: u64 = 80;
+    const LIST: u64 = 64;
+    const MAP: u64 = 700;
+    let of_byte = |byte: &u8| match byte {
+        b',' => VALUE,
+        b'[' => LIST,
+        b'{' => MAP,
+        _ => 0,
+    };
+    2 * json.len() as u64 + json.iter().map(of_byte).sum::<u64>()
 }
 
 /// Memory that somebody holds; given back when it is dropped.
@@ -144,6 +165,13 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parsed_json_takes_no_more_than_its_bytes_tell() {
+        assert!(parsed_bytes(b"{}") < 1_000);
+        assert!(parsed_bytes("[1,1,1,1]".repeat(100).as_bytes()) > 100 * 5 * 32);
+        assert!(parsed_bytes("{\"a\":1},".repeat(100).as_bytes()) > 100 * 640);
+    }
 
     #[test]
     fn what_is_held_counts_until_it_is_dropped() {

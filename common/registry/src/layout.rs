@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use error::{Error, Result};
 use machine::id::{ModelVersion, RunId};
+use machine::memory::pool;
 use storage::Store;
 
 /// The models of one name in one store: everything below `<models>/<name>/`.
@@ -86,7 +87,7 @@ impl ModelStore {
     /// The models called `name` in a store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, name: &str) -> Self {
-        Self { store, name: name.to_owned(), memory_bytes: u64::MAX }
+        Self { store, name: name.to_owned(), memory_bytes: pool().limit() }
     }
 
     /// The same, for a process that may use so much memory: models that take more are refused before they are read.

@@ -177,7 +177,7 @@ pub async fn describe_run(models: &ModelStore, run: &ModelRun) -> Result<Describ
     let result = read_result(models, run).await?;
     let key = models.run_key(run, "metadata.json");
     let bytes = get(models, &key, MOST_METADATA_BYTES, METADATA_BYTE).await?;
-    let values = bytes.iter().filter(|byte| **byte == b',').count() as u64;
+    let values = bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() as u64;
     let metadata_memory = METADATA_BYTE * bytes.len() as u64 + METADATA_VALUE * values;
     if metadata_memory > models.memory_bytes() {
         return Err(too_large(models, &key, metadata_memory));

@@ -24,6 +24,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use machine::memory::{parsed_bytes, pool};
 
 pub use hash::sha256_hex;
 pub use location::{DataObjects, Location, Place, open_data, refuse_overlap};
@@ -168,6 +169,45 @@ pub trait Store: Send + Sync + Debug {
         }
         Ok(())
     }
+}
+
+/// The share of the memory of the process that the bytes of one file of a store may take, and what is parsed of them.
+const FILE_OF_MEMORY: u64 = 2;
+const PARSED_OF_MEMORY: (u64, u64) = (3, 4);
+
+/// An object of at most so many bytes that is kept as it is, if it fits into the memory of the process beside everything else.
+///
+/// # Errors
+/// [`StoreError::TooLarge`] where it has more bytes, [`StoreError::Full`] where the process has too little memory for it, both before
+/// it is read.
+pub async fn get_within_memory(store: &dyn Store, key: &str, most_bytes: u64) -> Result<(Bytes, Version), StoreError> {
+    let limit = pool().limit();
+    let room = limit / FILE_OF_MEMORY;
+    match store.get_at_most(key, most_bytes.min(room)).await {
+        Err(StoreError::TooLarge(_)) if room < most_bytes => Err(no_memory(store, key, (room, FILE_OF_MEMORY), limit)),
+        got => got,
+    }
+}
+
+/// The same of JSON, which may take many times its bytes once it is parsed: also before it is.
+///
+/// # Errors
+/// As [`get_within_memory`].
+pub async fn get_json(store: &dyn Store, key: &str, most_bytes: u64) -> Result<(Bytes, Version), StoreError> {
+    let (bytes, version) = get_within_memory(store, key, most_bytes).await?;
+    let (limit, (share, of)) = (pool().limit(), PARSED_OF_MEMORY);
+    let needed = parsed_bytes(&bytes);
+    if needed > limit / of * share { Err(no_memory(store, key, (needed, 1), limit)) } else { Ok((bytes, version)) }
+}
+
+fn no_memory(store: &dyn Store, key: &str, (bytes, factor): (u64, u64), limit: u64) -> StoreError {
+    StoreError::Full(format!(
+        "{}/{key} takes at least {} MiB of memory, but there are {} MiB in all: give the task more memory, or remove the file if \
+         it is not what its name says",
+        store.root().trim_end_matches('/'),
+        bytes.saturating_mul(factor) >> 20,
+        limit >> 20
+    ))
 }
 
 /// The error of an object that is larger than what it can be.

@@ -12,6 +12,7 @@ use super::parquet::{FooterRoom, Opening, ParquetFile};
 use super::partitions::{PartitionColumn, PartitionValues, Partitions};
 use columns::{CellFormat, ColumnKind, ColumnSchema, TableSchema};
 use error::{Error, Result};
+use machine::memory::{Reservation, pool};
 use machine::tasks::joined;
 use storage::{Location, ObjectMeta, Store, open_data};
 
@@ -69,7 +70,7 @@ pub struct Dataset {
     pub partitions: Partitions,
     /// How its objects are written where they are CSV.
     pub csv: CsvFormat,
-    /// Bytes of memory that footers take, and small objects that came with them.
+    /// Bytes of memory that footers take, and small objects that came with them; of CSV its columns, where they are many.
     held_bytes: u64,
     /// The most bytes of footers that were read at once.
     read_bytes: u64,
@@ -103,6 +104,10 @@ impl Dataset {
         csv: CsvFormat,
         room: FooterRoom,
     ) -> Result<Self> {
+        if room != FooterRoom::ANY {
+            // Headers of CSV are counted as they are read; once all is opened a plan says what is left.
+            pool().set_room(room.bytes, room.limit);
+        }
         let data = open_data(location).await?;
         let (store, is_folder) = (data.store, data.is_folder);
         let shared = Arc::new(Shared {
@@ -116,13 +121,16 @@ impl Dataset {
             .map(|metas| open_apart(Arc::clone(&shared), metas))
             .buffered(CONCURRENT_OPENS);
         let mut objects: Vec<DataObject> = Vec::with_capacity(data.objects.len());
-        let mut merged: Option<TableSchema> = None;
+        let (mut merged, mut of_columns): (Option<TableSchema>, _) = (None, None);
         let (mut first, mut last) = (String::new(), Arc::default());
         let mut empty_objects = Vec::new();
         while let Some(opened) = opened.try_next().await? {
             for opened in opened {
                 let (object, schema) = match opened {
-                    Opened::Columns(object, schema) => (object, schema),
+                    Opened::Columns(object, schema, memory) => {
+                        of_columns = of_columns.or(memory);
+                        (object, schema)
+                    }
                     Opened::Empty(meta) => {
                         tracing::warn!("{} is empty and is left out", object_name(store.as_ref(), &meta.key));
                         empty_objects.push(meta);
@@ -153,7 +161,8 @@ impl Dataset {
         // Of the objects that are kept, so that each has the values of its own folders.
         let keys = objects.iter().filter(|_| is_folder).map(|object| object.meta.key.as_str());
         let partitions = Partitions::of_keys(&keys.collect::<Vec<_>>(), &location)?;
-        let (held_bytes, read_bytes) = (shared.parquet.held_bytes(), shared.parquet.read_bytes());
+        let columns_bytes = of_columns.as_ref().map_or(0, Reservation::bytes);
+        let (held_bytes, read_bytes) = (shared.parquet.held_bytes() + columns_bytes, shared.parquet.read_bytes());
         let mut dataset =
             Self { location, store, objects, empty_objects, schema, partitions, csv, held_bytes, read_bytes };
         dataset.refuse_mixed_formats()?;
@@ -312,7 +321,7 @@ struct Shared {
 /// What opening an object came to.
 enum Opened {
     /// It has these columns.
-    Columns(Box<DataObject>, Arc<TableSchema>),
+    Columns(Box<DataObject>, Arc<TableSchema>, Option<Reservation>),
     /// There is nothing in it, or nothing but an empty compressed file.
     Empty(ObjectMeta),
 }
@@ -347,14 +356,14 @@ async fn open_object(shared: &Shared, meta: ObjectMeta) -> Result<Opened> {
     if format == Format::Parquet {
         let (file, schema) = ParquetFile::open(store.as_ref(), &meta, &name, &shared.parquet).await?;
         let object = DataObject { meta, format, parquet: Some(file), partitions: PartitionValues::default() };
-        return Ok(Opened::Columns(Box::new(object), schema));
+        return Ok(Opened::Columns(Box::new(object), schema, None));
     }
     // Never closed: without a permit the header would be read all the same.
     let _permit = shared.headers.acquire().await;
     match csv::read_header(Arc::clone(store), &meta, (format, shared.csv), &name).await? {
-        Some(schema) => {
+        Some((schema, memory)) => {
             let object = DataObject { meta, format, parquet: None, partitions: PartitionValues::default() };
-            Ok(Opened::Columns(Box::new(object), Arc::new(schema)))
+            Ok(Opened::Columns(Box::new(object), Arc::new(schema), memory))
         }
         None => Ok(Opened::Empty(meta)),
     }

@@ -430,6 +430,13 @@ async fn read_all_cells(dataset: &Dataset, memory: &mut Reservation) -> Result<(
     Ok((columns, warnings))
 }
 
+/// Most rows of a batch of CSV, and bytes of their text: of a wide table more, so that a column is in few pieces.
+const BATCH_ROWS: usize = 1 << 17;
+const BATCH_BYTES: u64 = 16 << 20;
+const BATCH_COLUMN_BYTES: u64 = 16 << 10;
+/// What a column of a batch takes besides its values.
+const PIECE_BYTES: u64 = 512;
+
 fn read_object_cells(
     (store, meta, format): (Arc<dyn storage::Store>, storage::ObjectMeta, (Format, CsvFormat)),
     object_name: &str,
@@ -437,17 +444,25 @@ fn read_object_cells(
     partitions: &PartitionValues,
     (runtime, memory): (Handle, &mut Reservation),
 ) -> Result<(Vec<Vec<Series>>, Vec<String>)> {
-    let mut reader = CsvReader::open(store, meta, format, object_name, runtime)?;
+    let batch_bytes = (names.len() as u64 * BATCH_COLUMN_BYTES).clamp(BATCH_BYTES, 4 * BATCH_BYTES);
+    let reader = CsvReader::open(store, meta, format, object_name, runtime)?;
+    let mut reader = reader.with_batch_bytes(batch_bytes);
+    let mut as_read = Reservation::new(object_name);
+    as_read.resize(batch_bytes - BATCH_BYTES)?;
     let stored = partitions.stored_among(names);
     let mut pieces = Vec::new();
-    while let Some(batch) = reader.next_batch(&stored, 1 << 17)? {
+    while let Some(batch) = reader.next_batch(&stored, BATCH_ROWS)? {
+        // Long records are in memory twice while columns are made of them.
+        memory.grow(batch.memory.as_ref().map_or(0, Reservation::bytes))?;
+        let long = memory.bytes();
         if let Some(MalformedRow { row, problem }) = batch.first_problem {
             return Err(Error::Data(format!("{object_name}: data row {row} {problem}")));
         }
         let columns = partitions.complete(batch.columns, names, &[], object_name)?;
         let piece = names.iter().map(|name| columns.column(name)).collect::<Result<Vec<_>>>()?;
         // How many rows follow nobody knows: each batch is counted as it comes.
-        memory.grow(piece.iter().map(bytes_of).sum())?;
+        memory.resize(long - batch.memory.as_ref().map_or(0, Reservation::bytes))?;
+        memory.grow(piece.iter().map(|column| bytes_of(column) + PIECE_BYTES).sum())?;
         pieces.push(piece);
     }
     Ok((pieces, reader.take_warnings()))

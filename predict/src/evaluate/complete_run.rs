@@ -94,7 +94,7 @@ impl CompleteRun {
         };
         let folder = plan::folder(output, &run_id);
         let outcome = folder.complete().await?.ok_or_else(|| incomplete(&folder))?;
-        let manifest = folder.get("manifest.json").await?.ok_or_else(|| incomplete(&folder))?;
+        let manifest = folder.get_json("manifest.json").await?.ok_or_else(|| incomplete(&folder))?;
         let location = folder.location_of("manifest.json");
         let published = outcome.files().and_then(|files| files.get("manifest.json").cloned());
         if published.is_some_and(|published| published != sha256_hex(&manifest)) {

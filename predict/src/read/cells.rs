@@ -5,18 +5,22 @@ use std::sync::Arc;
 use columns::ColumnSource;
 use error::Result;
 use futures::stream::{BoxStream, StreamExt};
+use machine::memory::Reservation;
 use machine::tasks::joined;
 use table::Dataset;
 use table::csv::{CsvReader, MalformedRow};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::{BatchColumns, InputBatch, PART_ROWS, RowSource};
+use super::{BatchColumns, BatchMemory, InputBatch, PART_ROWS, RowSource, permits};
 use crate::plan_memory::TEXT_BYTES;
 
 /// Batches read ahead of those being scored.
 const BATCHES_AHEAD: usize = 2;
+
+/// Bytes of long records that are read ahead; a batch that has more by itself waits until it is the only one.
+const LONG_AHEAD: u32 = 16 << 20;
 
 /// The rows of CSV objects in batches; parts end after every [`PART_ROWS`] rows.
 pub(super) fn batches(
@@ -43,6 +47,15 @@ pub(super) fn batches(
     futures::stream::unfold((receiver, Some(reading)), next).boxed()
 }
 
+/// Waits until those who score have given back what records read before take.
+fn wait_for_room(ahead: &Arc<Semaphore>, mut memory: Reservation, runtime: &Handle) -> Result<BatchMemory> {
+    let wanted = permits(memory.bytes()).min(permits(LONG_AHEAD.into()));
+    let permit = runtime.block_on(Arc::clone(ahead).acquire_many_owned(wanted)).ok();
+    // As cells, and as columns of those that somebody needs.
+    memory.resize(2 * memory.bytes())?;
+    Ok(BatchMemory::Long(Arc::new((permit, memory))))
+}
+
 fn read_csv(
     dataset: &Dataset,
     columns: &[String],
@@ -51,6 +64,7 @@ fn read_csv(
     sender: &mpsc::Sender<Result<InputBatch>>,
 ) -> Result<()> {
     let mut place = 0_u64;
+    let ahead = Arc::new(Semaphore::new(permits(LONG_AHEAD.into()) as usize));
     for (index, object) in dataset.objects.iter().enumerate() {
         let name = dataset.object_name(index);
         let (store, meta) = (Arc::clone(&dataset.store), object.meta.clone());
@@ -63,7 +77,8 @@ fn read_csv(
             let left_in_part = (PART_ROWS - place % PART_ROWS) as usize;
             let batch = reader.next_batch(&stored, batch_rows.min(left_in_part))?;
             reader.take_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-            let Some(batch) = batch else { break };
+            let Some(mut batch) = batch else { break };
+            let memory = batch.memory.take().map(|memory| wait_for_room(&ahead, memory, runtime)).transpose()?;
             let cells = object.partitions.complete(batch.columns, columns, &batch.malformed, &name)?;
             let part = place / PART_ROWS;
             let first_row_of_all = place;
@@ -78,7 +93,7 @@ fn read_csv(
                 first_row_of_all,
                 columns: BatchColumns::Csv(cells, object.partitions.clone()),
                 malformed: batch.malformed,
-                memory: None,
+                memory,
             };
             if sender.blocking_send(Ok(batch)).is_err() {
                 return Ok(());

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use columns::{CellFormat, CodedRows, ColumnSource, MemoryColumns, RawColumn};
 use error::{Error, Result};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use machine::memory::Reservation;
 use machine::tasks::joined;
 use polars::prelude::Series;
 use table::parquet::{PieceReader, RowGroup, RowRun};
@@ -65,6 +66,15 @@ pub enum Need {
     End,
 }
 
+/// The room of what was read.
+#[derive(Debug, Clone)]
+pub enum BatchMemory {
+    /// Of fetched bytes of Parquet.
+    Fetched(Arc<OwnedSemaphorePermit>),
+    /// Of long records of CSV.
+    Long(Arc<(Option<OwnedSemaphorePermit>, Reservation)>),
+}
+
 /// Rows of one batch, and where they come from.
 #[derive(Debug)]
 pub struct InputBatch {
@@ -78,8 +88,8 @@ pub struct InputBatch {
     pub columns: BatchColumns,
     /// Rows (counted within the batch) that are not as wide as the header or not UTF-8.
     pub malformed: Vec<usize>,
-    /// The memory that the fetched bytes take, given back with the last batch of a row group.
-    pub memory: Option<Arc<OwnedSemaphorePermit>>,
+    /// The memory that it takes, given back with the last batch of what was read at once.
+    pub memory: Option<BatchMemory>,
 }
 
 /// Rows of a batch that come from one object and follow one another there.
@@ -246,7 +256,7 @@ async fn fetch(
         None => fetch_whole(dataset, &task, columns).await?,
         Some(rows) => fetch_piece(dataset, &task, rows.clone(), columns, link).await?.into(),
     };
-    let memory = memory.map(Arc::new);
+    let memory = memory.map(|permit| BatchMemory::Fetched(Arc::new(permit)));
     let groups = rows_of_groups(dataset, &task);
     let batch = |(part, rows): (u64, Range<usize>)| InputBatch {
         part,

@@ -139,9 +139,9 @@ impl PartWriter {
             if number_in(&object.key, ".json").is_none_or(|index| !parts.contains(&index)) {
                 continue;
             }
-            let bytes = match self.store.get_at_most(&object.key, MOST_RECORD_BYTES).await {
+            let bytes = match storage::get_json(self.store.as_ref(), &object.key, MOST_RECORD_BYTES).await {
                 Ok((bytes, _)) => bytes,
-                Err(StoreError::TooLarge(_)) => continue,
+                Err(StoreError::TooLarge(_) | StoreError::Full(_)) => continue,
                 // Another attempt of this run has ended since the records were listed, and has removed them.
                 Err(StoreError::NotFound(_)) => continue,
                 Err(error) => return Err(error.into()),
@@ -165,9 +165,9 @@ impl PartWriter {
         if file.path != path {
             return Ok(false);
         }
-        match self.store.get_at_most(path, file.bytes).await {
+        match storage::get_within_memory(self.store.as_ref(), path, file.bytes).await {
             Ok((bytes, _)) => Ok(bytes.len() as u64 == file.bytes && sha256_hex(&bytes) == file.sha256),
-            Err(StoreError::NotFound(_) | StoreError::TooLarge(_)) => Ok(false),
+            Err(StoreError::NotFound(_) | StoreError::TooLarge(_) | StoreError::Full(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

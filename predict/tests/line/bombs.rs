@@ -14,7 +14,11 @@ use testkit::cgroup::MemoryGroup;
 
 use super::Workshop;
 
-/// How a program ended in a control group of so many MiB: its exit code, none where it was killed, and its last line.
+/// The share of its control group, in hundredths, that a program stays below; the rest is the allocator's and the kernel's.
+const MOST_OF_LIMIT: u64 = 96;
+
+/// How a program ended in a control group of so many MiB: its exit code, none where it was killed, and its last line. It has never had
+/// as much memory as there is.
 fn within(mib: u64, workshop: &Workshop, program: &str, arguments: &[&str]) -> Option<(Option<i32>, Value)> {
     let group = MemoryGroup::of_mib(mib)?;
     let folder = Path::new(env!("CARGO_BIN_EXE_predict")).parent().unwrap();
@@ -22,7 +26,9 @@ fn within(mib: u64, workshop: &Workshop, program: &str, arguments: &[&str]) -> O
     command.args(["-c", &format!("{} && exec \"$@\"", group.enter()), "bash"]).arg(folder.join(program));
     command.args(arguments).args(["--threads", "2", "--log-format", "json"]).current_dir(workshop.folder.path());
     let done = command.stdin(Stdio::null()).output().unwrap();
+    let (peak, most) = (group.peak_bytes() >> 20, mib * MOST_OF_LIMIT / 100);
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(peak <= most, "{program} {arguments:?}: {peak} MiB of {mib}: {:?} {text}", done.status);
     Some((done.status.code(), serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap_or(Value::Null)))
 }
 
@@ -170,4 +176,139 @@ fn metadata_of_millions_of_levels_is_refused_before_it_is_parsed() {
     refused(&ended, &[8], &["metadata.json takes at least", "max_levels"]);
     let (code, last) = within(4_096, &workshop, "predict", &arguments).unwrap();
     assert_eq!(code, Some(0), "{last}");
+}
+
+/// Cells of a megabyte behind rows that are short: a batch of them is counted before it is full.
+#[test]
+fn rows_that_become_long_are_counted_as_they_are_read() {
+    let workshop = Workshop::with_model();
+    let mut short = HEADER.trim_end().to_owned() + ",note\n";
+    (0..50_000).for_each(|row| short += &format!("{row},1.5,2,basic,true,2020-01-01,{},\n", row % 7));
+    let mut long = String::new();
+    for row in 50_000..50_020 {
+        long += &format!("{row},1.5,2,basic,true,2020-01-01,{},{row}{}\n", row % 7, "z".repeat(1_000_000));
+    }
+    // The same ids again and again: what counts is how long they are.
+    packed(&workshop, &short, long.as_bytes(), 30, "");
+    let Some(ended) = within(512, &workshop, "train", &TRAIN) else { return };
+    refused(&ended, &[8], &["bomb", "there is no room in memory for", "give the task more than"]);
+    let (code, last) = within(512, &workshop, "predict", &PREDICT).unwrap();
+    assert_eq!(code, Some(0), "{last}");
+}
+
+/// Records that are nearly as long as one may be, in many members of gzip, as categories and as ids.
+#[test]
+fn records_of_60_mb_are_scored_one_after_the_other() {
+    let workshop = Workshop::with_model();
+    let mut long = b"1,2,3,".to_vec();
+    long.extend(vec![b'a'; 60_000_000]);
+    long.extend(b",true,2020-01-01,5\n");
+    packed(&workshop, HEADER, &long, 20, "");
+    let Some((code, last)) = within(512, &workshop, "predict", &PREDICT) else { return };
+    assert!(matches!(code, Some(0 | 8)), "{code:?} {last}");
+    refused(&within(512, &workshop, "train", &TRAIN).unwrap(), &[8], &["there is no room in memory for"]);
+    let mut long = vec![b'1'; 60_000_000];
+    long.extend(b",1,2,basic,true,2020-01-01,5\n");
+    packed(&workshop, HEADER, &long, 20, "");
+    refused(&within(512, &workshop, "predict", &PREDICT).unwrap(), &[8], &[]);
+    refused(&within(512, &workshop, "train", &TRAIN).unwrap(), &[8], &["there is no room in memory for"]);
+}
+
+/// A first line of gigabytes, of millions of names, of commas alone; and many objects whose headers are read at once.
+#[test]
+fn headers_that_are_bombs_are_refused() {
+    let workshop = Workshop::with_model();
+    let both = |codes: &[i32], parts: &[&str]| {
+        for (program, arguments) in [("predict", &PREDICT[..]), ("train", &TRAIN[..])] {
+            let Some(ended) = within(512, &workshop, program, arguments) else { return };
+            refused(&ended, codes, parts);
+        }
+    };
+    packed(&workshop, "customer_id,", &vec![b'a'; 16 << 20], 100, "\n");
+    both(&[4], &["the header is longer than 8 MiB"]);
+    packed(&workshop, "customer_id", &b",a".repeat(1 << 20), 3, "\n1\n");
+    both(&[4], &["the header has more than a million cells"]);
+    let names: String = (0..900_000).map(|name| format!(",{name:x}")).collect();
+    packed(&workshop, "customer_id", names.as_bytes(), 1, "\n");
+    both(&[8], &["a header of 900001 columns", "there is no room in memory for"]);
+    packed(&workshop, HEADER, &vec![b','; 16 << 20], 3, "\n");
+    both(&[4], &["data row 1 has more than a million cells"]);
+    std::fs::remove_file(workshop.path("bomb/part.csv.gz")).unwrap();
+    for file in 0..12 {
+        workshop.write(&format!("bomb/{file}.csv"), "x".repeat(20_000_000));
+    }
+    both(&[4], &["the header is longer than 8 MiB"]);
+}
+
+/// The first bytes of packed data, from which the number of rows is guessed, may hold hundreds of megabytes.
+#[test]
+fn a_guess_of_the_rows_unpacks_nothing_whole() {
+    let workshop = Workshop::with_model();
+    packed(&workshop, HEADER, &vec![b'\n'; 16 << 20], 40, "1,2,3,basic,true,2020-01-01,5\n");
+    let Some(ended) = within(160, &workshop, "train", &TRAIN) else { return };
+    refused(&ended, &[4, 8], &["bomb"]);
+}
+
+/// JSON of a few dozen megabytes takes gigabytes once it is parsed. Wherever it stands it is refused, left out, or made anew.
+#[test]
+fn json_of_a_store_is_counted_before_it_is_parsed() {
+    let workshop = Workshop::with_model();
+    let arguments = ["--models", "models", "--output", "output", "--input", "customers", "--run-id", "r1"];
+    let Some((code, last)) = within(512, &workshop, "predict", &arguments) else { return };
+    assert_eq!(code, Some(0), "{last}");
+    let fillers = [format!("[{}{{}}]", "{},".repeat(10_000_000)), format!("[{}{{}}]", "{\"a\":1},".repeat(4_000_000))];
+    let with = |standing: &Value, field: &str, filler: &str| {
+        let mut standing = standing.clone();
+        standing[field] = "@@".into();
+        standing.to_string().replace("\"@@\"", filler)
+    };
+    let plan = workshop.json("output/runs/r1/plan.json");
+    let page = workshop.json("output/history.json");
+    std::fs::remove_file(workshop.path("output/runs/r1/result.json")).unwrap();
+    for filler in &fillers {
+        for field in ["settings", "input", "run_id"] {
+            workshop.write("output/runs/r1/plan.json", with(&plan, field, filler));
+            let ended = within(512, &workshop, "predict", &arguments).unwrap();
+            refused(&ended, &[8], &["r1/plan.json takes at least", "give the task more memory"]);
+        }
+    }
+    workshop.write("output/runs/r1/plan.json", plan.to_string());
+    std::fs::create_dir_all(workshop.path("output/runs/r1/_parts")).unwrap();
+    std::fs::File::create(workshop.path("output/runs/r1/_parts/commit")).unwrap().set_len(600 << 20).unwrap();
+    refused(&within(512, &workshop, "predict", &arguments).unwrap(), &[8], &["_parts/commit takes at least"]);
+    std::fs::remove_file(workshop.path("output/runs/r1/_parts/commit")).unwrap();
+    // The page of all runs is for people: it is never why a run fails.
+    for filler in &fillers {
+        workshop.write("output/history.json", with(&page, "runs", filler));
+        let arguments = ["--models", "models", "--output", "output", "--input", "customers"];
+        let (code, last) = within(512, &workshop, "predict", &arguments).unwrap();
+        assert_eq!(code, Some(0), "{last}");
+        let history = within(512, &workshop, "predict", &["history", "--output", "output"]).unwrap();
+        refused(&history, &[8], &["history.json takes at least"]);
+    }
+}
+
+/// A feature spec of a few megabytes that takes hundreds once it is parsed.
+#[test]
+fn a_feature_spec_is_counted_before_it_is_parsed() {
+    let workshop = Workshop::with_model();
+    let arguments = TRAIN.map(|argument| if argument == "bomb" { "train" } else { argument });
+    for spec in [format!("exclude = [{}]", "\"a\",".repeat(3_500_000)), "[ranges.a]\n".repeat(1_200_000)] {
+        workshop.write("features.toml", spec);
+        let arguments = [&arguments[..], &["--features", "features.toml"]].concat();
+        let Some(ended) = within(512, &workshop, "train", &arguments) else { return };
+        refused(&ended, &[8], &["features.toml takes at least", "MiB of memory"]);
+    }
+}
+
+/// As many levels as the spec lets there be: XGBoost has a bin for each, in every node of a tree.
+#[test]
+fn levels_by_the_million_are_refused_before_xgboost_takes_them() {
+    let workshop = Workshop::with_model();
+    let texts: Vec<String> = (0..1_000_000).map(|row| format!("level number {row}")).collect();
+    parquet(&workshop, texts.len(), Series::new("plan".into(), texts));
+    workshop.write("features.toml", "max_levels = 100000000\n");
+    let arguments = [&TRAIN[..], &["--features", "features.toml"]].concat();
+    let Some(ended) = within(512, &workshop, "train", &arguments) else { return };
+    refused(&ended, &[8], &["\"plan\""]);
 }

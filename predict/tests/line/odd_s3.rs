@@ -70,6 +70,8 @@ fn listings_that_lie_are_storage_errors() {
     for (listing, parts) in [
         (Listing::RepeatsItself, ["repeats its continuation token", "s3://lying/customers"]),
         (Listing::NeverEnds, ["does not end", "s3://lying/customers"]),
+        (Listing::GoesRound, ["a.parquet\" twice", "s3://lying/customers"]),
+        (Listing::OneByOne, ["does not end", "s3://lying/customers"]),
         (Listing::BreaksOff, ["does not say where", "s3://lying/customers"]),
         (Listing::Astray, ["names \"elsewhere/b.parquet\", which was not asked for", "s3://lying/customers"]),
         (Listing::Twice, ["a.parquet\" twice", "s3://lying/customers"]),

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, fcntl_setfl, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use testkit::program::Programs;
+use testkit::tables;
 
 use super::{Workshop, programs};
 
@@ -266,4 +267,68 @@ fn what_is_of_another_run_is_refused() {
     latest["metadata_sha256"] = "00".into();
     workshop.write("models/engagement/latest.json", latest.to_string());
     workshop.predict().env("RUN_ID", "fourth").run().failed(6, &["latest.json names another model", "SHA-256 differ"]);
+}
+
+/// A run that was killed with finished parts, of which somebody has changed what it will go on from: each such part is scored again.
+#[test]
+fn what_is_changed_behind_a_killed_run_is_scored_again() {
+    let workshop = Workshop::with_model();
+    let table = tables::without(&tables::customers(1_100_000, 100_000, 8), "score");
+    tables::write_parquet(&table, &workshop.path("many/part.parquet"));
+    let call = |output: &str| workshop.predict_on("many").env("OUTPUT", output).args(["--run-id", "r1"]);
+    call("undisturbed").run().succeeded();
+    let predictions = |output: &str| {
+        let folder = workshop.path(&format!("{output}/predictions/run_id=r1"));
+        super::files_below(&folder).iter().map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>()
+    };
+    let expected = predictions("undisturbed");
+    let part = "predictions/run_id=r1/part-00000.parquet";
+    for kind in ["overwritten", "renamed", "escaped"] {
+        let record = workshop.path(&format!("{kind}/runs/r1/_parts/part-00000.json"));
+        let killed = call(kind).start().kill_when(|| record.exists());
+        assert_eq!(killed.status.code(), None, "{kind}: the record was swept before it was seen: {killed:?}");
+        match kind {
+            "overwritten" => {
+                let path = workshop.path(&format!("{kind}/{part}"));
+                let mut bytes = std::fs::read(&path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle..middle + 64].fill(b'x');
+                std::fs::write(&path, bytes).unwrap();
+            }
+            _ => {
+                let elsewhere =
+                    if kind == "renamed" { "predictions/run_id=r1/part-00001.parquet" } else { "../../theirs" };
+                let mut record_json = workshop.json(&format!("{kind}/runs/r1/_parts/part-00000.json"));
+                record_json["predictions"]["path"] = elsewhere.into();
+                std::fs::write(&record, record_json.to_string()).unwrap();
+            }
+        }
+        call(kind).run().succeeded();
+        assert!(predictions(kind) == expected, "{kind}: other bytes than those of an undisturbed run");
+        let manifest = workshop.json(&format!("{kind}/runs/r1/manifest.json"));
+        let first = &manifest["parts"][0];
+        assert_eq!(first["path"], part, "{kind}: {first}");
+        assert_eq!(first["sha256"], super::sha256(&expected[0]), "{kind}: {first}");
+    }
+}
+
+/// A hundred predictions with one output: every one of them succeeds, and the pointer names the one that ended last.
+#[test]
+fn a_hundred_predictions_with_one_output_all_succeed() {
+    let workshop = Workshop::with_model();
+    for first in (0..100).step_by(25) {
+        let running: Vec<_> =
+            (first..first + 25).map(|run| workshop.predict().args(["--run-id", &format!("r{run}")]).start()).collect();
+        running.into_iter().for_each(|running| {
+            running.wait().succeeded();
+        });
+    }
+    let latest = workshop.json("output/latest.json");
+    let run_id = latest["run_id"].as_str().unwrap();
+    let completed = |run_id: &str| {
+        let result = workshop.json(&format!("output/runs/{run_id}/result.json"));
+        result["completed_at"].as_str().unwrap().to_owned()
+    };
+    let newest = (0..100).map(|run| completed(&format!("r{run}"))).max().unwrap();
+    assert_eq!(completed(run_id), newest);
 }

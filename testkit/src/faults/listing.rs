@@ -15,6 +15,8 @@ pub(super) fn answer(listing: Listing, request: &Request) -> Message {
         Listing::RepeatsItself if token.is_empty() => (vec![key("a")], Some("again".to_owned())),
         Listing::RepeatsItself => (vec![key("b")], Some("again".to_owned())),
         Listing::NeverEnds => (Vec::new(), Some(format!("{token}x"))),
+        Listing::GoesRound => (vec![key("a"), key("b")], Some(format!("{token}x"))),
+        Listing::OneByOne => (vec![key(&format!("{:08}", token.len()))], Some(format!("{token}x"))),
         Listing::BreaksOff => (vec![key("a")], Some(String::new())),
         Listing::Astray => (vec![key("a"), "elsewhere/b.parquet".to_owned()], None),
         Listing::Twice => (vec![key("a"), key("a")], None),

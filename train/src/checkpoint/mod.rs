@@ -85,7 +85,7 @@ impl Checkpoint {
             return Ok(None);
         }
         self.runtime.block_on(async {
-            let Some(object) = self.folder.get(&self.folder.scratch(CHOICE)).await? else { return Ok(None) };
+            let Some(object) = self.folder.get_json(&self.folder.scratch(CHOICE)).await? else { return Ok(None) };
             match unseal_json(&self.belongs_to, &object) {
                 Ok(choice) => Ok(Some(choice)),
                 Err(unusable) => {
@@ -109,7 +109,7 @@ impl Checkpoint {
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            let theirs = self.folder.get(&self.folder.scratch(CHOICE)).await?;
+            let theirs = self.folder.get_json(&self.folder.scratch(CHOICE)).await?;
             if let Some(Ok(theirs)) = theirs.map(|object| unseal_json(&self.belongs_to, &object)) {
                 return Ok(theirs);
             }

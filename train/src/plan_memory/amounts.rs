@@ -46,6 +46,10 @@ const PLAIN_CELL: u64 = 24;
 const LEARNT_VALUE: u64 = 64;
 /// The same of CSV once its columns are typed: its texts and their levels are counted apart.
 const LEARNT_TYPED_VALUE: u64 = 32;
+/// Nodes of trees of the usual depth: deeper ones seldom have all of theirs.
+const USUAL_NODES: u64 = 1 << 6;
+/// A level of a category as text, where it is looked up, and in the metadata.
+const LEVEL: u64 = 240;
 /// A cell of CSV as text, its characters not counted; typed, it takes half.
 const CSV_CELL: u64 = 20;
 /// Cells of a batch, as numbers.
@@ -294,18 +298,26 @@ impl Shape {
     }
 }
 
-/// Histograms of a tree: with these parameters, or with the largest that a search may try.
-pub(super) fn histogram_bytes(params: &Params, columns: u64, is_searched: bool) -> u64 {
+/// Nodes of a tree, at most; those that may become larger seldom do.
+fn nodes(params: &Params) -> u64 {
     let number = |name: &str| params.get(name).and_then(|value| value.parse::<u32>().ok());
     let nodes = match (number("max_leaves"), number("max_depth")) {
         (Some(leaves), _) if leaves > 0 => 2 * u64::from(leaves),
-        (_, None) => 1 << 6,
+        (_, None) => USUAL_NODES,
         (_, Some(depth)) if depth > 0 => 1_u64.checked_shl(depth).unwrap_or(u64::MAX),
         _ => u64::MAX,
     };
-    // Trees that may become larger seldom do.
-    let nodes = nodes.min(histograms::MOST_NODES);
-    let given = histograms::bytes(columns, params.max_bin(), nodes);
+    nodes.min(histograms::MOST_NODES)
+}
+
+/// What categories take that XGBoost itself splits by: the texts of their levels, and a bin for each in the histograms of a tree.
+pub(super) fn levels_bytes(params: &Params, levels: u64) -> u64 {
+    levels.saturating_mul(LEVEL + histograms::bytes(1, 1, nodes(params).min(USUAL_NODES)))
+}
+
+/// Histograms of a tree: with these parameters, or with the largest that a search may try.
+pub(super) fn histogram_bytes(params: &Params, columns: u64, is_searched: bool) -> u64 {
+    let given = histograms::bytes(columns, params.max_bin(), nodes(params));
     if !is_searched {
         return given;
     }

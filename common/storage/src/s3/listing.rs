@@ -19,6 +19,9 @@ const END: &[u8] = b"ListBucketResult>";
 
 /// So many objects are no input and no store of models: nobody waits for their footers.
 const MOST_OBJECTS: usize = 10_000_000;
+/// S3 gives up to 1,000 objects on a page, sometimes fewer: so many pages there may be, and one more for every two objects.
+const MOST_PAGES: usize = 1_000;
+const LEAST_ON_A_PAGE: usize = 2;
 /// S3 may give a page without objects now and then.
 const MOST_EMPTY_PAGES: u32 = 100;
 /// How often two pages that do not follow on each other are read again: what is written or removed meanwhile looks so for once.
@@ -28,7 +31,9 @@ const LOOKS_AT_A_SEAM: u32 = 3;
 pub(super) async fn pages(store: &S3Store, prefix: &str) -> Result<Vec<Object>, Failure> {
     let mut objects: Vec<Object> = Vec::new();
     let mut tokens = HashSet::new();
-    let mut empty_pages = 0;
+    let (mut pages, mut empty_pages) = (0, 0);
+    // Of what is not sorted, what it was until then.
+    let mut unsorted: Option<HashSet<String>> = None;
     let mut is_sorted = true;
     let mut from: Option<From> = None;
     loop {
@@ -38,7 +43,9 @@ pub(super) async fn pages(store: &S3Store, prefix: &str) -> Result<Vec<Object>, 
         };
         let contents = page.contents.unwrap_or_default();
         empty_pages = if contents.is_empty() { empty_pages + 1 } else { 0 };
-        if empty_pages > MOST_EMPTY_PAGES || objects.len() > MOST_OBJECTS {
+        pages += 1;
+        let is_thin = pages > MOST_PAGES + objects.len() / LEAST_ON_A_PAGE;
+        if empty_pages > MOST_EMPTY_PAGES || objects.len() > MOST_OBJECTS || is_thin {
             return Err(astray(&format!("the listing does not end: {} objects so far", objects.len())));
         }
         for object in contents {
@@ -48,6 +55,12 @@ pub(super) async fn pages(store: &S3Store, prefix: &str) -> Result<Vec<Object>, 
             }
             let before = objects.last().and_then(Object::key);
             is_sorted &= before.is_none_or(|before| before < key);
+            if !is_sorted {
+                let keys_so_far = || objects.iter().filter_map(|object| object.key.clone()).collect();
+                if !unsorted.get_or_insert_with(keys_so_far).insert(key.to_owned()) {
+                    return Err(astray(&format!("the listing names {key:?} twice")));
+                }
+            }
             objects.push(object);
         }
         // What is not sorted, as in directory buckets, does not tell what lies between.

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn schema(line: &str) -> Result<TableSchema> {
-        let mut records = Records::new(Box::new(std::io::Cursor::new(line.to_owned().into_bytes())), b',');
+        let mut records = Records::new(Box::new(std::io::Cursor::new(line.to_owned().into_bytes())), b',', "t.csv");
         assert!(records.advance().unwrap());
         header_schema(records.record(), CsvFormat::default(), "t.csv")
     }

@@ -12,10 +12,11 @@ mod swallowed;
 #[cfg(test)]
 mod tests;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
+use memchr::memchr_iter;
 use polars::prelude::{NamedFrom, Series};
 use tokio::runtime::Handle;
 
@@ -28,6 +29,7 @@ use super::ranged_reader::{RangedReader, storage_failure};
 use columns::{CellFormat, MemoryColumns, RAW_TEXT_MOST, RawCells, TableSchema};
 use error::text::without_control_characters;
 use error::{Error, Result};
+use machine::memory::Reservation;
 use machine::tasks::blocking;
 use storage::{ObjectMeta, Store};
 
@@ -43,13 +45,20 @@ const OR_PARQUET: &str = "; where the cell is meant so, write the table as Parqu
 /// Bytes of a compressed object from which its kind is told.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Reads an object's header. All its columns are text. `None` where there is no text at all.
+/// A record of more bytes is counted by itself: rows that are shorter fill a batch little by little.
+const LONG_RECORD: usize = 1 << 20;
+
+/// What a column of a header takes in memory besides its name.
+const COLUMN_BYTES: u64 = 512;
+
+/// Reads an object's header. All its columns are text. `None` where there is no text at all. What many columns take is held as long as
+/// what is returned.
 pub(super) async fn read_header(
     store: Arc<dyn Store>,
     meta: &ObjectMeta,
     format: (Format, CsvFormat),
     name: &str,
-) -> Result<Option<TableSchema>> {
+) -> Result<Option<(TableSchema, Option<Reservation>)>> {
     let (meta, name, runtime) = (meta.clone(), name.to_owned(), Handle::current());
     blocking(move || {
         let mut reader = CsvReader::open(store, meta, format, &name, runtime)?;
@@ -59,7 +68,7 @@ pub(super) async fn read_header(
         let next_width = reader.width_below_one_cell();
         let hint = header::hint(&reader.schema, format.1, next_width);
         reader.schema.set_header_hint(hint);
-        Ok(Some(reader.schema))
+        Ok(Some((reader.schema, reader.columns_memory)))
     })
     .await?
 }
@@ -95,6 +104,8 @@ pub struct CsvReader {
     warnings: Vec<String>,
     /// A batch ends with the row in which its cells get as many bytes.
     batch_bytes: u64,
+    /// What its columns take, where they are many.
+    columns_memory: Option<Reservation>,
 }
 
 /// Rows of a CSV object.
@@ -108,6 +119,8 @@ pub struct CsvBatch {
     pub malformed: Vec<usize>,
     /// The first of them, and what is wrong with it.
     pub first_problem: Option<MalformedRow>,
+    /// What its long records take, for as long as they are in memory.
+    pub memory: Option<Reservation>,
 }
 
 /// A row that cannot be read.
@@ -167,8 +180,13 @@ impl CsvReader {
             Format::Csv | Format::Parquet => Box::new(bytes),
         };
         let csv = format.1;
-        let mut records = Records::new(text, csv.delimiter);
-        let head = records.head().map_err(|error| unreadable(name, &error))?;
+        let mut records = Records::new(text, csv.delimiter, name);
+        let head = match records.head() {
+            Ok(head) => head,
+            Err(Fault::Read(error)) => return Err(unreadable(name, &error)),
+            Err(Fault::NoRoom(error)) => return Err(error),
+            Err(fault) => return Err(Error::Defect(format!("{name}: {fault:?} before the first record"))),
+        };
         if let Some(kind) = file_kind::recognise_named(name, head) {
             let inside = if format.0 == Format::CsvGz { " inside of its gzip data" } else { "" };
             return Err(Error::Data(format!("{name} is {}{inside}, not CSV: {}", kind.what, kind.advice)));
@@ -185,6 +203,7 @@ impl CsvReader {
             possible: 0,
             warnings: Vec::new(),
             batch_bytes: u64::MAX,
+            columns_memory: None,
         };
         if !is_empty {
             reader.read_schema()?;
@@ -205,7 +224,14 @@ impl CsvReader {
                  missing or too many; {MEND_QUOTE}{OR_PARQUET}"
             )));
         }
-        self.schema = header::header_schema(self.records.record(), csv, name)?;
+        let header = self.records.record();
+        let bytes = header.len() as u64 * COLUMN_BYTES + 4 * header.text().len() as u64;
+        if bytes > LONG_RECORD as u64 {
+            let mut memory = Reservation::new(&format!("{name}: a header of {} columns", header.len()));
+            memory.resize(bytes)?;
+            self.columns_memory = Some(memory);
+        }
+        self.schema = header::header_schema(header, csv, name)?;
         self.swallowed = SwallowedRows::new(self.schema.columns().len(), csv);
         Ok(())
     }
@@ -236,8 +262,9 @@ impl CsvReader {
         if self.is_empty {
             return Ok(None);
         }
+        self.records.below_header();
         let positions = self.positions(names)?;
-        let mut cells = RawCells::new(names);
+        let (mut cells, mut memory) = (RawCells::new(names), None);
         let (mut malformed, mut first_problem) = (Vec::new(), None);
         let (first_row, mut count, mut bytes) = (self.next_row, 0, 0);
         while count < rows && bytes < self.batch_bytes && cells.text_bytes() < RAW_TEXT_MOST {
@@ -251,6 +278,10 @@ impl CsvReader {
                 self.check_multiline()?;
             } else if record.len() == self.schema.columns().len() {
                 self.swallowed.learn(&self.records, self.next_row);
+            }
+            if self.records.record().text().len() > LONG_RECORD {
+                let name = || Reservation::new(&format!("{}: its long records", self.name));
+                memory.get_or_insert_with(name).grow(self.bytes_of(&positions))?;
             }
             let text_before = cells.text_bytes();
             if self.append_record(&positions, &mut cells) {
@@ -267,7 +298,7 @@ impl CsvReader {
             return Ok(None);
         }
         let columns = MemoryColumns::raw_cells(cells, count, self.format.1.cells);
-        Ok(Some(CsvBatch { columns, first_row, malformed, first_problem }))
+        Ok(Some(CsvBatch { columns, first_row, malformed, first_problem, memory }))
     }
 
     fn positions(&self, names: &[String]) -> Result<Vec<usize>> {
@@ -396,13 +427,18 @@ impl CsvReader {
                     "{name}: {place}: {cell} is never closed, so that all rows behind it are lost: {MEND_QUOTE}"
                 ))
             }
-            Fault::TooLong(Some(quote)) => {
-                let cell = self.quoted_cell(quote);
-                Error::Data(format!("{name}: {place}: {cell} is not closed within 64 MiB: {MEND_QUOTE}"))
+            Fault::TooLong { most, open: Some(quote) } => {
+                let (cell, mib) = (self.quoted_cell(quote), most >> 20);
+                Error::Data(format!("{name}: {place}: {cell} is not closed within {mib} MiB: {MEND_QUOTE}"))
             }
-            Fault::TooLong(None) => Error::Data(format!(
-                "{name}: {place} is longer than 64 MiB: this is no CSV, or its line breaks are missing; write it again"
+            Fault::TooLong { most, open: None } => Error::Data(format!(
+                "{name}: {place} is longer than {} MiB: this is no CSV, or its line breaks are missing; write it again",
+                most >> 20
             )),
+            Fault::TooWide => Error::Data(format!(
+                "{name}: {place} has more than a million cells: this is no CSV, or its line breaks are missing; write it again"
+            )),
+            Fault::NoRoom(error) => error,
         }
     }
 
@@ -441,19 +477,24 @@ fn unpacked(bytes: RangedReader, name: &str) -> Result<Gunzip<RangedReader>> {
 /// Bytes of an object from which the length of its lines is guessed.
 pub(super) const LINES_GUESS: u64 = 256 * 1024;
 
-/// Lines in the first bytes of an object, at least one.
+/// Lines in the first bytes of an object, at least one. What is unpacked may be a thousand times as long, and is never in memory whole.
 pub(super) fn count_lines(bytes: &[u8], format: Format) -> usize {
-    let mut text = Vec::new();
-    let bytes = match format {
-        Format::CsvGz => {
-            // Cut off amid a block, the rest cannot be unpacked: what came before it is enough.
-            let _ = MultiGzDecoder::new(bytes).read_to_end(&mut text);
-            &text
-        }
-        Format::Csv | Format::Parquet => bytes,
+    let mut text: Box<dyn Read + '_> = match format {
+        Format::CsvGz => Box::new(MultiGzDecoder::new(bytes)),
+        Format::Csv | Format::Parquet => Box::new(Cursor::new(bytes)),
     };
-    let count = |sign: u8| bytes.iter().filter(|byte| **byte == sign).count();
-    count(b'\n').max(count(b'\r')).max(1)
+    let (mut feeds, mut returns, mut some) = (0, 0, vec![0; HEAD_BYTES]);
+    loop {
+        match text.read(&mut some) {
+            Ok(count) if count > 0 => {
+                feeds += memchr_iter(b'\n', &some[..count]).count();
+                returns += memchr_iter(b'\r', &some[..count]).count();
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            // Cut off amid a block, the rest cannot be unpacked: what came before it is enough.
+            Ok(_) | Err(_) => return feeds.max(returns).max(1),
+        }
+    }
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Error {

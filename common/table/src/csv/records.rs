@@ -6,6 +6,8 @@
 
 use std::io::{self, Read};
 
+use error::Error;
+use machine::memory::Reservation;
 use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
 /// Bytes of text in memory at once, unless a record is longer.
@@ -14,6 +16,10 @@ const BUFFER_BYTES: usize = 1 << 20;
 const FIRST_BYTES: usize = 64 << 10;
 /// A record of more bytes is taken for a quote that is not closed, or for no CSV, before it fills the memory.
 const RECORD_BYTES: usize = 64 << 20;
+/// The same of a header: those of several objects are read at once.
+const HEADER_BYTES: usize = 8 << 20;
+/// Most cells of a record: where each one ends is kept, which takes more than an empty cell itself.
+const MOST_CELLS: usize = 1 << 20;
 
 const QUOTE: u8 = b'"';
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -25,8 +31,18 @@ pub(super) enum Fault {
     Read(io::Error),
     /// A quote that opens a cell is not closed until the end of the text.
     Unclosed(OpenQuote),
-    /// A record has more than [`RECORD_BYTES`]; the quote is that of its last cell, where that cell has one.
-    TooLong(Option<OpenQuote>),
+    /// A record has more bytes than one may have; the quote is that of its last cell, where that cell has one.
+    TooLong { most: usize, open: Option<OpenQuote> },
+    /// A record has more than [`MOST_CELLS`].
+    TooWide,
+    /// There is no room for it in memory.
+    NoRoom(Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
 }
 
 /// Where a quote opened that was not closed.
@@ -53,6 +69,10 @@ pub(super) struct Records {
     /// The first quote at or after `start`; `filled` where there is none.
     next_quote: usize,
     record: Layout,
+    /// Most bytes of a record.
+    most: usize,
+    /// What a long record takes.
+    memory: Reservation,
 }
 
 /// Where the cells of the current record are.
@@ -106,10 +126,12 @@ enum Parsed {
     /// The record may go on behind what is in the buffer; the quote that is open there.
     Incomplete(Option<OpenQuote>),
     Unclosed(OpenQuote),
+    TooWide,
 }
 
 impl Records {
-    pub(super) fn new(source: Box<dyn Read + Send>, delimiter: u8) -> Self {
+    /// Those of the object `name`. The first one is a header.
+    pub(super) fn new(source: Box<dyn Read + Send>, delimiter: u8, name: &str) -> Self {
         Self {
             source,
             delimiter,
@@ -120,11 +142,18 @@ impl Records {
             offset: 0,
             next_quote: 0,
             record: Layout::default(),
+            most: HEADER_BYTES,
+            memory: Reservation::new(&format!("{name}: its longest record")),
         }
     }
 
+    /// The records from now on are rows.
+    pub(super) fn below_header(&mut self) {
+        self.most = RECORD_BYTES;
+    }
+
     /// The first bytes of the text, before any record was read; a byte-order mark is then skipped.
-    pub(super) fn head(&mut self) -> Result<&[u8], io::Error> {
+    pub(super) fn head(&mut self) -> Result<&[u8], Fault> {
         self.fill()?;
         while self.buffer[self.start..self.filled].starts_with(BYTE_ORDER_MARK) {
             self.start += BYTE_ORDER_MARK.len();
@@ -146,13 +175,14 @@ impl Records {
                 match self.parse() {
                     Parsed::Record => return Ok(true),
                     Parsed::Unclosed(quote) => return Err(Fault::Unclosed(quote)),
+                    Parsed::TooWide => return Err(Fault::TooWide),
                     Parsed::Incomplete(open) => open,
                 }
             };
-            if self.filled - self.start >= RECORD_BYTES {
-                return Err(Fault::TooLong(open));
+            if self.filled - self.start >= self.most {
+                return Err(Fault::TooLong { most: self.most, open });
             }
-            self.fill().map_err(Fault::Read)?;
+            self.fill()?;
         }
     }
 
@@ -197,7 +227,7 @@ impl Records {
     }
 
     /// Moves what is left to the buffer's start and reads on, until the buffer is full or the text ends.
-    fn fill(&mut self) -> Result<(), io::Error> {
+    fn fill(&mut self) -> Result<(), Fault> {
         self.buffer.copy_within(self.start..self.filled, 0);
         self.offset += self.start as u64;
         self.next_quote = self.next_quote.max(self.start) - self.start;
@@ -205,6 +235,10 @@ impl Records {
         self.start = 0;
         if self.offset > 0 || self.filled > 0 {
             let bytes = if self.filled == self.buffer.len() { self.filled * 2 } else { self.buffer.len() };
+            if bytes > BUFFER_BYTES && bytes > self.buffer.len() {
+                // The text, and its cells without their quotes.
+                self.memory.resize(2 * bytes as u64).map_err(Fault::NoRoom)?;
+            }
             self.buffer.resize(bytes.max(BUFFER_BYTES), 0);
         }
         let old = self.filled;
@@ -213,7 +247,7 @@ impl Records {
                 Ok(0) => self.is_complete = true,
                 Ok(count) => self.filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         if self.next_quote >= old {
@@ -243,6 +277,9 @@ impl Records {
         if self.next_quote < line_end {
             return self.parse_quoted(line_end);
         }
+        if line > MOST_CELLS && memchr_iter(self.delimiter, &text[..line]).count() >= MOST_CELLS {
+            return Parsed::TooWide;
+        }
         let layout = &mut self.record;
         layout.is_quoted = false;
         (layout.start, layout.end) = (self.start, line_end);
@@ -262,6 +299,9 @@ impl Records {
         self.record.ends.clear();
         loop {
             let cell = self.record.ends.len();
+            if cell >= MOST_CELLS {
+                return Parsed::TooWide;
+            }
             if at < self.filled && self.buffer[at] == QUOTE {
                 let opened = OpenQuote { cell, byte: self.offset_of(at) };
                 match self.parse_quoted_cell(at, line_end) {
