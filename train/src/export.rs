@@ -83,8 +83,7 @@ impl Published {
     async fn read(models: &ModelStore, model: &LoadedModel) -> Result<Self> {
         let key = |file| models.run_key(&model.run, file);
         let (result, _) = models.store().get_at_most(&key("result.json"), MOST_RESULT_BYTES).await?;
-        let (metadata, _) =
-            storage::get_json(models.store(), &key("metadata.json"), MOST_METADATA_BYTES).await?;
+        let (metadata, _) = storage::get_json(models.store(), &key("metadata.json"), MOST_METADATA_BYTES).await?;
         if sha256_hex(&metadata) != model.metadata_sha256 {
             let location = models.location_of(&key("metadata.json"));
             return Err(Error::Model(format!("{location} has changed while it was read: run again")));

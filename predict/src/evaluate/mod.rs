@@ -158,8 +158,7 @@ async fn describe(settings: &EvaluateSettings, models: &ModelStore, run: &ModelR
 /// The columns that the model was judged by slice by slice, as far as one of the sides has them: where nothing else is asked for, they
 /// are told once more. What cannot be read of that is not told.
 async fn slices_of_model(models: &ModelStore, run: &ModelRun, sides: [Option<&Dataset>; 2]) -> Vec<String> {
-    let read =
-        storage::get_json(models.store(), &models.run_key(run, "metrics.json"), MOST_METRICS_BYTES).await;
+    let read = storage::get_json(models.store(), &models.run_key(run, "metrics.json"), MOST_METRICS_BYTES).await;
     let metrics = read.ok().and_then(|(bytes, _)| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
     let slices = metrics.as_ref().and_then(|metrics| metrics.get("slices")?.as_object());
     let is_there = |name: &&String| sides.iter().flatten().any(|side| side.schema.get(name).is_some());
