@@ -189,7 +189,7 @@ fn rows_that_become_long_are_counted_as_they_are_read() {
         long += &format!("{row},1.5,2,basic,true,2020-01-01,{},{row}{}\n", row % 7, "z".repeat(1_000_000));
     }
     // The same ids again and again: what counts is how long they are.
-    packed(&workshop, &short, long.as_bytes(), 30, "");
+    packed(&workshop, &short, long.as_bytes(), 25, "");
     let Some(ended) = within(512, &workshop, "train", &TRAIN) else { return };
     refused(&ended, &[8], &["bomb", "there is no room in memory for", "give the task more than"]);
     let (code, last) = within(512, &workshop, "predict", &PREDICT).unwrap();
