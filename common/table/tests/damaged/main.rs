@@ -68,7 +68,7 @@ fn columns_by_their_dictionary_are_the_columns_by_row() {
         };
         let groups = runtime.block_on(read);
         for group in &groups {
-            for rows in [0..group.rows(), 0..1_500, 1_111..group.rows(), 1_703..3_001] {
+            for rows in [0..group.rows(), 0..2_100, 1_111..group.rows(), 1_703..3_901] {
                 let part = group.narrowed(rows.clone());
                 for name in COLUMNS {
                     let coded = read::by_codes(&part, name);
