@@ -239,8 +239,15 @@ fn folds_that_only_calibrate_intervals_are_as_far_apart() {
         succeeded(&done);
         let seen = seen(&done);
         assert_apart(&table, &seen);
-        let validated = seen.inner.iter().map(|(_, validation)| validation.len()).sum::<usize>();
-        assert_eq!(validated, seen.calibrating.len(), "a row is validated on twice");
+        // A fold of the learning curve has the validation rows of another, and fewer to learn from.
+        let folds: BTreeSet<_> = seen.inner.iter().map(|(_, validation)| validation).collect();
+        let validated = folds.iter().map(|validation| validation.len()).sum::<usize>();
+        assert_eq!(validated, seen.calibrating.len(), "a row is validated on by two folds");
+        for validation in folds {
+            let fits = seen.inner.iter().filter(|fold| fold.1 == *validation).map(|(training, _)| training);
+            let sizes: BTreeSet<_> = fits.clone().map(Vec::len).collect();
+            assert!(fits.count() <= 2 && sizes.len() <= 2, "{sizes:?}");
+        }
         calibrated += usize::from(!seen.calibrating.is_empty());
         if !table.by_time {
             assert_eq!(seen.calibrating.len(), seen.outer.0.len());
