@@ -285,8 +285,13 @@ fn what_is_changed_behind_a_killed_run_is_scored_again() {
     let part = "predictions/run_id=r1/part-00000.parquet";
     for kind in ["overwritten", "renamed", "escaped"] {
         let record = workshop.path(&format!("{kind}/runs/r1/_parts/part-00000.json"));
-        let killed = call(kind).start().kill_when(|| record.exists());
-        assert_eq!(killed.status.code(), None, "{kind}: the record was swept before it was seen: {killed:?}");
+        // On a busy machine the run may end before the record is seen: it is begun again then.
+        let is_killed_in_time = (0..20).any(|_| {
+            let _ = std::fs::remove_dir_all(workshop.path(kind));
+            let killed = call(kind).start().kill_when(|| record.exists());
+            killed.status.code().is_none() && record.exists()
+        });
+        assert!(is_killed_in_time, "{kind}: every run had ended before its record was seen");
         match kind {
             "overwritten" => {
                 let path = workshop.path(&format!("{kind}/{part}"));
