@@ -20,7 +20,7 @@ const CELL_OF_LEVEL: f64 = 0.5;
 /// Of a row to learn from, for its gradient and its prediction.
 const ROW: f64 = 12.0;
 /// Of a row that judges, for each level of a tree.
-const JUDGED_ROW_OF_LEVEL: f64 = 7.0;
+const VALIDATION_ROW_OF_LEVEL: f64 = 7.0;
 /// Of a node that might be split, however few bins it has.
 const NODE: f64 = 500.0;
 /// Of a bin of a node, to make it.
@@ -85,12 +85,12 @@ impl Costs {
         ROUND + ROW * rows as f64 + CELL_OF_LEVEL * cells * levels + of_nodes
     }
 
-    /// A round of every fold of a sample, with what judging it costs.
+    /// A round of every fold of a sample, with what its validation costs.
     pub(super) fn round_of_folds(&self, sample: &Sample, scheme: &EncodingScheme, params: &Params) -> f64 {
         let of_fold = |training: usize| {
-            let judging = sample.len().saturating_sub(training) as f64;
-            let judged = JUDGED_ROW_OF_LEVEL * judging * Shape::of(params, training).levels;
-            judged + self.round(training, scheme, params)
+            let validation = sample.len().saturating_sub(training) as f64;
+            let validated = VALIDATION_ROW_OF_LEVEL * validation * Shape::of(params, training).levels;
+            validated + self.round(training, scheme, params)
         };
         sample.folds().into_iter().map(|(_, training)| of_fold(training)).sum()
     }

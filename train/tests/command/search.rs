@@ -56,9 +56,9 @@ fn train(workshop: &Workshop, run_id: &str, more: &[&str]) -> Run {
 /// A run that the clock did not cut, since one that it cut may choose otherwise, as its warning says: where other tests take the
 /// processors too, another attempt is made.
 fn train_uncut(workshop: &Workshop, run_id: &str, more: &[&str]) -> Run {
-    let is_whole = |run: &Run| run.metrics["budget"]["cut_by_clock"].as_array().is_none_or(Vec::is_empty);
+    let is_uncut = |run: &Run| run.metrics["budget"]["cut_by_clock"].as_array().is_none_or(Vec::is_empty);
     let mut attempts = (0..4).map(|attempt| train(workshop, &format!("{run_id}-{attempt}"), more));
-    attempts.find(is_whole).unwrap_or_else(|| panic!("the clock cut each of four attempts"))
+    attempts.find(is_uncut).unwrap_or_else(|| panic!("the clock cut each of four attempts"))
 }
 
 /// Does something while all processors are busy with something else.

@@ -87,9 +87,9 @@ fn quotient(number: u64, tens: usize) -> f64 {
     // Halves of what a float can tell are multiples of this, so a guess far enough below the next one is rounded as the quotient is.
     let above_half = quotient % 512;
     if above_half == 0 || above_half + GUESS_SHORT >= 512 {
-        let (exact, is_whole) = divisor.quotient(number);
+        let (floor, is_exact) = divisor.quotient(number);
         // The quotient has more bits than a float, so that what is lost behind them decides as any of them would.
-        quotient = exact | u64::from(!is_whole);
+        quotient = floor | u64::from(!is_exact);
     }
     let exponent = i64::from(divisor.zeros) - i64::from(zeros) - 63;
     quotient as f64 * f64::from_bits(((1023 + exponent) as u64) << 52)

@@ -1,5 +1,5 @@
 //! Frames as Parquet, encoded by polars-parquet: what `ParquetWriter` of polars-io does on one thread, whose crate would make
-//! polars-core compile its grouping too, for a seventh of a cold build.
+//! polars-core compile its grouping, too.
 
 use std::io::Write;
 
