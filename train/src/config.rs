@@ -13,7 +13,7 @@ use telemetry::LogFormat;
 use xgboost::Params;
 
 use crate::settings::Settings;
-use crate::{gate, plan, spec};
+use crate::spec;
 
 /// Learning rate where nothing is searched for.
 const DEFAULT_ETA: &str = "0.1";
@@ -89,7 +89,6 @@ impl TrainConfig {
         let from_settings = Params::parse(settings.parameters().map(|(name, value)| (name, value)))?;
         let user_params = Params::parse(spec.model.iter())?.merged(from_settings);
         let defaults = Params::parse([("eta", DEFAULT_ETA), ("max_depth", "6"), ("objective", "reg:squarederror")])?;
-        gate::check_settings(settings)?;
         Ok(Self {
             train_data: settings.train_data.clone(),
             test_data: settings.test_data.clone(),
@@ -119,7 +118,7 @@ impl TrainConfig {
             seed: settings.seed,
             environment: settings.shared.environment.clone(),
             log_format: settings.shared.log_format,
-            identity: plan::identity(settings, &spec),
+            identity: settings.identity(&spec),
             spec,
         })
     }

@@ -43,20 +43,6 @@ pub struct Judgement {
     pub slice_coverage: Vec<BTreeMap<String, Coverage>>,
 }
 
-/// Refuses settings of the gate that check nothing.
-///
-/// # Errors
-/// [`Error::Setting`].
-pub fn check_settings(settings: &Settings) -> Result<()> {
-    if settings.min_slice_r2.is_some() && settings.slice.is_empty() {
-        return Err(Error::Setting(
-            "--min-slice-r2 (MIN_SLICE_R2) asks for a least R² of slices, but --slice (SLICE) names no column"
-                .to_owned(),
-        ));
-    }
-    Ok(())
-}
-
 /// Refuses held-out rows on which no verdict can rest, before anything is trained.
 ///
 /// # Errors

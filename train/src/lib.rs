@@ -95,7 +95,7 @@ struct PreparedFeatures {
 async fn train(run: &Run) -> Result<Trained> {
     xgboost::check_version()?;
     let config = &run.config().await?;
-    let earlier = match plan::earlier(run, config).await? {
+    let earlier = match plan::earlier(&run.folder, config).await? {
         Earlier::Decided { outcome, .. } => return Ok(Trained::Decided(outcome)),
         Earlier::UnderWay(plan) => Some(plan),
         Earlier::Nothing => None,

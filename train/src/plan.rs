@@ -3,16 +3,13 @@
 
 use attempt::{Earlier, Layout, Plan, RunFolder};
 use error::{Error, Result};
-use features::spec::Spec;
 use registry::{ModelRun, ModelStore};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::config::TrainConfig;
 use crate::plan_memory::TrainingMode;
 use crate::read::{self, TrainingData};
-use crate::run::Run;
-use crate::settings::Settings;
 
 /// The program that this is, for plans.
 pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -50,42 +47,14 @@ pub fn folder(models: &ModelStore, run: &ModelRun) -> RunFolder {
 /// # Errors
 /// [`Error::Setting`] where the run was asked something else before, or by another version; [`Error::Data`] where its input is
 /// not there any more as it was; storage errors as they are.
-pub async fn earlier(run: &Run, config: &TrainConfig) -> Result<Earlier<TrainBody>> {
-    let earlier = run.folder.earlier(&config.identity, PROGRAM_VERSION).await?;
+pub async fn earlier(folder: &RunFolder, config: &TrainConfig) -> Result<Earlier<TrainBody>> {
+    let earlier = folder.earlier(&config.identity, PROGRAM_VERSION).await?;
     if let Earlier::Decided { .. } = &earlier {
-        refuse_settings_of_another_run(&run.folder, &config.identity).await?;
-        refuse_replaced_input(config, &run.folder).await?;
+        refuse_settings_of_another_run(folder, &config.identity).await?;
+        refuse_replaced_input(config, folder).await?;
         tracing::info!("this run is complete already: nothing to do");
     }
     Ok(earlier)
-}
-
-/// Every setting that bears on the result, so that a repeated run id can be told from another run. One that is added stands here
-/// only where it is not its default, so that plans of older releases compare.
-#[must_use]
-pub fn identity(settings: &Settings, spec: &Spec) -> Value {
-    let mut identity = json!({
-        "train_data": settings.train_data.to_string(),
-        "test_data": settings.test_data.as_ref().map(ToString::to_string),
-        "test_fraction": settings.test_fraction.0,
-        "spec": spec,
-        "min_r2": settings.min_r2,
-        "max_r2_drop": settings.max_r2_drop,
-        "slice": settings.slice,
-        "min_slice_r2": settings.min_slice_r2,
-        "min_test_rows": settings.min_test_rows.0,
-        "strict": settings.strict,
-        "param": settings.parameters().collect::<Vec<_>>(),
-        "rounds": settings.rounds,
-        "tune": settings.tune,
-        "time_budget": settings.time_budget,
-        "seed": settings.seed,
-    });
-    if let Some(folds) = settings.interval_folds {
-        identity["interval_folds"] = json!(folds);
-    }
-    settings.csv.identify(&mut identity);
-    identity
 }
 
 /// Refuses rows that are not those which the run began with.

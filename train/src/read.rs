@@ -1,24 +1,26 @@
 //! Step 1: the rows to train on and the rows held out, with their targets.
 
+mod dropped;
 mod roles;
 mod split;
+mod values;
 
 use std::sync::Arc;
 
-use columns::cells::parse_number;
-use columns::text_hints::{self, Level, Writing};
+use columns::text_hints::Writing;
 use columns::{ColumnKind, ColumnSource, MemoryColumns, TableSchema};
 use error::{Error, Result};
 use evaluation::split::{RowKey, RowKeys, Sides};
-use features::encode::values::as_numbers;
 use machine::Limits;
 use machine::memory::Reservation;
-use polars::prelude::{PlHashSet, Series};
+use polars::prelude::PlHashSet;
 use sha2::{Digest, Sha256};
 use storage::ObjectMeta;
 use table::parquet::FooterRoom;
 use table::{CsvTyping, Dataset, LoadableTable};
 
+pub use self::dropped::Dropped;
+pub(crate) use self::dropped::nothing_left;
 pub(crate) use self::roles::{RoleRow, RoleValues, Roles, instants};
 pub use self::split::{SplitOutcome, warnings as split_warnings};
 pub(crate) use self::split::{dealt, gap, hold_out, in_words};
@@ -62,62 +64,6 @@ pub struct Rows {
     pub weights: Option<Vec<f32>>,
     /// Their instants and groups, as far as validation keeps them apart.
     pub keys: RowKeys,
-}
-
-/// Rows left out, by reason.
-#[derive(Debug, Default, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Dropped {
-    /// The target is null or not finite.
-    pub bad_target: u64,
-    /// The id is null.
-    pub null_id: u64,
-    /// The id repeats that of a row above that can be used.
-    pub duplicate_id: u64,
-    /// The weight is missing, negative or not finite.
-    pub bad_weight: u64,
-    /// There is no time, where rows are split by time.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub no_time: u64,
-    /// Those of `bad_target` that are finite numbers, but not as 32-bit floats; and the first of them.
-    #[serde(skip)]
-    pub beyond_floats: Option<(u64, f64)>,
-    /// The first weight that is no number above 0; NaN is missing.
-    #[serde(skip)]
-    pub bad_weight_example: Option<f64>,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-impl Dropped {
-    /// All of them.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.bad_target + self.null_id + self.duplicate_id + self.bad_weight + self.no_time
-    }
-
-    /// Whether a row that has an id can be used; counts it where not. `is_first` is asked last: a row that cannot be used does
-    /// not take its id.
-    pub(crate) fn passes(&mut self, target: f64, weight: f64, has_time: bool, is_first: impl FnOnce() -> bool) -> bool {
-        let is_good = |value: f64| value.is_finite() && (value as f32).is_finite();
-        if !is_good(target) {
-            self.bad_target += 1;
-            if target.is_finite() {
-                self.beyond_floats.get_or_insert((0, target)).0 += 1;
-            }
-        } else if !(weight >= 0.0 && is_good(weight)) {
-            self.bad_weight += 1;
-            self.bad_weight_example.get_or_insert(weight);
-        } else if !has_time {
-            self.no_time += 1;
-        } else if !is_first() {
-            self.duplicate_id += 1;
-        } else {
-            return true;
-        }
-        false
-    }
 }
 
 impl TrainingData {
@@ -363,56 +309,6 @@ async fn usable_rows(
     Ok(keep_usable(Rows::of_table(index, roles.weight.is_some(), keys), &values, needs_time, dropped))
 }
 
-pub(crate) fn target_values(column: &Series, location: &str, writing: Writing) -> Result<Vec<f64>> {
-    let kind = ColumnKind::of(column.dtype());
-    if !kind.is_number() && column.null_count() < column.len() {
-        return Err(Error::Data(format!(
-            "{location}: the target \"{}\" has {} ({}), but only numbers can be predicted{}",
-            column.name(),
-            kind.describe(),
-            column.dtype(),
-            texts_in_words(column, writing)
-        )));
-    }
-    as_numbers(column)
-}
-
-pub(crate) fn weight_values(column: &Series, location: &str, writing: Writing) -> Result<Vec<f64>> {
-    let kind = ColumnKind::of(column.dtype());
-    if !kind.is_number() && column.null_count() < column.len() {
-        return Err(Error::Data(format!(
-            "{location}: the weight \"{}\" has {} ({}), but a weight is a number{}",
-            column.name(),
-            kind.describe(),
-            column.dtype(),
-            texts_in_words(column, writing)
-        )));
-    }
-    as_numbers(column)
-}
-
-/// What stands in a column of text that should be numbers, for the end of a sentence: how many cells are no numbers, the first
-/// of them and its row, and what to do. Nothing for columns of other types.
-fn texts_in_words(column: &Series, writing: Writing) -> String {
-    let Ok(cells) = column.str() else { return String::new() };
-    let is_number = |cell: &str| parse_number(cell, writing.format).is_some();
-    let strays =
-        || cells.iter().enumerate().filter_map(|(row, cell)| Some((row, cell?))).filter(|one| !is_number(one.1));
-    let filled = cells.len() - cells.null_count();
-    match strays().next() {
-        Some((row, cell)) => {
-            let levels: Vec<Level<'_>> = strays().map(|(_, cell)| (cell, 1)).collect();
-            let remedy = text_hints::remedy(&levels, writing);
-            let remedy = remedy.unwrap_or_else(|| "correct them, or leave them empty".to_owned());
-            let (count, row, cell) = (levels.len(), row + 1, text_hints::shown(cell));
-            format!(
-                ": {count} of its {filled} cells are no numbers, the first of them {cell} in data row {row}: {remedy}"
-            )
-        }
-        None => ": all of its cells are numbers written as text: write them as numbers".to_owned(),
-    }
-}
-
 fn keep_usable(mut rows: Rows, values: &RoleValues, needs_time: bool, dropped: &mut Dropped) -> Rows {
     let mut seen: PlHashSet<&str> = PlHashSet::default();
     seen.reserve(values.len());
@@ -469,65 +365,6 @@ impl Rows {
     }
 }
 
-/// Says why none of a table's rows is left to train on: each reason with its rows.
-pub(crate) fn nothing_left(table: &LoadableTable, dropped: &Dropped, config: &TrainConfig, held_out: usize) -> Error {
-    let named = Named { id: &config.id, target: &config.target, weight: config.spec.weight.as_deref() };
-    let split = match in_words(config) {
-        by if by.is_empty() => by,
-        by => format!("; validation {by} leaves no row on the side that is trained on"),
-    };
-    Error::Data(format!(
-        "{}: none of its {} rows can be trained on: {}{split}",
-        table.dataset().location,
-        table.rows(),
-        reasons(dropped, &named, held_out as u64)
-    ))
-}
-
-/// Names of columns, for the reasons of rows that are left out.
-struct Named<'a> {
-    id: &'a str,
-    target: &'a str,
-    weight: Option<&'a str>,
-}
-
-fn reasons(dropped: &Dropped, named: &Named<'_>, held_out: u64) -> String {
-    let Named { id, target, weight } = named;
-    let (beyond, large) = dropped.beyond_floats.unwrap_or_default();
-    let weights = match dropped.bad_weight_example {
-        Some(example) if !example.is_nan() => format!(", such as {example:?}"),
-        _ => String::new(),
-    };
-    let named = weight.map_or_else(String::new, |name| format!(" \"{name}\""));
-    let all = [
-        (dropped.bad_target - beyond, format!("have no target \"{target}\", or one that is not finite")),
-        (
-            beyond,
-            format!(
-                "have a target \"{target}\" beyond 32-bit floats, which XGBoost computes with, such as {large:e} (divide the \
-                 target by a power of ten)"
-            ),
-        ),
-        (dropped.null_id, format!("have no id \"{id}\"")),
-        (dropped.duplicate_id, "repeat an id (the first row is kept)".to_owned()),
-        (dropped.bad_weight, format!("have a weight{named} that is missing, negative or not finite{weights}")),
-        (dropped.no_time, "have no time (--time, TIME_COLUMN)".to_owned()),
-        (held_out, "are held out (--test-fraction, TEST_FRACTION)".to_owned()),
-    ];
-    let said = all.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, reason)| counted(rows, &reason));
-    said.collect::<Vec<_>>().join(", ")
-}
-
-/// `2 have no id`, `1 has no id`.
-fn counted(rows: u64, reason: &str) -> String {
-    let of_one = [("have ", "has "), ("repeat ", "repeats "), ("are ", "is ")];
-    let singular = of_one.into_iter().find_map(|(many, one)| Some(format!("{one}{}", reason.strip_prefix(many)?)));
-    match singular.filter(|_| rows == 1) {
-        Some(singular) => format!("{rows} {singular}"),
-        None => format!("{rows} {reason}"),
-    }
-}
-
 /// SHA-256 over names, sizes and versions of objects.
 pub fn fingerprint<'a>(objects: impl Iterator<Item = &'a ObjectMeta>) -> String {
     let mut digest = Sha256::new();
@@ -539,9 +376,7 @@ pub fn fingerprint<'a>(objects: impl Iterator<Item = &'a ObjectMeta>) -> String 
 
 #[cfg(test)]
 mod tests {
-    use columns::CellFormat;
-    use polars::prelude::NamedFrom;
-
+    use super::dropped::{Named, reasons};
     use super::*;
 
     fn kept(ids: &[Option<String>], target: &[f64], weights: Option<&[f64]>, dropped: &mut Dropped) -> Rows {
@@ -593,36 +428,5 @@ mod tests {
         let negative = Dropped { bad_weight: 5, bad_weight_example: Some(-1.0), ..Dropped::default() };
         let expected = "5 have a weight \"w\" that is missing, negative or not finite, such as -1.0";
         assert_eq!(reasons(&negative, &roles, 0), expected);
-    }
-
-    #[test]
-    fn text_where_numbers_should_be_is_shown() {
-        let shown = |cells: &[Option<&str>]| {
-            let writing = Writing::csv(CellFormat::default());
-            let error = target_values(&Series::new("y".into(), cells), "t", writing).unwrap_err();
-            assert_eq!(error.exit_code(), 4);
-            error.to_string()
-        };
-        assert_eq!(
-            shown(&[Some("1.5"), None, Some("n/a"), Some("-")]),
-            "t: the target \"y\" has text (str), but only numbers can be predicted: 2 of its 3 cells are no numbers, the first of \
-             them \"n/a\" in data row 3: correct them, or leave them empty"
-        );
-        assert!(
-            shown(&[Some("1.5"), Some("2")])
-                .ends_with("all of its cells are numbers written as text: write them as numbers")
-        );
-        assert!(
-            shown(&[Some("12,5"), Some("7")]).ends_with(
-                "1 of its 2 cells are no numbers, the first of them \"12,5\" in data row 1: write 1234.5, or give --decimal , \
-                 (DECIMAL) where the comma stands before the fraction"
-            )
-        );
-        let weight = Series::new("w".into(), [Some("heavy")]);
-        let weight = weight_values(&weight, "t", Writing::typed()).unwrap_err().to_string();
-        assert!(
-            weight.contains("the weight \"w\" has text (str), but a weight is a number: 1 of its 1 cells"),
-            "{weight}"
-        );
     }
 }

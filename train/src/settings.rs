@@ -5,10 +5,11 @@ use app::settings::{
 };
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Subcommand};
 use columns::refuse_output_column;
-use features::spec::{Gap, Validation};
+use features::spec::{Gap, Spec, Validation};
 use machine::id::ModelVersion;
 use machine::{Shard, env};
 use registry::Selector;
+use serde_json::{Value, json};
 use storage::{Location, Place, refuse_overlap};
 use table::csv::CsvFormat;
 
@@ -251,7 +252,41 @@ impl Settings {
                     .to_owned(),
             ));
         }
+        if self.min_slice_r2.is_some() && self.slice.is_empty() {
+            return Err(error::Error::Setting(
+                "--min-slice-r2 (MIN_SLICE_R2) asks for a least R² of slices, but --slice (SLICE) names no column"
+                    .to_owned(),
+            ));
+        }
         self.id.as_ref().map_or(Ok(()), |id| refuse_output_column("--id (ID_COLUMN)", id))
+    }
+
+    /// Every setting that bears on the result, so that a repeated run id can be told from another run. One that is added stands here
+    /// only where it is not its default, so that plans of older releases compare.
+    #[must_use]
+    pub fn identity(&self, spec: &Spec) -> Value {
+        let mut identity = json!({
+            "train_data": self.train_data.to_string(),
+            "test_data": self.test_data.as_ref().map(ToString::to_string),
+            "test_fraction": self.test_fraction.0,
+            "spec": spec,
+            "min_r2": self.min_r2,
+            "max_r2_drop": self.max_r2_drop,
+            "slice": self.slice,
+            "min_slice_r2": self.min_slice_r2,
+            "min_test_rows": self.min_test_rows.0,
+            "strict": self.strict,
+            "param": self.parameters().collect::<Vec<_>>(),
+            "rounds": self.rounds,
+            "tune": self.tune,
+            "time_budget": self.time_budget,
+            "seed": self.seed,
+        });
+        if let Some(folds) = self.interval_folds {
+            identity["interval_folds"] = json!(folds);
+        }
+        self.csv.identify(&mut identity);
+        identity
     }
 
     /// What validation keeps apart, as far as the settings say so.

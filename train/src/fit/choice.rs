@@ -9,10 +9,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::budget::BudgetReport;
 use super::calibration::{Calibration, OutOfFold};
-use super::final_selection::SEED_STEP;
 use super::trial::End;
 use crate::encodings::EncodingScheme;
 
+/// Keeps the random numbers of one member apart from those of the next: XGBoost counts a seed up from round to round.
+pub(super) const SEED_STEP: u32 = 10_000_019;
 /// Keeps the parts of the rows apart from every other use of hashes.
 const PARTS_SEED: u64 = 0x5eed_0005;
 

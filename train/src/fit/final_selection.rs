@@ -5,10 +5,10 @@ use xgboost::Params;
 
 use super::budget::Stage;
 use super::calibration::OutOfFold;
-use super::choice::{Choice, Member, TrialReport};
+use super::choice::{Choice, Member, SEED_STEP, TrialReport};
 use super::folds::Sample;
 use super::learning_curve::{FoldBoosters, errors_on_all_rows};
-use super::learning_rate::eta_of;
+use super::learning_rate::{eta_of, on_all_rows, patience};
 use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, unfinished};
 use super::trial::{End, Limits};
 use super::trials::Trials;
@@ -18,15 +18,11 @@ use crate::encodings::EncodingScheme;
 
 /// The most rounds that early stopping may choose; a model's members have about 1.2 times as many.
 pub(super) const MOST_ROUNDS: u32 = 5_000;
-/// Rounds without an improvement that end the choice of rounds at a learning rate of 0.1.
-const PATIENCE: f64 = 50.0;
 /// The choice of rounds is a failure where it ends so much above the trial that won: trials are many, and the best of many
 /// was also lucky.
 const MUCH_WORSE: f64 = 1.03;
 /// A candidate has at least so many rounds, whatever they cost.
 const FEWEST_ROUNDS: u32 = 100;
-/// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
-const MORE_ROUNDS: u32 = 10;
 /// Maximum number of candidates that a model is the mean of.
 const MOST_FINALISTS: usize = 4;
 /// Maximum number of boosters of a model, each candidate with one seed or more.
@@ -34,18 +30,6 @@ const MOST_MEMBERS: usize = 8;
 /// Learning rates that are slow enough for the mean of several candidates, and for that of several seeds.
 pub(super) const SLOW_ETA: f64 = 0.05;
 const QUICK_ETA: f64 = 0.1;
-/// Keeps the random numbers of one member apart from those of the next: XGBoost counts a seed up from round to round.
-pub(super) const SEED_STEP: u32 = 10_000_019;
-
-/// Rounds without an improvement that end a trial at a learning rate: the slower it learns, the longer it waits.
-pub(super) fn patience(eta: f64) -> u32 {
-    (PATIENCE * (0.1 / eta).max(1.0)) as u32
-}
-
-/// Rounds of a model that is fitted to all rows, where so many were best for some of them.
-pub(super) fn on_all_rows(rounds: u32) -> u32 {
-    rounds + rounds / MORE_ROUNDS
-}
 
 /// The candidates of the last part.
 pub(super) struct FinalSelection<'t, 'a> {

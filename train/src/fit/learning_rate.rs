@@ -10,6 +10,21 @@ pub(super) const SLOWER_TRIAL_ETA: f64 = 0.1;
 /// Learning rates of the final model, the slowest first: the first that can be afforded is taken.
 pub(super) const FINAL_ETAS: [f64; 5] = [0.02, 0.03, 0.05, 0.1, 0.2];
 
+/// Rounds without an improvement that end the choice of rounds at a learning rate of 0.1.
+const PATIENCE: f64 = 50.0;
+/// The model is fitted to more rows than its rounds were chosen on, so it takes one round in this many more.
+const MORE_ROUNDS: u32 = 10;
+
+/// Rounds without an improvement that end a trial at a learning rate: the slower it learns, the longer it waits.
+pub(super) fn patience(eta: f64) -> u32 {
+    (PATIENCE * (0.1 / eta).max(1.0)) as u32
+}
+
+/// Rounds of a model that is fitted to all rows, where so many were best for some of them.
+pub(super) fn on_all_rows(rounds: u32) -> u32 {
+    rounds + rounds / MORE_ROUNDS
+}
+
 /// The learning rate of some parameters.
 #[must_use]
 pub(super) fn eta_of(params: &Params) -> f64 {

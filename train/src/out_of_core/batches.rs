@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use xgboost::{Batch, BatchSource, Column};
 
 use super::Stop;
-use super::encoded::{MatrixColumns, Used};
+use super::encoded::{EncodedBatch, MatrixColumns, Used};
 use crate::fit::{Part, TargetScale};
 use crate::read::{Rows, TrainingData};
 
@@ -45,17 +45,6 @@ pub(super) struct Job {
     pub(super) threads: usize,
     pub(super) runtime: Handle,
     pub(super) stop: Stop,
-}
-
-/// A batch of the matrix.
-#[derive(Debug)]
-pub(super) struct EncodedBatch {
-    /// One list for each column, NaN where missing.
-    pub(super) cells: Vec<Vec<f32>>,
-    /// Which rows of the side these are.
-    pub(super) rows: Vec<usize>,
-    labels: Vec<f32>,
-    weights: Option<Vec<f32>>,
 }
 
 /// What the reading thread says; `None` is the end.

@@ -8,7 +8,6 @@ use features::encode::{BadRows, Encoder, Feature, Kind};
 use features::quality::FeatureTally;
 use features::spec::Spec;
 
-use super::batches::EncodedBatch;
 use crate::read::Rows;
 
 /// The columns of a matrix and how each is made.
@@ -101,6 +100,19 @@ impl MatrixColumns {
         }
         Ok(values)
     }
+}
+
+/// A batch of the matrix.
+#[derive(Debug)]
+pub(super) struct EncodedBatch {
+    /// One list for each column, NaN where missing.
+    pub(super) cells: Vec<Vec<f32>>,
+    /// Which rows of the side these are.
+    pub(super) rows: Vec<usize>,
+    /// The targets of these rows.
+    pub(super) labels: Vec<f32>,
+    /// Their weights, where rows have any.
+    pub(super) weights: Option<Vec<f32>>,
 }
 
 /// Rows of a batch that count.

@@ -28,8 +28,8 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use xgboost::{Booster, Column, DMatrix, Params, QuantileOptions};
 
-use self::batches::{Batches, EncodedBatch, Job, Side};
-use self::encoded::MatrixColumns;
+use self::batches::{Batches, Job, Side};
+use self::encoded::{EncodedBatch, MatrixColumns};
 use self::rows::scan;
 use crate::config::TrainConfig;
 use crate::encodings::{EncodingScheme, visible};

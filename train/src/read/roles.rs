@@ -10,7 +10,8 @@ use features::encode::values::as_numbers;
 use polars::prelude::{Series, StringChunked};
 use table::{Dataset, LoadableTable};
 
-use super::{Dropped, target_values, weight_values};
+use super::Dropped;
+use super::values::{target_values, weight_values};
 use crate::config::TrainConfig;
 
 /// Names of these columns.

@@ -5,6 +5,7 @@
 
 mod encoding;
 mod gunzip;
+mod habits;
 mod header;
 mod looks;
 mod records;
