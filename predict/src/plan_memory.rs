@@ -11,13 +11,13 @@ use machine::Limits;
 use machine::usage::free_disk;
 use registry::load::MODEL_FACTOR;
 use serde::Serialize;
-use table::parquet::{FooterRoom, ParquetFile, PieceOverhead, ROW_GROUP_BYTES, RowGroupSize};
+use table::parquet::{FooterRoom, PageOverhead, ParquetFile, ROW_GROUP_BYTES, RowGroupSize};
 use table::{DataObject, Dataset, Format};
 
 use crate::ids::{IdScratch, SeenIds, is_integer};
 use crate::interval::IntervalModel;
 use crate::load::{Engine, Model};
-use crate::read::{PART_ROWS, Pieces, ROWS_TOGETHER, ReadOptions, largest_part, largest_part_rows};
+use crate::read::{PART_ROWS, PagedReads, ROWS_TOGETHER, ReadOptions, largest_part, largest_part_rows};
 use crate::reasons::REASON_BYTES;
 use crate::settings::{Duplicates, Settings};
 use crate::share::Share;
@@ -53,10 +53,10 @@ const KEY_BYTES: u64 = 16;
 /// A text value with its view, where nothing tells how long texts are.
 pub const TEXT_BYTES: u64 = 48;
 
-/// Row groups of fewer fetched bytes are fetched whole in any case: pieces of them would be hardly smaller.
+/// Row groups of fewer fetched bytes are fetched whole in any case: ranges of rows of them would be hardly smaller.
 const WHOLE_AT_LEAST: u64 = 16 * MIB;
-/// Fewest rows of a piece: pages are decompressed once for every piece that they are in.
-const PIECE_ROWS_LEAST: usize = 1 << 14;
+/// Fewest rows of a range: pages are decompressed once for every range that they are in.
+const PAGED_ROWS_LEAST: usize = 1 << 14;
 /// The share of the limit that ids may take before they go to disk, however much is left.
 const IDS_MOST_OF_LIMIT: u64 = 4;
 /// What ids may take in any case where it is left.
@@ -87,7 +87,7 @@ pub struct MemoryPlan {
     pub parts_in_flight: usize,
     /// How row groups are read that are too large to be held.
     #[serde(skip)]
-    pub pieces: Pieces,
+    pub paged: PagedReads,
     /// What the texts of a part may take.
     #[serde(skip)]
     pub texts: TextRoom,
@@ -196,7 +196,7 @@ struct Fetching {
     batch_rows: usize,
     batch_bytes: u64,
     fetch_bytes: u64,
-    pieces: Pieces,
+    paged: PagedReads,
 }
 
 impl MemoryPlan {
@@ -211,7 +211,7 @@ impl MemoryPlan {
         model: &Model,
         columns: &[String],
     ) -> Result<Self> {
-        let overhead = overhead_of_pieces(dataset, columns).await?;
+        let overhead = overhead_of_pages(dataset, columns).await?;
         let of = |pace| Self::at_pace(settings, limits, dataset, model, columns, overhead, pace);
         let mut plan = of(Pace { parts_in_flight: PARTS_IN_FLIGHT, batch_rows: BATCH_ROWS_MOST });
         // Where memory is short a part waits until the one before is written, and then fewer rows are scored at once.
@@ -229,7 +229,7 @@ impl MemoryPlan {
         dataset: &Dataset,
         model: &Model,
         columns: &[String],
-        overhead: PieceOverhead,
+        overhead: PageOverhead,
         pace: Pace,
     ) -> Self {
         let parts_in_flight = pace.parts_in_flight;
@@ -256,7 +256,7 @@ impl MemoryPlan {
         let least = fetching(FetchRoom::of(0));
         let ids =
             id_bytes(settings, dataset, model, limits, left.saturating_sub(least.batch_bytes + least.fetch_bytes));
-        let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } = fetching(FetchRoom::beside(ids, left));
+        let Fetching { batch_rows, batch_bytes, fetch_bytes, paged } = fetching(FetchRoom::beside(ids, left));
         let scoring_bytes = ids.memory + batch_bytes + part_bytes + fetch_bytes;
         // Footers are read, and the bytes that they came in given back, before anything else is.
         let total_bytes = base_bytes + scoring_bytes.max(dataset.read_bytes());
@@ -271,7 +271,7 @@ impl MemoryPlan {
             limit_bytes: limits.memory_bytes.value,
             batch_rows,
             parts_in_flight,
-            pieces,
+            paged,
             texts: text_room(dataset, &texts, parts_in_flight, total_bytes, limits),
         }
     }
@@ -361,7 +361,7 @@ pub(crate) fn listing_bytes(dataset: &Dataset) -> u64 {
 
 /// How columns are read of which nothing is computed but a number: ids, values, slices.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
+pub struct ColumnReads {
     /// What it takes.
     pub bytes: u64,
     /// Most rows of a batch.
@@ -369,15 +369,15 @@ pub struct Reading {
     /// Fetched bytes that wait or are being decoded.
     pub fetch_bytes: u64,
     /// How row groups are read that are too large to be held.
-    pub pieces: Pieces,
+    pub paged: PagedReads,
 }
 
-impl Reading {
+impl ColumnReads {
     /// The options that read these columns so.
     #[must_use]
     pub fn options(&self, columns: Vec<String>, id: &str) -> ReadOptions {
-        let Self { batch_rows, fetch_bytes, pieces, .. } = *self;
-        ReadOptions { columns, id: id.to_owned(), batch_rows, fetch_bytes, pieces }
+        let Self { batch_rows, fetch_bytes, paged, .. } = *self;
+        ReadOptions { columns, id: id.to_owned(), batch_rows, fetch_bytes, paged }
     }
 }
 
@@ -385,7 +385,12 @@ impl Reading {
 ///
 /// # Errors
 /// Storage errors as they are.
-pub async fn plan_reading(dataset: &Dataset, columns: &[String], threads: usize, available: u64) -> Result<Reading> {
+pub async fn plan_column_reads(
+    dataset: &Dataset,
+    columns: &[String],
+    threads: usize,
+    available: u64,
+) -> Result<ColumnReads> {
     let texts: Vec<String> = columns.iter().filter(|name| column_bytes(dataset, name) == TEXT_BYTES).cloned().collect();
     let row = RowBytes {
         features: columns.len() as u64 * 8,
@@ -393,11 +398,11 @@ pub async fn plan_reading(dataset: &Dataset, columns: &[String], threads: usize,
         output: columns.iter().map(|name| column_bytes(dataset, name)).sum::<u64>() + KEY_BYTES,
         long_texts: long_text_row_bytes(dataset, &texts),
     };
-    let overhead = overhead_of_pieces(dataset, columns).await?;
+    let overhead = overhead_of_pages(dataset, columns).await?;
     let most = batch_rows(row, dataset, threads).min(ROWS_TOGETHER);
-    let Fetching { batch_rows, batch_bytes, fetch_bytes, pieces } =
+    let Fetching { batch_rows, batch_bytes, fetch_bytes, paged } =
         fetching(dataset, row, threads, most, overhead, FetchRoom::of(available));
-    Ok(Reading { bytes: (batch_bytes + fetch_bytes).max(dataset.read_bytes()), batch_rows, fetch_bytes, pieces })
+    Ok(ColumnReads { bytes: (batch_bytes + fetch_bytes).max(dataset.read_bytes()), batch_rows, fetch_bytes, paged })
 }
 
 /// What the footers of the input may take: all that is left beside the program and the model.
@@ -486,8 +491,8 @@ fn batch_rows(row: RowBytes, dataset: &Dataset, threads: usize) -> usize {
     by_bytes.min(share.unwrap_or(usize::MAX).max(BATCH_ROWS_LEAST)).clamp(1024, BATCH_ROWS_MOST)
 }
 
-/// What pieces of the largest row group would take; its first pages stand for those of all.
-async fn overhead_of_pieces(dataset: &Dataset, columns: &[String]) -> Result<PieceOverhead> {
+/// What ranges of rows of the largest row group would take; its first pages stand for those of all.
+async fn overhead_of_pages(dataset: &Dataset, columns: &[String]) -> Result<PageOverhead> {
     let groups = dataset.objects.iter().flat_map(|object| {
         let of_file =
             |file: &'_ ParquetFile| file.row_groups().iter().map(|group| group.fetched_bytes).enumerate().collect();
@@ -496,21 +501,21 @@ async fn overhead_of_pieces(dataset: &Dataset, columns: &[String]) -> Result<Pie
     });
     match groups.max_by_key(|(bytes, ..)| *bytes) {
         Some((bytes, group, object)) if bytes > WHOLE_AT_LEAST => {
-            let Some(file) = &object.parquet else { return Ok(PieceOverhead::default()) };
-            file.piece_overhead(dataset.store.as_ref(), &object.meta, group, columns).await
+            let Some(file) = &object.parquet else { return Ok(PageOverhead::default()) };
+            file.page_overhead(dataset.store.as_ref(), &object.meta, group, columns).await
         }
-        _ => Ok(PieceOverhead::default()),
+        _ => Ok(PageOverhead::default()),
     }
 }
 
-/// How to read with `available` bytes for batches and fetching: row groups whole where the largest fits, else in pieces of
+/// How to read with `available` bytes for batches and fetching: row groups whole where the largest fits, else in ranges of
 /// as many rows as fit.
 fn fetching(
     dataset: &Dataset,
     row: RowBytes,
     threads: usize,
     batch_rows: usize,
-    overhead: PieceOverhead,
+    overhead: PageOverhead,
     FetchRoom { available, wanted }: FetchRoom,
 ) -> Fetching {
     let largest = row_groups(dataset).map(group_bytes).max().unwrap_or(0);
@@ -518,25 +523,25 @@ fn fetching(
     let whole_bytes = batch_bytes(dataset, batch_rows, row, threads, 0);
     let left = available.saturating_sub(whole_bytes);
     let fetch_bytes = wanted.max((2 * largest).min(FETCH_MOST)).min(left).min(all).max(largest.min(WHOLE_AT_LEAST));
-    let whole = Pieces { whole_most: fetch_bytes, rows: batch_rows, overhead_bytes: overhead.bytes };
+    let whole = PagedReads { whole_most: fetch_bytes, rows: batch_rows, overhead_bytes: overhead.bytes };
     // Whole where one can be fetched while another is scored, or where there is little to fetch.
     let least_for_whole = if largest <= WHOLE_AT_LEAST || all <= FETCH_WANTED { largest } else { 2 * largest };
     if least_for_whole <= fetch_bytes {
-        return Fetching { batch_rows, batch_bytes: whole_bytes, fetch_bytes, pieces: whole };
+        return Fetching { batch_rows, batch_bytes: whole_bytes, fetch_bytes, paged: whole };
     }
     let mut rows = batch_rows;
     loop {
         let batch_bytes = batch_bytes(dataset, rows, row, threads, overhead.page_bytes);
         let of_rows = |group: &RowGroupSize| group.bytes_of(rows.min(group.rows));
-        let piece = row_groups(dataset).map(of_rows).max().unwrap_or(0) + overhead.bytes;
+        let range = row_groups(dataset).map(of_rows).max().unwrap_or(0) + overhead.bytes;
         let left = available.saturating_sub(batch_bytes);
-        if piece <= left || rows <= PIECE_ROWS_LEAST {
+        if range <= left || rows <= PAGED_ROWS_LEAST {
             // One being scored and one being fetched, where there is room for both.
-            let fetch_bytes = wanted.max(2 * piece).min(left).max(piece);
-            let pieces = Pieces { whole_most: FETCH_WANTED.min(fetch_bytes), rows, overhead_bytes: overhead.bytes };
-            return Fetching { batch_rows: rows, batch_bytes, fetch_bytes, pieces };
+            let fetch_bytes = wanted.max(2 * range).min(left).max(range);
+            let paged = PagedReads { whole_most: FETCH_WANTED.min(fetch_bytes), rows, overhead_bytes: overhead.bytes };
+            return Fetching { batch_rows: rows, batch_bytes, fetch_bytes, paged };
         }
-        rows = (rows / 2).max(PIECE_ROWS_LEAST);
+        rows = (rows / 2).max(PAGED_ROWS_LEAST);
     }
 }
 
@@ -587,7 +592,7 @@ fn long_text_row_bytes(dataset: &Dataset, texts: &[String]) -> u64 {
     files.map(of_file).max().unwrap_or(0)
 }
 
-/// The part being collected, and those being encoded: as columns, in one piece, and as a file.
+/// The part being collected, and those being encoded: as columns, as one frame, and as a file.
 fn part_bytes(dataset: &Dataset, row: RowBytes, texts: &[String], in_flight: usize) -> u64 {
     let rows = if dataset.is_csv() { PART_ROWS.min(csv_rows_most(dataset)) } else { largest_part_rows(dataset) };
     let long = largest_part(dataset, |file, group, rows| long_text_bytes(file, group, rows, texts));

@@ -133,7 +133,7 @@ async fn sample(
         batch_rows: SAMPLE_ROWS,
         // So little that one row group fills it: fetching more of them ahead would be for nothing.
         fetch_bytes: 1,
-        pieces: memory.pieces,
+        paged: memory.paged,
     };
     let mut batches = read::batches(dataset, reading, |_| Need::Everything);
     let Some(batch) = batches.try_next().await? else {

@@ -174,7 +174,7 @@ pub fn read_options(scorer: &Scorer, memory: &MemoryPlan) -> ReadOptions {
         id: scorer.id.clone(),
         batch_rows: memory.batch_rows,
         fetch_bytes: memory.fetch_bytes,
-        pieces: memory.pieces,
+        paged: memory.paged,
     }
 }
 

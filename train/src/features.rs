@@ -1,6 +1,6 @@
 //! Step 2: features are learnt from the training rows and both sets of rows are encoded with them.
 //!
-//! Every feature is read piece by piece, a row group at a time, and its numbers go straight to their place in the matrix:
+//! Every feature is read a range of rows after the other, a row group at a time, and its numbers go straight to their place in the matrix:
 //! no column is ever whole in memory but there.
 
 use std::ops::Range;
@@ -18,7 +18,7 @@ use futures::StreamExt;
 use machine::memory::Reservation;
 use machine::threads::on_threads;
 use ndarray::{Array2, ShapeBuilder};
-use table::{LoadableTable, PieceColumns};
+use table::{LoadableTable, RangeColumns};
 use tokio::runtime::Handle;
 
 use crate::read::{Rows, TrainingData};
@@ -29,7 +29,7 @@ const ROWS_TO_TELL_APART: u64 = 50;
 const NEARLY_ALL: f64 = 0.9;
 /// Bytes of levels that are counted before there is asked for room for them.
 const COUNTED_AT_ONCE: u64 = 1 << 20;
-/// Pieces of one column that are fetched at once.
+/// Ranges of one column that are fetched at once.
 const FETCHES_AHEAD: usize = 4;
 
 /// The matrices of a run and how their columns came about.
@@ -184,16 +184,16 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// Goes through the columns of a table, piece by piece.
-    fn each(&self, table: usize, mut take: impl FnMut(Range<usize>, &PieceColumns) -> Result<()>) -> Result<()> {
+    /// Goes through the columns of a table, a range of rows after the other.
+    fn each(&self, table: usize, mut take: impl FnMut(Range<usize>, &RangeColumns) -> Result<()>) -> Result<()> {
         let table: &LoadableTable = &self.data.tables[table];
-        let fetch = |piece: table::Piece| async move {
-            let columns = table.piece(&piece, &self.names).await?;
-            Ok::<_, Error>((piece.places, columns))
+        let fetch = |range: table::RowRange| async move {
+            let columns = table.range_columns(&range, &self.names).await?;
+            Ok::<_, Error>((range.places, columns))
         };
-        let mut fetched = futures::stream::iter(table.pieces()).map(fetch).buffered(FETCHES_AHEAD);
-        while let Some(piece) = self.runtime.block_on(fetched.next()) {
-            let (places, columns) = piece?;
+        let mut fetched = futures::stream::iter(table.row_ranges()).map(fetch).buffered(FETCHES_AHEAD);
+        while let Some(range) = self.runtime.block_on(fetched.next()) {
+            let (places, columns) = range?;
             take(places, &columns)?;
         }
         Ok(())
@@ -231,10 +231,10 @@ fn learn_one(
         let mut outputs =
             Outputs { table, places: [(&data.train, 0), (&data.test, 0)], cells: [&mut *train, &mut *test] };
         match decoded.as_ref().filter(|_| table == data.train.table) {
-            Some(pieces) => {
-                pieces.iter().try_for_each(|(places, columns)| encoded.piece(places, columns, &mut outputs))?;
+            Some(ranges) => {
+                ranges.iter().try_for_each(|(places, columns)| encoded.encode_range(places, columns, &mut outputs))?;
             }
-            None => input.each(table, |places, columns| encoded.piece(&places, columns, &mut outputs))?,
+            None => input.each(table, |places, columns| encoded.encode_range(&places, columns, &mut outputs))?,
         }
     }
     let statistics = statistics.unwrap_or_else(|| learn_number(train));
@@ -299,7 +299,7 @@ fn count_levels(planned: &PlannedFeature, input: &Input<'_>) -> Result<(LevelCou
     input.each(rows.table, |places, columns| {
         let columns = columns.decoded()?;
         let end = cursor + rows.places[cursor..].partition_point(|&place| (place as usize) < places.end);
-        let mut of_piece = rows.places[cursor..end].iter().map(|&place| place as usize - places.start);
+        let mut of_range = rows.places[cursor..end].iter().map(|&place| place as usize - places.start);
         cursor = end;
         let mut count = |level: Option<&str>| {
             counts.add(level);
@@ -315,11 +315,11 @@ fn count_levels(planned: &PlannedFeature, input: &Input<'_>) -> Result<(LevelCou
                 let column = columns.column(name)?;
                 bytes = if column.dtype().is_string() { memory_bytes(&column) } else { 0 };
                 let levels = as_levels(&column, planned.source_kind)?;
-                of_piece.try_for_each(|row| count(levels.get(row)))?;
+                of_range.try_for_each(|row| count(levels.get(row)))?;
             }
             Source::Expression(expression, inputs) => {
                 let levels = features::encode::evaluate_text(expression, inputs, &columns)?;
-                of_piece.try_for_each(|row| count(levels[row].as_deref()))?;
+                of_range.try_for_each(|row| count(levels[row].as_deref()))?;
             }
         }
         // Columns of CSV are in memory anyway. Where there is no room the others are decoded once more.
@@ -352,8 +352,8 @@ impl Outputs<'_> {
                 continue;
             }
             let end = *done + rows.places[*done..].partition_point(|&place| (place as usize) < places.end);
-            let of_piece = cells[*done..end].iter_mut().zip(&rows.places[*done..end]);
-            of_piece.for_each(|(cell, &place)| *cell = values[place as usize - places.start]);
+            let of_range = cells[*done..end].iter_mut().zip(&rows.places[*done..end]);
+            of_range.for_each(|(cell, &place)| *cell = values[place as usize - places.start]);
             *done = end;
         }
     }
@@ -367,7 +367,12 @@ struct Encoded {
 }
 
 impl Encoded {
-    fn piece(&mut self, places: &Range<usize>, columns: &dyn ColumnSource, outputs: &mut Outputs<'_>) -> Result<()> {
+    fn encode_range(
+        &mut self,
+        places: &Range<usize>,
+        columns: &dyn ColumnSource,
+        outputs: &mut Outputs<'_>,
+    ) -> Result<()> {
         self.encoder.encode(0, columns, &mut self.values, &mut self.tally, &mut BadRows::default())?;
         outputs.take(places, &self.values);
         Ok(())

@@ -10,18 +10,18 @@ const NO_FEATURE: i32 = i32::MAX;
 /// Its mark of a leaf where the number of its left child would stand.
 pub(super) const NO_CHILD: i32 = -1;
 
-/// One of the models to blend.
+/// One of the models to average.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelPart<'a> {
     /// Its `model.ubj`, as XGBoost writes it.
     pub model: &'a [u8],
     /// Its share of the mean; the shares add up to 1.
     pub weight: f32,
-    /// For each of its features the place of that feature in the blend.
+    /// For each of its features the place of that feature in the mean model.
     pub columns: &'a [usize],
 }
 
-/// Blends models of one objective and one base score; every feature of the blend is one of some model's.
+/// Averages models of one objective and one base score; every feature of the mean model is one of some model's.
 ///
 /// # Errors
 /// [`EnsembleError::Damaged`] where a model is not one that XGBoost wrote, [`EnsembleError::Unsupported`] where models do
@@ -38,17 +38,17 @@ pub fn average_models(parts: &[ModelPart<'_>]) -> Result<Vec<u8>, EnsembleError>
     if learners.iter().any(|learner| learner.objective != first.objective || learner.base_score != first.base_score) {
         return unfit("their objectives or base scores differ");
     }
-    let blend = Blend { features: features(&learners)?, learners };
+    let mean = MeanModel { features: features(&learners)?, learners };
     let mut writer = Writer::default();
-    blend.write(&documents[0], &mut writer)?;
+    mean.write(&documents[0], &mut writer)?;
     Ok(writer.into_bytes())
 }
 
 fn unfit<T>(why: &str) -> Loaded<T> {
-    Err(EnsembleError::Unsupported(format!("models cannot be blended: {why}")))
+    Err(EnsembleError::Unsupported(format!("models cannot be averaged: {why}")))
 }
 
-/// What a blend takes from one model.
+/// What a mean model takes from one model.
 struct Learner<'v, 'a> {
     part: &'v ModelPart<'v>,
     objective: &'a str,
@@ -82,7 +82,7 @@ impl<'v, 'a> Learner<'v, 'a> {
     }
 }
 
-/// Names and types of the blend's features.
+/// Names and types of the mean model's features.
 fn features<'a>(learners: &[Learner<'_, 'a>]) -> Loaded<Vec<(&'a str, &'a str)>> {
     let count = learners.iter().flat_map(|learner| learner.part.columns).max().map_or(0, |last| last + 1);
     let mut features = vec![None; count];
@@ -100,12 +100,12 @@ fn features<'a>(learners: &[Learner<'_, 'a>]) -> Loaded<Vec<(&'a str, &'a str)>>
     }
 }
 
-struct Blend<'v, 'a> {
+struct MeanModel<'v, 'a> {
     features: Vec<(&'a str, &'a str)>,
     learners: Vec<Learner<'v, 'a>>,
 }
 
-impl Blend<'_, '_> {
+impl MeanModel<'_, '_> {
     /// The first model with other features and trees.
     fn write(&self, document: &Value<'_>, writer: &mut Writer) -> Loaded<()> {
         replacing(document, writer, &mut |name, value, writer| match name {
@@ -206,7 +206,7 @@ impl Blend<'_, '_> {
     }
 }
 
-/// The place in the blend of a feature of a part.
+/// The place in the mean model of a feature of a part.
 fn place(part: &ModelPart<'_>, feature: i32) -> Loaded<i32> {
     if feature == NO_FEATURE {
         return Ok(feature);

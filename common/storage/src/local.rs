@@ -145,9 +145,9 @@ impl Folder {
         for _ in 0..READ_ATTEMPTS {
             let read = read_unchanged(&path, most_bytes).map_err(|error| translate("cannot read", &path, &error))?;
             match read {
-                Reading::Unchanged(content, version) => return Ok((content, version)),
-                Reading::TooLarge => return Err(super::too_large(&path.display().to_string(), most_bytes)),
-                Reading::Changed => {}
+                ReadOutcome::Unchanged(content, version) => return Ok((content, version)),
+                ReadOutcome::TooLarge => return Err(super::too_large(&path.display().to_string(), most_bytes)),
+                ReadOutcome::Changed => {}
             }
         }
         Err(changed(&path))
@@ -287,18 +287,18 @@ impl Folder {
 }
 
 /// What came of reading a file.
-enum Reading {
+enum ReadOutcome {
     Unchanged(Bytes, Version),
     /// It was changed meanwhile.
     Changed,
     TooLarge,
 }
 
-fn read_unchanged(path: &Path, most_bytes: u64) -> io::Result<Reading> {
+fn read_unchanged(path: &Path, most_bytes: u64) -> io::Result<ReadOutcome> {
     let mut file = open_file(path)?;
     let before = file.metadata()?;
     if before.len() > most_bytes {
-        return Ok(Reading::TooLarge);
+        return Ok(ReadOutcome::TooLarge);
     }
     let mut content = Vec::new();
     content.try_reserve_exact(usize::try_from(before.len()).unwrap_or(usize::MAX))?;
@@ -306,7 +306,7 @@ fn read_unchanged(path: &Path, most_bytes: u64) -> io::Result<Reading> {
     file.by_ref().take(before.len().saturating_add(1)).read_to_end(&mut content)?;
     let version = version_of(&before);
     let is_unchanged = content.len() as u64 == before.len() && version == version_of(&file.metadata()?);
-    Ok(if is_unchanged { Reading::Unchanged(content.into(), version) } else { Reading::Changed })
+    Ok(if is_unchanged { ReadOutcome::Unchanged(content.into(), version) } else { ReadOutcome::Changed })
 }
 
 /// A file, or a link to one, may be replaced, and a folder cannot; what is neither is not ours.

@@ -17,4 +17,4 @@ mod ranged_reader;
 pub mod write;
 
 pub use dataset::{DataObject, Dataset, Format};
-pub use load::{CsvTyping, LoadableTable, Piece, PieceColumns};
+pub use load::{CsvTyping, LoadableTable, RangeColumns, RowRange};

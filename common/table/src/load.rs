@@ -166,7 +166,7 @@ impl LoadableTable {
     /// # Errors
     /// [`Error::Data`] where a column is missing or damaged; storage errors as they are.
     pub async fn columns(&self, names: &[String], threads: usize) -> Result<Vec<Series>> {
-        let pieces: Vec<Vec<Series>> = match &self.content {
+        let chunks: Vec<Vec<Series>> = match &self.content {
             Content::Columns(columns) => {
                 return names.iter().map(|name| self.typed_column(columns, name)).collect();
             }
@@ -184,36 +184,36 @@ impl LoadableTable {
         };
         let mut columns = Vec::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
-            let chunks = pieces.iter().map(|piece| &piece[index]);
-            columns.push(concatenated(name, chunks, &self.schema.require(name, &self.dataset.location)?.dtype)?);
+            let of_column = chunks.iter().map(|chunk| &chunk[index]);
+            columns.push(concatenated(name, of_column, &self.schema.require(name, &self.dataset.location)?.dtype)?);
         }
         Ok(columns)
     }
 
     /// The table in runs of rows, in order: its row groups, small ones several at once, or all of it where it came as CSV.
     #[must_use]
-    pub fn pieces(&self) -> Vec<Piece> {
+    pub fn row_ranges(&self) -> Vec<RowRange> {
         if let Content::Columns(_) = self.content {
-            return vec![Piece { places: 0..self.rows, run: Run::default(), kept: 0 }];
+            return vec![RowRange { places: 0..self.rows, run: Run::default(), kept: 0 }];
         }
         let mut first = 0;
         let of_run = |(kept, run): (usize, Run)| {
             let places = first..first + run.rows;
             first += run.rows;
-            Piece { places, run, kept }
+            RowRange { places, run, kept }
         };
         runs(&self.dataset).into_iter().enumerate().map(of_run).collect()
     }
 
-    /// The places of each row group of a piece.
+    /// The places of each row group of a range of rows.
     #[must_use]
-    pub fn row_groups_of(&self, piece: &Piece) -> Vec<Range<usize>> {
+    pub fn row_groups_of(&self, range: &RowRange) -> Vec<Range<usize>> {
         if let Content::Columns(_) = self.content {
-            return vec![piece.places.clone()];
+            return vec![range.places.clone()];
         }
         let sizes =
-            piece.run.spans.iter().flat_map(|(object, groups)| sizes_of(&self.dataset, *object, groups.clone()));
-        let mut first = piece.places.start;
+            range.run.spans.iter().flat_map(|(object, groups)| sizes_of(&self.dataset, *object, groups.clone()));
+        let mut first = range.places.start;
         let places = |size: &RowGroupSize| {
             first += size.rows;
             first - size.rows..first
@@ -231,16 +231,16 @@ impl LoadableTable {
     ///
     /// # Errors
     /// As [`LoadableTable::columns`].
-    pub async fn piece(&self, piece: &Piece, names: &[String]) -> Result<PieceColumns> {
+    pub async fn range_columns(&self, range: &RowRange, names: &[String]) -> Result<RangeColumns> {
         let content = match &self.content {
             Content::Columns(columns) => {
                 let columns = names.iter().map(|name| self.typed_column(columns, name)).collect::<Result<_>>()?;
-                PieceContent::Columns(MemoryColumns::new(self.rows, columns))
+                RangeContent::Columns(MemoryColumns::new(self.rows, columns))
             }
-            Content::Runs(runs) => PieceContent::Run(runs[piece.kept].clone()),
-            Content::Footers => PieceContent::Run(piece.run.fetch(&self.dataset, names).await?),
+            Content::Runs(runs) => RangeContent::Run(runs[range.kept].clone()),
+            Content::Footers => RangeContent::Run(range.run.fetch(&self.dataset, names).await?),
         };
-        Ok(PieceColumns { content, names: names.to_vec() })
+        Ok(RangeColumns { content, names: names.to_vec() })
     }
 
     fn typed_column(&self, columns: &[Series], name: &str) -> Result<Series> {
@@ -249,9 +249,9 @@ impl LoadableTable {
     }
 }
 
-/// A run of rows of a table, see [`LoadableTable::pieces`].
+/// A run of rows of a table, see [`LoadableTable::row_ranges`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct RowRange {
     /// The places of its rows in the table.
     pub places: Range<usize>,
     run: Run,
@@ -261,24 +261,24 @@ pub struct Piece {
 
 /// Columns of a run of rows.
 #[derive(Debug, Clone)]
-pub struct PieceColumns {
-    content: PieceContent,
+pub struct RangeColumns {
+    content: RangeContent,
     names: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
-enum PieceContent {
+enum RangeContent {
     Columns(MemoryColumns),
     Run(RowRun),
 }
 
-impl PieceColumns {
-    /// The same, of which only `rows` (counted within the piece) will be decoded.
+impl RangeColumns {
+    /// The same, of which only `rows` (counted within the range) will be decoded.
     #[must_use]
     pub fn narrowed(&self, rows: Range<usize>) -> Self {
         let content = match &self.content {
-            PieceContent::Columns(columns) => PieceContent::Columns(columns.narrowed(rows)),
-            PieceContent::Run(run) => PieceContent::Run(run.narrowed(rows)),
+            RangeContent::Columns(columns) => RangeContent::Columns(columns.narrowed(rows)),
+            RangeContent::Run(run) => RangeContent::Run(run.narrowed(rows)),
         };
         Self { content, names: self.names.clone() }
     }
@@ -293,18 +293,18 @@ impl PieceColumns {
     }
 }
 
-impl ColumnSource for PieceColumns {
+impl ColumnSource for RangeColumns {
     fn rows(&self) -> usize {
         match &self.content {
-            PieceContent::Columns(columns) => columns.rows(),
-            PieceContent::Run(run) => run.rows(),
+            RangeContent::Columns(columns) => columns.rows(),
+            RangeContent::Run(run) => run.rows(),
         }
     }
 
     fn column(&self, name: &str) -> Result<Series> {
         match &self.content {
-            PieceContent::Columns(columns) => columns.column(name),
-            PieceContent::Run(run) => run.column(name),
+            RangeContent::Columns(columns) => columns.column(name),
+            RangeContent::Run(run) => run.column(name),
         }
     }
 }
@@ -391,13 +391,13 @@ fn column_schema(column: &Series) -> ColumnSchema {
     ColumnSchema::new(column.name(), dtype)
 }
 
-/// The pieces as one column.
-fn concatenated<'a>(name: &str, pieces: impl Iterator<Item = &'a Series>, dtype: &DataType) -> Result<Series> {
+/// The chunks as one column.
+fn concatenated<'a>(name: &str, chunks: impl Iterator<Item = &'a Series>, dtype: &DataType) -> Result<Series> {
     let mut whole = Series::new_empty(name.into(), dtype);
-    for piece in pieces {
-        whole.append(piece).map_err(|error| Error::Defect(format!("column \"{name}\": {error}")))?;
+    for chunk in chunks {
+        whole.append(chunk).map_err(|error| Error::Defect(format!("column \"{name}\": {error}")))?;
     }
-    // Places are looked up one by one later, which takes long in many pieces.
+    // Places are looked up one by one later, which takes long in many chunks.
     Ok(whole.rechunk())
 }
 
@@ -416,13 +416,13 @@ async fn read_all_cells(dataset: &Dataset, memory: &mut Reservation) -> Result<(
                 read_object_cells((store, meta, format), &object_name, &names, &partitions, (runtime, &mut of_object))?;
             Ok::<_, Error>((read, of_object))
         };
-        let ((pieces, said), mut read) = blocking(read).await??;
+        let ((chunks, said), mut read) = blocking(read).await??;
         let bytes = read.bytes();
         read.resize(0)?;
         memory.grow(bytes)?;
         warnings.extend(said);
-        for piece in pieces {
-            for (column, cells) in columns.iter_mut().zip(piece) {
+        for chunk in chunks {
+            for (column, cells) in columns.iter_mut().zip(chunk) {
                 column.append(&cells).map_err(|error| Error::Defect(error.to_string()))?;
             }
         }
@@ -430,12 +430,12 @@ async fn read_all_cells(dataset: &Dataset, memory: &mut Reservation) -> Result<(
     Ok((columns, warnings))
 }
 
-/// Most rows of a batch of CSV, and bytes of their text: of a wide table more, so that a column is in few pieces.
+/// Most rows of a batch of CSV, and bytes of their text: of a wide table more, so that a column is in few chunks.
 const BATCH_ROWS: usize = 1 << 17;
 const BATCH_BYTES: u64 = 16 << 20;
 const BATCH_COLUMN_BYTES: u64 = 16 << 10;
 /// What a column of a batch takes besides its values.
-const PIECE_BYTES: u64 = 512;
+const CHUNK_BYTES: u64 = 512;
 
 fn read_object_cells(
     (store, meta, format): (Arc<dyn storage::Store>, storage::ObjectMeta, (Format, CsvFormat)),
@@ -450,7 +450,7 @@ fn read_object_cells(
     let mut as_read = Reservation::new(object_name);
     as_read.resize(batch_bytes - BATCH_BYTES)?;
     let stored = partitions.stored_among(names);
-    let mut pieces = Vec::new();
+    let mut chunks = Vec::new();
     while let Some(batch) = reader.next_batch(&stored, BATCH_ROWS)? {
         // Long records are in memory twice while columns are made of them.
         memory.grow(batch.memory.as_ref().map_or(0, Reservation::bytes))?;
@@ -459,13 +459,13 @@ fn read_object_cells(
             return Err(Error::Data(format!("{object_name}: data row {row} {problem}")));
         }
         let columns = partitions.complete(batch.columns, names, &[], object_name)?;
-        let piece = names.iter().map(|name| columns.column(name)).collect::<Result<Vec<_>>>()?;
+        let chunk = names.iter().map(|name| columns.column(name)).collect::<Result<Vec<_>>>()?;
         // How many rows follow nobody knows: each batch is counted as it comes.
         memory.resize(long - batch.memory.as_ref().map_or(0, Reservation::bytes))?;
-        memory.grow(piece.iter().map(|column| bytes_of(column) + PIECE_BYTES).sum())?;
-        pieces.push(piece);
+        memory.grow(chunk.iter().map(|column| bytes_of(column) + CHUNK_BYTES).sum())?;
+        chunks.push(chunk);
     }
-    Ok((pieces, reader.take_warnings()))
+    Ok((chunks, reader.take_warnings()))
 }
 
 /// What a column takes, with what the allocator adds.

@@ -27,19 +27,19 @@ pub fn to_parquet(frame: &mut DataFrame) -> Result<Bytes> {
     Ok(Bytes::from(buffer))
 }
 
-/// The rows as [`to_parquet`] writes them, of which no more than a piece is in memory at once: each is a row group. None where
-/// there are no pieces.
+/// The rows as [`to_parquet`] writes them, of which no more than a frame is in memory at once: each is a row group. None where
+/// there are no frames.
 ///
 /// # Errors
-/// As [`to_parquet`]; what a piece fails with.
-pub fn pieces_to_parquet(mut pieces: impl Iterator<Item = Result<DataFrame>>) -> Result<Option<Bytes>> {
-    let Some(first) = pieces.next().transpose()? else { return Ok(None) };
+/// As [`to_parquet`]; what a frame fails with.
+pub fn row_groups_to_parquet(mut frames: impl Iterator<Item = Result<DataFrame>>) -> Result<Option<Bytes>> {
+    let Some(first) = frames.next().transpose()? else { return Ok(None) };
     let mut buffer = Vec::new();
     let mut writer = options(&mut buffer).begin(first.schema()).map_err(|error| refused(&error))?;
-    for piece in std::iter::once(Ok(first)).chain(pieces) {
-        let mut piece = piece?;
-        piece.rechunk_mut();
-        writer.write(&piece).map_err(|error| refused(&error))?;
+    for frame in std::iter::once(Ok(first)).chain(frames) {
+        let mut frame = frame?;
+        frame.rechunk_mut();
+        writer.write(&frame).map_err(|error| refused(&error))?;
     }
     writer.finish().map_err(|error| refused(&error))?;
     Ok(Some(Bytes::from(buffer)))

@@ -139,7 +139,7 @@ impl Joined {
     }
 }
 
-/// The actuals of a partition by their ids: open addressing over the places of entries.
+/// The actuals of a partition by their ids: open addressing over the positions of entries.
 struct Actuals<K> {
     keys: Vec<K>,
     values: Vec<f64>,

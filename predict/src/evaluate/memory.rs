@@ -9,7 +9,7 @@ use super::join::pair_bytes;
 use super::side::{ENDS, SideColumns};
 use crate::ids::is_integer;
 use crate::ids::partitions::{BLOCK, PARTITIONS};
-use crate::plan_memory::{BASE, Reading, listing_bytes, plan_reading, usable};
+use crate::plan_memory::{BASE, ColumnReads, listing_bytes, plan_column_reads, usable};
 
 const MIB: u64 = 1 << 20;
 /// The most that reading is given: more is not faster.
@@ -36,7 +36,7 @@ pub(super) struct MemoryPlan {
     /// Bytes of rows that stay in memory until they are joined.
     pub(super) rows_bytes: u64,
     /// How the predictions and the actuals are read.
-    pub(super) reading: [Option<Reading>; 2],
+    pub(super) reads: [Option<ColumnReads>; 2],
 }
 
 impl MemoryPlan {
@@ -65,12 +65,12 @@ impl MemoryPlan {
         let fixed = BASE + open + tables + listing;
         let left = usable(limits).saturating_sub(fixed);
         let mut reading_bytes = (left / 2).min(READING_MOST).max(READING_LEAST.min(left));
-        let mut reading = [None, None];
-        for (side, reading) in sides.iter().zip(&mut reading) {
+        let mut reads = [None, None];
+        for (side, read) in sides.iter().zip(&mut reads) {
             let Some(dataset) = side.dataset else { continue };
-            let planned = plan_reading(dataset, &side.columns.names(), threads, reading_bytes).await?;
+            let planned = plan_column_reads(dataset, &side.columns.names(), threads, reading_bytes).await?;
             reading_bytes = reading_bytes.max(planned.bytes);
-            *reading = Some(planned);
+            *read = Some(planned);
         }
         if reading_bytes > left || left == 0 {
             let needed =
@@ -92,6 +92,6 @@ impl MemoryPlan {
             (fixed + reading_bytes + rows_bytes).div_ceil(MIB),
             limits.memory_bytes.value / MIB
         );
-        Ok(Self { rows_bytes, reading })
+        Ok(Self { rows_bytes, reads })
     }
 }

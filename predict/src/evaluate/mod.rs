@@ -32,7 +32,7 @@ use self::side::{Side, SideColumns, SideReader, check_columns, place_of};
 use self::tenths::{Pairs, tenths};
 use crate::ids::IdKey;
 use crate::ids::partitions::ScratchFile;
-use crate::plan_memory::{BASE, Reading, usable};
+use crate::plan_memory::{BASE, ColumnReads, usable};
 use crate::read::{self, Need};
 use crate::report;
 use crate::settings::EvaluateSettings;
@@ -99,15 +99,15 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     let threads = context.limits.threads.value;
     let file = ScratchFile::create(memory.rows_bytes).map_err(|error| scratch_failed("create", &error))?;
     let reader = SideReader { file: Arc::new(file), threads };
-    let [reading_predictions, reading_actuals] = memory.reading;
-    let predicted = read_side(context, &reader, predictions.as_ref(), &of_predictions, reading_predictions).await?;
+    let [reads_of_predictions, reads_of_actuals] = memory.reads;
+    let predicted = read_side(context, &reader, predictions.as_ref(), &of_predictions, reads_of_predictions).await?;
     if predicted.rows != run.manifest.rows_predicted {
         return Err(Error::Data(format!(
             "the predictions of run {} have {} rows, and its manifest says {}: restore them, or predict again",
             context.run_id, predicted.rows, run.manifest.rows_predicted
         )));
     }
-    let actual = read_side(context, &reader, Some(&actuals), &of_actuals, reading_actuals).await?;
+    let actual = read_side(context, &reader, Some(&actuals), &of_actuals, reads_of_actuals).await?;
     let mut findings = Findings::of_sides(&predicted, &actual);
     let (without_id, has_intervals) = (predicted.without_id, predicted.has_intervals);
     let file = Arc::clone(&reader.file);
@@ -120,7 +120,7 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     .await?
     .map_err(|error| scratch_failed("read", &error))?;
     if let Some(repeated) = joined.repeated {
-        return Err(repeated_id(&actuals, &of_actuals, reading_actuals, repeated).await?);
+        return Err(repeated_id(&actuals, &of_actuals, reads_of_actuals, repeated).await?);
     }
     tracing::debug!(bytes = reader.file.disk_bytes(), "rows that went by way of the scratch disk");
     findings.take(&joined, tenths, without_id);
@@ -204,13 +204,13 @@ async fn read_side(
     reader: &SideReader,
     dataset: Option<&Arc<Dataset>>,
     columns: &SideColumns,
-    reading: Option<Reading>,
+    reads: Option<ColumnReads>,
 ) -> Result<Side> {
-    let (Some(dataset), Some(reading)) = (dataset, reading) else { return Ok(Side::new(columns)) };
+    let (Some(dataset), Some(reads)) = (dataset, reads) else { return Ok(Side::new(columns)) };
     let step = if columns.value == PREDICTION { "predictions" } else { "actuals" };
     let progress = context.telemetry.progress(step, Unit::Items("rows"), dataset.row_count());
-    dataset.store.keep_buffers(usize::try_from(reading.fetch_bytes).unwrap_or(usize::MAX));
-    let side = reader.read(dataset, columns, reading.options(columns.names(), &columns.id), &progress).await?;
+    dataset.store.keep_buffers(usize::try_from(reads.fetch_bytes).unwrap_or(usize::MAX));
+    let side = reader.read(dataset, columns, reads.options(columns.names(), &columns.id), &progress).await?;
     progress.finish();
     Ok(side)
 }
@@ -219,14 +219,14 @@ async fn read_side(
 async fn repeated_id(
     actuals: &Arc<Dataset>,
     columns: &SideColumns,
-    reading: Option<Reading>,
+    reads: Option<ColumnReads>,
     repeated: IdKey,
 ) -> Result<Error> {
     let mut places = Vec::new();
     let mut text = String::new();
-    if let Some(reading) = reading {
+    if let Some(reads) = reads {
         let mut batches =
-            read::batches(actuals, reading.options(vec![columns.id.clone()], &columns.id), |_| Need::Everything);
+            read::batches(actuals, reads.options(vec![columns.id.clone()], &columns.id), |_| Need::Everything);
         while places.len() < 2
             && let Some(batch) = batches.try_next().await?
         {

@@ -168,7 +168,7 @@ impl Partition {
     }
 }
 
-/// The lowest bits: the places within a partition's table go by the highest.
+/// The lowest bits: the slots within a partition's table go by the highest.
 fn partition_of(key: impl Key) -> usize {
     key.hash() as usize % PARTITIONS
 }

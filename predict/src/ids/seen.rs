@@ -52,7 +52,7 @@ impl SeenIds {
     }
 }
 
-/// A set of keys by open addressing; the zero key, which marks a free place, is kept apart.
+/// A set of keys by open addressing; the zero key, which marks a free slot, is kept apart.
 #[derive(Debug, Default)]
 pub(super) struct KeyTable<K> {
     slots: Vec<K>,
@@ -65,7 +65,7 @@ fn slots_for(keys: usize) -> usize {
     keys.max(1024).saturating_add(1).saturating_mul(8).div_ceil(7)
 }
 
-/// Whether a table of so many places is too full for so many keys.
+/// Whether a table of so many slots is too full for so many keys.
 fn is_too_full(keys: usize, slots: usize) -> bool {
     keys * 8 > slots * 7
 }
@@ -112,20 +112,20 @@ impl<K: Key> KeyTable<K> {
 
     fn prefetch(&self, keys: &[Option<K>]) {
         let slots = self.slots.as_slice();
-        let place = |key: &K| slots.get(Self::first_slot(slots.len(), *key)).copied().unwrap_or_default();
-        let read = keys.iter().flatten().fold(0_u64, |all, key| all ^ place(key).hash());
+        let first = |key: &K| slots.get(Self::first_slot(slots.len(), *key)).copied().unwrap_or_default();
+        let read = keys.iter().flatten().fold(0_u64, |all, key| all ^ first(key).hash());
         std::hint::black_box(read);
     }
 
     fn put(slots: &mut [K], key: K) -> bool {
-        let mut place = Self::first_slot(slots.len(), key);
-        while slots[place] != K::default() {
-            if slots[place] == key {
+        let mut slot = Self::first_slot(slots.len(), key);
+        while slots[slot] != K::default() {
+            if slots[slot] == key {
                 return false;
             }
-            place = if place + 1 == slots.len() { 0 } else { place + 1 };
+            slot = if slot + 1 == slots.len() { 0 } else { slot + 1 };
         }
-        slots[place] = key;
+        slots[slot] = key;
         true
     }
 

@@ -13,7 +13,7 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use machine::memory::Reservation;
 use machine::tasks::joined;
 use polars::prelude::Series;
-use table::parquet::{PieceReader, RowGroup, RowRun};
+use table::parquet::{PageReader, RowGroup, RowRun};
 use table::partitions::PartitionValues;
 use table::{DataObject, Dataset};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -39,17 +39,17 @@ pub struct ReadOptions {
     /// Fetched bytes that may be in memory at once.
     pub fetch_bytes: u64,
     /// How row groups are read that are too large to be held.
-    pub pieces: Pieces,
+    pub paged: PagedReads,
 }
 
 /// How row groups are read that are too large to be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pieces {
-    /// Row groups of more fetched bytes are read in pieces.
+pub struct PagedReads {
+    /// Row groups of more fetched bytes are read page by page.
     pub whole_most: u64,
-    /// Most rows of a piece.
+    /// Most rows of such a read.
     pub rows: usize,
-    /// Bytes that a piece takes besides those of its rows.
+    /// Bytes that it takes besides those of its rows.
     pub overhead_bytes: u64,
 }
 
@@ -198,7 +198,7 @@ fn parquet_batches(
     let (dataset, columns, id) = (Arc::clone(dataset), Arc::new(options.columns), Arc::new(vec![options.id]));
     let budget = permits(options.fetch_bytes).max(1);
     let memory = Arc::new(Semaphore::new(budget as usize));
-    let mut chain = PieceChain::default();
+    let mut chain = ReaderChain::default();
     futures::stream::iter(tasks)
         // One after the other, so that a row group never waits for the memory of a later one.
         .then(move |(task, needed)| {
@@ -226,19 +226,19 @@ fn permits(bytes: u64) -> u32 {
         .min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX))
 }
 
-/// Hands the reader of a row group from the piece that was read on to the next one, each in a task of its own.
+/// Hands the reader of a row group from the range of rows that was read on to the next one, each in a task of its own.
 #[derive(Default)]
-struct PieceChain {
-    last: Option<oneshot::Receiver<PieceReader>>,
+struct ReaderChain {
+    last: Option<oneshot::Receiver<PageReader>>,
 }
 
 /// The place of one fetch in the chain.
 struct Link {
-    before: Option<oneshot::Receiver<PieceReader>>,
-    after: oneshot::Sender<PieceReader>,
+    before: Option<oneshot::Receiver<PageReader>>,
+    after: oneshot::Sender<PageReader>,
 }
 
-impl PieceChain {
+impl ReaderChain {
     fn next(&mut self) -> Link {
         let (after, next) = oneshot::channel();
         Link { before: self.last.replace(next), after }
@@ -252,9 +252,9 @@ async fn fetch(
     link: Link,
     memory: Option<OwnedSemaphorePermit>,
 ) -> Result<Vec<InputBatch>> {
-    let run = match &task.piece {
+    let run = match &task.paged_rows {
         None => fetch_whole(dataset, &task, columns).await?,
-        Some(rows) => fetch_piece(dataset, &task, rows.clone(), columns, link).await?.into(),
+        Some(rows) => fetch_pages(dataset, &task, rows.clone(), columns, link).await?.into(),
     };
     let memory = memory.map(|permit| BatchMemory::Fetched(Arc::new(permit)));
     let groups = rows_of_groups(dataset, &task);
@@ -262,8 +262,8 @@ async fn fetch(
         part,
         sources: sources_of(&groups, &rows),
         first_row_of_all: task.first_row_of_all + rows.start as u64,
-        // Of a piece, the run has no more than its rows.
-        columns: BatchColumns::Parquet(if task.piece.is_some() { run.clone() } else { run.narrowed(rows) }),
+        // Of a row group that is read page by page, the run has no more than its rows.
+        columns: BatchColumns::Parquet(if task.paged_rows.is_some() { run.clone() } else { run.narrowed(rows) }),
         malformed: Vec::new(),
         memory: memory.clone(),
     };
@@ -312,15 +312,15 @@ fn no_parquet(object: &DataObject) -> Error {
     Error::Defect(format!("{} is not Parquet", object.meta.key))
 }
 
-/// Reads on where the piece before ended; from the row group's start where there was none, or one of other columns.
-async fn fetch_piece(
+/// Reads on where the rows before ended; from the row group's start where there was none, or one of other columns.
+async fn fetch_pages(
     dataset: &Dataset,
     task: &ReadTask,
     rows: Range<usize>,
     columns: &[String],
     link: Link,
 ) -> Result<RowGroup> {
-    let nothing = || Error::Defect("a piece of no row group was asked for".to_owned());
+    let nothing = || Error::Defect("rows of no row group were asked for".to_owned());
     let span = task.spans.first().ok_or_else(nothing)?;
     let object = &dataset.objects[span.object];
     let file = object.parquet.as_ref().ok_or_else(|| no_parquet(object))?;
@@ -331,12 +331,12 @@ async fn fetch_piece(
     };
     let mut reader = match earlier.filter(|reader| reader.is_of(file, row_group, columns)) {
         Some(reader) => reader,
-        None => file.pieces(&dataset.store, &object.meta, row_group, columns)?,
+        None => file.page_reader(&dataset.store, &object.meta, row_group, columns)?,
     };
-    let piece = reader.read(rows).await?;
-    // Nobody waits for it after the last piece.
+    let run = reader.read(rows).await?;
+    // Nobody waits for it after the last rows.
     let _ = link.after.send(reader);
-    Ok(piece)
+    Ok(run)
 }
 
 #[cfg(test)]

@@ -20,16 +20,16 @@ const BYTES_TOGETHER: u64 = 8 << 20;
 /// However little may be in memory.
 const BYTES_TOGETHER_LEAST: u64 = 1 << 20;
 
-/// What is fetched at once: a row group, several small ones or a piece of a large one, and the batches to cut it into.
+/// What is fetched at once: a row group, several small ones or some rows of a large one, and the batches to cut it into.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ReadTask {
     /// Objects, and which of their row groups.
     pub(super) spans: Vec<Span>,
     /// Rows of the row group, where it is not fetched whole.
-    pub(super) piece: Option<Range<usize>>,
+    pub(super) paged_rows: Option<Range<usize>>,
     /// Bytes that it takes.
     pub(super) fetched_bytes: u64,
-    /// Number of its first row within the whole input; that of the row group's where it is a piece of one.
+    /// Number of its first row within the whole input; that of the row group's where it is some rows of one.
     pub(super) first_row_of_all: u64,
     /// Part and rows (within the row groups) of each batch.
     pub(super) batches: Vec<(u64, Range<usize>)>,
@@ -62,20 +62,20 @@ pub(super) fn read_tasks(dataset: &Dataset, options: &ReadOptions) -> Vec<ReadTa
         let mut first_row = 0;
         let mut before: Option<&RowGroupSize> = None;
         for (row_group, size) in file.parquet.iter().flat_map(ParquetFile::row_groups).enumerate() {
-            let pieces = parts.cut(size.rows);
+            let ranges = parts.cut(size.rows);
             let span = Span { object, row_groups: row_group..row_group + 1, first_row };
             let gap = before.map_or(0, |before| before.gap_before(size));
             let whole = ReadTask {
                 spans: vec![span],
-                piece: None,
+                paged_rows: None,
                 fetched_bytes: size.fetched_bytes + ROW_GROUP_BYTES,
                 first_row_of_all,
                 batches: Vec::new(),
             };
-            match size.fetched_bytes > options.pieces.whole_most {
-                true => tasks.extend(in_pieces(&whole, size, pieces, options)),
+            match size.fetched_bytes > options.paged.whole_most {
+                true => tasks.extend(in_row_ranges(&whole, size, ranges, options)),
                 false if size.rows > 0 => {
-                    let next = ReadTask { batches: in_batches(pieces, options.batch_rows), ..whole };
+                    let next = ReadTask { batches: in_batches(ranges, options.batch_rows), ..whole };
                     match tasks.last_mut() {
                         Some(last) if last.goes_with(&next, options) => last.add(next, gap),
                         _ => tasks.push(next),
@@ -96,7 +96,7 @@ impl ReadTask {
     fn goes_with(&self, next: &Self, options: &ReadOptions) -> bool {
         let ([(part, rows)], [(next_part, next_rows)]) = (&self.batches[..], &next.batches[..]) else { return false };
         let bytes = BYTES_TOGETHER.min((options.fetch_bytes / 4).max(BYTES_TOGETHER_LEAST));
-        self.piece.is_none()
+        self.paged_rows.is_none()
             && part == next_part
             && rows.len() + next_rows.len() <= options.batch_rows.min(ROWS_TOGETHER)
             && self.fetched_bytes + next.fetched_bytes <= bytes
@@ -119,25 +119,25 @@ impl ReadTask {
     }
 }
 
-fn in_batches(pieces: Vec<(u64, Range<usize>)>, most: usize) -> Vec<(u64, Range<usize>)> {
-    pieces.into_iter().flat_map(|(part, rows)| evenly(rows, most).map(move |rows| (part, rows))).collect()
+fn in_batches(ranges: Vec<(u64, Range<usize>)>, most: usize) -> Vec<(u64, Range<usize>)> {
+    ranges.into_iter().flat_map(|(part, rows)| evenly(rows, most).map(move |rows| (part, rows))).collect()
 }
 
 /// A row group that is too large to be held: every batch is fetched by itself.
-fn in_pieces(
+fn in_row_ranges(
     whole: &ReadTask,
     size: &RowGroupSize,
-    pieces: Vec<(u64, Range<usize>)>,
+    ranges: Vec<(u64, Range<usize>)>,
     options: &ReadOptions,
 ) -> impl Iterator<Item = ReadTask> {
-    let batches = in_batches(pieces, options.batch_rows.min(options.pieces.rows));
-    let piece = |(part, rows): (u64, Range<usize>)| ReadTask {
-        piece: Some(rows.clone()),
-        fetched_bytes: size.bytes_of(rows.len()) + options.pieces.overhead_bytes,
+    let batches = in_batches(ranges, options.batch_rows.min(options.paged.rows));
+    let task = |(part, rows): (u64, Range<usize>)| ReadTask {
+        paged_rows: Some(rows.clone()),
+        fetched_bytes: size.bytes_of(rows.len()) + options.paged.overhead_bytes,
         batches: vec![(part, rows)],
         ..whole.clone()
     };
-    batches.into_iter().map(piece)
+    batches.into_iter().map(task)
 }
 
 /// Rows of each part of a Parquet input.
@@ -190,27 +190,27 @@ struct PartCutter {
 }
 
 impl PartCutter {
-    /// The pieces of the next row group, of `rows` rows, and the part of each.
+    /// The row ranges of the next row group, of `rows` rows, and the part of each.
     fn cut(&mut self, rows: usize) -> Vec<(u64, Range<usize>)> {
-        let mut pieces = Vec::new();
+        let mut ranges = Vec::new();
         let mut start = 0;
         while start < rows {
             let end = rows.min(start + PART_ROWS as usize);
             if self.rows >= PART_ROWS {
                 (self.part, self.rows) = (self.part + 1, 0);
             }
-            pieces.push((self.part, start..end));
+            ranges.push((self.part, start..end));
             self.rows += (end - start) as u64;
             start = end;
         }
-        pieces
+        ranges
     }
 }
 
 /// Cuts rows into as few ranges of at most `most` as there can be, of about one size.
 fn evenly(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
-    let pieces = rows.len().div_ceil(most.max(1)).max(1);
-    let size = rows.len().div_ceil(pieces).max(1);
+    let batches = rows.len().div_ceil(most.max(1)).max(1);
+    let size = rows.len().div_ceil(batches).max(1);
     rows.clone().step_by(size).map(move |start| start..rows.end.min(start + size))
 }
 

@@ -10,7 +10,7 @@ use polars::prelude::{
     BooleanChunked, ChunkFull, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series, StringChunked,
 };
 use serde::{Deserialize, Serialize};
-use table::write::pieces_to_parquet;
+use table::write::row_groups_to_parquet;
 
 /// Rejected rows by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,24 +131,24 @@ impl RejectedRows {
         let rows = self.counts.total();
         let mut frames = self.batches.into_iter().flat_map(RejectedBatch::into_frames).peekable();
         // Batches may be small, and a row group for each would make a large file.
-        let pieces = std::iter::from_fn(move || {
-            let mut piece = match frames.next()? {
-                Ok(piece) => piece,
+        let row_groups = std::iter::from_fn(move || {
+            let mut frame = match frames.next()? {
+                Ok(frame) => frame,
                 failed => return Some(failed),
             };
-            let fits = |piece: &DataFrame, next: &Result<DataFrame>| {
-                next.as_ref().is_ok_and(|next| piece.height() + next.height() <= ROWS_AT_A_TIME)
+            let fits = |frame: &DataFrame, next: &Result<DataFrame>| {
+                next.as_ref().is_ok_and(|next| frame.height() + next.height() <= ROWS_AT_A_TIME)
             };
-            while let Some(next) = frames.next_if(|next| fits(&piece, next)) {
+            while let Some(next) = frames.next_if(|next| fits(&frame, next)) {
                 if let Err(error) =
-                    next.and_then(|next| piece.vstack_mut(&next).map(drop).map_err(|error| defect(&error)))
+                    next.and_then(|next| frame.vstack_mut(&next).map(drop).map_err(|error| defect(&error)))
                 {
                     return Some(Err(error));
                 }
             }
-            Some(Ok(piece))
+            Some(Ok(frame))
         });
-        Ok(pieces_to_parquet(pieces)?.map(|bytes| (bytes, rows)))
+        Ok(row_groups_to_parquet(row_groups)?.map(|bytes| (bytes, rows)))
     }
 }
 

@@ -10,7 +10,7 @@ use error::{Error, Result};
 use evaluation::split::CrossFolds;
 use machine::tasks::joined;
 use machine::threads::{on_threads, refused};
-use table::{LoadableTable, PieceColumns};
+use table::{LoadableTable, RangeColumns};
 use tokio::runtime::Handle;
 use xgboost::{Batch, BatchSource, Column};
 
@@ -133,12 +133,12 @@ impl Job {
         let names = Arc::new(self.columns.input_columns());
         let mut done = 0;
         // Row groups without a row of this side are not read.
-        let pieces = table.pieces().into_iter().filter(|piece| !rows_within(rows, 0, &piece.places).is_empty());
-        let mut fetching = pieces.map(|piece| {
+        let ranges = table.row_ranges().into_iter().filter(|range| !rows_within(rows, 0, &range.places).is_empty());
+        let mut fetching = ranges.map(|range| {
             let (table, names) = (Arc::clone(table), Arc::clone(&names));
-            let places = (piece.places.clone(), table.row_groups_of(&piece));
-            let columns: tokio::task::JoinHandle<Result<PieceColumns>> =
-                self.runtime.spawn(async move { LoadableTable::piece(&table, &piece, &names).await });
+            let places = (range.places.clone(), table.row_groups_of(&range));
+            let columns: tokio::task::JoinHandle<Result<RangeColumns>> =
+                self.runtime.spawn(async move { LoadableTable::range_columns(&table, &range, &names).await });
             (places, columns)
         });
         let mut next = fetching.next();
@@ -165,7 +165,7 @@ impl Job {
     }
 
     /// Encodes the columns, several at once.
-    fn encode(&self, source: &PieceColumns, first: usize, used: Vec<usize>) -> Result<EncodedBatch> {
+    fn encode(&self, source: &RangeColumns, first: usize, used: Vec<usize>) -> Result<EncodedBatch> {
         let rows = self.rows();
         let places: Vec<u32> = used.iter().map(|&row| rows.places[row]).collect();
         let folds: Vec<u8> = match self.side {

@@ -9,7 +9,7 @@ use columns::text_hints::Writing;
 use error::{Error, Result};
 use evaluation::split::{CrossFolds, HoldOut, RowKeys, Side, Sides};
 use futures::StreamExt;
-use table::{LoadableTable, PieceColumns};
+use table::{LoadableTable, RangeColumns};
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
@@ -172,7 +172,7 @@ impl TableScan<'_> {
     fn ids(&self) -> Result<Ids> {
         let id = &self.roles.id;
         let mut hashes = Vec::with_capacity(self.table.rows());
-        self.each_piece(std::slice::from_ref(id), |_, columns| {
+        self.each_range(std::slice::from_ref(id), |_, columns| {
             let ids = columns.column(id)?;
             let ids = canonical_text(&ids)?;
             hashes.extend(ids.iter().flatten().map(|id| xxh3_64(id.as_bytes())));
@@ -195,7 +195,7 @@ impl TableScan<'_> {
         let names = roles.required(table)?;
         // Two of 10¹² different ids share a hash of 128 bits with a probability below 10⁻¹⁴.
         let mut seen: HashSet<u128> = HashSet::new();
-        self.each_piece(&names, |first, columns| {
+        self.each_range(&names, |first, columns| {
             let column = |name: &str| columns.column(name);
             let values = RoleValues::read(roles, table.dataset(), Writing::typed(), column)?;
             for place in 0..values.len() {
@@ -214,15 +214,15 @@ impl TableScan<'_> {
     }
 
     /// Hands every row group to `take`, in order, with the place of its first row.
-    fn each_piece(&self, names: &[String], mut take: impl FnMut(usize, &PieceColumns) -> Result<()>) -> Result<()> {
-        let fetch = |piece: table::Piece| async move {
-            let columns = self.table.piece(&piece, names).await?;
-            Ok::<_, Error>((piece.places.start, columns))
+    fn each_range(&self, names: &[String], mut take: impl FnMut(usize, &RangeColumns) -> Result<()>) -> Result<()> {
+        let fetch = |range: table::RowRange| async move {
+            let columns = self.table.range_columns(&range, names).await?;
+            Ok::<_, Error>((range.places.start, columns))
         };
-        let mut fetched = futures::stream::iter(self.table.pieces()).map(fetch).buffered(FETCHES_AHEAD);
-        while let Some(piece) = self.runtime.block_on(fetched.next()) {
+        let mut fetched = futures::stream::iter(self.table.row_ranges()).map(fetch).buffered(FETCHES_AHEAD);
+        while let Some(range) = self.runtime.block_on(fetched.next()) {
             self.stop.check()?;
-            let (first, columns) = piece?;
+            let (first, columns) = range?;
             take(first, &columns)?;
         }
         Ok(())

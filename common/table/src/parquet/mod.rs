@@ -8,8 +8,8 @@ mod by_dictionary;
 mod damage;
 mod footer;
 mod opening;
+mod page_reader;
 mod pages;
-mod pieces;
 mod ranges;
 mod row_counts;
 mod row_group;
@@ -29,7 +29,7 @@ use damage::damaged;
 use error::{Error, Result};
 use footer::{Footer, ReadFooter};
 pub use opening::{FooterRoom, Opening};
-pub use pieces::{PieceOverhead, PieceReader};
+pub use page_reader::{PageOverhead, PageReader};
 use ranges::{COALESCE_GAP, coalesce, fetch_ranges};
 pub use row_group::RowGroup;
 use row_group::{Blocks, GroupBytes};
@@ -205,32 +205,32 @@ impl ParquetFile {
         Ok(row_groups.map(group).collect())
     }
 
-    /// Begins to read the named columns of one row group in pieces.
+    /// Begins to read the named columns of one row group page by page.
     ///
     /// # Errors
     /// Storage errors as they are; [`error::Error::Data`] where a column is missing.
-    pub fn pieces(
+    pub fn page_reader(
         &self,
         store: &Arc<dyn Store>,
         meta: &ObjectMeta,
         row_group: usize,
         columns: &[String],
-    ) -> Result<PieceReader> {
-        PieceReader::new(self, (Arc::clone(store), meta.clone()), Arc::clone(&self.footer), row_group, columns)
+    ) -> Result<PageReader> {
+        PageReader::new(self, (Arc::clone(store), meta.clone()), Arc::clone(&self.footer), row_group, columns)
     }
 
-    /// What a piece of a row group takes besides the bytes of its rows.
+    /// What a range of rows that is read page by page takes besides the bytes of its rows.
     ///
     /// # Errors
-    /// As [`ParquetFile::pieces`].
-    pub async fn piece_overhead(
+    /// As [`ParquetFile::page_reader`].
+    pub async fn page_overhead(
         &self,
         store: &dyn Store,
         meta: &ObjectMeta,
         row_group: usize,
         columns: &[String],
-    ) -> Result<PieceOverhead> {
+    ) -> Result<PageOverhead> {
         let columns = self.partitions.stored_among(columns);
-        pieces::overhead(store, meta, &self.name, &self.footer, row_group, &columns).await
+        page_reader::overhead(store, meta, &self.name, &self.footer, row_group, &columns).await
     }
 }

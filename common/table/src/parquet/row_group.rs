@@ -47,8 +47,8 @@ pub struct RowGroup {
 pub(super) enum GroupBytes {
     /// Column chunks as they lie in the object, with those of other row groups.
     Whole(Arc<Blocks>),
-    /// Columns of a piece of the row group, each by itself.
-    Piece(Arc<Vec<ColumnBytes>>),
+    /// Columns of some rows of the row group, each by itself.
+    Paged(Arc<Vec<ColumnBytes>>),
 }
 
 /// Parts of an object that were read.
@@ -111,7 +111,7 @@ impl RowGroup {
             GroupBytes::Whole(blocks) => {
                 Pages { bytes: blocks.bytes_of(&chunk, object)?, values: chunk.values, first_row: 0 }
             }
-            GroupBytes::Piece(columns) => {
+            GroupBytes::Paged(columns) => {
                 columns.iter().find(|column| column.leaf == leaf).ok_or_else(missing)?.pages.clone()
             }
         };

@@ -252,7 +252,7 @@ async fn open(folder: &std::path::Path) -> Result<Dataset> {
 }
 
 #[tokio::test]
-async fn row_groups_and_pieces_have_the_columns_of_their_folders() {
+async fn row_groups_and_row_ranges_have_the_columns_of_their_folders() {
     let folder = lake(&["k=7/r=a/0.parquet", "k=8/r=b/0.parquet"], 90, None);
     let dataset = open(folder.path()).await.unwrap();
     let names: Vec<String> = dataset.schema.columns().iter().map(|column| column.name.clone()).collect();
@@ -270,18 +270,18 @@ async fn row_groups_and_pieces_have_the_columns_of_their_folders() {
     let group = file.fetch(dataset.store.as_ref(), &object.meta, 0, &only).await.unwrap();
     assert_eq!(group.column("r").unwrap(), Series::new("r".into(), vec!["b"; group_rows]));
     for columns in [&names[..], &only] {
-        let mut reader = file.pieces(&dataset.store, &object.meta, 0, columns).unwrap();
+        let mut reader = file.page_reader(&dataset.store, &object.meta, 0, columns).unwrap();
         assert!(reader.is_of(file, 0, columns));
         for rows in [0..11, 11..group_rows] {
-            let piece = reader.read(rows.clone()).await.unwrap();
-            assert_eq!(piece.column("r").unwrap().len(), rows.len());
+            let range = reader.read(rows.clone()).await.unwrap();
+            assert_eq!(range.column("r").unwrap().len(), rows.len());
             if columns.len() > 1 {
-                assert_eq!(piece.column("k").unwrap(), eights(rows.len()));
-                assert_eq!(piece.column("x").unwrap().len(), rows.len());
+                assert_eq!(range.column("k").unwrap(), eights(rows.len()));
+                assert_eq!(range.column("x").unwrap().len(), rows.len());
             }
         }
     }
-    file.piece_overhead(dataset.store.as_ref(), &object.meta, 0, &names).await.unwrap();
+    file.page_overhead(dataset.store.as_ref(), &object.meta, 0, &names).await.unwrap();
     let table = LoadableTable::open(dataset, &CsvTyping::default()).await.unwrap();
     let columns = table.columns(&names, 1).await.unwrap();
     assert_eq!(

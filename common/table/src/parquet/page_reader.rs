@@ -1,8 +1,8 @@
-//! A row group that is too large to be held is read in pieces: the pages of some rows of every column, in order.
+//! A row group that is too large to be held is read in ranges of rows: the pages of these rows in every column, in order.
 //!
 //! Where a page ends is known only from its header, and the pages of two columns end at different rows. So each column
-//! is read on by itself, about as far as the piece goes, and keeps the page that the next piece begins in. A piece takes
-//! the memory of its rows, and up to two pages and a dictionary of each column besides ([`PieceOverhead`]).
+//! is read on by itself, about as far as the range goes, and keeps the page that the next one begins in. A range takes
+//! the memory of its rows, and up to two pages and a dictionary of each column besides ([`PageOverhead`]).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -30,9 +30,9 @@ const HEADER_READ: u64 = 16 * 1024;
 /// What most writers let a page grow to, uncompressed.
 const USUAL_PAGE: f64 = 1024.0 * 1024.0;
 
-/// Reads one row group in pieces, from its first row on.
+/// Reads one row group in ranges of rows, from its first row on.
 #[derive(Debug)]
-pub struct PieceReader {
+pub struct PageReader {
     source: Source,
     footer: Arc<Footer>,
     columns: Vec<ColumnReader>,
@@ -49,7 +49,7 @@ struct Source {
     row_group: usize,
 }
 
-impl PieceReader {
+impl PageReader {
     pub(super) fn new(
         file: &ParquetFile,
         (store, meta): (Arc<dyn Store>, ObjectMeta),
@@ -95,7 +95,7 @@ impl PieceReader {
             footer: Arc::clone(&self.footer),
             row_group: self.source.row_group,
             rows,
-            bytes: GroupBytes::Piece(Arc::new(columns)),
+            bytes: GroupBytes::Paged(Arc::new(columns)),
             types: Arc::clone(&self.types),
             partitions: self.partitions.clone(),
         })
@@ -253,7 +253,7 @@ impl ColumnReader {
         Ok(())
     }
 
-    /// The dictionary and the pages that hold `rows`, in one run of bytes. What is kept for the next piece is copied, so
+    /// The dictionary and the pages that hold `rows`, in one run of bytes. What is kept for the next range is copied, so
     /// that no more than it stays in memory.
     fn take(&mut self, rows: &Range<usize>) -> ColumnBytes {
         self.pages.retain(|page| page.rows.end > rows.start);
@@ -287,16 +287,16 @@ impl Source {
     }
 }
 
-/// What a piece of a row group takes besides the bytes of its rows.
+/// What a range of rows of a row group takes besides the bytes of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PieceOverhead {
+pub struct PageOverhead {
     /// Of each column a dictionary, and the pages that it begins and ends amid, all of them also kept by the reader.
     pub bytes: u64,
     /// Uncompressed bytes of the largest page.
     pub page_bytes: u64,
 }
 
-/// What pieces of a row group take, from the headers of its first pages.
+/// What ranges of rows of a row group take, from the headers of its first pages.
 ///
 /// # Errors
 /// Storage errors as they are; [`Error::Data`] where a column is missing.
@@ -307,7 +307,7 @@ pub(super) async fn overhead(
     footer: &Footer,
     row_group: usize,
     columns: &[String],
-) -> Result<PieceOverhead> {
+) -> Result<PageOverhead> {
     let of_columns = columns
         .iter()
         .map(|column| Ok(ChunkFacts::of(&footer.chunk(row_group, column, name)?)))
@@ -318,10 +318,10 @@ pub(super) async fn overhead(
         let first = guard(name, "a page", || Ok(Page::at_start_of(&bytes)))?;
         Ok::<_, Error>(facts.overhead(first.map(|page| page.len() as u64).ok()))
     });
-    let add = |sum: PieceOverhead, more: PieceOverhead| async move {
-        Ok(PieceOverhead { bytes: sum.bytes + more.bytes, page_bytes: sum.page_bytes.max(more.page_bytes) })
+    let add = |sum: PageOverhead, more: PageOverhead| async move {
+        Ok(PageOverhead { bytes: sum.bytes + more.bytes, page_bytes: sum.page_bytes.max(more.page_bytes) })
     };
-    futures::stream::iter(overheads).buffered(2 * CONCURRENT_READS).try_fold(PieceOverhead::default(), add).await
+    futures::stream::iter(overheads).buffered(2 * CONCURRENT_READS).try_fold(PageOverhead::default(), add).await
 }
 
 /// What a footer says about the pages of a chunk.
@@ -344,12 +344,12 @@ impl ChunkFacts {
 
     /// The first page may be smaller than those that follow: it is where values are still numbers of a dictionary. So the
     /// usual size counts where that is more. A header that cannot be read may be that of the only page.
-    fn overhead(&self, first_page: Option<u64>) -> PieceOverhead {
+    fn overhead(&self, first_page: Option<u64>) -> PageOverhead {
         let whole = self.range.end - self.range.start;
         let usual = (USUAL_PAGE * self.ratio.min(1.1)) as u64;
         let page = first_page.unwrap_or(whole).max(usual).min(whole);
         let bytes = if self.repeats { whole } else { 2 * (self.data - self.range.start) + 2 * page };
         let page = if self.repeats { whole } else { page };
-        PieceOverhead { bytes, page_bytes: (page as f64 / self.ratio) as u64 }
+        PageOverhead { bytes, page_bytes: (page as f64 / self.ratio) as u64 }
     }
 }
