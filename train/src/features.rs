@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use columns::text_hints;
+use columns::text_hints::{self, Level};
 use columns::{ColumnKind, ColumnSource, MemoryColumns, memory_bytes};
 use error::{Error, Result};
 use features::encode::values::as_levels;
@@ -219,8 +219,9 @@ fn learn_one(
     let (mut levels, mut hint) = (None, hint_about_number(planned, data));
     if planned.is_category {
         let (counts, decoded) = count_levels(planned, input)?;
-        hint = hint_about_category(planned, spec, &counts, data);
-        let learnt = counts.vocabulary(spec.max_levels);
+        let by_frequency = counts.by_frequency();
+        hint = hint_about_category(planned, spec, &by_frequency, data);
+        let learnt = counts.vocabulary(&by_frequency, spec.max_levels);
         feature.kind = Kind::Category { levels: learnt.levels };
         levels = Some((learnt.statistics, decoded));
     }
@@ -262,19 +263,18 @@ fn hint_about_number(planned: &PlannedFeature, data: &TrainingData) -> Option<Co
 fn hint_about_category(
     planned: &PlannedFeature,
     spec: &Spec,
-    counts: &LevelCounts,
+    levels: &[Level<'_>],
     data: &TrainingData,
 ) -> Option<ColumnHint> {
     let Source::Column(column) = &planned.source else { return None };
-    let levels = counts.by_frequency();
     let hint = |text: String, is_misread: bool| ColumnHint { column: column.clone(), text, is_misread };
     let is_meant = spec.categorical.contains(column);
     if data.is_of_folders(column) {
         let dates = "stands in folder names and is text, a category for each date, which later rows do not have: exclude it, or \
                      write the date as a column of the files";
-        return (!is_meant && text_hints::are_dates(&levels)).then(|| hint(dates.to_owned(), false));
+        return (!is_meant && text_hints::are_dates(levels)).then(|| hint(dates.to_owned(), false));
     }
-    if let Some(text) = text_hints::hint(&levels, data.writing()).filter(|_| !is_meant) {
+    if let Some(text) = text_hints::hint(levels, data.writing()).filter(|_| !is_meant) {
         return Some(hint(text, true));
     }
     let (values, rows) = (levels.len(), levels.iter().map(|(_, rows)| rows).sum::<u64>());

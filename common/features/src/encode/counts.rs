@@ -2,7 +2,7 @@
 
 use polars::prelude::PlHashMap;
 
-use super::learn::{Vocabulary, levels_by_frequency};
+use super::learn::Vocabulary;
 use crate::quality::Statistics;
 
 /// Levels of a category and how often each came. Only different levels take memory.
@@ -39,23 +39,25 @@ impl LevelCounts {
         self.bytes
     }
 
-    /// Every level and in how many rows it came, most frequent first, ties by text.
+    /// Every level and in how many rows it came, most frequent first, ties by text, so that the order depends on the rows alone and
+    /// not on their order.
     #[must_use]
     pub fn by_frequency(&self) -> Vec<(&str, u64)> {
-        levels_by_frequency(self.counts.iter().map(|(level, &count)| (level.as_str(), count)).collect(), usize::MAX)
+        let mut levels: Vec<(&str, u64)> = self.counts.iter().map(|(level, &count)| (level.as_str(), count)).collect();
+        levels.sort_unstable_by(|left, right| right.1.cmp(&left.1).then(left.0.cmp(right.0)));
+        levels
     }
 
-    /// Keeps the `max_levels` most frequent levels and treats the rest as missing.
+    /// Keeps the first `max_levels` of these levels, which are [`LevelCounts::by_frequency`], and treats the rest as missing.
     #[must_use]
-    pub fn vocabulary(&self, max_levels: usize) -> Vocabulary {
-        let counts = self.counts.iter().map(|(level, &count)| (level.as_str(), count)).collect();
-        let kept = levels_by_frequency(counts, max_levels);
+    pub fn vocabulary(&self, by_frequency: &[(&str, u64)], max_levels: usize) -> Vocabulary {
+        let kept = &by_frequency[..max_levels.min(by_frequency.len())];
         let counted: u64 = kept.iter().map(|(_, count)| count).sum();
         let level_counts: Vec<u64> = kept.iter().map(|(_, count)| *count).collect();
         let not_kept = self.rows - self.missing - counted;
         let statistics = Statistics::of_levels(self.rows, self.missing, not_kept, &level_counts);
         let statistics = Statistics { distinct: Some(self.counts.len() as u64), ..statistics };
-        Vocabulary { levels: kept.into_iter().map(|(level, _)| level.to_owned()).collect(), statistics }
+        Vocabulary { levels: kept.iter().map(|(level, _)| (*level).to_owned()).collect(), statistics }
     }
 }
 
@@ -66,7 +68,7 @@ mod tests {
     fn vocabulary<'a>(cells: impl Iterator<Item = Option<&'a str>>, max_levels: usize) -> Vocabulary {
         let mut counts = LevelCounts::default();
         cells.for_each(|cell| counts.add(cell));
-        counts.vocabulary(max_levels)
+        counts.vocabulary(&counts.by_frequency(), max_levels)
     }
 
     #[test]

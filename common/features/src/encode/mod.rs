@@ -15,4 +15,4 @@ pub use apply::{Encoder, LevelTexts, evaluate_text, rows_where, value_type};
 pub use bad_rows::{BadRows, UnreadableCells};
 pub use counts::LevelCounts;
 pub use feature::{Feature, FeatureSource, Kind};
-pub use learn::{Vocabulary, learn_number, levels_by_frequency};
+pub use learn::{Vocabulary, learn_number};
