@@ -9,11 +9,11 @@ pub(super) const RECORDS_TO_JUDGE_BY: u64 = 16;
 #[derive(Debug, Default, Clone)]
 pub(super) struct Looks {
     /// By look, and by whether the cell begins with a blank.
-    counts: [[u64; 2]; PRESENT.len()],
+    pub(super) counts: [[u64; 2]; PRESENT.len()],
 }
 
 /// What cells look like that are not missing.
-const PRESENT: [Look; 4] = [Look::Integer, Look::Number, Look::Date, Look::Other];
+pub(super) const PRESENT: [Look; 4] = [Look::Integer, Look::Number, Look::Date, Look::Other];
 
 /// What the cells of a column are, all but one in a hundred of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use memchr::{memchr_iter, memchr2};
 
 use super::CsvFormat;
-use super::habits::{Evidence, Habit, Looks, RECORDS_TO_JUDGE_BY, Usual};
+use super::habits::{Evidence, Habit, Looks, PRESENT, RECORDS_TO_JUDGE_BY, Usual};
 use super::looks::Look;
 use super::records::{MultilineCell, Place, Records};
 
