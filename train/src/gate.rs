@@ -21,7 +21,6 @@ use crate::config::TrainConfig;
 use crate::evaluate::{self, Evaluation};
 use crate::out_of_core::{ModelForm, Reader};
 use crate::read::{TrainingData, in_words};
-use crate::settings::Settings;
 
 /// Probability that the interval of R² states.
 const INTERVAL_LEVEL: f64 = 0.95;

@@ -21,6 +21,7 @@ use table::{CsvTyping, Dataset, LoadableTable};
 
 pub use self::dropped::Dropped;
 pub(crate) use self::dropped::nothing_left;
+use self::dropped::{Named, reasons};
 pub(crate) use self::roles::{RoleRow, RoleValues, Roles, instants};
 pub use self::split::{SplitOutcome, warnings as split_warnings};
 pub(crate) use self::split::{dealt, gap, hold_out, in_words};
@@ -376,7 +377,6 @@ pub fn fingerprint<'a>(objects: impl Iterator<Item = &'a ObjectMeta>) -> String 
 
 #[cfg(test)]
 mod tests {
-    use super::dropped::{Named, reasons};
     use super::*;
 
     fn kept(ids: &[Option<String>], target: &[f64], weights: Option<&[f64]>, dropped: &mut Dropped) -> Rows {
