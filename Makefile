@@ -36,11 +36,9 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --document-private-items
 
 test: setup-tests lint ## Run every check and every test, a real S3 server included
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --release --locked --workspace
-	cargo test --locked -p error -p evaluation -p machine -p scoring # the light crates, with overflow checks and debug assertions
+	cargo test --release --locked --workspace --no-run
 	cargo build --release --locked --workspace --bins
-	PROGRAMS=$(PROGRAMS) scripts/test-python
-	PROGRAMS=$(PROGRAMS) scripts/test-deployment
+	@PROGRAMS=$(PROGRAMS) scripts/test-suites
 
 bench: build ## Measure train and predict beside Python and write docs/benchmarks.md (hours and 25 GB; SIZE=huge for 30 M rows)
 	benches/run --size $(or $(SIZE),full)
