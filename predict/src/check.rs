@@ -72,7 +72,7 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
              numbers and dates, where its release rejected the row"
         );
     }
-    let id = schema.require(&metadata.id, location)?;
+    let id = schema.require_for("the model, as its id", &metadata.id, location)?;
     if !dataset.is_csv() && id.kind == ColumnKind::Unsupported {
         return Err(Error::Data(format!(
             "{location}: the id column \"{}\" has a type that cannot be an id ({})",
@@ -82,7 +82,7 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
     }
     model.encoder.check_schema(schema, dataset.is_csv(), location)?;
     for column in &settings.columns {
-        let carried = schema.require(column, location)?;
+        let carried = schema.require_for("--columns (COLUMNS)", column, location)?;
         let is_list = matches!(carried.dtype, DataType::List(_));
         if carried.kind == ColumnKind::Unsupported && !is_list {
             return Err(Error::Data(format!(

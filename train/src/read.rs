@@ -176,7 +176,15 @@ pub async fn open(config: &TrainConfig, room: impl Fn(u64) -> FooterRoom) -> Res
 
 /// Refuses a column that can serve as nothing.
 fn check_role(dataset: &Dataset, role: &str, name: &str) -> Result<()> {
-    let column = dataset.schema.require(name, &dataset.location)?;
+    let setting = match role {
+        "id" => "--id (ID_COLUMN) or the feature spec",
+        "target" => "--target (TARGET_COLUMN) or the feature spec",
+        "time" => "--time (TIME_COLUMN) or the feature spec",
+        "group" => "--group (GROUP_COLUMN) or the feature spec",
+        "slice" => "--slice (SLICE)",
+        _ => "the feature spec",
+    };
+    let column = dataset.schema.require_for(setting, name, &dataset.location)?;
     if column.kind == ColumnKind::Unsupported {
         return Err(Error::Data(format!(
             "{}: the {role} \"{name}\" has a type that cannot be one ({}): name another column, or write it as text or numbers",

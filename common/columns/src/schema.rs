@@ -153,12 +153,24 @@ impl TableSchema {
     /// # Errors
     /// [`Error::Data`] where there is no such column.
     pub fn require(&self, name: &str, location: &str) -> Result<&ColumnSchema> {
-        self.get(name).ok_or_else(|| {
-            let columns = self.names_shortened();
-            let similar = self.similar(name).map(|there| format!(", but there is \"{there}\"")).unwrap_or_default();
-            let why = self.why_missing(name, location).map(|why| format!("; {why}")).unwrap_or_default();
-            Error::Data(format!("{location}: column \"{name}\" is missing{similar}; the columns are {columns}{why}"))
-        })
+        self.get(name).ok_or_else(|| self.missing(name, "", location))
+    }
+
+    /// The column called `name`, which `setting` asks for, such as "--slice (SLICE)".
+    ///
+    /// # Errors
+    /// As [`TableSchema::require`]; the error names the setting, too.
+    pub fn require_for(&self, setting: &str, name: &str, location: &str) -> Result<&ColumnSchema> {
+        self.get(name).ok_or_else(|| self.missing(name, &format!(" (asked for by {setting})"), location))
+    }
+
+    fn missing(&self, name: &str, who_asks: &str, location: &str) -> Error {
+        let columns = self.names_shortened();
+        let similar = self.similar(name).map(|there| format!(", but there is \"{there}\"")).unwrap_or_default();
+        let why = self.why_missing(name, location).map(|why| format!("; {why}")).unwrap_or_default();
+        Error::Data(format!(
+            "{location}: column \"{name}\" is missing{who_asks}{similar}; the columns are {columns}{why}"
+        ))
     }
 
     fn why_missing(&self, name: &str, location: &str) -> Option<String> {
@@ -304,6 +316,8 @@ mod tests {
         let missing = |name: &str| schema.require(name, "t.csv").unwrap_err().to_string();
         assert_eq!(missing("id"), "t.csv: column \"id\" is missing, but there is \" Id\"; the columns are  Id, b");
         assert_eq!(missing("c"), "t.csv: column \"c\" is missing; the columns are  Id, b");
+        let asked = schema.require_for("--slice (SLICE)", "c", "t.csv").unwrap_err().to_string();
+        assert_eq!(asked, "t.csv: column \"c\" is missing (asked for by --slice (SLICE)); the columns are  Id, b");
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Spec {
     pub fn with_columns(mut self, id: Option<&str>, target: Option<&str>) -> Result<Self, Error> {
         self.id = id.map(str::to_owned).or(self.id);
         self.target = target.map(str::to_owned).or(self.target);
-        self.check().map_err(|problem| Error::Setting(format!("feature spec: {problem}")))?;
+        self.check().map_err(|problem| Error::Setting(format!("feature spec and settings: {problem}")))?;
         Ok(self)
     }
 
@@ -111,7 +111,7 @@ impl Spec {
     /// [`Error::Setting`] where that contradicts the rest of the spec.
     pub fn with_validation(mut self, settings: Validation) -> Result<Self, Error> {
         self.validation = self.validation.with(settings);
-        self.check().map_err(|problem| Error::Setting(format!("feature spec: {problem}")))?;
+        self.check().map_err(|problem| Error::Setting(format!("feature spec and settings: {problem}")))?;
         Ok(self)
     }
 
@@ -143,7 +143,7 @@ impl Spec {
 
     fn check_roles(&self) -> Result<(), String> {
         let Validation { time, group, gap } = &self.validation;
-        let of_validation = [("validation.time", time), ("validation.group", group)];
+        let of_validation = [("validation.time (--time)", time), ("validation.group (--group)", group)];
         let single = [("id", &self.id), ("target", &self.target), ("weight", &self.weight)];
         let single = [single.as_slice(), &of_validation].concat();
         if let (Some(gap), None) = (gap, time) {
@@ -193,6 +193,12 @@ impl Spec {
 
     /// A derived feature reads input columns only, so the order of features and columns never matters.
     fn check_independent(&self, expression: &Expression) -> Result<(), String> {
+        let name = expression.name();
+        if expression.reads(name) {
+            return Err(format!(
+                "derived feature `{name}` reads a column of its own name: give the feature a name that no column has"
+            ));
+        }
         let other = self.derived.iter().find(|other| expression.reads(other.name()));
         other.map_or(Ok(()), |other| Err(expression.reads_derived(other.name()).to_string()))
     }

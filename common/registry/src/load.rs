@@ -211,9 +211,9 @@ async fn read_result(models: &ModelStore, run: &ModelRun) -> Result<RunResult> {
         serde_json::from_slice(&bytes).map_err(|error| Error::Model(format!("{location} is damaged: {error}")))?;
     match result.gate.as_deref() {
         Some("passed") => Ok(result),
-        Some(_) => {
-            Err(Error::Model(format!("model {run} was rejected by its gate and is never used to predict: {location}")))
-        }
+        Some(_) => Err(Error::Model(format!(
+            "model {run} was rejected by its gate and is never used to predict ({location}): name another one, or train again"
+        ))),
         None => Err(Error::Model(format!(
             "there is no complete model {run}: its training failed ({})",
             result.error_message.unwrap_or_default()

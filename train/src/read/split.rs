@@ -74,7 +74,8 @@ pub(crate) fn gap(config: &TrainConfig, kind: Option<ColumnKind>) -> Result<f64>
 /// What the split is by, for the middle of a sentence: `by time "month"`; empty where it is at random.
 pub(crate) fn in_words(config: &TrainConfig) -> String {
     let validation = &config.spec.validation;
-    let time = validation.time.as_ref().map(|name| format!("time \"{name}\""));
+    let gap = validation.gap.as_ref().map_or_else(String::new, |gap| format!(" with a gap of {gap}"));
+    let time = validation.time.as_ref().map(|name| format!("time \"{name}\"{gap}"));
     let group = validation.group.as_ref().map(|name| format!("group \"{name}\""));
     let by: Vec<String> = time.into_iter().chain(group).collect();
     if by.is_empty() { String::new() } else { format!("by {}", by.join(" and ")) }

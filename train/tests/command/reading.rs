@@ -175,7 +175,7 @@ fn lines_that_are_no_header_are_told_in_the_error() {
         &format!("Report 2024\n{rows}"),
         &[],
         &[
-            "column \"id\" is missing; the columns are Report 2024; the first line has one cell and the next one 3: if it is a title, \
+            "column \"id\" is missing (asked for by --id (ID_COLUMN) or the feature spec); the columns are Report 2024; the first line has one cell and the next one 3: if it is a title, \
          remove the lines above the header",
         ],
     );

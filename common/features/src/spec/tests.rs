@@ -184,7 +184,7 @@ fn validation_names_columns_of_their_own_and_settings_win() {
     fails_with("[validation]\ngap = \"30d\"", &["no effect without a time column"]);
     fails_with("[validation]\ntime = \"t\"\ngap = \"soon\"", &["validation", "is no gap"]);
     fails_with("[validation]\nmonth = \"t\"", &["month"]);
-    fails_with("target = \"a\"\n[validation]\ntime = \"a\"", &["validation.time and target are both `a`"]);
+    fails_with("target = \"a\"\n[validation]\ntime = \"a\"", &["validation.time (--time) and target are both `a`"]);
     fails_with("[validation]\ntime = \"a\"\ngroup = \"a\"", &["validation.group and validation.time are both `a`"]);
     fails_with("[validation]\ngroup = \"a\"\n[monotone]\na = 1", &["monotone names `a`", "validation.group"]);
 }

@@ -18,7 +18,7 @@ use error::Error;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParamError {
     /// No parameter of XGBoost's tree boosters has this name.
-    #[error("XGBoost has no parameter {name:?} for regression with trees{}", nearest.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default())]
+    #[error("XGBoost has no parameter {name:?} for regression with trees{}", nearest.map_or_else(|| ": leave it out, or correct its name".to_owned(), |near| format!(": did you mean {near:?}?")))]
     Unknown {
         /// The name as given.
         name: String,

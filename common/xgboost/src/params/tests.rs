@@ -164,7 +164,10 @@ fn messages_read_well() {
         text("max_dept", "6"),
         "XGBoost has no parameter \"max_dept\" for regression with trees: did you mean \"max_depth\"?"
     );
-    assert_eq!(text("wibble", "6"), "XGBoost has no parameter \"wibble\" for regression with trees");
+    assert_eq!(
+        text("wibble", "6"),
+        "XGBoost has no parameter \"wibble\" for regression with trees: leave it out, or correct its name"
+    );
     assert_eq!(text("nthread", "6"), "the parameter \"nthread\" cannot be set: set --threads");
 }
 

@@ -89,7 +89,9 @@ fn rows_of(html: &mut Html, what: &'static str, how_many: &str, which: &str) {
 
 fn columns(html: &mut Html, subject: &Subject<'_>) {
     let profiles = &subject.metadata.profile;
-    let shown = foremost(subject);
+    let foremost = foremost(subject);
+    // A derived feature has no column of its own, whatever its importance.
+    let shown: Vec<_> = profiles.iter().filter(|profile| foremost.contains(profile.column.as_str())).collect();
     let heads = [
         ("", "column"),
         ("", "type"),
@@ -99,7 +101,7 @@ fn columns(html: &mut Html, subject: &Subject<'_>) {
         ("wide", "values in the training rows"),
     ];
     html.table(&heads, |html| {
-        for profile in profiles.iter().filter(|profile| shown.contains(profile.column.as_str())) {
+        for profile in &shown {
             html.element("tr", "", |html| column(html, profile));
         }
     });
