@@ -127,7 +127,7 @@ fn data_prep_goes_on_from_every_moment() {
 }
 
 #[test]
-fn the_tables_go_on_from_every_moment() {
+fn the_quality_table_goes_on_from_every_moment() {
     let mut scored = Scored::new();
     let base = scored.event("create-qa-table");
     let copied = |place: &Place, trial: usize| Scored::copy(place, &base, &format!("copy-{trial}"));
@@ -136,7 +136,12 @@ fn the_tables_go_on_from_every_moment() {
         assert_eq!(answer["location"], format!("s3://lake/qa/run_id={}/", event["run_id"].as_str().unwrap()));
     };
     kill_everywhere(&mut scored.place, "create-qa-table", ALL, &copied, &check);
+}
 
+#[test]
+fn the_results_table_goes_on_from_every_moment() {
+    let mut scored = Scored::new();
+    let base = scored.event("create-qa-table");
     let copied = |place: &Place, trial: usize| Scored::copy(place, &base, &format!("again-{trial}"));
     let check = |place: &Place, _: &Value, answer: &Value| {
         assert_eq!(answer["rows"], super::place::CUSTOMERS);
