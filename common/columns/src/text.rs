@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{NaiveDate, NaiveTime};
 use polars::prelude::{
-    ChunkedArray, DataType, PolarsNumericType, Series, StringChunked, StringChunkedBuilder, TimeUnit,
+    ChunkedArray, DataType, IntoSeries, PolarsNumericType, Series, StringChunked, StringChunkedBuilder, TimeUnit,
 };
 
 use error::{Error, Result};
@@ -74,6 +74,17 @@ pub fn canonical_text(column: &Series) -> Result<Cow<'_, StringChunked>> {
 /// # Errors
 /// As [`canonical_text`].
 pub fn formatted_text(column: &Series) -> Result<Series> {
+    match column.dtype() {
+        // polars writes whole seconds, and durations not at all.
+        DataType::Time | DataType::Duration(_) => {
+            return canonical_text(column).map(|text| text.into_owned().into_series());
+        }
+        nested if nested.is_nested() => {
+            let problem = "only Parquet holds it: choose --format parquet (FORMAT), or leave the column out";
+            return Err(unfit(column, problem));
+        }
+        _ => {}
+    }
     let cast = || catch_unwind(AssertUnwindSafe(|| column.cast(&DataType::String)));
     match error::panics::expected_within(cast) {
         Ok(Ok(text)) => Ok(text),
@@ -311,7 +322,7 @@ fn write_fraction(text: &mut String, nanoseconds: i128) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{Int64Chunked, Int128Chunked, IntoSeries, NamedFrom, NewChunkedArray, TimeZone};
+    use polars::prelude::{Int64Chunked, Int128Chunked, NamedFrom, NewChunkedArray, TimeZone};
 
     use super::*;
     use crate::cells::text_of_number_cell;

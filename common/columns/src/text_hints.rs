@@ -10,8 +10,8 @@ mod notations;
 
 use notations::{
     has_a_month_name, has_comma, has_decimal_point_under_comma, has_points_between_thousands, has_suffix_for_thousands,
-    has_zone_name_or_half, is_accounting_number, is_excel_formula, is_grouped_number, is_like_a_date, is_month,
-    is_short_date, is_time_of_day, unit,
+    has_zone_name_or_half, is_accounting_number, is_excel_formula, is_grouped_number, is_impossible_date,
+    is_like_a_date, is_month, is_other_iso_timestamp, is_short_date, is_time_of_day, unit,
 };
 
 /// Share of a column's rows (markers of missing values apart) that have to look alike: a stray cell does not hide the rest.
@@ -111,7 +111,7 @@ struct Notation {
     remedy: fn(&str, Writing) -> String,
 }
 
-static NOTATIONS: [Notation; 14] = [
+static NOTATIONS: [Notation; 15] = [
     Notation {
         is_so: |text, _| is_excel_formula(text),
         among: None,
@@ -124,7 +124,18 @@ static NOTATIONS: [Notation; 14] = [
         what: "timestamps with AM, PM or the name of a zone",
         remedy: |_, _| "write 2026-01-31 12:30:00-05:00, with 24 hours".to_owned(),
     },
-    Notation { is_so: |text, _| is_like_a_date(text), among: Some(Value::Date), what: "dates", remedy: write_dates },
+    Notation {
+        is_so: |text, _| is_like_a_date(text) && !is_impossible_date(text),
+        among: Some(Value::Date),
+        what: "dates",
+        remedy: write_dates,
+    },
+    Notation {
+        is_so: |text, _| is_other_iso_timestamp(text),
+        among: Some(Value::Date),
+        what: "timestamps in another form of ISO 8601",
+        remedy: |_, _| "write 2026-01-31T12:30:00Z".to_owned(),
+    },
     Notation {
         is_so: |text, _| has_a_month_name(text),
         among: Some(Value::Date),
@@ -307,7 +318,38 @@ fn are_strays(fit: &[Level<'_>], strays: &[Level<'_>], most: Value) -> bool {
     let are_few = rows(strays) * STRAYS <= rows(fit) + rows(strays);
     let are_few_texts = strays.len() <= STRAY_TEXTS && fit.len() >= NUMBERS_PER_STRAY_TEXT * strays.len();
     let are_all_truths = most == Value::Boolean && strays.iter().all(|(text, _)| parse_boolean(text).is_some());
-    are_few || are_few_texts || are_all_truths
+    let are_no_values =
+        most != Value::Boolean && fit.len() > 1 && strays.iter().all(|(text, _)| stands_for_no_value(text));
+    are_few || are_few_texts || are_all_truths || are_no_values
+}
+
+/// Whether a text says that there is no value, in a way that is not read as such: an error of Excel, a word or a sign.
+fn stands_for_no_value(text: &str) -> bool {
+    const WORDS: [&str; 20] = [
+        "unknown",
+        "missing",
+        "undefined",
+        "unspecified",
+        "unavailable",
+        "not available",
+        "not applicable",
+        "n.a.",
+        "nat",
+        "none",
+        "null",
+        "nil",
+        "tbd",
+        "inf",
+        "-inf",
+        "infinity",
+        "-infinity",
+        "?",
+        "--",
+        "...",
+    ];
+    let text = text.trim();
+    let is_excel_error = text.starts_with('#') && text.ends_with(['!', '?', 'A']);
+    is_excel_error || WORDS.contains(&text.to_ascii_lowercase().as_str())
 }
 
 fn written_as_text(value: Value, levels: &[Level<'_>]) -> String {

@@ -39,6 +39,39 @@ fn has_date_parts(text: &str, signs: &[char], year_digits: usize) -> bool {
     })
 }
 
+/// `2024-02-30` and `2024-01-31 24:00:00`: written as dates are, but of no calendar.
+pub(super) fn is_impossible_date(text: &str) -> bool {
+    let text = text.trim();
+    let (date, time) = text.split_once([' ', 'T']).unwrap_or((text, ""));
+    let parts: Vec<usize> = date.split('-').filter(|part| is_digits(part)).map(str::len).collect();
+    parts == [4, 2, 2] && (parse_timestamp(date).is_none() || time.starts_with("24"))
+}
+
+/// `20240131T123000Z`, the basic form of ISO 8601, and `2024-01-31t12:30:00z`, as RFC 3339 allows it.
+pub(super) fn is_other_iso_timestamp(text: &str) -> bool {
+    let text = text.trim();
+    if text.contains(['t', 'z']) {
+        return parse_timestamp(&text.to_ascii_uppercase()).is_some();
+    }
+    let Some((date, time)) = text.split_once('T') else { return false };
+    let clock = time.strip_suffix('Z').unwrap_or(time).split(['+', '-', '.', ',']).next().unwrap_or_default();
+    if date.len() != 8 || !is_digits(date) || !is_digits(clock) || ![2, 4, 6].contains(&clock.len()) {
+        return false;
+    }
+    parse_timestamp(&format!("{}-{}-{}", &date[..4], &date[4..6], &date[6..])).is_some()
+}
+
+/// `31JAN2024` and `31JAN2024:12:30:00`, as SAS writes them.
+fn is_glued_date(text: &str) -> bool {
+    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    let date = text.trim().split(':').next().unwrap_or_default();
+    let month = date.trim_start_matches(|sign: char| sign.is_ascii_digit());
+    let day = &date[..date.len() - month.len()];
+    let Some((month, year)) = month.split_at_checked(3) else { return false };
+    let is_day = day.len() <= 2 && day.parse().is_ok_and(|day: u32| (1..=31).contains(&day));
+    is_day && MONTHS.contains(&month.to_ascii_lowercase().as_str()) && [2, 4].contains(&year.len()) && is_digits(year)
+}
+
 /// `31 Jan 2026`, `Jan 31, 2026`, `31-Jan-26`, `January 2026`, in English, German, French, Spanish, Italian or Dutch.
 pub(super) fn has_a_month_name(text: &str) -> bool {
     const MONTHS: [&str; 62] = [
@@ -112,6 +145,9 @@ pub(super) fn has_a_month_name(text: &str) -> bool {
         word.chars().count() >= 3 && MONTHS.iter().any(is_abbreviation)
     };
     let numbers = words.iter().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())).count();
+    if is_glued_date(text) {
+        return true;
+    }
     // A time may stand behind it, and `st`, `th` behind the day.
     (2..=8).contains(&words.len()) && words.iter().filter(|word| is_month(word)).count() == 1 && numbers >= 1 && {
         let others = words.iter().filter(|word| !is_month(word));
@@ -232,7 +268,9 @@ fn is_number_with_commas(text: &str) -> bool {
     let number = match text.rfind('.') {
         Some(point) if point < comma => text.replace('.', "").replacen(',', ".", 1),
         Some(_) => text.replace(',', ""),
-        None if text.matches(',').count() > 1 && is_in_groups(text, ',') => text.replace(',', ""),
+        None if text.matches(',').count() > 1 && (is_in_groups(text, ',') || is_in_indian_groups(text)) => {
+            text.replace(',', "")
+        }
         None => text.replacen(',', ".", 1),
     };
     is_plain_number(&number)
@@ -267,6 +305,14 @@ fn is_in_groups(text: &str, sign: char) -> bool {
         && first.len() <= 3
         && rest.peek().is_some()
         && rest.all(|group| group.len() == 3 && is_digits(group))
+}
+
+/// `12,34,567`: two digits in every group but the last.
+fn is_in_indian_groups(text: &str) -> bool {
+    let groups: Vec<&str> = text.trim().strip_prefix(['-', '+']).unwrap_or(text.trim()).split(',').collect();
+    let [first, middle @ .., last] = groups.as_slice() else { return false };
+    let is_of = |group: &str, lengths: &[usize]| is_digits(group) && lengths.contains(&group.len());
+    is_of(first, &[1, 2]) && middle.iter().all(|group| is_of(group, &[2])) && is_of(last, &[3])
 }
 
 /// `1.5K`, `2M`, `3 bn`, `0 Mio`.

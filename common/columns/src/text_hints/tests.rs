@@ -228,3 +228,45 @@ fn a_few_other_cells_among_numbers_dates_or_booleans_are_hinted_at() {
     assert_eq!(hint_of(&[]), "");
     assert_eq!(hint_of(&["NA", "-"]), "");
 }
+
+#[test]
+fn texts_that_say_that_there_is_no_value_are_hinted_at_however_few_values_there_are() {
+    for stray in ["#VALUE!", "#DIV/0!", "unknown", "NaT", "Infinity"] {
+        let levels: Vec<Level<'_>> = vec![("1", 400), (stray, 300), ("2", 300), ("NA", 7)];
+        let said = hint(&levels, CSV).unwrap_or_default();
+        let expected = if stray == "Infinity" {
+            // It is a number that is not finite.
+            String::new()
+        } else {
+            format!("because of 300 of the 1000 training cells that are not missing (such as \"{stray}\")")
+        };
+        assert!(said.contains(&expected) && said.is_empty() == expected.is_empty(), "{stray}: {said}");
+    }
+    let dates: Vec<Level<'_>> = vec![("2024-01-31", 5), ("2024-02-07", 4), ("infinity", 3)];
+    assert!(hint(&dates, CSV).unwrap_or_default().contains("the others are dates"));
+    assert_eq!(hint_of(&["1", "unknown"]), "", "one number is a code");
+}
+
+#[test]
+fn dates_of_no_calendar_are_told_from_other_notations() {
+    for impossible in ["2024-02-30", "2024-02-10 24:00:00"] {
+        let levels: Vec<Level<'_>> = vec![("2024-02-01", 500), ("2024-02-02", 490), (impossible, 10)];
+        let said = hint(&levels, CSV).unwrap_or_default();
+        assert!(said.starts_with("is text because of 10 of the 1000"), "{said}");
+    }
+}
+
+#[test]
+fn more_notations_of_dates_and_numbers_are_known() {
+    for (cells, what) in [
+        (["31JAN2024", "01feb2024:12:30:00"], "dates with the name of a month"),
+        (["20240131T123000Z", "20240201T0930"], "timestamps in another form of ISO 8601"),
+        (["2024-01-31t12:30:00z", "2024-02-01t00:00:00z"], "timestamps in another form of ISO 8601"),
+        (["1,23,456", "12,34,567.50"], "numbers with commas"),
+    ] {
+        assert!(hint_of(&cells).contains(what), "{cells:?}: {}", hint_of(&cells));
+    }
+    for cells in [["31JAM2024", "x"], ["20249931T12", "y"], ["1,2,3", "1,2,4"], ["A4T12", "B7T9"]] {
+        assert_eq!(hint_of(&cells), "", "{cells:?}");
+    }
+}

@@ -134,6 +134,10 @@ impl RowGroup {
             Unfit::Unsupported => Error::Data(format!(
                 "{object}: {what} has a type that cannot be read: leave it out (add it to `exclude` in the feature spec)"
             )),
+            Unfit::NoTimeOfDay => Error::Data(format!(
+                "{object}: {what} holds times of day that no day has, of 24 hours and more or before midnight: write a duration, or \
+                 a number of seconds"
+            )),
             Unfit::TooManyDigits => Error::Data(format!(
                 "{object}: {what} holds a decimal of more than 38 digits, which cannot be kept: write it with fewer, or as text"
             )),

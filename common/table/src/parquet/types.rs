@@ -182,6 +182,8 @@ pub(super) enum Unfit {
     NoText,
     /// A decimal with more digits than can be kept.
     TooManyDigits,
+    /// A time of day before midnight, or of 24 hours and more.
+    NoTimeOfDay,
     /// A type that no column can have that is read.
     Unsupported,
 }
@@ -192,7 +194,10 @@ impl ParquetColumn {
         let name = self.field.name.clone();
         let damaged = |problem: &dyn std::fmt::Display| Unfit::Damaged(problem.to_string());
         if self.decoding == Decoding::AsDecoded {
-            return Series::try_from((&self.field, arrays)).map_err(|error| damaged(&error));
+            let missing: usize = arrays.iter().map(|array| array.null_count()).sum();
+            let series = Series::try_from((&self.field, arrays)).map_err(|error| damaged(&error))?;
+            // polars makes a null of a time that no day has.
+            return if series.null_count() > missing { Err(Unfit::NoTimeOfDay) } else { Ok(series) };
         }
         if self.decoding == Decoding::Unsupported {
             return Err(Unfit::Unsupported);
