@@ -192,6 +192,7 @@ impl Flow<'_> {
         let room = room_for_footers(&context.limits, Some(&model));
         let mut dataset = Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), room).await?;
         dataset.adopt_partition_kinds(|name| model.learnt_kind(name));
+        dataset.untype_empty_columns(|column| model.encoder.is_of_other_type(column));
         let dataset = Arc::new(dataset);
         check::check_input(settings, &dataset, &model)?;
         let condition = condition.map(|condition| condition.bound_to(&dataset, &model)).transpose()?;

@@ -101,6 +101,9 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     let room = room_for_footers(&context.limits, model.as_ref());
     let mut dataset = Dataset::open_within(&settings.input, needed.as_deref(), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| model.as_ref().and_then(|model| model.learnt_kind(name)));
+    if let Some(model) = &model {
+        dataset.untype_empty_columns(|column| model.encoder.is_of_other_type(column));
+    }
     let dataset = Arc::new(dataset);
     summary.set("objects", dataset.objects.len()).set("rows", dataset.row_count());
     summary.set("bytes", dataset.objects.iter().map(|object| object.meta.size).sum::<u64>());

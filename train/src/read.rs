@@ -8,7 +8,7 @@ mod values;
 use std::sync::Arc;
 
 use columns::text_hints::Writing;
-use columns::{ColumnKind, ColumnSource, MemoryColumns, TableSchema};
+use columns::{ColumnKind, ColumnSchema, ColumnSource, MemoryColumns, TableSchema};
 use error::{Error, Result};
 use evaluation::split::{RowKey, RowKeys, Sides};
 use machine::Limits;
@@ -205,7 +205,8 @@ pub async fn read(config: &TrainConfig, limits: &Limits, opened: Opened) -> Resu
     let typing = CsvTyping { text: &text, categories: &config.spec.categorical, types: None };
     let train_table = load(opened.train, &typing).await?;
     let mut tables = vec![Arc::new(train_table)];
-    if let Some(dataset) = opened.test {
+    if let Some(mut dataset) = opened.test {
+        dataset.untype_empty_columns(|column| is_of_other_type(column, tables[0].schema()));
         let test_table = load(dataset, &CsvTyping { types: Some(tables[0].schema()), ..typing }).await?;
         check_same_columns(&tables[0], &test_table, config)?;
         tables.push(Arc::new(test_table));
@@ -252,6 +253,11 @@ async fn load(dataset: Dataset, typing: &CsvTyping<'_>) -> Result<LoadableTable>
     let table = LoadableTable::open(dataset, typing).await?;
     check_rows(&table)?;
     Ok(table)
+}
+
+/// Whether a held-out column has another type than the training rows have there.
+pub(crate) fn is_of_other_type(column: &ColumnSchema, train: &TableSchema) -> bool {
+    train.get(&column.name).is_some_and(|learnt| !learnt.kind.accepts(column.kind))
 }
 
 /// There is something to train on, and every row has a place that 32 bits can tell.

@@ -7,7 +7,7 @@ use polars::prelude::{
 };
 
 use super::text::{canonical_text, text_of_decimal, text_of_float, widened};
-use super::types::DECIMAL_DIGITS;
+use super::types::{DECIMAL_DIGITS, common_type};
 
 /// A value that the other type cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +32,14 @@ pub fn convert(column: &Series, to: &DataType) -> Result<Series, Misfit> {
     if from == to {
         return Ok(column.clone());
     }
+    if column.null_count() == column.len() {
+        return Ok(Series::full_null(column.name().clone(), column.len(), to));
+    }
+    // Only a column without a value may come to a type that has nothing in common with its own.
+    if *to == Null || common_type(from, to).is_none() {
+        return Err(misfit(column, column.is_not_null().iter().position(|is| is == Some(true)).unwrap_or_default()));
+    }
     match (from, to) {
-        (Null, _) => Ok(Series::full_null(column.name().clone(), column.len(), to)),
         (from, Decimal(precision, scale)) if from.is_integer() => to_decimal(column, 0, *precision, *scale),
         (Decimal(_, from_scale), Decimal(precision, scale)) => to_decimal(column, *from_scale, *precision, *scale),
         (from, Float64) if from.is_integer() => integers_to_floats(column),

@@ -39,6 +39,8 @@ pub struct ColumnSchema {
     pub dtype: DataType,
     /// Where objects have it with different types, the first two that do.
     differs: Option<Box<Differing>>,
+    /// Whether no row has a value, by what the objects say of themselves: its type says nothing then.
+    is_empty: bool,
 }
 
 /// Two objects of which the column has different types.
@@ -117,6 +119,25 @@ impl TableSchema {
                 self.columns.push(column);
             }
         }
+    }
+
+    /// The same columns, of which these have a value in no row.
+    #[must_use]
+    pub fn with_empty_columns<'a>(&self, names: impl Iterator<Item = &'a str>) -> Self {
+        let mut schema = self.clone();
+        for name in names {
+            if let Some(&place) = schema.places.get(name) {
+                schema.columns[place].is_empty = true;
+            }
+        }
+        schema
+    }
+
+    /// Takes the type from columns that have a value in no row, as far as it `is_unfit`; whether there was one.
+    pub fn untype_empty_columns(&mut self, is_unfit: impl Fn(&ColumnSchema) -> bool) -> bool {
+        let unfit = self.columns.iter_mut().filter(|column| column.is_empty && is_unfit(column));
+        let untyped = unfit.map(|column| (column.dtype, column.kind) = (DataType::Null, ColumnKind::Null));
+        untyped.count() > 0
     }
 
     /// Notes that a column stands in the names of folders and has one value in all of them.
@@ -241,11 +262,13 @@ impl ColumnSchema {
     /// A column of one object.
     #[must_use]
     pub fn new(name: &str, dtype: DataType) -> Self {
-        Self { name: name.to_owned(), kind: ColumnKind::of(&dtype), dtype, differs: None }
+        Self { name: name.to_owned(), kind: ColumnKind::of(&dtype), dtype, differs: None, is_empty: false }
     }
 
     fn merge(&mut self, other: &Self, first: &str, object: &str) -> Result<()> {
+        let is_empty = self.is_empty && other.is_empty;
         if self.dtype == other.dtype && self.kind == other.kind {
+            self.is_empty = is_empty;
             return Ok(());
         }
         let unsupported = [self.kind, other.kind].contains(&ColumnKind::Unsupported);
@@ -256,6 +279,13 @@ impl ColumnSchema {
             _ => common_type(&self.dtype, &other.dtype),
         };
         let Some(merged) = merged else {
+            if other.is_empty {
+                return Ok(());
+            }
+            if self.is_empty {
+                (self.dtype, self.kind, self.is_empty) = (other.dtype.clone(), other.kind, false);
+                return Ok(());
+            }
             let (name, theirs, ours) = (&self.name, other.described(), self.described());
             return Err(Error::Data(format!(
                 "{object} has {theirs} in column \"{name}\", not {ours} as in {first}: write it with one type in all files"
@@ -268,6 +298,7 @@ impl ColumnSchema {
         }
         self.kind = if unsupported { ColumnKind::Unsupported } else { ColumnKind::of(&merged) };
         self.dtype = merged;
+        self.is_empty = is_empty;
         Ok(())
     }
 

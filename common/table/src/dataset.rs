@@ -232,6 +232,16 @@ impl Dataset {
         self.set_partition_columns();
     }
 
+    /// Takes the type from columns that have a value in no row, as far as it `is_unfit`: their rows come out as missing.
+    pub fn untype_empty_columns(&mut self, is_unfit: impl Fn(&ColumnSchema) -> bool) {
+        let mut schema = (*self.schema).clone();
+        if schema.untype_empty_columns(is_unfit) {
+            self.schema = Arc::new(schema);
+            let files = self.objects.iter_mut().filter_map(|object| object.parquet.as_mut());
+            files.for_each(|file| file.set_types(&self.schema));
+        }
+    }
+
     /// How the values of a column are written where the objects are CSV: the setting is not about the names of folders.
     #[must_use]
     pub fn cell_format(&self, column: &str) -> CellFormat {

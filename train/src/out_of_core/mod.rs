@@ -39,7 +39,7 @@ use crate::fit::{Choice, FitContext, Fitted, Member, TargetScale, fit_with, matr
 use crate::plan_memory::{MemoryPlan, Mode, scratch};
 use crate::read::{
     Opened, Roles, Rows, SplitOutcome, TrainingData, check_rows, check_same_columns, fingerprint_of, gap, hold_out,
-    nothing_left, time_kind,
+    is_of_other_type, nothing_left, time_kind,
 };
 
 /// Held-out rows that the model is explained on come from so many of them.
@@ -156,6 +156,7 @@ pub async fn read(config: &TrainConfig, opened: Opened, plan: &MemoryPlan, stop:
     let train_schema = opened.train.schema.clone();
     let test = opened.test.map(|mut test| {
         test.adopt_partition_kinds(|name| train_schema.get(name).map(|column| column.kind));
+        test.untype_empty_columns(|column| is_of_other_type(column, &train_schema));
         test
     });
     let tables: Vec<Arc<LoadableTable>> =

@@ -14,7 +14,7 @@ use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values}
 use crate::quality::FeatureTally;
 use crate::spec::Range;
 use columns::cells::{Cell, is_missing_marker, level_of_cell, parse_as, parse_boolean};
-use columns::{CellFormat, CodedRows, ColumnKind, ColumnSource, TableSchema};
+use columns::{CellFormat, CodedRows, ColumnKind, ColumnSchema, ColumnSource, TableSchema};
 use error::{Error, Result};
 
 /// Which text a value of a category has.
@@ -118,6 +118,13 @@ impl Encoder {
             }
         }
         Ok(())
+    }
+
+    /// Whether a column, as it is given, has another type than the one that a feature was learnt from.
+    #[must_use]
+    pub fn is_of_other_type(&self, column: &ColumnSchema) -> bool {
+        let mut inputs = self.features.iter().flat_map(|bound| bound.feature.input_columns());
+        inputs.any(|(name, learnt)| name == column.name && !learnt.accepts(column.kind))
     }
 
     /// Encodes one feature of a batch: `source.rows()` numbers, NaN where missing, replace what `out` holds.

@@ -83,6 +83,8 @@ pub(super) struct Footer {
     values: HashMap<(usize, usize), i64>,
     /// Leaves of texts that are long in a row group.
     long_texts: Vec<usize>,
+    /// Leaves that have no value in any row group, by their statistics.
+    empty: Vec<usize>,
 }
 
 /// A footer that was read, and what was read besides.
@@ -144,6 +146,7 @@ impl Footer {
             chunks: Vec::with_capacity(likely * schema.kept),
             values: HashMap::new(),
             long_texts: Vec::new(),
+            empty: Vec::new(),
             schema,
         };
         guard(name, "its footer", || footer.add_groups(list, parts.rows, size))?;
@@ -182,6 +185,11 @@ impl Footer {
         rows: u64,
         needed: &mut Vec<Range<u64>>,
     ) -> Result<(), String> {
+        let is_empty = |chunk: &RawChunk| chunk.nulls == Some(chunk.values);
+        match group {
+            0 => self.empty.extend(raw.iter().enumerate().filter(|(_, chunk)| is_empty(chunk)).map(|(place, _)| place)),
+            _ => self.empty.retain(|place| is_empty(&raw[*place])),
+        }
         needed.clear();
         let mut column_bytes = 0;
         for (place, (chunk, leaf)) in raw.iter().zip(&self.schema.leaves).enumerate() {
@@ -222,7 +230,13 @@ impl Footer {
 
     /// The columns that it declares.
     pub(super) fn table_schema(&self) -> Arc<TableSchema> {
-        Arc::clone(&self.schema.table)
+        let table = &self.schema.table;
+        let names =
+            self.empty.iter().filter_map(|place| match &*self.schema.leaves[*place].descriptor.path_in_schema {
+                [name] => Some(name.as_str()),
+                _ => None,
+            });
+        if self.empty.is_empty() { Arc::clone(table) } else { Arc::new(table.with_empty_columns(names)) }
     }
 
     /// Rows of a row group.

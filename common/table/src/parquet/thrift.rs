@@ -16,7 +16,7 @@ mod walk;
 
 use std::ops::Range;
 
-use self::fields::{COLUMN, COLUMN_CHUNK, FILE, ROW_GROUP, STRUCT};
+use self::fields::{COLUMN, COLUMN_CHUNK, FILE, ROW_GROUP, STATISTICS, STRUCT};
 pub(super) use self::page_header::{DATA_PAGE, DATA_PAGE_2, DICTIONARY_PAGE, RawPage};
 use self::walk::{Walk, zigzag};
 
@@ -99,6 +99,8 @@ pub(super) struct RawChunk {
     pub(super) compressed: i64,
     pub(super) data_page: i64,
     pub(super) dictionary_page: Option<i64>,
+    /// Values that are null, where its statistics say so.
+    pub(super) nulls: Option<i64>,
 }
 
 /// Reads the row groups of a footer, one after the other.
@@ -168,10 +170,11 @@ impl Walk<'_> {
     }
 
     fn chunk_metadata(&mut self) -> Result<RawChunk, String> {
-        let mut numbers = [None; 12];
+        let (mut numbers, mut nulls) = ([None; 12], None);
         let mut field = 0;
         while let Some(number) = self.next_field(&mut field)? {
             match field {
+                12 if number == STRUCT => nulls = self.null_count()?,
                 4..=7 | 9 | 11 => numbers[field as usize] = Some(self.integer(number)?),
                 _ => drop(self.skip_field(COLUMN, field, number, 0, 3)?),
             }
@@ -184,7 +187,20 @@ impl Walk<'_> {
             compressed: required(7)?,
             data_page: required(9)?,
             dictionary_page: numbers[11],
+            nulls,
         })
+    }
+
+    /// What statistics say of nulls.
+    fn null_count(&mut self) -> Result<Option<i64>, String> {
+        let (mut nulls, mut field) = (None, 0);
+        while let Some(number) = self.next_field(&mut field)? {
+            match field {
+                3 => nulls = Some(self.integer(number)?),
+                _ => drop(self.skip_field(STATISTICS, field, number, 0, 4)?),
+            }
+        }
+        Ok(nulls)
     }
 }
 
@@ -259,6 +275,7 @@ mod tests {
                 compressed: 10,
                 data_page: 33,
                 dictionary_page: Some(4),
+                nulls: None,
             };
             assert_eq!(chunks, [chunk]);
         }
