@@ -397,3 +397,78 @@ fn timestamps_of_csv_keep_their_nanoseconds() {
         }
     }
 }
+
+/// pandas makes a column of floats of one without a value, whatever it holds in other files.
+#[test]
+fn a_column_without_a_value_fits_whatever_was_learnt() {
+    let workshop = Workshop::with_model();
+    let table = without(&customers(400, 100_000, 8), "score");
+    let rows = table.height();
+    let scored = |workshop: &Workshop, run: &str, plan: Series| {
+        fs::remove_dir_all(workshop.path("customers")).unwrap();
+        write_parquet(&with(table.clone(), plan), &workshop.path("customers/a.parquet"));
+        workshop.predict().args(["--run-id", run]).run().succeeded();
+        predictions(workshop, run)
+    };
+    let texts = scored(&workshop, "text", Series::full_null("plan".into(), rows, &DataType::String));
+    for (run, dtype) in [("floats", DataType::Float64), ("booleans", DataType::Boolean), ("dates", DataType::Date)] {
+        let untyped = scored(&workshop, run, Series::full_null("plan".into(), rows, &dtype));
+        assert_eq!(untyped.column("prediction").unwrap(), texts.column("prediction").unwrap(), "{dtype}");
+    }
+    // One value is enough to be of another type.
+    let one = Series::new("plan".into(), (0..rows).map(|row| (row == 7).then_some(1.5)).collect::<Vec<Option<f64>>>());
+    write_parquet(&with(table.clone(), one), &workshop.path("customers/a.parquet"));
+    workshop.predict().run().failed(4, &["\"plan\"", "trained on text"]);
+}
+
+#[test]
+fn objects_without_a_value_in_a_column_take_the_type_of_the_others() {
+    let half = ROWS / 2;
+    let empty = Series::full_null("v".into(), half, &DataType::Float64);
+    let texts = Series::new("v".into(), (0..half).map(|row| if row % 2 == 0 { "a" } else { "b" }).collect::<Vec<_>>());
+    for (one, other) in [(empty.clone(), texts.clone()), (texts, empty)] {
+        let workshop = Workshop::new();
+        two_objects(&workshop, "train", one, other);
+        workshop.train().run().succeeded();
+        let (entry, statistics) = feature(&workshop, "v");
+        assert_eq!((&entry["levels"], &statistics["missing"]), (&serde_json::json!(["a", "b"]), &0.5.into()));
+        let carried = workshop.predict_on("train").args(["--run-id", "r1", "--columns", "v"]).run();
+        assert_eq!(carried.succeeded()["rows_predicted"], ROWS);
+        let carried = predictions(&workshop, "r1");
+        assert_eq!(carried.column("v").unwrap().dtype(), &DataType::String);
+        assert_eq!(carried.column("v").unwrap().null_count(), half);
+    }
+}
+
+/// Every digit of a time or a duration stands in CSV, and comes back; what no day has is refused.
+#[test]
+fn times_and_durations_keep_their_digits() {
+    let nanoseconds =
+        |name: &str| Series::new(name.into(), (0..ROWS as i64).map(|row| row * 1_000_007).collect::<Vec<_>>());
+    let times = nanoseconds("customer_id").cast(&DataType::Time).unwrap();
+    let took = nanoseconds("took").cast(&DataType::Duration(TimeUnit::Nanoseconds)).unwrap();
+    let workshop = Workshop::new();
+    write_parquet(&with(with(customers(ROWS, 1, 7), times), took), &workshop.path("train/part.parquet"));
+    assert_eq!(workshop.train().run().succeeded()["rows_dropped"]["duplicate_id"], 0);
+    let written = workshop.predict_on("train").args(["--run-id", "r1", "--format", "csv", "--columns", "took"]).run();
+    written.succeeded();
+    let written = fs::read_to_string(workshop.path("output/predictions/run_id=r1/part-00000.csv")).unwrap();
+    let rows: Vec<&str> = written.lines().collect();
+    assert!(rows[8].starts_with("00:00:00.007000049,"), "{}", rows[8]);
+    assert!(rows[8].ends_with(",PT0.007000049S"), "{}", rows[8]);
+    let ids: std::collections::HashSet<&str> = rows.iter().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!(ids.len(), ROWS);
+}
+
+/// What cannot be a feature can be excluded, whatever bytes it has.
+#[test]
+fn excluded_columns_may_hold_anything() {
+    let workshop = Workshop::new();
+    let hashes: Vec<[u8; 2]> = (0..ROWS).map(|row| [0xff, (row / 3) as u8]).collect();
+    let hashes = Series::new("hash".into(), hashes.iter().map(<[u8; 2]>::as_slice).collect::<Vec<&[u8]>>());
+    write_parquet(&with(customers(ROWS, 1, 7), hashes), &workshop.path("train/part.parquet"));
+    workshop.train().run().failed(4, &["\"hash\"", "exclude"]);
+    workshop.write("spec.toml", "exclude = [\"hash\"]\n");
+    workshop.train().args(["--features", "spec.toml"]).run().succeeded();
+    assert_eq!(workshop.predict_on("train").run().succeeded()["rows_predicted"], ROWS);
+}

@@ -231,11 +231,11 @@ impl Footer {
     /// The columns that it declares.
     pub(super) fn table_schema(&self) -> Arc<TableSchema> {
         let table = &self.schema.table;
-        let names =
-            self.empty.iter().filter_map(|place| match &*self.schema.leaves[*place].descriptor.path_in_schema {
-                [name] => Some(name.as_str()),
-                _ => None,
-            });
+        let name = |place: &usize| {
+            let path = self.schema.leaves[*place].path.as_str();
+            self.schema.leaf(path, "").is_ok_and(|leaf| leaf == *place).then_some(path)
+        };
+        let names = self.empty.iter().filter_map(name);
         if self.empty.is_empty() { Arc::clone(table) } else { Arc::new(table.with_empty_columns(names)) }
     }
 
