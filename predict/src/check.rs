@@ -47,6 +47,9 @@ pub fn check_names(settings: &Settings, model: &Model) -> Result<()> {
     let mut seen = HashSet::from([id]);
     match settings.columns.iter().find(|name| !seen.insert(name)) {
         None => Ok(()),
+        Some(twice) if twice != id => {
+            Err(Error::Setting(format!("--columns (COLUMNS) names \"{twice}\" twice: name it once")))
+        }
         Some(twice) => Err(Error::Setting(format!(
             "the predictions would have two columns \"{twice}\": leave it out of --columns (COLUMNS), or rename the id column"
         ))),

@@ -50,7 +50,7 @@ pub fn check(
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if config.strict && !warnings.is_empty() {
         let all = warnings.join("; ");
-        return Err(Error::Data(format!("{} ({all}), and --strict (STRICT) is on", data.location())));
+        return Err(Error::Data(format!("--strict (STRICT) refuses {}, of which is warned: {all}", data.location())));
     }
     Ok(warnings)
 }

@@ -103,7 +103,7 @@ pub enum ModelsAction {
         #[arg(default_value = "latest")]
         model: Selector,
         /// A folder to make, which mlflow loads, serves and registers
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", required_unless_present = "onnx")]
         mlflow: Option<Location>,
         /// A file to make, which takes the table's columns and gives predictions in any ONNX runtime
         #[arg(long, value_name = "FILE", required_unless_present = "mlflow")]
