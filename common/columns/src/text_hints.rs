@@ -191,7 +191,7 @@ static NOTATIONS: [Notation; 15] = [
         remedy: |_, writing| write_number(writing, "-"),
     },
     Notation {
-        is_so: |text, _| is_short_date(text),
+        is_so: |text, _| is_short_date(text) && !is_impossible_date(text),
         among: Some(Value::Date),
         what: "dates with two digits for the year",
         remedy: write_dates,

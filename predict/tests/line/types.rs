@@ -431,7 +431,9 @@ fn objects_without_a_value_in_a_column_take_the_type_of_the_others() {
         two_objects(&workshop, "train", one, other);
         workshop.train().run().succeeded();
         let (entry, statistics) = feature(&workshop, "v");
-        assert_eq!((&entry["levels"], &statistics["missing"]), (&serde_json::json!(["a", "b"]), &0.5.into()));
+        assert_eq!(entry["levels"], serde_json::json!(["a", "b"]));
+        // Of the rows that are not held out.
+        assert!((statistics["missing"].as_f64().unwrap() - 0.5).abs() < 0.05, "{statistics}");
         let carried = workshop.predict_on("train").args(["--run-id", "r1", "--columns", "v"]).run();
         assert_eq!(carried.succeeded()["rows_predicted"], ROWS);
         let carried = predictions(&workshop, "r1");

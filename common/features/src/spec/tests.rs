@@ -146,7 +146,7 @@ fn a_wrong_expression_is_named_with_line_and_feature() {
     fails_with("[derived]\na = \"b +\"", &["line 2", "`a`", "not a valid SQL expression"]);
     fails_with("target = \"y\"\n[derived]\na = \"x / y\"", &["`a`", "the target `y`"]);
     fails_with("[derived]\na = \"x\"\nb = \"a + 1\"", &["`b`", "the derived feature `a`", "input columns only"]);
-    fails_with("[derived]\na = \"a * 2\"", &["the derived feature `a`"]);
+    fails_with("[derived]\na = \"a * 2\"", &["derived feature `a` reads a column of its own name"]);
     fails_with("[derived]\n\"\" = \"a\"", &["a name of its own"]);
 }
 
@@ -185,7 +185,10 @@ fn validation_names_columns_of_their_own_and_settings_win() {
     fails_with("[validation]\ntime = \"t\"\ngap = \"soon\"", &["validation", "is no gap"]);
     fails_with("[validation]\nmonth = \"t\"", &["month"]);
     fails_with("target = \"a\"\n[validation]\ntime = \"a\"", &["validation.time (--time) and target are both `a`"]);
-    fails_with("[validation]\ntime = \"a\"\ngroup = \"a\"", &["validation.group and validation.time are both `a`"]);
+    fails_with(
+        "[validation]\ntime = \"a\"\ngroup = \"a\"",
+        &["validation.group (--group) and validation.time (--time) are both `a`"],
+    );
     fails_with("[validation]\ngroup = \"a\"\n[monotone]\na = 1", &["monotone names `a`", "validation.group"]);
 }
 
