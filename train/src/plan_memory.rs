@@ -10,10 +10,9 @@ mod amounts;
 use std::path::{Path, PathBuf};
 
 use error::{Error, Result};
-use features::encode::{Feature, Kind};
-use features::spec::ColumnEncoding;
+use features::encode::Feature;
 use machine::Limits;
-use machine::memory::pool;
+use machine::memory::{pool, remedy};
 use serde::{Deserialize, Serialize};
 use table::parquet::FooterRoom;
 
@@ -117,7 +116,7 @@ impl MemoryPlan {
     ///
     /// # Errors
     /// [`Error::Resources`] where the rows take more than the container may use.
-    pub fn settle(&self, data: &TrainingData) -> Result<()> {
+    pub fn settle(&mut self, data: &TrainingData) -> Result<()> {
         if self.mode != Mode::InMemory {
             return Ok(());
         }
@@ -132,9 +131,57 @@ impl MemoryPlan {
                 plan.check(&shape, data.location(), &scratch())?;
             }
             most = most.max(plan.total_bytes);
+            self.total_bytes = plan.total_bytes;
         }
+        self.shape = shape;
         pool().set_room(most.saturating_sub(shape.beside_learning()), self.limit_bytes);
         Ok(())
+    }
+
+    /// What the levels of categories came to, once they are learnt: how many there are nothing tells before.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] where the run takes more with them than the container may use; it says how to have fewer.
+    pub fn settle_levels(&mut self, config: &TrainConfig, features: &[Feature]) -> Result<()> {
+        let (planned, levels_of) = (self.total_bytes, |feature: &&Feature| feature.levels().map_or(0, <[String]>::len));
+        let Some(most) = features.iter().max_by_key(levels_of).filter(|most| levels_of(most) > 0) else { return Ok(()) };
+        self.shape = self.shape.with_levels(config, features);
+        self.total_bytes = planned.max(self.total_of(&self.shape));
+        let (levels, mib) = (self.shape.levels, |bytes: u64| bytes.div_ceil(MIB));
+        // The amounts are upper bounds: what was begun with goes on into the margin, but not past the limit.
+        if self.total_bytes > self.limit_bytes {
+            return Err(Error::Resources(format!(
+                "{}: training with categories of {levels} levels in all takes {} MiB of memory, {} of the levels those of \"{}\", but there \
+                 are {} MiB: give the task more, or lower max_levels in the feature spec, encode it by the target (encoding), or exclude it",
+                config.train_data,
+                mib(self.total_bytes),
+                levels_of(&most),
+                most.name,
+                mib(self.limit_bytes)
+            )));
+        }
+        if self.total_bytes > planned + planned / 10 {
+            tracing::info!(
+                levels,
+                total_bytes = self.total_bytes,
+                limit_bytes = self.limit_bytes,
+                "memory plan: {} MiB of {} MiB, since categories have {levels} levels in all",
+                mib(self.total_bytes),
+                self.limit_bytes / MIB
+            );
+        }
+        Ok(())
+    }
+
+    /// What the run takes at its peak, in its way.
+    fn total_of(&self, shape: &Shape) -> u64 {
+        let bins = match self.mode {
+            Mode::InMemory => return shape.in_memory(),
+            Mode::External => Bins::OnDisk,
+            Mode::Batches | Mode::Parts => Bins::InMemory { parts: self.parts.max(1) as u64 },
+        };
+        let of_mode = shape.in_batches(self.batch_rows as u64, bins);
+        of_mode.peak().max(shape.searching() + of_mode.rows + self.sample_rows as u64 * shape.sample_row())
     }
 
     /// Says how many rows there are where that is not what was guessed.
@@ -176,15 +223,11 @@ impl MemoryPlan {
         let left = usable.saturating_sub(of_mode.rows + shape.searching());
         let sample_rows = (left / shape.sample_row()).clamp(SAMPLE_LEAST, SAMPLE_MOST).min(shape.train_rows);
         let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
-        Self {
+        let plan = Self {
             mode,
             rows: shape.train_rows + shape.test_rows,
             columns: shape.width,
-            total_bytes: if mode == Mode::InMemory {
-                in_memory_bytes
-            } else {
-                of_mode.peak().max(shape.searching() + of_mode.rows + sample_rows * shape.sample_row())
-            },
+            total_bytes: 0,
             in_memory_bytes,
             limit_bytes,
             scratch_bytes,
@@ -192,13 +235,14 @@ impl MemoryPlan {
             sample_rows: sample_rows as usize,
             parts,
             shape: *shape,
-        }
+        };
+        Self { total_bytes: plan.total_of(shape), ..plan }
     }
 
     /// Ends a run that would not come to its end.
     fn check(&self, shape: &Shape, location: &str, scratch: &Path) -> Result<()> {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
-        let task = |bytes: u64| mib((bytes as f64 / USABLE) as u64);
+        let task = |bytes: u64| (bytes as f64 / USABLE) as u64;
         let what = format!("{location}: training on {} rows × {} columns", self.rows, self.columns);
         if self.total_bytes > usable(self.limit_bytes) {
             let (why, how) = match self.mode {
@@ -210,10 +254,10 @@ impl MemoryPlan {
                 _ => (", even with its bins on disk", ""),
             };
             return Err(Error::Resources(format!(
-                "{what} takes {} MiB of memory{why}, but there are {} MiB: give the task at least {} MiB{how}",
+                "{what} takes {} MiB of memory{why}, but there are {} MiB: {}",
                 mib(self.total_bytes),
                 mib(self.limit_bytes),
-                task(self.total_bytes),
+                remedy(task(self.total_bytes), how),
             )));
         }
         if self.scratch_bytes == 0 {
@@ -227,7 +271,7 @@ impl MemoryPlan {
                 mib(self.scratch_bytes),
                 scratch.display(),
                 mib(free),
-                task(self.in_memory_bytes),
+                mib(task(self.in_memory_bytes)),
             )));
         }
         Ok(())
@@ -284,36 +328,6 @@ impl MemoryPlan {
     }
 }
 
-/// Refuses categories of so many levels that what XGBoost makes of them alone takes more than there is: how many there are shows only
-/// when they are learnt.
-///
-/// # Errors
-/// [`Error::Resources`] that says how many levels there are, and how to have fewer.
-pub(crate) fn check_levels(config: &TrainConfig, limits: &Limits, features: &[Feature]) -> Result<()> {
-    let levels_of = |feature: &Feature| match &feature.kind {
-        Kind::Category { levels } if config.spec.encoding_of(&feature.name) != ColumnEncoding::Target => {
-            levels.len() as u64
-        }
-        _ => 0,
-    };
-    let Some(most) = features.iter().max_by_key(|feature| levels_of(feature)) else { return Ok(()) };
-    let levels: u64 = features.iter().map(levels_of).sum();
-    let (needed, limit) =
-        (amounts::BASE + amounts::levels_bytes(&config.given_params, levels), limits.memory_bytes.value);
-    if needed <= limit {
-        return Ok(());
-    }
-    Err(Error::Resources(format!(
-        "{}: categories of {levels} levels in all take {} MiB of memory, {} of them those of \"{}\", but there are {} MiB: give the task \
-         more, or lower max_levels in the feature spec, encode it by the target (encoding), or exclude it",
-        config.train_data,
-        needed.div_ceil(MIB),
-        levels_of(most),
-        most.name,
-        limit / MIB
-    )))
-}
-
 /// What of the limit is planned with.
 fn usable(limit_bytes: u64) -> u64 {
     (limit_bytes as f64 * USABLE) as u64
@@ -333,7 +347,7 @@ pub fn scratch() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::amounts::{SMALL_HISTOGRAMS, histogram_bytes};
+    use super::amounts::histogram_bytes;
     use xgboost::Params;
 
     use super::*;
@@ -351,8 +365,8 @@ mod tests {
             largest_group_rows: 262_144.min(rows),
             largest_group_bytes: 262_144.min(rows) * 400,
             threads: 2,
-            searched_histograms: 2 * histogram_bytes(&Params::default(), 74, true) - SMALL_HISTOGRAMS,
-            fitted_histograms: histogram_bytes(&Params::default(), 74, true) - SMALL_HISTOGRAMS,
+            tree_histograms: histogram_bytes(&Params::default(), 74, true),
+            trees_at_once: 2,
             ..Shape::default()
         }
     }

@@ -94,7 +94,7 @@ fn csv_whose_rows_become_short_is_counted_as_it_is_read() {
     }
     workshop.write("bomb/part.csv", csv);
     let Some(ended) = within(512, &workshop, "train", &TRAIN) else { return };
-    refused(&ended, &[8], &["bomb/part.csv", "there is no room in memory for", "give the task more than"]);
+    refused(&ended, &[8], &["bomb/part.csv", "there is no room in memory for", "give the task at least"]);
     let (code, last) = within(512, &workshop, "predict", &PREDICT).unwrap();
     assert_eq!(code, Some(0), "{last}");
 }
@@ -128,7 +128,7 @@ fn long_texts_in_a_small_parquet_file_are_counted_before_they_are_unpacked() {
     let bytes = std::fs::metadata(workshop.path("bomb/part.parquet")).unwrap().len();
     assert!(bytes < 16 << 20, "{bytes} bytes");
     let Some(ended) = within(512, &workshop, "train", &TRAIN) else { return };
-    refused(&ended, &[8], &["column \"plan\"", "there is no room in memory for", "give the task more than"]);
+    refused(&ended, &[8], &["column \"plan\"", "there is no room in memory for", "give the task at least"]);
     let (code, last) = within(2_048, &workshop, "train", &TRAIN).unwrap();
     assert_eq!(code, Some(0), "{last}");
 }
@@ -191,7 +191,7 @@ fn rows_that_become_long_are_counted_as_they_are_read() {
     // The same ids again and again: what counts is how long they are.
     packed(&workshop, &short, long.as_bytes(), 25, "");
     let Some(ended) = within(512, &workshop, "train", &TRAIN) else { return };
-    refused(&ended, &[8], &["bomb", "there is no room in memory for", "give the task more than"]);
+    refused(&ended, &[8], &["bomb", "there is no room in memory for", "give the task at least"]);
     let (code, last) = within(512, &workshop, "predict", &PREDICT).unwrap();
     assert_eq!(code, Some(0), "{last}");
 }

@@ -41,7 +41,7 @@ pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
 pub(crate) use self::members::load_own;
 pub use self::members::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, fit, fit_with};
 pub use self::scale::{TargetScale, TargetView, unfit_weights};
-pub use self::search::choose;
+pub use self::search::{choose, chooses_encodings};
 pub use self::trial::End;
 use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
