@@ -144,7 +144,9 @@ impl MemoryPlan {
     /// [`Error::Resources`] where the run takes more with them than the container may use; it says how to have fewer.
     pub fn settle_levels(&mut self, config: &TrainConfig, features: &[Feature]) -> Result<()> {
         let (planned, levels_of) = (self.total_bytes, |feature: &&Feature| feature.levels().map_or(0, <[String]>::len));
-        let Some(most) = features.iter().max_by_key(levels_of).filter(|most| levels_of(most) > 0) else { return Ok(()) };
+        let Some(most) = features.iter().max_by_key(levels_of).filter(|most| levels_of(most) > 0) else {
+            return Ok(());
+        };
         self.shape = self.shape.with_levels(config, features);
         self.total_bytes = planned.max(self.total_of(&self.shape));
         let (levels, mib) = (self.shape.levels, |bytes: u64| bytes.div_ceil(MIB));

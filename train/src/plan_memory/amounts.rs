@@ -282,7 +282,8 @@ impl Shape {
         let matrix = self.rows() * self.features * CELL;
         let encoded = self.rows() * self.width * CELL;
         let copied = self.train_rows * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
-        let searching = if self.is_searched { matrix + copied + self.boosted() + self.searched_histograms() } else { 0 };
+        let searching =
+            if self.is_searched { matrix + copied + self.boosted() + self.searched_histograms() } else { 0 };
         let encoding = if self.is_reencoded { matrix + encoded } else { 0 };
         let boosting = if self.are_side_by_side() {
             self.threads.min(MOST_SIDE_BY_SIDE as u64) * self.boosted() + self.searched_histograms()

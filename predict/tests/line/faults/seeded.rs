@@ -95,9 +95,15 @@ fn assert_something_happened(summaries: &[Summary]) {
     }
     let odd = || summaries.iter().filter(|summary| summary.line == Line::Odd);
     let met: BTreeSet<String> = odd().flat_map(|summary| &summary.faults).map(kind).collect();
-    for expected in
-        ["Refuse(200, \"InternalError\")", "NeverEnd", "Trickle", "List(BreaksOff)", "List(Astray)", "List(Twice)", "Resize"]
-    {
+    for expected in [
+        "Refuse(200, \"InternalError\")",
+        "NeverEnd",
+        "Trickle",
+        "List(BreaksOff)",
+        "List(Astray)",
+        "List(Twice)",
+        "Resize",
+    ] {
         assert!(met.contains(expected), "no run met {expected}: {met:?}");
     }
     let in_parts = odd().any(|summary| summary.program == Program::PredictMany && !summary.faults.is_empty());

@@ -66,7 +66,10 @@ async fn a_body_that_breaks_off_is_read_again() {
     proxy.order(&[("GET", Fault::BreakOff(0)), ("GET", Fault::BreakOff(299_999))]);
     assert_eq!(store.get("key").await.unwrap(), (content.clone(), version.clone()));
     proxy.order(&[("GET", Fault::BreakOff(0)), ("GET", Fault::BreakOff(99_999))]);
-    assert_eq!(store.get_range(&object("key", 300_000, version), 100_000..200_000).await.unwrap(), content[100_000..200_000]);
+    assert_eq!(
+        store.get_range(&object("key", 300_000, version), 100_000..200_000).await.unwrap(),
+        content[100_000..200_000]
+    );
     proxy.assert_all_done();
 }
 
