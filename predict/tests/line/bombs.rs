@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -11,25 +12,53 @@ use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
 use serde_json::Value;
 use table::write::{CompressionOptions, ParquetWriter};
 use testkit::cgroup::MemoryGroup;
+use testkit::tables::customers;
 
 use super::Workshop;
 
 /// The share of its control group, in hundredths, that a program stays below; the rest is the allocator's and the kernel's.
 const MOST_OF_LIMIT: u64 = 96;
 
-/// How a program ended in a control group of so many MiB: its exit code, none where it was killed, and its last line. It has never had
-/// as much memory as there is.
-fn within(mib: u64, workshop: &Workshop, program: &str, arguments: &[&str]) -> Option<(Option<i32>, Value)> {
+/// A run of a program in a control group.
+struct Bounded {
+    /// Its exit code; none where it was killed.
+    code: Option<i32>,
+    /// Its last line.
+    last: Value,
+    took: Duration,
+    /// The most physical memory that it says it had, in MiB.
+    peak: f64,
+    log: String,
+}
+
+/// How a program ended in a control group of so many MiB. It has never had as much memory as there is.
+fn bounded(mib: u64, workshop: &Workshop, program: &str, arguments: &[&str]) -> Option<Bounded> {
     let group = MemoryGroup::of_mib(mib)?;
     let folder = Path::new(env!("CARGO_BIN_EXE_predict")).parent().unwrap();
     let mut command = Command::new("bash");
     command.args(["-c", &format!("{} && exec \"$@\"", group.enter()), "bash"]).arg(folder.join(program));
     command.args(arguments).args(["--threads", "2", "--log-format", "json"]).current_dir(workshop.folder.path());
+    let begun = Instant::now();
     let done = command.stdin(Stdio::null()).output().unwrap();
+    let took = begun.elapsed();
     let (peak, most) = (group.peak_bytes() >> 20, mib * MOST_OF_LIMIT / 100);
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(peak <= most, "{program} {arguments:?}: {peak} MiB of {mib}: {:?} {text}", done.status);
-    Some((done.status.code(), serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap_or(Value::Null)))
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let peak = lines.iter().find_map(|line| line["PeakMemory"].as_f64()).unwrap_or_default() / f64::from(1 << 20);
+    let last = lines.last().cloned().unwrap_or(Value::Null);
+    Some(Bounded {
+        code: done.status.code(),
+        last,
+        took,
+        peak,
+        log: String::from_utf8_lossy(&done.stderr).into_owned(),
+    })
+}
+
+/// Exit code and last line of such a run.
+fn within(mib: u64, workshop: &Workshop, program: &str, arguments: &[&str]) -> Option<(Option<i32>, Value)> {
+    bounded(mib, workshop, program, arguments).map(|run| (run.code, run.last))
 }
 
 const PREDICT: [&str; 8] = ["--models", "models", "--output", "output", "--duplicates", "allow", "--input", "bomb"];
@@ -112,10 +141,15 @@ fn parquet(workshop: &Workshop, rows: usize, texts: Series) {
         texts.into_column(),
         numbers("score", 11),
     ];
-    let mut table = DataFrame::new(rows, columns).unwrap();
+    write(workshop, &mut DataFrame::new(rows, columns).unwrap(), rows);
+}
+
+/// A table in row groups of so many rows.
+fn write(workshop: &Workshop, table: &mut DataFrame, of_group: usize) {
     std::fs::create_dir_all(workshop.path("bomb")).unwrap();
     let file = std::fs::File::create(workshop.path("bomb/part.parquet")).unwrap();
-    ParquetWriter::new(file).with_compression(CompressionOptions::Gzip(None)).finish(&mut table).unwrap();
+    let writer = ParquetWriter::new(file).with_compression(CompressionOptions::Gzip(None));
+    writer.with_row_group_rows(of_group).finish(table).unwrap();
 }
 
 /// A few megabytes of texts that are long and alike, but for their ends.
@@ -311,4 +345,75 @@ fn levels_by_the_million_are_refused_before_xgboost_takes_them() {
     let arguments = [&TRAIN[..], &["--features", "features.toml"]].concat();
     let Some(ended) = within(512, &workshop, "train", &arguments) else { return };
     refused(&ended, &[8], &["\"plan\""]);
+}
+
+/// Thirty columns of texts, each of which XGBoost splits by itself: a bin for every level, in every node.
+#[test]
+fn levels_of_many_columns_are_in_the_plan_of_the_memory() {
+    const ROWS: usize = 20_000;
+    let workshop = Workshop::with_model();
+    let column = |column: usize| {
+        let level = |row: usize| format!("level {}", (row * 7_919 + row / 9_900 * column + 13 * column) % 9_900);
+        Series::new(format!("text_{column}").into(), (0..ROWS).map(level).collect::<Vec<_>>()).into_column()
+    };
+    let ids = Series::new("customer_id".into(), (0..ROWS as i64).collect::<Vec<_>>()).into_column();
+    let score = Series::new("score".into(), (0..ROWS).map(|row| (row * 31 % 97) as f64).collect::<Vec<_>>());
+    let columns: Vec<Column> = [ids, score.into_column()].into_iter().chain((0..30).map(column)).collect();
+    write(&workshop, &mut DataFrame::new(ROWS, columns).unwrap(), ROWS);
+    let planned = |run: &Bounded| {
+        let line =
+            run.log.lines().rfind(|line| line.contains("memory plan: ")).unwrap_or_else(|| panic!("{}", run.log));
+        let line: Value = serde_json::from_str(line).unwrap();
+        find(&line, "total_bytes").unwrap_or_else(|| panic!("{line}")) / f64::from(1 << 20)
+    };
+    let Some(run) = bounded(2_048, &workshop, "train", &TRAIN) else { return };
+    assert_eq!(run.code, Some(0), "{}", run.last);
+    let planned = planned(&run);
+    assert!(run.log.contains("since categories have 297000 levels in all"), "{}", run.log);
+    assert!(run.peak > 300.0, "{} MiB are nothing to be planned", run.peak);
+    assert!((run.peak..1.25 * run.peak).contains(&planned), "{planned} MiB planned, {} MiB taken", run.peak);
+    let less = (0.95 * planned) as u64;
+    let ended = within(less, &workshop, "train", &TRAIN).unwrap();
+    refused(&ended, &[8], &["297000 levels", "9900 of the levels those of \"text_", "max_levels"]);
+}
+
+/// A number of a log line, wherever it stands in it.
+fn find(line: &Value, name: &str) -> Option<f64> {
+    match line {
+        Value::Object(fields) => match fields.get(name).and_then(Value::as_f64) {
+            Some(number) => Some(number),
+            None => fields.values().find_map(|value| find(value, name)),
+        },
+        _ => None,
+    }
+}
+
+/// Row groups of one row: what is known of each is little, and many are read at once.
+#[test]
+fn row_groups_by_the_ten_thousand_take_little() {
+    let workshop = Workshop::with_model();
+    for (rows, of_group) in [(30_000, 1), (1_000_000, 200)] {
+        write(&workshop, &mut customers(rows, 1, 8), of_group);
+        for (program, arguments) in [("predict", &PREDICT[..]), ("train", &TRAIN[..])] {
+            let Some((code, last)) = within(512, &workshop, program, arguments) else { return };
+            assert_eq!(code, Some(0), "{program} of {rows} rows by {of_group}: {last}");
+        }
+    }
+}
+
+/// A text of 50 MB that stands once in 30 kB, for two thousand rows: as a category it is counted and looked up once.
+#[test]
+fn a_huge_text_of_thousands_of_rows_is_looked_at_once() {
+    let workshop = Workshop::with_model();
+    let text = "q".repeat(50_000_000);
+    parquet(&workshop, 2_000, Series::new("plan".into(), vec![text.as_str(); 2_000]));
+    let bytes = std::fs::metadata(workshop.path("bomb/part.parquet")).unwrap().len();
+    assert!(bytes < 1 << 20, "{bytes} bytes");
+    for (mib, codes) in [(512, [Some(8), Some(4)]), (2_048, [Some(0), Some(0)])] {
+        for (program, arguments) in [("predict", &PREDICT[..]), ("train", &TRAIN[..])] {
+            let Some(run) = bounded(mib, &workshop, program, arguments) else { return };
+            assert!(codes.contains(&run.code) || run.code == Some(0), "{program}, {mib}: {:?} {}", run.code, run.last);
+            assert!(run.took < Duration::from_secs(20), "{program}, {mib}: {:?}", run.took);
+        }
+    }
 }
