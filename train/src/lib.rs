@@ -110,7 +110,7 @@ async fn train(run: &Run) -> Result<Trained> {
     let data = check_rows(run, config, &input, earlier.as_ref())?;
     memory.settle(data)?;
     let view = TargetView::of(&config.given_params, &data.train, &data.target, data.location())?;
-    let learnt = learn_features(run, config, &input, &mut memory, view).await?;
+    let learnt = learn_features(run, config, &input, (&mut memory, earlier.as_ref()), view).await?;
     if config.check {
         run.summary().set("check", true).set("features", learnt.features.features.len());
         return Ok(Trained::Checked(run.summary().succeeded()));
@@ -207,13 +207,13 @@ async fn learn_features(
     run: &Run,
     config: &TrainConfig,
     input: &Input,
-    memory: &mut MemoryPlan,
+    (memory, earlier): (&mut MemoryPlan, Option<&TrainPlan>),
     view: TargetView,
 ) -> Result<PreparedFeatures> {
     let data = input.learning();
     let threads = run.context.limits.threads.value;
     let mut features = features::learn_and_encode(data, &config.spec, threads).await?;
-    memory.settle_levels(config, &features.features)?;
+    memory.settle_levels(config, &features.features, earlier.map(|plan| plan.body.reading))?;
     if matches!(input, Input::InMemory(_)) {
         features.forget_kinds_of_empty_columns();
     }
@@ -268,6 +268,7 @@ impl Training<'_> {
             scale: learnt.scale,
             fitted_rows: input.all().train.len(),
             parts: plan.body.reading.parts,
+            histogram_nodes: plan.body.reading.histogram_nodes,
             clip: evaluate::clip_bounds(&config.spec, input.all()),
             held_out: &input.all().test,
             shutdown: &run.context.shutdown,

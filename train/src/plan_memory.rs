@@ -56,6 +56,10 @@ pub struct TrainingMode {
     /// Parts that the rows are learnt from in; 0 where that is all of them at once.
     #[serde(default)]
     pub parts: usize,
+    /// Nodes of a tree whose histograms are kept at once, where not those of all nodes fit: XGBoost makes the others from the rows, and their
+    /// last bits may differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram_nodes: Option<u64>,
 }
 
 /// The plan, in bytes unless a name says otherwise.
@@ -81,6 +85,8 @@ pub struct MemoryPlan {
     pub sample_rows: usize,
     /// Parts that the rows are learnt from in; 0 where that is all of them at once.
     pub parts: usize,
+    /// Nodes of a tree whose histograms are kept at once, where not all are.
+    pub histogram_nodes: Option<u64>,
     /// What it was made from.
     #[serde(skip)]
     shape: Shape,
@@ -101,7 +107,7 @@ impl MemoryPlan {
         let shape = Shape::of(config, limits, opened).await?;
         let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
         if let Some(began) = began.filter(|began| began.mode != Mode::InMemory) {
-            let TrainingMode { mode, batch_rows, sample_rows, parts } = began;
+            let TrainingMode { mode, batch_rows, sample_rows, parts, .. } = began;
             let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
             plan = Self { mode, batch_rows, sample_rows, parts, scratch_bytes, ..plan };
         }
@@ -138,16 +144,27 @@ impl MemoryPlan {
         Ok(())
     }
 
-    /// What the levels of categories came to, once they are learnt: how many there are nothing tells before.
+    /// What the levels of categories came to, once they are learnt: how many there are nothing tells before. Where the histograms of all
+    /// nodes of a tree do not fit, those of half of them are kept, unless the run `began` otherwise.
     ///
     /// # Errors
     /// [`Error::Resources`] where the run takes more with them than the container may use; it says how to have fewer.
-    pub fn settle_levels(&mut self, config: &TrainConfig, features: &[Feature]) -> Result<()> {
+    pub fn settle_levels(
+        &mut self,
+        config: &TrainConfig,
+        features: &[Feature],
+        began: Option<TrainingMode>,
+    ) -> Result<()> {
         let (planned, levels_of) = (self.total_bytes, |feature: &&Feature| feature.levels().map_or(0, <[String]>::len));
         let Some(most) = features.iter().max_by_key(levels_of).filter(|most| levels_of(most) > 0) else {
             return Ok(());
         };
-        self.shape = self.shape.with_levels(config, features);
+        let of_all = self.shape.with_levels(config, features, None);
+        let (half, bounded) = of_all.with_half_the_nodes(config, features);
+        let fits = planned.max(self.total_of(&of_all)) <= self.limit_bytes;
+        let is_bounded = began.map_or(!fits, |began| began.histogram_nodes.is_some());
+        self.histogram_nodes = is_bounded.then_some(half);
+        self.shape = if is_bounded { bounded } else { of_all };
         self.total_bytes = planned.max(self.total_of(&self.shape));
         let (levels, mib) = (self.shape.levels, |bytes: u64| bytes.div_ceil(MIB));
         // The amounts are upper bounds: what was begun with goes on into the margin, but not past the limit.
@@ -167,9 +184,11 @@ impl MemoryPlan {
                 levels,
                 total_bytes = self.total_bytes,
                 limit_bytes = self.limit_bytes,
-                "memory plan: {} MiB of {} MiB, since categories have {levels} levels in all",
+                histogram_nodes = self.histogram_nodes,
+                "memory plan: {} MiB of {} MiB, since categories have {levels} levels in all{}",
                 mib(self.total_bytes),
-                self.limit_bytes / MIB
+                self.limit_bytes / MIB,
+                if is_bounded { "; histograms of half of the nodes of a tree are kept" } else { "" }
             );
         }
         Ok(())
@@ -236,6 +255,7 @@ impl MemoryPlan {
             batch_rows: batch_rows as usize,
             sample_rows: sample_rows as usize,
             parts,
+            histogram_nodes: None,
             shape: *shape,
         };
         Self { total_bytes: plan.total_of(shape), ..plan }
@@ -282,11 +302,16 @@ impl MemoryPlan {
     /// What of it bears on the model.
     #[must_use]
     pub fn training_mode(&self) -> TrainingMode {
+        let histogram_nodes = self.histogram_nodes;
         match self.mode {
-            Mode::InMemory => TrainingMode::default(),
-            mode => {
-                TrainingMode { mode, batch_rows: self.batch_rows, sample_rows: self.sample_rows, parts: self.parts }
-            }
+            Mode::InMemory => TrainingMode { histogram_nodes, ..TrainingMode::default() },
+            mode => TrainingMode {
+                mode,
+                batch_rows: self.batch_rows,
+                sample_rows: self.sample_rows,
+                parts: self.parts,
+                histogram_nodes,
+            },
         }
     }
 

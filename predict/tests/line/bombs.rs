@@ -12,6 +12,7 @@ use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
 use serde_json::Value;
 use table::write::{CompressionOptions, ParquetWriter};
 use testkit::cgroup::MemoryGroup;
+use testkit::random::Random;
 use testkit::tables::customers;
 
 use super::Workshop;
@@ -350,14 +351,15 @@ fn levels_by_the_million_are_refused_before_xgboost_takes_them() {
 /// Thirty columns of texts, each of which XGBoost splits by itself: a bin for every level, in every node.
 #[test]
 fn levels_of_many_columns_are_in_the_plan_of_the_memory() {
-    const ROWS: usize = 20_000;
+    const ROWS: usize = 130_000;
     let workshop = Workshop::with_model();
+    let mut random = Random::new(5);
     let column = |column: usize| {
         let level = |row: usize| format!("level {}", (row * 7_919 + row / 9_900 * column + 13 * column) % 9_900);
         Series::new(format!("text_{column}").into(), (0..ROWS).map(level).collect::<Vec<_>>()).into_column()
     };
     let ids = Series::new("customer_id".into(), (0..ROWS as i64).collect::<Vec<_>>()).into_column();
-    let score = Series::new("score".into(), (0..ROWS).map(|row| (row * 31 % 97) as f64).collect::<Vec<_>>());
+    let score = Series::new("score".into(), (0..ROWS).map(|_| random.share()).collect::<Vec<_>>());
     let columns: Vec<Column> = [ids, score.into_column()].into_iter().chain((0..30).map(column)).collect();
     write(&workshop, &mut DataFrame::new(ROWS, columns).unwrap(), ROWS);
     let planned = |run: &Bounded| {
@@ -368,12 +370,18 @@ fn levels_of_many_columns_are_in_the_plan_of_the_memory() {
     };
     let Some(run) = bounded(2_048, &workshop, "train", &TRAIN) else { return };
     assert_eq!(run.code, Some(0), "{}", run.last);
-    let planned = planned(&run);
+    let of_all = planned(&run);
     assert!(run.log.contains("since categories have 297000 levels in all"), "{}", run.log);
     assert!(run.peak > 300.0, "{} MiB are nothing to be planned", run.peak);
-    assert!((run.peak..1.25 * run.peak).contains(&planned), "{planned} MiB planned, {} MiB taken", run.peak);
-    let less = (0.95 * planned) as u64;
-    let ended = within(less, &workshop, "train", &TRAIN).unwrap();
+    assert!((run.peak..1.35 * run.peak).contains(&of_all), "{of_all} MiB planned, {} MiB taken", run.peak);
+    // Where that is too much, histograms of half of the nodes are kept: the peak is that of the control group, too.
+    let half = bounded((0.95 * of_all) as u64, &workshop, "train", &TRAIN).unwrap();
+    assert_eq!(half.code, Some(0), "{}", half.last);
+    assert!(half.log.contains("histograms of half of the nodes of a tree are kept"), "{}", half.log);
+    let of_half = planned(&half);
+    assert!((half.peak..1.35 * half.peak).contains(&of_half), "{of_half} MiB planned, {} MiB taken", half.peak);
+    assert!(of_half < 0.8 * of_all, "{of_half} of {of_all} MiB");
+    let ended = within((0.95 * of_half) as u64, &workshop, "train", &TRAIN).unwrap();
     refused(&ended, &[8], &["297000 levels", "9900 of the levels those of \"text_", "max_levels"]);
 }
 
@@ -401,19 +409,18 @@ fn row_groups_by_the_ten_thousand_take_little() {
     }
 }
 
-/// A text of 50 MB that stands once in 30 kB, for two thousand rows: as a category it is counted and looked up once.
+/// A text of 50 MB that stands once in a few kB, for two thousand rows: as a category it is counted and looked up once.
 #[test]
 fn a_huge_text_of_thousands_of_rows_is_looked_at_once() {
     let workshop = Workshop::with_model();
-    let text = "q".repeat(50_000_000);
-    parquet(&workshop, 2_000, Series::new("plan".into(), vec![text.as_str(); 2_000]));
-    let bytes = std::fs::metadata(workshop.path("bomb/part.parquet")).unwrap().len();
-    assert!(bytes < 1 << 20, "{bytes} bytes");
+    // By pyarrow: ids, numbers, and `plan`, a dictionary of one text of 50,000,000 letters q, with brotli.
+    workshop.write("bomb/part.parquet", include_bytes!("../fixtures/huge_text.parquet"));
     for (mib, codes) in [(512, [Some(8), Some(4)]), (2_048, [Some(0), Some(0)])] {
         for (program, arguments) in [("predict", &PREDICT[..]), ("train", &TRAIN[..])] {
             let Some(run) = bounded(mib, &workshop, program, arguments) else { return };
             assert!(codes.contains(&run.code) || run.code == Some(0), "{program}, {mib}: {:?} {}", run.code, run.last);
-            assert!(run.took < Duration::from_secs(20), "{program}, {mib}: {:?}", run.took);
+            // Hashed and compared for each row it took 99 s; a second of processor time, so.
+            assert!(run.took < Duration::from_secs(45), "{program}, {mib}: {:?}", run.took);
         }
     }
 }

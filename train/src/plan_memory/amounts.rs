@@ -195,7 +195,7 @@ impl Shape {
 
     /// The same with the levels of categories, which nothing tells before they are learnt: their texts, and a bin for each of those that
     /// XGBoost splits by itself whatever is chosen. What is chosen is chosen among what is within the plan without them.
-    pub(super) fn with_levels(self, config: &TrainConfig, features: &[Feature]) -> Self {
+    pub(super) fn with_levels(self, config: &TrainConfig, features: &[Feature], most_nodes: Option<u64>) -> Self {
         let (spec, params) = (&config.spec, &config.given_params);
         let is_native = |feature: &&Feature| match spec.encoding_of(&feature.name) {
             _ if spec.monotone.contains_key(&feature.name) => true,
@@ -207,16 +207,29 @@ impl Shape {
         let categories = || features.iter().filter(|feature| feature.levels().is_some());
         let (levels, native) = (categories().map(levels_of).sum::<u64>(), categories().filter(is_native));
         let (columns, native_levels) = native.fold((0, 0), |(columns, all), one| (columns + 1, all + levels_of(one)));
-        let nodes = if self.is_searched { USUAL_NODES.max(nodes(params)) } else { nodes(params) };
+        let nodes = self.tree_nodes(params).min(most_nodes.unwrap_or(u64::MAX));
         let others = histogram_bytes(params, self.width.saturating_sub(columns), self.is_searched);
         Self {
             levels,
             level_bytes: levels * LEVEL,
-            tree_histograms: others.saturating_add(histograms::bytes(native_levels, 1, nodes.min(self.train_rows))),
+            tree_histograms: others.saturating_add(histograms::bytes(native_levels, 1, nodes)),
             // The folds of a cross-validation are learnt from one after the other.
             trees_at_once: if config.rounds.is_some() && config.trials == 0 { 1 } else { self.trees_at_once },
             ..self
         }
+    }
+
+    /// Nodes of a tree that have histograms, at most.
+    fn tree_nodes(&self, params: &Params) -> u64 {
+        let nodes = if self.is_searched { USUAL_NODES.max(nodes(params)) } else { nodes(params) };
+        nodes.min(self.train_rows)
+    }
+
+    /// The same where the histograms of half the nodes are kept, and how many these are: as many as the deepest level of a full tree has, which
+    /// XGBoost makes at once.
+    pub(super) fn with_half_the_nodes(self, config: &TrainConfig, features: &[Feature]) -> (u64, Self) {
+        let half = self.tree_nodes(&config.given_params).div_ceil(2).max(2);
+        (half, self.with_levels(config, features, Some(half)))
     }
 
     /// Histograms of the trees that a search grows at once, beyond what is small.
