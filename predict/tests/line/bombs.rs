@@ -373,13 +373,13 @@ fn levels_of_many_columns_are_in_the_plan_of_the_memory() {
     let of_all = planned(&run);
     assert!(run.log.contains("since categories have 297000 levels in all"), "{}", run.log);
     assert!(run.peak > 300.0, "{} MiB are nothing to be planned", run.peak);
-    assert!((run.peak..1.35 * run.peak).contains(&of_all), "{of_all} MiB planned, {} MiB taken", run.peak);
+    assert!((run.peak..1.4 * run.peak).contains(&of_all), "{of_all} MiB planned, {} MiB taken", run.peak);
     // Where that is too much, histograms of half of the nodes are kept: the peak is that of the control group, too.
     let half = bounded((0.95 * of_all) as u64, &workshop, "train", &TRAIN).unwrap();
     assert_eq!(half.code, Some(0), "{}", half.last);
     assert!(half.log.contains("histograms of half of the nodes of a tree are kept"), "{}", half.log);
     let of_half = planned(&half);
-    assert!((half.peak..1.35 * half.peak).contains(&of_half), "{of_half} MiB planned, {} MiB taken", half.peak);
+    assert!((half.peak..1.4 * half.peak).contains(&of_half), "{of_half} MiB planned, {} MiB taken", half.peak);
     assert!(of_half < 0.8 * of_all, "{of_half} of {of_all} MiB");
     let ended = within((0.95 * of_half) as u64, &workshop, "train", &TRAIN).unwrap();
     refused(&ended, &[8], &["297000 levels", "9900 of the levels those of \"text_", "max_levels"]);
