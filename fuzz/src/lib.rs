@@ -12,6 +12,9 @@ use std::sync::OnceLock;
 
 use table::csv::CsvFormat;
 
+/// What may be held of what is read: no input is so large that it may take more.
+const ROOM: u64 = 128 << 20;
+
 /// Reads tables in every way the programs do; the same code that the tests with damaged tables run.
 #[expect(dead_code, reason = "why a table was refused is for the tests with damaged tables")]
 #[path = "../../common/table/tests/damaged/read.rs"]
@@ -20,6 +23,7 @@ pub mod read;
 /// To be called once, before the first input. A panic of a decoder that is caught as "damaged data" is no find; any other
 /// ends the process, so that libFuzzer keeps its input.
 pub fn start() {
+    machine::memory::pool().set_room(ROOM, 2 * ROOM);
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !error::panics::is_expected() {

@@ -44,7 +44,8 @@ impl Store for MemoryStore {
         self.find(key)
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
+    async fn get_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let ObjectMeta { key, version, .. } = object;
         let (content, found) = self.find(key)?;
         if found != *version {
             return Err(StoreError::Changed(format!("memory/{key} changed")));

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use columns::ColumnKind;
 use error::{Error, Result};
 use machine::Limits;
+use machine::memory::remedy;
 use machine::usage::free_disk;
 use registry::load::MODEL_FACTOR;
 use serde::Serialize;
@@ -123,14 +124,13 @@ impl TextRoom {
         let of_part = of_part.min(self.input_bytes.unwrap_or(u64::MAX));
         let needed = self.total_bytes + copies(1) * of_part.saturating_sub(self.planned_bytes);
         Err(Error::Resources(format!(
-            "the texts of the id and of --columns (COLUMNS) take {} MiB in the first {rows} rows of a part of the output, but \
-             there is room for {} MiB in a part, which has up to {} rows: give the task at least {} MiB of memory, which is \
-             enough for so many ({} MiB now), or carry fewer columns over",
+            "the texts of the id and of --columns (COLUMNS) take {} MiB of memory in the first {rows} rows of a part of the output, but \
+             there is room for {} MiB in a part, which has up to {} rows, of {} MiB in all: {}",
             mib(bytes),
             self.most_bytes / MIB,
             self.part_rows,
-            mib((needed as f64 / USABLE) as u64),
-            mib(self.limit_bytes)
+            mib(self.limit_bytes),
+            remedy((needed as f64 / USABLE) as u64, ", which is enough for so many, or carry fewer columns over")
         )))
     }
 }
@@ -291,23 +291,23 @@ impl MemoryPlan {
     fn too_much(&self, dataset: &Dataset) -> Error {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
         let needed = (self.total_bytes as f64 / USABLE) as u64;
-        let remedy = match self.fetch_bytes.max(self.id_bytes).max(self.part_bytes) {
-            largest if largest == self.fetch_bytes => "or write smaller row groups or pages",
+        let otherwise = match self.fetch_bytes.max(self.id_bytes).max(self.part_bytes) {
+            largest if largest == self.fetch_bytes => ", or write smaller row groups or pages",
             largest if largest == self.id_bytes => {
-                "or split the input, or skip the check for repeated ids with --duplicates (DUPLICATES) allow"
+                ", or split the input, or skip the check for repeated ids with --duplicates (DUPLICATES) allow"
             }
-            _ => "or carry fewer columns over with --columns (COLUMNS), or split the input",
+            _ => ", or carry fewer columns over with --columns (COLUMNS), or split the input",
         };
         Error::Resources(format!(
             "{}: scoring it takes {} MiB of memory ({} MiB for the rows that are read at a time, {} MiB to find repeated \
-             ids, {} MiB for all else), but there are {} MiB: give the task at least {} MiB, {remedy}",
+             ids, {} MiB for all else), but there are {} MiB: {}",
             dataset.location,
             mib(self.total_bytes),
             mib(self.fetch_bytes),
             mib(self.id_bytes),
             mib(self.base_bytes + self.batch_bytes + self.part_bytes),
             mib(self.limit_bytes),
-            mib(needed),
+            remedy(needed, otherwise),
         ))
     }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use app::settings::{Parsed, parse};
-use app::{Context, start};
+use app::{Context, prepare, start};
 use telemetry::Program;
 
 use crate::settings::Arguments;
@@ -12,15 +12,19 @@ use crate::{evaluate, history, prepare};
 /// Runs the command of the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    machine::reexec::start_again();
+    prepare(Program::Predict).unwrap_or_else(run)
+}
+
+#[inline(never)]
+fn run() -> ExitCode {
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => telemetry::print_help(&text),
-        Ok(Parsed::Run(arguments)) => run(*arguments),
+        Ok(Parsed::Run(arguments)) => run_command(*arguments),
         Err(error) => telemetry::refuse(Program::Predict, &error),
     }
 }
 
-fn run(arguments: Arguments) -> ExitCode {
+fn run_command(arguments: Arguments) -> ExitCode {
     let (shared, model_name) = match &arguments {
         Arguments::Prepare(settings) | Arguments::Predict(settings) => {
             (settings.shared.clone(), settings.store.model_name.clone())

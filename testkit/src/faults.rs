@@ -39,6 +39,8 @@ pub enum Fault {
     IgnoreCondition,
     /// A listing that no server should give, of the prefix that was asked for.
     List(Listing),
+    /// A listing, or an answer to HEAD, that says that objects have so many hundredths of their sizes.
+    Resize(u16),
 }
 
 /// Listings that no server should give.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use columns::text_hints::{self, Level};
-use columns::{ColumnKind, ColumnSource, MemoryColumns, memory_bytes};
+use columns::{ColumnKind, ColumnSource, LongTexts, MemoryColumns, is_long, memory_bytes};
 use error::{Error, Result};
 use features::encode::values::as_levels;
 use features::encode::{BadRows, Encoder, Feature, FeatureSource, Kind, LevelCounts, learn_number};
@@ -301,8 +301,8 @@ fn count_levels(planned: &PlannedFeature, input: &Input<'_>) -> Result<(LevelCou
         let end = cursor + rows.places[cursor..].partition_point(|&place| (place as usize) < places.end);
         let mut of_range = rows.places[cursor..end].iter().map(|&place| place as usize - places.start);
         cursor = end;
-        let mut count = |level: Option<&str>| {
-            counts.add(level);
+        let mut count = |level: Option<&str>, rows: u64| {
+            counts.add_rows(level, rows);
             if counts.bytes() < counted + COUNTED_AT_ONCE {
                 return Ok(());
             }
@@ -315,11 +315,19 @@ fn count_levels(planned: &PlannedFeature, input: &Input<'_>) -> Result<(LevelCou
                 let column = columns.column(name)?;
                 bytes = if column.dtype().is_string() { memory_bytes(&column) } else { 0 };
                 let levels = as_levels(&column, planned.source_kind)?;
-                of_range.try_for_each(|row| count(levels.get(row)))?;
+                let mut long = LongTexts::default();
+                of_range.try_for_each(|row| match levels.get(row) {
+                    Some(level) if is_long(level) => {
+                        *long.of(level, |_| 0) += 1;
+                        Ok(())
+                    }
+                    level => count(level, 1),
+                })?;
+                long.into_each().try_for_each(|(level, rows)| count(Some(level), rows))?;
             }
             Source::Expression(expression, inputs) => {
                 let levels = features::encode::evaluate_text(expression, inputs, &columns)?;
-                of_range.try_for_each(|row| count(levels[row].as_deref()))?;
+                of_range.try_for_each(|row| count(levels[row].as_deref(), 1))?;
             }
         }
         // Columns of CSV are in memory anyway. Where there is no room the others are decoded once more.

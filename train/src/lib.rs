@@ -63,7 +63,7 @@ use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
 use crate::gate::Judge;
 use crate::out_of_core::{Input, Reader, Stop};
 use crate::plan::{PROGRAM_VERSION, TrainBody, TrainPlan};
-use crate::plan_memory::{MemoryPlan, check_levels, room_for_footers};
+use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::read::TrainingData;
 use crate::report::ModelParts;
 use crate::run::Run;
@@ -104,13 +104,13 @@ async fn train(run: &Run) -> Result<Trained> {
         run.folder.own();
     }
     let opened = read::open(config, |held| room_for_footers(&run.context.limits, held)).await?;
-    let memory = plan_memory(run, config, &opened, earlier.as_ref()).await?;
+    let mut memory = plan_memory(run, config, &opened, earlier.as_ref()).await?;
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
     let input = Input::read(config, &run.context.limits, opened, &memory, &stop).await?;
     let data = check_rows(run, config, &input, earlier.as_ref())?;
     memory.settle(data)?;
     let view = TargetView::of(&config.given_params, &data.train, &data.target, data.location())?;
-    let learnt = learn_features(run, config, &input, view).await?;
+    let learnt = learn_features(run, config, &input, (&mut memory, earlier.as_ref()), view).await?;
     if config.check {
         run.summary().set("check", true).set("features", learnt.features.features.len());
         return Ok(Trained::Checked(run.summary().succeeded()));
@@ -203,11 +203,17 @@ fn check_rows<'a>(
 }
 
 /// Step 2: the features, what speaks against them, and whether XGBoost takes the parameters with them.
-async fn learn_features(run: &Run, config: &TrainConfig, input: &Input, view: TargetView) -> Result<PreparedFeatures> {
+async fn learn_features(
+    run: &Run,
+    config: &TrainConfig,
+    input: &Input,
+    (memory, earlier): (&mut MemoryPlan, Option<&TrainPlan>),
+    view: TargetView,
+) -> Result<PreparedFeatures> {
     let data = input.learning();
     let threads = run.context.limits.threads.value;
     let mut features = features::learn_and_encode(data, &config.spec, threads).await?;
-    check_levels(config, &run.context.limits, &features.features)?;
+    memory.settle_levels(config, &features.features, earlier.map(|plan| plan.body.reading))?;
     if matches!(input, Input::InMemory(_)) {
         features.forget_kinds_of_empty_columns();
     }
@@ -262,6 +268,7 @@ impl Training<'_> {
             scale: learnt.scale,
             fitted_rows: input.all().train.len(),
             parts: plan.body.reading.parts,
+            histogram_nodes: plan.body.reading.histogram_nodes,
             clip: evaluate::clip_bounds(&config.spec, input.all()),
             held_out: &input.all().test,
             shutdown: &run.context.shutdown,

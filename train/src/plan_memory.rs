@@ -10,10 +10,9 @@ mod amounts;
 use std::path::{Path, PathBuf};
 
 use error::{Error, Result};
-use features::encode::{Feature, Kind};
-use features::spec::ColumnEncoding;
+use features::encode::Feature;
 use machine::Limits;
-use machine::memory::pool;
+use machine::memory::{pool, remedy};
 use serde::{Deserialize, Serialize};
 use table::parquet::FooterRoom;
 
@@ -57,6 +56,10 @@ pub struct TrainingMode {
     /// Parts that the rows are learnt from in; 0 where that is all of them at once.
     #[serde(default)]
     pub parts: usize,
+    /// Nodes of a tree whose histograms are kept at once, where not those of all nodes fit: XGBoost makes the others from the rows, and their
+    /// last bits may differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram_nodes: Option<u64>,
 }
 
 /// The plan, in bytes unless a name says otherwise.
@@ -82,6 +85,8 @@ pub struct MemoryPlan {
     pub sample_rows: usize,
     /// Parts that the rows are learnt from in; 0 where that is all of them at once.
     pub parts: usize,
+    /// Nodes of a tree whose histograms are kept at once, where not all are.
+    pub histogram_nodes: Option<u64>,
     /// What it was made from.
     #[serde(skip)]
     shape: Shape,
@@ -102,7 +107,7 @@ impl MemoryPlan {
         let shape = Shape::of(config, limits, opened).await?;
         let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
         if let Some(began) = began.filter(|began| began.mode != Mode::InMemory) {
-            let TrainingMode { mode, batch_rows, sample_rows, parts } = began;
+            let TrainingMode { mode, batch_rows, sample_rows, parts, .. } = began;
             let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
             plan = Self { mode, batch_rows, sample_rows, parts, scratch_bytes, ..plan };
         }
@@ -117,7 +122,7 @@ impl MemoryPlan {
     ///
     /// # Errors
     /// [`Error::Resources`] where the rows take more than the container may use.
-    pub fn settle(&self, data: &TrainingData) -> Result<()> {
+    pub fn settle(&mut self, data: &TrainingData) -> Result<()> {
         if self.mode != Mode::InMemory {
             return Ok(());
         }
@@ -132,9 +137,72 @@ impl MemoryPlan {
                 plan.check(&shape, data.location(), &scratch())?;
             }
             most = most.max(plan.total_bytes);
+            self.total_bytes = plan.total_bytes;
         }
+        self.shape = shape;
         pool().set_room(most.saturating_sub(shape.beside_learning()), self.limit_bytes);
         Ok(())
+    }
+
+    /// What the levels of categories came to, once they are learnt: how many there are nothing tells before. Where the histograms of all
+    /// nodes of a tree do not fit, those of half of them are kept, unless the run `began` otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] where the run takes more with them than the container may use; it says how to have fewer.
+    pub fn settle_levels(
+        &mut self,
+        config: &TrainConfig,
+        features: &[Feature],
+        began: Option<TrainingMode>,
+    ) -> Result<()> {
+        let (planned, levels_of) = (self.total_bytes, |feature: &&Feature| feature.levels().map_or(0, <[String]>::len));
+        let Some(most) = features.iter().max_by_key(levels_of).filter(|most| levels_of(most) > 0) else {
+            return Ok(());
+        };
+        let of_all = self.shape.with_levels(config, features, None);
+        let (half, bounded) = of_all.with_half_the_nodes(config, features);
+        let fits = planned.max(self.total_of(&of_all)) <= self.limit_bytes;
+        let is_bounded = began.map_or(!fits, |began| began.histogram_nodes.is_some());
+        self.histogram_nodes = is_bounded.then_some(half);
+        self.shape = if is_bounded { bounded } else { of_all };
+        self.total_bytes = planned.max(self.total_of(&self.shape));
+        let (levels, mib) = (self.shape.levels, |bytes: u64| bytes.div_ceil(MIB));
+        // The amounts are upper bounds: what was begun with goes on into the margin, but not past the limit.
+        if self.total_bytes > self.limit_bytes {
+            return Err(Error::Resources(format!(
+                "{}: training with categories of {levels} levels in all takes {} MiB of memory, {} of the levels those of \"{}\", but there \
+                 are {} MiB: give the task more, or lower max_levels in the feature spec, encode it by the target (encoding), or exclude it",
+                config.train_data,
+                mib(self.total_bytes),
+                levels_of(&most),
+                most.name,
+                mib(self.limit_bytes)
+            )));
+        }
+        if self.total_bytes > planned + planned / 10 {
+            tracing::info!(
+                levels,
+                total_bytes = self.total_bytes,
+                limit_bytes = self.limit_bytes,
+                histogram_nodes = self.histogram_nodes,
+                "memory plan: {} MiB of {} MiB, since categories have {levels} levels in all{}",
+                mib(self.total_bytes),
+                self.limit_bytes / MIB,
+                if is_bounded { "; histograms of half of the nodes of a tree are kept" } else { "" }
+            );
+        }
+        Ok(())
+    }
+
+    /// What the run takes at its peak, in its way.
+    fn total_of(&self, shape: &Shape) -> u64 {
+        let bins = match self.mode {
+            Mode::InMemory => return shape.in_memory(),
+            Mode::External => Bins::OnDisk,
+            Mode::Batches | Mode::Parts => Bins::InMemory { parts: self.parts.max(1) as u64 },
+        };
+        let of_mode = shape.in_batches(self.batch_rows as u64, bins);
+        of_mode.peak().max(shape.searching() + of_mode.rows + self.sample_rows as u64 * shape.sample_row())
     }
 
     /// Says how many rows there are where that is not what was guessed.
@@ -176,29 +244,27 @@ impl MemoryPlan {
         let left = usable.saturating_sub(of_mode.rows + shape.searching());
         let sample_rows = (left / shape.sample_row()).clamp(SAMPLE_LEAST, SAMPLE_MOST).min(shape.train_rows);
         let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
-        Self {
+        let plan = Self {
             mode,
             rows: shape.train_rows + shape.test_rows,
             columns: shape.width,
-            total_bytes: if mode == Mode::InMemory {
-                in_memory_bytes
-            } else {
-                of_mode.peak().max(shape.searching() + of_mode.rows + sample_rows * shape.sample_row())
-            },
+            total_bytes: 0,
             in_memory_bytes,
             limit_bytes,
             scratch_bytes,
             batch_rows: batch_rows as usize,
             sample_rows: sample_rows as usize,
             parts,
+            histogram_nodes: None,
             shape: *shape,
-        }
+        };
+        Self { total_bytes: plan.total_of(shape), ..plan }
     }
 
     /// Ends a run that would not come to its end.
     fn check(&self, shape: &Shape, location: &str, scratch: &Path) -> Result<()> {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
-        let task = |bytes: u64| mib((bytes as f64 / USABLE) as u64);
+        let task = |bytes: u64| (bytes as f64 / USABLE) as u64;
         let what = format!("{location}: training on {} rows × {} columns", self.rows, self.columns);
         if self.total_bytes > usable(self.limit_bytes) {
             let (why, how) = match self.mode {
@@ -210,10 +276,10 @@ impl MemoryPlan {
                 _ => (", even with its bins on disk", ""),
             };
             return Err(Error::Resources(format!(
-                "{what} takes {} MiB of memory{why}, but there are {} MiB: give the task at least {} MiB{how}",
+                "{what} takes {} MiB of memory{why}, but there are {} MiB: {}",
                 mib(self.total_bytes),
                 mib(self.limit_bytes),
-                task(self.total_bytes),
+                remedy(task(self.total_bytes), how),
             )));
         }
         if self.scratch_bytes == 0 {
@@ -227,7 +293,7 @@ impl MemoryPlan {
                 mib(self.scratch_bytes),
                 scratch.display(),
                 mib(free),
-                task(self.in_memory_bytes),
+                mib(task(self.in_memory_bytes)),
             )));
         }
         Ok(())
@@ -236,11 +302,16 @@ impl MemoryPlan {
     /// What of it bears on the model.
     #[must_use]
     pub fn training_mode(&self) -> TrainingMode {
+        let histogram_nodes = self.histogram_nodes;
         match self.mode {
-            Mode::InMemory => TrainingMode::default(),
-            mode => {
-                TrainingMode { mode, batch_rows: self.batch_rows, sample_rows: self.sample_rows, parts: self.parts }
-            }
+            Mode::InMemory => TrainingMode { histogram_nodes, ..TrainingMode::default() },
+            mode => TrainingMode {
+                mode,
+                batch_rows: self.batch_rows,
+                sample_rows: self.sample_rows,
+                parts: self.parts,
+                histogram_nodes,
+            },
         }
     }
 
@@ -284,36 +355,6 @@ impl MemoryPlan {
     }
 }
 
-/// Refuses categories of so many levels that what XGBoost makes of them alone takes more than there is: how many there are shows only
-/// when they are learnt.
-///
-/// # Errors
-/// [`Error::Resources`] that says how many levels there are, and how to have fewer.
-pub(crate) fn check_levels(config: &TrainConfig, limits: &Limits, features: &[Feature]) -> Result<()> {
-    let levels_of = |feature: &Feature| match &feature.kind {
-        Kind::Category { levels } if config.spec.encoding_of(&feature.name) != ColumnEncoding::Target => {
-            levels.len() as u64
-        }
-        _ => 0,
-    };
-    let Some(most) = features.iter().max_by_key(|feature| levels_of(feature)) else { return Ok(()) };
-    let levels: u64 = features.iter().map(levels_of).sum();
-    let (needed, limit) =
-        (amounts::BASE + amounts::levels_bytes(&config.given_params, levels), limits.memory_bytes.value);
-    if needed <= limit {
-        return Ok(());
-    }
-    Err(Error::Resources(format!(
-        "{}: categories of {levels} levels in all take {} MiB of memory, {} of them those of \"{}\", but there are {} MiB: give the task \
-         more, or lower max_levels in the feature spec, encode it by the target (encoding), or exclude it",
-        config.train_data,
-        needed.div_ceil(MIB),
-        levels_of(most),
-        most.name,
-        limit / MIB
-    )))
-}
-
 /// What of the limit is planned with.
 fn usable(limit_bytes: u64) -> u64 {
     (limit_bytes as f64 * USABLE) as u64
@@ -333,7 +374,7 @@ pub fn scratch() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::amounts::{SMALL_HISTOGRAMS, histogram_bytes};
+    use super::amounts::histogram_bytes;
     use xgboost::Params;
 
     use super::*;
@@ -351,8 +392,8 @@ mod tests {
             largest_group_rows: 262_144.min(rows),
             largest_group_bytes: 262_144.min(rows) * 400,
             threads: 2,
-            searched_histograms: 2 * histogram_bytes(&Params::default(), 74, true) - SMALL_HISTOGRAMS,
-            fitted_histograms: histogram_bytes(&Params::default(), 74, true) - SMALL_HISTOGRAMS,
+            tree_histograms: histogram_bytes(&Params::default(), 74, true),
+            trees_at_once: 2,
             ..Shape::default()
         }
     }

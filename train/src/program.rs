@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use app::settings::{Parsed, parse};
-use app::{Context, start};
+use app::{Context, prepare, start};
 use telemetry::Program;
 
 use crate::models;
@@ -12,7 +12,11 @@ use crate::settings::Arguments;
 /// Runs the command of the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    machine::reexec::start_again();
+    prepare(Program::Train).unwrap_or_else(run)
+}
+
+#[inline(never)]
+fn run() -> ExitCode {
     match parse::<Arguments>(std::env::args_os()) {
         Ok(Parsed::Print(text)) => telemetry::print_help(&text),
         Ok(Parsed::Run(arguments)) => match *arguments {

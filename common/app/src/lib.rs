@@ -12,4 +12,4 @@ mod start;
 
 pub use begin::begin;
 pub use context::Context;
-pub use start::start;
+pub use start::{prepare, start};

@@ -8,6 +8,19 @@ use telemetry::{Config, Outcome, Program, Telemetry};
 use crate::Context;
 use crate::settings::SharedArgs;
 
+/// The exit code of a lack of resources.
+const RESOURCES: u8 = 8;
+
+/// The first thing that a program does: it starts itself again as its libraries want it, and ends where it has no stack to run on. None
+/// where it may go on, which is for a function of its own: the caller's frame must be small.
+#[must_use]
+pub fn prepare(program: Program) -> Option<ExitCode> {
+    machine::reexec::start_again();
+    let error = machine::rlimits::check_stack().err()?;
+    let refused = std::thread::Builder::new().spawn(move || telemetry::refuse(program, &error));
+    Some(refused.ok().and_then(|refused| refused.join().ok()).unwrap_or(ExitCode::from(RESOURCES)))
+}
+
 /// Starts what all commands have (a run id, telemetry, limits, the runtime), then the command, and ends with its exit code.
 pub fn start(
     program: Program,

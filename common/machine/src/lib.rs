@@ -12,6 +12,7 @@ pub mod id;
 pub mod limits;
 pub mod memory;
 pub mod reexec;
+pub mod rlimits;
 pub mod shard;
 pub mod shutdown;
 pub mod tasks;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::cgroup;
 use crate::ecs::{self, Task};
+use crate::rlimits;
 use error::{Error, Result};
 
 /// Who set a limit.
@@ -23,6 +24,10 @@ pub enum Source {
     Task,
     /// The limits of the container in the ECS task.
     Container,
+    /// The limit of the host on the data of this process.
+    Data,
+    /// The limit of the host on the address space of this process.
+    AddressSpace,
 }
 
 impl fmt::Display for Source {
@@ -33,6 +38,8 @@ impl fmt::Display for Source {
             Self::Cgroup => "cgroup",
             Self::Task => "ECS task",
             Self::Container => "ECS container",
+            Self::Data => "ulimit -d, RLIMIT_DATA",
+            Self::AddressSpace => "ulimit -v, RLIMIT_AS",
         })
     }
 }
@@ -68,13 +75,21 @@ impl Limits {
     /// Finds the limits of this process. An ECS endpoint that does not answer is a warning in the log.
     ///
     /// # Errors
-    /// [`Error::Resources`] when nothing tells how much memory there is.
+    /// [`Error::Resources`] when nothing tells how much memory there is, or limits of this process leave none.
     pub fn detect(explicit: Explicit) -> Result<Self> {
         let task = ecs::task().unwrap_or_else(|error| {
             tracing::warn!("{error}; the task's limits are not known");
             None
         });
-        Self::detect_in(Path::new("/"), machine_threads(), task, explicit)
+        let limits = Self::detect_in(Path::new("/"), machine_threads(), task, explicit)?;
+        Ok(limits.within(rlimits::memory_left(limits.threads.value)?))
+    }
+
+    /// The same with what limits of this process alone leave of the memory. The kernel keeps to them whatever a setting says.
+    fn within(self, left: Option<Limit<u64>>) -> Self {
+        let Some(left) = left.filter(|left| left.value < self.memory_bytes.value) else { return self };
+        rlimits::in_force(left.source);
+        Self { memory_bytes: left, ..self }
     }
 
     /// The same from given facts: files under `root`, CPUs that the process may run on, the ECS task.
@@ -242,6 +257,19 @@ mod tests {
         let limits = Limits::detect_in(root.path(), 4, Some(&task(1.0, 512, None)), explicit).unwrap();
         assert_eq!(limits.threads, limit(12, Source::Setting));
         assert_eq!(limits.memory_bytes, limit(5 << 30, Source::Setting));
+    }
+
+    #[test]
+    fn limits_of_the_process_alone_bind_whatever_is_set() {
+        let root = machine("1073741824", "100000 100000", "0");
+        let explicit = Explicit { threads: None, memory_bytes: Some(5 << 30) };
+        let limits = Limits::detect_in(root.path(), 4, None, explicit).unwrap();
+        let left = limit(300 << 20, Source::Data);
+        assert_eq!(limits.within(Some(left)).memory_bytes, left);
+        assert_eq!(limits.within(Some(limit(6 << 30, Source::AddressSpace))), limits);
+        assert_eq!(limits.within(None), limits);
+        assert!(limits.within(Some(left)).to_string().ends_with("300 MiB of memory (ulimit -d, RLIMIT_DATA)"));
+        assert!(rlimits::remark().unwrap().contains("ulimit -d"));
     }
 
     #[test]

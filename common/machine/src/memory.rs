@@ -75,13 +75,14 @@ impl State {
         let so_far = largest.map_or_else(String::new, |(largest, held)| {
             format!(": what was read so far takes {} MiB, {} MiB of it {largest}", mib(all), mib(*held))
         });
+        // Nine tenths of a limit are planned with.
+        let enough = self.limit.saturating_add(needed.saturating_sub(self.room).saturating_mul(10) / 9);
         Error::Resources(format!(
-            "{consumer}: there is no room in memory for {} MiB more{so_far}. Of {} MiB in all {} MiB are left for what is read: give the \
-             task more than {} MiB, or leave out what takes most",
+            "{consumer}: there is no room in memory for {} MiB more{so_far}. Of {} MiB in all {} MiB are left for what is read: {}",
             mib(bytes),
             mib(self.limit),
             self.room / MIB,
-            mib(self.limit.saturating_add(needed.saturating_sub(self.room).saturating_mul(10) / 9)),
+            remedy(enough, ", or leave out what takes most")
         ))
     }
 }
@@ -91,6 +92,20 @@ impl State {
 pub fn pool() -> &'static Arc<Pool> {
     static POOL: LazyLock<Arc<Pool>> = LazyLock::new(|| Arc::new(Pool::without_limit()));
     &POOL
+}
+
+/// More than any machine has: who says that it takes this, lies or is damaged.
+const NOBODY_HAS: u64 = 16 << 40;
+
+/// What to do where a task needs so many bytes, or else what `otherwise` says; where nobody has as many, what to make of it.
+#[must_use]
+pub fn remedy(needed: u64, otherwise: &str) -> String {
+    if needed > NOBODY_HAS {
+        return "no machine has as much: the input only says that it holds it, and is likely damaged or made to deceive; check it, and \
+                write it again"
+            .to_owned();
+    }
+    format!("give the task at least {} MiB{otherwise}", needed.div_ceil(MIB))
 }
 
 /// What JSON takes in memory once it is parsed, at most, told from its bytes before: a map of one entry takes most.
@@ -186,7 +201,7 @@ mod tests {
         let text = refused.to_string();
         assert!(text.starts_with("column \"name\": there is no room in memory for 20 MiB more: what was"), "{text}");
         assert!(text.contains("so far takes 90 MiB, 60 MiB of it column \"town\". Of 200 MiB in all 100"), "{text}");
-        assert!(text.contains("more than 212 MiB") && !text.contains('\n'), "{text}");
+        assert!(text.contains("at least 212 MiB, or leave out") && !text.contains('\n'), "{text}");
         assert_eq!(name.bytes(), 30 * MIB);
         town.resize(10 * MIB).unwrap();
         name.grow(20 * MIB).unwrap();
@@ -195,6 +210,7 @@ mod tests {
         drop(name);
         of("all").grow(100 * MIB).unwrap();
         assert!(pool.state().held.is_empty());
-        assert!(of("more").grow(u64::MAX).is_err());
+        let claimed = of("more").grow(u64::MAX / 2).unwrap_err().to_string();
+        assert!(claimed.contains("no machine has as much") && !claimed.contains("give the task"), "{claimed}");
     }
 }

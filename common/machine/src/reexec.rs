@@ -3,6 +3,8 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::rlimits;
+
 /// How OpenMP's threads, which are XGBoost's, wait for each other.
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 const SPIN_COUNT: &str = "GOMP_SPINCOUNT";
@@ -21,6 +23,8 @@ const ARENAS: &str = "MALLOC_ARENA_MAX";
 /// so it was with training. `mimalloc` in place of glibc's allocator was weighed: 2, 10 and 30 M rows of 20 columns peaked at 332, 495
 /// and 549 MiB with it and at 197, 247 and 259 without, in no less time (1.3, 3.7 and 11.1 s of CPU against 0.8, 3.5 and 10.5).
 ///
+/// The limit of stacks is raised before, as far as it may be: the threads of C libraries have one of its size.
+///
 /// What is set already is kept. Where the program cannot be started again it simply goes on.
 pub fn start_again() {
     let is_set = |name: &str| std::env::var_os(name).is_some();
@@ -31,7 +35,7 @@ pub fn start_again() {
     if !is_set(ARENAS) {
         wanted.push((ARENAS, "1".to_owned()));
     }
-    if wanted.is_empty() {
+    if !rlimits::raise_stack() && wanted.is_empty() {
         return;
     }
     let Ok(program) = std::env::current_exe() else { return };

@@ -13,7 +13,7 @@ use std::thread;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::cgroup;
+use crate::{cgroup, rlimits};
 use error::{Error, Result};
 
 /// Blocking work that waits for other blocking work, at most: the headers of 16 CSV objects are read at once
@@ -62,17 +62,31 @@ fn open_mp(threads: usize) -> usize {
     workers(threads).max(processors()).saturating_mul(3)
 }
 
-/// The stack of each of OpenMP's threads, and what says so; nothing where it is a usual one.
-fn open_mp_stack() -> Option<(usize, String)> {
-    let set = ["OMP_STACKSIZE", "GOMP_STACKSIZE"].into_iter().find_map(|name| {
+/// What the stacks of all of them take, of the address space and of what may be written.
+pub(crate) fn stacks(threads: usize) -> u64 {
+    /// The standard library's, unless `RUST_MIN_STACK` says otherwise, and tokio's.
+    const OURS: u64 = 2 << 20;
+    let of_open_mp = set_stack().map_or(rlimits::default_stack(), |(bytes, _)| bytes as u64);
+    let open_mp = open_mp(threads) as u64;
+    let ours = (needed(threads) as u64).saturating_sub(open_mp).saturating_mul(OURS);
+    ours.saturating_add(open_mp.saturating_mul(of_open_mp))
+}
+
+/// The stack of each of OpenMP's threads as variables set it, and which one.
+fn set_stack() -> Option<(usize, String)> {
+    ["OMP_STACKSIZE", "GOMP_STACKSIZE"].into_iter().find_map(|name| {
         let text = std::env::var(name).ok()?;
         Some((stack_bytes(&text)?, format!("{name}={}", text.trim())))
-    });
+    })
+}
+
+/// The stack of each of OpenMP's threads, and what says so; nothing where it is a usual one.
+fn open_mp_stack() -> Option<(usize, String)> {
     let of_limit = || {
         let most = getrlimit(Resource::Stack).current.filter(|bytes| *bytes > USUAL_STACK_BYTES)?;
         Some((usize::try_from(most).ok()?, "the limit of stacks (ulimit -s, RLIMIT_STACK)".to_owned()))
     };
-    set.or_else(of_limit)
+    set_stack().or_else(of_limit)
 }
 
 /// A size as OpenMP's variables have it: KiB, or what the letter behind it says. What is none is passed over there too.
@@ -87,7 +101,9 @@ fn stack_bytes(text: &str) -> Option<usize> {
 /// Starts as many threads as OpenMP would, with stacks as large as its own.
 fn start_open_mp(count: usize) -> Result<()> {
     let Some((bytes, name)) = open_mp_stack() else {
-        return start_at_once(count, STACK_BYTES).map_err(refused);
+        // Where memory is limited the stacks themselves may be refused.
+        let bytes = if rlimits::are_in_force() { rlimits::default_stack() as usize } else { STACK_BYTES };
+        return start_at_once(count, bytes.max(STACK_BYTES)).map_err(refused);
     };
     start_at_once(count, bytes.max(STACK_BYTES)).map_err(|error| {
         Error::Resources(format!(

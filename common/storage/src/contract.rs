@@ -5,7 +5,7 @@ use futures::future::{BoxFuture, join_all};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Condition, Store, StoreError, Version};
+use super::{Condition, ObjectMeta, Store, StoreError, Version};
 
 /// Opens a store. The same name opens the same place, through a client of its own; another name another, empty place.
 pub(super) type Open = dyn Fn(&'static str) -> BoxFuture<'static, Arc<dyn Store>> + Send + Sync;
@@ -73,16 +73,18 @@ async fn reads_ranges(store: BoxFuture<'_, Arc<dyn Store>>) {
     let store = store.await;
     let content = bytes(100_000, 2);
     let version = store.put("object", content.clone()).await.unwrap();
+    let object = ObjectMeta { key: "object".to_owned(), size: 100_000, version };
+    assert_eq!(store.head("object").await.unwrap(), Some(object.clone()));
     for range in [0..1, 0..100_000, 99_999..100_000, 40_000..70_000, 0..0, 500..500] {
-        let read = store.get_range("object", range.clone(), &version).await.unwrap();
+        let read = store.get_range(&object, range.clone()).await.unwrap();
         assert_eq!(read, content.slice(range.start as usize..range.end as usize), "{range:?}");
     }
     for range in [99_999..100_001, 100_000..100_001, 200_000..200_001] {
-        let read = store.get_range("object", range.clone(), &version).await;
+        let read = store.get_range(&object, range.clone()).await;
         assert!(matches!(read, Err(StoreError::NotFound(_))), "{range:?}: {read:?}");
     }
     store.put("object", bytes(100_000, 3)).await.unwrap();
-    let read = store.get_range("object", 5..10, &version).await;
+    let read = store.get_range(&object, 5..10).await;
     assert!(matches!(read, Err(StoreError::Changed(_))), "{read:?}");
 }
 
@@ -118,7 +120,8 @@ async fn takes_odd_keys(store: BoxFuture<'_, Arc<dyn Store>>) {
     for key in ODD_KEYS {
         let (content, version) = store.get(key).await.unwrap();
         assert_eq!(content, key, "the content of another key");
-        assert_eq!(store.get_range(key, 0..1, &version).await.unwrap(), key[..].as_bytes()[..1]);
+        let object = ObjectMeta { key: key.to_owned(), size: key.len() as u64, version };
+        assert_eq!(store.get_range(&object, 0..1).await.unwrap(), key[..].as_bytes()[..1]);
         store.delete(key).await.unwrap();
     }
     assert_eq!(store.list("").await.unwrap(), []);
@@ -136,10 +139,10 @@ async fn tells_what_is_older(store: BoxFuture<'_, Arc<dyn Store>>) {
 
 async fn misses_and_deletes(store: BoxFuture<'_, Arc<dyn Store>>) {
     let store = store.await;
-    let nowhere = Version("0-0-0".to_owned());
+    let nothing = ObjectMeta { key: "nothing".to_owned(), size: 1, version: Version("0-0-0".to_owned()) };
     assert_eq!(store.head("nothing").await.unwrap(), None);
     assert!(matches!(store.get("nothing").await, Err(StoreError::NotFound(_))));
-    assert!(matches!(store.get_range("nothing", 0..1, &nowhere).await, Err(StoreError::NotFound(_))));
+    assert!(matches!(store.get_range(&nothing, 0..1).await, Err(StoreError::NotFound(_))));
     store.delete("nothing").await.unwrap();
     assert!(store.put("", Bytes::new()).await.is_err(), "an empty key");
 
@@ -215,7 +218,8 @@ async fn takes_large_objects(store: BoxFuture<'_, Arc<dyn Store>>) {
     assert_eq!(read_version, version);
     let across_parts = (8 << 20) - 5..(8 << 20) + 5;
     let slice = content.slice((8 << 20) - 5..(8 << 20) + 5);
-    assert_eq!(store.get_range("large", across_parts, &version).await.unwrap(), slice);
+    let object = ObjectMeta { key: "large".to_owned(), size: content.len() as u64, version: version.clone() };
+    assert_eq!(store.get_range(&object, across_parts).await.unwrap(), slice);
 
     let content = bytes(20 << 20, 5);
     assert!(matches!(store.put_if("large", content.clone(), &Condition::Absent).await, Err(StoreError::Conflict(_))));

@@ -130,8 +130,9 @@ pub trait Store: Send + Sync + Debug {
         }
     }
 
-    /// The bytes of `range` of the object, which must still be `version` ([`StoreError::Changed`] otherwise).
-    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError>;
+    /// The bytes of `range` of an object that was listed or looked at, which must still have that version ([`StoreError::Changed`]
+    /// otherwise) and be as large ([`StoreError::Unavailable`]: who says that it has another size is not to be believed).
+    async fn get_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes, StoreError>;
 
     /// Writes the object whole: a reader sees all of it or nothing. Multipart where it is large.
     async fn put(&self, key: &str, content: Bytes) -> Result<Version, StoreError>;
@@ -217,7 +218,11 @@ fn too_large(location: &str, most_bytes: u64) -> StoreError {
     ))
 }
 
-/// The error of a range that the object does not have.
-fn beyond_end(location: &str, range: &Range<u64>, size: u64) -> StoreError {
-    StoreError::NotFound(format!("{location} has {size} bytes; bytes {}..{} are not in it", range.start, range.end))
+/// Refuses a range that an object of this size does not have.
+fn check_range(location: &str, range: &Range<u64>, size: u64) -> Result<(), StoreError> {
+    if range.start <= range.end && range.end <= size {
+        return Ok(());
+    }
+    let Range { start, end } = range;
+    Err(StoreError::NotFound(format!("{location} has {size} bytes; bytes {start}..{end} are not in it")))
 }

@@ -70,9 +70,9 @@ impl Store for LocalStore {
         self.blocking(move |folder| folder.get(&key, most_bytes)).await
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
-        let (key, version) = (key.to_owned(), version.clone());
-        self.blocking(move |folder| folder.get_range(&key, &range, &version)).await
+    async fn get_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let object = object.clone();
+        self.blocking(move |folder| folder.get_range(&object, &range)).await
     }
 
     fn keep_buffers(&self, most_bytes: usize) {
@@ -153,24 +153,21 @@ impl Folder {
         Err(changed(&path))
     }
 
-    fn get_range(&self, key: &str, range: &Range<u64>, version: &Version) -> Result<Bytes, StoreError> {
-        let path = self.path_of(key)?;
+    fn get_range(&self, object: &ObjectMeta, range: &Range<u64>) -> Result<Bytes, StoreError> {
+        let path = self.path_of(&object.key)?;
         let failed = |error: io::Error| translate("cannot read", &path, &error);
         let file = open_file(&path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if version_of(&metadata) != *version {
+        // It has the size in it.
+        if version_of(&file.metadata().map_err(failed)?) != object.version {
             return Err(changed(&path));
         }
-        let size = metadata.len();
-        if range.start > range.end || range.end > size {
-            return Err(super::beyond_end(&path.display().to_string(), range, size));
-        }
+        super::check_range(&path.display().to_string(), range, object.size)?;
         let mut content = self.buffers.take(usize::try_from(range.end - range.start).map_err(|_| changed(&path))?);
         match file.read_exact_at(content.as_mut(), range.start) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(changed(&path)),
             other => other.map_err(failed)?,
         }
-        if version_of(&file.metadata().map_err(failed)?) != *version {
+        if version_of(&file.metadata().map_err(failed)?) != object.version {
             return Err(changed(&path));
         }
         Ok(content.filled())

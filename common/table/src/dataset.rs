@@ -277,7 +277,7 @@ impl Dataset {
         }
         let Some(first) = self.objects.first() else { return Ok(0) };
         let looked_at = first.meta.size.min(csv::LINES_GUESS);
-        let bytes = self.store.get_range(&first.meta.key, 0..looked_at, &first.meta.version).await?;
+        let bytes = self.store.get_range(&first.meta, 0..looked_at).await?;
         let all_bytes: u64 = self.objects.iter().map(|object| object.meta.size).sum();
         let lines = csv::count_lines(&bytes, first.format);
         Ok((lines as f64 * all_bytes as f64 / looked_at.max(1) as f64).ceil() as u64)
@@ -387,7 +387,7 @@ fn format_by_extension(key: &str) -> Option<Format> {
 
 /// `PAR1` is Parquet, as Athena's UNLOAD writes it without an extension; the gzip magic is compressed CSV; else CSV.
 async fn format_by_content(store: &dyn Store, meta: &ObjectMeta) -> Result<Format> {
-    let magic = store.get_range(&meta.key, 0..meta.size.min(4), &meta.version).await?;
+    let magic = store.get_range(meta, 0..meta.size.min(4)).await?;
     Ok(match magic.as_ref() {
         b"PAR1" => Format::Parquet,
         [0x1f, 0x8b, ..] => Format::CsvGz,

@@ -39,7 +39,7 @@ impl RangedReader {
         }
         self.next_start = range.end;
         let (store, meta) = (Arc::clone(&self.store), self.meta.clone());
-        self.next = Some(self.runtime.spawn(async move { store.get_range(&meta.key, range, &meta.version).await }));
+        self.next = Some(self.runtime.spawn(async move { store.get_range(&meta, range).await }));
     }
 }
 

@@ -73,9 +73,13 @@ impl Summary {
     }
 }
 
-/// On one line, and without what a URL in it may hold of a name and a password.
+/// On one line, and without what a URL in it may hold of a name and a password. Where memory is limited for this process alone, the limit is named.
 fn text_of(error: &Error) -> String {
-    without_userinfo(&without_control_characters(&error.to_string())).into_owned()
+    let text = without_userinfo(&without_control_characters(&error.to_string())).into_owned();
+    match machine::rlimits::remark().filter(|_| matches!(error, Error::Resources(_))) {
+        Some(remark) => format!("{text}; {remark}"),
+        None => text,
+    }
 }
 
 /// How a run ended: what its last line and its `result.json` say.

@@ -76,9 +76,10 @@ impl MemoryPlan {
             let needed =
                 ((fixed + reading_bytes) as f64 / (usable(limits) as f64 / limits.memory_bytes.value as f64)) as u64;
             return Err(Error::Resources(format!(
-                "comparing {rows} predictions or actuals takes {} MiB of memory, but there are {} MiB: give the task at least that",
+                "comparing {rows} predictions or actuals takes {} MiB of memory, but there are {} MiB: {}",
                 needed.div_ceil(MIB),
-                limits.memory_bytes.value / MIB
+                limits.memory_bytes.value / MIB,
+                machine::memory::remedy(needed, "")
             )));
         }
         machine::memory::pool().set_room(reading_bytes, limits.memory_bytes.value);

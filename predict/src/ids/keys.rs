@@ -1,5 +1,6 @@
 //! Ids as compact keys.
 
+use columns::LongTexts;
 use columns::text::canonical_text;
 use error::Result;
 use polars::prelude::{DataType, Series};
@@ -104,7 +105,8 @@ impl IdKeys {
             return Ok(Self::Whole(whole.iter().map(|id| id.map(i64::cast_unsigned)).collect()));
         }
         let text = canonical_text(ids)?;
-        Ok(Self::Hashed(text.iter().map(|id| id.map(|id| xxh3_128(id.as_bytes()))).collect()))
+        let mut long = LongTexts::default();
+        Ok(Self::Hashed(text.iter().map(|id| id.map(|id| long.once(id, |id| xxh3_128(id.as_bytes())))).collect()))
     }
 
     /// The same, where it is enough to know that they ascend if they do.

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -11,25 +12,54 @@ use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
 use serde_json::Value;
 use table::write::{CompressionOptions, ParquetWriter};
 use testkit::cgroup::MemoryGroup;
+use testkit::random::Random;
+use testkit::tables::customers;
 
 use super::Workshop;
 
 /// The share of its control group, in hundredths, that a program stays below; the rest is the allocator's and the kernel's.
 const MOST_OF_LIMIT: u64 = 96;
 
-/// How a program ended in a control group of so many MiB: its exit code, none where it was killed, and its last line. It has never had
-/// as much memory as there is.
-fn within(mib: u64, workshop: &Workshop, program: &str, arguments: &[&str]) -> Option<(Option<i32>, Value)> {
+/// A run of a program in a control group.
+struct Bounded {
+    /// Its exit code; none where it was killed.
+    code: Option<i32>,
+    /// Its last line.
+    last: Value,
+    took: Duration,
+    /// The most physical memory that it says it had, in MiB.
+    peak: f64,
+    log: String,
+}
+
+/// How a program ended in a control group of so many MiB. It has never had as much memory as there is.
+fn bounded(mib: u64, workshop: &Workshop, program: &str, arguments: &[&str]) -> Option<Bounded> {
     let group = MemoryGroup::of_mib(mib)?;
     let folder = Path::new(env!("CARGO_BIN_EXE_predict")).parent().unwrap();
     let mut command = Command::new("bash");
     command.args(["-c", &format!("{} && exec \"$@\"", group.enter()), "bash"]).arg(folder.join(program));
     command.args(arguments).args(["--threads", "2", "--log-format", "json"]).current_dir(workshop.folder.path());
+    let begun = Instant::now();
     let done = command.stdin(Stdio::null()).output().unwrap();
+    let took = begun.elapsed();
     let (peak, most) = (group.peak_bytes() >> 20, mib * MOST_OF_LIMIT / 100);
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(peak <= most, "{program} {arguments:?}: {peak} MiB of {mib}: {:?} {text}", done.status);
-    Some((done.status.code(), serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap_or(Value::Null)))
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let peak = lines.iter().find_map(|line| line["PeakMemory"].as_f64()).unwrap_or_default() / f64::from(1 << 20);
+    let last = lines.last().cloned().unwrap_or(Value::Null);
+    Some(Bounded {
+        code: done.status.code(),
+        last,
+        took,
+        peak,
+        log: String::from_utf8_lossy(&done.stderr).into_owned(),
+    })
+}
+
+/// Exit code and last line of such a run.
+fn within(mib: u64, workshop: &Workshop, program: &str, arguments: &[&str]) -> Option<(Option<i32>, Value)> {
+    bounded(mib, workshop, program, arguments).map(|run| (run.code, run.last))
 }
 
 const PREDICT: [&str; 8] = ["--models", "models", "--output", "output", "--duplicates", "allow", "--input", "bomb"];
@@ -94,7 +124,7 @@ fn csv_whose_rows_become_short_is_counted_as_it_is_read() {
     }
     workshop.write("bomb/part.csv", csv);
     let Some(ended) = within(512, &workshop, "train", &TRAIN) else { return };
-    refused(&ended, &[8], &["bomb/part.csv", "there is no room in memory for", "give the task more than"]);
+    refused(&ended, &[8], &["bomb/part.csv", "there is no room in memory for", "give the task at least"]);
     let (code, last) = within(512, &workshop, "predict", &PREDICT).unwrap();
     assert_eq!(code, Some(0), "{last}");
 }
@@ -112,10 +142,15 @@ fn parquet(workshop: &Workshop, rows: usize, texts: Series) {
         texts.into_column(),
         numbers("score", 11),
     ];
-    let mut table = DataFrame::new(rows, columns).unwrap();
+    write(workshop, &mut DataFrame::new(rows, columns).unwrap(), rows);
+}
+
+/// A table in row groups of so many rows.
+fn write(workshop: &Workshop, table: &mut DataFrame, of_group: usize) {
     std::fs::create_dir_all(workshop.path("bomb")).unwrap();
     let file = std::fs::File::create(workshop.path("bomb/part.parquet")).unwrap();
-    ParquetWriter::new(file).with_compression(CompressionOptions::Gzip(None)).finish(&mut table).unwrap();
+    let writer = ParquetWriter::new(file).with_compression(CompressionOptions::Gzip(None));
+    writer.with_row_group_rows(of_group).finish(table).unwrap();
 }
 
 /// A few megabytes of texts that are long and alike, but for their ends.
@@ -128,7 +163,7 @@ fn long_texts_in_a_small_parquet_file_are_counted_before_they_are_unpacked() {
     let bytes = std::fs::metadata(workshop.path("bomb/part.parquet")).unwrap().len();
     assert!(bytes < 16 << 20, "{bytes} bytes");
     let Some(ended) = within(512, &workshop, "train", &TRAIN) else { return };
-    refused(&ended, &[8], &["column \"plan\"", "there is no room in memory for", "give the task more than"]);
+    refused(&ended, &[8], &["column \"plan\"", "there is no room in memory for", "give the task at least"]);
     let (code, last) = within(2_048, &workshop, "train", &TRAIN).unwrap();
     assert_eq!(code, Some(0), "{last}");
 }
@@ -191,7 +226,7 @@ fn rows_that_become_long_are_counted_as_they_are_read() {
     // The same ids again and again: what counts is how long they are.
     packed(&workshop, &short, long.as_bytes(), 25, "");
     let Some(ended) = within(512, &workshop, "train", &TRAIN) else { return };
-    refused(&ended, &[8], &["bomb", "there is no room in memory for", "give the task more than"]);
+    refused(&ended, &[8], &["bomb", "there is no room in memory for", "give the task at least"]);
     let (code, last) = within(512, &workshop, "predict", &PREDICT).unwrap();
     assert_eq!(code, Some(0), "{last}");
 }
@@ -311,4 +346,81 @@ fn levels_by_the_million_are_refused_before_xgboost_takes_them() {
     let arguments = [&TRAIN[..], &["--features", "features.toml"]].concat();
     let Some(ended) = within(512, &workshop, "train", &arguments) else { return };
     refused(&ended, &[8], &["\"plan\""]);
+}
+
+/// Thirty columns of texts, each of which XGBoost splits by itself: a bin for every level, in every node.
+#[test]
+fn levels_of_many_columns_are_in_the_plan_of_the_memory() {
+    const ROWS: usize = 130_000;
+    let workshop = Workshop::with_model();
+    let mut random = Random::new(5);
+    let column = |column: usize| {
+        let level = |row: usize| format!("level {}", (row * 7_919 + row / 9_900 * column + 13 * column) % 9_900);
+        Series::new(format!("text_{column}").into(), (0..ROWS).map(level).collect::<Vec<_>>()).into_column()
+    };
+    let ids = Series::new("customer_id".into(), (0..ROWS as i64).collect::<Vec<_>>()).into_column();
+    let score = Series::new("score".into(), (0..ROWS).map(|_| random.share()).collect::<Vec<_>>());
+    let columns: Vec<Column> = [ids, score.into_column()].into_iter().chain((0..30).map(column)).collect();
+    write(&workshop, &mut DataFrame::new(ROWS, columns).unwrap(), ROWS);
+    let planned = |run: &Bounded| {
+        let line =
+            run.log.lines().rfind(|line| line.contains("memory plan: ")).unwrap_or_else(|| panic!("{}", run.log));
+        let line: Value = serde_json::from_str(line).unwrap();
+        find(&line, "total_bytes").unwrap_or_else(|| panic!("{line}")) / f64::from(1 << 20)
+    };
+    let Some(run) = bounded(2_048, &workshop, "train", &TRAIN) else { return };
+    assert_eq!(run.code, Some(0), "{}", run.last);
+    let of_all = planned(&run);
+    assert!(run.log.contains("since categories have 297000 levels in all"), "{}", run.log);
+    assert!(run.peak > 300.0, "{} MiB are nothing to be planned", run.peak);
+    assert!((run.peak..1.4 * run.peak).contains(&of_all), "{of_all} MiB planned, {} MiB taken", run.peak);
+    // Where that is too much, histograms of half of the nodes are kept: the peak is that of the control group, too.
+    let half = bounded((0.95 * of_all) as u64, &workshop, "train", &TRAIN).unwrap();
+    assert_eq!(half.code, Some(0), "{}", half.last);
+    assert!(half.log.contains("histograms of half of the nodes of a tree are kept"), "{}", half.log);
+    let of_half = planned(&half);
+    assert!((half.peak..1.4 * half.peak).contains(&of_half), "{of_half} MiB planned, {} MiB taken", half.peak);
+    assert!(of_half < 0.8 * of_all, "{of_half} of {of_all} MiB");
+    let ended = within((0.95 * of_half) as u64, &workshop, "train", &TRAIN).unwrap();
+    refused(&ended, &[8], &["297000 levels", "9900 of the levels those of \"text_", "max_levels"]);
+}
+
+/// A number of a log line, wherever it stands in it.
+fn find(line: &Value, name: &str) -> Option<f64> {
+    match line {
+        Value::Object(fields) => match fields.get(name).and_then(Value::as_f64) {
+            Some(number) => Some(number),
+            None => fields.values().find_map(|value| find(value, name)),
+        },
+        _ => None,
+    }
+}
+
+/// Row groups of one row: what is known of each is little, and many are read at once.
+#[test]
+fn row_groups_by_the_ten_thousand_take_little() {
+    let workshop = Workshop::with_model();
+    for (rows, of_group) in [(30_000, 1), (1_000_000, 200)] {
+        write(&workshop, &mut customers(rows, 1, 8), of_group);
+        for (program, arguments) in [("predict", &PREDICT[..]), ("train", &TRAIN[..])] {
+            let Some((code, last)) = within(512, &workshop, program, arguments) else { return };
+            assert_eq!(code, Some(0), "{program} of {rows} rows by {of_group}: {last}");
+        }
+    }
+}
+
+/// A text of 50 MB that stands once in a few kB, for two thousand rows: as a category it is counted and looked up once.
+#[test]
+fn a_huge_text_of_thousands_of_rows_is_looked_at_once() {
+    let workshop = Workshop::with_model();
+    // By pyarrow: ids, numbers, and `plan`, a dictionary of one text of 50,000,000 letters q, with brotli.
+    workshop.write("bomb/part.parquet", include_bytes!("../fixtures/huge_text.parquet"));
+    for (mib, codes) in [(512, [Some(8), Some(4)]), (2_048, [Some(0), Some(0)])] {
+        for (program, arguments) in [("predict", &PREDICT[..]), ("train", &TRAIN[..])] {
+            let Some(run) = bounded(mib, &workshop, program, arguments) else { return };
+            assert!(codes.contains(&run.code) || run.code == Some(0), "{program}, {mib}: {:?} {}", run.code, run.last);
+            // Hashed and compared for each row it took 99 s; a second of processor time, so.
+            assert!(run.took < Duration::from_secs(45), "{program}, {mib}: {:?}", run.took);
+        }
+    }
 }

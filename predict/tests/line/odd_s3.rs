@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use testkit::faults::{Fault, FaultProxy, Listing, Request};
 use testkit::s3::S3Server;
-use testkit::tables::{customers, parquet_bytes, without};
+use testkit::tables::{csv, customers, parquet_bytes, without};
 
 use super::ROWS;
 use super::places::Place;
@@ -84,6 +84,35 @@ fn listings_that_lie_are_storage_errors() {
         ended.failed(5, &parts);
         assert!(ended.took < Duration::from_secs(60), "{listing:?}: {:?}", ended.took);
     }
+}
+
+/// Sizes that are not the objects': of a listing, and of the answer to HEAD for one object. What is said to be empty is not left out.
+#[test]
+fn sizes_that_lie_are_storage_errors() {
+    let place = with_data("sizes");
+    place.write("csv/part.csv", csv(&without(&customers(400, 100_000, 8), "score")).into_bytes());
+    place.train().run().succeeded();
+    for percent in [0, 1, 50, 99, 101, 1_000] {
+        let lying = proxy(move |request| {
+            let is_it = ["customers", "csv", "train"].into_iter().any(|name| {
+                request.lists() && request.query.contains(name)
+                    || request.method == "HEAD" && request.path.contains(&format!("/{name}/part."))
+            });
+            is_it.then_some(Fault::Resize(percent))
+        });
+        for input in ["customers", "customers/part.parquet", "csv", "csv/part.csv"] {
+            let call = place.predict().env("INPUT_DATA", place.location(input)).env("OUTPUT", place.location("lied"));
+            let ended = call.env("AWS_ENDPOINT_URL_S3", lying.endpoint()).env("AWS_MAX_ATTEMPTS", "2").run();
+            let said = if percent == 0 { "is empty, but that has bytes" } else { "its listing says" };
+            ended.failed(5, &["s3://sizes/", "part.", said]);
+        }
+        let call = place.train().env("MODELS", place.location("lied"));
+        call.env("AWS_ENDPOINT_URL_S3", lying.endpoint())
+            .env("AWS_MAX_ATTEMPTS", "2")
+            .run()
+            .failed(5, &["part.parquet"]);
+    }
+    place.predict().env("OUTPUT", place.location("lied")).run().succeeded();
 }
 
 /// Answers that never end, and answers that come a byte a second: exit 5 after the tries that were asked for.

@@ -161,6 +161,22 @@ fn a_limit_on_the_size_of_files_lets_a_run_go_or_is_named() {
     each_limit(&workshop, "f", [0, 1, 2, 4, 8, 16, 64, 100, 4_000].into_iter(), "RLIMIT_FSIZE");
 }
 
+/// Memory of the process alone, which no control group shows: data, address space, and the stack. With much less the libraries of the
+/// program cannot be loaded.
+#[test]
+fn a_limit_on_the_memory_of_the_process_lets_a_run_go_or_is_named() {
+    let workshop = Workshop::with_model();
+    let kib = |mib: [u32; 12]| mib.into_iter().map(|mib| mib << 10);
+    each_limit(&workshop, "d", kib([40, 60, 80, 100, 120, 150, 200, 250, 300, 400, 600, 1_500]), "RLIMIT_DATA");
+    each_limit(&workshop, "v", kib([120, 150, 200, 250, 300, 350, 400, 450, 500, 600, 800, 2_000]), "RLIMIT_AS");
+    each_limit(
+        &workshop,
+        "s",
+        [96, 128, 200, 256, 400, 512, 700, 1_000, 1_024, 2_048, 8_192].into_iter(),
+        "RLIMIT_STACK",
+    );
+}
+
 /// A reader that has stopped reading holds the program up, but not past a SIGTERM.
 #[test]
 fn a_full_pipe_as_standard_output_does_not_outlive_sigterm() {

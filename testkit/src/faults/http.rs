@@ -51,6 +51,13 @@ impl Message {
         })
     }
 
+    /// An answer to HEAD that says that the object has so many hundredths of its size.
+    pub(super) fn resize(&mut self, percent: u16) {
+        let Some(length) = self.header("content-length").and_then(|length| length.parse::<u64>().ok()) else { return };
+        self.headers.retain(|line| !line.to_ascii_lowercase().starts_with("content-length:"));
+        self.headers.push(format!("content-length: {}", length * u64::from(percent) / 100));
+    }
+
     /// The head with the body's length, whatever way it came.
     pub(super) fn head(&self) -> Vec<u8> {
         let is_framing = |line: &&String| {

@@ -3,6 +3,20 @@
 use super::http::Message;
 use super::{Listing, Request};
 
+/// A listing with so many hundredths of the sizes of its objects.
+pub(super) fn resized(answer: &mut Message, percent: u16) {
+    const START: &str = "<Size>";
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let mut pieces = text.split(START);
+    let mut resized = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (size, rest) = piece.split_at(piece.find('<').unwrap_or_default());
+        let size = size.parse::<u64>().unwrap_or_default();
+        resized += &format!("{START}{}{rest}", size * u64::from(percent) / 100);
+    }
+    answer.body = resized.into_bytes();
+}
+
 /// The answer to a request that lists.
 pub(super) fn answer(listing: Listing, request: &Request) -> Message {
     let parameter = |name: &str| {

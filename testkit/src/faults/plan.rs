@@ -24,7 +24,7 @@ pub enum Kind {
     Stall,
     /// Bodies of objects that are read and written, with other bytes.
     Corrupt,
-    /// 200, and an error in the body: what S3 may answer to the completion of an upload.
+    /// 200, and an error in the body: what S3 may answer to the completion of an upload, and a proxy to anything.
     ErrorInside,
     /// Bodies that never end.
     NeverEnd,
@@ -32,6 +32,8 @@ pub enum Kind {
     Trickle,
     /// Listings that no server should give.
     Listing,
+    /// Sizes of objects that are not theirs, in listings and in answers to HEAD.
+    Sizes,
 }
 
 impl Kind {
@@ -39,7 +41,19 @@ impl Kind {
     pub const TRANSPORT: [Self; 6] =
         [Self::InternalError, Self::SlowDown, Self::Reset, Self::BreakOff, Self::Shorten, Self::Stall];
     /// What no server should do.
-    pub const ODD: [Self; 5] = [Self::ErrorInside, Self::NeverEnd, Self::Listing, Self::NeverEnd, Self::Trickle];
+    pub const ODD: [Self; 5] = [Self::ErrorInside, Self::NeverEnd, Self::Trickle, Self::Listing, Self::Sizes];
+
+    /// Whether a request can meet it.
+    fn befalls(self, request: &Request) -> bool {
+        match self {
+            Self::ErrorInside => request.method == "GET" || request.writes_an_object() || request.completes_an_upload(),
+            // Of other answers nobody reads the body, if they have one.
+            Self::NeverEnd | Self::Trickle => request.method == "GET",
+            Self::Listing => request.lists(),
+            Self::Sizes => request.lists() || request.method == "HEAD",
+            _ => true,
+        }
+    }
 }
 
 /// Shorter than what a client waits for.
@@ -79,11 +93,12 @@ impl SeededPlan {
         Self { last: requests, ..self }
     }
 
-    /// What happens to a request that comes now.
+    /// What happens to a request that comes now: one of the kinds that it can meet.
     ///
     /// # Panics
     /// Where another thread panicked in here.
     pub fn next(&self, request: &Request) -> Option<Fault> {
+        let kinds: Vec<Kind> = self.kinds.iter().copied().filter(|kind| kind.befalls(request)).collect();
         let (number, repeated) = {
             let mut seen = self.seen.lock().expect("nobody panics here");
             seen.all += 1;
@@ -93,10 +108,10 @@ impl SeededPlan {
             (all, *same)
         };
         let mut random = Random::new(self.seed ^ fingerprint(&without_what_varies(request), repeated));
-        if random.share() >= self.share && number <= self.last {
+        if kinds.is_empty() || random.share() >= self.share && number <= self.last {
             return None;
         }
-        let kind = self.kinds[random.below(self.kinds.len() as u64) as usize];
+        let kind = kinds[random.below(kinds.len() as u64) as usize];
         Some(fault(kind, request, &mut random))
     }
 }
@@ -117,17 +132,15 @@ fn fault(kind: Kind, request: &Request, random: &mut Random) -> Fault {
         Kind::Corrupt if request.writes_an_object() => Fault::CorruptRequest(random.bits()),
         Kind::Corrupt if request.reads_an_object() => Fault::Corrupt(random.bits()),
         Kind::Corrupt => Fault::LoseAnswer,
-        Kind::ErrorInside if request.completes_an_upload() => Fault::Refuse(200, "InternalError"),
-        Kind::Listing if request.lists() => {
+        Kind::ErrorInside => Fault::Refuse(200, "InternalError"),
+        Kind::Listing => {
             // Those of one page: the next request may meet nothing.
             let all = [Listing::BreaksOff, Listing::Astray, Listing::Twice];
             Fault::List(all[random.below(all.len() as u64) as usize])
         }
-        Kind::ErrorInside | Kind::Listing => refuse(random, 500, "InternalError"),
-        // Of other answers nobody reads the body, if they have one.
-        Kind::NeverEnd | Kind::Trickle if request.method != "GET" => Fault::Refuse(503, "SlowDown"),
         Kind::NeverEnd => Fault::NeverEnd,
         Kind::Trickle => Fault::Trickle(TRICKLE),
+        Kind::Sizes => Fault::Resize([0, 50, 99, 101, 200, 1_000][random.below(6) as usize]),
     }
 }
 
@@ -147,6 +160,38 @@ fn fingerprint(request: &Request, repeated: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_server_should_do_befalls_what_it_can() {
+        let request = |method: &str, query: &str| Request {
+            method: method.to_owned(),
+            path: "/bucket/key".to_owned(),
+            query: query.to_owned(),
+            range: String::new(),
+        };
+        let requests = [
+            request("GET", ""),
+            request("GET", "list-type=2"),
+            request("HEAD", ""),
+            request("PUT", ""),
+            request("POST", "uploadId=7"),
+            request("DELETE", ""),
+        ];
+        let met = |kind: Kind| {
+            let plan = SeededPlan::new(1, &[kind], 1.1);
+            requests.iter().map(|request| u8::from(plan.next(request).is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            Kind::ODD.map(met),
+            [
+                vec![1, 1, 0, 1, 1, 0],
+                vec![1, 1, 0, 0, 0, 0],
+                vec![1, 1, 0, 0, 0, 0],
+                vec![0, 1, 0, 0, 0, 0],
+                vec![0, 1, 1, 0, 0, 0],
+            ]
+        );
+    }
 
     #[test]
     fn the_same_requests_meet_the_same_in_any_order() {

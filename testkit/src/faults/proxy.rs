@@ -151,6 +151,8 @@ impl Way {
                 answer.body.truncate(left);
             }
             Some(Fault::Corrupt(seed)) => corrupt(&mut answer.body, seed),
+            Some(Fault::Resize(percent)) if to_head => answer.resize(percent),
+            Some(Fault::Resize(percent)) => listing::resized(&mut answer, percent),
             Some(Fault::NeverEnd) => return never_end(client, &answer),
             Some(Fault::Trickle(time)) => {
                 client.write_all(&answer_head(&answer, to_head))?;

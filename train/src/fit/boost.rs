@@ -4,7 +4,7 @@ use error::Result;
 use telemetry::Progress;
 use xgboost::{Booster, DMatrix, Params};
 
-use super::{FitContext, Member};
+use super::{FitContext, Member, booster_params};
 use crate::checkpoint::Snapshots;
 
 /// A booster after its rounds, and the round that it was taken up at if an earlier attempt had begun it.
@@ -43,7 +43,7 @@ pub(super) fn boost(
     let resumed_from = earlier.as_ref().map(|(_, done)| *done);
     let (mut booster, done) = match earlier {
         Some(earlier) => earlier,
-        None => (Booster::new(&params.for_booster(context.threads, member.seed), &[training])?, 0),
+        None => (Booster::new(&booster_params(context, params, context.threads, member.seed), &[training])?, 0),
     };
     if let Some(round) = resumed_from {
         tracing::info!("going on after round {round} of {rounds}");

@@ -41,7 +41,7 @@ pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
 pub(crate) use self::members::load_own;
 pub use self::members::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, fit, fit_with};
 pub use self::scale::{TargetScale, TargetView, unfit_weights};
-pub use self::search::choose;
+pub use self::search::{choose, chooses_encodings};
 pub use self::trial::End;
 use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
@@ -84,6 +84,8 @@ pub struct FitContext<'a> {
     pub fitted_rows: usize,
     /// Parts of these rows, of which each booster learns from one; 0 where all of them learn from all rows.
     pub parts: usize,
+    /// Nodes of a tree whose histograms XGBoost keeps at once, where not all fit.
+    pub histogram_nodes: Option<u64>,
     /// Bounds that predictions are held inside.
     pub clip: Option<(f64, f64)>,
     /// The held-out rows, which have no part in what is chosen or calibrated.
@@ -165,6 +167,13 @@ fn choose_and_calibrate(context: &FitContext<'_>, base: &Features, rows: &Rows) 
         choice.calibration = intervals::calibrate(context, base, rows, &choice.scheme, &known)?;
     }
     Ok(choice.in_parts(context.parts))
+}
+
+/// What a booster is given.
+fn booster_params(context: &FitContext<'_>, params: &Params, threads: usize, seed: u32) -> Vec<(String, String)> {
+    let mut given = params.for_booster(threads, seed);
+    given.extend(context.histogram_nodes.map(|nodes| ("max_cached_hist_node".to_owned(), nodes.to_string())));
+    given
 }
 
 /// The targets of some rows as XGBoost sees them.

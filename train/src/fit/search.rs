@@ -24,6 +24,7 @@ use super::ranking::{Candidate, Ranking, pace, promoted};
 use super::trial::{End, Limits, Outcome, PruningBaseline};
 use super::trials::Trials;
 use super::{CELLS_SIDE_BY_SIDE, FALLBACK_ROUNDS, FitContext, tuning};
+use crate::config::TrainConfig;
 use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
@@ -90,6 +91,12 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     let chosen = search.choose(schemes, candidates);
     search.trials.finish();
     Ok(chosen?.unwrap_or_else(|| unsearched(FALLBACK_ROUNDS)))
+}
+
+/// Whether the encodings of categories are chosen, where the spec leaves them open; XGBoost splits by their levels itself otherwise.
+#[must_use]
+pub fn chooses_encodings(config: &TrainConfig) -> bool {
+    config.rounds.is_none() && config.time_budget > 0
 }
 
 /// What a trial is for, and the rounds that one of depth 6 may take: all trials that are compared have as many, whatever

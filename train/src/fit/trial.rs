@@ -7,9 +7,9 @@ use error::{Error, Result};
 use telemetry::Progress;
 use xgboost::{Booster, Evaluation, Params, PredictionKind};
 
-use super::FitContext;
 use super::folds::Fold;
 use super::lanes::Lanes;
+use super::{FitContext, booster_params};
 
 /// When a trial is given up: after so many times the rounds that its baseline took, where what its baseline had come to in as
 /// many rounds was better by this factor. Shallow trees start slowly, and in few rounds a trial shows little.
@@ -199,7 +199,10 @@ impl Trial<'_> {
         let (seed, scaled) = (context.config.seed, context.scale.params(params)?);
         let mut runs = Vec::with_capacity(folds.len());
         for fold in folds {
-            let booster = Booster::new(&scaled.for_booster(lanes.threads, seed), &[&fold.training, &fold.validation])?;
+            let booster = Booster::new(
+                &booster_params(context, &scaled, lanes.threads, seed),
+                &[&fold.training, &fold.validation],
+            )?;
             runs.push(Run { booster, fold });
         }
         let mut outcome = Outcome::new();

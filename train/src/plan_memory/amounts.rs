@@ -2,6 +2,8 @@
 
 use columns::{ColumnKind, ColumnSchema};
 use error::Result;
+use features::encode::Feature;
+use features::spec::ColumnEncoding;
 use machine::Limits;
 use table::Dataset;
 use table::load::{KEPT_BYTES, largest_run};
@@ -10,13 +12,13 @@ use xgboost::Params;
 
 use super::MIB;
 use crate::config::TrainConfig;
-use crate::fit::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, histograms, leaves_learning_open};
+use crate::fit::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, chooses_encodings, histograms, leaves_learning_open};
 use crate::read::Opened;
 
 /// Program, XGBoost's library, threads, runtime, trees and small histograms.
 pub(super) const BASE: u64 = 128 * MIB;
 /// Histograms that are small.
-pub(super) const SMALL_HISTOGRAMS: u64 = 32 * MIB;
+const SMALL_HISTOGRAMS: u64 = 32 * MIB;
 /// Folds that judge, side by side as threads allow, each with histograms of its own.
 const MOST_FOLDS: u64 = 5;
 /// A usable row in memory: place, target, weight, and the id as text.
@@ -93,10 +95,13 @@ pub(super) struct Shape {
     pub(super) largest_group_rows: u64,
     pub(super) largest_group_bytes: u64,
     pub(super) threads: u64,
-    /// Of the trees that a search grows at once, beyond what is small.
-    pub(super) searched_histograms: u64,
-    /// Of a tree of the model, beyond what is small.
-    pub(super) fitted_histograms: u64,
+    /// Histograms of a tree, at most.
+    pub(super) tree_histograms: u64,
+    /// Trees that a search grows at once.
+    pub(super) trees_at_once: u64,
+    /// Levels of categories and what their texts take, once they are learnt.
+    pub(super) levels: u64,
+    pub(super) level_bytes: u64,
 }
 
 /// Where the bins of training in batches are.
@@ -111,7 +116,8 @@ pub(super) enum Bins {
 /// What training in batches holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InBatches {
-    footers: u64,
+    /// Footers, and levels of categories.
+    held: u64,
     /// What is known of the rows all the time.
     pub(super) rows: u64,
     reading: u64,
@@ -120,7 +126,7 @@ pub(super) struct InBatches {
 
 impl InBatches {
     pub(super) fn peak(self) -> u64 {
-        BASE + self.footers + self.reading.max(self.rows + self.fitting)
+        BASE + self.held + self.reading.max(self.rows + self.fitting)
     }
 }
 
@@ -180,11 +186,60 @@ impl Shape {
             largest_group_rows: largest.0,
             largest_group_bytes: largest.1,
             threads,
-            searched_histograms: histogram_bytes(params, width, is_searched)
-                .saturating_mul(if is_searched { threads.min(MOST_FOLDS) } else { 1 })
-                .saturating_sub(SMALL_HISTOGRAMS),
-            fitted_histograms: histogram_bytes(params, width, is_searched).saturating_sub(SMALL_HISTOGRAMS),
+            tree_histograms: histogram_bytes(params, width, is_searched),
+            trees_at_once: if is_searched { threads.min(MOST_FOLDS) } else { 1 },
+            levels: 0,
+            level_bytes: 0,
         })
+    }
+
+    /// The same with the levels of categories, which nothing tells before they are learnt: their texts, and a bin for each of those that
+    /// XGBoost splits by itself whatever is chosen. What is chosen is chosen among what is within the plan without them.
+    pub(super) fn with_levels(self, config: &TrainConfig, features: &[Feature], most_nodes: Option<u64>) -> Self {
+        let (spec, params) = (&config.spec, &config.given_params);
+        let is_native = |feature: &&Feature| match spec.encoding_of(&feature.name) {
+            _ if spec.monotone.contains_key(&feature.name) => true,
+            ColumnEncoding::Native => true,
+            ColumnEncoding::Auto => !chooses_encodings(config),
+            ColumnEncoding::Target => false,
+        };
+        let levels_of = |feature: &Feature| feature.levels().map_or(0, <[String]>::len) as u64;
+        let categories = || features.iter().filter(|feature| feature.levels().is_some());
+        let (levels, native) = (categories().map(levels_of).sum::<u64>(), categories().filter(is_native));
+        let (columns, native_levels) = native.fold((0, 0), |(columns, all), one| (columns + 1, all + levels_of(one)));
+        let nodes = self.tree_nodes(params).min(most_nodes.unwrap_or(u64::MAX));
+        let others = histogram_bytes(params, self.width.saturating_sub(columns), self.is_searched);
+        Self {
+            levels,
+            level_bytes: levels * LEVEL,
+            tree_histograms: others.saturating_add(histograms::bytes(native_levels, 1, nodes)),
+            // The folds of a cross-validation are learnt from one after the other.
+            trees_at_once: if config.rounds.is_some() && config.trials == 0 { 1 } else { self.trees_at_once },
+            ..self
+        }
+    }
+
+    /// Nodes of a tree that have histograms, at most.
+    fn tree_nodes(&self, params: &Params) -> u64 {
+        let nodes = if self.is_searched { USUAL_NODES.max(nodes(params)) } else { nodes(params) };
+        nodes.min(self.train_rows)
+    }
+
+    /// The same where the histograms of half the nodes are kept, and how many these are: as many as the deepest level of a full tree has, which
+    /// XGBoost makes at once.
+    pub(super) fn with_half_the_nodes(self, config: &TrainConfig, features: &[Feature]) -> (u64, Self) {
+        let half = self.tree_nodes(&config.given_params).div_ceil(2).max(2);
+        (half, self.with_levels(config, features, Some(half)))
+    }
+
+    /// Histograms of the trees that a search grows at once, beyond what is small.
+    fn searched_histograms(&self) -> u64 {
+        self.tree_histograms.saturating_mul(self.trees_at_once).saturating_sub(SMALL_HISTOGRAMS)
+    }
+
+    /// Those of a tree of the model, beyond what is small.
+    fn fitted_histograms(&self) -> u64 {
+        self.tree_histograms.saturating_sub(SMALL_HISTOGRAMS)
     }
 
     /// What a row takes while rows are dealt out by instants and groups: it is there twice, and in the order of instants.
@@ -203,7 +258,7 @@ impl Shape {
 
     /// What a search takes however many rows there are.
     pub(super) fn searching(&self) -> u64 {
-        BASE + self.footers + self.searched_histograms
+        BASE + self.footers + self.level_bytes + self.searched_histograms()
     }
 
     /// XGBoost's matrix of so many rows.
@@ -240,16 +295,17 @@ impl Shape {
         let matrix = self.rows() * self.features * CELL;
         let encoded = self.rows() * self.width * CELL;
         let copied = self.train_rows * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
-        let searching = if self.is_searched { matrix + copied + self.boosted() + self.searched_histograms } else { 0 };
+        let searching =
+            if self.is_searched { matrix + copied + self.boosted() + self.searched_histograms() } else { 0 };
         let encoding = if self.is_reencoded { matrix + encoded } else { 0 };
         let boosting = if self.are_side_by_side() {
-            self.threads.min(MOST_SIDE_BY_SIDE as u64) * self.boosted() + self.searched_histograms
+            self.threads.min(MOST_SIDE_BY_SIDE as u64) * self.boosted() + self.searched_histograms()
         } else {
-            self.boosted() + self.fitted_histograms
+            self.boosted() + self.fitted_histograms()
         };
         let fitting = if self.is_reencoded { encoded } else { matrix } + boosting;
         let steps = [matrix + learning, searching, encoding, fitting];
-        BASE + self.kept + self.footers + reading.max(rows + steps.into_iter().max().unwrap_or(0))
+        BASE + self.kept + self.footers + self.level_bytes + reading.max(rows + steps.into_iter().max().unwrap_or(0))
     }
 
     /// What is in memory besides what is counted as it is read, while it is read.
@@ -275,9 +331,9 @@ impl Shape {
         };
         // The held-out rows are fed like the training rows, when nothing is boosted any more.
         let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead + learnt * ROW_WHILE_FED;
-        let boosting = learnt * ROW_WHILE_BOOSTED + self.fitted_histograms;
+        let boosting = learnt * ROW_WHILE_BOOSTED + self.fitted_histograms();
         InBatches {
-            footers: self.footers,
+            held: self.footers + self.level_bytes,
             rows,
             reading: rows + self.rows() * (ROW_HASHES + self.split()) + ahead,
             fitting: SAMPLE_MOST.min(self.train_rows) * ROW + bins + feeding.max(boosting),
@@ -308,11 +364,6 @@ fn nodes(params: &Params) -> u64 {
         _ => u64::MAX,
     };
     nodes.min(histograms::MOST_NODES)
-}
-
-/// What categories take that XGBoost itself splits by: the texts of their levels, and a bin for each in the histograms of a tree.
-pub(super) fn levels_bytes(params: &Params, levels: u64) -> u64 {
-    levels.saturating_mul(LEVEL + histograms::bytes(1, 1, nodes(params).min(USUAL_NODES)))
 }
 
 /// Histograms of a tree: with these parameters, or with the largest that a search may try.

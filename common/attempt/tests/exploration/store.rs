@@ -105,7 +105,7 @@ impl Store for AskingStore {
         }
     }
 
-    async fn get_range(&self, _key: &str, _range: Range<u64>, _version: &Version) -> Result<Bytes, StoreError> {
+    async fn get_range(&self, _object: &ObjectMeta, _range: Range<u64>) -> Result<Bytes, StoreError> {
         unreachable!("an attempt reads whole objects")
     }
 

@@ -14,7 +14,7 @@ use crate::derive::{Columns, Derived, Expression, TextColumn, ValueType, Values}
 use crate::quality::FeatureTally;
 use crate::spec::Range;
 use columns::cells::{Cell, is_missing_marker, level_of_cell, parse_as, parse_boolean};
-use columns::{CellFormat, CodedRows, ColumnKind, ColumnSchema, ColumnSource, TableSchema};
+use columns::{CellFormat, CodedRows, ColumnKind, ColumnSchema, ColumnSource, LongTexts, TableSchema, is_long};
 use error::{Error, Result};
 
 /// Which text a value of a category has.
@@ -344,10 +344,11 @@ impl BoundFeature {
         levels: impl Iterator<Item = Option<&'a str>>,
         mut push: impl FnMut(Option<&str>, Option<(u32, f32)>),
     ) {
+        let mut long = LongTexts::default();
         let (table, numbers) = match &self.levels {
             LevelTable::Few(known) => {
                 for level in levels {
-                    push(level, level.and_then(|level| known.get(level)).copied());
+                    push(level, level.and_then(|level| long.once(level, |level| known.get(level).copied())));
                 }
                 return;
             }
@@ -359,9 +360,16 @@ impl BoundFeature {
         while levels.peek().is_some() {
             together.clear();
             together.extend(levels.by_ref().take(LOOKED_UP_TOGETHER));
+            let number = |place: u32| (place, numbers[place as usize]);
+            if together.iter().flatten().any(|level| is_long(level)) {
+                for level in &together {
+                    push(*level, level.and_then(|level| long.once(level, |level| table.find_one(level).map(number))));
+                }
+                continue;
+            }
             table.find(&together, &mut places);
             for (level, place) in together.iter().zip(places) {
-                push(*level, place.map(|place| (place, numbers[place as usize])));
+                push(*level, place.map(number));
             }
         }
     }

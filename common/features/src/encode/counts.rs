@@ -20,16 +20,21 @@ const LEVEL: u64 = 64;
 impl LevelCounts {
     /// Counts the cell of one row.
     pub fn add(&mut self, cell: Option<&str>) {
-        self.rows += 1;
+        self.add_rows(cell, 1);
+    }
+
+    /// Counts the cell of so many rows.
+    pub fn add_rows(&mut self, cell: Option<&str>, rows: u64) {
+        self.rows += rows;
         match cell {
             Some(level) => {
                 let before = self.counts.len();
-                *self.counts.entry_ref(level).or_default() += 1;
+                *self.counts.entry_ref(level).or_default() += rows;
                 if self.counts.len() > before {
                     self.bytes += LEVEL + level.len() as u64;
                 }
             }
-            None => self.missing += 1,
+            None => self.missing += rows,
         }
     }
 

@@ -53,6 +53,11 @@ impl LargeTable {
         table
     }
 
+    /// The place of a text among the levels.
+    pub(super) fn find_one(&self, text: &str) -> Option<u32> {
+        self.place(xxh3_64(text.as_bytes()), text)
+    }
+
     /// The place of each text among the levels, as many as `texts` are.
     pub(super) fn find(&self, texts: &[Option<&str>], places: &mut [Option<u32>; LOOKED_UP_TOGETHER]) {
         let mut hashes = [0; LOOKED_UP_TOGETHER];
@@ -124,6 +129,7 @@ mod tests {
                 table.find(&texts, &mut places);
                 for (text, place) in texts.iter().zip(places) {
                     assert_eq!(place, text.and_then(|text| known.get(text).copied()), "{text:?} of {count}");
+                    assert_eq!(place, text.and_then(|text| table.find_one(text)));
                 }
             }
         }

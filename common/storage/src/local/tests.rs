@@ -82,7 +82,8 @@ async fn a_file_that_changes_in_place_is_found_out() {
     let version = store.put("key", "0123456789".into()).await.unwrap();
     let file = File::options().write(true).open(folder.path().join("key")).unwrap();
     file.set_len(5).unwrap();
-    let read = store.get_range("key", 0..10, &version).await;
+    let object = ObjectMeta { key: "key".to_owned(), size: 10, version: version.clone() };
+    let read = store.get_range(&object, 0..10).await;
     assert!(matches!(read, Err(StoreError::Changed(_))), "{read:?}");
     let written = store.put_if("key", "x".into(), &Condition::Unchanged(version)).await;
     assert!(matches!(written, Err(StoreError::Conflict(_))), "{written:?}");

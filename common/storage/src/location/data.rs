@@ -91,14 +91,20 @@ async fn find_local(path: &Path) -> Result<Found> {
 
 /// Looks for a folder first: who may read only below the prefix may not ask for an object of its name.
 async fn find_in_bucket(bucket: &str, prefix: &str, options: &S3Options) -> Result<Found> {
-    let store: Arc<dyn Store> = Arc::new(S3Store::connect(bucket, prefix, options).await?);
+    let store = Arc::new(S3Store::connect(bucket, prefix, options).await?);
     let listed = store.list("").await;
+    if let Ok(objects) = &listed {
+        store.check_emptiness(objects).await?;
+    }
     let Some((parent, name)) = object_name(prefix).filter(|_| is_no_folder(&listed)) else {
         return Ok(Found::Folder(store, listed?));
     };
-    let parent: Arc<dyn Store> = Arc::new(S3Store::connect(bucket, parent, options).await?);
+    let parent = Arc::new(S3Store::connect(bucket, parent, options).await?);
     match (parent.head(name).await, listed) {
-        (Ok(Some(object)), _) => Ok(Found::Object(parent, object)),
+        (Ok(Some(object)), _) => {
+            parent.check_emptiness(std::slice::from_ref(&object)).await?;
+            Ok(Found::Object(parent, object))
+        }
         (_, Err(error)) | (Err(error), _) => Err(error.into()),
         (Ok(None), Ok(objects)) => Ok(Found::Folder(store, objects)),
     }

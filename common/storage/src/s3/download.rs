@@ -10,9 +10,9 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use super::error::{Failure, Kind, causes};
-use super::{S3Store, StoreError, Version, back_off, quoted, version};
+use super::{ObjectMeta, S3Store, StoreError, Version, back_off, quoted, version};
 use crate::buffers::Buffer;
-use crate::{beyond_end, too_large};
+use crate::{check_range, too_large};
 
 /// An answer that does not say how long it is may go on for ever.
 const MOST_BYTES_OF_UNKNOWN_LENGTH: u64 = 256 << 20;
@@ -41,20 +41,17 @@ pub(super) async fn whole(store: &S3Store, key: &str, most: u64) -> Result<(Byte
     Err(gave_up(store, key, "never tried"))
 }
 
-/// The bytes of `range`, of the object as `expected` knows it.
-pub(super) async fn range(
-    store: &S3Store,
-    key: &str,
-    range: &Range<u64>,
-    expected: &Version,
-) -> Result<Bytes, StoreError> {
+/// The bytes of `range`, of the object as it was listed or looked at.
+pub(super) async fn range(store: &S3Store, object: &ObjectMeta, range: &Range<u64>) -> Result<Bytes, StoreError> {
+    let key = &object.key;
     store.check_key(key)?;
+    check_range(&store.location(key), range, object.size)?;
     if range.is_empty() {
         return Ok(Bytes::new());
     }
     let mut received_before = None;
     for attempt in 1.. {
-        let (text, digest) = match range_once(store, key, range, expected, received_before.as_deref()).await {
+        let (text, digest) = match range_once(store, object, range, received_before.as_deref()).await {
             Ok(content) => return Ok(content),
             Err(Broken::Final(error)) => return Err(error),
             Err(Broken::Body { text, digest }) => (text, digest),
@@ -88,6 +85,7 @@ async fn whole_once(
     let request = store.client.get_object().bucket(&store.bucket).key(store.prefixed(key));
     let answer = request.send().await.map_err(|error| refused(store, key, Failure::of(&error)))?;
     let version = version(answer.e_tag());
+    check_tag(&version)?;
     let md5 = md5_of(&answer, &version);
     let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
     let content = match length {
@@ -113,11 +111,11 @@ fn verified(content: Bytes, md5: Option<String>, received_before: Option<&str>) 
 
 async fn range_once(
     store: &S3Store,
-    key: &str,
+    object: &ObjectMeta,
     range: &Range<u64>,
-    expected: &Version,
     received_before: Option<&str>,
 ) -> Result<Bytes, Broken> {
+    let ObjectMeta { key, size: expected_size, version: expected } = object;
     let request = store
         .client
         .get_object()
@@ -126,31 +124,44 @@ async fn range_once(
         .range(format!("bytes={}-{}", range.start, range.end - 1))
         .if_match(quoted(expected));
     let answer = request.send().await.map_err(|error| refused(store, key, Failure::of(&error)))?;
-    if version(answer.e_tag()) != *expected {
+    let version = version(answer.e_tag());
+    check_tag(&version)?;
+    if version != *expected {
         return Err(Broken::Final(changed(store, key)));
     }
     let (first, size) = content_range(&answer)?;
-    if let Some(size) = size.filter(|size| range.end > *size) {
-        return Err(Broken::Final(beyond_end(&store.location(key), range, size)));
+    if let Some(size) = size.filter(|size| size != expected_size) {
+        // The same version has one size: what looked at it or listed it lied, or this answer does.
+        return Err(broken(format!("it has {size} bytes, where its listing says {expected_size}")));
     }
     if first != range.start {
         return Err(broken(format!("bytes from {first} came instead of {}", range.start)));
     }
-    let is_complete = range.start == 0 && size == Some(range.end);
+    let is_complete = range.start == 0 && range.end == *expected_size;
     let md5 = md5_of(&answer, expected).filter(|_| is_complete);
     let content = body(store, answer, range.end - range.start).await?;
     verified(content, md5, received_before)
 }
 
 fn refused(store: &S3Store, key: &str, failure: Failure) -> Broken {
-    Broken::Final(match failure.kind {
-        Kind::ConditionFailed => changed(store, key),
-        _ => failure.at("cannot read", &store.location(key)),
-    })
+    match failure.kind {
+        // Nothing is asked for that the object should not have.
+        Kind::BeyondEnd => broken(format!("it is shorter than its listing says: {}", failure.text)),
+        Kind::ConditionFailed => Broken::Final(changed(store, key)),
+        _ => Broken::Final(failure.at("cannot read", &store.location(key))),
+    }
 }
 
 fn changed(store: &S3Store, key: &str) -> StoreError {
     StoreError::Changed(format!("{} was replaced while it was read", store.location(key)))
+}
+
+/// Every object has an ETag: an answer without one is something else, such as an error that came as a 200.
+fn check_tag(version: &Version) -> Result<(), Broken> {
+    match version.0.is_empty() {
+        true => Err(broken("the answer has no ETag, so that it is no object".to_owned())),
+        false => Ok(()),
+    }
 }
 
 fn broken(text: String) -> Broken {

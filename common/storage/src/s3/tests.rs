@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use testkit::s3::{ADMIN, AccessKey, READER, S3Server};
 
-use super::super::{Location, Store, StoreError, contract};
+use super::super::{Location, ObjectMeta, Store, StoreError, Version, contract};
 use super::S3Options;
 use error::Error;
 
@@ -23,6 +23,10 @@ pub(crate) fn options_of(server: &S3Server, key: AccessKey) -> S3Options {
 
 async fn open(location: &str, options: &S3Options) -> Arc<dyn Store> {
     Location::parse(location).unwrap().open_with(options).await.unwrap()
+}
+
+fn object(key: &str, size: u64, version: Version) -> ObjectMeta {
+    ObjectMeta { key: key.to_owned(), size, version }
 }
 
 fn denied<T: std::fmt::Debug>(result: Result<T, StoreError>, parts: &[&str]) {
@@ -154,7 +158,7 @@ async fn data_is_one_object_or_all_below_a_prefix_that_nothing_hides() {
     assert_eq!(found_keys, ["a/run_id=1/c d+é.csv", "b.parquet"]);
     assert_eq!(found.location.to_string(), "s3://data/in");
     for object in &found.objects {
-        let read = found.store.get_range(&object.key, 0..object.size, &object.version).await;
+        let read = found.store.get_range(object, 0..object.size).await;
         assert_eq!(read.unwrap(), "content");
     }
 
@@ -177,7 +181,7 @@ async fn a_changed_object_is_found_out_by_who_still_reads_it() {
     let store = open("s3://changed", &options_of(&server, ADMIN)).await;
     let version = store.put("key", "before".into()).await.unwrap();
     store.put("key", "after!".into()).await.unwrap();
-    let read = store.get_range("key", 0..3, &version).await;
+    let read = store.get_range(&object("key", 6, version), 0..3).await;
     assert!(matches!(&read, Err(StoreError::Changed(text)) if text.contains("s3://changed/key")), "{read:?}");
 }
 

@@ -103,7 +103,7 @@ impl Footer {
         opening: &Opening,
     ) -> Result<ReadFooter> {
         let tail_start = meta.size.saturating_sub(FOOTER_GUESS);
-        let tail = store.get_range(&meta.key, tail_start..meta.size, &meta.version).await?;
+        let tail = store.get_range(meta, tail_start..meta.size).await?;
         let footer_len = match footer_length(&tail) {
             Ok(length) => length,
             Err(problem) => return Err(something_else(store, meta, name, &problem).await?),
@@ -292,7 +292,7 @@ async fn read_in_order(store: &dyn Store, meta: &ObjectMeta, range: Range<u64>) 
     let mut at = range.start;
     while at < range.end {
         let end = range.end.min(at + READ_MOST);
-        bytes.extend_from_slice(&store.get_range(&meta.key, at..end, &meta.version).await?);
+        bytes.extend_from_slice(&store.get_range(meta, at..end).await?);
         at = end;
     }
     Ok(bytes)
@@ -300,7 +300,7 @@ async fn read_in_order(store: &dyn Store, meta: &ObjectMeta, range: Range<u64>) 
 
 /// The error of an object without a footer, which says what the object is where its first bytes tell.
 async fn something_else(store: &dyn Store, meta: &ObjectMeta, name: &str, problem: &str) -> Result<Error> {
-    let head = store.get_range(&meta.key, 0..meta.size.min(HEAD), &meta.version).await?;
+    let head = store.get_range(meta, 0..meta.size.min(HEAD)).await?;
     if head.starts_with(b"PAR1") {
         return Ok(not_parquet(name, problem));
     }

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::schema::Schemas;
 use error::{Error, Result};
+use machine::memory::remedy;
 
 /// Bytes of footers that are read at once, unless a single one has more.
 const FOOTERS_AT_ONCE: u64 = 32 * 1024 * 1024;
@@ -117,11 +118,11 @@ impl Opening {
         let more = (needed - bytes).saturating_mul(10) / 9;
         Error::Resources(format!(
             "{name}: the footers up to this one, which say where row groups are, take {} MiB of memory, of {} MiB that are left for \
-             them: give the task at least {} MiB ({} MiB now), or write larger row groups and fewer files",
+             them, and {} MiB in all: {}",
             needed.div_ceil(MIB),
             bytes / MIB,
-            limit.saturating_add(more).div_ceil(MIB),
-            limit / MIB
+            limit / MIB,
+            remedy(limit.saturating_add(more), ", or write larger row groups and fewer files")
         ))
     }
 }
@@ -144,7 +145,7 @@ mod tests {
             let error = refused.unwrap_err();
             assert_eq!(error.exit_code(), 8);
             assert!(error.to_string().contains("take 61 MiB of memory, of 60 MiB"), "{error}");
-            assert!(error.to_string().contains("at least 202 MiB (200 MiB now)"), "{error}");
+            assert!(error.to_string().contains("200 MiB in all: give the task at least 202 MiB, or write"), "{error}");
         }
     }
 }

@@ -283,7 +283,7 @@ impl ColumnReader {
 
 impl Source {
     async fn bytes(&self, range: Range<u64>) -> Result<Bytes> {
-        Ok(self.store.get_range(&self.meta.key, range, &self.meta.version).await?)
+        Ok(self.store.get_range(&self.meta, range).await?)
     }
 }
 
@@ -314,7 +314,7 @@ pub(super) async fn overhead(
         .collect::<Result<Vec<_>>>()?;
     let overheads = of_columns.into_iter().map(|facts| async move {
         let header = facts.data..facts.range.end.min(facts.data + HEADER_READ);
-        let bytes = store.get_range(&meta.key, header, &meta.version).await?;
+        let bytes = store.get_range(meta, header).await?;
         let first = guard(name, "a page", || Ok(Page::at_start_of(&bytes)))?;
         Ok::<_, Error>(facts.overhead(first.map(|page| page.len() as u64).ok()))
     });

@@ -41,7 +41,7 @@ pub(super) async fn fetch_ranges(
     futures::stream::iter(reads)
         .map(|range| async move {
             let start = range.start;
-            let bytes = store.get_range(&meta.key, range, &meta.version).await?;
+            let bytes = store.get_range(meta, range).await?;
             Ok::<_, Error>((start, bytes))
         })
         .buffered(CONCURRENT_READS)

@@ -1,14 +1,18 @@
 //! Many seeds, several at a time: a bad line makes a program wait rather than work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::case::{Bench, Line, Summary};
+use testkit::faults::Fault;
+
+use super::case::{Bench, Line, Program, Summary};
 
 /// Seeds in `make test`.
 const CASES: u64 = 50;
+/// Among so many every kind of fault is met.
+const MANY_CASES: usize = 500;
 const AT_ONCE: usize = 12;
 
 fn number(name: &str) -> Option<u64> {
@@ -56,11 +60,26 @@ fn print_statistics(summaries: &[Summary]) {
         let (good, bad, faults) = counts.entry((summary.line, summary.program)).or_default();
         *good += summary.exit_codes.iter().filter(|code| **code == 0).count();
         *bad += summary.exit_codes.iter().filter(|code| **code != 0).count();
-        *faults += summary.faults;
+        *faults += summary.faults.len();
     }
     println!("{:12} {:18} exit 0  other  faults", "line", "program");
     for ((line, program), (good, bad, faults)) in counts {
         println!("{:12} {:18} {good:6} {bad:6} {faults:7}", format!("{line:?}"), format!("{program:?}"));
+    }
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for fault in summaries.iter().flat_map(|summary| &summary.faults) {
+        *kinds.entry(kind(fault)).or_default() += 1;
+    }
+    let kinds: Vec<String> = kinds.into_iter().map(|(kind, times)| format!("{kind} {times}")).collect();
+    println!("{}", kinds.join(", "));
+}
+
+/// What a fault is called, without where and how much.
+fn kind(fault: &Fault) -> String {
+    let text = format!("{fault:?}");
+    match fault {
+        Fault::Refuse(..) | Fault::DoAndRefuse(..) | Fault::List(_) => text,
+        _ => text.split('(').next().unwrap_or_default().to_owned(),
     }
 }
 
@@ -68,7 +87,25 @@ fn print_statistics(summaries: &[Summary]) {
 fn assert_something_happened(summaries: &[Summary]) {
     let codes: Vec<i32> = summaries.iter().flat_map(|summary| summary.exit_codes.iter().copied()).collect();
     assert!(codes.contains(&0) && codes.contains(&5), "{codes:?}");
-    let despite_faults = summaries.iter().any(|summary| summary.faults > 3 && summary.exit_codes.contains(&0));
+    let despite_faults = summaries.iter().any(|summary| summary.faults.len() > 3 && summary.exit_codes.contains(&0));
     assert!(despite_faults, "no run met faults and ended well");
-    assert!(summaries.iter().any(|summary| summary.line == Line::Corrupting && summary.faults > 0));
+    assert!(summaries.iter().any(|summary| summary.line == Line::Corrupting && !summary.faults.is_empty()));
+    if summaries.len() < MANY_CASES {
+        return;
+    }
+    let odd = || summaries.iter().filter(|summary| summary.line == Line::Odd);
+    let met: BTreeSet<String> = odd().flat_map(|summary| &summary.faults).map(kind).collect();
+    for expected in [
+        "Refuse(200, \"InternalError\")",
+        "NeverEnd",
+        "Trickle",
+        "List(BreaksOff)",
+        "List(Astray)",
+        "List(Twice)",
+        "Resize",
+    ] {
+        assert!(met.contains(expected), "no run met {expected}: {met:?}");
+    }
+    let in_parts = odd().any(|summary| summary.program == Program::PredictMany && !summary.faults.is_empty());
+    assert!(in_parts, "no run that sends a part in several requests met an error inside of a 200");
 }

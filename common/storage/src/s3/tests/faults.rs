@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use testkit::faults::{Fault, FaultProxy, Request};
 use testkit::s3::{ADMIN, S3Server};
 
-use super::{S3Options, open, options_of};
+use super::{S3Options, object, open, options_of};
 use crate::{Condition, Store, StoreError};
 
 /// A proxy that does the faults in turn to the requests that start as given.
@@ -66,7 +66,10 @@ async fn a_body_that_breaks_off_is_read_again() {
     proxy.order(&[("GET", Fault::BreakOff(0)), ("GET", Fault::BreakOff(299_999))]);
     assert_eq!(store.get("key").await.unwrap(), (content.clone(), version.clone()));
     proxy.order(&[("GET", Fault::BreakOff(0)), ("GET", Fault::BreakOff(99_999))]);
-    assert_eq!(store.get_range("key", 100_000..200_000, &version).await.unwrap(), content[100_000..200_000]);
+    assert_eq!(
+        store.get_range(&object("key", 300_000, version), 100_000..200_000).await.unwrap(),
+        content[100_000..200_000]
+    );
     proxy.assert_all_done();
 }
 
@@ -75,7 +78,7 @@ async fn a_body_that_always_breaks_off_is_unavailable() {
     let (proxy, store, direct) = faulty("always").await;
     let version = direct.put("key", "0123456789".into()).await.unwrap();
     proxy.order(&[("GET", Fault::BreakOff(4)); 3]);
-    let read = store.get_range("key", 0..10, &version).await;
+    let read = store.get_range(&object("key", 10, version), 0..10).await;
     assert!(matches!(&read, Err(StoreError::Unavailable(text)) if text.contains("s3://always/key")), "{read:?}");
     proxy.assert_all_done();
 }
@@ -94,7 +97,7 @@ async fn a_corrupted_range_is_read_again_where_it_is_the_whole_object() {
     let (proxy, store, direct) = faulty("corrupt-range").await;
     let version = direct.put("key", "0123456789".into()).await.unwrap();
     proxy.order(&[("GET", Fault::Corrupt(2)), ("GET", Fault::Corrupt(3))]);
-    assert_eq!(store.get_range("key", 0..10, &version).await.unwrap(), "0123456789");
+    assert_eq!(store.get_range(&object("key", 10, version), 0..10).await.unwrap(), "0123456789");
     proxy.assert_all_done();
 }
 
@@ -105,8 +108,29 @@ async fn a_body_that_is_too_short_is_read_again() {
     proxy.order(&[("GET", Fault::Shorten(500)), ("GET", Fault::Shorten(0))]);
     assert_eq!(store.get("key").await.unwrap().0, "0123456789");
     proxy.order(&[("GET", Fault::Shorten(500)), ("GET", Fault::Shorten(0))]);
-    assert_eq!(store.get_range("key", 2..8, &version).await.unwrap(), "234567");
+    assert_eq!(store.get_range(&object("key", 10, version), 2..8).await.unwrap(), "234567");
     proxy.assert_all_done();
+}
+
+/// Whoever says that an object has another size than it has: the listing, HEAD, or the answer with its bytes.
+#[tokio::test]
+async fn a_size_that_is_another_than_was_listed_is_unavailable_after_retries() {
+    let (proxy, store, direct) = faulty("sizes").await;
+    let version = direct.put("folder/key", bytes::Bytes::from(vec![7; 3_000])).await.unwrap();
+    for (percent, size) in [(50, 1_500), (200, 6_000)] {
+        proxy.order(&[("GET /sizes", Fault::Resize(percent)), ("HEAD", Fault::Resize(percent))]);
+        let listed = store.list("folder").await.unwrap();
+        assert_eq!(listed, [object("folder/key", size, version.clone())]);
+        assert_eq!(store.head("folder/key").await.unwrap().as_ref(), Some(&listed[0]));
+        proxy.assert_all_done();
+        for range in [0..10, size - 10..size] {
+            let read = store.get_range(&listed[0], range.clone()).await;
+            let Err(StoreError::Unavailable(text)) = &read else { panic!("{range:?}: {read:?}") };
+            assert!(text.contains("s3://sizes/folder/key") && text.contains("its listing says"), "{text}");
+            assert!(text.contains("(tried 3 times)"), "{text}");
+        }
+    }
+    assert_eq!(store.get_range(&object("folder/key", 3_000, version), 2_990..3_000).await.unwrap(), [7; 10][..]);
 }
 
 /// XML that ends early reads like XML that is complete.
