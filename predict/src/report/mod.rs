@@ -1,10 +1,11 @@
 //! The report of a run: one page for people, from the tallies that are kept anyway.
 //!
-//! How many rows and how long; what the predictions are like; which features have drifted; quality; rejects; and, once it is known, what
-//! came true.
+//! How many rows and how long; what the predictions are like, in all and by slices; which features have drifted; quality; rejects; and,
+//! once it is known, what came true.
 
 mod drift;
 mod outcomes;
+mod slices;
 
 use attempt::RunFolder;
 use bytes::Bytes;
@@ -77,6 +78,7 @@ pub fn html(run: &ScoredRun<'_>, circumstances: &Circumstances<'_>) -> String {
             html.note("Nothing is known yet. Once it is, predict evaluate compares it with these predictions and writes it here.");
         });
         html.fixed(MARKS[1]);
+        slices::section(html, run);
         drift::section(html, run);
         rejects(html, run.totals);
         settings(html, run.plan, &model.data.train_data);

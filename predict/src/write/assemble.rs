@@ -12,6 +12,7 @@ use crate::ids::{IdCheck, IdKeys, SeenIds};
 use crate::plan_memory::TextRoom;
 use crate::read::RowSource;
 use crate::score::{Scorable, ScoredBatch, Scores};
+use crate::slices::{OpenSlice, SliceTally};
 
 /// A part whose rows are all there.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct FinishedPart {
     pub text_bytes: u64,
     /// The sum of the scales of predicted rows, where there are intervals.
     pub scale_sum: Option<f64>,
+    /// Its rows by the values of the model's slices.
+    pub slices: Vec<SliceTally>,
 }
 
 /// Collects batches until a part is full.
@@ -57,6 +60,7 @@ struct OpenPart {
     unreadable: Vec<UnreadableColumn>,
     text_bytes: u64,
     scale_sum: Option<f64>,
+    slices: Vec<OpenSlice>,
 }
 
 impl Assembler {
@@ -185,7 +189,8 @@ fn prefetch(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
 impl OpenPart {
     fn new(index: u64, tallies: Vec<FeatureTally>) -> Self {
         let (predicted, rejected, unreadable) = (Vec::new(), RejectedRows::default(), Vec::new());
-        Self { index, rows_read: 0, predicted, rejected, tallies, unreadable, text_bytes: 0, scale_sum: None }
+        let slices = Vec::new();
+        Self { index, rows_read: 0, predicted, rejected, tallies, unreadable, text_bytes: 0, scale_sum: None, slices }
     }
 
     fn add(
@@ -198,6 +203,11 @@ impl OpenPart {
         self.rows_read += verdicts.len() as u64;
         for (tally, more) in self.tallies.iter_mut().zip(&scores.tallies) {
             tally.add(more);
+        }
+        self.slices.resize_with(scores.slices.len(), OpenSlice::new);
+        let scales = scores.intervals.as_ref().map(|intervals| intervals.scales.as_slice());
+        for (slice, of_batch) in self.slices.iter_mut().zip(&scores.slices) {
+            slice.add(of_batch, &scores.predictions, scales, |row| verdicts[row].is_none());
         }
         let name = |source: &RowSource| sources.get(source.object).map_or("", |name| name);
         UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), &batch.sources, name);
@@ -242,8 +252,19 @@ impl OpenPart {
             predicted.vstack_mut(&frame).map_err(defect)?;
         }
         let Self { index, rows_read, rejected, tallies, unreadable, text_bytes, scale_sum, .. } = self;
-        let reasons = rejected.counts();
-        Ok(FinishedPart { index, rows_read, predicted, reasons, rejected, tallies, unreadable, text_bytes, scale_sum })
+        let (reasons, slices) = (rejected.counts(), self.slices.into_iter().map(OpenSlice::finish).collect());
+        Ok(FinishedPart {
+            index,
+            rows_read,
+            predicted,
+            reasons,
+            rejected,
+            tallies,
+            unreadable,
+            text_bytes,
+            scale_sum,
+            slices,
+        })
     }
 }
 

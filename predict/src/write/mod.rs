@@ -6,6 +6,6 @@ mod rejected;
 mod unreadable;
 
 pub use assemble::{Assembler, FinishedPart};
-pub use parts::{PartFile, PartRecord, PartWriter};
+pub use parts::{FinishedParts, PartFile, PartRecord, PartWriter};
 pub use rejected::{RejectCounts, RejectedRows};
 pub use unreadable::UnreadableColumn;
