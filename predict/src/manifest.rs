@@ -10,7 +10,7 @@ use crate::load::Model;
 use crate::plan::PredictPlan;
 use crate::predictions::{PredictionSummary, PredictionTally};
 use crate::read::PART_ROWS;
-use crate::slices::{NotTold, RunSlices, SliceTable, SliceTally};
+use crate::slices::{RunSlices, SliceTable, SliceTally};
 use crate::write::{FinishedParts, PartFile, RejectCounts, UnreadableColumn};
 
 /// More rows than a share has: the sums of so many shards do not overflow.
@@ -146,9 +146,9 @@ impl Totals {
         data_quality_score(self.rows_predicted(), self.rows_read, features, true)
     }
 
-    /// The rows by the values of the columns that were read for it, one table for each, or why there is none.
+    /// The rows by the values of the columns that were read for it, a table for each of which they can be told.
     #[must_use]
-    pub fn slices(&self, model: &Model) -> Vec<Result<SliceTable, NotTold>> {
+    pub fn slices(&self, model: &Model) -> Vec<Option<SliceTable>> {
         let expected = |scales: f64, rows: u64| model.interval.as_ref()?.expected_mae(scales, rows);
         self.slices.iter().map(|tally| SliceTable::of(tally, expected)).collect()
     }
@@ -236,7 +236,7 @@ pub fn manifest(
         manifest["expected_mae"] = expected.into();
     }
     for (slice, table) in slices.read.iter().zip(totals.slices(model)) {
-        if let Ok(table) = table {
+        if let Some(table) = table {
             manifest["slices"][slice.column.as_str()] = json!(table);
         }
     }

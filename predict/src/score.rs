@@ -16,7 +16,7 @@ use crate::interval::{BatchIntervals, ScaledBatch};
 use crate::load::{Compiled, Engine, Model, explain_by_xgboost, once_each};
 use crate::read::{BatchColumns, InputBatch, RowSource};
 use crate::reasons::Reasons;
-use crate::slices::{BatchSlice, RunSlices};
+use crate::slices::{BatchValues, RunSlices};
 use crate::sources::Sources;
 
 /// The rows of a batch with their predictions.
@@ -86,8 +86,8 @@ pub struct Scores {
     pub reasons: Vec<polars::prelude::Column>,
     /// Input columns to carry over.
     pub carried: Vec<Series>,
-    /// The rows by the values of the model's slices.
-    pub slices: Vec<BatchSlice>,
+    /// The rows by the values of the model's slices, as far as they can be told.
+    pub slices: Vec<Option<BatchValues>>,
 }
 
 fn as_columns(matrix: &[Vec<f32>]) -> Vec<Column<'_>> {

@@ -6,7 +6,7 @@ use page::figures::{count, counted, figure_or_dash, percent, value};
 use page::{MOST_OF_A_VALUE, MOST_VALUES};
 
 use crate::run_checks::ScoredRun;
-use crate::slices::{NotTold, Room, SliceFigures, SliceTable};
+use crate::slices::{Room, SliceFigures, SliceTable};
 
 pub(super) fn section(html: &mut Html, run: &ScoredRun<'_>) {
     if run.model.metadata.slices.is_empty() {
@@ -20,8 +20,8 @@ pub(super) fn section(html: &mut Html, run: &ScoredRun<'_>) {
         for (slice, table) in run.slices.read.iter().zip(run.totals.slices(run.model)) {
             html.leaf("h3", "", &slice.column);
             match table {
-                Ok(table) => one_column(html, &table, run.model.interval.is_some()),
-                Err(why) => html.note(&why.in_words()),
+                Some(table) => one_column(html, &table, run.model.interval.is_some()),
+                None => html.note(&not_told()),
             }
         }
         for column in &run.slices.lacking {
@@ -61,15 +61,12 @@ fn row(html: &mut Html, name: &str, figures: &SliceFigures, has_intervals: bool)
     });
 }
 
-impl NotTold {
-    fn in_words(self) -> String {
-        match self {
-            Self::TooMany => {
-                let Room { values, text_bytes } = Room::OF_A_RUN;
-                let (values, kibibytes) = (count(values as u64), text_bytes >> 10);
-                format!("Not told: it has more than {values} values, or their texts more than {kibibytes} KiB.")
-            }
-            Self::Unreadable => "Not told: some of its values cannot be read, or have no text.".to_owned(),
-        }
-    }
+/// What is said of a column by which rows are not told apart.
+fn not_told() -> String {
+    let Room { values, text_bytes } = Room::OF_A_RUN;
+    format!(
+        "Not told: it has more than {} values, or their texts more than {} KiB; or some of them cannot be read.",
+        count(values as u64),
+        text_bytes >> 10
+    )
 }

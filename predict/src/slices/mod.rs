@@ -11,7 +11,7 @@ use error::{Error, Result};
 use registry::SlicedColumn;
 
 pub use table::{NamedSlice, RareSlices, SliceFigures, SliceTable};
-pub use tally::{NotTold, OpenSlice, SliceSums, SliceTally};
+pub use tally::{OpenSlice, SliceSums, SliceTally};
 pub use values::{BatchValues, Room};
 
 use crate::read::BatchColumns;
@@ -24,9 +24,6 @@ pub struct RunSlices {
     /// Those that the input does not have, or has in a type whose values have no text.
     pub lacking: Vec<String>,
 }
-
-/// The rows of a batch by the values of a column.
-pub type BatchSlice = std::result::Result<BatchValues, NotTold>;
 
 impl RunSlices {
     /// Those of a model, in an input of such columns.
@@ -49,16 +46,19 @@ impl RunSlices {
         self.read.iter().map(|slice| slice.column.clone())
     }
 
-    /// The rows of a batch by the values of each column.
+    /// The rows of a batch by the values of each column; none of a column that has too many, or some that cannot be read or have no text.
+    /// Which of these it is depends on where batches end, so nothing tells them apart but the log.
     ///
     /// # Errors
     /// Those of reading that are not about the values.
-    pub fn of_batch(&self, columns: &BatchColumns) -> Result<Vec<BatchSlice>> {
+    pub fn of_batch(&self, columns: &BatchColumns) -> Result<Vec<Option<BatchValues>>> {
         let of_slice = |slice: &SlicedColumn| match BatchValues::of(columns, &slice.column, slice.kind, Room::OF_A_RUN) {
-            Ok(values) => Ok(values.ok_or(NotTold::TooMany)),
             // Predictions do not depend on it.
-            Err(Error::Data(_)) => Ok(Err(NotTold::Unreadable)),
-            Err(error) => Err(error),
+            Err(Error::Data(why)) => {
+                tracing::debug!("rows are not told apart by a slice of the model: {why}");
+                Ok(None)
+            }
+            values => values,
         };
         self.read.iter().map(of_slice).collect()
     }

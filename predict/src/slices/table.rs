@@ -3,7 +3,7 @@
 use features::quality::LEAST_ROWS_OF_A_NAMED_LEVEL;
 use serde::Serialize;
 
-use super::tally::{NotTold, SliceSums, SliceTally};
+use super::tally::{SliceSums, SliceTally};
 
 /// The predicted rows by the values of a column.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,15 +50,11 @@ pub struct SliceFigures {
 }
 
 impl SliceTable {
-    /// Of what was counted; `expected` gives the mean absolute error to be expected of rows by the sum of their scales and their number.
-    ///
-    /// # Errors
-    /// Why nothing is told.
-    pub fn of(tally: &SliceTally, expected: impl Fn(f64, u64) -> Option<f64>) -> Result<Self, NotTold> {
-        let values = match tally {
-            SliceTally::Values(values) => values,
-            SliceTally::NotTold(why) => return Err(*why),
-        };
+    /// Of what was counted, if it can be told; `expected` gives the mean absolute error to be expected of rows by the sum of their scales
+    /// and their number.
+    #[must_use]
+    pub fn of(tally: &SliceTally, expected: impl Fn(f64, u64) -> Option<f64>) -> Option<Self> {
+        let SliceTally::Values(values) = tally else { return None };
         let all: u64 = values.values().map(|sums| sums.rows).sum();
         let figures = |sums: &SliceSums| {
             let rows = sums.rows as f64;
@@ -82,7 +78,7 @@ impl SliceTable {
         // Stable, and the values came in the order of their texts.
         table.values.sort_by_key(|slice| std::cmp::Reverse(slice.figures.rows));
         table.rare = (rare_values > 0).then(|| RareSlices { values: rare_values, figures: figures(&rare) });
-        Ok(table)
+        Some(table)
     }
 }
 
@@ -109,7 +105,7 @@ mod tests {
         assert_eq!((rare.values, rare.figures.rows, rare.figures.mean_prediction), (2, 10, Some(5.0)));
         let first = &table.values[0].figures;
         assert_eq!((first.share, first.mean_prediction, first.expected_mae), (0.5, Some(2.0), Some(0.5)));
-        assert_eq!(SliceTable::of(&SliceTally::NotTold(NotTold::TooMany), |_, _| None), Err(NotTold::TooMany));
+        assert_eq!(SliceTable::of(&SliceTally::NotTold, |_, _| None), None);
         let none = SliceTable::of(&SliceTally::default(), |_, _| None).unwrap();
         assert_eq!(none, SliceTable { values: Vec::new(), rare: None });
     }

@@ -7,7 +7,7 @@ use evaluation::ExactSum;
 use polars::prelude::PlHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::{BatchSlice, Room};
+use super::{BatchValues, Room};
 
 /// The predicted rows that share a value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -30,24 +30,14 @@ impl SliceSums {
     }
 }
 
-/// Why the rows are not told apart by a column. What comes last holds where parts differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NotTold {
-    /// It has more values than there is room for.
-    TooMany,
-    /// Some of its values have no text, or cannot be read.
-    Unreadable,
-}
-
 /// The rows of parts by the values of a column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SliceTally {
     /// By value; those that only rejected rows have stand among them.
     Values(BTreeMap<String, SliceSums>),
-    /// Not told.
-    NotTold(NotTold),
+    /// There are more than there is room for, or some that cannot be read or have no text.
+    NotTold,
 }
 
 impl Default for SliceTally {
@@ -59,19 +49,10 @@ impl Default for SliceTally {
 impl SliceTally {
     /// Adds those of other parts: sets of values and exact sums, so their order does not matter, nor how they were grouped.
     pub fn add(&mut self, more: Self) {
-        let more = match (&*self, more) {
-            (Self::Values(_), Self::Values(more)) => more,
-            (Self::NotTold(here), Self::NotTold(there)) => {
-                *self = Self::NotTold(there.max(*here));
-                return;
-            }
-            (Self::NotTold(_), Self::Values(_)) => return,
-            (Self::Values(_), more) => {
-                *self = more;
-                return;
-            }
+        let (Self::Values(values), Self::Values(more)) = (&mut *self, more) else {
+            *self = Self::NotTold;
+            return;
         };
-        let Self::Values(values) = self else { return };
         for (value, more) in more {
             match values.entry(value) {
                 Entry::Vacant(place) => {
@@ -81,7 +62,7 @@ impl SliceTally {
             }
         }
         if !has_room(values.keys()) {
-            *self = Self::NotTold(NotTold::TooMany);
+            *self = Self::NotTold;
         }
     }
 
@@ -112,7 +93,7 @@ pub struct OpenSlice {
     codes: PlHashMap<String, u32>,
     sums: Vec<OpenSums>,
     text_bytes: usize,
-    not_told: Option<NotTold>,
+    is_told: bool,
 }
 
 /// Added up row by row in their order: the same sums whatever the batches were.
@@ -127,23 +108,21 @@ impl OpenSlice {
     /// Nothing taken in yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { codes: PlHashMap::default(), sums: Vec::new(), text_bytes: 0, not_told: None }
+        Self { codes: PlHashMap::default(), sums: Vec::new(), text_bytes: 0, is_told: true }
     }
 
     /// Takes in the rows of a batch that are `kept`; `scales` are those of their intervals, where there are any.
-    pub fn add(&mut self, batch: &BatchSlice, predictions: &[f64], scales: Option<&[f32]>, kept: impl Fn(usize) -> bool) {
-        let batch = match batch {
-            Ok(batch) => batch,
-            Err(why) => {
-                self.not_told = self.not_told.max(Some(*why));
-                return;
-            }
-        };
-        if self.not_told.is_some() {
-            return;
-        }
-        let Some(codes) = batch.values.iter().map(|value| self.code(value)).collect::<Option<Vec<u32>>>() else {
-            self.not_told = Some(NotTold::TooMany);
+    pub fn add(
+        &mut self,
+        batch: Option<&BatchValues>,
+        predictions: &[f64],
+        scales: Option<&[f32]>,
+        kept: impl Fn(usize) -> bool,
+    ) {
+        let values = batch.filter(|_| self.is_told);
+        let codes = values.map(|batch| batch.values.iter().map(|value| self.code(value)).collect::<Option<Vec<u32>>>());
+        let (Some(batch), Some(Some(codes))) = (values, codes) else {
+            self.is_told = false;
             return;
         };
         for (row, code) in batch.of_row.iter().enumerate().filter(|(row, _)| kept(*row)) {
@@ -171,8 +150,8 @@ impl OpenSlice {
     /// What the part came to.
     #[must_use]
     pub fn finish(self) -> SliceTally {
-        if let Some(why) = self.not_told {
-            return SliceTally::NotTold(why);
+        if !self.is_told {
+            return SliceTally::NotTold;
         }
         let of_code = |code: u32| {
             let open = self.sums[code as usize];
@@ -193,10 +172,9 @@ impl Default for OpenSlice {
 
 #[cfg(test)]
 mod tests {
-    use super::super::BatchValues;
     use super::*;
 
-    fn batch(values: &[&str]) -> BatchSlice {
+    fn batch(values: &[&str]) -> BatchValues {
         let mut different: Vec<String> = Vec::new();
         let mut place = |value: &str| {
             different.iter().position(|there| there == value).unwrap_or_else(|| {
@@ -205,7 +183,7 @@ mod tests {
             }) as u32
         };
         let of_row = values.iter().map(|value| place(value)).collect();
-        Ok(BatchValues { values: different, of_row })
+        BatchValues { values: different, of_row }
     }
 
     fn part(rows: &[(&str, f64)], batch_rows: usize) -> SliceTally {
@@ -214,7 +192,7 @@ mod tests {
             let (values, predictions): (Vec<&str>, Vec<f64>) = rows.iter().copied().unzip();
             let scales: Vec<f32> = predictions.iter().map(|prediction| *prediction as f32 / 3.0).collect();
             // Every seventh row is rejected.
-            open.add(&batch(&values), &predictions, Some(&scales), |row| (predictions[row] * 10.0) as i64 % 7 != 0);
+            open.add(Some(&batch(&values)), &predictions, Some(&scales), |row| (predictions[row] * 10.0) as i64 % 7 != 0);
         }
         open.finish()
     }
@@ -250,16 +228,18 @@ mod tests {
     fn too_many_values_are_found_wherever_parts_end() {
         let names: Vec<String> = (0..1_001).map(|value| format!("v{value}")).collect();
         let rows: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 0.1)).collect();
-        let too_many = SliceTally::NotTold(NotTold::TooMany);
-        assert_eq!((part(&rows, 2_000), part(&rows, 13)), (too_many.clone(), too_many.clone()));
+        assert_eq!((part(&rows, 2_000), part(&rows, 13)), (SliceTally::NotTold, SliceTally::NotTold));
         let (mut few, rest) = (part(&rows[..600], 100), part(&rows[600..], 100));
         assert!(matches!((&few, &rest), (SliceTally::Values(_), SliceTally::Values(_))));
         few.add(rest);
-        assert_eq!(few, too_many);
+        assert_eq!(few, SliceTally::NotTold);
         assert!(matches!(part(&rows[..1_000], 100), SliceTally::Values(_)));
-        few.add(SliceTally::NotTold(NotTold::Unreadable));
-        few.add(too_many);
-        assert_eq!(few, SliceTally::NotTold(NotTold::Unreadable), "in any order");
+        few.add(part(&rows[..10], 10));
+        assert_eq!(few, SliceTally::NotTold, "and it stays so");
+        let mut open = OpenSlice::new();
+        open.add(None, &[0.1], None, |_| true);
+        open.add(Some(&batch(&["a"])), &[0.1], None, |_| true);
+        assert_eq!(open.finish(), SliceTally::NotTold);
     }
 
     #[test]

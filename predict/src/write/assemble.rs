@@ -207,7 +207,7 @@ impl OpenPart {
         self.slices.resize_with(scores.slices.len(), OpenSlice::new);
         let scales = scores.intervals.as_ref().map(|intervals| intervals.scales.as_slice());
         for (slice, of_batch) in self.slices.iter_mut().zip(&scores.slices) {
-            slice.add(of_batch, &scores.predictions, scales, |row| verdicts[row].is_none());
+            slice.add(of_batch.as_ref(), &scores.predictions, scales, |row| verdicts[row].is_none());
         }
         let name = |source: &RowSource| sources.get(source.object).map_or("", |name| name);
         UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), &batch.sources, name);

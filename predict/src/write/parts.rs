@@ -294,7 +294,7 @@ fn tally(predicted: &DataFrame, target: Option<Arc<Statistics>>) -> Result<Predi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slices::{NotTold, SliceSums};
+    use crate::slices::SliceSums;
 
     fn record(predicted: u64, rejected: u64) -> PartRecord {
         let file = |rows: u64| PartFile { path: "a".to_owned(), rows, bytes: 1, sha256: "00".to_owned() };
@@ -314,7 +314,7 @@ mod tests {
             }),
             scale_sum: None,
             unreadable: Vec::new(),
-            slices: vec![SliceTally::NotTold(NotTold::TooMany), of_one_value(predicted)],
+            slices: vec![SliceTally::NotTold, of_one_value(predicted)],
         }
     }
 
