@@ -203,7 +203,8 @@ impl Flow<'_> {
         let slices = RunSlices::of(&model.metadata.slices, &dataset.schema);
         slices.log();
         let columns = once_each(columns.into_iter().chain(slices.columns()));
-        let memory = MemoryPlan::new(settings, &context.limits, &dataset, (&model, slices.read.len()), &columns).await?;
+        let memory =
+            MemoryPlan::new(settings, &context.limits, &dataset, (&model, slices.read.len()), &columns).await?;
         let scorer = Arc::new(Scorer {
             id: model.metadata.id.clone(),
             carry: settings.columns.clone(),

@@ -117,8 +117,7 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
         }
         let slices = RunSlices::of(&model.metadata.slices, &dataset.schema);
         let columns = once_each(columns.unwrap_or_default().into_iter().chain(slices.columns()));
-        let memory =
-            MemoryPlan::new(settings, &context.limits, &dataset, (model, slices.read.len()), &columns).await?;
+        let memory = MemoryPlan::new(settings, &context.limits, &dataset, (model, slices.read.len()), &columns).await?;
         let as_json = serde_json::to_value(&memory).map_err(|error| Error::Defect(error.to_string()))?;
         summary.set("memory", as_json);
         let sample = sample(settings, &dataset, model, columns, &memory).await?;

@@ -11,9 +11,9 @@ mod tenths;
 
 use std::sync::Arc;
 
-use columns::{ColumnKind, ColumnSource};
 use columns::text::canonical_text;
 use columns::text_hints::shown;
+use columns::{ColumnKind, ColumnSource};
 use error::{Error, Result};
 use futures::TryStreamExt;
 use history::Pages;

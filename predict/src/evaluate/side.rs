@@ -279,7 +279,9 @@ pub(super) fn check_columns(dataset: &Dataset, columns: &SideColumns) -> Result<
     if let Some(hint) = schema.header_hint() {
         tracing::warn!("{location}: {hint}");
     }
-    for (role, name) in [("id", &columns.id)].into_iter().chain(columns.slices.iter().map(|slice| ("slice", &slice.column))) {
+    for (role, name) in
+        [("id", &columns.id)].into_iter().chain(columns.slices.iter().map(|slice| ("slice", &slice.column)))
+    {
         let column = schema.require(name, location)?;
         if !dataset.is_csv() && column.kind == ColumnKind::Unsupported {
             return Err(Error::Data(format!(

@@ -52,7 +52,8 @@ impl RunSlices {
     /// # Errors
     /// Those of reading that are not about the values.
     pub fn of_batch(&self, columns: &BatchColumns) -> Result<Vec<Option<BatchValues>>> {
-        let of_slice = |slice: &SlicedColumn| match BatchValues::of(columns, &slice.column, slice.kind, Room::OF_A_RUN) {
+        let of_slice = |slice: &SlicedColumn| match BatchValues::of(columns, &slice.column, slice.kind, Room::OF_A_RUN)
+        {
             // Predictions do not depend on it.
             Err(Error::Data(why)) => {
                 tracing::debug!("rows are not told apart by a slice of the model: {why}");
@@ -90,6 +91,9 @@ mod tests {
         let schema = TableSchema::new(columns, "customers").unwrap();
         let of_model = ["tags", "visits", "town", "plan", "visits", "town"].map(slice);
         let slices = RunSlices::of(&of_model, &schema);
-        assert_eq!((slices.read, slices.lacking), (vec![slice("visits"), slice("plan")], vec!["tags".to_owned(), "town".to_owned()]));
+        assert_eq!(
+            (slices.read, slices.lacking),
+            (vec![slice("visits"), slice("plan")], vec!["tags".to_owned(), "town".to_owned()])
+        );
     }
 }

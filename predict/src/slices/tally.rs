@@ -192,7 +192,9 @@ mod tests {
             let (values, predictions): (Vec<&str>, Vec<f64>) = rows.iter().copied().unzip();
             let scales: Vec<f32> = predictions.iter().map(|prediction| *prediction as f32 / 3.0).collect();
             // Every seventh row is rejected.
-            open.add(Some(&batch(&values)), &predictions, Some(&scales), |row| (predictions[row] * 10.0) as i64 % 7 != 0);
+            open.add(Some(&batch(&values)), &predictions, Some(&scales), |row| {
+                (predictions[row] * 10.0) as i64 % 7 != 0
+            });
         }
         open.finish()
     }
@@ -213,7 +215,8 @@ mod tests {
                 all.add(sum);
             }
             let SliceTally::Values(values) = all else { panic!("few values") };
-            let bits = |sums: &SliceSums| (sums.rows, sums.predictions.value().to_bits(), sums.scales.value().to_bits());
+            let bits =
+                |sums: &SliceSums| (sums.rows, sums.predictions.value().to_bits(), sums.scales.value().to_bits());
             values.iter().map(|(value, sums)| (value.clone(), bits(sums))).collect::<Vec<_>>()
         };
         let one = total(&[&whole]);

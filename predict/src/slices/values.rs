@@ -153,7 +153,8 @@ impl Coder {
         match Distinct::of(column, self.room.values) {
             // A text for each row takes long.
             Some(Some(distinct)) => {
-                let values = column.take_slice(&distinct.rows).map_err(|error| error::Error::Data(error.to_string()))?;
+                let values =
+                    column.take_slice(&distinct.rows).map_err(|error| error::Error::Data(error.to_string()))?;
                 Ok(self.take_places(&*as_levels(&values, learnt)?, &distinct.of_row))
             }
             Some(None) => Ok(None),
@@ -252,7 +253,10 @@ mod tests {
     /// A value has one text, whatever its type and whoever wrote it.
     #[test]
     fn rows_have_the_texts_of_their_values() {
-        let numbers = typed(Series::new("".into(), [Some(3.0), None, Some(-0.0), Some(f64::NAN), Some(0.0), Some(3.0)]), ColumnKind::Float);
+        let numbers = typed(
+            Series::new("".into(), [Some(3.0), None, Some(-0.0), Some(f64::NAN), Some(0.0), Some(3.0)]),
+            ColumnKind::Float,
+        );
         assert_eq!(texts(&numbers.unwrap()), ["3", "(missing)", "0", "(missing)", "0", "3"]);
         let narrow = typed(Series::new("".into(), [0.1_f32, 0.1]), ColumnKind::Float).unwrap();
         assert_eq!(texts(&narrow), ["0.1", "0.1"]);
@@ -284,10 +288,8 @@ mod tests {
     fn values_of_a_dictionary_count_only_where_a_row_has_them() {
         let mut coder = Coder::new(ROOM, 0);
         let values = Series::new("x".into(), ["a", "b", "c", "d", "e", "f"]);
-        let runs = [
-            CodedRows::new(values.clone(), vec![1, 6, 1]).unwrap(),
-            CodedRows::new(values, vec![5, 1]).unwrap(),
-        ];
+        let runs =
+            [CodedRows::new(values.clone(), vec![1, 6, 1]).unwrap(), CodedRows::new(values, vec![5, 1]).unwrap()];
         assert!(coder.take_coded(&runs, ColumnKind::Text).unwrap().is_some());
         assert_eq!(texts(&coder.values), ["b", "(missing)", "b", "f", "b"]);
     }
@@ -296,8 +298,13 @@ mod tests {
     fn too_many_values_or_too_much_text_are_none() {
         let numbers = |count: i32| Series::new("".into(), (0..count).collect::<Vec<_>>());
         assert!(typed(numbers(4), ColumnKind::Integer).is_some() && typed(numbers(5), ColumnKind::Integer).is_none());
-        assert!(typed(Series::new("".into(), ["1234567890123456789", "123456789012345678901"]), ColumnKind::Text).is_some());
-        assert!(typed(Series::new("".into(), ["1234567890123456789", "1234567890123456789012"]), ColumnKind::Text).is_none());
+        assert!(
+            typed(Series::new("".into(), ["1234567890123456789", "123456789012345678901"]), ColumnKind::Text).is_some()
+        );
+        assert!(
+            typed(Series::new("".into(), ["1234567890123456789", "1234567890123456789012"]), ColumnKind::Text)
+                .is_none()
+        );
         assert!(cells(&["1", "2", "3", "4", "5"].map(Some), ColumnKind::Integer).is_none());
     }
 }

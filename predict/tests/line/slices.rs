@@ -21,7 +21,8 @@ fn judged_by(slices: &[&str]) -> Workshop {
     let call = workshop.train().args(["--features", "features.toml", "--interval-folds", "3"]);
     call.args(slices.iter().flat_map(|slice| ["--slice", slice])).run().succeeded();
     let metadata = workshop.json(&format!("{}/metadata.json", workshop.model_folder()));
-    let features: Vec<&str> = metadata["features"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let features: Vec<&str> =
+        metadata["features"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert!(slices.iter().all(|slice| !features.contains(slice)), "{features:?}");
     write_parquet(&scored(), &workshop.path("customers/part.parquet"));
     workshop
@@ -47,7 +48,8 @@ fn rows_shares_and_means_are_those_of_the_predictions() {
     let mut customers = scored();
     customers.vstack_mut(&scored().slice(0, 20)).unwrap();
     write_parquet(&customers, &workshop.path("customers/part.parquet"));
-    let result = workshop.predict().args(["--run-id", "r1", "--interval", "0.9", "--columns", "plan"]).run().succeeded();
+    let result =
+        workshop.predict().args(["--run-id", "r1", "--interval", "0.9", "--columns", "plan"]).run().succeeded();
     let frame = predictions(&workshop, "r1");
     let mut expected: BTreeMap<String, (u64, f64)> = BTreeMap::new();
     let plans = frame.column("plan").unwrap().str().unwrap();
@@ -67,7 +69,10 @@ fn rows_shares_and_means_are_those_of_the_predictions() {
         assert_eq!((plan["rows"].as_u64(), plan["mean_prediction"].as_f64()), (Some(rows), Some(sum / rows as f64)));
         assert_eq!(plan["share"].as_f64(), Some(rows as f64 / 3_000.0));
         expected_error += plan["expected_mae"].as_f64().unwrap() * rows as f64 / 3_000.0;
-        let named = format!(">{}</th><td role=\"cell\" class=\"number\" data-label=\"rows\">{rows}</td>", plan["value"].as_str().unwrap());
+        let named = format!(
+            ">{}</th><td role=\"cell\" class=\"number\" data-label=\"rows\">{rows}</td>",
+            plan["value"].as_str().unwrap()
+        );
         assert!(text.contains(&named), "{named}");
     }
     let all = result["expected_mae"].as_f64().unwrap();
@@ -134,7 +139,8 @@ fn a_column_that_is_lacking_or_cannot_be_told_is_said_to_be() {
         ended.succeeded();
         assert!(ended.stderr.contains("the report does not tell the predictions by"), "{}", ended.stderr);
         let text = report(&workshop, &run_id);
-        let after = |column: &str| text.split_once(&format!("<h3>{column}</h3>")).unwrap().1.split_once("</p>").unwrap().0;
+        let after =
+            |column: &str| text.split_once(&format!("<h3>{column}</h3>")).unwrap().1.split_once("</p>").unwrap().0;
         assert!(after("plan").contains("the input has no such column"), "{}", after("plan"));
         for column in ["visits", "member"] {
             assert!(after(column).contains("it has more than 1,000 values"), "{}", after(column));

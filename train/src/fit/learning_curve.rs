@@ -114,7 +114,9 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<std::res
         return Ok(Err(NOTHING_TO_TELL_BY));
     }
     if of_fold > MOST_OF_ONE * planned {
-        return Ok(Err("measuring them on one fold would take more than a quarter of what choosing and fitting are planned for"));
+        return Ok(Err(
+            "measuring them on one fold would take more than a quarter of what choosing and fitting are planned for",
+        ));
     }
     if Instant::now() > trials.budget.deadline(Stage::Rounds) {
         trials.budget.warn_of_deadline(Stage::LearningCurve);
