@@ -11,7 +11,7 @@ use crate::plan::PredictPlan;
 use crate::predictions::{PredictionSummary, PredictionTally};
 use crate::read::PART_ROWS;
 use crate::slices::{RunSlices, SliceTable, SliceTally};
-use crate::write::{FinishedParts, PartFile, RejectCounts, UnreadableColumn};
+use crate::write::{FinishedParts, PartFile, RejectCounts, RejectSources, UnreadableColumn};
 
 /// More rows than a share has: the sums of so many shards do not overflow.
 const MOST_ROWS: u64 = 1 << 48;
@@ -23,6 +23,9 @@ pub struct Totals {
     pub rows_read: u64,
     /// Rejected rows by reason.
     pub reasons: RejectCounts,
+    /// Rejected rows by object.
+    #[serde(default)]
+    pub reject_sources: RejectSources,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
     /// What the predictions are like; none where there are none.
@@ -69,13 +72,14 @@ impl Totals {
     /// Adds up the parts.
     #[must_use]
     pub fn of(parts: FinishedParts, new_tallies: Vec<FeatureTally>) -> Self {
-        let FinishedParts { mut records, slices } = parts;
+        let FinishedParts { mut records, reject_sources, slices } = parts;
         records.sort_by_key(|part| part.index);
-        let mut totals = Self { tallies: new_tallies, slices, ..Self::default() };
+        let mut totals = Self { tallies: new_tallies, reject_sources, slices, ..Self::default() };
         for part in records {
             totals.add(Self {
                 rows_read: part.rows_read,
                 reasons: part.reasons,
+                reject_sources: part.reject_sources,
                 tallies: part.tallies,
                 predicted: part.predicted,
                 scale_sums: part.scale_sum.into_iter().collect(),
@@ -92,6 +96,7 @@ impl Totals {
     pub fn add(&mut self, later: Self) {
         self.rows_read += later.rows_read;
         self.reasons.add(&later.reasons);
+        self.reject_sources.add(later.reject_sources);
         self.scale_sums.extend(later.scale_sums);
         UnreadableColumn::add_all(&mut self.unreadable, &later.unreadable);
         SliceTally::add_all(&mut self.slices, later.slices);
@@ -114,6 +119,7 @@ impl Totals {
         let rows = |files: &[PartFile]| files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.rows));
         let rejected = self.reasons.checked_total();
         self.rows_read <= MOST_ROWS
+            && self.reject_sources.add_up_to(&self.reasons)
             && rejected == rows(&self.rejected_parts)
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == rows(&self.parts)
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))

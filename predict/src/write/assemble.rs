@@ -6,6 +6,7 @@ use error::{Error, Result};
 use features::quality::FeatureTally;
 use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series};
 
+use super::reject_sources::RejectSources;
 use super::rejected::{Reason, RejectCounts, RejectedRows};
 use super::unreadable::UnreadableColumn;
 use crate::ids::{IdCheck, IdKeys, SeenIds};
@@ -27,6 +28,8 @@ pub struct FinishedPart {
     pub rejected: RejectedRows,
     /// Rejected rows by reason.
     pub reasons: RejectCounts,
+    /// Rejected rows by object.
+    pub reject_sources: RejectSources,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
     /// Cells that do not parse as their feature's type.
@@ -56,6 +59,7 @@ struct OpenPart {
     rows_read: u64,
     predicted: Vec<DataFrame>,
     rejected: RejectedRows,
+    reject_sources: RejectSources,
     tallies: Vec<FeatureTally>,
     unreadable: Vec<UnreadableColumn>,
     text_bytes: u64,
@@ -188,9 +192,18 @@ fn prefetch(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
 
 impl OpenPart {
     fn new(index: u64, tallies: Vec<FeatureTally>) -> Self {
-        let (predicted, rejected, unreadable) = (Vec::new(), RejectedRows::default(), Vec::new());
-        let slices = Vec::new();
-        Self { index, rows_read: 0, predicted, rejected, tallies, unreadable, text_bytes: 0, scale_sum: None, slices }
+        Self {
+            index,
+            rows_read: 0,
+            predicted: Vec::new(),
+            rejected: RejectedRows::default(),
+            reject_sources: RejectSources::default(),
+            tallies,
+            unreadable: Vec::new(),
+            text_bytes: 0,
+            scale_sum: None,
+            slices: Vec::new(),
+        }
     }
 
     fn add(
@@ -233,6 +246,7 @@ impl OpenPart {
                 if of_source.iter().any(Option::is_some) {
                     let ids = batch.ids.slice(source.rows.start as i64, source.rows.len());
                     let name = sources.get(source.object).cloned().unwrap_or_default();
+                    self.reject_sources.count(source.object, &name, of_source.iter().flatten().copied());
                     self.rejected.add(&ids, source.first_row, of_source, name)?;
                 }
             }
@@ -251,13 +265,14 @@ impl OpenPart {
         for frame in frames {
             predicted.vstack_mut(&frame).map_err(defect)?;
         }
-        let Self { index, rows_read, rejected, tallies, unreadable, text_bytes, scale_sum, .. } = self;
+        let Self { index, rows_read, rejected, reject_sources, tallies, unreadable, text_bytes, scale_sum, .. } = self;
         let (reasons, slices) = (rejected.counts(), self.slices.into_iter().map(OpenSlice::finish).collect());
         Ok(FinishedPart {
             index,
             rows_read,
             predicted,
             reasons,
+            reject_sources,
             rejected,
             tallies,
             unreadable,

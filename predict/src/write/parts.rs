@@ -15,6 +15,7 @@ use storage::{Store, StoreError};
 use table::write::{to_csv, to_parquet};
 
 use super::assemble::FinishedPart;
+use super::reject_sources::RejectSources;
 use super::rejected::{RejectCounts, RejectedRows};
 use super::unreadable::UnreadableColumn;
 use crate::predictions::PredictionTally;
@@ -53,6 +54,9 @@ pub struct PartRecord {
     pub rejected: Option<PartFile>,
     /// Rejected rows by reason.
     pub reasons: RejectCounts,
+    /// Rejected rows by object.
+    #[serde(default)]
+    pub reject_sources: RejectSources,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
     /// What the predictions are like; none where every row was rejected.
@@ -69,11 +73,13 @@ pub struct PartRecord {
     pub slices: Vec<SliceTally>,
 }
 
-/// The records of some parts. Their slices are added up as they come: part by part they would take much memory.
+/// The records of some parts. What would take much memory part by part is added up as they come.
 #[derive(Debug, Clone, Default)]
 pub struct FinishedParts {
-    /// The records, without their slices.
+    /// The records, without their slices and the objects of rejected rows.
     pub records: Vec<PartRecord>,
+    /// The rejected rows of all of them by object.
+    pub reject_sources: RejectSources,
     /// The rows of all of them by the values of the model's slices.
     pub slices: Vec<SliceTally>,
 }
@@ -82,12 +88,13 @@ impl FinishedParts {
     /// None yet, of a run with so many slices.
     #[must_use]
     pub fn none(slices: usize) -> Self {
-        Self { records: Vec::new(), slices: vec![SliceTally::default(); slices] }
+        Self { slices: vec![SliceTally::default(); slices], ..Self::default() }
     }
 
     /// Takes in a part.
     pub fn push(&mut self, mut record: PartRecord) {
         SliceTally::add_all(&mut self.slices, std::mem::take(&mut record.slices));
+        self.reject_sources.add(std::mem::take(&mut record.reject_sources));
         self.records.push(record);
     }
 }
@@ -100,6 +107,7 @@ impl PartRecord {
         self.rows_read <= MOST_ROWS
             && self.slices.iter().all(|slice| slice.fits(rows(&self.predictions)))
             && rejected == Some(rows(&self.rejected))
+            && self.reject_sources.add_up_to(&self.reasons)
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == Some(rows(&self.predictions))
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
             && self.scale_sum.is_none_or(f64::is_finite)
@@ -138,7 +146,7 @@ impl PartWriter {
     pub async fn write(&self, part: FinishedPart) -> Result<PartRecord> {
         let index = part.index;
         let (rows_read, reasons, tallies, unreadable) = (part.rows_read, part.reasons, part.tallies, part.unreadable);
-        let (scale_sum, slices) = (part.scale_sum, part.slices);
+        let (scale_sum, slices, reject_sources) = (part.scale_sum, part.slices, part.reject_sources);
         let (version, format, target) = (self.model_version.clone(), self.format, self.target.clone());
         let encode = move || encode(part.predicted, part.rejected, &version, format, target);
         let encoded = self.processors.run(encode).await??;
@@ -151,6 +159,7 @@ impl PartWriter {
             predictions,
             rejected,
             reasons,
+            reject_sources,
             tallies,
             predicted,
             scale_sum,
@@ -293,6 +302,7 @@ fn tally(predicted: &DataFrame, target: Option<Arc<Statistics>>) -> Result<Predi
 
 #[cfg(test)]
 mod tests {
+    use super::super::rejected::Reason;
     use super::*;
     use crate::slices::SliceSums;
 
@@ -306,6 +316,11 @@ mod tests {
             predictions: (predicted > 0).then(|| file(predicted)),
             rejected: (rejected > 0).then(|| file(rejected)),
             reasons: RejectCounts { bad_value: rejected, ..RejectCounts::default() },
+            reject_sources: {
+                let mut sources = RejectSources::default();
+                sources.count(0, "a.csv", std::iter::repeat_n(Reason::BadValue, rejected as usize));
+                sources
+            },
             tallies: vec![tally],
             predicted: (predicted > 0).then(|| {
                 let mut tally = PredictionTally::new(None);
@@ -335,6 +350,7 @@ mod tests {
         assert!(!changed(|record| record.reasons.null_id = u64::MAX));
         assert!(!changed(|record| record.reasons.null_id = 1));
         assert!(!changed(|record| record.rejected = None));
+        assert!(!changed(|record| record.reject_sources = RejectSources::default()));
         assert!(!changed(|record| record.predictions = None));
         assert!(!changed(|record| record.predicted = None));
         assert!(!changed(|record| record.predicted.as_mut().unwrap().sums = vec![f64::NAN]));
