@@ -122,7 +122,7 @@ impl Coder {
     fn take_cells(&mut self, cells: Option<&StringChunked>, learnt: ColumnKind, format: CellFormat) -> Option<()> {
         let is_typed = !matches!(learnt, ColumnKind::Text | ColumnKind::Null | ColumnKind::Unsupported);
         let mut known: PlHashMap<&str, u32> = PlHashMap::default();
-        for cell in cells.into_iter().flatten() {
+        for cell in cells.into_iter().flat_map(StringChunked::iter) {
             let code = match cell {
                 None => self.code(None)?,
                 Some(cell) => match known.get(cell) {
@@ -144,7 +144,7 @@ impl Coder {
 
     fn take_typed(&mut self, column: &Series, learnt: ColumnKind) -> Result<Option<()>> {
         if let Ok(texts) = column.str() {
-            for text in texts {
+            for text in texts.iter() {
                 let Some(code) = self.code(text) else { return Ok(None) };
                 self.values.of_row.push(code);
             }

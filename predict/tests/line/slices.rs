@@ -53,7 +53,7 @@ fn rows_shares_and_means_are_those_of_the_predictions() {
     let frame = predictions(&workshop, "r1");
     let mut expected: BTreeMap<String, (u64, f64)> = BTreeMap::new();
     let plans = frame.column("plan").unwrap().str().unwrap();
-    for (plan, prediction) in plans.iter().zip(frame.column("prediction").unwrap().f64().unwrap()) {
+    for (plan, prediction) in plans.iter().zip(frame.column("prediction").unwrap().f64().unwrap().iter()) {
         let sums = expected.entry(plan.unwrap_or("(missing)").to_owned()).or_default();
         *sums = (sums.0 + 1, sums.1 + prediction.unwrap());
     }
