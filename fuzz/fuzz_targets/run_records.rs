@@ -46,9 +46,11 @@ async fn check(data: &[u8]) {
         run_id,
         format: OutputFormat::Parquet,
         model_version: "v1".to_owned(),
+        target: None,
+        slices: 0,
         processors: Processors::new(1),
     };
-    let parts = writer.finished_parts(&(0..2)).await.expect("what cannot be read is no part");
+    let parts = writer.finished_parts(&(0..2), |_| true).await.expect("what cannot be read is no part");
     let totals = Totals::of(parts, Vec::new());
     assert!(totals.rows_predicted() <= totals.rows_read);
 }

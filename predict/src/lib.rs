@@ -17,6 +17,8 @@ pub mod plan_memory;
 
 pub mod reasons;
 
+pub mod slices;
+
 pub mod sources;
 
 pub mod read;
@@ -78,6 +80,7 @@ use crate::score_parts::{ScoringPipeline, read_options};
 use crate::settings::Settings;
 use crate::shard_record::{AllShards, ShardRecord, ShardRecords};
 use crate::share::Share;
+use crate::slices::RunSlices;
 use crate::write::PartWriter;
 
 /// Scores the input, from the settings to the moved pointer. Every failure is in the outcome.
@@ -187,24 +190,29 @@ impl Flow<'_> {
         let condition = settings.condition()?;
         let mut columns = model.input_columns(&settings.columns);
         columns.extend(condition.iter().flat_map(Condition::input_columns).cloned());
-        let columns = once_each(columns);
         check::check_names(settings, &model)?;
         let room = room_for_footers(&context.limits, Some(&model));
-        let mut dataset = Dataset::open_within(&settings.input, Some(&columns), settings.csv_format(), room).await?;
+        let needed = once_each(columns.iter().cloned().chain(model.slice_columns()));
+        let mut dataset = Dataset::open_within(&settings.input, Some(&needed), settings.csv_format(), room).await?;
         dataset.adopt_partition_kinds(|name| model.learnt_kind(name));
         dataset.untype_empty_columns(|column| model.encoder.is_of_other_type(column));
         let dataset = Arc::new(dataset);
         check::check_input(settings, &dataset, &model)?;
         let condition = condition.map(|condition| condition.bound_to(&dataset, &model)).transpose()?;
         let reasons = Reasons::new(settings.reasons, condition, &model);
+        let slices = RunSlices::of(&model.metadata.slices, &dataset.schema);
+        slices.log();
+        let columns = once_each(columns.into_iter().chain(slices.columns()));
+        let memory =
+            MemoryPlan::new(settings, &context.limits, &dataset, (&model, slices.read.len()), &columns).await?;
         let scorer = Arc::new(Scorer {
             id: model.metadata.id.clone(),
             carry: settings.columns.clone(),
             model,
             reasons,
+            slices,
             by_order: false.into(),
         });
-        let memory = MemoryPlan::new(settings, &context.limits, &dataset, &scorer.model, &columns).await?;
         memory.log();
         memory.begin();
         let Some(plan) = self.plan(earlier, &dataset, &scorer, &memory).await? else { return Ok(None) };
@@ -212,8 +220,8 @@ impl Flow<'_> {
             context.telemetry.emit(&memory_metrics(context));
             return Ok(Some(Predicted::Share));
         };
-        let (plan, model, totals) = (&plan, &scorer.model, &totals);
-        let scored = ScoredRun { settings, context, folder, plan, model, totals };
+        let (plan, model, slices, totals) = (&plan, &scorer.model, &scorer.slices, &totals);
+        let scored = ScoredRun { settings, context, folder, plan, model, slices, totals };
         let checked = check_run(&scored, summary);
         let refused = checked.as_ref().err().map(ToString::to_string);
         let last = LastRun::read(folder, self.before).await;
@@ -271,6 +279,7 @@ impl Flow<'_> {
             format: settings.format,
             model_version: scorer.model.run.version.to_string(),
             target: scorer.model.metadata.target_statistics.clone().map(Arc::new),
+            slices: scorer.slices.read.len(),
             processors: Processors::new(context.limits.threads.value),
         };
         let score = async |share: &Share| {
@@ -284,8 +293,8 @@ impl Flow<'_> {
                 (totals, rows_explained(), started.elapsed().as_secs_f64())
             }
             Some((shard, shards)) => {
-                let features = scorer.model.encoder.len();
-                let records = ShardRecords { folder, writer: &writer, shard, shards, features };
+                let (features, slices) = (scorer.model.encoder.len(), scorer.slices.read.len());
+                let records = ShardRecords { folder, writer: &writer, shard, shards, features, slices };
                 let own = match records.own().await? {
                     Some(record) => record,
                     None => {

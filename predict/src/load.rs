@@ -117,6 +117,11 @@ impl Model {
         once_each(names)
     }
 
+    /// Columns by whose values it was judged slice by slice.
+    pub fn slice_columns(&self) -> impl Iterator<Item = String> {
+        self.metadata.slices.iter().map(|slice| slice.column.clone())
+    }
+
     /// Its features, in the order of the matrix.
     pub fn features(&self) -> impl Iterator<Item = &Feature> {
         self.metadata.features.iter()

@@ -10,7 +10,8 @@ use crate::load::Model;
 use crate::plan::PredictPlan;
 use crate::predictions::{PredictionSummary, PredictionTally};
 use crate::read::PART_ROWS;
-use crate::write::{PartFile, PartRecord, RejectCounts, UnreadableColumn};
+use crate::slices::{RunSlices, SliceTable, SliceTally};
+use crate::write::{FinishedParts, PartFile, RejectCounts, RejectSources, UnreadableColumn};
 
 /// More rows than a share has: the sums of so many shards do not overflow.
 const MOST_ROWS: u64 = 1 << 48;
@@ -22,6 +23,9 @@ pub struct Totals {
     pub rows_read: u64,
     /// Rejected rows by reason.
     pub reasons: RejectCounts,
+    /// Rejected rows by object.
+    #[serde(default)]
+    pub reject_sources: RejectSources,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
     /// What the predictions are like; none where there are none.
@@ -34,6 +38,9 @@ pub struct Totals {
     pub parts: Vec<PartFile>,
     /// The rejected rows of the parts, in order.
     pub rejected_parts: Vec<PartFile>,
+    /// The rows by the values of the model's slices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<SliceTally>,
 }
 
 /// One feature's quality and drift.
@@ -64,30 +71,35 @@ impl FeatureReport {
 impl Totals {
     /// Adds up the parts.
     #[must_use]
-    pub fn of(mut parts: Vec<PartRecord>, new_tallies: Vec<FeatureTally>) -> Self {
-        parts.sort_by_key(|part| part.index);
-        let mut totals = Self { tallies: new_tallies, ..Self::default() };
-        for part in parts {
+    pub fn of(parts: FinishedParts, new_tallies: Vec<FeatureTally>) -> Self {
+        let FinishedParts { mut records, reject_sources, slices } = parts;
+        records.sort_by_key(|part| part.index);
+        let mut totals = Self { tallies: new_tallies, reject_sources, slices, ..Self::default() };
+        for part in records {
             totals.add(Self {
                 rows_read: part.rows_read,
                 reasons: part.reasons,
+                reject_sources: part.reject_sources,
                 tallies: part.tallies,
                 predicted: part.predicted,
                 scale_sums: part.scale_sum.into_iter().collect(),
                 unreadable: part.unreadable,
                 parts: part.predictions.into_iter().collect(),
                 rejected_parts: part.rejected.into_iter().collect(),
+                slices: part.slices,
             });
         }
         totals
     }
 
-    /// Adds those of later parts. All of them are counts, or kept part by part, so it does not matter how parts are grouped.
+    /// Adds those of later parts. All of them are counts or exact sums, or kept part by part, so it does not matter how parts are grouped.
     pub fn add(&mut self, later: Self) {
         self.rows_read += later.rows_read;
         self.reasons.add(&later.reasons);
+        self.reject_sources.add(later.reject_sources);
         self.scale_sums.extend(later.scale_sums);
         UnreadableColumn::add_all(&mut self.unreadable, &later.unreadable);
+        SliceTally::add_all(&mut self.slices, later.slices);
         for (tally, more) in self.tallies.iter_mut().zip(&later.tallies) {
             tally.add(more);
         }
@@ -107,11 +119,13 @@ impl Totals {
         let rows = |files: &[PartFile]| files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.rows));
         let rejected = self.reasons.checked_total();
         self.rows_read <= MOST_ROWS
+            && self.reject_sources.add_up_to(&self.reasons)
             && rejected == rows(&self.rejected_parts)
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == rows(&self.parts)
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
             && (self.scale_sums.is_empty() || self.scale_sums.len() == self.parts.len())
             && self.scale_sums.iter().all(|sum| sum.is_finite())
+            && self.slices.iter().all(|slice| rows(&self.parts).is_some_and(|rows| slice.fits(rows)))
             && match &self.predicted {
                 Some(predicted) => Some(predicted.tally.rows) == rows(&self.parts) && predicted.is_of(self.parts.len()),
                 None => self.parts.is_empty(),
@@ -136,6 +150,13 @@ impl Totals {
     pub fn data_quality_score(&self, model: &Model) -> f64 {
         let features = model.metadata.features.iter().zip(&self.tallies);
         data_quality_score(self.rows_predicted(), self.rows_read, features, true)
+    }
+
+    /// The rows by the values of the columns that were read for it, a table for each of which they can be told.
+    #[must_use]
+    pub fn slices(&self, model: &Model) -> Vec<Option<SliceTable>> {
+        let expected = |scales: f64, rows: u64| model.interval.as_ref()?.expected_mae(scales, rows);
+        self.slices.iter().map(|tally| SliceTable::of(tally, expected)).collect()
     }
 
     /// What the predictions are like.
@@ -187,7 +208,12 @@ pub fn warn_of_drift(features: &[FeatureReport]) {
 ///
 /// # Errors
 /// [`Error::Defect`] where it cannot be written as JSON.
-pub fn manifest(plan: &PredictPlan, model: &Model, totals: &Totals, features: &[FeatureReport]) -> Result<Vec<u8>> {
+pub fn manifest(
+    plan: &PredictPlan,
+    (model, slices): (&Model, &RunSlices),
+    totals: &Totals,
+    features: &[FeatureReport],
+) -> Result<Vec<u8>> {
     let mut manifest = json!({
         "format_version": FORMAT_VERSION,
         "run_id": plan.body.run_id,
@@ -214,6 +240,11 @@ pub fn manifest(plan: &PredictPlan, model: &Model, totals: &Totals, features: &[
     });
     if let Some(expected) = totals.expected_mae(model) {
         manifest["expected_mae"] = expected.into();
+    }
+    for (slice, table) in slices.read.iter().zip(totals.slices(model)) {
+        if let Some(table) = table {
+            manifest["slices"][slice.column.as_str()] = json!(table);
+        }
     }
     serde_json::to_vec_pretty(&manifest).map_err(|error| Error::Defect(format!("manifest.json: {error}")))
 }

@@ -31,6 +31,10 @@ pub(crate) const BASE: u64 = 96 * MIB;
 const OBJECT: u64 = 2048;
 /// A reason on its way to the output: its source and contribution, and those of a column of them.
 const EXPLAINED_BYTES: u64 = 8 + 8;
+/// The place of a row's value among those of a slice, in a batch that is scored and in those that wait.
+const SLICED_BYTES: u64 = 2 * 4;
+/// The sums of all values that there is room for of one slice, their texts among them.
+const SLICE_TALLY: u64 = 384 << 10;
 /// Fetched bytes that keep two cores busy where row groups are small.
 const FETCH_WANTED: u64 = 128 * MIB;
 /// As many where ids take much memory: scoring 10 million of them from a disk was no slower; S3 was not tried.
@@ -200,7 +204,8 @@ struct Fetching {
 }
 
 impl MemoryPlan {
-    /// The plan of a run that reads `columns`. Where row groups are large, headers of a few pages are read.
+    /// The plan of a run that reads `columns` and tells rows apart by as many of them as stand beside the model. Where row groups are large,
+    /// headers of a few pages are read.
     ///
     /// # Errors
     /// [`Error::Resources`] where the container may use less than the run needs; storage errors as they are.
@@ -208,11 +213,11 @@ impl MemoryPlan {
         settings: &Settings,
         limits: &Limits,
         dataset: &Dataset,
-        model: &Model,
+        (model, slices): (&Model, usize),
         columns: &[String],
     ) -> Result<Self> {
         let overhead = overhead_of_pages(dataset, columns).await?;
-        let of = |pace| Self::at_pace(settings, limits, dataset, model, columns, overhead, pace);
+        let of = |pace| Self::at_pace(settings, limits, dataset, (model, slices), columns, overhead, pace);
         let mut plan = of(Pace { parts_in_flight: PARTS_IN_FLIGHT, batch_rows: BATCH_ROWS_MOST });
         // Where memory is short a part waits until the one before is written, and then fewer rows are scored at once.
         let mut batch_rows = BATCH_ROWS_MOST;
@@ -227,7 +232,7 @@ impl MemoryPlan {
         settings: &Settings,
         limits: &Limits,
         dataset: &Dataset,
-        model: &Model,
+        (model, slices): (&Model, usize),
         columns: &[String],
         overhead: PageOverhead,
         pace: Pace,
@@ -236,7 +241,8 @@ impl MemoryPlan {
         let row = RowBytes {
             features: engine_row_bytes(settings, model)
                 + model.interval.as_ref().map_or(0, IntervalModel::row_bytes)
-                + u64::from(settings.reasons) * (REASON_BYTES + EXPLAINED_BYTES),
+                + u64::from(settings.reasons) * (REASON_BYTES + EXPLAINED_BYTES)
+                + slices as u64 * SLICED_BYTES,
             cells: if dataset.is_csv() { columns.len() as u64 * TEXT_BYTES } else { 0 },
             output: output_row_bytes(settings, dataset, model),
             long_texts: long_text_row_bytes(dataset, &output_texts(settings, dataset, model)),
@@ -245,7 +251,9 @@ impl MemoryPlan {
         let explaining = model.engine.explaining_bytes(threads);
         let scale_bytes = model.interval.as_ref().map_or(0, |interval| interval.bytes);
         let model_bytes = (model.bytes + scale_bytes) * MODEL_FACTOR + model.metadata_memory + explaining;
-        let base_bytes = BASE + model_bytes + listing_bytes(dataset);
+        // Of the run, of the part that is collected, of those that are written, and values of batches.
+        let tallies = slices as u64 * SLICE_TALLY * (2 + 2 * parts_in_flight as u64 + threads as u64);
+        let base_bytes = BASE + model_bytes + listing_bytes(dataset) + tallies;
         let texts = output_texts(settings, dataset, model);
         let part_bytes = part_bytes(dataset, row, &texts, parts_in_flight);
         let rows = || batch_rows(row, dataset, threads).min(pace.batch_rows);

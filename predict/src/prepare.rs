@@ -21,6 +21,7 @@ use crate::pointer::{LATEST, OutputPointer};
 use crate::read::{self, Need, ReadOptions, RowSource};
 use crate::reasons::Condition;
 use crate::settings::Settings;
+use crate::slices::RunSlices;
 use crate::write::UnreadableColumn;
 use app::Context;
 
@@ -96,8 +97,10 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
     }
     let condition = settings.condition()?;
     let of_condition = || condition.iter().flat_map(Condition::input_columns).cloned();
-    let needed = model.as_ref().map(|model| model.input_columns(&settings.columns));
-    let needed = needed.map(|needed| once_each(needed.into_iter().chain(of_condition())));
+    let columns = model.as_ref().map(|model| model.input_columns(&settings.columns));
+    let columns = columns.map(|columns| once_each(columns.into_iter().chain(of_condition())));
+    let of_slices = || model.iter().flat_map(Model::slice_columns);
+    let needed = columns.as_ref().map(|columns| once_each(columns.iter().cloned().chain(of_slices())));
     let room = room_for_footers(&context.limits, model.as_ref());
     let mut dataset = Dataset::open_within(&settings.input, needed.as_deref(), settings.csv_format(), room).await?;
     dataset.adopt_partition_kinds(|name| model.as_ref().and_then(|model| model.learnt_kind(name)));
@@ -112,8 +115,9 @@ async fn check(settings: &Settings, context: &Context, summary: &mut Summary) ->
         if let Some(condition) = condition {
             condition.bound_to(&dataset, model)?;
         }
-        let columns = needed.unwrap_or_default();
-        let memory = MemoryPlan::new(settings, &context.limits, &dataset, model, &columns).await?;
+        let slices = RunSlices::of(&model.metadata.slices, &dataset.schema);
+        let columns = once_each(columns.unwrap_or_default().into_iter().chain(slices.columns()));
+        let memory = MemoryPlan::new(settings, &context.limits, &dataset, (model, slices.read.len()), &columns).await?;
         let as_json = serde_json::to_value(&memory).map_err(|error| Error::Defect(error.to_string()))?;
         summary.set("memory", as_json);
         let sample = sample(settings, &dataset, model, columns, &memory).await?;

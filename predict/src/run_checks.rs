@@ -8,6 +8,7 @@ use crate::load::Model;
 use crate::manifest::{self, Totals};
 use crate::plan::PredictPlan;
 use crate::settings::Settings;
+use crate::slices::RunSlices;
 use crate::write::UnreadableColumn;
 use app::Context;
 
@@ -24,6 +25,8 @@ pub struct ScoredRun<'a> {
     pub plan: &'a PredictPlan,
     /// What scored it.
     pub model: &'a Model,
+    /// The columns by whose values the rows are told apart.
+    pub slices: &'a RunSlices,
     /// What came of all parts.
     pub totals: &'a Totals,
 }
@@ -37,7 +40,7 @@ pub type RunMetrics = Vec<(Metric, f64)>;
 /// # Errors
 /// [`Error::Data`] where too many rows were rejected or a feature drifted too far.
 pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<(Vec<u8>, RunMetrics)> {
-    let ScoredRun { settings, context, folder, plan, model, totals } = *run;
+    let ScoredRun { settings, context, folder, plan, model, slices, totals } = *run;
     let features = totals.features(model);
     let quality = totals.data_quality_score(model);
     let drift = manifest::most_drifted(&features);
@@ -57,7 +60,7 @@ pub fn check_run(run: &ScoredRun<'_>, summary: &mut Summary) -> Result<(Vec<u8>,
     let verdict = refuse_too_many_rejects(settings, totals, unreadable.as_deref(), folder)
         .and_then(|()| refuse_drift(settings, drift));
     match verdict {
-        Ok(()) => Ok((manifest::manifest(plan, model, totals, &features)?, metrics)),
+        Ok(()) => Ok((manifest::manifest(plan, (model, slices), totals, &features)?, metrics)),
         Err(refused) => {
             context.telemetry.emit(&metrics);
             Err(refused)

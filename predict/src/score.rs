@@ -16,6 +16,7 @@ use crate::interval::{BatchIntervals, ScaledBatch};
 use crate::load::{Compiled, Engine, Model, explain_by_xgboost, once_each};
 use crate::read::{BatchColumns, InputBatch, RowSource};
 use crate::reasons::Reasons;
+use crate::slices::{BatchValues, RunSlices};
 use crate::sources::Sources;
 
 /// The rows of a batch with their predictions.
@@ -85,6 +86,8 @@ pub struct Scores {
     pub reasons: Vec<polars::prelude::Column>,
     /// Input columns to carry over.
     pub carried: Vec<Series>,
+    /// The rows by the values of the model's slices, as far as they can be told.
+    pub slices: Vec<Option<BatchValues>>,
 }
 
 fn as_columns(matrix: &[Vec<f32>]) -> Vec<Column<'_>> {
@@ -111,6 +114,8 @@ pub struct Scorer {
     pub by_order: AtomicBool,
     /// The reasons that are asked for.
     pub reasons: Option<Reasons>,
+    /// The columns by whose values rows are told apart.
+    pub slices: RunSlices,
 }
 
 impl Scorer {
@@ -118,7 +123,8 @@ impl Scorer {
     #[must_use]
     pub fn input_columns(&self) -> Vec<String> {
         let of_reasons = self.reasons.iter().flat_map(Reasons::input_columns).cloned();
-        once_each(self.model.input_columns(&self.carry).into_iter().chain(of_reasons))
+        let own = self.model.input_columns(&self.carry).into_iter();
+        once_each(own.chain(of_reasons).chain(self.slices.columns()))
     }
 
     /// Scores a batch, or only reads its ids.
@@ -164,8 +170,9 @@ impl Scorer {
             Engine::Xgboost(booster) => self.score_by_xgboost(booster, columns, &mut tallies, &mut bad)?,
         };
         let carried = self.carry.iter().map(|name| columns.carried(name)).collect::<Result<_>>()?;
+        let slices = self.slices.of_batch(columns)?;
         let Outputs { predictions, intervals, reasons } = outputs;
-        Ok(Scores { predictions, bad, tallies, intervals, reasons, carried })
+        Ok(Scores { predictions, bad, tallies, intervals, reasons, carried, slices })
     }
 
     /// Each column is encoded and quantised while it is in the cache; no matrix of the batch is ever built.

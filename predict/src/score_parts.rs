@@ -1,6 +1,6 @@
 //! Step 7: batch after batch through the scorer into parts, reading, scoring, encoding and uploading side by side.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,7 +18,7 @@ use crate::read::{self, InputBatch, Need, ReadOptions};
 use crate::score::{Asked, ScoredBatch, Scorer};
 use crate::settings::{Duplicates, Settings};
 use crate::share::Share;
-use crate::write::{Assembler, FinishedPart, PartRecord, PartWriter};
+use crate::write::{Assembler, FinishedPart, FinishedParts, PartRecord, PartWriter};
 use app::Context;
 
 /// What stands ready to score the parts of a run.
@@ -41,13 +41,13 @@ pub struct ScoringPipeline<'a> {
 }
 
 impl ScoringPipeline<'_> {
-    /// Scores every part of the share that an earlier attempt did not finish; gives the records of all of them.
+    /// Scores every part of the share that an earlier attempt did not finish; gives what came of all of them.
     ///
     /// # Errors
     /// Those of reading, scoring and writing, as they are.
-    pub async fn score_parts(&self) -> Result<Vec<PartRecord>> {
+    pub async fn score_parts(&self) -> Result<FinishedParts> {
         if self.share.parts.is_empty() {
-            return Ok(Vec::new());
+            return Ok(FinishedParts::none(self.writer.slices));
         }
         self.dataset.store.keep_buffers(usize::try_from(self.memory.fetch_bytes).unwrap_or(usize::MAX));
         if self.settings.duplicates == Duplicates::Allow {
@@ -78,18 +78,18 @@ impl ScoringPipeline<'_> {
     }
 
     /// The same, in a way that takes no memory for ids.
-    async fn score_parts_surely(&self, ids: IdCheck) -> Result<Vec<PartRecord>> {
+    async fn score_parts_surely(&self, ids: IdCheck) -> Result<FinishedParts> {
         let records = self.score_parts_checking(ids).await?;
         records.ok_or_else(|| Error::Defect("repeated ids that are known took memory".to_owned()))
     }
 
     /// None where the memory for ids was used up, or ids do not ascend: the parts written until then stand.
-    async fn score_parts_checking(&self, ids: IdCheck) -> Result<Option<Vec<PartRecord>>> {
+    async fn score_parts_checking(&self, ids: IdCheck) -> Result<Option<FinishedParts>> {
         let finished = self.finished_parts(&ids).await?;
-        if finished.len() as u64 == self.share.parts.end - self.share.parts.start {
-            return Ok(Some(finished.into_values().collect()));
+        if finished.records.len() as u64 == self.share.parts.end - self.share.parts.start {
+            return Ok(Some(finished));
         }
-        let is_finished: Arc<BTreeSet<u64>> = Arc::new(finished.keys().copied().collect());
+        let is_finished: Arc<BTreeSet<u64>> = Arc::new(finished.records.iter().map(|record| record.index).collect());
         let of_others =
             if matches!(ids, IdCheck::Seen(..) | IdCheck::Ascending(_)) { Need::Ids } else { Need::Nothing };
         let asked = {
@@ -120,10 +120,9 @@ impl ScoringPipeline<'_> {
         let progress = self.context.telemetry.progress("scoring", Unit::Items("rows"), self.share.rows_until_end);
         let sources = self.dataset.objects.iter().map(|object| Arc::from(object.meta.key.as_str())).collect();
         let mut assembler = Assembler::new(ids, sources, self.scorer.model.new_tallies(), self.memory.texts);
-        let records = finished.into_values().collect();
         let most = self.memory.parts_in_flight;
         let text_bytes = self.memory.texts.many_bytes;
-        let mut uploads = Uploads { writer: self.writer, most, text_bytes, under_way: VecDeque::new(), records };
+        let mut uploads = Uploads { writer: self.writer, most, text_bytes, under_way: VecDeque::new(), finished };
         while let Some(mut batch) = scored.try_next().await? {
             if !assembler.can_compare(&mut batch)? {
                 uploads.finish().await?;
@@ -138,21 +137,20 @@ impl ScoringPipeline<'_> {
         if let Some(part) = assembler.end()? {
             uploads.start(part).await?;
         }
-        let records = uploads.finish().await?;
+        let finished = uploads.finish().await?;
         progress.finish();
-        Ok(Some(records))
+        Ok(Some(finished))
     }
 
-    /// The parts that need not be scored again, by number.
-    async fn finished_parts(&self, ids: &IdCheck) -> Result<BTreeMap<u64, PartRecord>> {
+    /// The parts that need not be scored again.
+    async fn finished_parts(&self, ids: &IdCheck) -> Result<FinishedParts> {
         // Which rows of a part had bad values is not recorded, and an id whose first row was bad is not taken yet: where
         // ids are remembered as they come, such a part is scored again, to the same bytes.
         let is_remembered = matches!(ids, IdCheck::Seen(..) | IdCheck::Ascending(_));
         let is_kept = |record: &PartRecord| record.reasons.bad_value == 0 || !is_remembered;
-        let records = self.writer.finished_parts(&self.share.parts).await?.into_iter().filter(is_kept);
-        let finished: BTreeMap<u64, PartRecord> = records.map(|record| (record.index, record)).collect();
-        if !finished.is_empty() {
-            tracing::info!(parts = finished.len(), "continuing: these parts are finished already");
+        let finished = self.writer.finished_parts(&self.share.parts, is_kept).await?;
+        if !finished.records.is_empty() {
+            tracing::info!(parts = finished.records.len(), "continuing: these parts are finished already");
         }
         Ok(finished)
     }
@@ -194,7 +192,7 @@ struct Uploads<'a> {
     /// Parts with more bytes of text go out one after the other.
     text_bytes: u64,
     under_way: VecDeque<JoinHandle<Result<PartRecord>>>,
-    records: Vec<PartRecord>,
+    finished: FinishedParts,
 }
 
 impl Uploads<'_> {
@@ -210,15 +208,15 @@ impl Uploads<'_> {
 
     async fn wait_for_one(&mut self) -> Result<()> {
         if let Some(upload) = self.under_way.pop_front() {
-            self.records.push(joined(upload.await)??);
+            self.finished.push(joined(upload.await)??);
         }
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Vec<PartRecord>> {
+    async fn finish(mut self) -> Result<FinishedParts> {
         while !self.under_way.is_empty() {
             self.wait_for_one().await?;
         }
-        Ok(self.records)
+        Ok(self.finished)
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::Totals;
 use crate::plan::Shards;
+use crate::slices::SliceTally;
 use crate::write::{PartFile, PartWriter};
 
 /// `shards/<i>.json` of a run: all that the manifest and the result say of its share.
@@ -58,6 +59,8 @@ pub struct ShardRecords<'a> {
     pub shards: Shards,
     /// How many features there are.
     pub features: usize,
+    /// How many columns the rows are told apart by.
+    pub slices: usize,
 }
 
 impl ShardRecords<'_> {
@@ -104,7 +107,8 @@ impl ShardRecords<'_> {
             return Ok(None);
         }
         let sizes = self.sizes().await?;
-        let totals = Totals { tallies: new_tallies, ..Totals::default() };
+        let slices = vec![SliceTally::default(); self.slices];
+        let totals = Totals { tallies: new_tallies, slices, ..Totals::default() };
         let mut all = AllShards { seconds: 0.0, rows_explained: None, totals };
         for index in 0..self.shards.count {
             // Removed by somebody since it was listed.
@@ -141,7 +145,7 @@ impl ShardRecords<'_> {
             return Err(damaged("it is of another run or shard"));
         }
         let totals = &record.totals;
-        if !totals.adds_up() || totals.tallies.len() != self.features {
+        if !totals.adds_up() || (totals.tallies.len(), totals.slices.len()) != (self.features, self.slices) {
             return Err(damaged("its counts do not add up"));
         }
         let share = self.shard.other(index).map(|shard| shard.share_of(self.shards.parts)).unwrap_or_default();

@@ -8,7 +8,7 @@ use columns::text::canonical_text;
 use error::text::without_control_characters;
 use error::{Error, Result};
 pub use evaluation::Verdict;
-use evaluation::{Coverage, Evidence, Interval, Previous, SliceColumn, r2_interval, scores_by_slice};
+use evaluation::{Coverage, Evidence, Interval, MISSING_SLICE, Previous, SliceColumn, r2_interval, scores_by_slice};
 use features::encode::{BadRows, Encoder};
 use features::quality::FeatureTally;
 use machine::threads::on_own_thread;
@@ -24,8 +24,6 @@ use crate::read::{TrainingData, in_words};
 
 /// Probability that the interval of R² states.
 const INTERVAL_LEVEL: f64 = 0.95;
-/// The name of the slice of rows that have no value in the column.
-const MISSING_SLICE: &str = "(missing)";
 /// Most columns that a rejection names.
 const NAMED_MOST: usize = 10;
 

@@ -1,10 +1,15 @@
 //! HTML that is put together from parts: tags and classes are the program's own, and text is escaped on its way in. There is
 //! no other way in, so no name or value of the data can become markup.
 
-use crate::figures::visible;
+use crate::figures::{counted, visible};
 
 /// The longest text that is shown whole.
 const MOST_CHARACTERS: usize = 120;
+
+/// Values of a column that a table shows.
+pub const MOST_VALUES: usize = 50;
+/// How much of such a value is shown.
+pub const MOST_OF_A_VALUE: usize = 60;
 
 const STYLE: &str = include_str!("style.css");
 /// Nothing is fetched and nothing is run, even if a name of the data got through as markup.
@@ -62,6 +67,13 @@ impl Html {
     /// A paragraph in small print.
     pub fn note(&mut self, text: &str) {
         self.element("p", "note", |html| html.prose(text));
+    }
+
+    /// What a table leaves out, and the file that has it; nothing where it leaves out nothing.
+    pub fn rest(&mut self, left_out: usize, word: &str, place: &str) {
+        if left_out > 0 {
+            self.note(&format!("… and {} more, in {place}.", counted(left_out, word)));
+        }
     }
 
     /// A number that stands out: its name, the number, and what to know of it.

@@ -10,4 +10,4 @@ pub mod figures;
 mod html;
 pub mod timeline;
 
-pub use html::{Html, Svg};
+pub use html::{Html, MOST_OF_A_VALUE, MOST_VALUES, Svg};

@@ -10,5 +10,5 @@ pub mod pointer;
 
 pub use layout::{ModelRun, ModelStore, Selector};
 pub use load::{Described, LoadedModel, SCALE, describe_run, load, load_scale, load_selected, resolve, unpublished};
-pub use metadata::{Intervals, Metadata};
+pub use metadata::{Intervals, Metadata, SlicedColumn};
 pub use pointer::Pointer;

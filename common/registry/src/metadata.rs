@@ -59,6 +59,9 @@ pub struct Metadata {
     /// What each column was like, derived features and the target too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profile: Vec<ColumnProfile>,
+    /// The columns by whose values the model was judged slice by slice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<SlicedColumn>,
     /// What was trained on.
     pub data: DataFingerprint,
     /// SHA-256 of `model.ubj`.
@@ -72,6 +75,16 @@ pub struct Metadata {
     /// How wide intervals are, where the model has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervals: Option<Intervals>,
+}
+
+/// A column by whose values a model was judged slice by slice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlicedColumn {
+    /// The column.
+    pub column: String,
+    /// What it held in training, which decides how cells of CSV are read.
+    #[serde(rename = "type")]
+    pub kind: ColumnKind,
 }
 
 /// What intervals are made of: half the width of one is the quantile of its level times what `scale.ubj` gives for the row.
@@ -171,6 +184,14 @@ impl Metadata {
     #[must_use]
     pub fn level_texts(&self) -> LevelTexts {
         if self.format_version == 1 { LevelTexts::Release1 } else { LevelTexts::Canonical }
+    }
+
+    /// What a column held in training that rows are told apart by; none where the model neither was judged by it nor has a feature of it.
+    #[must_use]
+    pub fn kind_of_slice(&self, column: &str) -> Option<ColumnKind> {
+        let of_slices = self.slices.iter().map(|slice| (slice.column.as_str(), slice.kind));
+        let of_features = self.features.iter().flat_map(Feature::input_columns);
+        of_slices.chain(of_features).find(|(name, _)| *name == column).map(|(_, kind)| kind)
     }
 
     /// The features, ready to encode rows as the model was trained on them.

@@ -11,14 +11,14 @@ mod tenths;
 
 use std::sync::Arc;
 
-use columns::ColumnSource;
 use columns::text::canonical_text;
 use columns::text_hints::shown;
+use columns::{ColumnKind, ColumnSource};
 use error::{Error, Result};
 use futures::TryStreamExt;
 use history::Pages;
 use machine::now_rfc3339;
-use registry::{Described, ModelRun, ModelStore, describe_run};
+use registry::{Described, ModelRun, ModelStore, SlicedColumn, describe_run};
 use table::Dataset;
 use table::parquet::FooterRoom;
 use telemetry::{Metric, Outcome, Summary, Telemetry, Unit};
@@ -38,8 +38,6 @@ use crate::report;
 use crate::settings::EvaluateSettings;
 use app::Context;
 
-/// More bytes than the metrics of a model have.
-const MOST_METRICS_BYTES: u64 = 64 << 20;
 /// The column of predictions.
 const PREDICTION: &str = "prediction";
 
@@ -81,7 +79,7 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     let actuals = Arc::new(Dataset::open_within(&settings.actuals, None, csv, room(held)).await?);
     let predictions = predictions.map(Arc::new);
     let slices = match settings.slice.is_empty() {
-        true => slices_of_model(&models, &model_run, [predictions.as_deref(), Some(&actuals)]).await,
+        true => slices_of_model(model.as_ref(), [predictions.as_deref(), Some(&actuals)]),
         false => crate::load::once_each(settings.slice.iter().cloned()),
     };
     let [mut of_predictions, of_actuals] = columns(settings, model.as_ref(), predictions.as_deref(), slices)?;
@@ -156,13 +154,11 @@ async fn describe(settings: &EvaluateSettings, models: &ModelStore, run: &ModelR
 }
 
 /// The columns that the model was judged by slice by slice, as far as one of the sides has them: where nothing else is asked for, they
-/// are told once more. What cannot be read of that is not told.
-async fn slices_of_model(models: &ModelStore, run: &ModelRun, sides: [Option<&Dataset>; 2]) -> Vec<String> {
-    let read = storage::get_json(models.store(), &models.run_key(run, "metrics.json"), MOST_METRICS_BYTES).await;
-    let metrics = read.ok().and_then(|(bytes, _)| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
-    let slices = metrics.as_ref().and_then(|metrics| metrics.get("slices")?.as_object());
-    let is_there = |name: &&String| sides.iter().flatten().any(|side| side.schema.get(name).is_some());
-    slices.into_iter().flat_map(|slices| slices.keys().filter(is_there).cloned()).collect()
+/// are told once more.
+fn slices_of_model(model: Option<&Described>, sides: [Option<&Dataset>; 2]) -> Vec<String> {
+    let slices = model.into_iter().flat_map(|model| &model.metadata.slices).map(|slice| slice.column.clone());
+    let is_there = |name: &String| sides.iter().flatten().any(|side| side.schema.get(name).is_some());
+    crate::load::once_each(slices.filter(is_there))
 }
 
 /// The columns of both sides. A column of slices that was carried over to the predictions is taken from there.
@@ -173,12 +169,17 @@ fn columns(
     slices: Vec<String>,
 ) -> Result<[SideColumns; 2]> {
     let metadata = model.map(|model| &model.metadata);
-    let is_of_predictions = |name: &String| predictions.is_some_and(|dataset| dataset.schema.get(name).is_some());
+    let slice = |column: String| {
+        let kind = metadata.and_then(|metadata| metadata.kind_of_slice(&column)).unwrap_or(ColumnKind::Text);
+        SlicedColumn { column, kind }
+    };
+    let is_of_predictions =
+        |slice: &SlicedColumn| predictions.is_some_and(|dataset| dataset.schema.get(&slice.column).is_some());
     // The id stands first in the predictions.
     let first = predictions.and_then(|dataset| dataset.schema.columns().first()).map(|column| column.name.clone());
     let id_of_predictions = metadata.map(|metadata| metadata.id.clone()).or(first).unwrap_or_default();
     let target = settings.target.clone().or_else(|| metadata.map(|metadata| metadata.target.clone()));
-    let (of_predictions, of_actuals) = slices.into_iter().partition(is_of_predictions);
+    let (of_predictions, of_actuals) = slices.into_iter().map(slice).partition(is_of_predictions);
     let actuals = SideColumns {
         id: settings.id.clone().unwrap_or_else(|| id_of_predictions.clone()),
         value: target.unwrap_or_default(),

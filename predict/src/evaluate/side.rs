@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use columns::cells::is_missing_marker;
 use columns::cells::parse_number;
-use columns::text::canonical_text;
 use columns::text_hints::shown;
 use columns::{CellFormat, ColumnKind, ColumnSource};
 use error::text::without_control_characters;
@@ -15,6 +14,7 @@ use features::encode::values::as_numbers;
 use futures::{StreamExt, TryStreamExt};
 use machine::tasks::Processors;
 use polars::prelude::Series;
+use registry::SlicedColumn;
 use table::Dataset;
 use telemetry::Progress;
 
@@ -23,14 +23,13 @@ use super::scratch_failed;
 use crate::ids::IdKey;
 use crate::ids::partitions::{Partitions, ScratchFile};
 use crate::read::{self, InputBatch, Need, ReadOptions};
+use crate::slices::{BatchValues, Room};
 
 /// Bytes of both ends of an interval.
 pub(super) const ENDS: usize = 2 * size_of::<f64>();
 
 /// More values of a column than anybody reads the errors of.
 const MOST_SLICES: usize = 10_000;
-/// What rows without a value of a column are called, as `train` does.
-const MISSING_SLICE: &str = "(missing)";
 
 /// The columns of predictions that hold the ends of intervals.
 pub(super) const ENDS_OF_INTERVALS: [&str; 2] = ["prediction_low", "prediction_high"];
@@ -45,7 +44,7 @@ pub(super) struct SideColumns {
     /// Whether the ends of intervals are read too.
     pub(super) has_intervals: bool,
     /// Columns by whose values errors are told apart.
-    pub(super) slices: Vec<String>,
+    pub(super) slices: Vec<SlicedColumn>,
 }
 
 impl SideColumns {
@@ -53,7 +52,7 @@ impl SideColumns {
     pub(super) fn names(&self) -> Vec<String> {
         let ends = ENDS_OF_INTERVALS.iter().filter(|_| self.has_intervals).map(|name| (*name).to_owned());
         let names = [self.id.clone(), self.value.clone()].into_iter().chain(ends);
-        crate::load::once_each(names.chain(self.slices.iter().cloned()))
+        crate::load::once_each(names.chain(self.slices.iter().map(|slice| slice.column.clone())))
     }
 }
 
@@ -94,11 +93,7 @@ impl Slices {
             return Ok(*code);
         }
         if self.values.len() == MOST_SLICES {
-            return Err(Error::Data(format!(
-                "column \"{}\" has more than {MOST_SLICES} values, too many to tell the errors of each: leave it out of --slice \
-                 (SLICE)",
-                without_control_characters(&self.column)
-            )));
+            return Err(too_many(&self.column));
         }
         let code = self.values.len() as u32;
         self.values.push(value.to_owned());
@@ -107,19 +102,20 @@ impl Slices {
     }
 }
 
+fn too_many(column: &str) -> Error {
+    Error::Data(format!(
+        "column \"{}\" has more than {MOST_SLICES} values, too many to tell the errors of each: leave it out of --slice (SLICE)",
+        without_control_characters(column)
+    ))
+}
+
 /// A batch whose columns are decoded.
 struct DecodedBatch {
     keys: JoinKeys,
     values: Vec<f64>,
     /// Lower and upper ends of intervals.
     ends: Option<[Vec<f64>; 2]>,
-    slices: Vec<BatchSlices>,
-}
-
-/// The values of a column of slices in one batch.
-struct BatchSlices {
-    values: Vec<String>,
-    of_row: Vec<u32>,
+    slices: Vec<BatchValues>,
 }
 
 /// What reads sides.
@@ -170,7 +166,7 @@ impl Side {
             hashed: Partitions::new(payload),
             without_id: 0,
             rows: 0,
-            slices: columns.slices.iter().map(|column| Slices::new(column)).collect(),
+            slices: columns.slices.iter().map(|slice| Slices::new(&slice.column)).collect(),
             has_intervals: columns.has_intervals,
         }
     }
@@ -226,26 +222,11 @@ impl DecodedBatch {
         let values = numbers(&columns.value)?;
         let [low, high] = ENDS_OF_INTERVALS;
         let ends = columns.has_intervals.then(|| Ok::<_, Error>([numbers(low)?, numbers(high)?])).transpose()?;
-        let slices = columns.slices.iter().map(|column| BatchSlices::of(&batch.columns.column(column)?));
+        let room = Room { values: MOST_SLICES, text_bytes: usize::MAX };
+        let slices = columns.slices.iter().map(|SlicedColumn { column, kind }| {
+            BatchValues::of(&batch.columns, column, *kind, room)?.ok_or_else(|| too_many(column))
+        });
         Ok(Self { keys, values, ends, slices: slices.collect::<Result<_>>()? })
-    }
-}
-
-impl BatchSlices {
-    fn of(column: &Series) -> Result<Self> {
-        let texts = canonical_text(column)?;
-        let mut codes: HashMap<&str, u32> = HashMap::new();
-        let (mut values, mut of_row) = (Vec::new(), Vec::with_capacity(texts.len()));
-        for text in texts.iter() {
-            let text = text.unwrap_or(MISSING_SLICE);
-            // A text is copied once for each value.
-            let code = *codes.entry(text).or_insert_with(|| {
-                values.push(text.to_owned());
-                values.len() as u32 - 1
-            });
-            of_row.push(code);
-        }
-        Ok(Self { values, of_row })
     }
 }
 
@@ -298,7 +279,9 @@ pub(super) fn check_columns(dataset: &Dataset, columns: &SideColumns) -> Result<
     if let Some(hint) = schema.header_hint() {
         tracing::warn!("{location}: {hint}");
     }
-    for (role, name) in [("id", &columns.id)].into_iter().chain(columns.slices.iter().map(|name| ("slice", name))) {
+    for (role, name) in
+        [("id", &columns.id)].into_iter().chain(columns.slices.iter().map(|slice| ("slice", &slice.column)))
+    {
         let column = schema.require(name, location)?;
         if !dataset.is_csv() && column.kind == ColumnKind::Unsupported {
             return Err(Error::Data(format!(

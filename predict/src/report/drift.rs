@@ -2,7 +2,7 @@
 
 use page::Html;
 use page::bars::{Series, bars};
-use page::figures::{counted, percent};
+use page::figures::percent;
 
 use crate::run_checks::ScoredRun;
 
@@ -36,9 +36,7 @@ pub(super) fn section(html: &mut Html, run: &ScoredRun<'_>) {
                 });
             }
         });
-        if features.len() > MOST_FEATURES {
-            html.note(&format!("… and {} more, in manifest.json.", counted(features.len() - MOST_FEATURES, "feature")));
-        }
+        html.rest(features.len().saturating_sub(MOST_FEATURES), "feature", "manifest.json");
         html.note(
             "PSI: the population stability index of these rows against the training rows, over ten quantile bins or the levels. Below 0.1 \
              little has changed; above 0.2 it is worth asking why.",

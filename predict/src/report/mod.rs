@@ -1,10 +1,11 @@
 //! The report of a run: one page for people, from the tallies that are kept anyway.
 //!
-//! How many rows and how long; what the predictions are like; which features have drifted; quality; rejects; and, once it is known, what
-//! came true.
+//! How many rows and how long; what the predictions are like, in all and by slices; which features have drifted; quality; rejects; and,
+//! once it is known, what came true.
 
 mod drift;
 mod outcomes;
+mod slices;
 
 use attempt::RunFolder;
 use bytes::Bytes;
@@ -17,11 +18,14 @@ use crate::plan::PredictPlan;
 use crate::pointer::OutputPointer;
 use crate::predictions::PredictionSummary;
 use crate::run_checks::ScoredRun;
+use crate::write::RejectCounts;
 
 pub use outcomes::{Outcomes, SliceOutcomes};
 
 /// The page's name in the run's folder.
 pub const REPORT: &str = "report.html";
+/// Objects with rejected rows that are listed.
+const MOST_SOURCES: usize = 20;
 /// More bytes than a report has.
 const MOST_BYTES: u64 = 16 << 20;
 /// What stands around the section of what came true, which `predict evaluate` writes.
@@ -77,6 +81,7 @@ pub fn html(run: &ScoredRun<'_>, circumstances: &Circumstances<'_>) -> String {
             html.note("Nothing is known yet. Once it is, predict evaluate compares it with these predictions and writes it here.");
         });
         html.fixed(MARKS[1]);
+        slices::section(html, run);
         drift::section(html, run);
         rejects(html, run.totals);
         settings(html, run.plan, &model.data.train_data);
@@ -182,15 +187,11 @@ fn rejects(html: &mut Html, totals: &Totals) {
             return;
         }
         html.table(&[("", "reason"), ("number", "rows")], |html| {
-            let named = [
-                ("no id", reasons.null_id),
-                ("an id that came before", reasons.duplicate_id),
-                ("a value that cannot be read", reasons.bad_value),
-            ];
-            for (reason, rows) in named.into_iter().filter(|(_, rows)| *rows > 0) {
+            for (reason, rows) in by_reason(reasons).into_iter().filter(|(_, rows)| *rows > 0) {
                 html.named_row(reason, &[("rows", count(rows))]);
             }
         });
+        reject_sources(html, totals);
         if !totals.unreadable.is_empty() {
             html.leaf("h3", "", "Cells that cannot be read");
             html.table(&[("", "column"), ("number", "cells"), ("", "the first of them")], |html| {
@@ -205,6 +206,31 @@ fn rejects(html: &mut Html, totals: &Totals) {
             });
         }
         html.note("Each rejected row, with its object and its number there, stands in rejected/ of the output.");
+    });
+}
+
+fn by_reason(counts: &RejectCounts) -> [(&'static str, u64); 3] {
+    [
+        ("no id", counts.null_id),
+        ("an id that came before", counts.duplicate_id),
+        ("a value that cannot be read", counts.bad_value),
+    ]
+}
+
+/// The objects that rejected rows come from, by reason.
+fn reject_sources(html: &mut Html, totals: &Totals) {
+    let (sources, others) = totals.reject_sources.by_rows(MOST_SOURCES);
+    html.leaf("h3", "", "Objects with most of them");
+    let mut heads = vec![("", "object")];
+    heads.extend(by_reason(&totals.reasons).map(|(reason, _)| ("number", reason)));
+    html.table(&heads, |html| {
+        let mut row = |name: &str, counts: &RejectCounts| {
+            html.named_row(name, &by_reason(counts).map(|(reason, rows)| (reason, count(rows))));
+        };
+        sources.iter().for_each(|rejects| row(&rejects.source, &rejects.counts));
+        if others.total() > 0 {
+            row("(other objects)", &others);
+        }
     });
 }
 

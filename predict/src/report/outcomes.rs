@@ -2,10 +2,8 @@
 
 use evaluation::{Interval, PairErrors};
 use page::Html;
-use page::figures::{count, figure, figure_or_dash, percent};
-
-/// Slices of a column that are listed.
-const MOST_SLICES: usize = 40;
+use page::figures::{count, figure, figure_or_dash, percent, value};
+use page::{MOST_OF_A_VALUE, MOST_VALUES};
 
 /// What came true.
 #[derive(Debug, Default)]
@@ -73,11 +71,11 @@ impl Outcomes {
         for slices in &self.slices {
             html.element("h3", "", |html| html.text(&format!("By {}", slices.column)));
             html.table(&heads("value"), |html| {
-                slices.values.iter().take(MOST_SLICES).for_each(|(value, errors)| row(html, value, errors.as_ref()));
+                for (name, errors) in slices.values.iter().take(MOST_VALUES) {
+                    row(html, &value(name, MOST_OF_A_VALUE), errors.as_ref());
+                }
             });
-            if slices.values.len() > MOST_SLICES {
-                html.note(&format!("… and {} more, in actuals.json.", slices.values.len() - MOST_SLICES));
-            }
+            html.rest(slices.values.len().saturating_sub(MOST_VALUES), "value", "actuals.json");
         }
     }
 }

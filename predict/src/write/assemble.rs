@@ -6,12 +6,14 @@ use error::{Error, Result};
 use features::quality::FeatureTally;
 use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, NewChunkedArray, Series};
 
+use super::reject_sources::RejectSources;
 use super::rejected::{Reason, RejectCounts, RejectedRows};
 use super::unreadable::UnreadableColumn;
 use crate::ids::{IdCheck, IdKeys, SeenIds};
 use crate::plan_memory::TextRoom;
 use crate::read::RowSource;
 use crate::score::{Scorable, ScoredBatch, Scores};
+use crate::slices::{OpenSlice, SliceTally};
 
 /// A part whose rows are all there.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct FinishedPart {
     pub rejected: RejectedRows,
     /// Rejected rows by reason.
     pub reasons: RejectCounts,
+    /// Rejected rows by object.
+    pub reject_sources: RejectSources,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
     /// Cells that do not parse as their feature's type.
@@ -34,6 +38,8 @@ pub struct FinishedPart {
     pub text_bytes: u64,
     /// The sum of the scales of predicted rows, where there are intervals.
     pub scale_sum: Option<f64>,
+    /// Its rows by the values of the model's slices.
+    pub slices: Vec<SliceTally>,
 }
 
 /// Collects batches until a part is full.
@@ -53,10 +59,12 @@ struct OpenPart {
     rows_read: u64,
     predicted: Vec<DataFrame>,
     rejected: RejectedRows,
+    reject_sources: RejectSources,
     tallies: Vec<FeatureTally>,
     unreadable: Vec<UnreadableColumn>,
     text_bytes: u64,
     scale_sum: Option<f64>,
+    slices: Vec<OpenSlice>,
 }
 
 impl Assembler {
@@ -184,8 +192,18 @@ fn prefetch(seen: &SeenIds, batch: &ScoredBatch, row: usize) {
 
 impl OpenPart {
     fn new(index: u64, tallies: Vec<FeatureTally>) -> Self {
-        let (predicted, rejected, unreadable) = (Vec::new(), RejectedRows::default(), Vec::new());
-        Self { index, rows_read: 0, predicted, rejected, tallies, unreadable, text_bytes: 0, scale_sum: None }
+        Self {
+            index,
+            rows_read: 0,
+            predicted: Vec::new(),
+            rejected: RejectedRows::default(),
+            reject_sources: RejectSources::default(),
+            tallies,
+            unreadable: Vec::new(),
+            text_bytes: 0,
+            scale_sum: None,
+            slices: Vec::new(),
+        }
     }
 
     fn add(
@@ -198,6 +216,11 @@ impl OpenPart {
         self.rows_read += verdicts.len() as u64;
         for (tally, more) in self.tallies.iter_mut().zip(&scores.tallies) {
             tally.add(more);
+        }
+        self.slices.resize_with(scores.slices.len(), OpenSlice::new);
+        let scales = scores.intervals.as_ref().map(|intervals| intervals.scales.as_slice());
+        for (slice, of_batch) in self.slices.iter_mut().zip(&scores.slices) {
+            slice.add(of_batch.as_ref(), &scores.predictions, scales, |row| verdicts[row].is_none());
         }
         let name = |source: &RowSource| sources.get(source.object).map_or("", |name| name);
         UnreadableColumn::add_batch(&mut self.unreadable, scores.bad.unreadable(), &batch.sources, name);
@@ -223,6 +246,7 @@ impl OpenPart {
                 if of_source.iter().any(Option::is_some) {
                     let ids = batch.ids.slice(source.rows.start as i64, source.rows.len());
                     let name = sources.get(source.object).cloned().unwrap_or_default();
+                    self.reject_sources.count(source.object, &name, of_source.iter().flatten().copied());
                     self.rejected.add(&ids, source.first_row, of_source, name)?;
                 }
             }
@@ -241,9 +265,21 @@ impl OpenPart {
         for frame in frames {
             predicted.vstack_mut(&frame).map_err(defect)?;
         }
-        let Self { index, rows_read, rejected, tallies, unreadable, text_bytes, scale_sum, .. } = self;
-        let reasons = rejected.counts();
-        Ok(FinishedPart { index, rows_read, predicted, reasons, rejected, tallies, unreadable, text_bytes, scale_sum })
+        let Self { index, rows_read, rejected, reject_sources, tallies, unreadable, text_bytes, scale_sum, .. } = self;
+        let (reasons, slices) = (rejected.counts(), self.slices.into_iter().map(OpenSlice::finish).collect());
+        Ok(FinishedPart {
+            index,
+            rows_read,
+            predicted,
+            reasons,
+            reject_sources,
+            rejected,
+            tallies,
+            unreadable,
+            text_bytes,
+            scale_sum,
+            slices,
+        })
     }
 }
 

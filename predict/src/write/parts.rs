@@ -15,10 +15,12 @@ use storage::{Store, StoreError};
 use table::write::{to_csv, to_parquet};
 
 use super::assemble::FinishedPart;
+use super::reject_sources::RejectSources;
 use super::rejected::{RejectCounts, RejectedRows};
 use super::unreadable::UnreadableColumn;
 use crate::predictions::PredictionTally;
 use crate::settings::OutputFormat;
+use crate::slices::SliceTally;
 
 /// More rows than a part has: the sums of so many parts do not overflow.
 const MOST_ROWS: u64 = u32::MAX as u64;
@@ -52,6 +54,9 @@ pub struct PartRecord {
     pub rejected: Option<PartFile>,
     /// Rejected rows by reason.
     pub reasons: RejectCounts,
+    /// Rejected rows by object.
+    #[serde(default)]
+    pub reject_sources: RejectSources,
     /// What the cells of each feature were like.
     pub tallies: Vec<FeatureTally>,
     /// What the predictions are like; none where every row was rejected.
@@ -63,6 +68,35 @@ pub struct PartRecord {
     /// Cells that do not parse as their feature's type; none in records of older releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableColumn>,
+    /// Its rows by the values of the model's slices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<SliceTally>,
+}
+
+/// The records of some parts. What would take much memory part by part is added up as they come.
+#[derive(Debug, Clone, Default)]
+pub struct FinishedParts {
+    /// The records, without their slices and the objects of rejected rows.
+    pub records: Vec<PartRecord>,
+    /// The rejected rows of all of them by object.
+    pub reject_sources: RejectSources,
+    /// The rows of all of them by the values of the model's slices.
+    pub slices: Vec<SliceTally>,
+}
+
+impl FinishedParts {
+    /// None yet, of a run with so many slices.
+    #[must_use]
+    pub fn none(slices: usize) -> Self {
+        Self { slices: vec![SliceTally::default(); slices], ..Self::default() }
+    }
+
+    /// Takes in a part.
+    pub fn push(&mut self, mut record: PartRecord) {
+        SliceTally::add_all(&mut self.slices, std::mem::take(&mut record.slices));
+        self.reject_sources.add(std::mem::take(&mut record.reject_sources));
+        self.records.push(record);
+    }
 }
 
 impl PartRecord {
@@ -71,7 +105,9 @@ impl PartRecord {
         let rows = |file: &Option<PartFile>| file.as_ref().map_or(0, |file| file.rows);
         let rejected = self.reasons.checked_total();
         self.rows_read <= MOST_ROWS
+            && self.slices.iter().all(|slice| slice.fits(rows(&self.predictions)))
             && rejected == Some(rows(&self.rejected))
+            && self.reject_sources.add_up_to(&self.reasons)
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == Some(rows(&self.predictions))
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
             && self.scale_sum.is_none_or(f64::is_finite)
@@ -96,6 +132,8 @@ pub struct PartWriter {
     pub model_version: String,
     /// What the target was like in training.
     pub target: Option<Arc<Statistics>>,
+    /// How many columns the rows are told apart by.
+    pub slices: usize,
     /// What encoding shares with scoring.
     pub processors: Processors,
 }
@@ -108,15 +146,26 @@ impl PartWriter {
     pub async fn write(&self, part: FinishedPart) -> Result<PartRecord> {
         let index = part.index;
         let (rows_read, reasons, tallies, unreadable) = (part.rows_read, part.reasons, part.tallies, part.unreadable);
-        let scale_sum = part.scale_sum;
+        let (scale_sum, slices, reject_sources) = (part.scale_sum, part.slices, part.reject_sources);
         let (version, format, target) = (self.model_version.clone(), self.format, self.target.clone());
         let encode = move || encode(part.predicted, part.rejected, &version, format, target);
         let encoded = self.processors.run(encode).await??;
         let predictions = self.put(self.predictions_path(index), encoded.predictions).await?;
         let rejected = self.put(self.rejected_path(index), encoded.rejected).await?;
         let predicted = encoded.predicted;
-        let record =
-            PartRecord { index, rows_read, predictions, rejected, reasons, tallies, predicted, scale_sum, unreadable };
+        let record = PartRecord {
+            index,
+            rows_read,
+            predictions,
+            rejected,
+            reasons,
+            reject_sources,
+            tallies,
+            predicted,
+            scale_sum,
+            unreadable,
+            slices,
+        };
         let json = serde_json::to_vec(&record).map_err(|error| Error::Defect(error.to_string()))?;
         self.store.put(&record_key(&self.run_id, index), json.into()).await?;
         Ok(record)
@@ -129,12 +178,16 @@ impl PartWriter {
         Ok(Some(file))
     }
 
-    /// The parts, among these, that an earlier attempt of this run finished and that still stand.
+    /// The parts, among these, that an earlier attempt of this run finished, that still stand and that are to be `kept`.
     ///
     /// # Errors
     /// Storage errors as they are.
-    pub async fn finished_parts(&self, parts: &Range<u64>) -> Result<Vec<PartRecord>> {
-        let mut records = Vec::new();
+    pub async fn finished_parts(
+        &self,
+        parts: &Range<u64>,
+        kept: impl Fn(&PartRecord) -> bool,
+    ) -> Result<FinishedParts> {
+        let mut finished = FinishedParts::none(self.slices);
         for object in self.store.list(&records_prefix(&self.run_id)).await? {
             if number_in(&object.key, ".json").is_none_or(|index| !parts.contains(&index)) {
                 continue;
@@ -149,14 +202,16 @@ impl PartWriter {
             let Ok(record) = serde_json::from_slice::<PartRecord>(&bytes) else { continue };
             if object.key == record_key(&self.run_id, record.index)
                 && record.adds_up()
+                && record.slices.len() == self.slices
+                && kept(&record)
                 && self.stands(record.predictions.as_ref(), &self.predictions_path(record.index)).await?
                 && self.stands(record.rejected.as_ref(), &self.rejected_path(record.index)).await?
             {
-                records.push(record);
+                finished.push(record);
             }
         }
-        records.sort_by_key(|record| record.index);
-        Ok(records)
+        finished.records.sort_by_key(|record| record.index);
+        Ok(finished)
     }
 
     /// Whether a file is where its part lies, and what its record says. A record is believed in nothing that can be looked up.
@@ -247,7 +302,9 @@ fn tally(predicted: &DataFrame, target: Option<Arc<Statistics>>) -> Result<Predi
 
 #[cfg(test)]
 mod tests {
+    use super::super::rejected::Reason;
     use super::*;
+    use crate::slices::SliceSums;
 
     fn record(predicted: u64, rejected: u64) -> PartRecord {
         let file = |rows: u64| PartFile { path: "a".to_owned(), rows, bytes: 1, sha256: "00".to_owned() };
@@ -259,6 +316,11 @@ mod tests {
             predictions: (predicted > 0).then(|| file(predicted)),
             rejected: (rejected > 0).then(|| file(rejected)),
             reasons: RejectCounts { bad_value: rejected, ..RejectCounts::default() },
+            reject_sources: {
+                let mut sources = RejectSources::default();
+                sources.count(0, "a.csv", std::iter::repeat_n(Reason::BadValue, rejected as usize));
+                sources
+            },
             tallies: vec![tally],
             predicted: (predicted > 0).then(|| {
                 let mut tally = PredictionTally::new(None);
@@ -267,7 +329,12 @@ mod tests {
             }),
             scale_sum: None,
             unreadable: Vec::new(),
+            slices: vec![SliceTally::NotTold, of_one_value(predicted)],
         }
+    }
+
+    fn of_one_value(rows: u64) -> SliceTally {
+        SliceTally::Values([("a".to_owned(), SliceSums { rows, ..SliceSums::default() })].into())
     }
 
     #[test]
@@ -283,9 +350,11 @@ mod tests {
         assert!(!changed(|record| record.reasons.null_id = u64::MAX));
         assert!(!changed(|record| record.reasons.null_id = 1));
         assert!(!changed(|record| record.rejected = None));
+        assert!(!changed(|record| record.reject_sources = RejectSources::default()));
         assert!(!changed(|record| record.predictions = None));
         assert!(!changed(|record| record.predicted = None));
         assert!(!changed(|record| record.predicted.as_mut().unwrap().sums = vec![f64::NAN]));
+        assert!(!changed(|record| record.slices[1] = of_one_value(4)));
         assert!(!changed(|record| record.tallies[0].missing = u64::MAX));
         assert!(!changed(|record| record.tallies[0].rows = 5));
         assert!(!changed(|record| record.tallies[0].bins = vec![4, 1]));

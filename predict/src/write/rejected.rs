@@ -24,12 +24,21 @@ pub struct RejectCounts {
 }
 
 impl RejectCounts {
-    pub(super) fn count(&mut self, is_null: bool, is_duplicate: bool) {
-        match (is_null, is_duplicate) {
-            (true, _) => self.null_id += 1,
-            (false, true) => self.duplicate_id += 1,
-            (false, false) => self.bad_value += 1,
+    pub(super) fn count(&mut self, reason: Reason) {
+        match reason {
+            Reason::NullId => self.null_id += 1,
+            Reason::DuplicateId => self.duplicate_id += 1,
+            Reason::BadValue => self.bad_value += 1,
         }
+    }
+
+    /// The sum with other counts, unless that is more than can be counted.
+    pub(super) fn checked_add(&self, other: &Self) -> Option<Self> {
+        Some(Self {
+            null_id: self.null_id.checked_add(other.null_id)?,
+            duplicate_id: self.duplicate_id.checked_add(other.duplicate_id)?,
+            bad_value: self.bad_value.checked_add(other.bad_value)?,
+        })
     }
 
     /// All of them, unless that is more than can be counted.
@@ -115,9 +124,7 @@ impl RejectedRows {
         let ids =
             ids.filter(&BooleanChunked::from_slice("rejected".into(), &is_rejected)).map_err(|error| defect(&error))?;
         let reasons: Vec<Reason> = verdicts.iter().flatten().copied().collect();
-        for reason in &reasons {
-            self.counts.count(*reason == Reason::NullId, *reason == Reason::DuplicateId);
-        }
+        reasons.iter().for_each(|reason| self.counts.count(*reason));
         let rows = (0_u32..).zip(&is_rejected).filter(|(_, is_rejected)| **is_rejected).map(|(row, _)| row).collect();
         self.batches.push(RejectedBatch { ids, reasons, source, first_row, rows });
         Ok(())

@@ -139,6 +139,7 @@ fn every_run_has_a_report() {
     {
         assert!(second.contains(part), "{part}");
     }
+    assert!(second.contains("Objects with most of them") && second.contains(">part.parquet</th>"), "{second}");
     assert!(!second.contains("<script"));
 }
 

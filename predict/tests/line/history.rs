@@ -2,6 +2,8 @@
 //! week in which the world changed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use polars::prelude::{DataFrame, NamedFrom, Series};
 use serde_json::Value;
@@ -9,7 +11,7 @@ use testkit::program::Invocation;
 use testkit::tables::{self, customers, parquet_bytes, without};
 
 use super::places::{Place, json};
-use super::{Workshop, text};
+use super::{Workshop, repository, text};
 
 /// Runs that a page shows one by one.
 const MOST_RUNS: usize = 104;
@@ -226,6 +228,41 @@ fn older_months_are_sums_and_what_is_gone_stays() {
     workshop.train().args(["--run-id", "newest"]).run().succeeded();
     workshop.models_command(&["promote", "v1/newer"]).succeeded();
     assert_eq!(workshop.json("models/engagement/history.json")["latest"], "v1/newer");
+}
+
+/// `scripts/check-pages` is for those who have a browser; whoever has none is told, and nothing fails. What is no page is no success.
+#[test]
+fn pages_are_checked_only_where_a_browser_is() {
+    let workshop = Workshop::new();
+    workshop.write("pages/index.html", "<!doctype html>");
+    fs::create_dir_all(workshop.path("nothing")).unwrap();
+    fs::create_dir_all(workshop.path("bin")).unwrap();
+    let python = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+    let python = String::from_utf8(python.stdout).unwrap();
+    let check = |folder: &str| {
+        let call = Command::new(python.trim())
+            .arg(repository().join("scripts/check-pages"))
+            .arg(workshop.path(folder))
+            .env("PATH", workshop.path("bin"))
+            .env("XDG_CACHE_HOME", workshop.path("cache"))
+            .output()
+            .unwrap();
+        let said = [call.stdout, call.stderr].concat();
+        (call.status.code(), String::from_utf8(said).unwrap())
+    };
+    let (code, said) = check("pages");
+    assert!(code == Some(0) && said.contains("pages are not checked: Chromium is lacking"), "{code:?} {said}");
+    workshop.write("bin/chromium", "#!/bin/sh\nexit 1\n");
+    fs::set_permissions(workshop.path("bin/chromium"), fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, said) = check("pages");
+    assert!(code == Some(0) && said.contains("pages are not checked: npm is lacking"), "{code:?} {said}");
+    // A browser that gives no answer found nothing, which is not the same as finding nothing wrong.
+    workshop.write("cache/engagement-ml/axe-core-4.10.3/node_modules/axe-core/axe.min.js", "");
+    let (code, said) = check("pages");
+    assert!(code == Some(1) && said.contains("Chromium gave no answer"), "{code:?} {said}");
+    for nothing in ["nothing", "nowhere"] {
+        assert_eq!(check(nothing).0, Some(1));
+    }
 }
 
 /// A run that only checks leaves a store as it is.

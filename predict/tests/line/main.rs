@@ -38,6 +38,7 @@ mod sample;
 mod settings;
 mod shapes;
 mod shards;
+mod slices;
 mod surroundings;
 mod text_columns;
 mod types;

@@ -36,7 +36,7 @@ fn one_row_group(table: &DataFrame) -> Vec<u8> {
 
 fn with_model(place: Place) -> Place {
     place.write("train/part.parquet", parquet_bytes(&customers(3_000, 1, 7)));
-    place.train().env("INTERVAL_FOLDS", "3").run().succeeded();
+    place.train().env("INTERVAL_FOLDS", "3").args(["--slice", "plan", "--slice", "visits"]).run().succeeded();
     place
 }
 
@@ -151,6 +151,8 @@ fn many_small_files_are_scored_as_by_one_task() {
     let result = as_one(&place, &[1, 2, 4, 16], &arguments);
     assert_eq!((&result["rows_rejected"], &result["parts"]), (&REPEATED.into(), &4.into()));
     assert!(result["expected_mae"].is_number(), "{result}");
+    let report = String::from_utf8(place.files("one")["runs/the-run/report.html"].clone()).unwrap();
+    assert!(report.contains("<h2>Slices</h2>") && report.contains("<h3>plan</h3>"), "slices are compared, too");
 }
 
 #[test]
@@ -359,6 +361,7 @@ fn a_damaged_record_is_named() {
         damaged(&|record| record["shards"] = 3.into()),
         damaged(&|record| record["totals"]["rows_read"] = 401.into()),
         damaged(&|record| record["totals"]["tallies"] = serde_json::json!([])),
+        damaged(&|record| record["totals"]["slices"] = serde_json::json!(["not_told"])),
         damaged(&|record| record["totals"]["parts"][0]["bytes"] = 1.into()),
         damaged(&|record| record["totals"]["parts"][0]["path"] = "predictions/run_id=r1/part-00001.parquet".into()),
     ];

@@ -28,6 +28,11 @@ const FURTHEST: f64 = 2.0;
 const MOST_WORK: f64 = 0.12;
 const MOST_OF_ONE: f64 = 0.25;
 
+/// What this decides, in `metrics.json`.
+const DECISION: &str = "errors of the model of all rows";
+/// Why the curve was not measured, where its boosters have nothing to learn from.
+const NOTHING_TO_TELL_BY: &str = "the folds have too few rows to leave some out, or errors that are nil";
+
 /// A booster of every fold of a sample, and what these predicted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FoldBoosters<'a> {
@@ -46,13 +51,19 @@ pub(super) struct FoldBoosters<'a> {
 /// # Errors
 /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
 pub(super) fn errors_on_all_rows(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<f64> {
-    let Some(curve) = measure(trials, known)? else { return Ok(1.0) };
+    let curve = match measure(trials, known)? {
+        Ok(curve) => curve,
+        Err(why) => {
+            trials.decide(DECISION, "taken for those of the models of the folds", why);
+            return Ok(1.0);
+        }
+    };
     let context = trials.context;
     let fitted = context.fitted_rows.max(trials.rows.len()) / context.parts.max(1);
     let share = curve.at(fitted as f64);
     let (measured, error) = (curve.excess, curve.standard_error);
     trials.decide(
-        "errors of the model of all rows",
+        DECISION,
         &format!("{share:.4} of those of the models of the folds"),
         &format!(
             "models of {:.0} rows instead of {:.0} err {:.2} % ± {:.2} % more; it has {fitted}",
@@ -90,14 +101,26 @@ impl Curve {
     }
 }
 
-fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<Option<Curve>> {
+/// The curve, or why it is not measured.
+fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<std::result::Result<Curve, &'static str>> {
     let FoldBoosters { sample, scheme, params, rounds, margins, side_by_side } = *known;
-    let Some(link) = Link::of_objective(params.objective()) else { return Ok(None) };
+    let Some(link) = Link::of_objective(params.objective()) else {
+        return Ok(Err("the objective's predictions cannot be told from its margins"));
+    };
     let folds = sample.folds();
     let planned = trials.budget.planned();
     let of_fold = f64::from(rounds) * trials.costs.round_of_folds(sample, scheme, params) / folds.len().max(1) as f64;
-    if folds.is_empty() || of_fold > MOST_OF_ONE * planned || Instant::now() > trials.budget.deadline(Stage::Rounds) {
-        return Ok(None);
+    if folds.is_empty() {
+        return Ok(Err(NOTHING_TO_TELL_BY));
+    }
+    if of_fold > MOST_OF_ONE * planned {
+        return Ok(Err(
+            "measuring them on one fold would take more than a quarter of what choosing and fitting are planned for",
+        ));
+    }
+    if Instant::now() > trials.budget.deadline(Stage::Rounds) {
+        trials.budget.warn_of_deadline(Stage::LearningCurve);
+        return Ok(Err("the clock ended the search before they were measured"));
     }
     let count = ((MOST_WORK * planned / of_fold) as usize).clamp(1, folds.len());
     let (rows, config) = (trials.rows, trials.context.config);
@@ -110,7 +133,7 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<Option<C
         places.extend(sample.split(*fold).1);
     }
     if left == 0 || left == training {
-        return Ok(None);
+        return Ok(Err(NOTHING_TO_TELL_BY));
     }
     let parts: Vec<Sample> = if side_by_side {
         vec![thinned.with_folds(count as u8)]
@@ -122,7 +145,7 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<Option<C
         others.extend(trials.run(Stage::LearningCurve, &mut matrices, params, &limits)?.margins);
     }
     if others.len() != places.len() || margins.len() < places.len() {
-        return Ok(None);
+        return Ok(Err(NOTHING_TO_TELL_BY));
     }
     let clip = trials.context.clip;
     let errors = |margins: &[f32]| {
@@ -135,12 +158,13 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<Option<C
     let weight = |row: usize| rows.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
     let weights: Vec<f64> = places.iter().map(|&row| weight(row)).collect();
     let folds = count as f64;
-    Ok(ratio(&others, &known, &weights).map(|(ratio, standard_error)| Curve {
+    let curve = ratio(&others, &known, &weights).map(|(ratio, standard_error)| Curve {
         training: training as f64 / folds,
         share: left as f64 / training as f64,
         excess: ratio - 1.0,
         standard_error,
-    }))
+    });
+    Ok(curve.ok_or(NOTHING_TO_TELL_BY))
 }
 
 /// The ratio of two weighted sums over the same rows, with its standard error; none where there is none.

@@ -7,7 +7,7 @@ use features::golden::GoldenRows;
 use features::quality::{ColumnProfile, FeatureTally, Statistics, profile};
 use features::spec::Spec;
 use machine::RunId;
-use registry::metadata::{DataFingerprint, FORMAT_VERSION, Intervals, Metadata};
+use registry::metadata::{DataFingerprint, FORMAT_VERSION, Intervals, Metadata, SlicedColumn};
 use storage::sha256_hex;
 use xgboost::Column;
 
@@ -71,6 +71,7 @@ pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
         statistics: features.statistics.clone(),
         target_statistics: Some(target_statistics),
         profile,
+        slices: slices(config, data),
         data: DataFingerprint {
             train_data: config.train_data.to_string(),
             test_data: config.test_data.as_ref().map(ToString::to_string),
@@ -85,6 +86,11 @@ pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
         golden,
         intervals,
     })
+}
+
+fn slices(config: &TrainConfig, data: &TrainingData) -> Vec<SlicedColumn> {
+    let kind = |column: &str| data.schema().get(column).map_or(ColumnKind::Text, |column| column.kind);
+    config.slices.iter().map(|column| SlicedColumn { column: column.clone(), kind: kind(column) }).collect()
 }
 
 fn intervals(scale: &ScaleModel<'_>, golden: &[Vec<f32>], outputs: &[f32]) -> Result<Intervals> {

@@ -5,13 +5,8 @@ use evaluation::Coverage;
 use super::super::Subject;
 use super::titled;
 use crate::evaluate::HeldOutIntervals;
-use page::Html;
 use page::figures::{count, counted, figure, percent, value};
-
-/// Values that are shown of a column.
-const MOST_SLICES: usize = 50;
-/// How much of a value is shown.
-const MOST_OF_A_VALUE: usize = 60;
+use page::{Html, MOST_OF_A_VALUE, MOST_VALUES};
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
     titled(html, "Intervals", |html| {
@@ -43,9 +38,9 @@ fn parts(html: &mut Html, subject: &Subject<'_>, intervals: &HeldOutIntervals) {
     table(html, "predictions", intervals.by_tenths.iter().map(|(span, of)| (of_tenth(span), of)));
     for (slices, coverage) in subject.judgement.slices.iter().zip(&subject.judgement.slice_coverage) {
         html.leaf("h3", "", &format!("By {}, at {level}", slices.column));
-        let rows = coverage.iter().take(MOST_SLICES).map(|(name, of)| (value(name, MOST_OF_A_VALUE), of));
+        let rows = coverage.iter().take(MOST_VALUES).map(|(name, of)| (value(name, MOST_OF_A_VALUE), of));
         table(html, "value", rows);
-        super::rest(html, coverage.len().saturating_sub(MOST_SLICES), "value", "metrics.json");
+        super::rest(html, coverage.len().saturating_sub(MOST_VALUES), "value", "metrics.json");
     }
 }
 

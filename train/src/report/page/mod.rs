@@ -16,7 +16,7 @@ use error::Result;
 
 use super::Subject;
 use page::Html;
-use page::figures::{counted, figure};
+use page::figures::figure;
 
 /// The whole page.
 ///
@@ -60,7 +60,5 @@ fn note(html: &mut Html, text: &str) {
 
 /// What a table leaves out.
 fn rest(html: &mut Html, left_out: usize, word: &str, place: &str) {
-    if left_out > 0 {
-        note(html, &format!("… and {} more, in {place}.", counted(left_out, word)));
-    }
+    html.rest(left_out, word, place);
 }

@@ -4,13 +4,8 @@ use evaluation::{Slice, SliceColumn};
 
 use super::super::Subject;
 use super::{note, rest, titled};
-use page::Html;
 use page::figures::{count, figure_or_dash, value};
-
-/// Values that are shown of a column.
-const MOST_SLICES: usize = 50;
-/// How much of a value is shown.
-const MOST_OF_A_VALUE: usize = 60;
+use page::{Html, MOST_OF_A_VALUE, MOST_VALUES};
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
     if subject.judgement.slices.is_empty() {
@@ -39,11 +34,11 @@ fn one_column(html: &mut Html, column: &SliceColumn, least: Option<f64>) {
         ("wide", ""),
     ];
     html.table(&heads, |html| {
-        for slice in slices.iter().take(MOST_SLICES) {
+        for slice in slices.iter().take(MOST_VALUES) {
             html.element("tr", "", |html| one_slice(html, slice, least));
         }
     });
-    rest(html, slices.len().saturating_sub(MOST_SLICES), "value", "metrics.json");
+    rest(html, slices.len().saturating_sub(MOST_VALUES), "value", "metrics.json");
 }
 
 fn one_slice(html: &mut Html, slice: &Slice, least: Option<f64>) {
