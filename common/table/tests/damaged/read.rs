@@ -101,7 +101,7 @@ pub(crate) fn by_codes(rows: &impl ColumnSource, name: &str) -> Option<Series> {
 }
 
 /// The bits of a column's numbers as they lie in its pages, where it can be read so.
-pub(crate) fn plain_numbers(rows: &impl ColumnSource, name: &str) -> Option<Vec<u64>> {
+pub(crate) fn plain_numbers(rows: &dyn ColumnSource, name: &str) -> Option<Vec<u64>> {
     let mut numbers = Vec::new();
     rows.numbers(name, &mut |run| numbers.extend(bits(run)))?;
     Some(numbers)
