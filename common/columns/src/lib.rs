@@ -67,6 +67,13 @@ pub trait ColumnSource: Sync {
     fn coded_column(&self, _name: &str) -> Option<Vec<CodedRows>> {
         None
     }
+
+    /// Hands the values of a column of numbers to `take` as 64-bit floats, NaN where there is none, in order and a short run at a time,
+    /// where they can be read without the column being made: the numbers that [`ColumnSource::column`] gives. None where they cannot:
+    /// what was handed over is void then, and what keeps it from being read so is for that one to tell.
+    fn numbers(&self, _name: &str, _take: &mut dyn FnMut(&mut [f64])) -> Option<()> {
+        None
+    }
 }
 
 /// Columns that are in memory already.

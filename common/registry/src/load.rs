@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use futures::future::join;
 use serde::Deserialize;
 
 use super::layout::{ModelRun, ModelStore, Selector};
 use super::metadata::Metadata;
 use super::pointer::Pointer;
 use error::{Error, Result};
+use machine::tasks::blocking;
 use storage::StoreError;
 use storage::sha256_hex;
 
@@ -134,13 +136,24 @@ async fn check_pointer(models: &ModelStore, selector: &Selector, loaded: &Loaded
 /// # Errors
 /// As [`load`].
 async fn load_run(models: &ModelStore, run: ModelRun) -> Result<LoadedModel> {
-    let Described { metadata, metadata_sha256, metadata_memory, r2, model_sha256 } = describe_run(models, &run).await?;
+    let result = read_result(models, &run).await?;
     let model_key = models.run_key(&run, "model.ubj");
-    let model = get(models, &model_key, u64::MAX, MODEL_FACTOR).await?;
-    if sha256_hex(&model) != metadata.model_sha256 || model_sha256 != metadata.model_sha256 {
+    // Side by side: parsing a hundred thousand levels takes as long as reading and hashing the trees that ask for them.
+    let (described, model) = join(describe(models, &run, result), read_hashed(models, &model_key)).await;
+    let Described { metadata, metadata_sha256, metadata_memory, r2, model_sha256 } = described?;
+    let (model, sha256) = model?;
+    if sha256 != metadata.model_sha256 || model_sha256 != metadata.model_sha256 {
         return Err(altered(&models.location_of(&model_key)));
     }
     Ok(LoadedModel { run, metadata, model, r2, metadata_sha256, metadata_memory })
+}
+
+/// The bytes of a model, and their SHA-256.
+async fn read_hashed(models: &ModelStore, key: &str) -> Result<(Bytes, String)> {
+    let model = get(models, key, u64::MAX, MODEL_FACTOR).await?;
+    let hashed = model.clone();
+    let sha256 = blocking(move || sha256_hex(&hashed)).await?;
+    Ok((model, sha256))
 }
 
 /// The bytes of a model's `scale.ubj`, verified against the metadata's SHA-256; none where it has no intervals.
@@ -174,7 +187,11 @@ pub struct Described {
 /// # Errors
 /// As [`load`].
 pub async fn describe_run(models: &ModelStore, run: &ModelRun) -> Result<Described> {
-    let result = read_result(models, run).await?;
+    describe(models, run, read_result(models, run).await?).await
+}
+
+/// What a run of the given result says of its model.
+async fn describe(models: &ModelStore, run: &ModelRun, result: RunResult) -> Result<Described> {
     let key = models.run_key(run, "metadata.json");
     let bytes = get(models, &key, MOST_METADATA_BYTES, METADATA_BYTE).await?;
     let values = bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() as u64;
@@ -182,13 +199,16 @@ pub async fn describe_run(models: &ModelStore, run: &ModelRun) -> Result<Describ
     if metadata_memory > models.memory_bytes() {
         return Err(too_large(models, &key, metadata_memory));
     }
-    let metadata_sha256 = sha256_hex(&bytes);
     let location = models.location_of(&key);
-    let published = result.files.get("metadata.json").or(result.metadata_sha256.as_ref());
-    if published.is_some_and(|published| *published != metadata_sha256) {
-        return Err(altered(&location));
-    }
-    let metadata = Metadata::from_json(&bytes, &location)?;
+    let published = result.files.get("metadata.json").or(result.metadata_sha256.as_ref()).cloned();
+    let verify_and_parse = move || {
+        let metadata_sha256 = sha256_hex(&bytes);
+        if published.is_some_and(|published| published != metadata_sha256) {
+            return Err(altered(&location));
+        }
+        Ok((Metadata::from_json(&bytes, &location)?, metadata_sha256))
+    };
+    let (metadata, metadata_sha256) = blocking(verify_and_parse).await??;
     let model_sha256 = result.files.get("model.ubj").unwrap_or(&metadata.model_sha256).clone();
     Ok(Described { metadata, metadata_sha256, metadata_memory, r2: result.r2, model_sha256 })
 }

@@ -163,6 +163,13 @@ impl ColumnSource for BatchColumns {
             Self::Csv(..) => None,
         }
     }
+
+    fn numbers(&self, name: &str, take: &mut dyn FnMut(&mut [f64])) -> Option<()> {
+        match self {
+            Self::Parquet(rows) => rows.numbers(name, take),
+            Self::Csv(..) => None,
+        }
+    }
 }
 
 /// The whole input in batches, except of parts of which nothing is needed. CSV is read from its start to the last part that is

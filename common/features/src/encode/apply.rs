@@ -201,6 +201,9 @@ impl BoundFeature {
         {
             return Ok(());
         }
+        if self.feature.levels().is_none() && self.encode_numbers(name, source, out, tally).is_some() {
+            return Ok(());
+        }
         let column = source.column(name)?;
         match (self.feature.levels(), source.cell_format(name)) {
             (Some(_), Some(format)) => {
@@ -299,6 +302,23 @@ impl BoundFeature {
         } else {
             tally.count_level_of_rows(level.is_some(), place, rows);
         }
+    }
+
+    /// Encodes numbers as they are read. None, and nothing counted, where they cannot be read so to the end.
+    fn encode_numbers(
+        &self,
+        name: &str,
+        source: &dyn ColumnSource,
+        out: &mut Vec<f32>,
+        tally: &mut FeatureTally,
+    ) -> Option<()> {
+        let counted = tally.clone();
+        let read = source.numbers(name, &mut |run| self.push_numbers(run, out, tally));
+        if read.is_none() {
+            out.clear();
+            *tally = counted;
+        }
+        read
     }
 
     /// Encodes each value that rows share once. None, and nothing counted, where a value cannot be encoded: it may be that of no row.

@@ -47,8 +47,8 @@ impl FeatureTally {
 
     /// Counts numbers: as they came, and as the matrix has them (NaN where missing or not finite).
     pub fn count_numbers(&mut self, values: &[f64], narrow: &[f32], range: &Range) {
-        let missing = count(values, |value| value.is_nan());
         let unusable = count(narrow, |value| value.is_nan());
+        let missing = if unusable == 0 { 0 } else { count(values, |value| value.is_nan()) };
         self.rows += values.len() as u64;
         self.missing += missing;
         self.infinite += unusable - missing;

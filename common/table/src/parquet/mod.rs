@@ -10,6 +10,7 @@ mod footer;
 mod opening;
 mod page_reader;
 mod pages;
+mod plain;
 mod ranges;
 mod row_counts;
 mod row_group;

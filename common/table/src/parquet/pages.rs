@@ -14,6 +14,7 @@ use super::thrift::{DATA_PAGE, DATA_PAGE_2, DICTIONARY_PAGE, RawPage};
 pub(super) const PAGE_HEADER_BYTES: usize = 64;
 
 /// Encodings, by their numbers in the format.
+const PLAIN: i32 = 0;
 const PLAIN_DICTIONARY: i32 = 2;
 const RLE: i32 = 3;
 const RLE_DICTIONARY: i32 = 8;
@@ -230,12 +231,21 @@ impl Page {
 
     /// Whether the values of this data page are places in the dictionary, and its levels as every writer has them.
     pub(super) fn is_by_dictionary(&self) -> bool {
+        matches!(self.encoding(), Some(PLAIN_DICTIONARY | RLE_DICTIONARY))
+    }
+
+    /// Whether the values of this data page lie one behind the other, and its levels as every writer has them.
+    pub(super) fn is_plain(&self) -> bool {
+        self.encoding() == Some(PLAIN)
+    }
+
+    /// How the values of a data page are encoded; none where its levels are not as every writer has them.
+    fn encoding(&self) -> Option<i32> {
         let [_, first, levels, fourth, ..] = self.raw.numbers;
-        let is_dictionary = |encoding: Option<i32>| matches!(encoding, Some(PLAIN_DICTIONARY | RLE_DICTIONARY));
         match self.raw.kind {
-            DATA_PAGE => is_dictionary(first) && levels == Some(RLE),
-            DATA_PAGE_2 => is_dictionary(fourth),
-            _ => false,
+            DATA_PAGE if levels == Some(RLE) => first,
+            DATA_PAGE_2 => fourth,
+            _ => None,
         }
     }
 

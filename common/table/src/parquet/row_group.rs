@@ -16,6 +16,7 @@ use super::by_dictionary::ByDictionary;
 use super::damage::{damaged, guard};
 use super::footer::{ChunkOf, Footer};
 use super::pages::{self, Window, unpacked_bytes};
+use super::plain::PlainNumbers;
 use super::ranges::slice_of;
 use super::types::Unfit;
 use crate::partitions::PartitionValues;
@@ -217,6 +218,30 @@ impl RowGroup {
         let (values, codes) = read.ok()??;
         CodedRows::new(self.in_type_of_table(name, values).ok()?, codes)
     }
+
+    /// Calls `read` with the numbers of a column, where its pages have plain ones of the table's type, as far as headers tell.
+    fn with_plain_numbers<T>(&self, name: &str, read: impl FnOnce(PlainNumbers<'_>) -> Option<T>) -> Option<T> {
+        if self.partitions.has(name) {
+            return None;
+        }
+        let (chunk, pages) = self.pages_of(name).ok()?;
+        let dtype = &self.footer.schema.column(name, &self.name).ok()?.dtype;
+        if self.types.get(name).is_some_and(|column| column.dtype != *dtype) {
+            return None;
+        }
+        let (rows, _) = self.rows_within(&pages);
+        let most = unpacked_most(&chunk, rows.len());
+        let read = guard(&self.name, name, || {
+            check_values(&chunk, &pages)?;
+            Ok(PlainNumbers::of(&pages.bytes, &chunk, dtype, rows, most).and_then(read))
+        });
+        read.ok()?
+    }
+
+    /// Whether the rows of a column can be read as plain numbers, as far as headers tell.
+    pub(super) fn has_plain_numbers(&self, name: &str) -> bool {
+        self.with_plain_numbers(name, |_| Some(())).is_some()
+    }
 }
 
 impl ColumnSource for RowGroup {
@@ -235,6 +260,10 @@ impl ColumnSource for RowGroup {
 
     fn coded_column(&self, name: &str) -> Option<Vec<CodedRows>> {
         Some(vec![self.by_dictionary(name)?])
+    }
+
+    fn numbers(&self, name: &str, take: &mut dyn FnMut(&mut [f64])) -> Option<()> {
+        self.with_plain_numbers(name, |numbers| numbers.hand_over(take))
     }
 }
 

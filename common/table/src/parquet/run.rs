@@ -78,4 +78,11 @@ impl ColumnSource for RowRun {
         }
         self.groups.iter().map(|group| group.by_dictionary(name)).collect()
     }
+
+    fn numbers(&self, name: &str, take: &mut dyn FnMut(&mut [f64])) -> Option<()> {
+        if !self.groups.iter().all(|group| group.has_plain_numbers(name)) {
+            return None;
+        }
+        self.groups.iter().try_for_each(|group| group.numbers(name, take))
+    }
 }

@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use columns::ColumnSource;
+use features::encode::values::as_numbers;
 use polars::prelude::Series;
 use table::csv::CsvFormat;
+use table::parquet::RowGroup;
 use testkit::damage;
 use testkit::random::Random;
 
@@ -53,20 +55,8 @@ fn columns_by_their_dictionary_are_the_columns_by_row() {
     const COLUMNS: [&str; 6] = ["town", "sparse", "grade", "day", "one", "rare"];
     /// Those that polars writes so.
     const CODED: [&str; 3] = ["town", "sparse", "rare"];
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("by-dictionary-{}", std::process::id()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for (number, file) in tables::repeating().iter().enumerate() {
-        let path = write(&folder, "parquet", number as u64, file);
-        let read = async {
-            let location = storage::Location::parse(&path.display().to_string()).unwrap();
-            let dataset = table::Dataset::open(&location, CsvFormat::default()).await.unwrap();
-            let object = &dataset.objects[0];
-            let groups = object.parquet.as_ref().unwrap();
-            let names = COLUMNS.map(str::to_owned);
-            let count = groups.row_groups().len();
-            groups.fetch_groups(dataset.store.as_ref(), &object.meta, 0..count, &names).await.unwrap()
-        };
-        let groups = runtime.block_on(read);
+        let groups = groups_of("by-dictionary", file, &COLUMNS);
         for group in &groups {
             for rows in [0..group.rows(), 0..2_100, 1_111..group.rows(), 1_703..3_901] {
                 let part = group.narrowed(rows.clone());
@@ -86,7 +76,47 @@ fn columns_by_their_dictionary_are_the_columns_by_row() {
             assert!(read::by_codes(&run, name).unwrap().equals_missing(&run.column(name).unwrap()), "{name} of a run");
         }
     }
+}
+
+/// In every codec, in one page and in several, with nulls and without, of all rows of a row group and of some.
+#[test]
+fn columns_of_plain_numbers_are_the_columns_as_decoded() {
+    const COLUMNS: [&str; 6] = ["float", "sparse", "rare", "single", "whole", "small"];
+    for (number, file) in tables::plain().iter().enumerate() {
+        let groups = groups_of("plain", file, &COLUMNS);
+        let is_same = |rows: &dyn ColumnSource, name: &str| {
+            let numbers =
+                read::plain_numbers(rows, name).unwrap_or_else(|| panic!("file {number}: {name} is not plain"));
+            numbers == read::bits(&as_numbers(&rows.column(name).unwrap()).unwrap())
+        };
+        for group in &groups {
+            for rows in [0..group.rows(), 0..2_100, 1_111..group.rows(), 1_703..3_901, 64..128, 3_999..4_000] {
+                for name in COLUMNS {
+                    assert!(is_same(&group.narrowed(rows.clone()), name), "file {number}: {rows:?} of {name}");
+                }
+            }
+        }
+        let run = table::parquet::RowRun::new(groups);
+        assert!(COLUMNS.iter().all(|name| is_same(&run, name)), "file {number}: a run");
+    }
+}
+
+/// The row groups of a file with these columns.
+fn groups_of(what: &str, file: &[u8], columns: &[&str]) -> Vec<RowGroup> {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{what}-{}", std::process::id()));
+    let path = write(&folder, "parquet", 0, file);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let groups = runtime.block_on(async {
+        let location = storage::Location::parse(&path.display().to_string()).unwrap();
+        let dataset = table::Dataset::open(&location, CsvFormat::default()).await.unwrap();
+        let object = &dataset.objects[0];
+        let groups = object.parquet.as_ref().unwrap();
+        let names: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        let count = groups.row_groups().len();
+        groups.fetch_groups(dataset.store.as_ref(), &object.meta, 0..count, &names).await.unwrap()
+    });
     std::fs::remove_dir_all(&folder).unwrap();
+    groups
 }
 
 /// Damages one of `originals` for every seed and reads it as a file with this ending. What is being read lies in the build's

@@ -64,6 +64,11 @@ async fn read(path: &Path, csv: CsvFormat) -> Result<(), Error> {
                                 coded.is_none_or(|coded| coded.equals_missing(&column)),
                                 "{name} by its dictionary"
                             );
+                            let numbers = plain_numbers(&part, name);
+                            assert!(
+                                numbers.is_none_or(|numbers| numbers == bits(&as_numbers(&column).unwrap())),
+                                "{name} as plain numbers"
+                            );
                         }
                     }
                 }
@@ -93,6 +98,18 @@ pub(crate) fn by_codes(rows: &impl ColumnSource, name: &str) -> Option<Series> {
         column.append(&part).unwrap();
     }
     Some(column)
+}
+
+/// The bits of a column's numbers as they lie in its pages, where it can be read so.
+pub(crate) fn plain_numbers(rows: &dyn ColumnSource, name: &str) -> Option<Vec<u64>> {
+    let mut numbers = Vec::new();
+    rows.numbers(name, &mut |run| numbers.extend(bits(run)))?;
+    Some(numbers)
+}
+
+/// Bits of numbers; those of any NaN are the same.
+pub(crate) fn bits(numbers: &[f64]) -> Vec<u64> {
+    numbers.iter().map(|number| if number.is_nan() { f64::NAN } else { *number }.to_bits()).collect()
 }
 
 fn readable(schema: &TableSchema) -> Vec<String> {

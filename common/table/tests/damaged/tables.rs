@@ -45,13 +45,41 @@ pub(crate) fn repeating() -> Vec<Vec<u8>> {
         Series::new("one".into(), vec![7_i16; ROWS]),
         Series::new("rare".into(), rare),
     ];
-    let mut table = DataFrame::new(ROWS, columns.map(IntoColumn::into_column).to_vec()).unwrap();
+    in_every_way(columns)
+}
+
+/// Numbers that writers put one behind the other: with nulls here and there, in runs, nearly everywhere, and with none.
+pub(crate) fn plain() -> Vec<Vec<u8>> {
+    const ROWS: usize = 8_000;
+    let random = &mut Random::new(5);
+    let float = |row: usize| match row % 1_000 {
+        3 => f64::NAN,
+        5 => f64::NEG_INFINITY,
+        _ => (row as f64).sqrt() - 40.0,
+    };
+    let sparse: Vec<Option<f64>> =
+        (0..ROWS).map(|row| (random.share() > 0.1 && row / 200 % 7 > 0).then(|| float(row))).collect();
+    let rare: Vec<Option<i64>> = (0..ROWS).map(|row| (row % 97 == 3).then_some(row as i64)).collect();
+    in_every_way([
+        Series::new("float".into(), (0..ROWS).map(float).collect::<Vec<_>>()),
+        Series::new("sparse".into(), sparse),
+        Series::new("rare".into(), rare),
+        Series::new("single".into(), (0..ROWS).map(|row| row as f32 / 3.0).collect::<Vec<_>>()),
+        Series::new("whole".into(), (0..ROWS as i64).map(|row| (row << 51) + row).collect::<Vec<_>>()),
+        Series::new("small".into(), (0..ROWS as i32).map(|row| row - 4_000).collect::<Vec<_>>()),
+    ])
+}
+
+/// Columns of 8,000 rows in two row groups: in every codec, in one page and in several.
+fn in_every_way<const COLUMNS: usize>(columns: [Series; COLUMNS]) -> Vec<Vec<u8>> {
+    let rows = columns[0].len();
+    let mut table = DataFrame::new(rows, columns.map(IntoColumn::into_column).to_vec()).unwrap();
     let mut files = Vec::new();
     for compression in ways() {
         for page in [600, 1 << 20] {
             let mut bytes = Vec::new();
             let writer = ParquetWriter::new(&mut bytes).with_compression(compression);
-            let writer = writer.with_row_group_rows(ROWS / 2).with_page_bytes(page);
+            let writer = writer.with_row_group_rows(rows / 2).with_page_bytes(page);
             writer.finish(&mut table).unwrap();
             files.push(bytes);
         }
