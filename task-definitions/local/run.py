@@ -137,7 +137,7 @@ def main() -> int:
     tables = source.own(chosen.sql, chosen.data, chosen.features, chosen.id.lower(), chosen.target.lower()) if chosen.sql else source.sample()
     print(f"The programs run {'in containers of ' + chosen.engine if chosen.engine else 'as processes'}.")
     print("Starting Step Functions, S3 and the stand-ins …", flush=True)
-    machine = Machine(into, programs, tables.parameters(BUCKET) | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1", "PredictShards": chosen.shards}, chosen.engine)
+    machine = Machine(into, programs, tables.parameters(BUCKET) | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1", "PredictShards": chosen.shards, "TrainShards": chosen.shards}, chosen.engine)
     try:
         source.install(machine, tables)
         print("engagement-ml-pipeline runs …", flush=True)

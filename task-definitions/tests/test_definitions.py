@@ -224,10 +224,26 @@ def test_a_shard_is_tried_again_as_the_one_task_is(states):
         assert json.loads(text) == states[of_shard], name
 
 
-def test_there_are_no_more_shards_than_an_inline_map_runs_at_once(states):
-    parameter = pipeline.template()["Parameters"]["PredictShards"]
+@pytest.mark.parametrize("name, map_state", [("PredictShards", "InferenceShards"), ("TrainShards", "TrainingShards")])
+def test_there_are_no_more_shards_than_an_inline_map_runs_at_once(states, name, map_state):
+    parameter = pipeline.template()["Parameters"][name]
     assert (parameter["Default"], parameter["MinValue"], parameter["MaxValue"]) == (1, 1, 40)
-    assert states["InferenceShards"]["MaxConcurrency"] == 40 and states["InferenceShards"]["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+    assert states[map_state]["MaxConcurrency"] == 40 and states[map_state]["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+
+
+def test_shards_of_a_training_are_tried_again_together(states):
+    """One of them learns nothing alone, so the Map has no loop inside: each task is that of a training in one task."""
+    assert {key: value for key, value in states["TrainingShard"].items() if key != "End"} == {
+        key: value for key, value in states["Training"].items() if key not in ("Catch", "Next")}
+    assert states["TrainingShards"]["Catch"] == states["Training"]["Catch"]
+    for name in ("TrainingVariables", "TrainAgain", "TrainWithMoreMemory"):
+        assert states[name]["Next"] == "OneTrainingOrShards"
+
+
+def test_shards_of_a_training_reach_each_other():
+    one, several = (pipeline.Stack({"TrainShards": count}).resources("AWS::EC2::SecurityGroupIngress") for count in (1, 2))
+    rule, = several.values()
+    assert not one and rule["Properties"]["GroupId"] == rule["Properties"]["SourceSecurityGroupId"]
 
 
 def test_the_waits_between_attempts(states):
@@ -235,7 +251,7 @@ def test_the_waits_between_attempts(states):
 
 
 def test_tasks_run_on_spot_with_on_demand_behind_it(states):
-    for name in ("Training", "Inference", "InferenceShard"):
+    for name in ("Training", "TrainingShard", "Inference", "InferenceShard"):
         parameters = states[name]["Parameters"]
         assert [item["CapacityProvider"] for item in parameters["CapacityProviderStrategy"]] == ["FARGATE_SPOT", "FARGATE"]
         assert "LaunchType" not in parameters

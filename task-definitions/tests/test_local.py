@@ -158,7 +158,7 @@ def ran(tmp_path_factory):
             for function, faults in case.faults.items():
                 machine.functions.faults[function, name] = [fault(machine, name) if callable(fault) else fault for fault in faults]
             machine.put("config/environment.json", json.dumps({"training": case.training}))
-            machine.change(hurried, PredictShards=case.shards)
+            machine.change(hurried, PredictShards=case.shards, TrainShards=case.shards)
             execution = machine.start(name, case.input)
             wait_for(lambda: {"KeepSettings", "InvalidInput"} & {visit.name for visit in machine.visits(execution)}, 120, f"{name} has read its settings")
             return execution
