@@ -96,7 +96,8 @@ impl Run {
         let (folder, runtime) = (self.folder.clone(), Handle::current());
         move || {
             let error = Error::Storage(
-                "another shard failed, and XGBoost ended this one: start all shards again with the same run id".to_owned(),
+                "another shard failed, and XGBoost ended this one: start all shards again with the same run id"
+                    .to_owned(),
             );
             let outcome = summary.failed(&error);
             let _ = runtime.block_on(async { timeout(TO_STORE, folder.record_failure(&outcome, &error)).await });

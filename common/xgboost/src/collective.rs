@@ -162,10 +162,7 @@ impl Communicator {
         if (rank, members) != (membership.rank, membership.members) {
             return Err(XgboostError::Collective {
                 doing: "join the other shards",
-                message: format!(
-                    "it became {rank} of {members}, not {} of {}",
-                    membership.rank, membership.members
-                ),
+                message: format!("it became {rank} of {members}, not {} of {}", membership.rank, membership.members),
             });
         }
         Ok(Self { rank, members, _thread: PhantomData })

@@ -77,7 +77,10 @@ fn members_learn_one_model_from_what_each_has() {
     let together = super::tests::load(&models[0]);
     let error = |booster: &Booster| rmse(&booster.predict_columns(&valid.columns(), 0..0).unwrap(), &valid);
     assert!(error(&together) < 1.1 * error(&alone), "{} {}", error(&together), error(&alone));
-    assert!(alone.predict_columns(&valid.columns(), 0..0).unwrap() != together.predict_columns(&valid.columns(), 0..0).unwrap());
+    assert!(
+        alone.predict_columns(&valid.columns(), 0..0).unwrap()
+            != together.predict_columns(&valid.columns(), 0..0).unwrap()
+    );
 }
 
 #[test]
@@ -102,4 +105,33 @@ fn a_port_that_is_taken_is_an_error() {
     assert!(error.contains("Address already in use"), "{error}");
     let error = Tracker::start("203.0.113.1", 0, 2, PATIENCE).unwrap_err().to_string();
     assert!(error.contains("Cannot assign requested address"), "{error}");
+}
+
+/// What the test below does in a process of its own.
+const ENDS: &str = "ENGAGEMENT_COLLECTIVE_TEST_ENDS";
+
+#[test]
+fn where_xgboost_ends_the_process_last_words_say_how() {
+    use std::os::unix::process::ExitStatusExt;
+    let name = "collective_tests::where_xgboost_ends_the_process_last_words_say_how";
+    match std::env::var(ENDS).as_deref() {
+        Err(_) => {}
+        Ok(moment) => {
+            let tracker = Tracker::start("127.0.0.1", 0, 1, PATIENCE).unwrap();
+            let port = tracker.port();
+            let membership = Membership { host: "127.0.0.1".to_owned(), port, rank: 0, members: 1, patience: PATIENCE };
+            let one = Communicator::join(&membership, || std::process::abort()).unwrap();
+            if moment == "after" {
+                one.leave().unwrap();
+            }
+            // As XGBoost does on a thread of its own.
+            std::thread::spawn(|| std::process::exit(255)).join().unwrap();
+        }
+    }
+    let ended = |moment: &str| {
+        let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", name]).env(ENDS, moment).output().unwrap().status
+    };
+    assert_eq!(ended("while joined").signal(), Some(6));
+    assert_eq!(ended("after").code(), Some(255));
 }

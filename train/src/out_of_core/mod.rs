@@ -40,11 +40,11 @@ use crate::evaluate::{Evaluation, Predictor};
 use crate::features::Features;
 use crate::fit::{Choice, FitContext, Fitted, Member, TargetScale, fit_with, matrix_features};
 use crate::plan_memory::{MemoryPlan, Mode, scratch};
-use crate::shards::{Peers, Share};
 use crate::read::{
     Opened, Roles, Rows, SplitOutcome, TrainingData, check_rows, check_same_columns, fingerprint_of, gap, hold_out,
     nothing_left, time_kind,
 };
+use crate::shards::{Peers, Share};
 
 /// Held-out rows that the model is explained on come from so many of them.
 const KEPT_TEST_ROWS: usize = 20_000;

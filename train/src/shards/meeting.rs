@@ -129,7 +129,8 @@ impl Meeting<'_> {
             self.put(CALL, &call).await?;
             for index in 1..self.members {
                 if !answers.contains_key(&index)
-                    && let Some(answer) = self.get::<Answer>(&answer_of(index)).await?.filter(|one| one.call == call.token)
+                    && let Some(answer) =
+                        self.get::<Answer>(&answer_of(index)).await?.filter(|one| one.call == call.token)
                 {
                     answers.insert(index, answer.token);
                 }

@@ -52,7 +52,12 @@ struct Decided {
 ///
 /// # Errors
 /// As one task does; [`Error::Storage`] where another task was lost or did not come.
-pub(crate) async fn train(run: &Run, config: &TrainConfig, shard: Shard, earlier: Option<TrainPlan>) -> Result<Trained> {
+pub(crate) async fn train(
+    run: &Run,
+    config: &TrainConfig,
+    shard: Shard,
+    earlier: Option<TrainPlan>,
+) -> Result<Trained> {
     let opened = read::open(config, |held| crate::plan_memory::room_for_footers(&run.context.limits, held)).await?;
     refuse(config, &opened)?;
     let memory = plan_memory(run, config, &opened, earlier.as_ref()).await?;
@@ -159,11 +164,15 @@ impl Shared<'_> {
         let Self { run, config, input, .. } = self;
         let Told { plan, choice, features } = told;
         let memory = self.memory.clone().as_begun(plan.body.reading);
+        if plan.body.threads > run.context.limits.threads.value {
+            machine::threads::check(plan.body.threads)?;
+        }
         let _entered = self.runtime.enter();
         let share = Share::of(input.all(), peers.index(), peers.count());
         tracing::debug!(train = ?share.train, test = ?share.test, "this shard's rows");
         let reader = input.reader(&config.spec, &memory, plan.body.threads, &self.stop);
-        let reader = reader.ok_or_else(|| Error::Defect("shards read their rows in batches".to_owned()))?.sharing(share);
+        let reader =
+            reader.ok_or_else(|| Error::Defect("shards read their rows in batches".to_owned()))?.sharing(share);
         let training = self.training(&plan, Some(&reader));
         let checkpoint = Checkpoint::open(&run.folder, &plan, self.earlier.is_some() && peers.is_first())?;
         if peers.is_first() {
@@ -195,11 +204,18 @@ impl Shared<'_> {
     }
 
     /// What the model says of all held-out rows; each task has predicted its own.
-    fn outputs(&self, peers: &Peers<'_>, reader: &Reader<'_>, features: &[Feature], fitted: &Fitted) -> Result<Outputs> {
+    fn outputs(
+        &self,
+        peers: &Peers<'_>,
+        reader: &Reader<'_>,
+        features: &[Feature],
+        fitted: &Fitted,
+    ) -> Result<Outputs> {
         let clip = clip_bounds(&self.config.spec, self.input.all());
         let own = peers.together(|| {
             let calibration = fitted.choice.calibration.as_ref();
-            let scale = calibration.map(|calibration| calibration.load(self.run.context.limits.threads.value)).transpose()?;
+            let scale =
+                calibration.map(|calibration| calibration.load(self.run.context.limits.threads.value)).transpose()?;
             let predictor = Predictor { booster: &fitted.booster, scale: scale.as_ref(), clip };
             reader.outputs(&predictor, features)
         })?;

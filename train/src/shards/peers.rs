@@ -4,6 +4,7 @@
 //! ([`Peers::together`]) while this one stays in touch, so that a shard that fails, is lost or is silent ends the others soon,
 //! whatever they do.
 
+use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -23,7 +24,6 @@ const GLANCE: Duration = Duration::from_millis(200);
 const REASON_BYTES: usize = 4096;
 
 /// The shards of a run that learn together, seen from one of them.
-#[derive(Debug)]
 pub(crate) struct Peers<'a> {
     communicator: Communicator,
     /// Told where this shard has to end although it has not come to an end with what it does.
@@ -44,9 +44,9 @@ enum State {
     Failed(Error),
 }
 
-impl std::fmt::Debug for dyn Fn(&Error) + Sync + '_ {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Fn(&Error)")
+impl fmt::Debug for Peers<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Peers").field("communicator", &self.communicator).finish_non_exhaustive()
     }
 }
 

@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn row_groups_without_a_row_are_nobody_s() {
         let rows = Rows { places: vec![3, 9], ..Rows::default() };
-        let held: Vec<bool> = [0..3, 3..4, 4..9, 9..10, 10..12].iter().map(|places| holds_some(&rows, places)).collect();
+        let held: Vec<bool> =
+            [0..3, 3..4, 4..9, 9..10, 10..12].iter().map(|places| holds_some(&rows, places)).collect();
         assert_eq!(held, [false, true, false, true, false]);
     }
 }
