@@ -2,7 +2,7 @@
 """Runs the whole pipeline once on this machine and says what it did: the states with their seconds, the message, the checks, the files.
 
     run.py --programs FOLDER                                     the credit card sample
-    run.py --programs FOLDER --shards 2                          the same, with two tasks that score together
+    run.py --programs FOLDER --shards 2                          the same, with two tasks that learn and two that score together
     run.py --programs FOLDER --sql SQL --data DATA --id ID --target TARGET [--features FILE]
 
 SQL is a folder with training.sql and customers.sql; DATA has one folder or file (Parquet, CSV) for each table, which the two
@@ -39,7 +39,7 @@ def settings(arguments: list) -> argparse.Namespace:
     parser.add_argument("--id")
     parser.add_argument("--target")
     parser.add_argument("--model-version", default="v1.2.0")
-    parser.add_argument("--shards", type=int, default=1, help="tasks that score together")
+    parser.add_argument("--shards", type=int, default=1, help="tasks that learn together, and that score together")
     parser.add_argument("--minutes", type=float, default=60, help="when to give up")
     chosen = parser.parse_args(arguments)
     if bool(chosen.sql) != bool(chosen.data):

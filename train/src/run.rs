@@ -28,6 +28,9 @@ const TO_STOP: Duration = Duration::from_millis(2_500);
 /// is less than the five seconds that a run has.
 const TO_STORE: Duration = Duration::from_millis(1_500);
 
+/// How much later the tasks end that miss a lost one.
+const TO_END_FIRST: Duration = Duration::from_secs(8);
+
 /// A run under way.
 #[derive(Debug)]
 pub struct Run {
@@ -87,6 +90,16 @@ impl Run {
         match given_up.wait_for(Option::is_some).await {
             Ok(error) => error.clone().unwrap_or_else(|| Error::Defect("a run was given up for no reason".to_owned())),
             Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Of the tasks of a run on ECS the one that was lost is to end before those that miss it: the first error is what the state machine
+    /// goes by, and a task that was killed for its memory needs more of it.
+    async fn let_others_end(&self, error: &Error) {
+        let is_one_of_several = self.settings.shard.is_some_and(|shard| shard.count() > 1);
+        let is_task = || machine::ecs::task().is_ok_and(|task| task.is_some());
+        if is_one_of_several && matches!(error, Error::Storage(_)) && is_task() {
+            let _ = timeout(TO_END_FIRST, self.context.shutdown.requested()).await;
         }
     }
 
@@ -153,6 +166,7 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
     let outcome = match concluded(&run).await {
         Ok(outcome) => outcome,
         Err(error) => {
+            run.let_others_end(&error).await;
             let outcome = run.summary().failed(&error);
             run.folder.record_failure(&outcome, &error).await;
             outcome

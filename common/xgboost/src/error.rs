@@ -96,7 +96,11 @@ const OF_COLLECTIVE: &str = "/collective/result.cc:";
 
 /// The innermost of the reasons that the collective gives, which is the last: `- [socket.h:79|17:33:55]: recv Connection reset by peer`.
 fn root_cause(message: &str) -> &str {
-    message.rsplit_once("]: ").map_or(message, |(_, cause)| cause)
+    match message.rsplit_once("]: ").map_or(message, |(_, cause)| cause) {
+        // What `poll` says of a connection that the other end has closed.
+        closed if closed.starts_with("Poll error condition:Success") => "it closed the connection",
+        cause => cause,
+    }
 }
 
 /// This thread's last message.
@@ -188,6 +192,10 @@ mod tests {
         assert!(raw.contains(OF_COLLECTIVE));
         let cause = root_cause(&one_line(raw)).to_owned();
         assert_eq!(cause, "Poll timeout:8 seconds. Connection timed out");
+        assert_eq!(
+            root_cause("- [socket.h:79|17:33:55]: Poll error condition:Success code:0"),
+            "it closed the connection"
+        );
         let error = Error::from(XgboostError::Collective { doing: "train a round", message: cause });
         assert_eq!(error.exit_code(), 5);
     }

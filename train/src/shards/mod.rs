@@ -177,6 +177,7 @@ impl Shared<'_> {
         let checkpoint = Checkpoint::open(&run.folder, &plan, self.earlier.is_some() && peers.is_first())?;
         if peers.is_first() {
             run.keep(&checkpoint);
+            run.summary().set("shards", peers.count());
         }
         let context = training.context(self.view.scale, &checkpoint);
         let (features, fitted) = reader.fit_features(&context, choice, &features, Some(peers))?;
