@@ -102,7 +102,7 @@ impl MemoryPlan {
         let shape = Shape::of(config, limits, opened).await?;
         let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
         if let Some(began) = began.filter(|began| began.mode != Mode::InMemory) {
-            plan = plan.as_begun(began);
+            plan = plan.begun_with(began);
         }
         plan.check(&shape, &opened.train.location, &scratch())?;
         // What footers do not tell is counted as it is read.
@@ -235,7 +235,7 @@ impl MemoryPlan {
 
     /// The same for a shard of a run that was planned by another.
     #[must_use]
-    pub(crate) fn as_begun(self, began: TrainingMode) -> Self {
+    pub(crate) fn begun_with(self, began: TrainingMode) -> Self {
         let TrainingMode { mode, batch_rows, sample_rows, parts } = began;
         let scratch_bytes = if mode == Mode::External { self.shape.scratch() } else { 0 };
         Self { mode, batch_rows, sample_rows, parts, scratch_bytes, ..self }

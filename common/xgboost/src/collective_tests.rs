@@ -93,7 +93,7 @@ fn a_member_that_does_not_come_ends_the_wait_of_the_others() {
     assert!(matches!(error, XgboostError::Collective { .. }), "{error}");
     assert!(started.elapsed() >= patience && started.elapsed() < 3 * patience, "{:?}", started.elapsed());
     let nobody = Membership { port: 1, ..membership };
-    let error = error::Error::from(Communicator::join(&nobody, || ()).unwrap_err());
+    let error = ::error::Error::from(Communicator::join(&nobody, || ()).unwrap_err());
     assert_eq!((error.exit_code(), error.to_string().contains("Connection refused")), (5, true), "{error}");
 }
 

@@ -163,7 +163,7 @@ impl Shared<'_> {
     fn fit_and_judge(&self, peers: &Peers<'_>, told: Told, learnt: Option<PreparedFeatures>) -> Result<Trained> {
         let Self { run, config, input, .. } = self;
         let Told { plan, choice, features } = told;
-        let memory = self.memory.clone().as_begun(plan.body.reading);
+        let memory = self.memory.clone().begun_with(plan.body.reading);
         if plan.body.threads > run.context.limits.threads.value {
             machine::threads::check(plan.body.threads)?;
         }
