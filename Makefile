@@ -22,7 +22,7 @@ build: setup ## Build train and predict
 run: build ## Train on the sample, pass the gate, score 30,000 customers
 	@scripts/run-sample $(PROGRAMS)
 
-pipeline: setup-tests ## Run the whole state machine on this machine: the sample, or SQL=… DATA=… ID=… TARGET=… for your own tables; SHARDS=2 for two tasks that score
+pipeline: setup-tests ## Run the whole state machine on this machine: the sample, or SQL=… DATA=… ID=… TARGET=… for your own tables; SHARDS=2 for two tasks that learn and two that score
 	cargo build --release --locked --workspace --bins
 	@scripts/run-pipeline $(PROGRAMS)
 

@@ -341,7 +341,7 @@ class Statement:
             raise Failed(f"HIVE_PATH_ALREADY_EXISTS: Target directory for table already exists: {location}")
         sql = self.translated(sqlglot.parse_one(found[1], read=DIALECT))
         name = f"{time.strftime('%Y%m%d_%H%M%S')}_00000_{uuid.uuid4().hex[:5]}_{uuid.uuid4()}"
-        count = self.engine.execute(f"COPY ({sql}) TO {quoted(location.rstrip('/') + '/' + name)} (FORMAT PARQUET, COMPRESSION {codec[1] if codec else 'gzip'})").fetchone()[0]
+        count = self.engine.execute(f"COPY ({sql}) TO {quoted(location.rstrip('/') + '/' + name)} (FORMAT PARQUET, ROW_GROUP_SIZE 4096, COMPRESSION {codec[1] if codec else 'gzip'})").fetchone()[0]
         return [("rows", "bigint")], [[count]]
 
     def _create(self, tree) -> tuple:

@@ -98,6 +98,8 @@ class Ecs:
         role = (asked.get("overrides", {}).get("taskRoleArn") or definition["TaskRoleArn"]).rsplit("/", 1)[1]
         environment = {name: value for name, value in environment.items() if value != ""} | {
             "ECS_CONTAINER_METADATA_URI_V4": f"{self.endpoint}/v4/{identity}-1"}
+        # On Fargate each task has an address of its own; here attempts would find the port of the one before still taken.
+        environment |= {"COLLECTIVE_PORT": "0"} if "SHARD" in environment else {}
         program = container["Image"].split("@")[0].rsplit("/", 1)[1]
         command = override.get("command", [])
         process = self.programs.start(program, command, environment, role, folder)
@@ -157,7 +159,8 @@ class Ecs:
         description = task.description
         return json_answer({
             "TaskARN": description["taskArn"], "Limits": {"CPU": int(description["cpu"]) / 1024, "Memory": int(description["memory"])},
-            "Containers": [{"DockerId": f"{found[1]}-1", "Name": description["containers"][0]["name"], "Limits": {"Memory": int(description["memory"])}}]})
+            "Containers": [{"DockerId": f"{found[1]}-1", "Name": description["containers"][0]["name"], "Limits": {"Memory": int(description["memory"])},
+                            "Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["127.0.0.1"]}]}]})
 
     def end_all(self) -> None:
         """Kills what still runs."""

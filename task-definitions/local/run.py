@@ -2,7 +2,7 @@
 """Runs the whole pipeline once on this machine and says what it did: the states with their seconds, the message, the checks, the files.
 
     run.py --programs FOLDER                                     the credit card sample
-    run.py --programs FOLDER --shards 2                          the same, with two tasks that score together
+    run.py --programs FOLDER --shards 2                          the same, with two tasks that learn and two that score together
     run.py --programs FOLDER --sql SQL --data DATA --id ID --target TARGET [--features FILE]
 
 SQL is a folder with training.sql and customers.sql; DATA has one folder or file (Parquet, CSV) for each table, which the two
@@ -39,7 +39,7 @@ def settings(arguments: list) -> argparse.Namespace:
     parser.add_argument("--id")
     parser.add_argument("--target")
     parser.add_argument("--model-version", default="v1.2.0")
-    parser.add_argument("--shards", type=int, default=1, help="tasks that score together")
+    parser.add_argument("--shards", type=int, default=1, help="tasks that learn together, and that score together")
     parser.add_argument("--minutes", type=float, default=60, help="when to give up")
     chosen = parser.parse_args(arguments)
     if bool(chosen.sql) != bool(chosen.data):
@@ -137,7 +137,7 @@ def main() -> int:
     tables = source.own(chosen.sql, chosen.data, chosen.features, chosen.id.lower(), chosen.target.lower()) if chosen.sql else source.sample()
     print(f"The programs run {'in containers of ' + chosen.engine if chosen.engine else 'as processes'}.")
     print("Starting Step Functions, S3 and the stand-ins …", flush=True)
-    machine = Machine(into, programs, tables.parameters(BUCKET) | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1", "PredictShards": chosen.shards}, chosen.engine)
+    machine = Machine(into, programs, tables.parameters(BUCKET) | {"KnowledgeBaseId": "KB1", "DataSourceId": "DS1", "PredictShards": chosen.shards, "TrainShards": chosen.shards}, chosen.engine)
     try:
         source.install(machine, tables)
         print("engagement-ml-pipeline runs …", flush=True)

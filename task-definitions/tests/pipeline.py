@@ -25,7 +25,7 @@ def substitutions(bucket: str, topic: str, shards: int = 1) -> dict:
         "Cluster": "ml-cluster", "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1", "AssignPublicIp": "DISABLED",
         "TrainingTask": "training-task", "InferenceTask": "inference-task",
         "EvaluationRole": "arn:aws:iam::000000000000:role/EvaluationRole",
-        "TrainingMemory": "4096", "InferenceMemory": "4096", "PredictShards": str(shards),
+        "TrainingMemory": "4096", "InferenceMemory": "4096", "PredictShards": str(shards), "TrainShards": str(shards),
         "TrainingLogGroup": "$252Fengagement-ml$252Ftrain", "InferenceLogGroup": "$252Fengagement-ml$252Fpredict",
         "Bucket": bucket, "ModelsPrefix": "models", "OutputPrefix": "scoring", "ModelName": "engagement",
         "ConfigPrefix": "config", "GlueDatabase": "engagement", "GlueTable": "predictions", "Topic": topic, "ChatTopic": f"{topic}-chat",

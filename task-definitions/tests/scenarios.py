@@ -102,7 +102,7 @@ class Scenario:
     def answers(self) -> dict:
         """The answer to each attempt of each mocked state."""
         return {
-            "PreCleanup": [returns({})], "DataPreparation": [returns(LOCATIONS)], "Training": [succeeds(TRAIN)],
+            "PreCleanup": [returns({})], "DataPreparation": [returns(LOCATIONS)], "Training": [succeeds(TRAIN)], "TrainingShard": [succeeds(TRAIN)] * self.shards,
             "InferencePrep": [returns(PREPARED)], "Inference": [succeeds(PREDICT)], "InferenceShard": [succeeds(PREDICT)] * self.shards,
             "FindPredictionsTable": [{"Return": TABLE}], "AddPartition": [{"Return": {}}],
             "CreateQATable": [returns(QUALITY)], "CreateResultsTable": [returns(RESULTS)],
@@ -178,6 +178,10 @@ def _all() -> list:
         Scenario("two-interruptions-of-shards", {"InferenceShard": [interrupted(PREDICT)] * 2 + [succeeds(PREDICT)] * SHARDS}, shards=SHARDS),
         Scenario("a-shard-fails", {"InferenceShard": [exits(PREDICT, 4)] + [succeeds(PREDICT)] * (SHARDS - 1)},
                  {"{inference}": failure_result("run-a-shard-fails", 4, "data", "101 of 1000 rows were rejected")}, shards=SHARDS),
+        Scenario("a-training-shard-interrupted", {"TrainingShard": [interrupted(TRAIN)] + [succeeds(TRAIN)] * 2 * SHARDS}, shards=SHARDS),
+        Scenario("a-training-shard-out-of-memory", {"TrainingShard": [exits(TRAIN, 137)] + [succeeds(TRAIN)] * 2 * SHARDS}, shards=SHARDS),
+        Scenario("training-shards-keep-failing", {"TrainingShard": [exits(TRAIN, 5)] * 3 * SHARDS}, {"{training}": None}, shards=SHARDS),
+        Scenario("training-shards-rejected", {"TrainingShard": [exits(TRAIN, 3)] * SHARDS}, {"{training}": rejected_result("run-training-shards-rejected")}, input=INPUT | {"on_gate_failure": "stop"}, shards=SHARDS),
         Scenario("shards-keep-failing", {"InferenceShard": [exits(PREDICT, 5)] * 3 * SHARDS}, {"{inference}": None}, shards=SHARDS),
         Scenario("lambda-error", {"PreCleanup": [throws("Lambda.ServiceException", "busy")] * 2 + [returns({})],
                                   "DataPreparation": [throws("AthenaError", '{"errorMessage":"query failed"}')] * 3}),

@@ -158,7 +158,8 @@ def test_every_size_can_be_doubled():
 
 def test_every_state_that_can_fail_catches_everything(states):
     for name, state in states.items():
-        if state["Type"] in ("Task", "Parallel", "Map"):
+        # The error of a shard of a training is its Map's.
+        if state["Type"] in ("Task", "Parallel", "Map") and name != "TrainingShard":
             assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
 
 
@@ -168,7 +169,7 @@ def test_every_task_has_a_timeout(states):
 
 def test_the_machine_s_timeout_is_longer_than_its_states_together(states):
     # Shards run side by side, and in place of the one task.
-    ends = {"NotifyRejected", "ChatRejected", "NotifyFailure", "ChatFailure", "FindPreviousModel", "InferenceShard"}
+    ends = {"NotifyRejected", "ChatRejected", "NotifyFailure", "ChatFailure", "FindPreviousModel", "InferenceShard", "TrainingShard"}
     together = sum(state["TimeoutSeconds"] for name, state in states.items() if state["Type"] == "Task" and name not in ends | {"InferencePrep", "CreateQATable", "Evaluation"})
     assert states["Evaluation"]["TimeoutSeconds"] < states["Training"]["TimeoutSeconds"]
     knowledge = 39 * states["PlanIngestion"]["Parameters"]["wait"]
@@ -196,11 +197,11 @@ def test_the_root_of_the_data_is_never_replaced(states):
 
 
 def test_training_and_inference_retry_alike(states):
-    """The two loops differ in names alone, but for the gate."""
+    """The two loops differ in names alone, but for the gate and for shards, which have a loop of their own in scoring and none in training."""
     pairs = {"Training": "Inference", "WaitToTrain": "WaitToInfer", "TrainAgain": "InferAgain", "TrainWithMoreMemory": "InferWithMoreMemory"}
 
     def renamed(state):
-        text = json.dumps(state)
+        text = json.dumps(state).replace("OneTrainingOrShards", "Training").replace(', "shards.$": "$.task.shards"', "")
         for training, inference in pairs.items():
             text = text.replace(training, inference)
         return json.loads(text)
@@ -224,10 +225,26 @@ def test_a_shard_is_tried_again_as_the_one_task_is(states):
         assert json.loads(text) == states[of_shard], name
 
 
-def test_there_are_no_more_shards_than_an_inline_map_runs_at_once(states):
-    parameter = pipeline.template()["Parameters"]["PredictShards"]
+@pytest.mark.parametrize("name, map_state", [("PredictShards", "InferenceShards"), ("TrainShards", "TrainingShards")])
+def test_there_are_no_more_shards_than_an_inline_map_runs_at_once(states, name, map_state):
+    parameter = pipeline.template()["Parameters"][name]
     assert (parameter["Default"], parameter["MinValue"], parameter["MaxValue"]) == (1, 1, 40)
-    assert states["InferenceShards"]["MaxConcurrency"] == 40 and states["InferenceShards"]["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+    assert states[map_state]["MaxConcurrency"] == 40 and states[map_state]["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+
+
+def test_shards_of_a_training_are_tried_again_together(states):
+    """One of them learns nothing alone, so the Map has no loop inside: each task is that of a training in one task."""
+    assert {key: value for key, value in states["TrainingShard"].items() if key != "End"} == {
+        key: value for key, value in states["Training"].items() if key not in ("ResultPath", "Catch", "Next")}
+    assert states["TrainingShards"]["Catch"] == states["Training"]["Catch"]
+    for name in ("TrainingVariables", "TrainAgain", "TrainWithMoreMemory"):
+        assert states[name]["Next"] == "OneTrainingOrShards"
+
+
+def test_shards_of_a_training_reach_each_other():
+    one, several = (pipeline.Stack({"TrainShards": count}).resources("AWS::EC2::SecurityGroupIngress") for count in (1, 2))
+    rule, = several.values()
+    assert not one and rule["Properties"]["GroupId"] == rule["Properties"]["SourceSecurityGroupId"]
 
 
 def test_the_waits_between_attempts(states):
@@ -235,7 +252,7 @@ def test_the_waits_between_attempts(states):
 
 
 def test_tasks_run_on_spot_with_on_demand_behind_it(states):
-    for name in ("Training", "Inference", "InferenceShard"):
+    for name in ("Training", "TrainingShard", "Inference", "InferenceShard"):
         parameters = states[name]["Parameters"]
         assert [item["CapacityProvider"] for item in parameters["CapacityProviderStrategy"]] == ["FARGATE_SPOT", "FARGATE"]
         assert "LaunchType" not in parameters

@@ -42,6 +42,7 @@ class Case:
     on_task: object = None
     watch: object = None
     shards: int = 1
+    train_shards: int = 1
 
 
 def interrupted(machine, task) -> None:
@@ -57,6 +58,14 @@ def a_shard_interrupted(machine, task) -> None:
     is_second = {"name": "SHARD", "value": "1/4"} in override["environment"]
     if is_second and task.description["capacityProviderName"] == "FARGATE_SPOT":
         machine.ecs.interrupt(task)
+
+
+def a_training_shard_interrupted(machine, task) -> None:
+    """Spot takes the first attempt of the third shard of a training back as soon as it has read its rows."""
+    override, = task.description["overrides"]["containerOverrides"]
+    is_third = task.program == "train" and {"name": "SHARD", "value": "2/4"} in override["environment"]
+    if is_third and task.description["capacityProviderName"] == "FARGATE_SPOT":
+        _when_it_has_read(task, lambda: machine.ecs.interrupt(task))
 
 
 def _when_it_has_read(task, then) -> None:
@@ -98,6 +107,7 @@ CASES = {
     "called-twice": Case(faults={name: ["twice"] for name in FUNCTIONS}),
     "checks-fail": Case(faults={"create-qa-table": [a_part_too_many]}),
     "shards": Case(shards=2),
+    "learnt-by-two": Case(train_shards=2),
 }
 MORE = {
     "rejected-previous": Case(training=BELOW_THE_GATE),
@@ -107,6 +117,7 @@ MORE = {
     "function-recovers": Case(faults={"data-prep": ["busy", 1.0], "create-results-table": [0.5], "pre-cleanup": [("OutOfTime", "45 s were over")]}),
     "aborted": Case(training=LONG, on_task=aborted),
     "four-shards": Case(shards=4, on_task=a_shard_interrupted),
+    "learnt-by-four": Case(train_shards=4, on_task=a_training_shard_interrupted),
     "stack-updated": Case(on_task=updated),
     "at-once-a": Case(),
     "at-once-b": Case(),
@@ -158,7 +169,7 @@ def ran(tmp_path_factory):
             for function, faults in case.faults.items():
                 machine.functions.faults[function, name] = [fault(machine, name) if callable(fault) else fault for fault in faults]
             machine.put("config/environment.json", json.dumps({"training": case.training}))
-            machine.change(hurried, PredictShards=case.shards)
+            machine.change(hurried, PredictShards=case.shards, TrainShards=case.train_shards)
             execution = machine.start(name, case.input)
             wait_for(lambda: {"KeepSettings", "InvalidInput"} & {visit.name for visit in machine.visits(execution)}, 120, f"{name} has read its settings")
             return execution
@@ -325,6 +336,20 @@ def test_shards_score_what_one_task_scores(ran, name, shards):
     # Both trained on the same rows, so the models are the same.
     one = predictions_of(ran.machine, "success")
     assert len(one["rows"]) == 30000 and predictions_of(ran.machine, name) == one
+
+
+@pytest.mark.parametrize("name, shards, attempts", [("learnt-by-two", 2, 1), pytest.param("learnt-by-four", 4, 2, marks=case("learnt-by-four"))])
+def test_shards_learn_a_model_as_good_as_one_task_s(ran, name, shards, attempts):
+    outcome = ran.outcomes[name]
+    message = outcome.message
+    assert (outcome.status, message["rows_predicted"], message["qa_passed"], message["training_attempts"]) == ("SUCCEEDED", 30000, True, attempts)
+    assert (outcome.entered.count("TrainingShards"), outcome.entered.count("Training")) == (attempts, 0)
+    tasks = [task for task in ran.machine.ecs.tasks.values() if (task.run_id, task.program) == (name, "train")]
+    told = [json.loads((task.folder / "stdout").read_text().splitlines()[-1]) for task in tasks if task.description["containers"][0]["exitCode"] == 0]
+    assert len(tasks) == shards * attempts and len(told) == shards
+    # All of them tell of the one run, and each had row groups of its own.
+    assert all(one == told[0] and one["shards"] == shards for one in told)
+    assert abs(message["r2"] - ran.outcomes["success"].message["r2"]) < 0.01 and "_checkpoint" not in str(ran.machine.keys(f"models/engagement/v1.2.0/{name}/"))
 
 
 @case("rejected-previous")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import not_built_yet
 import pipeline
 from pipeline import FOLDER, PROJECT
 
@@ -55,7 +54,7 @@ def states() -> dict:
 def set_by_the_run(name: str) -> set:
     """The environment variables that the state machine sets for a task."""
     own = {item["Name"] for item in states()[f"{name}Variables"]["Parameters"]["own"]}
-    return own | ({item["Name"] for item in states()["InferenceShards"]["ItemSelector"]["variables"]["shard"]} if name == "Inference" else set())
+    return own | {item["Name"] for item in states()[f"{name}Shards"]["ItemSelector"]["variables"]["shard"]}
 
 
 def variables() -> set:
@@ -105,16 +104,7 @@ def test_variables_are_read_by_the_programs():
 
 def test_the_programs_read_what_the_contract_says():
     known = set(re.findall(r'pub const \w+: &str = "(\w+)"', source(ENV_RS))) - SET_BY_ECS
-    assert settings_of_the_contract() - known == not_built_yet.SETTINGS
-
-
-def test_train_refuses_what_only_predict_has():
-    """A setting of both programs that only one has got: the other one reads it to refuse it, so its help does not show it. Its line
-    goes when both have it."""
-    predict, train = source(PROJECT / "predict/src/settings.rs"), source(PROJECT / "train/src/settings.rs")
-    for name in not_built_yet.REFUSED_BY_TRAIN:
-        assert re.findall(rf"env = env::{name},.*hide = true", predict) == [], name
-        assert len(re.findall(rf"env = env::{name},.*hide = true", train)) == 1, name
+    assert settings_of_the_contract() - known == set()
 
 
 def test_every_variable_that_a_task_needs_is_set():
@@ -177,8 +167,7 @@ def test_metrics_are_the_contract_s():
     text = contract()
     described = re.search(r"Namespace `(\w+)`, dimensions (.*?): (.*?)\.\n", text, re.S)
     assert described[1] == "EngagementML"
-    assert set(re.findall(r"`(\w+)`", described[3])) == metrics_of_the_stack() | not_built_yet.METRICS
-    assert not metrics_of_the_stack() & not_built_yet.METRICS
+    assert set(re.findall(r"`(\w+)`", described[3])) == metrics_of_the_stack()
     dimensions = re.findall(r"`(\w+)`", described[2])
     alarm = pipeline.stack()["Resources"]["LowAccuracyAlarm"]["Properties"]
     assert [dimension["Name"] for dimension in alarm["Dimensions"]] == dimensions

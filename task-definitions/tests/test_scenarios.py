@@ -447,6 +447,33 @@ def test_a_shard_that_fails_for_good_ends_the_run(outcomes):
     assert "AddPartition" not in outcomes["shards-keep-failing"].entered
 
 
+def test_each_shard_of_a_training_is_told_which_it_is(outcomes):
+    asked = [environment(request) for request in requests(outcomes["shards"], "TrainingShard")]
+    assert sorted(variables.pop("SHARD") for variables in asked) == [f"{shard}/{SHARDS}" for shard in range(SHARDS)]
+    one = environment(requests(outcomes["success"], "Training")[0])
+    assert {json.dumps(variables, sort_keys=True) for variables in asked} == {json.dumps(one, sort_keys=True).replace("run-success", "run-shards")}
+    assert "Training" not in outcomes["shards"].entered and "TrainingShards" not in outcomes["success"].entered
+    assert (outcomes["shards"].message["training_attempts"], outcomes["shards"].message["publication"]) == (1, "published")
+
+
+@pytest.mark.parametrize("name, attempts, memory_mib, capacity", [
+    ("a-training-shard-interrupted", 2, 4096, "FARGATE"), ("a-training-shard-out-of-memory", 2, 8192, "FARGATE_SPOT")])
+def test_shards_of_a_training_are_tried_again_together(outcomes, name, attempts, memory_mib, capacity):
+    message = outcomes[name].message
+    assert (message["training_attempts"], message["training_memory_mib"], message["training_capacity"]) == (attempts, memory_mib, capacity)
+    assert outcomes[name].entered.count("TrainingShards") == attempts and message["publication"] == "published"
+
+
+def test_shards_of_a_training_that_keep_failing_end_the_run(outcomes):
+    outcome = outcomes["training-shards-keep-failing"]
+    assert outcome.entered.count("TrainingShards") == 3 and "TrainingFailed" in outcome.entered and "AddPartition" not in outcome.entered
+
+
+def test_a_model_that_shards_learnt_may_be_rejected(outcomes):
+    outcome = outcomes["training-shards-rejected"]
+    assert "TrainingRejected" in outcome.entered and outcome.entered.count("TrainingShards") == 1 and "NotifyRejected" in outcome.entered
+
+
 def test_a_failed_prepare_is_a_note_in_the_message(outcomes):
     assert (outcomes["prepare-fails"].message["prepare"], outcomes["prepare-fails"].message["prepare_error"]) == ("failed", "OutOfTime")
     assert outcomes["success"].message["prepare"] == "done"

@@ -5,6 +5,7 @@ use columns::refuse_output_column;
 use error::{Error, Result};
 use evaluation::Gate;
 use features::spec::Spec;
+use machine::Shard;
 use machine::id::ModelVersion;
 use serde_json::Value;
 use storage::Location;
@@ -65,6 +66,10 @@ pub struct TrainConfig {
     pub time_budget: u64,
     /// Seed of everything random.
     pub seed: u32,
+    /// Which of several tasks this is that learn together.
+    pub shard: Option<Shard>,
+    /// Where shard 0 of them listens: the address, outside of ECS, and the port.
+    pub collective: (Option<String>, u16),
     /// Environment, a dimension of the metrics.
     pub environment: String,
     /// Format of the logs, where it was given.
@@ -116,6 +121,8 @@ impl TrainConfig {
             trials: settings.tune.unwrap_or(0),
             time_budget: settings.time_budget,
             seed: settings.seed,
+            shard: settings.shard.filter(|shard| shard.count() > 1),
+            collective: (settings.collective_host.clone(), settings.collective_port),
             environment: settings.shared.environment.clone(),
             log_format: settings.shared.log_format,
             identity: settings.identity(&spec),

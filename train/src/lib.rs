@@ -31,6 +31,8 @@ pub mod fit;
 
 pub mod out_of_core;
 
+mod shards;
+
 pub mod evaluate;
 
 pub mod gate;
@@ -46,8 +48,8 @@ use std::sync::Arc;
 use app::Context;
 use attempt::{Commit, Earlier, RunFile};
 use error::{Error, Result};
-use machine::now_rfc3339;
 use machine::threads::{self, on_own_thread};
+use machine::{Shard, now_rfc3339};
 use registry::SCALE;
 use registry::pointer::FORMAT_VERSION;
 use serde_json::json;
@@ -61,7 +63,7 @@ use crate::evaluate::{Evaluation, Predictor};
 use crate::features::Features;
 use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
 use crate::gate::Judge;
-use crate::out_of_core::{Input, Reader, Stop};
+use crate::out_of_core::{Input, Outputs, Reader, Stop};
 use crate::plan::{PROGRAM_VERSION, TrainBody, TrainPlan};
 use crate::plan_memory::{MemoryPlan, room_for_footers};
 use crate::read::TrainingData;
@@ -102,6 +104,9 @@ async fn train(run: &Run) -> Result<Trained> {
     };
     if !config.check {
         run.folder.own();
+        if let Some(shard) = config.shard {
+            return shards::train(run, config, shard, earlier).await;
+        }
     }
     let opened = read::open(config, |held| room_for_footers(&run.context.limits, held)).await?;
     let mut memory = plan_memory(run, config, &opened, earlier.as_ref()).await?;
@@ -122,7 +127,7 @@ async fn train(run: &Run) -> Result<Trained> {
     let training = Training { run, config, input: &input, reader: reader.as_ref(), plan: &plan };
     let (learnt, fitted) = training.choose_and_fit(learnt, &checkpoint)?;
     checkpoint.close().await;
-    training.judge_and_write(learnt, fitted).await.map(|commit| Trained::Ready(Box::new(commit)))
+    training.judge_and_write(learnt, fitted, None).await.map(|commit| Trained::Ready(Box::new(commit)))
 }
 
 /// The plan that all attempts of this run keep to.
@@ -150,6 +155,7 @@ async fn begin_first(run: &Run, config: &TrainConfig, objects_sha256: &str, memo
         objects_sha256: objects_sha256.to_owned(),
         threads: run.context.limits.threads.value,
         reading: memory.training_mode(),
+        shards: config.shard.map(Shard::count),
     };
     let plan = TrainPlan {
         format_version: FORMAT_VERSION,
@@ -261,21 +267,8 @@ struct Training<'a> {
 impl Training<'_> {
     /// Step 3: how to learn is chosen and the model fitted, each from where an earlier attempt stopped.
     fn choose_and_fit(&self, learnt: PreparedFeatures, checkpoint: &Checkpoint) -> Result<(PreparedFeatures, Fitted)> {
-        let Self { run, config, input, reader, plan } = *self;
-        let context = FitContext {
-            config,
-            threads: plan.body.threads,
-            scale: learnt.scale,
-            fitted_rows: input.all().train.len(),
-            parts: plan.body.reading.parts,
-            histogram_nodes: plan.body.reading.histogram_nodes,
-            clip: evaluate::clip_bounds(&config.spec, input.all()),
-            held_out: &input.all().test,
-            shutdown: &run.context.shutdown,
-            run_id: &run.context.run_id,
-            telemetry: &run.context.telemetry,
-            checkpoint,
-        };
+        let Self { config, input, reader, .. } = *self;
+        let context = self.context(learnt.scale, checkpoint);
         let choose_and_fit = || {
             let rows = &input.learning().train;
             let choice = fit::choose_or_resume(&context, &learnt.features, rows)?;
@@ -287,26 +280,58 @@ impl Training<'_> {
                     (features, fitted)
                 }
             };
-            run.summary().set("rounds", fitted.rounds);
-            if let Some(round) = fitted.resumed_from {
-                run.summary().set("resumed_from_round", round);
-            }
+            self.tell(&fitted);
             Ok((PreparedFeatures { features, ..learnt }, fitted))
         };
         tokio::task::block_in_place(|| on_own_thread(choose_and_fit))
     }
 
-    /// Steps 4 to 6: the held-out rows, the gate's verdict, and the files of the model.
-    async fn judge_and_write(&self, learnt: PreparedFeatures, fitted: Fitted) -> Result<Commit> {
+    /// What choosing and fitting need of the run.
+    fn context<'b>(&'b self, scale: TargetScale, checkpoint: &'b Checkpoint) -> FitContext<'b> {
+        let Self { run, config, input, plan, .. } = *self;
+        FitContext {
+            config,
+            threads: plan.body.threads,
+            scale,
+            fitted_rows: input.all().train.len(),
+            parts: plan.body.reading.parts,
+            histogram_nodes: plan.body.reading.histogram_nodes,
+            clip: evaluate::clip_bounds(&config.spec, input.all()),
+            held_out: &input.all().test,
+            shutdown: &run.context.shutdown,
+            run_id: &run.context.run_id,
+            telemetry: &run.context.telemetry,
+            checkpoint,
+        }
+    }
+
+    /// What the result says of a fitted model.
+    fn tell(&self, fitted: &Fitted) {
+        let mut summary = self.run.summary();
+        summary.set("rounds", fitted.rounds);
+        if let Some(round) = fitted.resumed_from {
+            summary.set("resumed_from_round", round);
+        }
+    }
+
+    /// Steps 4 to 6: the held-out rows, the gate's verdict, and the files of the model. What it says of the held-out rows is `known`
+    /// where several tasks have predicted them.
+    async fn judge_and_write(
+        &self,
+        learnt: PreparedFeatures,
+        fitted: Fitted,
+        known: Option<Outputs>,
+    ) -> Result<Commit> {
         let Self { run, config, input, reader, plan } = *self;
         let (data, threads) = (input.all(), plan.body.threads);
         let PreparedFeatures { mut features, quality, warnings, estimate, .. } = learnt;
         let (gate, clip) = (&config.gate, evaluate::clip_bounds(&config.spec, data));
         let scale = fitted.choice.calibration.as_ref().map(|calibration| calibration.load(threads)).transpose()?;
         let predictor = Predictor { booster: &fitted.booster, scale: scale.as_ref(), clip };
-        let evaluate = || match reader {
-            Some(reader) => reader.evaluate(gate, &predictor, &mut features),
-            None => predictor.evaluate(gate, &features.test, &data.test),
+        let evaluate = || match (known, reader) {
+            (Some(known), _) => predictor.compare(gate, &known.values, known.scales.as_deref(), &data.test),
+            (None, Some(reader)) => reader.evaluate(gate, &predictor, &mut features),
+            (None, None) => predictor.evaluate(gate, &features.test, &data.test),
         };
         let evaluation = tokio::task::block_in_place(|| on_own_thread(evaluate))?;
         let judgement = Judge { config, models: &run.models, data, reader, threads }.judge(&evaluation).await?;

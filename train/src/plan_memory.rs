@@ -107,9 +107,7 @@ impl MemoryPlan {
         let shape = Shape::of(config, limits, opened).await?;
         let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
         if let Some(began) = began.filter(|began| began.mode != Mode::InMemory) {
-            let TrainingMode { mode, batch_rows, sample_rows, parts, .. } = began;
-            let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
-            plan = Self { mode, batch_rows, sample_rows, parts, scratch_bytes, ..plan };
+            plan = plan.begun_with(began);
         }
         plan.check(&shape, &opened.train.location, &scratch())?;
         // What footers do not tell is counted as it is read.
@@ -225,14 +223,16 @@ impl MemoryPlan {
         let (batches, external) =
             (shape.in_batches(batch_rows, Bins::InMemory { parts: 1 }), shape.in_batches(batch_rows, Bins::OnDisk));
         let in_parts = || {
-            let most = if shape.may_be_mean { MOST_PARTS } else { 0 };
+            let most = if shape.may_be_mean && !shape.is_shard() { MOST_PARTS } else { 0 };
             let of = |parts| (parts, shape.in_batches(batch_rows, Bins::InMemory { parts: parts as u64 }));
             (2..=most).map(of).find(|(_, in_parts)| in_parts.peak() <= usable)
         };
         let can_batch = shape.is_binned && !shape.is_csv;
         // Of a small table batches and pages take more than all its rows.
         let is_small = external.peak() >= in_memory_bytes;
-        let (mode, parts, of_mode) = if in_memory_bytes <= usable || is_small || !can_batch {
+        // Shards read what they share in batches, however little it is.
+        let is_in_memory = !shape.is_shard() && (in_memory_bytes <= usable || is_small);
+        let (mode, parts, of_mode) = if is_in_memory || !can_batch {
             (Mode::InMemory, 0, external)
         } else if batches.peak() <= usable {
             (Mode::Batches, 0, batches)
@@ -299,6 +299,14 @@ impl MemoryPlan {
         Ok(())
     }
 
+    /// The same for a shard of a run that was planned by another.
+    #[must_use]
+    pub(crate) fn begun_with(self, began: TrainingMode) -> Self {
+        let TrainingMode { mode, batch_rows, sample_rows, parts, .. } = began;
+        let scratch_bytes = if mode == Mode::External { self.shape.scratch() } else { 0 };
+        Self { mode, batch_rows, sample_rows, parts, scratch_bytes, ..self }
+    }
+
     /// What of it bears on the model.
     #[must_use]
     pub fn training_mode(&self) -> TrainingMode {
@@ -319,6 +327,9 @@ impl MemoryPlan {
     pub fn log(&self) {
         let how = match self.mode {
             Mode::InMemory => "every row in memory".to_owned(),
+            Mode::Batches if self.shape.is_shard() => {
+                format!("the bins of one of {} shards of the rows are in memory", self.shape.shards)
+            }
             Mode::Batches => {
                 format!("rows are read in batches, since all in memory would take {} MiB", self.in_memory_mib())
             }
@@ -412,6 +423,18 @@ mod tests {
         assert_eq!(parts(40_000_000, 2048), (Mode::External, 0), "parts would become too many");
         let plan = plan(6_000_000, 1536);
         assert!(plan.total_bytes <= (plan.limit_bytes as f64 * USABLE) as u64 && plan.scratch_bytes == 0, "{plan:?}");
+    }
+
+    #[test]
+    fn shards_hold_their_share_of_the_bins_and_never_all_rows() {
+        let plan = |rows, shards, limit| {
+            MemoryPlan::of_shape(&Shape { may_be_mean: true, shards, ..shape(rows) }, limit * MIB)
+        };
+        assert_eq!(plan(10_000, 2, 4096).mode, Mode::Batches, "a share is read in batches, however small");
+        assert_eq!(plan(8_000_000, 2, 1536).mode, Mode::External, "each booster learns from all rows");
+        assert_eq!(plan(8_000_000, 8, 1536).mode, Mode::Batches);
+        let (of_two, of_four) = (plan(8_000_000, 2, 8192).total_bytes, plan(8_000_000, 4, 8192).total_bytes);
+        assert!(of_four < of_two * 3 / 4, "{of_two} {of_four}");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use machine::now_rfc3339;
 use machine::tasks::joined;
 use registry::{ModelRun, ModelStore};
 use telemetry::{Outcome, Summary, Telemetry};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::checkpoint::Checkpoint;
@@ -25,6 +27,9 @@ const TO_STOP: Duration = Duration::from_millis(2_500);
 /// Then, because a round takes longer: how long the last finished round may take to be stored. With the result of a stopped run it
 /// is less than the five seconds that a run has.
 const TO_STORE: Duration = Duration::from_millis(1_500);
+
+/// How much later the tasks end that miss a lost one.
+const TO_END_FIRST: Duration = Duration::from_secs(8);
 
 /// A run under way.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub struct Run {
     pub started: Instant,
     summary: Mutex<Summary>,
     checkpoint: OnceLock<Arc<Checkpoint>>,
+    /// Why the run ends although it is in the middle of something.
+    given_up: watch::Sender<Option<Error>>,
 }
 
 impl Run {
@@ -70,6 +77,46 @@ impl Run {
     /// [`Error::Stopped`].
     pub fn go_on(&self) -> Result<()> {
         self.context.shutdown.check(&self.context.run_id)
+    }
+
+    /// The run ends with this error now, whatever it is doing.
+    pub(crate) fn give_up(&self, error: &Error) {
+        self.given_up.send_replace(Some(error.clone()));
+    }
+
+    /// Ends when the run was given up.
+    async fn given_up(&self) -> Error {
+        let mut given_up = self.given_up.subscribe();
+        match given_up.wait_for(Option::is_some).await {
+            Ok(error) => error.clone().unwrap_or_else(|| Error::Defect("a run was given up for no reason".to_owned())),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Of the tasks of a run on ECS the one that was lost is to end before those that miss it: the first error is what the state machine
+    /// goes by, and a task that was killed for its memory needs more of it.
+    async fn let_others_end(&self, error: &Error) {
+        let is_one_of_several = self.settings.shard.is_some_and(|shard| shard.count() > 1);
+        let is_task = || machine::ecs::task().is_ok_and(|task| task.is_some());
+        if is_one_of_several && matches!(error, Error::Storage(_)) && is_task() {
+            let _ = timeout(TO_END_FIRST, self.context.shutdown.requested()).await;
+        }
+    }
+
+    /// What is said and written where XGBoost ends the process, as it does when it hears that another shard failed.
+    pub(crate) fn last_words(self: &Run) -> impl FnOnce() + Send + 'static + use<> {
+        let (summary, telemetry) = (self.summary().clone(), self.context.telemetry.clone());
+        let (folder, runtime) = (self.folder.clone(), Handle::current());
+        move || {
+            let error = Error::Storage(
+                "another shard failed, and XGBoost ended this one: start all shards again with the same run id"
+                    .to_owned(),
+            );
+            let outcome = summary.failed(&error);
+            let _ = runtime.block_on(async { timeout(TO_STORE, folder.record_failure(&outcome, &error)).await });
+            telemetry.finish(&outcome);
+            machine::shutdown::end_now(error.exit_code());
+        }
     }
 
     /// Ends when the run was asked to stop and did not do so by itself. What can be kept of it is stored then.
@@ -114,17 +161,19 @@ pub async fn run(settings: Settings, context: Context) -> (Outcome, Telemetry) {
         started: Instant::now(),
         summary: Mutex::new(summary),
         checkpoint: OnceLock::new(),
+        given_up: watch::Sender::new(None),
     });
     let outcome = match concluded(&run).await {
         Ok(outcome) => outcome,
         Err(error) => {
+            run.let_others_end(&error).await;
             let outcome = run.summary().failed(&error);
             run.folder.record_failure(&outcome, &error).await;
             outcome
         }
     };
-    // What only checked leaves a store as it is.
-    if !run.settings.check {
+    // What only checked leaves a store as it is, and one of several tasks tells of the run.
+    if !run.settings.check && run.settings.shard.is_none_or(|shard| shard.index() == 0) {
         let pages = Pages::of_models(run.models.shared_store(), run.models.name());
         pages.after_run(outcome.exit_code(), &run.context.shutdown).await;
     }
@@ -149,7 +198,7 @@ async fn concluded(run: &Arc<Run>) -> Result<Outcome> {
 }
 
 /// What follows from the result of a run that is decided.
-async fn conclude(run: &Run, outcome: Outcome) -> Result<Outcome> {
+pub(crate) async fn conclude(run: &Run, outcome: Outcome) -> Result<Outcome> {
     run.folder.conclude(publish_model(&run.models, &run.id, &outcome)).await?;
     Ok(outcome)
 }
@@ -166,5 +215,6 @@ async fn trained_or_stopped(run: &Arc<Run>) -> Result<Trained> {
     tokio::select! {
         ended = work => joined(ended)?,
         overdue = run.overdue() => Err(overdue),
+        given_up = run.given_up() => Err(given_up),
     }
 }

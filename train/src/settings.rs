@@ -210,9 +210,17 @@ pub struct Settings {
     #[arg(long, env = env::SEED, hide_env_values = true, default_value = "42", help_heading = "Model")]
     pub seed: u32,
 
-    /// Which of N tasks that learn one model together this is: there are none yet, so that no more than one task is let begin
-    #[arg(long, env = env::SHARD, hide_env_values = true, hide = true, value_name = "I/N")]
+    /// Which of N tasks that learn one model together this is, 0/N to N-1/N; needs --run-id [default: off]
+    #[arg(long, env = env::SHARD, hide_env_values = true, value_name = "I/N", help_heading = "Run")]
     pub shard: Option<Shard>,
+
+    /// With --shard: address of this machine that the other shards reach shard 0 at [default: the task's own, on ECS]
+    #[arg(long, env = env::COLLECTIVE_HOST, hide_env_values = true, value_name = "ADDRESS", help_heading = "Run")]
+    pub collective_host: Option<String>,
+
+    /// With --shard: port that shard 0 listens on; 0 takes a free one
+    #[arg(long, env = env::COLLECTIVE_PORT, hide_env_values = true, value_name = "PORT", default_value = "9091", help_heading = "Run")]
+    pub collective_port: u16,
 
     /// Read, validate and plan, train nothing
     #[arg(long, env = env::CHECK, hide_env_values = true, value_parser = boolish(), num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
@@ -228,13 +236,12 @@ impl Settings {
     ///
     /// # Errors
     /// [`error::Error::Setting`] where the models would be read as rows, the id has the name of a column of predictions, intervals are
-    /// calibrated twice, or this is one of several tasks: each of them would learn a model of its own from all rows.
+    /// calibrated twice, or this is one of several tasks of a run that has no name in common.
     pub fn check(&self) -> error::Result<()> {
-        if let Some(shard) = self.shard.filter(|shard| shard.count() > 1) {
-            return Err(error::Error::Setting(format!(
-                "--shard (SHARD) is {shard}, but train learns in one task only: leave it out; rows that do not fit into memory are \
-                 read in batches"
-            )));
+        if self.shard.is_some() && self.shared.run_id.is_none() {
+            return Err(error::Error::Setting(
+                "--shard (SHARD) needs --run-id (RUN_ID): all tasks of the run have the same".to_owned(),
+            ));
         }
         let models = Place { setting: "--models (MODELS)", location: &self.store.models };
         let data = [

@@ -10,12 +10,10 @@ use futures::FutureExt;
 use tokio::runtime::Runtime;
 
 use error::{Error, Result};
+use machine::shutdown::end_now;
 use machine::tasks::defect;
 use machine::{Limits, files, threads};
 use telemetry::{Outcome, Summary, Telemetry};
-
-/// The exit code of a run that was stopped.
-const STOPPED: u8 = 143;
 
 /// Blocking work waits for other blocking work three deep at most, but for the headers of CSV objects: as many threads stand
 /// ready from the start and for ever, so that a run goes on, slowly, where the system refuses every further one.
@@ -38,13 +36,17 @@ where
     // What still reads or decodes is of no use any more.
     runtime.shutdown_background();
     match caught {
-        Ok((outcome, telemetry)) if outcome.exit_code() == STOPPED => {
-            telemetry.finish(&outcome);
-            // A thread may still be inside a C++ library, whose destructors must not run under it.
-            signal_hook::low_level::exit(STOPPED.into())
-        }
-        Ok((outcome, telemetry)) => telemetry.finish(&outcome),
-        Err(panic) => last_words.finish(&summary.failed(&defect(panic.as_ref()))),
+        Ok((outcome, telemetry)) => ended(telemetry, &outcome),
+        Err(panic) => ended(last_words, &summary.failed(&defect(panic.as_ref()))),
+    }
+}
+
+/// The last words of a run. Where it failed, a thread may still be inside a C++ library, whose destructors must not run under it.
+fn ended(telemetry: Telemetry, outcome: &Outcome) -> ExitCode {
+    let code = telemetry.finish(outcome);
+    match outcome.exit_code() {
+        0 => code,
+        failed => end_now(failed),
     }
 }
 

@@ -24,7 +24,7 @@ pub enum Error {
     /// The data is wrong: unreadable, empty, of other columns or types than needed.
     #[error("{0}")]
     Data(String),
-    /// Storage could not be reached, or kept failing after the SDK's retries.
+    /// Storage could not be reached, or kept failing after the SDK's retries; or another shard was lost.
     #[error("{0}")]
     Storage(String),
     /// The model is missing, damaged, rejected by its gate, or does not fit this program.

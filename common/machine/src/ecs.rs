@@ -33,6 +33,8 @@ pub struct Task {
     pub memory_bytes: Option<u64>,
     /// Bytes of memory that this container of the task may use.
     pub container_memory_bytes: Option<u64>,
+    /// The address that other tasks reach it at.
+    pub address: Option<String>,
 }
 
 /// Why the endpoint's answer is not known.
@@ -110,14 +112,27 @@ struct ContainerDocument {
     id: Option<String>,
     #[serde(rename = "Limits", default)]
     limits: LimitsDocument,
+    #[serde(rename = "Networks", default)]
+    networks: Vec<NetworkDocument>,
+}
+
+#[derive(Deserialize)]
+struct NetworkDocument {
+    #[serde(rename = "IPv4Addresses", default)]
+    addresses: Vec<String>,
 }
 
 fn parse_task(json: &[u8], container_id: &str) -> Result<Task, EcsError> {
     let document: TaskDocument = serde_json::from_slice(json)?;
     let is_ours = |container: &&ContainerDocument| container.id.as_deref() == Some(container_id);
     // A container's CPU is left out: it is a share for times of contention, not a limit.
-    let container_memory = document.containers.iter().find(is_ours).and_then(|container| container.limits.memory_mib);
+    let container = document.containers.iter().find(is_ours);
+    let container_memory = container.and_then(|container| container.limits.memory_mib);
+    // All containers of a task on Fargate share its network.
+    let network = container.or(document.containers.first()).and_then(|container| container.networks.first());
+    let address = network.and_then(|network| network.addresses.first()).cloned();
     Ok(Task {
+        address,
         arn: document.arn.filter(|arn| !arn.is_empty()),
         cpus: document.limits.cpus.filter(|cpus| *cpus > 0.0 && cpus.is_finite()),
         memory_bytes: document.limits.memory_mib.and_then(mib_to_bytes),
@@ -146,7 +161,8 @@ mod tests {
         "Containers": [
             {"DockerId": "e9028f8d5d8e4f258373e7b93ce9a3c3-1111", "Name": "log-router", "Limits": {"CPU": 2, "Memory": 64}},
             {"DockerId": "e9028f8d5d8e4f258373e7b93ce9a3c3-2495160603", "Name": "training-container",
-             "Limits": {"CPU": 10, "Memory": 384}, "Type": "NORMAL"}
+             "Limits": {"CPU": 10, "Memory": 384}, "Type": "NORMAL",
+             "Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["10.0.2.106"]}]}
         ],
         "LaunchType": "FARGATE"
     }"#;
@@ -179,6 +195,7 @@ mod tests {
             cpus: Some(0.25),
             memory_bytes: Some(512 << 20),
             container_memory_bytes: Some(384 << 20),
+            address: Some("10.0.2.106".to_owned()),
         }
     }
 

@@ -79,8 +79,12 @@ pub const REASONS: &str = "REASONS";
 pub const REASONS_WHERE: &str = "REASONS_WHERE";
 /// Where what came true lies (`predict evaluate`).
 pub const ACTUALS: &str = "ACTUALS";
-/// Which of several tasks that score one input together this one is (`predict`).
+/// Which of several tasks that do one job together this one is.
 pub const SHARD: &str = "SHARD";
+/// Address of this machine that other shards reach shard 0 at, outside of ECS (`train`).
+pub const COLLECTIVE_HOST: &str = "COLLECTIVE_HOST";
+/// Port that shard 0 listens on (`train`).
+pub const COLLECTIVE_PORT: &str = "COLLECTIVE_PORT";
 /// Id of the run; a repeated one continues.
 pub const RUN_ID: &str = "RUN_ID";
 /// Threads to use.
@@ -138,6 +142,8 @@ pub const ALL: &[&str] = &[
     REASONS_WHERE,
     ACTUALS,
     SHARD,
+    COLLECTIVE_HOST,
+    COLLECTIVE_PORT,
     RUN_ID,
     THREADS,
     MEMORY,

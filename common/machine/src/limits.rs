@@ -206,6 +206,7 @@ mod tests {
             cpus: Some(cpus),
             memory_bytes: Some(memory_mib << 20),
             container_memory_bytes: container_mib.map(|mib| mib << 20),
+            address: None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{RunId, files, threads};
 use error::{Error, Result};
 
 /// The exit code of a run that was stopped.
-const EXIT_STOPPED: i32 = 143;
+const EXIT_STOPPED: u8 = 143;
 
 /// Signals so soon after the first are the same request: `timeout` signals both its child and the child's group, a
 /// terminal and the program that started us may each pass on one Ctrl-C.
@@ -129,6 +129,12 @@ impl Shutdown {
     }
 }
 
+/// Ends the process without destructors, such as those of C++ libraries whose threads still run, and without what was registered for
+/// its end.
+pub fn end_now(exit_code: u8) -> ! {
+    signal_hook::low_level::exit(exit_code.into())
+}
+
 fn stopped(signal: StopSignal, run_id: &RunId) -> Error {
     Error::Stopped(format!("stopped by {signal}; run again with --run-id {run_id} (RUN_ID={run_id}) to continue"))
 }
@@ -142,8 +148,8 @@ fn obey(mut signals: Signals, trigger: &Trigger) {
         thread::sleep(GLANCE);
         let is_second = signals.pending().next().is_some() && first.elapsed() >= SAME_REQUEST + GLANCE;
         if is_second || first.elapsed() >= HANGS_AFTER {
-            // Without destructors of C++ libraries whose threads still run, and without a log that could block.
-            signal_hook::low_level::exit(EXIT_STOPPED);
+            // Without a log that could block.
+            end_now(EXIT_STOPPED);
         }
     }
 }

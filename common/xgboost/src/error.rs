@@ -18,6 +18,14 @@ pub enum XgboostError {
         /// XGBoost's own words.
         message: String,
     },
+    /// XGBoost's collective failed: another member was lost, is silent, or never came.
+    #[error("XGBoost could not {doing}: {message}")]
+    Collective {
+        /// What was asked of XGBoost.
+        doing: &'static str,
+        /// XGBoost's own words.
+        message: String,
+    },
     /// The library that was loaded is not the one this program was made for.
     #[error(
         "libxgboost.so.3 is XGBoost {found}, this program needs 3.4.1 or a later 3.4: install it with `make setup`"
@@ -34,13 +42,16 @@ pub enum XgboostError {
     Source(Error),
 }
 
-/// What a program ends with: a source's error as it was, lack of memory or disk as such, targets and weights that the
+/// What a program ends with: a source's error as it was, lack of memory or disk as such, a lost shard as one that a retry helps, targets and weights that the
 /// objective is not defined for as wrong data, all else as a defect, since settings are tried by
 /// [`dry_run`](super::dry_run) and columns are checked before XGBoost sees them.
 impl From<XgboostError> for Error {
     fn from(error: XgboostError) -> Self {
         match error {
             XgboostError::Source(source) => source,
+            XgboostError::Collective { message, .. } => Self::Storage(format!(
+                "another shard was lost or does not answer ({message}): start all shards again with the same run id"
+            )),
             XgboostError::Library { ref message, .. } if is_out_of_resources(message) => {
                 Self::Resources(format!("{error}: give the task more memory or disk"))
             }
@@ -72,14 +83,31 @@ pub(super) fn check(doing: &'static str, return_code: c_int) -> Result<(), Xgboo
     if return_code == 0 {
         return Ok(());
     }
-    Err(XgboostError::Library { doing, message: last_error() })
+    let raw = last_error();
+    let message = one_line(&raw);
+    match raw.contains(OF_COLLECTIVE) {
+        true => Err(XgboostError::Collective { doing, message: root_cause(&message).to_owned() }),
+        false => Err(XgboostError::Library { doing, message }),
+    }
 }
 
-/// This thread's last message, cleaned.
+/// Where every failure of XGBoost's collective is raised.
+const OF_COLLECTIVE: &str = "/collective/result.cc:";
+
+/// The innermost of the reasons that the collective gives, which is the last: `- [socket.h:79|17:33:55]: recv Connection reset by peer`.
+fn root_cause(message: &str) -> &str {
+    match message.rsplit_once("]: ").map_or(message, |(_, cause)| cause) {
+        // What `poll` says of a connection that the other end has closed.
+        closed if closed.starts_with("Poll error condition:Success") => "it closed the connection",
+        cause => cause,
+    }
+}
+
+/// This thread's last message.
 fn last_error() -> String {
     // SAFETY: takes no argument; the pointer it returns is this thread's own and stands until the next failing call.
     let message = unsafe { sys::XGBGetLastError() };
-    one_line(&copy_string(message))
+    copy_string(message)
 }
 
 /// Copies a C string that XGBoost owns; a null pointer is the empty string.
@@ -155,6 +183,21 @@ mod tests {
             one_line("Invalid Parameter format for eta: expect float"),
             "Invalid Parameter format for eta: expect float"
         );
+    }
+
+    #[test]
+    fn the_collective_tells_its_innermost_reason() {
+        let raw = "[17:33:55] /workspace/src/collective/result.cc:83: [coll_c_api.cc:38|17:33:55]:\n\n- [allreduce.cc:135|17:33:55]: \
+                   Ring Allreduce failed.\n- [poll_utils.h:206|17:34:10]: Poll timeout:8 seconds. Connection timed out\nStack trace:\n";
+        assert!(raw.contains(OF_COLLECTIVE));
+        let cause = root_cause(&one_line(raw)).to_owned();
+        assert_eq!(cause, "Poll timeout:8 seconds. Connection timed out");
+        assert_eq!(
+            root_cause("- [socket.h:79|17:33:55]: Poll error condition:Success code:0"),
+            "it closed the connection"
+        );
+        let error = Error::from(XgboostError::Collective { doing: "train a round", message: cause });
+        assert_eq!(error.exit_code(), 5);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! [`Booster::serialize`]).
 
 mod booster;
+pub mod collective;
 mod columns;
 mod dmatrix;
 mod error;
@@ -64,6 +65,9 @@ fn accept(found: (u32, u32, u32)) -> Result<(), XgboostError> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod collective_tests;
 
 #[cfg(test)]
 mod matrix_tests;

@@ -20,7 +20,7 @@ fn plan(threads: usize) -> TrainPlan {
         program_version: "1.0.0".to_owned(),
         started_at: "2026-11-28T10:00:00.000Z".to_owned(),
         settings: "settings".into(),
-        body: TrainBody { objects_sha256: "rows".to_owned(), threads, reading: Default::default() },
+        body: TrainBody { objects_sha256: "rows".to_owned(), threads, reading: Default::default(), shards: None },
     }
 }
 

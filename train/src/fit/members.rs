@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 
 use error::{Error, Result};
 use features::encode::Feature;
+use machine::threads::on_own_thread;
 use ndarray::Array2;
 use scoring::{CheckedModel, Ensemble, ModelPart, average_models};
 use telemetry::Unit;
@@ -16,6 +17,7 @@ use super::{
     with_constraints,
 };
 use crate::read::Rows;
+use crate::shards::Peers;
 
 /// Cells of a matrix up to which several boosters are fitted side by side, one thread each: threads that share a tree of few
 /// rows wait for each other most of the time. The memory plan counts what so many boosters hold at once.
@@ -45,7 +47,7 @@ pub fn fit(
     if lanes.are_several() && matrix.len() <= CELLS_SIDE_BY_SIDE {
         return fit_side_by_side(context, choice, features, lanes, make);
     }
-    fit_with(context, choice, features, |_, params, places| make(context, params, places))
+    fit_with(context, choice, features, None, |_, params, places| make(context, params, places))
 }
 
 /// The same, members side by side, each with a matrix of its own.
@@ -67,7 +69,7 @@ fn fit_side_by_side(
         xgboost::dry_run(&params, &matrix_features(&of_member))?;
         let matrix = make(context, &params, &places)?;
         let Boosted { mut booster, resumed_from } =
-            boost(context, &MemberFit { index: *index, member, params: &params }, &matrix, &progress)?;
+            boost(context, &MemberFit { index: *index, member, params: &params }, &matrix, None, &progress)?;
         Ok(FittedMember { booster: None, model: booster.save()?, places, params: own, resumed_from })
     })?;
     progress.finish();
@@ -75,14 +77,15 @@ fn fit_side_by_side(
 }
 
 /// The same with matrices that `matrix` makes, for a member, its parameters and the places of its columns among `features`; members
-/// one after the other.
+/// one after the other. With `peers` all tasks boost together, each with the matrix of its share, and come to the same model.
 ///
 /// # Errors
 /// As [`fit`]; what `matrix` fails with.
-pub fn fit_with<Matrix: Borrow<DMatrix>>(
+pub(crate) fn fit_with<Matrix: Borrow<DMatrix>>(
     context: &FitContext<'_>,
     choice: Choice,
     features: &[Feature],
+    peers: Option<&Peers<'_>>,
     mut matrix: impl FnMut(&Member, &Params, &[usize]) -> Result<Matrix>,
 ) -> Result<Fitted> {
     let progress = context.telemetry.progress("training", Unit::Items("rounds"), Some(u64::from(choice.rounds())));
@@ -100,13 +103,14 @@ pub fn fit_with<Matrix: Borrow<DMatrix>>(
         let training = match known.take().filter(|known| known.serves(member, &places, &params)) {
             Some(known) => known,
             None => {
-                xgboost::dry_run(&params, &matrix_features(&of_member))?;
+                // On a thread of its own it is this task's alone.
+                on_own_thread(|| Ok(xgboost::dry_run(&params, &matrix_features(&of_member))?))?;
                 let matrix = matrix(member, &params, &places)?;
                 MemberMatrix { places: places.clone(), part: member.part, params: params.clone(), matrix }
             }
         };
-        let boosted =
-            boost(context, &MemberFit { index, member, params: &params }, training.matrix.borrow(), &progress)?;
+        let fit = MemberFit { index, member, params: &params };
+        let boosted = boost(context, &fit, training.matrix.borrow(), peers, &progress)?;
         let Boosted { mut booster, resumed_from } = boosted;
         known = Some(training);
         let model = booster.save()?;

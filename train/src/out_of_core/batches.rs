@@ -35,6 +35,8 @@ pub(super) struct Job {
     pub(super) side: Side,
     /// Which rows of the side, where these are not all.
     pub(super) part: Option<Part>,
+    /// The places of the rows that this task reads, where these are not all.
+    pub(super) share: Option<Range<usize>>,
     /// Folds of the training rows.
     pub(super) folds: Arc<CrossFolds>,
     pub(super) columns: Arc<MatrixColumns>,
@@ -89,6 +91,13 @@ impl Batches {
         Ok(self.current.as_ref())
     }
 
+    /// The batch that was asked for last, as XGBoost takes it.
+    pub(super) fn current(&self) -> Option<Batch<'_>> {
+        let batch = self.current.as_ref()?;
+        let columns = batch.cells.iter().map(|cells| Column::from(cells.as_slice())).collect();
+        Some(Batch { columns, labels: Some(&batch.labels), weights: batch.weights.as_deref() })
+    }
+
     /// Ends the thread that reads: it finds nobody listening.
     fn end_reading(&mut self) {
         if let Some((receive, thread)) = self.reading.take() {
@@ -112,9 +121,8 @@ impl BatchSource for Batches {
     }
 
     fn next_batch(&mut self) -> Result<Option<Batch<'_>>> {
-        let Some(batch) = self.advance()? else { return Ok(None) };
-        let columns = batch.cells.iter().map(|cells| Column::from(cells.as_slice())).collect();
-        Ok(Some(Batch { columns, labels: Some(&batch.labels), weights: batch.weights.as_deref() }))
+        self.advance()?;
+        Ok(self.current())
     }
 }
 
@@ -132,8 +140,12 @@ impl Job {
         let table = &self.data.tables[rows.table];
         let names = Arc::new(self.columns.input_columns());
         let mut done = 0;
+        let share = self.share.clone().unwrap_or(0..table.rows());
         // Row groups without a row of this side are not read.
-        let ranges = table.row_ranges().into_iter().filter(|range| !rows_within(rows, 0, &range.places).is_empty());
+        let ranges = table.row_ranges().into_iter().filter(|range| {
+            let places = range.places.start.max(share.start)..range.places.end.min(share.end);
+            !places.is_empty() && !rows_within(rows, 0, &places).is_empty()
+        });
         let mut fetching = ranges.map(|range| {
             let (table, names) = (Arc::clone(table), Arc::clone(&names));
             let places = (range.places.clone(), table.row_groups_of(&range));
@@ -146,7 +158,9 @@ impl Job {
             let columns = joined(self.runtime.block_on(columns))??;
             next = fetching.next();
             // Where batches end bears on the bins, and so on the model: it is where row groups do, however they are read.
-            for batch in row_groups.iter().flat_map(|places| cut(places, self.batch_rows)) {
+            // Shares are made of whole row groups.
+            let row_groups = row_groups.iter().filter(|places| share.contains(&places.start));
+            for batch in row_groups.flat_map(|places| cut(places, self.batch_rows)) {
                 self.stop.check()?;
                 let within = rows_within(rows, done, &batch);
                 done = within.end;

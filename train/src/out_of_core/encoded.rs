@@ -136,6 +136,16 @@ fn coded(feature: &Feature) -> Feature {
 pub(super) struct Sums(Vec<FoldSums>);
 
 impl Sums {
+    /// Changes the sums of every column, all numbers of one at a time.
+    pub(super) fn each_mut(&mut self, mut change: impl FnMut(&mut [f64]) -> Result<()>) -> Result<()> {
+        for sums in &mut self.0 {
+            let mut values = sums.to_values();
+            change(&mut values)?;
+            sums.set_values(&values);
+        }
+        Ok(())
+    }
+
     /// Adds the rows of a batch of codes.
     pub(super) fn add(&mut self, batch: &EncodedBatch, rows: &Rows, folds: &CrossFolds) {
         for (sums, codes) in self.0.iter_mut().zip(&batch.cells) {

@@ -11,8 +11,10 @@
 mod batches;
 mod encoded;
 mod rows;
+mod shared;
 
 use std::borrow::Borrow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use error::{Error, Result};
@@ -26,11 +28,12 @@ use ndarray::{Array2, ShapeBuilder};
 use table::LoadableTable;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
-use xgboost::{Booster, Column, DMatrix, Params, QuantileOptions};
+use xgboost::{BatchSource, Booster, Column, DMatrix, Params, QuantileOptions};
 
 use self::batches::{Batches, Job, Side};
 use self::encoded::{EncodedBatch, MatrixColumns};
 use self::rows::scan;
+use self::shared::SharedBatches;
 use crate::config::TrainConfig;
 use crate::encodings::{EncodingScheme, visible};
 use crate::evaluate::{Evaluation, Predictor};
@@ -41,6 +44,7 @@ use crate::read::{
     Opened, Roles, Rows, SplitOutcome, TrainingData, check_rows, check_same_columns, fingerprint_of, gap, hold_out,
     is_of_other_type, nothing_left, time_kind,
 };
+use crate::shards::{Peers, Share};
 
 /// Held-out rows that the model is explained on come from so many of them.
 const KEPT_TEST_ROWS: usize = 20_000;
@@ -239,31 +243,64 @@ pub struct Reader<'a> {
     threads: usize,
     stop: Stop,
     runtime: Handle,
+    /// What this task reads, where it is one of several.
+    share: Option<Share>,
+}
+
+/// What a model says of some held-out rows.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    /// Its outputs, one for each row.
+    pub(crate) values: Vec<f32>,
+    /// How wide their intervals are, where the model has any.
+    pub(crate) scales: Option<Vec<f32>>,
+    /// The first rows of the matrix, as many as explaining the model takes.
+    pub(crate) kept: Array2<f32>,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of the rows of a run. Called on the runtime that reads them.
     #[must_use]
     pub fn new(data: &'a BatchData, spec: &'a Spec, plan: &'a MemoryPlan, threads: usize, stop: Stop) -> Self {
-        Self { data, spec, plan, threads, stop, runtime: Handle::current() }
+        Self { data, spec, plan, threads, stop, runtime: Handle::current(), share: None }
+    }
+
+    /// The same for one of several tasks, which reads its share of the rows to train with and to judge by.
+    #[must_use]
+    pub(crate) fn sharing(self, share: Share) -> Self {
+        Self { share: Some(share), ..self }
     }
 
     /// The matrix of all training rows, or of the part that a member learns from. `features` were learnt from the sample and
-    /// encoded as its scheme says; means of the target in them are replaced by those over all training rows. For a thread
-    /// that may block.
+    /// encoded as its scheme says; means of the target in them are replaced by those over all training rows. With `peers` the
+    /// matrix has this task's share of the rows, and the bins and means of all. For a thread that may block.
     ///
     /// # Errors
     /// What reading fails with; [`Error::Resources`] where the scratch disk is full; what XGBoost refuses.
-    pub fn training(
+    pub(crate) fn training(
         &self,
         context: &FitContext<'_>,
         params: &Params,
         features: &mut [Feature],
         member: &Member,
+        peers: Option<&Peers<'_>>,
     ) -> Result<Training> {
-        let columns = self.learn_means(features, &member.scheme)?;
+        let columns = self.learn_means(features, &member.scheme, peers)?;
         let job = self.job(columns, Side::Training);
-        let mut batches = Batches::new(Job { part: member.part, scale: context.scale, ..job });
+        let batches = Batches::new(Job { part: member.part, scale: context.scale, ..job });
+        match peers {
+            None => self.matrix(context, params, features, batches),
+            Some(peers) => self.matrix(context, params, features, SharedBatches::new(batches, peers)),
+        }
+    }
+
+    fn matrix(
+        &self,
+        context: &FitContext<'_>,
+        params: &Params,
+        features: &[Feature],
+        mut batches: impl BatchSource,
+    ) -> Result<Training> {
         let names = matrix_features(features);
         let options = QuantileOptions { max_bin: params.max_bin(), threads: context.threads, reference: None };
         if self.plan.mode != Mode::External {
@@ -283,13 +320,28 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::training`] and [`crate::fit::fit_with`].
     pub fn fit(&self, context: &FitContext<'_>, choice: Choice, features: Features) -> Result<(Features, Fitted)> {
-        let mut features = Features { train: Array2::zeros((0, features.features.len()).f()), ..features };
-        let chosen = features.features.clone();
-        let fitted = fit_with(context, choice, &chosen, |member, params, places| {
+        let no_rows = Array2::zeros((0, features.features.len()).f());
+        let (learnt, fitted) = self.fit_features(context, choice, &features.features, None)?;
+        Ok((Features { train: no_rows, features: learnt, ..features }, fitted))
+    }
+
+    /// The same of the features alone; with `peers` together with the other tasks, all of which come to the same.
+    ///
+    /// # Errors
+    /// As [`Reader::fit`]; [`Error::Storage`] where another task was lost.
+    pub(crate) fn fit_features(
+        &self,
+        context: &FitContext<'_>,
+        choice: Choice,
+        chosen: &[Feature],
+        peers: Option<&Peers<'_>>,
+    ) -> Result<(Vec<Feature>, Fitted)> {
+        let mut features = chosen.to_vec();
+        let fitted = fit_with(context, choice, chosen, peers, |member, params, places| {
             let mut of_member: Vec<Feature> = places.iter().map(|&place| chosen[place].clone()).collect();
-            let training = self.training(context, params, &mut of_member, member)?;
+            let training = self.training(context, params, &mut of_member, member, peers)?;
             for (&place, feature) in places.iter().zip(of_member) {
-                features.features[place] = feature;
+                features[place] = feature;
             }
             Ok(training)
         })?;
@@ -302,9 +354,20 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::predict`] and [`Predictor::evaluate`].
     pub fn evaluate(&self, gate: &Gate, predictor: &Predictor<'_>, features: &mut Features) -> Result<Evaluation> {
+        let Outputs { values, scales, kept } = self.outputs(predictor, &features.features)?;
+        features.test = kept;
+        predictor.compare(gate, &values, scales.as_deref(), &self.data.all.test)
+    }
+
+    /// What the model says of the held-out rows, or of this task's share of them.
+    ///
+    /// # Errors
+    /// As [`Reader::predict`].
+    pub(crate) fn outputs(&self, predictor: &Predictor<'_>, features: &[Feature]) -> Result<Outputs> {
         let (mut kept, mut scales) = (Vec::new(), predictor.scale.map(|_| Vec::new()));
-        let form = ModelForm { features: &features.features, spec: self.spec, clip: predictor.clip };
-        let outputs = self.predict_each(predictor.booster, &form, |batch, outputs| {
+        let form = ModelForm { features, spec: self.spec, clip: predictor.clip };
+        let share = self.share.as_ref().map(|share| share.test.clone());
+        let values = self.predict_each(predictor.booster, &form, share, |batch, outputs| {
             if kept.is_empty() {
                 kept = batch.cells.iter().map(|cells| cells[..cells.len().min(KEPT_TEST_ROWS)].to_vec()).collect();
             }
@@ -314,18 +377,18 @@ impl<'a> Reader<'a> {
             Ok(())
         })?;
         let rows = kept.first().map_or(0, Vec::len);
-        let matrix = Array2::from_shape_vec((rows, features.features.len()).f(), kept.concat());
-        features.test = matrix.map_err(|error| Error::Defect(error.to_string()))?;
-        predictor.compare(gate, &outputs, scales.as_deref(), &self.data.all.test)
+        let matrix = Array2::from_shape_vec((rows, features.len()).f(), kept.concat());
+        let kept = matrix.map_err(|error| Error::Defect(error.to_string()))?;
+        Ok(Outputs { values, scales, kept })
     }
 
-    /// The predictions of the held-out rows by a model of this form, as `predict` would write them. For a thread that may
+    /// The predictions of all held-out rows by a model of this form, as `predict` would write them. For a thread that may
     /// block.
     ///
     /// # Errors
     /// What reading fails with; what XGBoost refuses.
     pub fn predict(&self, booster: &Booster, form: &ModelForm<'_>) -> Result<Vec<f64>> {
-        let outputs = self.predict_each(booster, form, |_, _| Ok(()))?;
+        let outputs = self.predict_each(booster, form, None, |_, _| Ok(()))?;
         Ok(outputs.into_iter().map(|value| final_prediction(value, form.clip)).collect())
     }
 
@@ -333,10 +396,11 @@ impl<'a> Reader<'a> {
         &self,
         booster: &Booster,
         form: &ModelForm<'_>,
+        share: Option<Range<usize>>,
         mut look: impl FnMut(&EncodedBatch, &[f32]) -> Result<()>,
     ) -> Result<Vec<f32>> {
         let columns = MatrixColumns::of(form.features, form.spec)?;
-        let mut batches = Batches::new(self.job(columns, Side::HeldOut));
+        let mut batches = Batches::new(Job { share, ..self.job(columns, Side::HeldOut) });
         let mut outputs = Vec::with_capacity(self.data.all.test.len());
         while let Some(batch) = batches.advance()? {
             let columns: Vec<Column<'_>> = batch.cells.iter().map(|cells| Column::from(cells.as_slice())).collect();
@@ -347,16 +411,33 @@ impl<'a> Reader<'a> {
         Ok(outputs)
     }
 
-    /// The columns of the matrix, where means of the target are learnt from all training rows, in one pass over them.
-    fn learn_means(&self, features: &mut [Feature], scheme: &EncodingScheme) -> Result<MatrixColumns> {
+    /// The columns of the matrix, where means of the target are learnt from all training rows, in one pass over them: with `peers`
+    /// each task goes through its share.
+    fn learn_means(
+        &self,
+        features: &mut [Feature],
+        scheme: &EncodingScheme,
+        peers: Option<&Peers<'_>>,
+    ) -> Result<MatrixColumns> {
         let are_means = scheme.are_target_means();
         let mut columns = MatrixColumns::for_means(features, &are_means, self.spec, visible(&self.data.folds))?;
         if columns.has_means() {
-            let mut sums = columns.sums();
-            let mut batches = Batches::new(self.job(columns.codes_alone(self.spec)?, Side::Training));
-            while let Some(batch) = batches.advance()? {
-                sums.add(batch, &self.data.all.train, &self.data.folds);
-            }
+            let count = || {
+                let mut sums = columns.sums();
+                let mut batches = Batches::new(self.job(columns.codes_alone(self.spec)?, Side::Training));
+                while let Some(batch) = batches.advance()? {
+                    sums.add(batch, &self.data.all.train, &self.data.folds);
+                }
+                Ok(sums)
+            };
+            let sums = match peers {
+                None => count()?,
+                Some(peers) => {
+                    let mut sums = peers.together(count)?;
+                    sums.each_mut(|values| peers.sum(values))?;
+                    sums
+                }
+            };
             columns.take(sums, features);
         }
         Ok(columns)
@@ -367,6 +448,7 @@ impl<'a> Reader<'a> {
             data: Arc::clone(&self.data.all),
             side,
             part: None,
+            share: self.share.as_ref().filter(|_| side == Side::Training).map(|share| share.train.clone()),
             folds: Arc::clone(&self.data.folds),
             columns: Arc::new(columns),
             scale: TargetScale::default(),

@@ -102,6 +102,8 @@ pub(super) struct Shape {
     /// Levels of categories and what their texts take, once they are learnt.
     pub(super) levels: u64,
     pub(super) level_bytes: u64,
+    /// Tasks that share the features of the rows; 0 or 1 where this is the only one.
+    pub(super) shards: u64,
 }
 
 /// Where the bins of training in batches are.
@@ -168,6 +170,7 @@ impl Shape {
         Ok(Self {
             train_rows,
             test_rows,
+            shards: config.shard.map_or(1, |shard| u64::from(shard.count())),
             features: features as u64,
             width,
             is_reencoded: categories > 0,
@@ -251,6 +254,19 @@ impl Shape {
         self.train_rows + self.test_rows
     }
 
+    /// Whether this is one of several tasks.
+    pub(super) fn is_shard(&self) -> bool {
+        self.shards > 1
+    }
+
+    /// Training rows whose features this task reads: shares are made of whole row groups.
+    pub(super) fn share(&self) -> u64 {
+        match self.is_shard() {
+            true => (self.train_rows.div_ceil(self.shards) + self.largest_group_rows).min(self.train_rows),
+            false => self.train_rows,
+        }
+    }
+
     /// Most rows of a batch.
     pub(super) fn batch_rows(&self) -> u64 {
         (BATCH_WANTED / (CELL * self.width.max(1))).min(self.rows()).clamp(4096, 1 << 18)
@@ -324,10 +340,10 @@ impl Shape {
         let batch = batch_rows * self.width * CELL;
         let page = batch_rows * self.width * BINNED_CELL_EIGHTHS / 8;
         // Rows fall into parts by chance: the largest has hardly more than a hundredth above its share.
-        let part = |parts: u64| if parts == 1 { self.train_rows } else { self.train_rows / parts * 101 / 100 };
+        let part = |parts: u64| if parts == 1 { self.share() } else { self.train_rows / parts * 101 / 100 };
         let (learnt, bins) = match bins {
             Bins::InMemory { parts } => (part(parts), self.matrix(part(parts))),
-            Bins::OnDisk => (self.train_rows, PAGES * page),
+            Bins::OnDisk => (self.share(), PAGES * page),
         };
         // The held-out rows are fed like the training rows, when nothing is boosted any more.
         let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead + learnt * ROW_WHILE_FED;
@@ -349,8 +365,8 @@ impl Shape {
     }
 
     pub(super) fn scratch(&self) -> u64 {
-        let cells = self.train_rows * self.width;
-        cells * BINNED_CELL_EIGHTHS / 8 + self.train_rows * 16 + 64 * MIB
+        let cells = self.share() * self.width;
+        cells * BINNED_CELL_EIGHTHS / 8 + self.share() * 16 + 64 * MIB
     }
 }
 

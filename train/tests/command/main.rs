@@ -12,6 +12,7 @@ mod reading;
 mod report;
 mod scale;
 mod search;
+mod shards;
 mod tuning;
 mod validation;
 

@@ -176,6 +176,21 @@ impl FoldSums {
         self.all.add(code, target, weight);
     }
 
+    /// All sums in a row, so that those of other rows can be added.
+    #[must_use]
+    pub fn to_values(&self) -> Vec<f64> {
+        let all = self.of_fold.iter().chain([&self.all]);
+        all.flat_map(|sums| sums.levels.iter().chain([&sums.all])).flat_map(|&(weight, sum)| [weight, sum]).collect()
+    }
+
+    /// Takes over sums in the order of [`FoldSums::to_values`].
+    pub fn set_values(&mut self, values: &[f64]) {
+        let (pairs, _) = values.as_chunks::<2>();
+        let all = self.of_fold.iter_mut().chain([&mut self.all]);
+        let places = all.flat_map(|sums| sums.levels.iter_mut().chain([&mut sums.all]));
+        places.zip(pairs).for_each(|(place, &[weight, sum])| *place = (weight, sum));
+    }
+
     /// The means over all rows, and over those that are visible from each place.
     #[must_use]
     pub fn means(&self) -> FoldMeans {
