@@ -143,7 +143,7 @@ fn hand_over<const BYTES: usize>(
             let bits = word_at(words, start + word * WORD) & (u64::MAX >> (WORD - rows.len()));
             let of_word;
             (of_word, values) = values.split_at_checked(bits.count_ones() as usize)?;
-            spread(bits, of_word, &widen, rows);
+            spread(bits, of_word, widen, rows);
         }
         take(run);
     }
