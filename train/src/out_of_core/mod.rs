@@ -318,7 +318,7 @@ impl<'a> Reader<'a> {
     /// nothing is left.
     ///
     /// # Errors
-    /// As [`Reader::training`] and [`crate::fit::fit_with`].
+    /// As `Reader::training` and `fit::fit_with`.
     pub fn fit(&self, context: &FitContext<'_>, choice: Choice, features: Features) -> Result<(Features, Fitted)> {
         let no_rows = Array2::zeros((0, features.features.len()).f());
         let (learnt, fitted) = self.fit_features(context, choice, &features.features, None)?;
