@@ -24,8 +24,9 @@ SUCCEEDED = ["first-run-ever", "success", "out-of-memory-once", "out-of-memory-s
              "ingestion-never-ends", "ingestion-of-another-never-ends", "ingestion-refused", "ingestion-unknown", "results-partition-exists",
              "published-meanwhile", "newer-results-stand", "chat-cannot-be-told", "no-model-yet", "customers-do-not-fit", "more-variables", "odd-fields",
              "evaluated", "evaluation-recovers", "evaluation-fails", "nothing-to-evaluate",
-             "shards", "a-shard-interrupted", "a-shard-out-of-memory", "two-interruptions-of-shards"]
-REJECTED = ["rejected-previous", "rejected-stop", "rejected-first-run"]
+             "shards", "a-shard-interrupted", "a-shard-out-of-memory", "two-interruptions-of-shards",
+             "a-training-shard-interrupted", "a-training-shard-out-of-memory"]
+REJECTED = ["rejected-previous", "rejected-stop", "rejected-first-run", "training-shards-rejected"]
 SILENT = ["failure-cannot-be-told"]
 # name: (failed state, error type, part of the error message, where the link leads)
 FAILED = {
@@ -37,6 +38,7 @@ FAILED = {
     "predict-fails-thrice": ("Inference", "States.TaskFailed", "exit code 5 (storage): S3 kept failing", INFERENCE_LOG),
     "a-shard-fails": ("Inference", "States.TaskFailed", "exit code 4 (data): 101 of 1000 rows were rejected", INFERENCE_LOG),
     "shards-keep-failing": ("Inference", "States.TaskFailed", "exit code 5: Essential", INFERENCE_LOG),
+    "training-shards-keep-failing": ("Training", "States.TaskFailed", "exit code 5: Essential", TRAINING_LOG),
     "stale-result": ("Inference", "States.TaskFailed", "exit code 70: Essential", INFERENCE_LOG),
     "emulator-spaces": ("Inference", "States.TaskFailed", "exit code 6: Essential", INFERENCE_LOG),
     "lambda-error": ("DataPreparation", "AthenaError", "query failed", f"{LOG_GROUPS}$252Faws$252Flambda$252Fdata-prep"),
