@@ -142,14 +142,14 @@ fn parquet(workshop: &Workshop, rows: usize, texts: Series) {
         texts.into_column(),
         numbers("score", 11),
     ];
-    write(workshop, &mut DataFrame::new(rows, columns).unwrap(), rows);
+    write(workshop, &mut DataFrame::new(rows, columns).unwrap(), (rows, CompressionOptions::Gzip(None)));
 }
 
-/// A table in row groups of so many rows.
-fn write(workshop: &Workshop, table: &mut DataFrame, of_group: usize) {
+/// A table in row groups of so many rows, packed in such a way.
+fn write(workshop: &Workshop, table: &mut DataFrame, (of_group, packed): (usize, CompressionOptions)) {
     std::fs::create_dir_all(workshop.path("bomb")).unwrap();
     let file = std::fs::File::create(workshop.path("bomb/part.parquet")).unwrap();
-    let writer = ParquetWriter::new(file).with_compression(CompressionOptions::Gzip(None));
+    let writer = ParquetWriter::new(file).with_compression(packed);
     writer.with_row_group_rows(of_group).finish(table).unwrap();
 }
 
@@ -361,7 +361,7 @@ fn levels_of_many_columns_are_in_the_plan_of_the_memory() {
     let ids = Series::new("customer_id".into(), (0..ROWS as i64).collect::<Vec<_>>()).into_column();
     let score = Series::new("score".into(), (0..ROWS).map(|_| random.share()).collect::<Vec<_>>());
     let columns: Vec<Column> = [ids, score.into_column()].into_iter().chain((0..30).map(column)).collect();
-    write(&workshop, &mut DataFrame::new(ROWS, columns).unwrap(), ROWS);
+    write(&workshop, &mut DataFrame::new(ROWS, columns).unwrap(), (ROWS, CompressionOptions::Snappy));
     let planned = |run: &Bounded| {
         let line =
             run.log.lines().rfind(|line| line.contains("memory plan: ")).unwrap_or_else(|| panic!("{}", run.log));
@@ -401,7 +401,7 @@ fn find(line: &Value, name: &str) -> Option<f64> {
 fn row_groups_by_the_ten_thousand_take_little() {
     let workshop = Workshop::with_model();
     for (rows, of_group) in [(30_000, 1), (1_000_000, 200)] {
-        write(&workshop, &mut customers(rows, 1, 8), of_group);
+        write(&workshop, &mut customers(rows, 1, 8), (of_group, CompressionOptions::Snappy));
         for (program, arguments) in [("predict", &PREDICT[..]), ("train", &TRAIN[..])] {
             let Some((code, last)) = within(512, &workshop, program, arguments) else { return };
             assert_eq!(code, Some(0), "{program} of {rows} rows by {of_group}: {last}");
