@@ -21,6 +21,7 @@ impl<T> Default for LongTexts<'_, T> {
 
 /// Whether a text is one of these.
 #[must_use]
+#[inline]
 pub fn is_long(text: &str) -> bool {
     text.len() >= LONG_BYTES
 }

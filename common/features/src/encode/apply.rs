@@ -368,7 +368,12 @@ impl BoundFeature {
         let (table, numbers) = match &self.levels {
             LevelTable::Few(known) => {
                 for level in levels {
-                    push(level, level.and_then(|level| long.once(level, |level| known.get(level).copied())));
+                    let found = match level {
+                        Some(level) if is_long(level) => *long.of(level, |level| known.get(level).copied()),
+                        Some(level) => known.get(level).copied(),
+                        None => None,
+                    };
+                    push(level, found);
                 }
                 return;
             }
