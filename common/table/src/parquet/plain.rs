@@ -3,8 +3,8 @@
 //!
 //! What is not as a writer leaves it, or not covered, gives none, and is left to polars' decoder.
 
-use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use polars::prelude::DataType;
 use polars_parquet::parquet::compression::Compression;
@@ -15,8 +15,14 @@ use super::pages::{PAGE_HEADER_BYTES, Page, Window};
 
 /// Numbers of one run: few enough to stay in the first-level cache, and a multiple of [`WORD`].
 const RUN: usize = 2048;
+/// Most rows of the pages: what a damaged header says asks for no more bits of validity.
+const VALUES_MOST: usize = 1 << 22;
 /// Rows whose validity is one word.
 const WORD: usize = u64::BITS as usize;
+
+/// Where pages are unpacked, one after the other: as many as were ever read at once, none larger than a page that is unpacked whole.
+/// Fresh memory would cost as much as the copy that is saved.
+static UNPACKED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// How numbers lie in a page.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +71,7 @@ impl<'a> PlainNumbers<'a> {
             return None;
         }
         let window = Window::of(bytes, &rows, most)?;
-        let is_covered = window.data.iter().all(|(page, _)| page.is_plain());
+        let is_covered = window.values <= VALUES_MOST && window.data.iter().all(|(page, _)| page.is_plain());
         let (codec, is_optional) = (chunk.codec, descriptor.max_def_level > 0);
         is_covered.then_some(Self { window, layout, codec, is_optional, rows })
     }
@@ -73,11 +79,8 @@ impl<'a> PlainNumbers<'a> {
     /// Hands the rows to `take`, NaN where there is none. None where a page is not as its header says: what was handed over until
     /// then is void.
     pub(super) fn hand_over(&self, take: &mut dyn FnMut(&mut [f64])) -> Option<()> {
-        thread_local! {
-            /// Where pages are unpacked, one after the other: fresh memory would cost as much as the copy that is saved.
-            static UNPACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        }
-        let (mut first, mut unpacked) = (self.window.first, UNPACKED.take());
+        let mut unpacked = UNPACKED.lock().ok().and_then(|mut unused| unused.pop()).unwrap_or_default();
+        let mut first = self.window.first;
         for (page, bytes) in &self.window.data {
             unpacked.clear();
             unpacked.reserve_exact(page.unpacked + PAGE_HEADER_BYTES);
@@ -88,7 +91,9 @@ impl<'a> PlainNumbers<'a> {
             self.hand_over_page(page, &unpacked[header..], (count, within), take)?;
             first += count;
         }
-        UNPACKED.set(unpacked);
+        if let Ok(mut unused) = UNPACKED.lock() {
+            unused.push(unpacked);
+        }
         Some(())
     }
 

@@ -48,7 +48,7 @@ pub(crate) fn repeating() -> Vec<Vec<u8>> {
     in_every_way(columns)
 }
 
-/// Numbers that writers put one behind the other: with nulls here and there, in runs, nearly everywhere, and with none.
+/// Numbers that writers put one behind the other: with nulls here and there and in runs, and with none.
 pub(crate) fn plain() -> Vec<Vec<u8>> {
     const ROWS: usize = 8_000;
     let random = &mut Random::new(5);
@@ -59,11 +59,9 @@ pub(crate) fn plain() -> Vec<Vec<u8>> {
     };
     let sparse: Vec<Option<f64>> =
         (0..ROWS).map(|row| (random.share() > 0.1 && row / 200 % 7 > 0).then(|| float(row))).collect();
-    let rare: Vec<Option<i64>> = (0..ROWS).map(|row| (row % 97 == 3).then_some(row as i64)).collect();
     in_every_way([
         Series::new("float".into(), (0..ROWS).map(float).collect::<Vec<_>>()),
         Series::new("sparse".into(), sparse),
-        Series::new("rare".into(), rare),
         Series::new("single".into(), (0..ROWS).map(|row| row as f32 / 3.0).collect::<Vec<_>>()),
         Series::new("whole".into(), (0..ROWS as i64).map(|row| (row << 51) + row).collect::<Vec<_>>()),
         Series::new("small".into(), (0..ROWS as i32).map(|row| row - 4_000).collect::<Vec<_>>()),
