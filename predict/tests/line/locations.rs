@@ -187,7 +187,7 @@ fn names_of_the_outputs_columns_are_taken() {
         call.run().failed(2, &said("--columns (COLUMNS)"));
     }
     assert!(workshop.files("output").is_empty());
-    workshop.predict_on("nowhere").args(["--columns", "plan,plan"]).run().failed(2, &["two columns \"plan\""]);
+    workshop.predict_on("nowhere").args(["--columns", "plan,plan"]).run().failed(2, &["names \"plan\" twice"]);
     workshop.predict_on("nowhere").args(["--columns", "customer_id"]).run().failed(2, &["two columns \"customer_id\""]);
 }
 
