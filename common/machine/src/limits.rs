@@ -1,57 +1,17 @@
 //! How many threads and how much memory the run may use: the least of what the control groups, the machine and the
 //! ECS task allow, or what the settings say.
 
-use std::fmt;
+pub mod source;
+
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use self::source::{Limit, Source};
 use crate::cgroup;
 use crate::ecs::{self, Task};
-use crate::rlimits;
+use crate::{rlimits, threads};
 use error::{Error, Result};
-
-/// Who set a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// A setting of the program.
-    Setting,
-    /// The machine, as far as the process may run on it.
-    Machine,
-    /// A control group.
-    Cgroup,
-    /// The limits of the ECS task.
-    Task,
-    /// The limits of the container in the ECS task.
-    Container,
-    /// The limit of the host on the data of this process.
-    Data,
-    /// The limit of the host on the address space of this process.
-    AddressSpace,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Setting => "setting",
-            Self::Machine => "machine",
-            Self::Cgroup => "cgroup",
-            Self::Task => "ECS task",
-            Self::Container => "ECS container",
-            Self::Data => "ulimit -d, RLIMIT_DATA",
-            Self::AddressSpace => "ulimit -v, RLIMIT_AS",
-        })
-    }
-}
-
-/// A limit and who set it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit<T> {
-    /// The limit.
-    pub value: T,
-    /// Who set it.
-    pub source: Source,
-}
 
 /// What the settings ask for; it wins over everything that is detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,7 +42,7 @@ impl Limits {
             None
         });
         let limits = Self::detect_in(Path::new("/"), machine_threads(), task, explicit)?;
-        Ok(limits.within(rlimits::memory_left(limits.threads.value)?))
+        Ok(limits.within(rlimits::memory_left(threads::stacks(limits.threads.value))?))
     }
 
     /// The same with what limits of this process alone leave of the memory. The kernel keeps to them whatever a setting says.

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::limits::{Limit, Source};
-use crate::{threads, usage};
+use crate::limits::source::{Limit, Source};
+use crate::usage;
 use error::{Error, Result};
 
 const MIB: u64 = 1 << 20;
@@ -23,15 +23,15 @@ const LEAST_STACK: u64 = 384 << 10;
 /// A limit that is in force, as its users know it.
 static IN_FORCE: OnceLock<Source> = OnceLock::new();
 
-/// What the limits on data and address space leave beside the program as it is now and the stacks of `threads` threads; none where there are no such limits.
+/// What the limits on data and address space leave beside the program as it is now and `stacks`, those of its threads; none where there are no such limits.
 ///
 /// # Errors
 /// [`Error::Resources`] where that is too little for anything; it names the limit.
-pub(crate) fn memory_left(threads: usize) -> Result<Option<Limit<u64>>> {
+pub(crate) fn memory_left(stacks: u64) -> Result<Option<Limit<u64>>> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let of = |resource: Resource, field: &str, source: Source| {
         let (most, taken) = (raised(resource, u64::MAX)?, usage::parse_kibibytes(&status, field).unwrap_or_default());
-        let taken = taken.saturating_add(threads::stacks(threads));
+        let taken = taken.saturating_add(stacks);
         Some((most, Limit { value: most.saturating_sub(taken), source }))
     };
     let all = [of(Resource::Data, "VmData:", Source::Data), of(Resource::As, "VmSize:", Source::AddressSpace)];
@@ -112,7 +112,7 @@ mod tests {
     fn a_usual_run_is_not_limited() {
         check_stack().unwrap();
         if !are_in_force() {
-            assert_eq!(memory_left(2).unwrap(), None);
+            assert_eq!(memory_left(16 << 20).unwrap(), None);
         }
         assert!(default_stack() >= LEAST_STACK);
         assert!(!raise_stack() || getrlimit(Resource::Stack).current == Some(USUAL_STACK));

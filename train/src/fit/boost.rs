@@ -7,7 +7,7 @@ use xgboost::{Booster, DMatrix, Params};
 
 use super::{FitContext, Member, booster_params};
 use crate::checkpoint::Snapshots;
-use crate::shards::Peers;
+use crate::shards::peers::Peers;
 
 /// A booster after its rounds, and the round that it was taken up at if an earlier attempt had begun it.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use super::{
     with_constraints,
 };
 use crate::read::Rows;
-use crate::shards::Peers;
+use crate::shards::peers::Peers;
 
 /// Cells of a matrix up to which several boosters are fitted side by side, one thread each: threads that share a tree of few
 /// rows wait for each other most of the time. The memory plan counts what so many boosters hold at once.

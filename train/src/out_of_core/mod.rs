@@ -44,7 +44,8 @@ use crate::read::{
     Opened, Roles, Rows, SplitOutcome, TrainingData, check_rows, check_same_columns, fingerprint_of, gap, hold_out,
     is_of_other_type, nothing_left, time_kind,
 };
-use crate::shards::{Peers, Share};
+use crate::shards::peers::Peers;
+use crate::shards::share::Share;
 
 /// Held-out rows that the model is explained on come from so many of them.
 const KEPT_TEST_ROWS: usize = 20_000;

@@ -4,7 +4,7 @@ use error::{Error, Result};
 use xgboost::{Batch, BatchSource};
 
 use super::batches::Batches;
-use crate::shards::Peers;
+use crate::shards::peers::Peers;
 
 /// The batches of this shard's share, for a matrix that all shards make together.
 ///

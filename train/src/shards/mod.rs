@@ -6,8 +6,8 @@
 //! into memory, tells the others, and does alone what comes after: the verdict, the files, the pointers.
 
 mod meeting;
-mod peers;
-mod share;
+pub(crate) mod peers;
+pub(crate) mod share;
 
 use error::{Error, Result};
 use features::encode::Feature;
@@ -18,9 +18,8 @@ use tokio::runtime::Handle;
 use xgboost::collective::{Membership, Tracker};
 
 use self::meeting::{Meeting, Met};
-use self::peers::PATIENCE;
-pub(crate) use self::peers::Peers;
-pub(crate) use self::share::Share;
+use self::peers::{PATIENCE, Peers};
+use self::share::Share;
 use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
 use crate::evaluate::{Predictor, clip_bounds};
