@@ -3,6 +3,7 @@
 
 pub mod source;
 
+use std::fmt;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
