@@ -124,7 +124,7 @@ fn how_to_learn_is_searched_for_and_told_to_all() {
 fn a_shard_that_is_killed_ends_the_others_and_all_started_again_come_to_the_same_bytes() {
     let workshop = Workshop::new();
     let data = table(&workshop, 6_000, 500);
-    let more = ["--rounds", "1500", "--param", "max_depth=7"];
+    let more = ["--rounds", "800", "--param", "max_depth=7"];
     let undisturbed = result(&wait(start(&workshop, "undisturbed", &data, 2, &more)));
     let expected = files(&workshop, "undisturbed");
     let mut seen = Vec::new();
