@@ -419,7 +419,7 @@ fn a_huge_text_of_thousands_of_rows_is_looked_at_once() {
         for (program, arguments) in [("predict", &PREDICT[..]), ("train", &TRAIN[..])] {
             let Some(run) = bounded(mib, &workshop, program, arguments) else { return };
             assert!(codes.contains(&run.code) || run.code == Some(0), "{program}, {mib}: {:?} {}", run.code, run.last);
-            // Hashed and compared for each row it took 99 s; a second of processor time, so.
+            // Hashed and compared for each row it took 99 s.
             assert!(run.took < Duration::from_secs(45), "{program}, {mib}: {:?}", run.took);
         }
     }
