@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use attempt::{Earlier, Layout, Plan, RunFolder};
 use error::{Error, Result};
-use machine::{RunId, Shard, now_rfc3339};
+use machine::{RunId, now_rfc3339};
 use registry::pointer::FORMAT_VERSION;
 use registry::{ModelRun, ModelStore, Selector, resolve};
 use serde::{Deserialize, Serialize};
@@ -94,7 +94,7 @@ pub async fn earlier(settings: &Settings, folder: &RunFolder) -> Result<Earlier<
     let earlier = folder.earlier(&identity(settings), PROGRAM_VERSION).await?;
     if let Earlier::UnderWay(plan) | Earlier::Decided { plan: Some(plan), .. } = &earlier {
         refuse_of_another_run(plan, folder)?;
-        refuse_other_shards(plan, settings, folder)?;
+        folder.refuse_other_shards(shards_of(plan), settings.shard)?;
     }
     match &earlier {
         Earlier::Decided { plan, outcome } => {
@@ -131,7 +131,7 @@ pub async fn begin(settings: &Settings, folder: &RunFolder, body: PredictBody) -
     };
     let plan = folder.begin(plan).await?;
     refuse_of_another_run(&plan, folder)?;
-    refuse_other_shards(&plan, settings, folder)?;
+    folder.refuse_other_shards(shards_of(&plan), settings.shard)?;
     refuse_other_objects(&plan, &body.input, settings, folder)?;
     let is_ours = plan.body == body;
     if !is_ours && plan.body.model == body.model {
@@ -231,20 +231,9 @@ fn refuse_of_another_run(plan: &PredictPlan, folder: &RunFolder) -> Result<()> {
     )))
 }
 
-/// The parts are shared by as many tasks as the plan says.
-fn refuse_other_shards(plan: &PredictPlan, settings: &Settings, folder: &RunFolder) -> Result<()> {
-    let (began, now) = (plan.body.shards.map(|shards| shards.count), settings.shard.map(Shard::count));
-    if began == now {
-        return Ok(());
-    }
-    let in_words = |count: Option<u32>| count.map_or_else(|| "off".to_owned(), |count| format!("I/{count}"));
-    Err(Error::Setting(format!(
-        "--shard (SHARD) was {} when run {} began, and is {} ({}): give every task of the run the same N, or use another run id",
-        in_words(began),
-        folder.run_id(),
-        in_words(now),
-        folder.plan_location()
-    )))
+/// By how many tasks the parts of a run are shared.
+fn shards_of(plan: &PredictPlan) -> Option<u32> {
+    plan.body.shards.map(|shards| shards.count)
 }
 
 fn refuse_other_objects(

@@ -113,7 +113,7 @@ async fn train(run: &Run) -> Result<Trained> {
     let stop = Stop { shutdown: run.context.shutdown.clone(), run_id: run.context.run_id.clone() };
     let input = Input::read(config, &run.context.limits, opened, &memory, &stop).await?;
     let data = check_rows(run, config, &input, earlier.as_ref())?;
-    memory.settle(data)?;
+    memory.recount_rows(data)?;
     let view = TargetView::of(&config.given_params, &data.train, &data.target, data.location())?;
     let learnt = learn_features(run, config, &input, (&mut memory, earlier.as_ref()), view).await?;
     if config.check {
@@ -219,7 +219,7 @@ async fn learn_features(
     let data = input.learning();
     let threads = run.context.limits.threads.value;
     let mut features = features::learn_and_encode(data, &config.spec, threads).await?;
-    memory.settle_levels(config, &features.features, earlier.map(|plan| plan.body.reading))?;
+    memory.recount_levels(config, &features.features, earlier.map(|plan| plan.body.reading))?;
     if matches!(input, Input::InMemory(_)) {
         features.forget_kinds_of_empty_columns();
     }

@@ -3,7 +3,6 @@
 
 use attempt::{Earlier, Layout, Plan, RunFolder};
 use error::{Error, Result};
-use machine::Shard;
 use registry::{ModelRun, ModelStore};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,7 +53,7 @@ pub fn folder(models: &ModelStore, run: &ModelRun) -> RunFolder {
 pub async fn earlier(folder: &RunFolder, config: &TrainConfig) -> Result<Earlier<TrainBody>> {
     let earlier = folder.earlier(&config.identity, PROGRAM_VERSION).await?;
     if let Earlier::UnderWay(plan) | Earlier::Decided { plan: Some(plan), .. } = &earlier {
-        refuse_other_shards(plan, config, folder)?;
+        folder.refuse_other_shards(plan.body.shards, config.shard)?;
     }
     if let Earlier::Decided { .. } = &earlier {
         refuse_settings_of_another_run(folder, &config.identity).await?;
@@ -62,22 +61,6 @@ pub async fn earlier(folder: &RunFolder, config: &TrainConfig) -> Result<Earlier
         tracing::info!("this run is complete already: nothing to do");
     }
     Ok(earlier)
-}
-
-/// Refuses to go on with another number of tasks: sums over them, and so the model, would be others.
-fn refuse_other_shards(plan: &TrainPlan, config: &TrainConfig, folder: &RunFolder) -> Result<()> {
-    let (began, now) = (plan.body.shards, config.shard.map(Shard::count));
-    if began == now {
-        return Ok(());
-    }
-    let in_words = |count: Option<u32>| count.map_or_else(|| "off".to_owned(), |count| format!("I/{count}"));
-    Err(Error::Setting(format!(
-        "--shard (SHARD) was {} when run {} began, and is {} ({}): give every task of the run the same N, or use another run id",
-        in_words(began),
-        folder.run_id(),
-        in_words(now),
-        folder.plan_location()
-    )))
 }
 
 /// Refuses rows that are not those which the run began with.

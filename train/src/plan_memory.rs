@@ -120,7 +120,7 @@ impl MemoryPlan {
     ///
     /// # Errors
     /// [`Error::Resources`] where the rows take more than the container may use.
-    pub fn settle(&mut self, data: &TrainingData) -> Result<()> {
+    pub fn recount_rows(&mut self, data: &TrainingData) -> Result<()> {
         if self.mode != Mode::InMemory {
             return Ok(());
         }
@@ -147,7 +147,7 @@ impl MemoryPlan {
     ///
     /// # Errors
     /// [`Error::Resources`] where the run takes more with them than the container may use; it says how to have fewer.
-    pub fn settle_levels(
+    pub fn recount_levels(
         &mut self,
         config: &TrainConfig,
         features: &[Feature],

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use error::{Error, Result};
-use machine::RunId;
+use machine::{RunId, Shard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -138,6 +138,25 @@ impl RunFolder {
                 })
             }
         }
+    }
+
+    /// Refuses to go on with another number of tasks than the run began with: what they share, and so what they come to, would be other.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that says both numbers.
+    pub fn refuse_other_shards(&self, began: Option<u32>, now: Option<Shard>) -> Result<()> {
+        let now = now.map(Shard::count);
+        if began == now {
+            return Ok(());
+        }
+        let in_words = |count: Option<u32>| count.map_or_else(|| "off".to_owned(), |count| format!("I/{count}"));
+        Err(Error::Setting(format!(
+            "--shard (SHARD) was {} when run {} began, and is {} ({}): give every task of the run the same N, or use another run id",
+            in_words(began),
+            self.run_id(),
+            in_words(now),
+            self.plan_location()
+        )))
     }
 
     /// From now on a failure of this attempt is one of the run. It never replaces the result of a complete one.

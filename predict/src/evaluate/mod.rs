@@ -76,7 +76,11 @@ async fn evaluate(settings: &EvaluateSettings, context: &mut Context, summary: &
     let predictions = run.predictions(&settings.output, room(0)).await?;
     let held = predictions.as_ref().map_or(0, Dataset::held_bytes);
     let csv = settings.csv.format();
-    let actuals = Arc::new(Dataset::open_within(&settings.actuals, None, csv, room(held)).await?);
+    let mut actuals = Dataset::open_within(&settings.actuals, None, csv, room(held)).await?;
+    // Where nothing came true yet, the type of the column says nothing.
+    let value = target(settings, model.as_ref());
+    actuals.untype_empty_columns(|column| Some(&column.name) == value && !column.kind.is_number());
+    let actuals = Arc::new(actuals);
     let predictions = predictions.map(Arc::new);
     let slices = match settings.slice.is_empty() {
         true => slices_of_model(model.as_ref(), [predictions.as_deref(), Some(&actuals)]),
@@ -161,6 +165,11 @@ fn slices_of_model(model: Option<&Described>, sides: [Option<&Dataset>; 2]) -> V
     crate::load::once_each(slices.filter(is_there))
 }
 
+/// The column of what came true.
+fn target<'a>(settings: &'a EvaluateSettings, model: Option<&'a Described>) -> Option<&'a String> {
+    settings.target.as_ref().or(model.map(|model| &model.metadata.target))
+}
+
 /// The columns of both sides. A column of slices that was carried over to the predictions is taken from there.
 fn columns(
     settings: &EvaluateSettings,
@@ -178,11 +187,10 @@ fn columns(
     // The id stands first in the predictions.
     let first = predictions.and_then(|dataset| dataset.schema.columns().first()).map(|column| column.name.clone());
     let id_of_predictions = metadata.map(|metadata| metadata.id.clone()).or(first).unwrap_or_default();
-    let target = settings.target.clone().or_else(|| metadata.map(|metadata| metadata.target.clone()));
     let (of_predictions, of_actuals) = slices.into_iter().map(slice).partition(is_of_predictions);
     let actuals = SideColumns {
         id: settings.id.clone().unwrap_or_else(|| id_of_predictions.clone()),
-        value: target.unwrap_or_default(),
+        value: target(settings, model).cloned().unwrap_or_default(),
         has_intervals: false,
         slices: of_actuals,
     };

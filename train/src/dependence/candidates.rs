@@ -5,6 +5,7 @@ use columns::{ColumnKind, ColumnSchema};
 use error::{Error, Result};
 use evaluation::split::{RowKey, RowKeys};
 use features::encode::{Feature, Kind};
+use polars::prelude::Series;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Subject;
@@ -128,11 +129,8 @@ async fn times(subject: &Subject<'_>, column: &ColumnSchema) -> Result<Option<Ve
         }
         _ if subject.is_in_memory => {
             let table = &subject.data.tables[rows.table];
-            let read = match table.columns(std::slice::from_ref(&column.name), subject.threads).await {
-                Err(Error::Data(_)) if feature(subject, &column.name).is_none() => return Ok(None),
-                read => read?,
-            };
-            let all = instants(&read[0], &table.dataset().location)?;
+            let Some(read) = stored(subject, column).await? else { return Ok(None) };
+            let all = instants(&read, &table.dataset().location)?;
             rows.places.iter().map(|&place| all[place as usize]).collect()
         }
         _ => return Ok(None),
@@ -143,6 +141,15 @@ async fn times(subject: &Subject<'_>, column: &ColumnSchema) -> Result<Option<Ve
     different.dedup();
     let is_enough = different.len() >= LEAST_INSTANTS && known as f64 >= KNOWN * values.len() as f64;
     Ok(is_enough.then_some(values))
+}
+
+/// A column as it is stored. None where it cannot be read and is no feature: nobody asked for it, and it may hold anything, such as hashes.
+async fn stored(subject: &Subject<'_>, column: &ColumnSchema) -> Result<Option<Series>> {
+    let table = &subject.data.tables[subject.data.train.table];
+    match table.columns(std::slice::from_ref(&column.name), subject.threads).await {
+        Err(Error::Data(_)) if feature(subject, &column.name).is_none() => Ok(None),
+        read => Ok(read?.pop()),
+    }
 }
 
 /// A hash for the value of each training row and the number of values, if these repeat as an entity's do.
@@ -165,13 +172,8 @@ async fn entities(subject: &Subject<'_>, column: &ColumnSchema) -> Result<Option
         }
         _ if subject.is_in_memory => {
             let rows = &subject.data.train;
-            let table = &subject.data.tables[rows.table];
-            let read = match table.columns(std::slice::from_ref(&column.name), subject.threads).await {
-                // A column that is no feature, which nobody asked for, may hold what cannot be read, such as hashes.
-                Err(Error::Data(_)) if cells.is_none() => return Ok(None),
-                read => read?,
-            };
-            let text = canonical_text(&read[0])?;
+            let Some(read) = stored(subject, column).await? else { return Ok(None) };
+            let text = canonical_text(&read)?;
             let value = |place: u32| text.get(place as usize).map(|text| xxh3_64(text.as_bytes()));
             rows.places.iter().enumerate().map(|(row, &place)| hash(value(place), row)).collect()
         }

@@ -7,25 +7,27 @@ use error::{Error, Result};
 use features::encode::values::as_numbers;
 use polars::prelude::Series;
 
+/// The targets of all rows, NaN where there is none.
+///
+/// # Errors
+/// [`Error::Data`] where the column holds anything but numbers.
 pub(in crate::read) fn target_values(column: &Series, location: &str, writing: Writing) -> Result<Vec<f64>> {
-    let kind = ColumnKind::of(column.dtype());
-    if !kind.is_number() && column.null_count() < column.len() {
-        return Err(Error::Data(format!(
-            "{location}: the target \"{}\" has {} ({}), but only numbers can be predicted{}",
-            column.name(),
-            kind.describe(),
-            column.dtype(),
-            texts_in_words(column, writing)
-        )));
-    }
-    as_numbers(column)
+    numbers_of(column, ("target", "only numbers can be predicted"), location, writing)
 }
 
+/// The weights of all rows, NaN where there is none.
+///
+/// # Errors
+/// [`Error::Data`] where the column holds anything but numbers.
 pub(in crate::read) fn weight_values(column: &Series, location: &str, writing: Writing) -> Result<Vec<f64>> {
+    numbers_of(column, ("weight", "a weight is a number"), location, writing)
+}
+
+fn numbers_of(column: &Series, (role, rule): (&str, &str), location: &str, writing: Writing) -> Result<Vec<f64>> {
     let kind = ColumnKind::of(column.dtype());
     if !kind.is_number() && column.null_count() < column.len() {
         return Err(Error::Data(format!(
-            "{location}: the weight \"{}\" has {} ({}), but a weight is a number{}",
+            "{location}: the {role} \"{}\" has {} ({}), but {rule}{}",
             column.name(),
             kind.describe(),
             column.dtype(),

@@ -148,7 +148,7 @@ fn hand_over<const BYTES: usize>(
             let bits = word_at(words, start + word * WORD) & (u64::MAX >> (WORD - rows.len()));
             let of_word;
             (of_word, values) = values.split_at_checked(bits.count_ones() as usize)?;
-            spread(bits, of_word, widen, rows);
+            expand(bits, of_word, widen, rows);
         }
         take(run);
     }
@@ -156,7 +156,7 @@ fn hand_over<const BYTES: usize>(
 }
 
 /// Puts the values of up to 64 rows where the bits say that there is one, and NaN elsewhere. No branch: a null is as likely to follow as not.
-fn spread<Value>(bits: u64, values: &[Value], widen: impl Fn(&mut [f64], &[Value]), rows: &mut [f64]) {
+fn expand<Value>(bits: u64, values: &[Value], widen: impl Fn(&mut [f64], &[Value]), rows: &mut [f64]) {
     if values.len() == rows.len() {
         return widen(rows, values);
     }
