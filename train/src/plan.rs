@@ -51,7 +51,7 @@ pub fn folder(models: &ModelStore, run: &ModelRun) -> RunFolder {
 /// [`Error::Setting`] where the run was asked something else before, or by another version; [`Error::Data`] where its input is
 /// not there any more as it was; storage errors as they are.
 pub async fn earlier(folder: &RunFolder, config: &TrainConfig) -> Result<Earlier<TrainBody>> {
-    let earlier = folder.earlier(&config.identity, PROGRAM_VERSION).await?;
+    let earlier: Earlier<TrainBody> = folder.earlier(&config.identity, PROGRAM_VERSION).await?;
     if let Earlier::UnderWay(plan) | Earlier::Decided { plan: Some(plan), .. } = &earlier {
         folder.refuse_other_shards(plan.body.shards, config.shard)?;
     }
