@@ -102,6 +102,24 @@ fn late_partial_null_and_foreign_actuals_are_told_apart() {
 }
 
 /// Rows, drift and rejects are told whether the run was published or not, and hostile names stay text.
+/// An empty column of numbers is one of text or of booleans to some writers.
+#[test]
+fn what_did_not_come_true_yet_may_have_any_type() {
+    let workshop = with_predictions();
+    let nothing_yet = |dtype: &DataType| {
+        let empty = Series::full_null("score".into(), 100, dtype).into_column();
+        tables::write_parquet(&tables::with(actuals(0..100), empty), &workshop.path("actuals/part.parquet"));
+        let ended = evaluate(&workshop).run();
+        (ended.status.code(), ended.last()["error_message"].clone())
+    };
+    let of_numbers = nothing_yet(&DataType::Float64);
+    for dtype in [DataType::String, DataType::Boolean, DataType::Date] {
+        assert_eq!(nothing_yet(&dtype), of_numbers, "{dtype}");
+    }
+    tables::write_parquet(&actuals(100..200), &workshop.path("actuals/later.parquet"));
+    assert_eq!(evaluate(&workshop).run().succeeded()["rows_matched"], 100);
+}
+
 #[test]
 fn every_run_has_a_report() {
     let workshop = with_predictions();
