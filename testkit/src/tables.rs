@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::Cursor;
+use std::io::{BufWriter, Cursor};
 use std::path::Path;
 
 use polars::prelude::{
@@ -100,7 +100,10 @@ pub fn write_parquet(table: &DataFrame, path: &Path) {
     let file = File::create(path).expect("a file");
     // Several row groups, as large files have.
     let row_group = (table.height() / 3).max(1);
-    ParquetWriter::new(file).with_row_group_rows(row_group).finish(&mut table.clone()).expect("Parquet");
+    ParquetWriter::new(BufWriter::new(file))
+        .with_row_group_rows(row_group)
+        .finish(&mut table.clone())
+        .expect("Parquet");
 }
 
 /// The bytes of a table as Parquet.

@@ -149,7 +149,7 @@ fn parquet(workshop: &Workshop, rows: usize, texts: Series) {
 fn write(workshop: &Workshop, table: &mut DataFrame, (of_group, packed): (usize, CompressionOptions)) {
     std::fs::create_dir_all(workshop.path("bomb")).unwrap();
     let file = std::fs::File::create(workshop.path("bomb/part.parquet")).unwrap();
-    let writer = ParquetWriter::new(file).with_compression(packed);
+    let writer = ParquetWriter::new(std::io::BufWriter::new(file)).with_compression(packed);
     writer.with_row_group_rows(of_group).finish(table).unwrap();
 }
 

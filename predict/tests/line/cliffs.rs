@@ -2,6 +2,7 @@
 //! counted, in requests and in bytes, so that a step that grows with the square of something shows.
 
 use std::fs::{self, File};
+use std::io::BufWriter;
 use std::path::Path;
 
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
@@ -28,7 +29,7 @@ fn of_row_groups(table: &DataFrame, rows: usize) -> Vec<u8> {
 
 fn write_in_row_groups(table: &DataFrame, rows: usize, path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let writer = ParquetWriter::new(File::create(path).unwrap()).with_row_group_rows(rows);
+    let writer = ParquetWriter::new(BufWriter::new(File::create(path).unwrap())).with_row_group_rows(rows);
     writer.finish(&mut table.clone()).unwrap();
 }
 

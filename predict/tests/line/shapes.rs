@@ -1,6 +1,7 @@
 //! Tables of other shapes: one large row group, many small files, many columns, one column, little memory.
 
 use std::fs::{self, File};
+use std::io::BufWriter;
 use std::path::Path;
 
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
@@ -16,7 +17,7 @@ const MANY: usize = 560_000;
 
 fn write_in_one_row_group(table: &DataFrame, path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let writer = ParquetWriter::new(File::create(path).unwrap()).with_row_group_rows(table.height());
+    let writer = ParquetWriter::new(BufWriter::new(File::create(path).unwrap())).with_row_group_rows(table.height());
     writer.finish(&mut table.clone()).unwrap();
 }
 

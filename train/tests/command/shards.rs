@@ -20,7 +20,7 @@ fn table(workshop: &Workshop, rows: usize, row_group: usize) -> PathBuf {
     table.rename("score", "target".into()).unwrap();
     let path = workshop.folder().join("table.parquet");
     let file = std::fs::File::create(&path).unwrap();
-    ParquetWriter::new(file).with_row_group_rows(row_group).finish(&mut table).unwrap();
+    ParquetWriter::new(std::io::BufWriter::new(file)).with_row_group_rows(row_group).finish(&mut table).unwrap();
     path
 }
 
