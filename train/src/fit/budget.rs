@@ -20,7 +20,7 @@ const LEAST_SHARE: f64 = 0.4;
 /// What a run spends its budget on, each with its share: a look at the table, which has none of its own; trials of encodings, of finer bins and of parameters on a sample; the
 /// rung of successive halving on all rows; the choice of rounds; the boosters of the model. Tuning has no share: it has as many trials as
 /// were asked for, as long as their work is within the budget. A cross-validation that calibrates intervals was asked for, too: the clock
-/// never ends it. What the learning curve may cost, `super::learning_curve` says; it comes after all is chosen, and has no share.
+/// never ends it. What boosters that calibrate and the learning curve may cost, `super::final_selection` and `super::learning_curve` say; they come after all is chosen, and have no share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Look,
@@ -31,6 +31,7 @@ pub(super) enum Stage {
     Rounds,
     Tuning,
     Intervals,
+    Calibration,
     LearningCurve,
     Fit,
 }
@@ -48,6 +49,7 @@ impl Stage {
             Self::Rounds => "rounds",
             Self::Tuning => "tuning",
             Self::Intervals => "intervals",
+            Self::Calibration => "calibration",
             Self::LearningCurve => "learning_curve",
             Self::Fit => "fit",
         }
@@ -61,7 +63,7 @@ impl Stage {
             Self::Parameters => 0.14,
             Self::Rung => 0.08,
             Self::Rounds => 0.3,
-            Self::Look | Self::Tuning | Self::Intervals | Self::LearningCurve => 0.0,
+            Self::Look | Self::Tuning | Self::Intervals | Self::Calibration | Self::LearningCurve => 0.0,
             Self::Fit => 0.35,
         }
     }
@@ -72,7 +74,7 @@ impl Stage {
         match self {
             Self::Look | Self::Encoding | Self::Bins | Self::Parameters => 0.5,
             Self::Rung => 0.6,
-            Self::Rounds | Self::Tuning | Self::Intervals | Self::LearningCurve | Self::Fit => 1.0,
+            Self::Rounds | Self::Tuning | Self::Intervals | Self::Calibration | Self::LearningCurve | Self::Fit => 1.0,
         }
     }
 }
@@ -159,8 +161,8 @@ impl Budget {
     pub(super) fn deadline(&self, stage: Stage) -> Instant {
         /// Longer than any run.
         const NEVER: Duration = Duration::from_secs(1 << 32);
-        // A learning curve that was begun is finished: half of one tells nothing.
-        if matches!(stage, Stage::Intervals | Stage::LearningCurve) {
+        // What was begun of these is finished: half of it tells nothing.
+        if matches!(stage, Stage::Intervals | Stage::Calibration | Stage::LearningCurve) {
             return self.started + NEVER;
         }
         self.started + self.clock().mul_f64(stage.end())

@@ -20,7 +20,7 @@ pub struct OutOfFold {
     pub(super) outputs: Vec<f32>,
     /// How many numbers were chosen so that just these rows are predicted well: rounds, weights, which of several candidates.
     pub(super) chosen: f64,
-    /// Errors of the model of all rows as a share of theirs, at most 1.
+    /// Errors of the model of all rows as a share of theirs.
     pub(super) on_all_rows: f64,
 }
 

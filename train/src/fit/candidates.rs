@@ -172,7 +172,7 @@ mod tests {
             let params = tried.last().unwrap().clone();
             let value = if depth(&params) >= 6 { deep } else { shallow };
             let scheme = EncodingScheme { name: "none".into(), encodings: Vec::new() };
-            ranking.insert(Candidate { scheme, params, outcome: Outcome { value, ..Outcome::new() } });
+            ranking.insert(Candidate::judged(scheme, params, Outcome { value, ..Outcome::new() }));
             match candidates.next(&ranking, 10_000, is_sample) {
                 Some(params) => tried.push(params),
                 None => return (tried, candidates),

@@ -62,6 +62,12 @@ impl Sample {
         Self { rows: self.rows.clone(), inner: self.inner.clone().only(fold), kept: self.kept.clone() }
     }
 
+    /// The same rows, of whose folds so many are used.
+    #[must_use]
+    pub(super) fn of_folds(&self, folds: u8) -> Self {
+        Self { rows: self.rows.clone(), inner: self.inner.clone().with_folds(folds), kept: self.kept.clone() }
+    }
+
     /// The same folds with the same validation rows, but only four fifths of the training rows: by a hash of the group, where whole groups
     /// are held out, else of the id.
     #[must_use]

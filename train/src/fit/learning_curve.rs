@@ -1,6 +1,8 @@
 //! How much smaller errors are on all rows: a model of a fold has learnt from a part of the rows that the final model learns from, so the
 //! errors that calibrate intervals are larger than those to come. By how much, the table itself tells: the same boosters once more, on a
-//! part of the rows that they had, err more by so much, and a power law leads from both to all rows. No row is held out for it.
+//! part of the rows that they had, err more by so much, and a power law leads from both to all rows. No row is held out for it. There are
+//! tables on which models of more rows err more (means of the target that stand for thousands of levels are made of other numbers of rows
+//! in training than in scoring): it goes both ways.
 //!
 //! Errors fall as a power of the number of rows towards what no rows can teach (Viering & Loog, "The Shape of Learning Curves: a Review",
 //! IEEE TPAMI 2023, section 4). Between sizes that are as near to one another as these, the exponent hardly matters: from 0.8 of the rows
@@ -25,7 +27,7 @@ const EXPONENT: f64 = 1.0;
 /// The curve is followed to at most so many times the rows that it was measured on.
 const FURTHEST: f64 = 2.0;
 /// The work that measuring may take, as a share of what choosing and fitting are planned for; one fold may take `MOST_OF_ONE`.
-const MOST_WORK: f64 = 0.12;
+pub(super) const MOST_WORK: f64 = 0.12;
 const MOST_OF_ONE: f64 = 0.25;
 
 /// What this decides, in `metrics.json`.
@@ -46,7 +48,7 @@ pub(super) struct FoldBoosters<'a> {
     pub(super) side_by_side: bool,
 }
 
-/// Errors of the model of all rows as a share of those of the boosters, at most 1; 1 where there is nothing to tell by.
+/// Errors of the model of all rows as a share of those of the boosters; 1 where there is nothing to tell by.
 ///
 /// # Errors
 /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.
@@ -96,8 +98,8 @@ impl Curve {
         let certain = (1.0 - (standard_error / excess).powi(2)).max(0.0);
         let times = (rows / training).clamp(1.0, FURTHEST);
         let of_measured = (1.0 - times.powf(-EXPONENT)) / (share.powf(-EXPONENT) - 1.0);
-        let shrunk = 1.0 - excess.max(0.0) * certain * of_measured;
-        if shrunk.is_finite() { shrunk.clamp(0.5, 1.0) } else { 1.0 }
+        let shrunk = 1.0 - excess * certain * of_measured;
+        if shrunk.is_finite() { shrunk.clamp(0.5, 2.0) } else { 1.0 }
     }
 }
 
@@ -125,7 +127,7 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<std::res
     let count = ((MOST_WORK * planned / of_fold) as usize).clamp(1, folds.len());
     let (rows, config) = (trials.rows, trials.context.config);
     let thinned = sample.thinned(rows, u64::from(config.seed));
-    let limits = Limits { rounds, patience: None, baseline: None };
+    let limits = Limits { rounds, patience: None, baseline: None, seed_step: 0 };
     let (mut others, mut places, mut training, mut left) = (Vec::new(), Vec::new(), 0, 0);
     for (fold, of_fold) in folds.iter().take(count) {
         training += of_fold;
@@ -147,16 +149,11 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<std::res
     if others.len() != places.len() || margins.len() < places.len() {
         return Ok(Err(NOTHING_TO_TELL_BY));
     }
-    let clip = trials.context.clip;
-    let errors = |margins: &[f32]| {
-        let mut outputs = margins.to_vec();
-        link.transform(&mut outputs);
-        let error = |(output, row): (f32, &usize)| (rows.target[*row] - final_prediction(output, clip)).abs();
-        outputs.into_iter().zip(&places).map(error).collect::<Vec<f64>>()
-    };
-    let (known, others) = (errors(&margins[..places.len()]), errors(&others));
-    let weight = |row: usize| rows.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
-    let weights: Vec<f64> = places.iter().map(|&row| weight(row)).collect();
+    let (known, others) = (
+        absolute_errors(trials, &margins[..places.len()], &places, link),
+        absolute_errors(trials, &others, &places, link),
+    );
+    let weights = trials.weights(&places);
     let folds = count as f64;
     let curve = ratio(&others, &known, &weights).map(|(ratio, standard_error)| Curve {
         training: training as f64 / folds,
@@ -167,8 +164,17 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<std::res
     Ok(curve.ok_or(NOTHING_TO_TELL_BY))
 }
 
+/// What margins of some training rows err.
+pub(super) fn absolute_errors(trials: &Trials<'_>, margins: &[f32], places: &[usize], link: Link) -> Vec<f64> {
+    let mut outputs = margins.to_vec();
+    link.transform(&mut outputs);
+    let (rows, clip) = (trials.rows, trials.context.clip);
+    let error = |(output, row): (f32, &usize)| (rows.target[*row] - final_prediction(output, clip)).abs();
+    outputs.into_iter().zip(places).map(error).collect()
+}
+
 /// The ratio of two weighted sums over the same rows, with its standard error; none where there is none.
-fn ratio(above: &[f64], below: &[f64], weights: &[f64]) -> Option<(f64, f64)> {
+pub(super) fn ratio(above: &[f64], below: &[f64], weights: &[f64]) -> Option<(f64, f64)> {
     let sum = |of: &[f64]| of.iter().zip(weights).map(|(one, weight)| one * weight).sum::<f64>();
     let whole = sum(below);
     let ratio = sum(above) / whole;
@@ -196,15 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_chance_narrows_no_interval() {
+    fn what_may_be_chance_changes_no_interval() {
         let curve = |excess: f64, standard_error: f64| Curve { training: 800.0, share: 0.8, excess, standard_error };
         assert_eq!(curve(0.02, 0.02).at(1_000.0), 1.0);
-        assert_eq!(curve(-0.1, 0.01).at(1_000.0), 1.0);
+        assert_eq!(curve(-0.02, 0.02).at(1_000.0), 1.0);
         assert_eq!(curve(0.0, 0.0).at(1_000.0), 1.0);
         assert_eq!(curve(f64::NAN, 0.0).at(1_000.0), 1.0);
         let (sure, unsure) = (curve(0.1, 0.0).at(1_000.0), curve(0.1, 0.05).at(1_000.0));
         assert!(sure < unsure && unsure < 1.0, "{sure} {unsure}");
-        assert_eq!(curve(50.0, 0.0).at(1_000.0), 0.5);
+        let (sure_to_grow, unsure) = (curve(-0.1, 0.0).at(1_000.0), curve(-0.1, 0.05).at(1_000.0));
+        assert!(sure_to_grow > unsure && unsure > 1.0, "{sure_to_grow} {unsure}");
+        assert_eq!((curve(50.0, 0.0).at(1_000.0), curve(-0.99, 0.0).at(1e9)), (0.5, 2.0));
     }
 
     #[test]

@@ -24,9 +24,16 @@ pub(super) struct Candidate {
     pub(super) scheme: EncodingScheme,
     pub(super) params: Params,
     pub(super) outcome: Outcome,
+    /// The parameters of the boosters that the margins of its outcome are of, where the model gets others, or more rounds.
+    pub(super) judged_by: Option<Params>,
 }
 
 impl Candidate {
+    /// A candidate that is fitted as it was judged.
+    pub(super) fn judged(scheme: EncodingScheme, params: Params, outcome: Outcome) -> Self {
+        Self { scheme, params, outcome, judged_by: None }
+    }
+
     /// The metric by which candidates are ranked.
     pub(super) fn standing(&self) -> f64 {
         if is_sampled(&self.params) { GAIN_OF_SAMPLING * self.outcome.value } else { self.outcome.value }
@@ -146,11 +153,8 @@ mod tests {
     fn candidate(name: &'static str, depth: &str, value: f64) -> Candidate {
         let params = Params::parse([("max_depth", depth)]).unwrap();
         let encodings = vec![Some(if name == "target" { Encoding::TARGET } else { Encoding::ORDINAL })];
-        Candidate {
-            scheme: EncodingScheme { name: name.into(), encodings },
-            params,
-            outcome: Outcome { value, ..Outcome::new() },
-        }
+        let scheme = EncodingScheme { name: name.into(), encodings };
+        Candidate::judged(scheme, params, Outcome { value, ..Outcome::new() })
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl Search<'_> {
     fn look(&mut self, one: &Sample, scheme: &EncodingScheme, params: &Params, affordable: f64) -> Result<f64> {
         let rounds = affordable.clamp(f64::from(TRIAL_ROUNDS.0), f64::from(TRIAL_ROUNDS.1)) as u32;
         let mut matrices = self.trials.matrices(one, scheme.clone(), params);
-        let limits = Limits { rounds, patience: Some(PATIENCE), baseline: None };
+        let limits = Limits { rounds, patience: Some(PATIENCE), baseline: None, seed_step: 0 };
         let outcome = self.trials.run(Stage::Look, &mut matrices, params, &limits)?;
         let took = outcome.curve.len() as f64;
         Ok(if outcome.end == End::Converged { (2.0 * took).max(FEWEST_NEEDED) } else { took.max(ROUNDS_PER_FOLD) })
@@ -245,7 +245,7 @@ impl Search<'_> {
         let mut ranking = Ranking::default();
         let first = candidates.first().clone();
         if schemes.len() == 1 && candidates.planned().len() == 1 {
-            let alone = |scheme| Candidate { scheme, params: first.clone(), outcome: Outcome::new() };
+            let alone = |scheme| Candidate::judged(scheme, first.clone(), Outcome::new());
             ranking.candidates = schemes.into_iter().map(alone).collect();
             return Ok(ranking);
         }
@@ -347,11 +347,11 @@ impl Search<'_> {
             .first()
             .map(|first| PruningBaseline::with_pace(&first.outcome, pace(params) / pace(&first.params)));
         let patience = Some((f64::from(PATIENCE) * slowness) as u32);
-        let outcome = self.trials.run(stage, matrices, params, &Limits { rounds, patience, baseline })?;
+        let outcome = self.trials.run(stage, matrices, params, &Limits { rounds, patience, baseline, seed_step: 0 })?;
         if ranking.candidates.is_empty() {
             ranking.truth = matrices.sample.truth(self.trials.rows);
         }
-        Ok(ranking.insert(Candidate { scheme: matrices.scheme.clone(), params: params.clone(), outcome }))
+        Ok(ranking.insert(Candidate::judged(matrices.scheme.clone(), params.clone(), outcome)))
     }
 
     /// Notes down what the trials so far have decided.

@@ -31,6 +31,8 @@ pub(super) struct Limits {
     pub(super) patience: Option<u32>,
     /// The best trial so far on the same rows: one that stays far behind it is given up.
     pub(super) baseline: Option<PruningBaseline>,
+    /// What is added to the seed of the run.
+    pub(super) seed_step: u32,
 }
 
 /// A trial that another one has to come close to.
@@ -196,7 +198,8 @@ impl Trial<'_> {
         let cells = folds.iter().map(Fold::cells).max().unwrap_or_default();
         let lanes = Lanes::of_boosters(context.threads, folds.len(), cells);
         let stride = if folds.len() > 1 { STRIDE } else { 1 };
-        let (seed, scaled) = (context.config.seed, context.scale.params(params)?);
+        let seed = context.config.seed.wrapping_add(limits.seed_step);
+        let scaled = context.scale.params(params)?;
         let mut runs = Vec::with_capacity(folds.len());
         for fold in folds {
             let booster = Booster::new(
@@ -261,7 +264,7 @@ mod tests {
 
     fn limits(baseline: Option<&Outcome>) -> Limits {
         let baseline = baseline.map(|outcome| PruningBaseline::with_pace(outcome, 1.0));
-        Limits { rounds: 5_000, patience: Some(50), baseline }
+        Limits { rounds: 5_000, patience: Some(50), baseline, seed_step: 0 }
     }
 
     #[test]

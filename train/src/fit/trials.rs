@@ -168,6 +168,12 @@ impl<'a> Trials<'a> {
         Tried { rounds: same.map(|trial| trial.expected).max().unwrap_or(1).max(1), eta: eta_of(params) }
     }
 
+    /// The weights of some rows.
+    pub(super) fn weights(&self, rows: &[usize]) -> Vec<f64> {
+        let weight = |row: &usize| self.rows.weights.as_ref().map_or(1.0, |weights| f64::from(weights[*row]));
+        rows.iter().map(weight).collect()
+    }
+
     /// Ends what is shown of the search.
     pub(super) fn finish(&self) {
         self.progress.finish();

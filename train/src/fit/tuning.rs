@@ -115,9 +115,9 @@ pub(super) fn of_given_rounds(
     let mut trials = Trials::new(context, base, rows);
     let given = config.given_params.clone();
     let mut matrices = trials.matrices(&all, scheme.clone(), &given);
-    let limits = Limits { rounds, patience: None, baseline: None };
+    let limits = Limits { rounds, patience: None, baseline: None, seed_step: 0 };
     let outcome = trials.run(Stage::Tuning, &mut matrices, &given, &limits)?;
-    let untuned = Candidate { scheme: scheme.clone(), params: given.clone(), outcome };
+    let untuned = Candidate::judged(scheme.clone(), given.clone(), outcome);
     let space = Space::new(&config.user_params, rows, context.scale, FINAL_ETAS[0], config.seed);
     let tuned = Tuner::new(&mut trials, matrices, given, space, Goal::Given(rounds)).run(untuned.clone())?;
     let before = untuned.outcome.value;
@@ -239,18 +239,18 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
         if let Goal::Best(_) = self.goal {
             outcome.rounds = on_all_rows(outcome.rounds);
         }
-        Ok(Candidate { scheme: self.matrices.scheme.clone(), params, outcome })
+        Ok(Candidate::judged(self.matrices.scheme.clone(), params, outcome))
     }
 
     fn limits(&self, eta: f64, best: &Candidate) -> Limits {
         match self.goal {
-            Goal::Given(rounds) => Limits { rounds, patience: None, baseline: None },
+            Goal::Given(rounds) => Limits { rounds, patience: None, baseline: None, seed_step: 0 },
             Goal::Best(most) => {
                 let pace = eta_of(&best.params) / eta;
                 let rounds = (MOST_PACE * pace * f64::from(best.outcome.rounds)) as u32;
                 let rounds = rounds.max(FEWEST_ROUNDS).min(most);
                 let baseline = Some(PruningBaseline::with_pace(&best.outcome, pace));
-                Limits { rounds, patience: Some(patience(eta)), baseline }
+                Limits { rounds, patience: Some(patience(eta)), baseline, seed_step: 0 }
             }
         }
     }
