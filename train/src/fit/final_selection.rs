@@ -138,6 +138,7 @@ impl FinalSelection<'_, '_> {
         } else {
             (on_all_rows(chosen.rounds), "early stopping, and some more since the model learns from more rows")
         };
+        let judged_by = judged_by.filter(|of| (eta_of(of), chosen.rounds) != (eta_of(&params), rounds));
         let eta = params.get("eta").unwrap_or("0.3");
         self.trials.decide("rounds", &format!("{rounds} at eta {eta}"), &format!("{by}; {affordable} were affordable"));
         chosen.rounds = rounds;
