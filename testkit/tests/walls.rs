@@ -168,6 +168,35 @@ fn unsafe_code_is_forbidden_outside_of_the_binding_and_the_kernels() {
     }
 }
 
+/// `make fuzz-targets` builds with `--locked`, and nothing of the gate builds them.
+#[test]
+fn the_lock_of_the_fuzz_targets_has_what_the_crates_depend_on() {
+    let lock = fs::read_to_string(project().join("fuzz/Cargo.lock")).unwrap();
+    let names = |text: &str| {
+        let quoted = text.split('"').skip(1).step_by(2);
+        quoted.map(|name| name.split(' ').next().unwrap().to_owned()).collect::<Names>()
+    };
+    let package = |text: &str| {
+        let (about, list) = text.split_once("dependencies = [").unwrap_or((text, ""));
+        let name = about.lines().find_map(|line| line.strip_prefix("name = ")).unwrap();
+        (name.trim_matches('"').to_owned(), names(list))
+    };
+    let locked: BTreeMap<String, Names> = lock.split("[[package]]").skip(1).map(package).collect();
+    let testkit = dependencies(&fs::read_to_string(project().join("testkit/Cargo.toml")).unwrap());
+    let mut looked_at = 0;
+    for (name, dependencies) in crates().into_iter().chain([testkit]) {
+        let Some(locked) = locked.get(&name) else { continue };
+        let in_the_lock = |name: &String| if name == "polars" { "polars-core".to_owned() } else { name.clone() };
+        let dependencies: Names = dependencies.iter().map(in_the_lock).collect();
+        assert_eq!(
+            *locked, dependencies,
+            "{name}: run `cargo metadata --manifest-path fuzz/Cargo.toml` and keep the lock"
+        );
+        looked_at += 1;
+    }
+    assert!(looked_at > 15, "{looked_at} crates");
+}
+
 #[test]
 fn the_log_knows_every_crate() {
     let logs = fs::read_to_string(project().join("common/telemetry/src/logs.rs")).unwrap();

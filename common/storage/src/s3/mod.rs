@@ -34,6 +34,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 
 use super::buffers::Buffers;
 use super::{Condition, ObjectMeta, Store, StoreError, Version};
@@ -150,9 +151,12 @@ impl S3Store {
     /// Looks whether objects that are said to be empty are: what is empty is left out of the data, so that rows would be.
     pub(crate) async fn check_emptiness(&self, objects: &[ObjectMeta]) -> Result<(), StoreError> {
         let is_doubtful = |object: &&ObjectMeta| object.size == 0 && object.version.0 != MD5_OF_NOTHING;
-        for ObjectMeta { key, .. } in objects.iter().filter(is_doubtful) {
-            if self.first_byte(key).await.is_ok() {
-                let text = format!("it says that {:?} is empty, but that has bytes", self.prefixed(key));
+        let doubtful: Vec<String> = objects.iter().filter(is_doubtful).map(|object| object.key.clone()).collect();
+        let looks = stream::iter(doubtful).map(|key| async move { (self.first_byte(&key).await.is_ok(), key) });
+        let mut looks = looks.buffered(LOOKS_AT_ONCE);
+        while let Some((has_bytes, key)) = looks.next().await {
+            if has_bytes {
+                let text = format!("it says that {:?} is empty, but that has bytes", self.prefixed(&key));
                 return Err(listing::astray(&text).at("cannot list", &self.root));
             }
         }
@@ -250,6 +254,9 @@ impl Store for S3Store {
         }
     }
 }
+
+/// Objects that are said to be empty and are looked at side by side: as many as are opened so.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// The MD5 of no byte, which is the ETag of an empty object but under keys of KMS or the customer.
 const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";

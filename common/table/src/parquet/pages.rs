@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::io::Cursor;
 use std::ops::Range;
 
+use flate2::{Decompress, FlushDecompress};
 use polars_parquet::parquet::compression::{Compression, DecompressionContext, decompress};
 use polars_parquet::parquet::encoding::hybrid_rle::encode;
 
@@ -199,7 +200,7 @@ impl<'a> Window<'a> {
     }
 
     /// The pages without compression, one behind the other; none where they are not what their headers say, which is for polars'
-    /// decoder to tell. That one makes a context for each chunk, and has zstd write into a buffer of its own first.
+    /// decoder to tell. That one has zstd write into a buffer of its own first, and see [`has_context`].
     pub(super) fn unpacked(&self, codec: Compression) -> Option<Vec<u8>> {
         let pages = usize::from(self.dictionary.is_some()) + self.data.len();
         let mut unpacked = Vec::with_capacity(self.unpacked + pages * PAGE_HEADER_BYTES);
@@ -278,29 +279,77 @@ impl Page {
     }
 }
 
+/// Whether a codec needs a large context, of which [`append_unpacked`] keeps one for each thread. polars makes one for each chunk or page:
+/// that takes time, and tens of thousands of 48 KiB for gzip, aligned, left so many holes in the heap that the memory went into them.
+pub(super) fn has_context(codec: Compression) -> bool {
+    matches!(codec, Compression::Zstd | Compression::Gzip)
+}
+
 /// Appends what `packed` unpacks to, `size` bytes.
 fn append_unpacked(packed: &[u8], codec: Compression, size: usize, unpacked: &mut Vec<u8>) -> Option<()> {
+    match codec {
+        Compression::Zstd => append_zstd(packed, size, unpacked),
+        Compression::Gzip => append_gzip(packed, size, unpacked),
+        _ => {
+            let start = unpacked.len();
+            unpacked.resize(start.checked_add(size)?, 0);
+            decompress(codec, packed, &mut unpacked[start..], &mut DecompressionContext::Unset).ok()
+        }
+    }
+}
+
+fn append_zstd(packed: &[u8], size: usize, unpacked: &mut Vec<u8>) -> Option<()> {
     thread_local! {
         static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
-    }
-    let start = unpacked.len();
-    if codec != Compression::Zstd {
-        unpacked.resize(start.checked_add(size)?, 0);
-        let mut context = DecompressionContext::Unset;
-        return decompress(codec, packed, &mut unpacked[start..], &mut context).ok();
     }
     ZSTD.with_borrow_mut(|zstd| {
         if zstd.is_none() {
             *zstd = zstd::bulk::Decompressor::new().ok();
         }
         // Behind what is there, so that nothing is filled with zeros first.
+        let start = unpacked.len() as u64;
         unpacked.reserve(size);
         let mut behind = Cursor::new(std::mem::take(unpacked));
-        behind.set_position(start as u64);
+        behind.set_position(start);
         let written = zstd.as_mut()?.decompress_to_buffer(packed, &mut behind).ok()?;
         *unpacked = behind.into_inner();
         (written == size).then_some(())
     })
+}
+
+/// As polars has it: the first `size` bytes, whatever follows them.
+fn append_gzip(packed: &[u8], size: usize, unpacked: &mut Vec<u8>) -> Option<()> {
+    thread_local! {
+        static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+    }
+    let deflated = behind_gzip_header(packed)?;
+    let start = unpacked.len();
+    unpacked.resize(start.checked_add(size)?, 0);
+    INFLATE.with_borrow_mut(|inflate| {
+        inflate.reset(false);
+        inflate.decompress(deflated, &mut unpacked[start..], FlushDecompress::Finish).ok()?;
+        (inflate.total_out() == size as u64).then_some(())
+    })
+}
+
+/// What follows the header of a gzip member, as RFC 1952 has it.
+fn behind_gzip_header(packed: &[u8]) -> Option<&[u8]> {
+    let (&[0x1f, 0x8b, 8, flags, ..], mut left) = packed.split_first_chunk::<10>()? else { return None };
+    let has = |bit: u8| flags >> bit & 1 == 1;
+    if has(2) {
+        let (length, extra) = left.split_first_chunk()?;
+        left = extra.get(usize::from(u16::from_le_bytes(*length))..)?;
+    }
+    // Its name and a comment, each with a zero behind it.
+    for _ in [3, 4].into_iter().filter(|bit| has(*bit)) {
+        left = &left[memchr::memchr(0, left)? + 1..];
+    }
+    if has(1) {
+        let header = &packed[..packed.len() - left.len()];
+        let (checksum, deflated) = left.split_first_chunk()?;
+        left = (u16::from_le_bytes(*checksum) == crc32fast::hash(header) as u16).then_some(deflated)?;
+    }
+    (flags >> 5 == 0).then_some(left)
 }
 
 /// Checks that the data pages of a column do not say that they have more than `most` values together: the decoder makes room
@@ -342,6 +391,9 @@ pub(super) fn unpacked_bytes(mut bytes: &[u8], rows: &Range<usize>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::GzBuilder;
     use polars_parquet::parquet::page::ParquetPageHeader;
     use polars_parquet_format::thrift::protocol::TCompactOutputProtocol;
     use polars_parquet_format::{DataPageHeader, Encoding, PageType};
@@ -407,6 +459,53 @@ mod tests {
         assert_eq!(zstd(&chunk, 3..6).as_ref(), Some(&expected[1]), "only pages that hold rows");
         assert_eq!(zstd(&chunk[..chunk.len() - 1], 0..6), None);
         assert_eq!(zstd(&page(b"no zstd", None), 0..3), None);
+    }
+
+    #[test]
+    fn gzip_is_unpacked_as_polars_has_it() {
+        let body = b"abcabcabcabcabc-abcabc".repeat(40);
+        let plain = |builder: GzBuilder| {
+            let mut packed = builder.write(Vec::new(), flate2::Compression::default());
+            packed.write_all(&body).unwrap();
+            packed.finish().unwrap()
+        };
+        let usual = plain(GzBuilder::new());
+        let all_fields = plain(GzBuilder::new().extra(vec![7; 300]).filename("a name").comment("of it"));
+        let with_checksum = |member: &[u8]| {
+            let header = member.len() - behind_gzip_header(member).unwrap().len();
+            let mut member = member.to_vec();
+            member[3] |= 2;
+            let checksum = (crc32fast::hash(&member[..header]) as u16).to_le_bytes();
+            member.splice(header..header, checksum);
+            (header, member)
+        };
+        let ((_, checked), (header, mut mistaken)) = (with_checksum(&usual), with_checksum(&all_fields));
+        mistaken[header] ^= 1;
+        let mut reserved = usual.clone();
+        reserved[3] = 0x80;
+        let stored = plain(GzBuilder::new().operating_system(3));
+        let two = [usual.as_slice(), &usual].concat();
+        let of = |packed: &[u8], size: usize| {
+            let mut unpacked = b"before".to_vec();
+            append_gzip(packed, size, &mut unpacked)?;
+            assert_eq!(&unpacked[..6], b"before");
+            Some(unpacked.split_off(6))
+        };
+        let by_polars = |packed: &[u8], size: usize| {
+            let mut unpacked = vec![0; size];
+            let done = decompress(Compression::Gzip, packed, &mut unpacked, &mut DecompressionContext::Unset);
+            done.ok().map(|()| unpacked)
+        };
+        for packed in [&usual, &all_fields, &checked, &mistaken, &reserved, &stored, &two] {
+            for size in [1, body.len() - 1, body.len(), body.len() + 1, 2 * body.len()] {
+                assert_eq!(of(packed, size), by_polars(packed, size), "{size} bytes of {packed:?}");
+            }
+            assert_eq!(of(packed, body.len()).is_some(), *packed != mistaken && *packed != reserved);
+            for cut in 0..packed.len() {
+                let packed = &packed[..cut];
+                assert_eq!(of(packed, body.len()), by_polars(packed, body.len()), "{cut}");
+            }
+        }
     }
 
     #[test]

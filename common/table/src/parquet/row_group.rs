@@ -15,7 +15,7 @@ use polars_parquet::read::{BasicDecompressor, Filter, PageReader, column_iter_to
 use super::by_dictionary::ByDictionary;
 use super::damage::{damaged, guard};
 use super::footer::{ChunkOf, Footer};
-use super::pages::{self, Window, unpacked_bytes};
+use super::pages::{self, Window, has_context, unpacked_bytes};
 use super::plain::PlainNumbers;
 use super::ranges::slice_of;
 use super::types::Unfit;
@@ -327,7 +327,7 @@ fn decode(
 ) -> Result<Vec<Box<dyn Array>>, String> {
     check_values(chunk, pages_of)?;
     let largest_page = largest_page(chunk);
-    if chunk.codec == Compression::Zstd && !chunk.leaf.repeats() {
+    if has_context(chunk.codec) && !chunk.leaf.repeats() {
         let most = unpacked_most(chunk, rows.len());
         let window = Window::of(&pages_of.bytes, &rows, most);
         if let Some(window) = window

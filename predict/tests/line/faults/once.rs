@@ -231,12 +231,14 @@ fn a_server_that_stands_still_is_asked_again() {
     place.train().env("RUN_ID", "usual").run().succeeded();
     let usual = place.files("models")["engagement/v1/usual/model.ubj"].clone();
     let once = AtomicUsize::new(0);
+    // A table so small comes with its footer, in one request.
     let proxy = FaultProxy::before(&S3Server::shared(), move |request| {
         let is_it = request.method == "GET" && request.path.ends_with("/train/part.parquet");
-        (is_it && once.fetch_add(1, Ordering::Relaxed) == 1).then_some(Fault::Stall(Duration::from_secs(60)))
+        (is_it && once.fetch_add(1, Ordering::Relaxed) == 0).then_some(Fault::Stall(Duration::from_secs(60)))
     });
     let ended = place.train().env("RUN_ID", "still").env("AWS_ENDPOINT_URL_S3", proxy.endpoint()).run();
     ended.succeeded();
+    assert!(proxy.story().contains("Stall"), "nothing stood still");
     assert!(ended.took > Duration::from_secs(5) && ended.took < Duration::from_secs(60), "{:?}", ended.took);
     assert!(place.files("models")["engagement/v1/still/model.ubj"] == usual);
 }

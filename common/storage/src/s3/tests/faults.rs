@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use testkit::faults::{Fault, FaultProxy, Request};
 use testkit::s3::{ADMIN, S3Server};
 
+use super::super::{LOOKS_AT_ONCE, S3Store};
 use super::{S3Options, object, open, options_of};
-use crate::{Condition, Store, StoreError};
+use crate::{Condition, Store, StoreError, Version};
 
 /// A proxy that does the faults in turn to the requests that start as given.
 struct Proxy {
@@ -131,6 +133,44 @@ async fn a_size_that_is_another_than_was_listed_is_unavailable_after_retries() {
         }
     }
     assert_eq!(store.get_range(&object("folder/key", 3_000, version), 2_990..3_000).await.unwrap(), [7; 10][..]);
+}
+
+/// Under keys of KMS the ETag of an empty object is not that of nothing, so that each has to be looked at.
+#[tokio::test]
+async fn objects_that_are_said_to_be_empty_are_looked_at_side_by_side() {
+    let server = S3Server::shared();
+    server.create_bucket("empty");
+    let under_way = Arc::new(Mutex::new((0_usize, 0_usize)));
+    let counted = Arc::clone(&under_way);
+    let proxy = FaultProxy::before(&server, move |request| {
+        if request.range == "bytes=0-0" {
+            {
+                let (now, most) = &mut *counted.lock().unwrap();
+                *now += 1;
+                *most = (*most).max(*now);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            counted.lock().unwrap().0 -= 1;
+        }
+        None
+    });
+    let options = S3Options { endpoint_url: Some(proxy.endpoint()), ..options_of(&server, ADMIN) };
+    let store = S3Store::connect("empty", "", &options).await.unwrap();
+    let mut objects = Vec::new();
+    for number in 0..3 * LOOKS_AT_ONCE {
+        let key = format!("{number:02}");
+        store.put(&key, bytes::Bytes::new()).await.unwrap();
+        objects.push(object(&key, 0, Version("of KMS".to_owned())));
+    }
+    store.check_emptiness(&objects).await.unwrap();
+    assert_eq!(proxy.requests().iter().filter(|(request, _)| request.range == "bytes=0-0").count(), objects.len());
+    let most = under_way.lock().unwrap().1;
+    assert!((2..=LOOKS_AT_ONCE).contains(&most), "{most} at once");
+    for key in ["21", "40"] {
+        store.put(key, "x".into()).await.unwrap();
+    }
+    let StoreError::Unavailable(text) = store.check_emptiness(&objects).await.unwrap_err() else { panic!() };
+    assert!(text.contains("\"21\" is empty, but that has bytes"), "{text}");
 }
 
 /// XML that ends early reads like XML that is complete.
