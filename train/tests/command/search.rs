@@ -134,7 +134,7 @@ fn intervals_are_calibrated_by_boosters_with_the_rounds_and_the_rate_of_the_mode
         writeln!(csv, "{:.6}", values.windows(2).map(|pair| (7.0 * pair[0] * pair[1]).sin()).sum::<f64>()).unwrap();
     }
     let data = workshop.write("slow.csv", &csv);
-    succeeded(&workshop.call("slow", &data).args(["--time-budget", "1", "--threads", "2"]).output().unwrap());
+    succeeded(&workshop.call("slow", &data).args(["--time-budget", "3", "--threads", "2"]).output().unwrap());
     let metrics = json(&workshop.run_folder("slow").join("metrics.json"));
     let choices = metrics["choices"].as_array().unwrap();
     let chosen = |what: &str| choices.iter().find(|choice| text(choice, "what") == what).unwrap();
