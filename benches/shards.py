@@ -25,13 +25,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import tables
+from control_groups import MIB, group_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "task-definitions"))
 import cost  # noqa: E402
 
 REPEATED = 1000
-GROUPS = Path("/sys/fs/cgroup/memory")
-MIB = 1024 * 1024
 LAYOUTS = {"files": 1_000_000, "small": 50_000, "group": None}
 
 
@@ -64,17 +63,6 @@ def make_tables(given):
         size = {"row_group_size": given.rows} if given.layout == "group" else {}
         table.write_parquet(given.folder / f"input/part-{number:05d}.parquet", **size)
     return sum(file.stat().st_size for file in (given.folder / "input").iterdir())
-
-
-def group_of(mib):
-    """A control group with so much memory; none where this process may not make one."""
-    group = GROUPS / f"shards-{os.getpid()}"
-    try:
-        group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(mib * MIB))
-    except OSError:
-        return None
-    return group
 
 
 def run(given, program, group, **environment):
@@ -134,7 +122,7 @@ def main():
     bytes_of_input = make_tables(given)
     # Each value as a 64-bit float, which is what the columns hold.
     bytes_of_rows = given.rows * (given.features + 1) * 8
-    group = group_of(given.memory_mib)
+    group = group_of("predict", given.memory_mib)
     run(given, "train", None, TRAIN_DATA=given.folder / "train", ID_COLUMN="customer_id", TARGET_COLUMN="engagement", MODEL_VERSION="v1", ROUNDS=100, MIN_R2=0)
     common = {"INPUT_DATA": given.folder / "input", "RUN_ID": "the-run", "MEMORY": f"{given.memory_mib}m"} | ({"REASONS": given.reasons} if given.reasons else {})
 
