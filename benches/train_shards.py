@@ -17,6 +17,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,11 @@ class Process:
         self.child = subprocess.Popen([str(word) for word in command], env=environment, stdout=self.output, stderr=self.log,
                                       preexec_fn=lambda: (self.group / "cgroup.procs").write_text(str(os.getpid())))
 
+    def kill(self):
+        """By SIGKILL. `Popen.kill` would wait for one that has ended, and `ended` wants to."""
+        if self.child.returncode is None:
+            os.kill(self.child.pid, signal.SIGKILL)
+
     def ended(self):
         """What it took, and its last line."""
         _, status, usage = os.wait4(self.child.pid, 0)
@@ -168,7 +174,7 @@ class Shards:
             running = self.start(run_id, network)
             time.sleep(after)
             victim, others = running[index], running[:index] + running[index + 1:]
-            victim.child.kill()
+            victim.kill()
             killed = time.monotonic()
             had_ended = victim.ended()["code"] == 0
             call = self.given.models / "engagement/v1" / run_id / "_checkpoint/collective.json"
@@ -176,7 +182,7 @@ class Shards:
             if not had_met and not had_ended:
                 # They would wait for ten minutes, as they do for a shard that starts late.
                 for process in others:
-                    process.child.kill()
+                    process.kill()
             codes = [ended["code"] for ended in waited_for(others)]
             took = time.monotonic() - killed
         finally:
@@ -189,7 +195,7 @@ class Shards:
 
 def waited_for(processes):
     """The ends of all. Where one fails the others have a minute and some more for theirs."""
-    patience = threading.Timer(2 * MINUTE, lambda: [process.child.kill() for process in processes])
+    patience = threading.Timer(2 * MINUTE, lambda: [process.kill() for process in processes])
     with ThreadPoolExecutor(len(processes)) as pool:
         ends = [pool.submit(process.ended) for process in processes]
         for end in as_completed(ends):
