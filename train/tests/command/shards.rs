@@ -338,7 +338,9 @@ fn who_never_comes_and_a_port_that_is_taken_end_a_shard_within_a_minute() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_port = silent.local_addr().unwrap().port();
     let port = silent_port.to_string();
-    let taken = shard(&workshop, "taken", &data, "0/2", &["--collective-port", &port]).spawn().unwrap();
+    let mut taken = workshop.call("taken", &data);
+    taken.args(["--shard", "0/2", "--collective-host", "127.0.0.1", "--collective-port", &port]);
+    let taken = taken.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let closed_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
 
     let mut joined = Vec::new();
