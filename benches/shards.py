@@ -1,6 +1,6 @@
 """What shards of `predict` take, and that they write the bytes of one task: a large table, one task, then N shards one after the other.
 
-usage: shards.py BIN FOLDER [--rows 10000000] [--features 20] [--shards 1,2,4,16] [--memory-mib 400] [--layout files|small|group] [--reasons K]
+usage: shards.py BIN FOLDER [--rows 10000000] [--features 20] [--shards 1,2,4,16] [--memory-mib 400] [--layout files|small|group] [--rounds 100] [--reasons K] [--interval LEVEL]
 
 BIN has `train` and `predict`; FOLDER takes the table and the results, and is emptied of them in the end. Every process runs alone, with
 two threads, with --memory, and, where this process may make control groups, in one that the kernel holds to the same memory. Ids come in no order,
@@ -25,13 +25,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import tables
+from control_groups import MIB, group_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "task-definitions"))
 import cost  # noqa: E402
 
 REPEATED = 1000
-GROUPS = Path("/sys/fs/cgroup/memory")
-MIB = 1024 * 1024
 LAYOUTS = {"files": 1_000_000, "small": 50_000, "group": None}
 
 
@@ -45,7 +44,9 @@ def settings():
     parser.add_argument("--shards", default="1,2,4,16")
     parser.add_argument("--memory-mib", type=int, default=400)
     parser.add_argument("--layout", choices=LAYOUTS, default="files", help="files of 1,000,000 rows, small ones of 50,000, or one row group")
+    parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--reasons", type=int, default=0)
+    parser.add_argument("--interval", type=float)
     return parser.parse_args()
 
 
@@ -64,17 +65,6 @@ def make_tables(given):
         size = {"row_group_size": given.rows} if given.layout == "group" else {}
         table.write_parquet(given.folder / f"input/part-{number:05d}.parquet", **size)
     return sum(file.stat().st_size for file in (given.folder / "input").iterdir())
-
-
-def group_of(mib):
-    """A control group with so much memory; none where this process may not make one."""
-    group = GROUPS / f"shards-{os.getpid()}"
-    try:
-        group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(mib * MIB))
-    except OSError:
-        return None
-    return group
 
 
 def run(given, program, group, **environment):
@@ -134,9 +124,11 @@ def main():
     bytes_of_input = make_tables(given)
     # Each value as a 64-bit float, which is what the columns hold.
     bytes_of_rows = given.rows * (given.features + 1) * 8
-    group = group_of(given.memory_mib)
-    run(given, "train", None, TRAIN_DATA=given.folder / "train", ID_COLUMN="customer_id", TARGET_COLUMN="engagement", MODEL_VERSION="v1", ROUNDS=100, MIN_R2=0)
-    common = {"INPUT_DATA": given.folder / "input", "RUN_ID": "the-run", "MEMORY": f"{given.memory_mib}m"} | ({"REASONS": given.reasons} if given.reasons else {})
+    group = group_of("predict", given.memory_mib)
+    run(given, "train", None, TRAIN_DATA=given.folder / "train", ID_COLUMN="customer_id", TARGET_COLUMN="engagement", MODEL_VERSION="v1", ROUNDS=given.rounds, MIN_R2=0,
+        **({"INTERVAL_FOLDS": 3} if given.interval else {}))
+    common = {"INPUT_DATA": given.folder / "input", "RUN_ID": "the-run", "MEMORY": f"{given.memory_mib}m"}
+    common |= ({"REASONS": given.reasons} if given.reasons else {}) | ({"INTERVAL": given.interval} if given.interval else {})
 
     def of(output, **more):
         return run(given, "predict", group, OUTPUT=given.folder / output, **common, **more)
@@ -145,7 +137,8 @@ def main():
     expected = written(given.folder / "one")
     shutil.rmtree(given.folder / "one")
     print(f"{given.rows:,} rows x {given.features} features, {given.layout}, {bytes_of_input / MIB:,.0f} MiB of Parquet, {bytes_of_rows / MIB:,.0f} MiB as 64-bit values; "
-          f"{given.memory_mib} MiB for each process{', held to by the kernel' if group else ''}; {given.reasons} reasons")
+          f"{given.memory_mib} MiB for each process{', held to by the kernel' if group else ''}; a model of {given.rounds} rounds, {given.reasons} reasons, "
+          f"{f'intervals of {given.interval}' if given.interval else 'no intervals'}")
     print("\n| shards | seconds of each | slowest | together | CPU together | ids on disk | peak MiB | same bytes |\n|---|---|---|---|---|---|---|---|")
     print(f"| one task | | {one['seconds']:.2f} | {one['seconds']:.2f} | {one['cpu']:.2f} | {int(one['on_disk'])} | {one['peak_mib']:.0f} | |")
     points, wrong, peaks = [(given.rows, 0, one["seconds"], one["cpu"])], 0, [one["peak_mib"]]

@@ -1,10 +1,10 @@
 //! Training that is interrupted at any moment, any number of times, ends with the model of an undisturbed run, byte for byte.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polars::prelude::{IntoColumn, NamedFrom, Series};
-use testkit::program::{Ended, Invocation};
+use testkit::program::{Ended, Invocation, Running};
 use testkit::random::Random;
 use testkit::tables::{customers, parquet_bytes, with, write_parquet};
 
@@ -129,6 +129,44 @@ fn a_handful_on_s3() {
     let mut figures = Figures::default();
     interrupt(&place, 3, 3, GIVEN, &mut figures);
     println!("{figures}");
+}
+
+/// Either of two shards is killed while they boost: the other one ends soon, and both started again go on to the same bytes.
+#[test]
+fn shards_killed_on_s3() {
+    let place = Place::bucket("interrupted-shards");
+    for (part, first_id) in [1, 1_501, 3_001, 4_501].into_iter().enumerate() {
+        place.write(&format!("train/part-{part}.parquet"), parquet_bytes(&customers(1_500, first_id, part as u64)));
+    }
+    let start = |run_id: &str| -> Vec<Running> {
+        let shard = |index| {
+            let arguments = ["--shard", index, "--collective-host", "127.0.0.1", "--collective-port", "0"];
+            train(&place, run_id, LONG).args(arguments).start()
+        };
+        ["0/2", "1/2"].map(shard).into()
+    };
+    let all = |run_id: &str| -> Vec<serde_json::Value> {
+        start(run_id).into_iter().map(|running| running.wait().succeeded()).collect()
+    };
+    all("undisturbed");
+    let expected = model(&place, "undisturbed");
+    for killed in 0..2 {
+        let run_id = format!("killed-{killed}");
+        let checkpoint = format!("engagement/v1/{run_id}/_checkpoint/boosting-0");
+        let mut running = start(&run_id);
+        let victim = running.remove(killed);
+        let ended = victim.kill_when(|| place.files("models").contains_key(&checkpoint));
+        assert_eq!(ended.status.code(), None, "{ended:?}");
+        let since = Instant::now();
+        running.remove(0).wait().failed(5, &["start all shards again with the same run id"]);
+        assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
+        let results = all(&run_id);
+        assert!(results.iter().all(|result| result["resumed_from_round"].is_u64()), "{results:?}");
+        assert!(model(&place, &run_id) == expected, "{run_id}: other bytes; {results:?}");
+        let files = place.files("models");
+        assert_eq!(files.keys().find(|file| file.contains(&format!("{run_id}/_"))), None, "nothing is left behind");
+        assert_eq!(json(&files, "engagement/latest.json")["run_id"], run_id);
+    }
 }
 
 /// `scripts/interrupt-train`: as many as `INTERRUPTIONS` says on each of the stores.

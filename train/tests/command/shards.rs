@@ -1,18 +1,24 @@
 //! Several tasks learn one model: that of one task but for the last digits, whoever is killed, the same bytes every time.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use polars::prelude::{IntoColumn, NamedFrom, Series};
+use serde_json::{Value, json};
 use table::write::ParquetWriter;
+use testkit::random::Random;
 use testkit::tables::{csv, customers};
 
 use super::{Workshop, json, last_line, succeeded};
 
 /// Within a minute the others of a lost shard have ended.
 const MINUTE: Duration = Duration::from_secs(60);
+/// How often the kernel is asked about processes.
+const GLANCE: Duration = Duration::from_millis(20);
 
 fn table(workshop: &Workshop, rows: usize, row_group: usize) -> PathBuf {
     let mut table = customers(rows, 1, 7);
@@ -41,6 +47,58 @@ fn start(workshop: &Workshop, run_id: &str, data: &Path, count: u32, more: &[&st
 
 fn wait(running: Vec<Child>) -> Vec<Output> {
     running.into_iter().map(|child| child.wait_with_output().unwrap()).collect()
+}
+
+/// What the kernel tells of a process while it runs.
+#[derive(Debug, Default)]
+struct Use {
+    /// Peak of its resident memory in KiB.
+    peak: u64,
+    /// Bytes that its sockets have sent.
+    sent: BTreeMap<String, u64>,
+}
+
+impl Use {
+    fn look(&mut self, pid: u32, sockets: &str) {
+        // A process that has ended has no such line.
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        self.peak = self.peak.max(peak.unwrap_or(0));
+        for line in sockets.lines().filter(|line| line.contains(&format!("pid={pid},"))) {
+            let mut words = line.split_whitespace().skip(3);
+            let ends = [words.next(), words.next()].map(Option::unwrap_or_default).join(" ");
+            let sent = words.find_map(|word| word.strip_prefix("bytes_sent:")?.parse().ok()).unwrap_or(0);
+            let known = self.sent.entry(ends).or_default();
+            *known = sent.max(*known);
+        }
+    }
+
+    fn bytes_sent(&self) -> u64 {
+        self.sent.values().sum()
+    }
+}
+
+/// All TCP sockets of this machine, a line each; none where there is no `ss`, with a word on standard error.
+fn sockets() -> Option<String> {
+    let listed = Command::new("ss").args(["-tinHpO"]).output();
+    if listed.is_err() {
+        writeln!(std::io::stderr(), "what shards send is not counted: there is no ss (iproute2)").ok();
+    }
+    Some(String::from_utf8_lossy(&listed.ok()?.stdout).into_owned())
+}
+
+/// Waits for processes, and looks at them all the while.
+fn watch(mut running: Vec<Child>, counts_bytes: bool) -> (Vec<Output>, Vec<Use>) {
+    let mut uses: Vec<Use> = running.iter().map(|_| Use::default()).collect();
+    while running.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
+        let sockets = if counts_bytes { sockets().unwrap_or_default() } else { String::new() };
+        for (child, seen) in running.iter().zip(&mut uses) {
+            seen.look(child.id(), &sockets);
+        }
+        std::thread::sleep(GLANCE);
+    }
+    (wait(running), uses)
 }
 
 /// The files of a run but for what tells of time.
@@ -101,6 +159,48 @@ fn shards_learn_what_one_task_learns_and_the_same_bytes_every_time() {
     }
     let latest = json(&workshop.folder().join("models/engagement/latest.json"));
     assert_eq!(latest["run_id"], "again-4");
+}
+
+/// Histograms of the shards' own rows are all that XGBoost can add up to one model, so they have to go from one to the other.
+#[test]
+fn each_shard_holds_less_than_one_task_and_sends_its_histograms() {
+    const ROWS: usize = 150_000;
+    const COLUMNS: usize = 60;
+    const ROUNDS: usize = 5;
+    // Bins of a column, and bytes of the sums of gradients of a bin.
+    const BINS: usize = 256;
+    const SUMS: usize = 16;
+    let workshop = Workshop::new();
+    let mut table = customers(ROWS, 1, 7);
+    table.rename("customer_id", "id".into()).unwrap();
+    table.rename("score", "target".into()).unwrap();
+    let mut random = Random::new(11);
+    for column in 0..COLUMNS {
+        let values: Vec<f64> = (0..ROWS).map(|_| random.share()).collect();
+        table.with_column(Series::new(format!("noise_{column}").into(), values).into_column()).unwrap();
+    }
+    let data = workshop.folder().join("table.parquet");
+    let file = std::fs::File::create(&data).unwrap();
+    ParquetWriter::new(file).with_row_group_rows(7_500).finish(&mut table).unwrap();
+    drop(table);
+    let rounds = ROUNDS.to_string();
+    let more = ["--rounds", &rounds, "--param", "max_depth=4"];
+    let one = workshop.call("one", &data).args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (of_one, one) = watch(vec![one], false);
+    let of_one = result(&of_one);
+    let counts_bytes = sockets().is_some();
+    for count in [2, 4] {
+        let (of_shards, shards) = watch(start(&workshop, &format!("of-{count}"), &data, count, &more), counts_bytes);
+        let of_shards = result(&of_shards);
+        assert!((number(&of_shards, "r2") - number(&of_one, "r2")).abs() < 0.003, "{of_shards} {of_one}");
+        let peaks: Vec<u64> = shards.iter().map(|shard| shard.peak / 1024).collect();
+        let sent: Vec<u64> = shards.iter().map(Use::bytes_sent).collect();
+        println!("{count} shards: {peaks:?} MiB, of one task {} MiB; bytes sent: {sent:?}", one[0].peak / 1024);
+        assert!(peaks.iter().all(|peak| 0 < *peak && *peak < one[0].peak / 1024 * 3 / 4), "{peaks:?} of {one:?}");
+        // At least the root's histogram of every round.
+        let least = (ROUNDS * COLUMNS * BINS * SUMS) as u64;
+        assert!(!counts_bytes || sent.iter().all(|sent| *sent > least), "{sent:?} and not {least}");
+    }
 }
 
 #[test]
@@ -189,6 +289,82 @@ fn what_shards_cannot_share_and_do_not_agree_on_is_refused() {
     let second = shard(&workshop, "mixed", &data, "1/2", &["--rounds", "3"]).output().unwrap();
     succeeded(&second);
     assert!(first.wait().unwrap().success());
+}
+
+/// The call of shard 0 in a run's scratch space, once it stands.
+fn call_of(folder: &Path) -> Value {
+    let path = folder.join("collective.json");
+    let started = Instant::now();
+    while !path.exists() {
+        assert!(started.elapsed() < MINUTE, "no call");
+        std::thread::sleep(GLANCE);
+    }
+    json(&path)
+}
+
+/// Plays a shard 0 that calls this shard to a tracker at a port, and then does nothing more.
+fn call_to(folder: &Path, of_killed: &Value, port: u16) {
+    let mut call = of_killed.clone();
+    (call["token"], call["port"], call["joining"]) = ("another".into(), port.into(), Value::Null);
+    let answer =
+        || std::fs::read(folder.join("shard-1.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let put = |call: &Value| {
+        std::fs::write(folder.join("new.json"), call.to_string()).unwrap();
+        std::fs::rename(folder.join("new.json"), folder.join("collective.json")).unwrap();
+    };
+    let started = Instant::now();
+    loop {
+        let answered: Option<Value> = answer();
+        if let Some(answer) = answered.filter(|answer| answer["call"] == "another") {
+            call["joining"] = json!({"1": answer["token"]});
+            return put(&call);
+        }
+        assert!(started.elapsed() < MINUTE, "no answer");
+        call["beat"] = (call["beat"].as_u64().unwrap() + 1).into();
+        put(&call);
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// A tracker whose machine is gone, one that says nothing, a shard that answered and never joined, and a port that another program has.
+#[test]
+fn who_never_comes_and_a_port_that_is_taken_end_a_shard_within_a_minute() {
+    let workshop = Workshop::new();
+    let data = table(&workshop, 2_000, 200);
+    let start = |run_id: &str, index: u32| {
+        shard(&workshop, run_id, &data, &format!("{index}/2"), &["--rounds", "3"]).spawn().unwrap()
+    };
+    let scratch = |run_id: &str| workshop.run_folder(run_id).join("_checkpoint");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let port = silent_port.to_string();
+    let mut taken = workshop.call("taken", &data);
+    taken.args(["--shard", "0/2", "--collective-host", "127.0.0.1", "--collective-port", &port]);
+    let taken = taken.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let closed_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+
+    let mut joined = Vec::new();
+    for (run_id, port) in [("gone", closed_port), ("silent", silent_port)] {
+        let mut first = start(run_id, 0);
+        let of_killed = call_of(&scratch(run_id));
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let second = start(run_id, 1);
+        call_to(&scratch(run_id), &of_killed, port);
+        joined.push((second, Instant::now()));
+    }
+    let first = start("left-alone", 0);
+    let call = call_of(&scratch("left-alone"));
+    let answer = json!({"call": call["token"], "token": "of a shard that is gone"});
+    std::fs::write(scratch("left-alone").join("shard-1.json"), answer.to_string()).unwrap();
+    joined.push((first, Instant::now()));
+    for (child, since) in joined {
+        let ended = child.wait_with_output().unwrap();
+        assert!(since.elapsed() < MINUTE, "{:?}", since.elapsed());
+        assert_failed(&ended, 5, &["another shard was lost or does not answer", "start all shards again"]);
+    }
+    let ended = taken.wait_with_output().unwrap();
+    assert_failed(&ended, 2, &["--collective-port (COLLECTIVE_PORT)", &port, "in use"]);
 }
 
 #[test]
