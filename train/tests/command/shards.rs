@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use polars::prelude::{IntoColumn, NamedFrom, Series};
+use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
 use serde_json::{Value, json};
 use table::write::ParquetWriter;
 use testkit::random::Random;
@@ -21,7 +21,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(20);
 
 fn table(workshop: &Workshop, rows: usize, row_group: usize) -> PathBuf {
-    let mut table = customers(rows, 1, 7);
+    write(workshop, customers(rows, 1, 7), row_group)
+}
+
+fn write(workshop: &Workshop, mut table: DataFrame, row_group: usize) -> PathBuf {
     table.rename("customer_id", "id".into()).unwrap();
     table.rename("score", "target".into()).unwrap();
     let path = workshop.folder().join("table.parquet");
@@ -172,17 +175,12 @@ fn each_shard_holds_less_than_one_task_and_sends_its_histograms() {
     const SUMS: usize = 16;
     let workshop = Workshop::new();
     let mut table = customers(ROWS, 1, 7);
-    table.rename("customer_id", "id".into()).unwrap();
-    table.rename("score", "target".into()).unwrap();
     let mut random = Random::new(11);
     for column in 0..COLUMNS {
         let values: Vec<f64> = (0..ROWS).map(|_| random.share()).collect();
         table.with_column(Series::new(format!("noise_{column}").into(), values).into_column()).unwrap();
     }
-    let data = workshop.folder().join("table.parquet");
-    let file = std::fs::File::create(&data).unwrap();
-    ParquetWriter::new(file).with_row_group_rows(7_500).finish(&mut table).unwrap();
-    drop(table);
+    let data = write(&workshop, table, 7_500);
     let rounds = ROUNDS.to_string();
     let more = ["--rounds", &rounds, "--param", "max_depth=4"];
     let one = workshop.call("one", &data).args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
