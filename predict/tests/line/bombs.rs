@@ -406,7 +406,6 @@ fn row_groups_by_the_ten_thousand_take_little() {
         (30_000, 1, CompressionOptions::Snappy),
         (30_000, 1, CompressionOptions::Gzip(None)),
         (100_000, 10, CompressionOptions::Gzip(None)),
-        (30_000, 1, CompressionOptions::Brotli(None)),
         (1_000_000, 200, CompressionOptions::Snappy),
     ] {
         write(&workshop, &mut customers(rows, 1, 8), (of_group, packed));
