@@ -22,7 +22,7 @@ const LONG: &[&str] = &["--rounds", "1200", "--param", "subsample=0.7", "--param
 /// How to learn is chosen first, in so much time that the clock ends nothing.
 const CHOSEN: &[&str] = &["--param", "max_depth=4", "--time-budget", "3600"];
 /// Everything is chosen: the model is the mean of several boosters, which are fitted side by side. Few bins make for quick trials.
-const FREE: &[&str] = &["--time-budget", "40", "--threads", "2", "--param", "max_bin=16"];
+const FREE: &[&str] = &["--time-budget", "16", "--threads", "2", "--param", "max_bin=16"];
 /// The same, and parameters are searched for.
 const TUNED: &[&str] = &["--tune", "8", "--param", "max_depth=3", "--time-budget", "3600"];
 
