@@ -101,7 +101,6 @@ fn late_partial_null_and_foreign_actuals_are_told_apart() {
     assert_eq!(listed["models"].as_array().unwrap().len(), 1, "what came true is no label");
 }
 
-/// Rows, drift and rejects are told whether the run was published or not, and hostile names stay text.
 /// An empty column of numbers is one of text or of booleans to some writers.
 #[test]
 fn what_did_not_come_true_yet_may_have_any_type() {
@@ -120,6 +119,7 @@ fn what_did_not_come_true_yet_may_have_any_type() {
     assert_eq!(evaluate(&workshop).run().succeeded()["rows_matched"], 100);
 }
 
+/// Rows, drift and rejects are told whether the run was published or not, and hostile names stay text.
 #[test]
 fn every_run_has_a_report() {
     let workshop = with_predictions();

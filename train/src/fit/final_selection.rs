@@ -233,9 +233,9 @@ impl FinalSelection<'_, '_> {
         if worth_it < 1.0 {
             return Ok(1.0);
         }
-        let part = sample.of_folds((worth_it as usize).clamp(1, folds) as u8);
+        let part = sample.first_folds((worth_it as usize).clamp(1, folds));
         let places: Vec<usize> = part.folds().iter().flat_map(|(fold, _)| part.split(*fold).1).collect();
-        let limits = Limits { rounds, patience: None, baseline: None, seed_step: SEED_STEP };
+        let limits = Limits { seed_step: SEED_STEP, ..Limits::all_of(rounds) };
         let mut matrices = self.trials.matrices(&part, scheme.clone(), params);
         let others = self.trials.run(Stage::Calibration, &mut matrices, params, &limits)?.margins;
         if others.len() != places.len() || margins.len() < places.len() {
@@ -278,10 +278,10 @@ impl FinalSelection<'_, '_> {
         }
         let worth_it = learning_curve::MOST_WORK * self.trials.budget.planned() / of_fold;
         let count = (worth_it as usize).clamp(1, folds);
-        let sample = self.all.of_folds(count as u8);
+        let sample = self.all.first_folds(count);
         let mut margins = Vec::new();
         for (one, _) in finalists {
-            let limits = Limits { rounds: one.outcome.rounds, patience: None, baseline: None, seed_step: 0 };
+            let limits = Limits::all_of(one.outcome.rounds);
             let mut matrices = self.trials.matrices(&sample, one.scheme.clone(), &one.params);
             margins.push(self.trials.run(Stage::Calibration, &mut matrices, &one.params, &limits)?.margins);
         }

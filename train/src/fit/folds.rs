@@ -62,10 +62,11 @@ impl Sample {
         Self { rows: self.rows.clone(), inner: self.inner.clone().only(fold), kept: self.kept.clone() }
     }
 
-    /// The same rows, of whose folds so many are used.
+    /// The same rows, of whose folds only the first so many are used that have any.
     #[must_use]
-    pub(super) fn of_folds(&self, folds: u8) -> Self {
-        Self { rows: self.rows.clone(), inner: self.inner.clone().with_folds(folds), kept: self.kept.clone() }
+    pub(super) fn first_folds(&self, count: usize) -> Self {
+        let until = self.folds().iter().take(count).map(|(fold, _)| fold + 1).max().unwrap_or(1);
+        Self { rows: self.rows.clone(), inner: self.inner.clone().first(until), kept: self.kept.clone() }
     }
 
     /// The same folds with the same validation rows, but only four fifths of the training rows: by a hash of the group, where whole groups
@@ -281,6 +282,23 @@ mod tests {
         let sizes = sample.folds();
         assert_eq!(sizes.iter().map(|(_, training)| 1_000 - training).sum::<usize>(), 1_000);
         assert_eq!(sizes[0], (0, training.len()));
+    }
+
+    #[test]
+    fn the_first_folds_have_the_rows_that_they_had_among_all() {
+        let mut rows = rows(4_000);
+        for (by_time, by_group) in [(false, false), (true, false), (false, true), (true, true)] {
+            rows.keys.instants = by_time.then(|| (0..4_000).map(f64::from).collect());
+            rows.keys.groups = by_group.then(|| (0..4_000).map(|row| row % 900).collect());
+            let sample = Sample::draw(&rows, 4_000, 42);
+            let all = sample.folds();
+            assert!(all.len() > 2, "{by_time} {by_group} {all:?}");
+            for count in 1..=all.len() {
+                let first = sample.first_folds(count);
+                assert_eq!(first.folds(), all[..count], "{by_time} {by_group}");
+                assert!(first.folds().iter().all(|(fold, _)| first.split(*fold) == sample.split(*fold)));
+            }
+        }
     }
 
     #[test]

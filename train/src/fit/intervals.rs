@@ -72,7 +72,7 @@ pub(super) fn cross_validated(
     let Some(member) = choice.members.first() else { return Ok(None) };
     let all = Sample::in_folds(rows, u64::from(context.config.seed), folds);
     let mut trials = Trials::new(context, base, rows).after(choice.trials.clone());
-    let limits = Limits { rounds: member.rounds, patience: None, baseline: None, seed_step: 0 };
+    let limits = Limits::all_of(member.rounds);
     let mut margins = Vec::new();
     for (fold, _) in all.folds() {
         // One fold after the other: side by side their matrices would take as many times the memory.

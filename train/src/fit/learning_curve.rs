@@ -127,7 +127,7 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<std::res
     let count = ((MOST_WORK * planned / of_fold) as usize).clamp(1, folds.len());
     let (rows, config) = (trials.rows, trials.context.config);
     let thinned = sample.thinned(rows, u64::from(config.seed));
-    let limits = Limits { rounds, patience: None, baseline: None, seed_step: 0 };
+    let limits = Limits::all_of(rounds);
     let (mut others, mut places, mut training, mut left) = (Vec::new(), Vec::new(), 0, 0);
     for (fold, of_fold) in folds.iter().take(count) {
         training += of_fold;
@@ -138,7 +138,7 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<std::res
         return Ok(Err(NOTHING_TO_TELL_BY));
     }
     let parts: Vec<Sample> = if side_by_side {
-        vec![thinned.with_folds(count as u8)]
+        vec![thinned.first_folds(count)]
     } else {
         folds.iter().take(count).map(|(fold, _)| thinned.only(*fold)).collect()
     };

@@ -35,6 +35,13 @@ pub(super) struct Limits {
     pub(super) seed_step: u32,
 }
 
+impl Limits {
+    /// All of so many rounds are done, with the seed of the run.
+    pub(super) fn all_of(rounds: u32) -> Self {
+        Self { rounds, patience: None, baseline: None, seed_step: 0 }
+    }
+}
+
 /// A trial that another one has to come close to.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(super) struct PruningBaseline {

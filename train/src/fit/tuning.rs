@@ -115,7 +115,7 @@ pub(super) fn of_given_rounds(
     let mut trials = Trials::new(context, base, rows);
     let given = config.given_params.clone();
     let mut matrices = trials.matrices(&all, scheme.clone(), &given);
-    let limits = Limits { rounds, patience: None, baseline: None, seed_step: 0 };
+    let limits = Limits::all_of(rounds);
     let outcome = trials.run(Stage::Tuning, &mut matrices, &given, &limits)?;
     let untuned = Candidate::judged(scheme.clone(), given.clone(), outcome);
     let space = Space::new(&config.user_params, rows, context.scale, FINAL_ETAS[0], config.seed);
@@ -244,7 +244,7 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
 
     fn limits(&self, eta: f64, best: &Candidate) -> Limits {
         match self.goal {
-            Goal::Given(rounds) => Limits { rounds, patience: None, baseline: None, seed_step: 0 },
+            Goal::Given(rounds) => Limits::all_of(rounds),
             Goal::Best(most) => {
                 let pace = eta_of(&best.params) / eta;
                 let rounds = (MOST_PACE * pace * f64::from(best.outcome.rounds)) as u32;

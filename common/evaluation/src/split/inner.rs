@@ -107,6 +107,13 @@ impl InnerFolds {
         self.instants.is_none() && !self.by_group
     }
 
+    /// The first so many of these folds, at least one, with the rows that they have: where time has a part, as many folds dealt anew
+    /// ([`InnerFolds::with_folds`]) would have others.
+    #[must_use]
+    pub fn first(self, folds: u8) -> Self {
+        Self { folds: folds.clamp(1, self.folds.max(1)), ..self }
+    }
+
     /// How many folds are wanted; some of them may have no rows.
     #[must_use]
     pub fn wanted(&self) -> u8 {
