@@ -102,6 +102,11 @@ SECTIONS = [
         lambda files, repeats: shapes.beside_python(f"files:{files}", repeats), page.shape_table, charts=[WALL, PEAK],
     ),
     Section(
+        SHAPES, "shape-s3-files", "Files on S3", OF_A_MILLION + " A local S3 server (SeaweedFS) that shares the cores; models and predictions are local.", "files",
+        {"quick": [], "full": ["5000"], "huge": []},
+        shapes.files_on_s3, page.shape_table,
+    ),
+    Section(
         SHAPES, "shape-columns", "Columns in 60 row groups", "60,000 rows, 200 trees.", "columns",
         {"quick": [], "full": ["70", "300", "2000"], "huge": []},
         lambda columns, repeats: shapes.beside_python(f"wide:{columns}", repeats), page.shape_table, charts=[WALL],

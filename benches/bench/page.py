@@ -144,10 +144,13 @@ def shape_table(section, points):
 
 
 def s3_table(section, points):
-    lines = ["| rows | the server alone, wall s | predict, wall s | predict / server | runs | others |", "|---|---|---|---|---|---|"]
+    lines = ["| rows | the server alone, wall s | predict, wall s | predict / server | CPU s of predict | of both | processors busy | runs | others |"]
+    lines.append("|" + "---|" * 9)
     for point, record in points:
-        own, wall = record["server_wall"], record["ours"]["wall"]
-        lines.append(f"| {amount(point)} | {own:.2f} | {wall:.2f} | {wall / own:.2f} | {record['runs']} | {others(record)} |")
+        own, ours = record["server_wall"], record["ours"]
+        busy = ours["all_cpu"] / ours["wall"]
+        columns = [amount(point), f"{own:.2f}", f"{ours['wall']:.2f}", f"{ours['wall'] / own:.2f}", f"{ours['cpu']:.2f}", f"{ours['all_cpu']:.2f}"]
+        lines.append(f"| {' | '.join(columns)} | {busy:.2f} | {record['runs']} | {others(record)} |")
     return "\n".join(lines)
 
 

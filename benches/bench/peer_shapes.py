@@ -1,6 +1,6 @@
 """The same as peer_predict.py for tables of every shape: all files at once, as polars reads them best, and no check of repeated ids.
 
-usage: peer_shapes.py INPUT_FOLDER MODEL_FOLDER OUTPUT_FOLDER THREADS [--format csv] [--columns NAME,NAME]
+usage: peer_shapes.py INPUT MODEL_FOLDER OUTPUT_FOLDER THREADS [--format csv] [--columns NAME,NAME]
 """
 
 import argparse
@@ -29,8 +29,8 @@ def main():
     booster = xgb.Booster({"nthread": THREADS})
     booster.load_model(f"{MODEL}/model.ubj")
     os.makedirs(OUTPUT, exist_ok=True)
-    first = sorted(os.listdir(given.input))[0]
-    scan = pl.scan_parquet if first.endswith(".parquet") else pl.scan_csv
+    is_csv = not given.input.startswith("s3://") and not sorted(os.listdir(given.input))[0].endswith(".parquet")
+    scan = pl.scan_csv if is_csv else pl.scan_parquet
     carried = [name for name in given.columns.split(",") if name]
     needed = [metadata["id"], *[feature.get("column") or feature["name"] for feature in metadata["features"]], *carried]
     table = scan(f"{given.input}/*").select(list(dict.fromkeys(needed))).collect()

@@ -67,6 +67,29 @@ def beside_python(name, repeats):
     return figures | {"planned_mib": predict.prepared(folder, store, *arguments[:2])["total_bytes"] / 2**20}
 
 
+def files_on_s3(files, repeats):
+    """The same with the table on a local S3 server; models and results are local, and polars reads it by its own client of S3."""
+    store, folder, results = model_store("files", files), table(f"files:{files}"), {}
+    with predict.S3() as server:
+        predict.upload(server, folder, "table")
+
+        def ours():
+            figures, results["ours"] = predict.score("s3://bench/table", store, environment=server.environment)
+            return figures
+
+        def theirs():
+            shutil.rmtree(FOLDER / "theirs", ignore_errors=True)
+            peer = [sys.executable, BENCHES / "bench" / "peer_shapes.py", "s3://bench/table", data.model_folder(store), FOLDER / "theirs", THREADS]
+            figures, _ = run(peer, server.environment)
+            parts = FOLDER / "ours" / "predictions" / f"run_id={results['ours']['run_id']}"
+            run([sys.executable, BENCHES / "bench" / "same.py", parts, FOLDER / "theirs"])
+            return figures
+
+        figures = paired(repeats, ours, theirs)
+        planned = predict.prepared("s3://bench/table", store, environment=server.environment)
+    return figures | {"planned_mib": planned["total_bytes"] / 2**20}
+
+
 def training(groups, repeats):
     """`train` on a million rows in so many row groups."""
     folder, test = table(f"train-row-groups:{groups}"), data.table(20_000, 18, data.FIRST_ID_TO_TEST, target=True)

@@ -162,6 +162,41 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// Compiles the trees, and what explains them where that is wanted; the inner error says why only XGBoost can score the model.
+    fn compile(
+        checked: &CheckedModel<'_>,
+        golden: &[&[f32]],
+        metadata: &Metadata,
+        location: &str,
+        wanted: &Wanted,
+    ) -> Result<std::result::Result<Self, String>> {
+        let trees = match checked.ensemble() {
+            Ok(trees) => trees,
+            Err(problem) if wanted.reasons => return Err(inexplicable(location, &problem.to_string())),
+            Err(problem) => return Ok(Err(problem.to_string())),
+        };
+        let instructions = wanted.instructions.unwrap_or_else(InstructionSet::best);
+        let scorer = match Scorer::compile_by(wanted.threads, trees, instructions) {
+            Ok(scorer) if scorer.n_features() == golden.len() => scorer,
+            Ok(_) => return Err(Error::Model(format!("{location}/model.ubj does not fit its metadata; train again"))),
+            Err(problem) => return Ok(Err(problem.to_string())),
+        };
+        let explainer = match wanted.reasons.then(|| explainer(trees, &scorer, metadata, wanted)).transpose()? {
+            None => None,
+            Some(Ok(explainer)) => Some(explainer),
+            Some(Err(problem)) => return Ok(Err(problem)),
+        };
+        let mut predictions = vec![0.0; metadata.golden.rows.len()];
+        scorer.predict(golden, &mut predictions);
+        check_golden_rows(&predictions, metadata, location)?;
+        tracing::debug!(instructions = ?scorer.instruction_set(), "trees compiled");
+        if let Some(explainer) = &explainer {
+            let (instructions, points) = (scorer.instruction_set(), explainer.points());
+            tracing::info!(?instructions, points, "reasons by {} KiB of tables", explainer.table_bytes() / 1024);
+        }
+        Ok(Ok(Self { scorer, explainer, blocks: Mutex::default(), scratches: Mutex::default() }))
+    }
+
     /// A block for at least `rows` rows, used before where there is one.
     #[must_use]
     pub fn take_block(&self, rows: usize) -> QuantizedBlock {
@@ -193,50 +228,23 @@ impl Compiled {
 }
 
 impl Engine {
-    /// Checks the model's bytes, compiles them and has every engine that could be used score the golden rows.
+    /// Checks the model's bytes, compiles them and has what will score score the golden rows. XGBoost reads the model only where the
+    /// compiler does not cover it: for large models that takes as long as all the rest, and twice the memory.
     fn load(model: &[u8], metadata: &Metadata, location: &str, wanted: &Wanted) -> Result<Self> {
         let checked = CheckedModel::check(model)
             .map_err(|problem| Error::Model(format!("{location}/model.ubj: {problem}; train again")))?;
         xgboost::check_version()?;
         let columns = metadata.golden.columns();
-        let slices: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
-        let instructions = wanted.instructions.unwrap_or_else(InstructionSet::best);
-        let compile = || checked.ensemble().map(|trees| (trees, Scorer::compile_for(trees, instructions)));
-        let load = || Self::load_booster(&checked, &slices, metadata, location);
-        let (booster, compiled) = side_by_side(wanted.threads, load, compile);
-        let booster = booster?;
-        let by_xgboost = |reason: String, booster| {
-            tracing::warn!("{reason}: scoring with XGBoost itself, which takes several times as long");
-            if wanted.reasons {
-                tracing::warn!("reasons come from XGBoost too, which takes about a hundred times as long");
-            }
-            Ok(Self::Xgboost(booster))
+        let golden: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
+        let reason = match Compiled::compile(&checked, &golden, metadata, location, wanted)? {
+            Ok(compiled) => return Ok(Self::Compiled(Box::new(compiled))),
+            Err(reason) => reason,
         };
-        let (trees, scorer) = match compiled {
-            Ok(compiled) => compiled,
-            Err(problem) if wanted.reasons => return Err(inexplicable(location, &problem.to_string())),
-            Err(problem) => return by_xgboost(problem.to_string(), booster),
-        };
-        let scorer = match scorer {
-            Ok(scorer) if scorer.n_features() == slices.len() => scorer,
-            Ok(_) => return Err(Error::Model(format!("{location}/model.ubj does not fit its metadata; train again"))),
-            Err(problem) => return by_xgboost(problem.to_string(), booster),
-        };
-        let explainer = match wanted.reasons.then(|| explainer(trees, &scorer, metadata, wanted)).transpose()? {
-            None => None,
-            Some(Ok(explainer)) => Some(explainer),
-            Some(Err(problem)) => return by_xgboost(problem, booster),
-        };
-        let mut by_us = vec![0.0; metadata.golden.rows.len()];
-        scorer.predict(&slices, &mut by_us);
-        check_golden_rows(&by_us, metadata, location)?;
-        tracing::debug!(instructions = ?scorer.instruction_set(), "trees compiled");
-        if let Some(explainer) = &explainer {
-            let (instructions, points) = (scorer.instruction_set(), explainer.points());
-            tracing::info!(?instructions, points, "reasons by {} KiB of tables", explainer.table_bytes() / 1024);
+        tracing::warn!("{reason}: scoring with XGBoost itself, which takes several times as long");
+        if wanted.reasons {
+            tracing::warn!("reasons come from XGBoost too, which takes about a hundred times as long");
         }
-        let (blocks, scratches) = (Mutex::default(), Mutex::default());
-        Ok(Self::Compiled(Box::new(Compiled { scorer, explainer, blocks, scratches })))
+        Self::load_booster(&checked, &golden, metadata, location).map(Self::Xgboost)
     }
 
     /// The model in XGBoost, which scores the golden rows as it did when it was trained.

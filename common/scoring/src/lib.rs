@@ -28,6 +28,7 @@ mod program;
 mod quantiser;
 mod rescale;
 mod scorer;
+mod side_by_side;
 mod tree_plan;
 mod ubj;
 

@@ -13,6 +13,7 @@ use super::circuit::{BddNode, Circuit, FIRST_PLANE, Lookups, Memberships, Step};
 use super::ensemble::{Ensemble, Question, Split, Tree};
 use super::objective::Link;
 use super::quantiser::{CategorySet, Classes, Codes, Quantiser, Ranks};
+use super::side_by_side::side_by_side;
 use super::tree_plan::{TreePlan, TreePlanner};
 
 /// The most categories, known or not, that all features may have up to their largest codes (128 MiB).
@@ -61,32 +62,31 @@ struct Uses<'a> {
     thresholds: BTreeMap<u32, [bool; 2]>,
     /// Each with its number: how many others came before it.
     sets: BTreeMap<CategorySet<'a>, u32>,
+    /// The number of the set of each question, so that sets, which may have a hundred thousand categories, are compared once.
+    set_numbers: HashMap<SetPlace, u32>,
 }
 
-/// A question about categories where it stands: in which tree, of which feature, which of the tree's categories it is about, and
-/// whether a missing value goes left.
-type SetPlace = (usize, usize, Range<usize>, bool);
-
-/// The number of each such question's set among those of its feature, so that sets, which may have a hundred thousand categories, are
-/// compared once.
-type SetNumbers = HashMap<SetPlace, u32>;
+/// A question about categories of a feature where it stands: in which tree, which of the tree's categories it is about, and whether a
+/// missing value goes left.
+type SetPlace = (usize, Range<usize>, bool);
 
 /// The row of each question of one feature.
 #[derive(Default)]
 struct Rows {
     /// By the threshold's key and the default direction (right).
     thresholds: BTreeMap<(u32, bool), u32>,
-    /// By the set's number.
-    sets: Vec<u32>,
+    /// By where it is asked.
+    sets: HashMap<SetPlace, u32>,
 }
 
 impl Program {
-    pub(super) fn new(ensemble: &Ensemble) -> Result<Self, Unsupported> {
+    /// Compiled by up to `threads` threads: with a hundred thousand categories a feature, the classes of these take nearly all of the time.
+    pub(super) fn new(ensemble: &Ensemble, threads: usize) -> Result<Self, Unsupported> {
         let Some(link) = ensemble.link else {
             return Err(Unsupported(format!("the objective {} is not known", ensemble.objective)));
         };
-        let (uses, numbers) = uses(ensemble)?;
-        let (quantisers, n_planes, n_columns) = quantisers(&uses);
+        let uses = uses(ensemble, threads)?;
+        let (quantisers, n_planes, n_columns) = quantisers(&uses, threads);
         let mut circuit = Circuit::new(FIRST_PLANE + n_planes as u32);
         let mut steps = Vec::new();
         let mut rows = Vec::new();
@@ -100,7 +100,7 @@ impl Program {
         let mut planner = TreePlanner::new(first_tree_row);
         let mut split_rows = Vec::new();
         for (index, tree) in ensemble.trees.iter().enumerate() {
-            let row = |split: &Split| rows[split.feature].of(index, split, &numbers);
+            let row = |split: &Split| rows[split.feature].of(index, split);
             planner.plan(tree, &row)?;
             split_rows.extend(tree.splits().map(row));
         }
@@ -136,14 +136,17 @@ fn gate_steps(gates: &[BddNode], mut from: usize) -> Vec<Step> {
     runs.map(step).collect()
 }
 
-fn uses(ensemble: &Ensemble) -> Result<(Vec<Option<Uses<'_>>>, SetNumbers), Unsupported> {
-    let mut uses: Vec<Option<Uses<'_>>> = std::iter::repeat_with(|| None).take(ensemble.n_features).collect();
-    let mut numbers = SetNumbers::new();
+fn uses(ensemble: &Ensemble, threads: usize) -> Result<Vec<Option<Uses<'_>>>, Unsupported> {
+    let mut splits = vec![Vec::new(); ensemble.n_features];
     for (index, tree) in ensemble.trees.iter().enumerate() {
-        for split in tree.splits() {
-            uses[split.feature].get_or_insert_default().add((index, tree), split, &mut numbers);
-        }
+        tree.splits().for_each(|split| splits[split.feature].push((index, tree, split)));
     }
+    let uses: Vec<Option<Uses<'_>>> = side_by_side(threads, splits.len(), |feature| {
+        let splits = &splits[feature];
+        let mut uses = Uses::default();
+        splits.iter().for_each(|&(index, tree, split)| uses.add((index, tree), split));
+        (!splits.is_empty()).then_some(uses)
+    });
     if uses.iter().flatten().map(Uses::n_categories).sum::<usize>() > MAX_CATEGORIES {
         return Err(Unsupported("its categories have too large codes".into()));
     }
@@ -155,11 +158,11 @@ fn uses(ensemble: &Ensemble) -> Result<(Vec<Option<Uses<'_>>>, SetNumbers), Unsu
             return Err(Unsupported(format!("feature {feature} is split both as a number and as a category")));
         }
     }
-    Ok((uses, numbers))
+    Ok(uses)
 }
 
 impl<'a> Uses<'a> {
-    fn add(&mut self, (index, tree): (usize, &'a Tree), split: &Split, numbers: &mut SetNumbers) {
+    fn add(&mut self, (index, tree): (usize, &'a Tree), split: &Split) {
         match &split.question {
             Question::Below(threshold) => {
                 let directions = self.thresholds.entry(sort_key(*threshold)).or_default();
@@ -168,7 +171,7 @@ impl<'a> Uses<'a> {
             Question::Among(range) => {
                 let next = self.sets.len() as u32;
                 let number = *self.sets.entry(category_set(tree, range, split)).or_insert(next);
-                numbers.insert((index, split.feature, range.clone(), split.default_left), number);
+                self.set_numbers.insert((index, range.clone(), split.default_left), number);
             }
         }
     }
@@ -197,14 +200,14 @@ impl<'a> Uses<'a> {
         }
     }
 
-    /// The quantiser and the classes in each category set, given the number of planes and columns before.
-    fn quantiser(&self, plane: usize, column: usize) -> QuantiserAndSets {
+    /// The quantiser, which is not placed yet, and the classes in each category set.
+    fn quantiser(&self) -> QuantiserAndSets {
         if self.sets.is_empty() {
             let thresholds: Vec<f32> = self.thresholds.keys().map(|key| value_of(*key)).collect();
             let missing = self.missing_rank();
             let bits = bits_for(missing.max(thresholds.len() as u32));
             let codes = Codes::Ranks(Ranks::new(&thresholds, bits, missing));
-            return (Quantiser { plane, bits, codes }, Vec::new());
+            return (Quantiser { plane: 0, bits, codes }, Vec::new());
         }
         let sets: Vec<&CategorySet<'_>> = self.sets.keys().collect();
         let (classes, classes_of_set) = Classes::new(&sets);
@@ -212,10 +215,9 @@ impl<'a> Uses<'a> {
         let quantiser = match bits > Lookups::MAX_BITS as usize {
             true => {
                 let size = Memberships::words_per_class(sets.len()) as u32;
-                let codes = Codes::Column(column, classes.scaled(size));
-                Quantiser { plane, bits: 0, codes }
+                Quantiser { plane: 0, bits: 0, codes: Codes::Column(0, classes.scaled(size)) }
             }
-            false => Quantiser { plane, bits, codes: Codes::Classes(classes) },
+            false => Quantiser { plane: 0, bits, codes: Codes::Classes(classes) },
         };
         (quantiser, classes_of_set)
     }
@@ -236,7 +238,7 @@ impl<'a> Uses<'a> {
             Codes::Classes(_) => self.set_rows(circuit, steps, [plane, bits], sets),
             Codes::Column(column, classes) => {
                 let memberships = Memberships::new(circuit, *column, classes.count, sets);
-                let sets = self.rows_by_number(memberships.first_row..);
+                let sets = self.rows_by_place(memberships.first_row..);
                 steps.push(Step::Memberships(memberships));
                 Rows { sets, ..Rows::default() }
             }
@@ -265,16 +267,16 @@ impl<'a> Uses<'a> {
             rows.extend((lookups.first_row..).take(sets.len()));
             steps.push(Step::Lookups(lookups));
         }
-        Rows { sets: self.rows_by_number(rows), ..Rows::default() }
+        Rows { sets: self.rows_by_place(rows), ..Rows::default() }
     }
 
-    /// The rows of the sets, given in the order of the sets, in that of their numbers.
-    fn rows_by_number(&self, rows: impl IntoIterator<Item = u32>) -> Vec<u32> {
+    /// The rows of the questions about sets, given in the order of the sets.
+    fn rows_by_place(&self, rows: impl IntoIterator<Item = u32>) -> HashMap<SetPlace, u32> {
         let mut by_number = vec![0; self.sets.len()];
         for (number, row) in self.sets.values().zip(rows) {
             by_number[*number as usize] = row;
         }
-        by_number
+        self.set_numbers.iter().map(|(place, number)| (place.clone(), by_number[*number as usize])).collect()
     }
 
     fn threshold_rows(&self, circuit: &mut Circuit, plane: u32, bits: u32) -> BTreeMap<(u32, bool), u32> {
@@ -294,13 +296,10 @@ impl<'a> Uses<'a> {
 
 impl Rows {
     /// The row of the question of `split`.
-    fn of(&self, tree: usize, split: &Split, numbers: &SetNumbers) -> u32 {
+    fn of(&self, tree: usize, split: &Split) -> u32 {
         match &split.question {
             Question::Below(threshold) => self.thresholds[&(sort_key(*threshold), !split.default_left)],
-            Question::Among(range) => {
-                let number = numbers[&(tree, split.feature, range.clone(), split.default_left)];
-                self.sets[number as usize]
-            }
+            Question::Among(range) => self.sets[&(tree, range.clone(), split.default_left)],
         }
     }
 }
@@ -309,15 +308,18 @@ impl Rows {
 type QuantiserAndSets = (Quantiser, Vec<Vec<u32>>);
 
 /// The quantisers of all features, and the numbers of planes and columns that they take one after the other.
-fn quantisers(uses: &[Option<Uses<'_>>]) -> (Vec<Option<QuantiserAndSets>>, usize, usize) {
+fn quantisers(uses: &[Option<Uses<'_>>], threads: usize) -> (Vec<Option<QuantiserAndSets>>, usize, usize) {
+    let mut quantisers =
+        side_by_side(threads, uses.len(), |feature| uses[feature].as_ref().map(|uses| uses.quantiser()));
     let (mut n_planes, mut n_columns) = (0, 0);
-    let mut place = |uses: &Option<Uses<'_>>| {
-        let (quantiser, sets) = uses.as_ref()?.quantiser(n_planes, n_columns);
+    for (quantiser, _) in quantisers.iter_mut().flatten() {
+        quantiser.plane = n_planes;
         n_planes += quantiser.bits;
-        n_columns += usize::from(matches!(quantiser.codes, Codes::Column(..)));
-        Some((quantiser, sets))
-    };
-    let quantisers = uses.iter().map(&mut place).collect();
+        if let Codes::Column(column, _) = &mut quantiser.codes {
+            *column = n_columns;
+            n_columns += 1;
+        }
+    }
     (quantisers, n_planes, n_columns)
 }
 

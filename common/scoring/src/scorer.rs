@@ -51,10 +51,18 @@ impl Scorer {
     /// # Errors
     /// As [`Scorer::compile`], and where the machine does not have the instruction set.
     pub fn compile_for(ensemble: &Ensemble, instructions: InstructionSet) -> Result<Self, Unsupported> {
+        Self::compile_by(1, ensemble, instructions)
+    }
+
+    /// Compiles for one instruction set by up to so many threads; the scorer is the same for any number of them.
+    ///
+    /// # Errors
+    /// As [`Scorer::compile_for`].
+    pub fn compile_by(threads: usize, ensemble: &Ensemble, instructions: InstructionSet) -> Result<Self, Unsupported> {
         let Some(kernels) = Kernels::of(instructions) else {
             return Err(Unsupported(format!("this machine does not have {instructions:?}")));
         };
-        Ok(Self { program: Program::new(ensemble)?, kernels })
+        Ok(Self { program: Program::new(ensemble, threads)?, kernels })
     }
 
     /// The instruction set that the scorer uses.

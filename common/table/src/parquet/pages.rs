@@ -173,7 +173,9 @@ impl<'a> Window<'a> {
                     window.dictionary = Some((page, bytes_of_page));
                     window.unpacked = page.unpacked;
                 }
-                None | Some(0) => return None,
+                None => return None,
+                // Nothing is in it, and nothing would be unpacked.
+                Some(0) => {}
                 Some(values) => {
                     let rows_end = row.checked_add(values)?;
                     if rows_end > rows.start {
@@ -401,8 +403,12 @@ mod tests {
     use super::*;
 
     fn page(body: &[u8], checksum: Option<u32>) -> Vec<u8> {
+        page_of(3, body, checksum)
+    }
+
+    fn page_of(values: i32, body: &[u8], checksum: Option<u32>) -> Vec<u8> {
         let size = i32::try_from(body.len()).unwrap();
-        let data = DataPageHeader::new(3, Encoding::PLAIN, Encoding::RLE, Encoding::RLE, None);
+        let data = DataPageHeader::new(values, Encoding::PLAIN, Encoding::RLE, Encoding::RLE, None);
         let crc = checksum.map(u32::cast_signed);
         let header = ParquetPageHeader::new(PageType::DATA_PAGE, size, size, crc, data, None, None, None);
         let mut bytes = Vec::new();
@@ -520,6 +526,10 @@ mod tests {
         assert_eq!(of(3..6), Some((3, 3, 5, 1)));
         assert_eq!((of(0..10), of(0..0)), (None, None), "more rows than there are, and none");
         assert_eq!(Window::of(&three[..three.len() - 1], &(0..9), 1 << 20), None);
+        let empty = page_of(0, b"", None);
+        let with_empty = [&empty, &three[..], &empty].concat();
+        let window = Window::of(&with_empty, &(2..9), 1 << 20).unwrap();
+        assert_eq!((window.first, window.values, window.data.len()), (0, 9, 3), "pages of no values are passed over");
     }
 
     #[test]
