@@ -135,7 +135,7 @@ SECTIONS = [
         STEPS, "engines", "The same model in other engines",
         "Trees of depth 6 on 70 numeric columns of which some miss values, from a matrix of 32-bit floats in memory, on one and on two threads: rows a second of "
         "the fastest pass, by the clock. Engines take the matrix row after row, ours takes it column after column; each gets the batch size of 1,000, 10,000 or all "
-        "rows that is best for it. **×** is of the rows a second on two threads, over XGBoost's. *Load* is from XGBoost's own file to an engine that can score: reading, converting, compiling. *Difference* is the largest one "
+        "rows that is best for it. **×** is of the rows a second on two threads, over XGBoost's. *Load* is from XGBoost's own file to an engine that can score: reading, converting, compiling. A slow engine scores the first rows only. *Difference* is the largest one "
         "to XGBoost's predictions on one thread, in units of their range, and the rows whose bits differ; each on one thread, then on two. ONNX Runtime "
         "scores what onnxmltools makes of the model, since that takes the matrix as it is (`train models export --onnx` takes the columns of a table, one by one, "
         "as 64-bit floats). treelite's GTIL walks the trees; tl2cgen makes C of them, which gcc compiles with -O3 on all cores; daal4py is a part of "

@@ -175,9 +175,9 @@ def engines_table(section, points):
             ratio = threads[1]["rows_per_second"] / reference["2"]["rows_per_second"]
             batches = " / ".join(f"{figures['batch_rows']:,}" if "batch_rows" in figures else "all" for figures in threads)
             differences = " / ".join(f"{figures['largest_difference']:.1e}" if figures["largest_difference"] else "0" for figures in threads)
-            different = " / ".join(f"{figures['different_rows']:,}" for figures in threads)
+            different = " / ".join(f"{figures['different_rows']:,} of {figures['rows']:,}" for figures in threads)
             load = f"{engine['load_seconds']:.3f}" if engine["load_seconds"] < 1 else f"{engine['load_seconds']:.1f}"
-            rest = f"{batches} | {differences} | {different} of {record['rows']:,} | {others(record)} |"
+            rest = f"{batches} | {differences} | {different} | {others(record)} |"
             lines.append(f"{title} {speeds} | {ratio:.1f} | {load} | {rest}")
     return "\n".join(lines)
 
