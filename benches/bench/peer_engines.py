@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -128,7 +127,7 @@ def tl2cgen_engine(file):
     import treelite
 
     model = treelite.frontend.load_xgboost_model(file, format_choice="ubjson")
-    library = Path(tempfile.mkdtemp()) / "model.so"
+    library = Path(file).with_suffix(".so")
     # The trees in so many files that gcc has something to do on every core. `quantize` was slower with this model.
     tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": 16}, options=["-O3"])
 

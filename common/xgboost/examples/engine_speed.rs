@@ -4,7 +4,7 @@
 //!
 //! `MATRIX` holds native 32-bit floats column after column, NaN where a value is missing. Predictions are written likewise, to
 //! `PREDICTIONS.SET.THREADS`. Prints one JSON object for each instruction set and number of threads.
-#![allow(clippy::print_stdout, clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use std::time::{Duration, Instant};
 
