@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Callable
 
-from bench import data, micro, page, predict, results, shapes, train
+from bench import data, engines, micro, page, predict, results, shapes, train
 from bench.settings import FOLDER, docs
 
 WALL, PEAK = ("wall", "wall time, s"), ("peak_mib", "peak memory, MiB")
@@ -135,6 +135,19 @@ SECTIONS = [
         STEPS, "scoring", "Scoring alone", "The compiled trees against XGBoost's in-place prediction, quantising included, every bit compared.", "rows",
         {"quick": [100_000], "full": [10_000_000], "huge": []},
         lambda rows, _: predict.scoring(rows), page.text_blocks,
+    ),
+    Section(
+        STEPS, "engines", "The same model in other engines",
+        "Trees of depth 6 on 70 numeric columns of which some miss values, from a matrix of 32-bit floats in memory, on one and on two threads: rows a second of "
+        "the fastest pass, by the clock. Engines take the matrix row after row, ours takes it column after column; each gets the batch size of 1,000, 10,000 or all "
+        "rows that is best for it. **×** is of the rows a second on two threads, over XGBoost's. *Load* is from XGBoost's own file to an engine that can score: reading, converting, compiling. A slow engine scores the first rows only. *Difference* is the largest one "
+        "to XGBoost's predictions on one thread, in units of their range, and the rows whose bits differ; each on one thread, then on two. ONNX Runtime "
+        "scores what onnxmltools makes of the model, since that takes the matrix as it is (`train models export --onnx` takes the columns of a table, one by one, "
+        "as 64-bit floats). treelite's GTIL walks the trees; tl2cgen makes C of them, which gcc compiles with -O3 on all cores; daal4py is a part of "
+        "scikit-learn-intelex. The versions are those of [requirements.txt](../benches/engines/requirements.txt). The last model has 50 trees and 8 columns of "
+        "categories (splits by sets of levels): where an engine does not take it, the table has what it says.", "trees",
+        {"quick": ["200"], "full": ["200", "2300", "6000", "categories"], "huge": []},
+        lambda model, _: engines.beside_engines(model), page.engines_table,
     ),
     Section(
         STEPS, "micro", "Micro-benchmarks",

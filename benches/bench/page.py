@@ -158,6 +158,38 @@ def text_blocks(section, points):
     return "\n\n".join(f"Others took {others(record)} processors:\n\n```\n{record['text']}\n```" for _, record in points)
 
 
+ENGINE_NAMES = {"xgboost": "XGBoost, in place", "onnxruntime": "ONNX Runtime", "gtil": "treelite GTIL", "tl2cgen": "tl2cgen", "daal4py": "daal4py", "ours": "predict's scorer"}
+
+
+def engines_table(section, points):
+    """A line for each engine; what an engine that failed said stands in place of its figures."""
+    lines = ["| trees | engine | rows/s, 1 thread | rows/s, 2 threads | × | load s | batch | difference | rows that differ | others |"]
+    lines.append("|" + "---|" * 10)
+    for point, record in points:
+        reference = record["engines"]["xgboost"]["threads"]
+        for name, engine in sorted(record["engines"].items(), key=lambda item: list(ENGINE_NAMES).index(item[0].partition(".")[0])):
+            kind, _, instructions = name.partition(".")
+            title = f"| {amount(point)} | {ENGINE_NAMES[kind]}{f', {instructions}' if instructions else ''} |"
+            if "failed" in engine:
+                lines.append(f"{title} {in_a_cell(engine['failed'])} | | | | | | | {others(record)} |")
+                continue
+            threads = [engine["threads"][number] for number in ("1", "2")]
+            speeds = " | ".join(f"{figures['rows_per_second']:,.0f}" for figures in threads)
+            ratio = threads[1]["rows_per_second"] / reference["2"]["rows_per_second"]
+            batches = " / ".join(f"{figures['batch_rows']:,}" if "batch_rows" in figures else "all" for figures in threads)
+            differences = " / ".join(f"{figures['largest_difference']:.1e}" if figures["largest_difference"] else "0" for figures in threads)
+            different = " / ".join(f"{figures['different_rows']:,} of {figures['rows']:,}" for figures in threads)
+            load = f"{engine['load_seconds']:.3f}" if engine["load_seconds"] < 1 else f"{engine['load_seconds']:.1f}"
+            rest = f"{batches} | {differences} | {different} | {others(record)} |"
+            lines.append(f"{title} {speeds} | {ratio:.1f} | {load} | {rest}")
+    return "\n".join(lines)
+
+
+def in_a_cell(text):
+    """The first line of a message, without what would end a cell."""
+    return text.strip().splitlines()[0].replace("|", "\\|")[:200]
+
+
 def micro_table(section, points):
     lines = ["| step | M rows/s, median | M rows/s, fastest | others |", "|---|---|---|---|"]
     for _, record in points:
