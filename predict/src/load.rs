@@ -8,6 +8,7 @@ use features::encode::{Encoder, Feature};
 use features::quality::{FeatureTally, Statistics};
 use machine::Limits;
 use machine::threads::side_by_side;
+use registry::load::check_fits_xgboost;
 use registry::{LoadedModel, Metadata, ModelRun, ModelStore, Selector, load_scale, load_selected};
 use scoring::{CheckedModel, Ensemble, ExplainScratch, Explainer, InstructionSet, QuantizedBlock, Reason, Scorer};
 use xgboost::{Batch, Booster, Column, DMatrix, PredictionKind};
@@ -244,6 +245,7 @@ impl Engine {
         if wanted.reasons {
             tracing::warn!("reasons come from XGBoost too, which takes about a hundred times as long");
         }
+        check_fits_xgboost(&format!("{location}/model.ubj"), model.len() as u64, wanted.memory_bytes)?;
         Self::load_booster(&checked, &golden, metadata, location).map(Self::Xgboost)
     }
 

@@ -10,7 +10,7 @@ use error::{Error, Result};
 use machine::Limits;
 use machine::memory::remedy;
 use machine::usage::free_disk;
-use registry::load::MODEL_FACTOR;
+use registry::load::{MODEL_FACTOR, XGBOOST_FACTOR};
 use serde::Serialize;
 use table::parquet::{FooterRoom, PageOverhead, ParquetFile, ROW_GROUP_BYTES, RowGroupSize};
 use table::{DataObject, Dataset, Format};
@@ -249,8 +249,7 @@ impl MemoryPlan {
         };
         let threads = limits.threads.value;
         let explaining = model.engine.explaining_bytes(threads);
-        let scale_bytes = model.interval.as_ref().map_or(0, |interval| interval.bytes);
-        let model_bytes = (model.bytes + scale_bytes) * MODEL_FACTOR + model.metadata_memory + explaining;
+        let model_bytes = trees_bytes(model) + model.metadata_memory + explaining;
         // Of the run, of the part that is collected, of those that are written, and values of batches.
         let tallies = slices as u64 * SLICE_TALLY * (2 + 2 * parts_in_flight as u64 + threads as u64);
         let base_bytes = BASE + model_bytes + listing_bytes(dataset) + tallies;
@@ -413,10 +412,19 @@ pub async fn plan_column_reads(
     Ok(ColumnReads { bytes: (batch_bytes + fetch_bytes).max(dataset.read_bytes()), batch_rows, fetch_bytes, paged })
 }
 
+/// What the trees of a model and of its intervals take, by what holds them.
+fn trees_bytes(model: &Model) -> u64 {
+    let factor = match model.engine {
+        Engine::Compiled(_) => MODEL_FACTOR,
+        Engine::Xgboost(_) => XGBOOST_FACTOR,
+    };
+    model.bytes * factor + model.interval.as_ref().map_or(0, |interval| interval.bytes) * MODEL_FACTOR
+}
+
 /// What the footers of the input may take: all that is left beside the program and the model.
 #[must_use]
 pub fn room_for_footers(limits: &Limits, model: Option<&Model>) -> FooterRoom {
-    let others = BASE + model.map_or(0, |model| model.bytes * MODEL_FACTOR);
+    let others = BASE + model.map_or(0, trees_bytes);
     FooterRoom::beside(others, usable(limits), limits.memory_bytes.value)
 }
 

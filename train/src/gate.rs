@@ -13,6 +13,7 @@ use features::encode::{BadRows, Encoder};
 use features::quality::FeatureTally;
 use machine::threads::on_own_thread;
 use ndarray::{Array2, ShapeBuilder};
+use registry::load::check_fits_xgboost;
 use registry::{LoadedModel, ModelRun, ModelStore, Selector, load_selected, resolve};
 use scoring::CheckedModel;
 use xgboost::Booster;
@@ -160,6 +161,8 @@ impl Judge<'_> {
     async fn r2_of(&self, run: ModelRun) -> Result<f64> {
         let Self { config, data, .. } = *self;
         let model = load_selected(self.models, &Selector::Latest, run).await?;
+        let location = self.models.location_of(&self.models.run_key(&model.run, "model.ubj"));
+        check_fits_xgboost(&location, model.model.len() as u64, self.models.memory_bytes())?;
         if model.metadata.target != data.target {
             return Err(Error::Model(format!("it predicts \"{}\", not \"{}\"", model.metadata.target, data.target)));
         }

@@ -96,7 +96,9 @@ impl ModelStore {
         Self { memory_bytes, ..self }
     }
 
-    pub(crate) fn memory_bytes(&self) -> u64 {
+    /// Bytes that the process may use.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
 
