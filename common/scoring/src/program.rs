@@ -309,8 +309,7 @@ type QuantiserAndSets = (Quantiser, Vec<Vec<u32>>);
 
 /// The quantisers of all features, and the numbers of planes and columns that they take one after the other.
 fn quantisers(uses: &[Option<Uses<'_>>], threads: usize) -> (Vec<Option<QuantiserAndSets>>, usize, usize) {
-    let mut quantisers =
-        side_by_side(threads, uses.len(), |feature| uses[feature].as_ref().map(|uses| uses.quantiser()));
+    let mut quantisers = side_by_side(threads, uses.len(), |feature| uses[feature].as_ref().map(Uses::quantiser));
     let (mut n_planes, mut n_columns) = (0, 0);
     for (quantiser, _) in quantisers.iter_mut().flatten() {
         quantiser.plane = n_planes;
