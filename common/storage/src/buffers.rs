@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-/// Capacities are multiples of it, so that reads of about one size share buffers.
-const GRAIN: usize = 256 * 1024;
-/// Larger reads than this have a buffer of their own.
+/// Smaller and larger reads than these have a buffer of their own: of tens of thousands of small objects, thousands are read at a time.
+const SMALLEST: usize = 64 * 1024;
 const LARGEST: usize = 16 * 1024 * 1024;
 
 /// Buffers that wait to be used again.
@@ -41,12 +40,12 @@ impl Buffers {
     /// A buffer of `len` bytes, of any content.
     pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let mut shelf = self.shelf();
-        if shelf.most == 0 || len == 0 || len > LARGEST {
+        if shelf.most == 0 || !(SMALLEST..=LARGEST).contains(&len) {
             drop(shelf);
             return Buffer { bytes: vec![0; len], len, home: None };
         }
         let bytes = shelf.take(len).unwrap_or_else(|| {
-            let capacity = len.next_multiple_of(GRAIN);
+            let capacity = capacity_for(len);
             shelf.make_room_for(capacity);
             vec![0; capacity]
         });
@@ -69,10 +68,15 @@ impl Buffers {
     }
 }
 
+/// So that reads of about one size share buffers, which take a quarter more than is read at most.
+fn capacity_for(len: usize) -> usize {
+    len.next_multiple_of(len.next_power_of_two() / 8)
+}
+
 impl Shelf {
-    /// The smallest free buffer that holds `len` bytes.
+    /// The smallest free buffer that holds `len` bytes, if it is not twice as large: plans count what is read.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        let fitting = self.free.iter().enumerate().filter(|(_, bytes)| bytes.len() >= len);
+        let fitting = self.free.iter().enumerate().filter(|(_, bytes)| (len..2 * len).contains(&bytes.len()));
         let (place, _) = fitting.min_by_key(|(_, bytes)| bytes.len())?;
         let bytes = self.free.swap_remove(place);
         self.free_bytes -= bytes.len();
@@ -135,6 +139,8 @@ mod tests {
         buffer.filled()
     }
 
+    const GRAIN: usize = 256 * 1024;
+
     fn kept(buffers: &Buffers) -> (usize, usize) {
         let shelf = buffers.shelf();
         (shelf.free_bytes, shelf.lent_bytes)
@@ -144,7 +150,7 @@ mod tests {
     fn a_buffer_comes_back_with_the_last_of_its_bytes() {
         let buffers = Arc::new(Buffers::default());
         buffers.keep(4 * GRAIN);
-        let bytes = filled(&buffers, 1000, 7);
+        let bytes = filled(&buffers, GRAIN - 1000, 7);
         let slice = bytes.slice(10..20);
         drop(bytes);
         assert_eq!((slice.as_ref(), kept(&buffers)), (&[7_u8; 10][..], (0, GRAIN)));
@@ -164,12 +170,31 @@ mod tests {
         drop((0..5).map(|byte| filled(&buffers, GRAIN, byte)).collect::<Vec<_>>());
         assert_eq!(kept(&buffers), (3 * GRAIN, 0));
         // None of the three is large enough for this one, and what it takes is not kept besides.
-        let large = filled(&buffers, 2 * GRAIN + 1, 9);
+        let large = filled(&buffers, 3 * GRAIN - 1, 9);
         assert_eq!(kept(&buffers), (0, 3 * GRAIN));
         drop(large);
         drop(filled(&buffers, LARGEST + 1, 1));
         assert_eq!(kept(&buffers), (3 * GRAIN, 0));
         buffers.keep(0);
         assert_eq!(kept(&buffers), (0, 0));
+    }
+
+    #[test]
+    fn a_buffer_takes_little_more_than_what_is_read() {
+        let buffers = Arc::new(Buffers::default());
+        buffers.keep(1 << 30);
+        let _small: Vec<Bytes> = (1..1_000).map(|len| filled(&buffers, 8 * len, 1)).collect();
+        assert_eq!(kept(&buffers), (0, 0));
+        drop(filled(&buffers, LARGEST, 1));
+        for len in (SMALLEST..LARGEST / 2).step_by(99_991) {
+            let capacity = capacity_for(len);
+            assert!((len..=len + len / 4).contains(&capacity), "{len}: {capacity}");
+            let (free, lent) = kept(&buffers);
+            let bytes = filled(&buffers, len, 1);
+            assert_eq!(kept(&buffers), (free, lent + capacity), "the large one is left for large reads");
+            drop(bytes);
+            buffers.keep(LARGEST);
+            buffers.keep(1 << 30);
+        }
     }
 }

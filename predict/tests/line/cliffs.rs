@@ -105,6 +105,21 @@ fn many_row_groups_take_what_the_plan_says() {
     failure.failed(8, &["MiB", "give the task at least"]);
 }
 
+/// Thousands of them are read at a time, where there is no room to keep what was read with their footers.
+#[test]
+fn many_small_objects_take_what_there_is() {
+    const LIMIT: f64 = 180.0;
+    let workshop = Workshop::with_model();
+    let table = without(&customers(60_000, 1, 8), "score");
+    for file in 0..6_000 {
+        write_parquet(&table.slice(file * 10, 10), &workshop.path(&format!("many/part-{file:05}.parquet")));
+    }
+    let memory = format!("{LIMIT}m");
+    let ended = workshop.predict_on("many").args(["--memory", &memory, "--threads", "2"]).run();
+    assert_eq!(ended.succeeded()["rows_predicted"], 60_000);
+    assert!(peak(&ended) <= LIMIT * MIB, "{} MiB, of {LIMIT}", peak(&ended) / MIB);
+}
+
 #[test]
 fn training_keeps_one_footer_however_many_row_groups_it_has() {
     let workshop = Workshop::new();
