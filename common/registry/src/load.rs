@@ -283,3 +283,17 @@ fn altered(location: &str) -> Error {
         "{location} is not what was published (its SHA-256 differs): promote another model or train again"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_xgboost_cannot_hold_says_what_it_takes() {
+        assert!(check_fits_xgboost("m/model.ubj", 10 << 20, 120 << 20).is_ok());
+        let error = check_fits_xgboost("m/model.ubj", 10 << 20, 119 << 20).unwrap_err();
+        assert_eq!(error.exit_code(), 8);
+        let text = error.to_string();
+        assert!(text.contains("m/model.ubj takes at least 120 MiB of memory, but there are 119 MiB"), "{text}");
+    }
+}
