@@ -20,6 +20,8 @@ use super::tree_plan::{TreePlan, TreePlanner};
 const MAX_CATEGORIES: usize = 1 << 25;
 /// What a feature's category sets may take as a table of all classes (128 MiB).
 const MAX_MEMBERSHIP_WORDS: usize = 1 << 24;
+/// What 32 bits count.
+const MAX_MEMBERSHIPS: usize = u32::MAX as usize;
 /// Rows of 64 bytes: what a block may take for its scratch (16 MiB). With more, XGBoost's own traversal is as fast.
 const MAX_ROWS: usize = 1 << 18;
 
@@ -151,7 +153,9 @@ fn uses(ensemble: &Ensemble, threads: usize) -> Result<Vec<Option<Uses<'_>>>, Un
         return Err(Unsupported("its categories have too large codes".into()));
     }
     for (feature, uses) in uses.iter().enumerate() {
-        if uses.as_ref().is_some_and(|uses| uses.membership_words() > MAX_MEMBERSHIP_WORDS) {
+        let is_too_large =
+            |uses: &Uses<'_>| uses.membership_words() > MAX_MEMBERSHIP_WORDS || uses.memberships() > MAX_MEMBERSHIPS;
+        if uses.as_ref().is_some_and(is_too_large) {
             return Err(Unsupported(format!("feature {feature} has too many levels and splits")));
         }
         if uses.as_ref().is_some_and(|uses| !uses.thresholds.is_empty() && !uses.sets.is_empty()) {
@@ -180,6 +184,11 @@ impl<'a> Uses<'a> {
     fn n_categories(&self) -> usize {
         let largest = self.sets.keys().filter_map(|set| set.categories.last()).max();
         largest.map_or(0, |largest| *largest as usize + 1)
+    }
+
+    /// The categories in all sets, and missing values in them.
+    fn memberships(&self) -> usize {
+        self.sets.keys().map(|set| set.categories.len() + 1).sum()
     }
 
     /// The most words that the table of memberships may have: no more classes than categories in the sets, and two.

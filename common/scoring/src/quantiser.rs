@@ -82,29 +82,26 @@ impl Classes {
     pub(super) fn new(sets: &[&CategorySet<'_>]) -> (Self, Vec<Vec<u32>>) {
         let members = Memberships::of(sets);
         let (other, missing) = (members.categories(), members.categories() + 1);
-        // Ordered by their sets, so that alike classes have alike codes and their sets small circuits. The first one
-        // is that of no set at all: of values that are no known category.
-        let mut order: Vec<(u64, u32)> = (0..=missing as u32).map(|place| (members.prefix(place), place)).collect();
+        // Ordered by their sets, so that alike classes have alike codes and their sets small circuits. The first class
+        // is that of no set at all: of values that are no known category, and of most codes where a few are large.
+        let in_sets = (0..=missing as u32).filter(|place| !members.sets(*place).is_empty());
+        let mut order: Vec<(u64, u32)> = in_sets.map(|place| (members.prefix(place), place)).collect();
         order.sort_unstable_by(|left, right| {
             left.0.cmp(&right.0).then_with(|| members.sets(left.1).cmp(members.sets(right.1)))
         });
         let mut classes_of_set = vec![Vec::new(); sets.len()];
         let mut class_of = vec![0; missing + 1];
-        let mut last: Option<(u32, &[u32])> = None;
+        let (mut class, mut last): (u32, &[u32]) = (0, &[]);
         for (_, place) in order {
             let of_this = members.sets(place);
-            let class = match last {
-                Some((class, alike)) if alike == of_this => class,
-                _ => {
-                    let class = last.map_or(0, |(class, _)| class + 1);
-                    of_this.iter().for_each(|set| classes_of_set[*set as usize].push(class));
-                    class
-                }
-            };
-            last = Some((class, of_this));
+            if of_this != last {
+                class += 1;
+                of_this.iter().for_each(|set| classes_of_set[*set as usize].push(class));
+                last = of_this;
+            }
             class_of[place as usize] = class;
         }
-        let count = last.map_or(0, |(class, _)| class + 1);
+        let count = class + 1;
         let missing = class_of[missing];
         class_of.truncate(other + 1);
         (Self { of_category: class_of, missing, count }, classes_of_set)
@@ -132,7 +129,7 @@ impl Classes {
 /// The sets that each category is in, in order, end to end; behind the categories come those of any other value (none) and of a
 /// missing one. Flat lists, because a feature may have a hundred thousand levels and be asked about in a thousand nodes.
 struct Memberships {
-    starts: Vec<usize>,
+    starts: Vec<u32>,
     sets: Vec<u32>,
 }
 
@@ -140,19 +137,19 @@ impl Memberships {
     fn of(sets: &[&CategorySet<'_>]) -> Self {
         let all = sets.iter().flat_map(|set| set.categories.iter());
         let categories = all.clone().max().map_or(0, |last| *last as usize + 1);
-        let mut ends = vec![0; categories + 2];
+        let mut ends = vec![0_u32; categories + 2];
         all.for_each(|category| ends[*category as usize] += 1);
-        ends[categories + 1] = sets.iter().filter(|set| set.missing_right).count();
+        ends[categories + 1] = sets.iter().filter(|set| set.missing_right).count() as u32;
         let mut total = 0;
         for end in &mut ends {
             total += *end;
             *end = total - *end;
         }
-        let mut members = vec![0; total];
+        let mut members = vec![0; total as usize];
         for (index, set) in (0..).zip(sets) {
             let missing = set.missing_right.then_some(categories + 1);
             for place in set.categories.iter().map(|category| *category as usize).chain(missing) {
-                members[ends[place]] = index;
+                members[ends[place] as usize] = index;
                 ends[place] += 1;
             }
         }
@@ -165,7 +162,7 @@ impl Memberships {
     }
 
     fn sets(&self, place: u32) -> &[u32] {
-        &self.sets[self.starts[place as usize]..self.starts[place as usize + 1]]
+        &self.sets[self.starts[place as usize] as usize..self.starts[place as usize + 1] as usize]
     }
 
     /// Orders the lists as far as their first two members do.

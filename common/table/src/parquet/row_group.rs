@@ -123,7 +123,7 @@ impl RowGroup {
         let (object, footer) = (&self.name, &self.footer);
         let (chunk, pages) = self.pages_of(name)?;
         let parquet = footer.schema.column(name, object)?;
-        let what = format!("column \"{name}\" of row group {}", self.row_group);
+        let what = format!("column {name:?} of row group {}", self.row_group);
         let _memory = self.reserve(&pages, &what)?;
         let arrays = guard(object, &what, || decode(&chunk, &pages, &parquet.field, self.rows_within(&pages)))?;
         let series = guard(object, &what, || Ok(parquet.series(arrays)))?.map_err(|unfit| match unfit {
@@ -198,7 +198,7 @@ impl RowGroup {
         }
         let (chunk, pages) = self.pages_of(name).ok()?;
         let parquet = self.footer.schema.column(name, &self.name).ok()?;
-        let what = format!("column \"{name}\" of row group {}", self.row_group);
+        let what = format!("column {name:?} of row group {}", self.row_group);
         let (rows, _) = self.rows_within(&pages);
         let most = unpacked_most(&chunk, rows.len());
         let read = guard(&self.name, &what, || {
