@@ -22,7 +22,7 @@ LOAD_LIMIT = 75
 
 def beside_engines(model):
     """Figures of every engine for a model of `peer_engines.py prepare`."""
-    python = subprocess.run([BENCHES / "setup-engines"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    python = subprocess.run([BENCHES / "setup-peers", "engines"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     example, folder = built("engine_speed"), prepared(python)
     values, predictions = folder / f"{model}.npy", folder / "predictions"
     shutil.rmtree(predictions, ignore_errors=True)

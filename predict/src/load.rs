@@ -230,7 +230,7 @@ impl Compiled {
 
 impl Engine {
     /// Checks the model's bytes, compiles them and has what will score score the golden rows. XGBoost reads the model only where the
-    /// compiler does not cover it: for large models that takes as long as all the rest, and twice the memory.
+    /// compiler does not cover it: of a large one that takes as long as compiling, and a third more memory.
     fn load(model: &[u8], metadata: &Metadata, location: &str, wanted: &Wanted) -> Result<Self> {
         let checked = CheckedModel::check(model)
             .map_err(|problem| Error::Model(format!("{location}/model.ubj: {problem}; train again")))?;
