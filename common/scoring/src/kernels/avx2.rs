@@ -7,6 +7,7 @@ use super::super::circuit::{BddNode, BddNodeKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
+use super::shared::lower_blocks;
 use super::{InstructionSet, Kernels, Sums, explain, portable};
 
 /// The floats of a register.
@@ -85,6 +86,16 @@ fn or(one: Bits, other: Bits) -> Bits {
 #[target_feature(enable = "avx2")]
 fn mux(select: Bits, high: Bits, low: Bits) -> Bits {
     _mm256_or_si256(_mm256_and_si256(select, high), _mm256_andnot_si256(select, low))
+}
+
+/// Exchanges the upper ones of each two blocks of `size` bits in all words of `above` with the lower ones in those of `below`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn swap_blocks(above: Bits, below: Bits, size: u32) -> (Bits, Bits) {
+    let by = _mm256_set1_epi64x(i64::from(size));
+    let lower = _mm256_set1_epi64x(lower_blocks(size).cast_signed());
+    let differ = _mm256_and_si256(_mm256_xor_si256(_mm256_srlv_epi64(above, by), below), lower);
+    (_mm256_xor_si256(above, _mm256_sllv_epi64(differ, by)), _mm256_xor_si256(below, differ))
 }
 
 scoring_kernel!(#[target_feature(enable = "avx2")]);

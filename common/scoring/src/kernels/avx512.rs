@@ -7,6 +7,7 @@ use super::super::circuit::{BddNode, BddNodeKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
+use super::shared::lower_blocks;
 use super::{InstructionSet, Kernels, Sums, explain, portable};
 
 /// The floats of a register.
@@ -84,6 +85,16 @@ fn or(one: Bits, other: Bits) -> Bits {
 fn mux(select: Bits, high: Bits, low: Bits) -> Bits {
     // Bit i of the constant is the result for select, high, low as the bits of i.
     _mm512_ternarylogic_epi64::<0b1100_1010>(select, high, low)
+}
+
+/// Exchanges the upper ones of each two blocks of `size` bits in all words of `above` with the lower ones in those of `below`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn swap_blocks(above: Bits, below: Bits, size: u32) -> (Bits, Bits) {
+    let by = _mm512_set1_epi64(i64::from(size));
+    let lower = _mm512_set1_epi64(lower_blocks(size).cast_signed());
+    let differ = _mm512_and_si512(_mm512_xor_si512(_mm512_srlv_epi64(above, by), below), lower);
+    (_mm512_xor_si512(above, _mm512_sllv_epi64(differ, by)), _mm512_xor_si512(below, differ))
 }
 
 scoring_kernel!(#[target_feature(enable = "avx512f,avx512bw")]);

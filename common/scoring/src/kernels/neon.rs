@@ -8,6 +8,7 @@ use super::super::circuit::{BddNode, BddNodeKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::Ranks;
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
+use super::shared::lower_blocks;
 use super::{InstructionSet, Kernels, Sums, explain, portable};
 
 /// The bytes of a register, each of which belongs to a row.
@@ -66,6 +67,18 @@ fn or(one: Bits, other: Bits) -> Bits {
 fn mux(select: Bits, high: Bits, low: Bits) -> Bits {
     // SAFETY: every 64-bit ARM has NEON.
     unsafe { vbslq_u64(select, high, low) }
+}
+
+/// Exchanges the upper ones of each two blocks of `size` bits in all words of `above` with the lower ones in those of `below`.
+#[inline]
+fn swap_blocks(above: Bits, below: Bits, size: u32) -> (Bits, Bits) {
+    // SAFETY: every 64-bit ARM has NEON. A shift to the left by a negative number is one to the right.
+    unsafe {
+        let by = i64::from(size);
+        let lower = vdupq_n_u64(lower_blocks(size));
+        let differ = vandq_u64(veorq_u64(vshlq_u64(above, vdupq_n_s64(-by)), below), lower);
+        (veorq_u64(above, vshlq_u64(differ, vdupq_n_s64(by))), veorq_u64(below, differ))
+    }
 }
 
 scoring_kernel!();

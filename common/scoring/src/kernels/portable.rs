@@ -5,6 +5,7 @@ use super::super::circuit::{BddNode, BddNodeKind, Lookups, Memberships, Step};
 use super::super::program::{Conditions, Program};
 use super::super::quantiser::{Classes, Ranks};
 use super::super::tree_plan::{MAX_LEAF_BITS, TreePlan};
+use super::shared::lower_blocks;
 use super::{InstructionSet, Kernels, Sums, explain};
 
 /// Words handled together; what is chosen among while descending stays in registers.
@@ -42,6 +43,15 @@ fn or(one: Bits, other: Bits) -> Bits {
 
 fn mux(select: Bits, high: Bits, low: Bits) -> Bits {
     std::array::from_fn(|lane| low[lane] ^ (select[lane] & (high[lane] ^ low[lane])))
+}
+
+/// Exchanges the upper ones of each two blocks of `size` bits in all words of `above` with the lower ones in those of `below`.
+fn swap_blocks(above: Bits, below: Bits, size: u32) -> (Bits, Bits) {
+    let differ: Bits = std::array::from_fn(|lane| (above[lane] >> size ^ below[lane]) & lower_blocks(size));
+    (
+        std::array::from_fn(|lane| above[lane] ^ differ[lane] << size),
+        std::array::from_fn(|lane| below[lane] ^ differ[lane]),
+    )
 }
 
 scoring_kernel!();

@@ -53,8 +53,13 @@ macro_rules! look_up {
     };
 }
 
+/// The lower half of every two blocks of so many bits, as ones.
+pub(super) const fn lower_blocks(size: u32) -> u64 {
+    u64::MAX / ((1 << size) + 1)
+}
+
 /// The functions that are the same for every instruction set, over its `Bits` (part of a `BitRow`), of which `PARTS`
-/// make a row, and its `load`, `store`, `and`, `or`, `mux`, and `add_leaves`.
+/// make a row, and its `load`, `store`, `and`, `or`, `mux`, `swap_blocks`, and `add_leaves`.
 macro_rules! scoring_kernel {
     ($(#[$attribute:meta])*) => {
         $(#[$attribute])*
@@ -87,40 +92,46 @@ macro_rules! scoring_kernel {
         $(#[$attribute])*
         fn transpose_memberships(memberships: &Memberships, classes: &[u32], rows: &mut [BitRow]) {
             let rows = &mut rows[memberships.first_row as usize..][..64 * memberships.n_words];
-            let mut squares = [[0; 64]; BitRow::WORDS];
-            for (number, rows) in rows.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            for (number, square) in rows.as_chunks_mut::<64>().0.iter_mut().enumerate() {
                 let words = &memberships.words[number..];
-                for (square, classes) in squares.iter_mut().zip(classes.as_chunks::<64>().0) {
-                    *square = classes.map(|class| words[class as usize]);
-                    transpose_square(square);
+                for (word, classes) in classes.as_chunks::<64>().0.iter().enumerate() {
+                    for (row, class) in square.iter_mut().zip(classes) {
+                        row.0[word] = words[*class as usize];
+                    }
                 }
-                for (index, row) in rows.iter_mut().enumerate() {
-                    row.0 = std::array::from_fn(|word| squares[word][index]);
-                }
+                transpose_squares(square);
             }
         }
 
-        /// Transposes a matrix of 64 × 64 bits (Warren, "Hacker's Delight", 7-3).
+        /// Transposes the eight matrices of 64 × 64 bits that stand side by side, one in each word (Warren, "Hacker's Delight", 7-3):
+        /// every step is the same for all of them, so that no bit moves from one lane of a register to another.
         $(#[$attribute])*
-        fn transpose_square(square: &mut [u64; 64]) {
-            swap_blocks::<32>(square, 0x0000_0000_ffff_ffff);
-            swap_blocks::<16>(square, 0x0000_ffff_0000_ffff);
-            swap_blocks::<8>(square, 0x00ff_00ff_00ff_00ff);
-            swap_blocks::<4>(square, 0x0f0f_0f0f_0f0f_0f0f);
-            swap_blocks::<2>(square, 0x3333_3333_3333_3333);
-            swap_blocks::<1>(square, 0x5555_5555_5555_5555);
+        fn transpose_squares(squares: &mut [BitRow; 64]) {
+            for first in 0..8 {
+                swap_in_eight::<8>(squares, first);
+            }
+            for first in 0..8 {
+                swap_in_eight::<1>(squares, 8 * first);
+            }
         }
 
-        /// Swaps the off-diagonal blocks of `SIZE` × `SIZE` bits; `mask` has the lower half of every two blocks.
+        /// Swaps the off-diagonal blocks of `4 * STRIDE`, of `2 * STRIDE` and of `STRIDE` bits in eight rows, `STRIDE` apart.
         $(#[$attribute])*
         #[inline]
-        fn swap_blocks<const SIZE: usize>(square: &mut [u64; 64], mask: u64) {
-            for pair in square.chunks_exact_mut(2 * SIZE) {
-                let (upper, lower) = pair.split_at_mut(SIZE);
-                for (upper, lower) in upper.iter_mut().zip(lower) {
-                    let swapped = ((*upper >> SIZE) ^ *lower) & mask;
-                    *upper ^= swapped << SIZE;
-                    *lower ^= swapped;
+        fn swap_in_eight<const STRIDE: usize>(squares: &mut [BitRow; 64], first: usize) {
+            for part in 0..PARTS {
+                let mut eight: [Bits; 8] = std::array::from_fn(|row| load(&squares[first + row * STRIDE], part));
+                for (above, below) in [(0, 4), (1, 5), (2, 6), (3, 7)] {
+                    (eight[above], eight[below]) = swap_blocks(eight[above], eight[below], 4 * STRIDE as u32);
+                }
+                for (above, below) in [(0, 2), (1, 3), (4, 6), (5, 7)] {
+                    (eight[above], eight[below]) = swap_blocks(eight[above], eight[below], 2 * STRIDE as u32);
+                }
+                for (above, below) in [(0, 1), (2, 3), (4, 5), (6, 7)] {
+                    (eight[above], eight[below]) = swap_blocks(eight[above], eight[below], STRIDE as u32);
+                }
+                for (row, bits) in eight.into_iter().enumerate() {
+                    store(&mut squares[first + row * STRIDE], part, bits);
                 }
             }
         }
