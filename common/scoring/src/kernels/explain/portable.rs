@@ -4,7 +4,8 @@ use super::super::super::block::BitRow;
 use super::super::super::explain::{self, Lanes, MAX_BITS, MAX_POINTS, Octet, Step, StepKind, Walk};
 use super::super::portable::transpose;
 
-const FLOATS: usize = 8;
+/// As many rows as keep the compiler from working on every fourth row of 64 at once, whose numbers it would have to gather.
+const FLOATS: usize = 16;
 const PARTS: usize = explain::LANES / FLOATS;
 type Floats = [f32; FLOATS];
 /// All bits of a row's number are its bit.
@@ -45,7 +46,8 @@ fn add(one: Floats, other: Floats) -> Floats {
 #[inline]
 fn mask(bits: u64, part: usize) -> Mask {
     let bits = (bits >> (FLOATS * part)) as u32;
-    std::array::from_fn(|row| if bits & (1 << row) == 0 { 0 } else { u32::MAX })
+    // Compared with the bit itself, which vectors can do without shifting.
+    std::array::from_fn(|row| if bits & (1 << row) == 1 << row { u32::MAX } else { 0 })
 }
 
 #[inline]
@@ -56,8 +58,12 @@ fn choose(mask: Mask, one: Floats, zero: Floats) -> Floats {
 /// The pattern of each row's bits.
 #[inline]
 fn index<const OCTETS: usize>(bits: [u64; MAX_BITS], part: usize) -> Index {
-    let byte = |place: usize| (bits[place] >> (FLOATS * part) & 0xff) << (8 * place);
-    transpose(byte(0) | byte(1) | byte(2) | if OCTETS > 1 { byte(3) } else { 0 }).to_le_bytes()
+    let eight = |first_row: usize| {
+        let byte = |place: usize| (bits[place] >> first_row & 0xff) << (8 * place);
+        transpose(byte(0) | byte(1) | byte(2) | if OCTETS > 1 { byte(3) } else { 0 }).to_le_bytes()
+    };
+    let [low, high] = [eight(FLOATS * part), eight(FLOATS * part + 8)];
+    std::array::from_fn(|row| if row < 8 { low[row] } else { high[row - 8] })
 }
 
 #[inline]
