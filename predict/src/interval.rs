@@ -168,10 +168,13 @@ impl ScaledBatch<'_> {
         if let Ok(mut blocks) = model.blocks.lock() {
             blocks.push(self.block);
         }
-        let of_row =
-            |(prediction, scale): (&f64, &f32)| interval(*prediction, model.quantile * f64::from(*scale), clip);
-        let (low, high): (Vec<f64>, Vec<f64>) = predictions.iter().zip(&scales).map(of_row).unzip();
-        if low.iter().chain(&high).any(|end| !end.is_finite()) {
+        let (mut low, mut high) = (vec![0.0; predictions.len()], vec![0.0; predictions.len()]);
+        let mut is_finite = true;
+        for ((prediction, scale), (low, high)) in predictions.iter().zip(&scales).zip(low.iter_mut().zip(&mut high)) {
+            (*low, *high) = interval(*prediction, model.quantile * f64::from(*scale), clip);
+            is_finite &= low.is_finite() & high.is_finite();
+        }
+        if !is_finite {
             return Err(Error::Model(
                 "the ends of an interval are no finite numbers: train the model again".to_owned(),
             ));

@@ -35,11 +35,10 @@ impl PredictionTally {
     }
 
     /// Counts the predictions of a part.
-    pub fn count(&mut self, predictions: impl Iterator<Item = f64>) {
-        let values: Vec<f64> = predictions.collect();
-        let narrow: Vec<f32> = values.iter().map(|value| *value as f32).collect();
-        self.tally.count_numbers(&values, &narrow, &Range::default());
-        self.sums.push(values.iter().fold(0.0, |sum, value| sum + value));
+    pub fn count(&mut self, predictions: &[f64]) {
+        let narrow: Vec<f32> = predictions.iter().map(|value| *value as f32).collect();
+        self.tally.count_numbers(predictions, &narrow, &Range::default());
+        self.sums.push(predictions.iter().fold(0.0, |sum, value| sum + value));
     }
 
     /// Adds those of later parts.
@@ -80,7 +79,7 @@ mod tests {
         let mut all = PredictionTally::new(Some(Arc::clone(&target)));
         for part in [vec![50.0; 30], vec![950.0; 10]] {
             let mut tally = PredictionTally::new(Some(Arc::clone(&target)));
-            tally.count(part.into_iter());
+            tally.count(&part);
             let json = serde_json::to_string(&tally).unwrap();
             all.add(serde_json::from_str(&json).unwrap());
         }

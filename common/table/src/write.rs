@@ -2,7 +2,7 @@
 
 mod parquet_writer;
 
-pub use parquet_writer::{ParquetFile, ParquetWriter};
+pub use parquet_writer::{ConstantColumn, ParquetFile, ParquetWriter};
 pub use polars_parquet::write::CompressionOptions;
 
 use std::fmt::Write as _;
@@ -22,8 +22,21 @@ const ROW_GROUP_ROWS: usize = 1 << 18;
 /// # Errors
 /// [`Error::Defect`] where polars refuses the frame.
 pub fn to_parquet(frame: &mut DataFrame) -> Result<Bytes> {
-    let mut buffer = Vec::with_capacity(frame.height() * 16 + 4096);
-    options(&mut buffer).finish(frame).map_err(|error| refused(&error))?;
+    to_parquet_with(frame, None)
+}
+
+/// The same with a column that is not in the frame, if one is given.
+///
+/// # Errors
+/// As [`to_parquet`].
+pub fn to_parquet_with(frame: &mut DataFrame, constant: Option<ConstantColumn>) -> Result<Bytes> {
+    // Room for all of it, since a file that grows is copied each time that it doubles; what is not written takes no memory.
+    let mut buffer = Vec::with_capacity(frame.estimated_size() + 4096);
+    let mut writer = options(&mut buffer);
+    if let Some(constant) = constant {
+        writer = writer.with_constant(constant);
+    }
+    writer.finish(frame).map_err(|error| refused(&error))?;
     Ok(Bytes::from(buffer))
 }
 
@@ -46,7 +59,10 @@ pub fn row_groups_to_parquet(mut frames: impl Iterator<Item = Result<DataFrame>>
 }
 
 fn options<Output: Write>(output: Output) -> ParquetWriter<Output> {
-    ParquetWriter::new(output).with_compression(CompressionOptions::Snappy).with_row_group_rows(ROW_GROUP_ROWS)
+    ParquetWriter::new(output)
+        .with_compression(CompressionOptions::Snappy)
+        .with_row_group_rows(ROW_GROUP_ROWS)
+        .with_plain_floats()
 }
 
 fn refused(error: &PolarsError) -> Error {
@@ -127,4 +143,31 @@ impl Cells {
 
 fn unfit(error: &PolarsError) -> Error {
     Error::Defect(format!("writing CSV: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::{ChunkFull, IntoColumn, NamedFrom, StringChunked};
+
+    use super::*;
+
+    /// Rows of two row groups.
+    const ROWS: usize = 3 * ROW_GROUP_ROWS / 2;
+
+    #[test]
+    fn a_constant_column_is_written_as_one_of_the_frame_is() {
+        let ids: Vec<i64> = (0..ROWS as i64).collect();
+        let predictions: Vec<f64> = ids.iter().map(|id| (id % 1_000) as f64 / 3.0).collect();
+        let columns =
+            [Series::new("id".into(), ids).into_column(), Series::new("prediction".into(), predictions).into_column()];
+        let mut frame = DataFrame::new(ROWS, columns.to_vec()).unwrap();
+        for (place, value) in [(1, "v"), (2, "2026-W48, a label of more than twelve bytes"), (0, "")] {
+            let mut whole = frame.clone();
+            let texts = StringChunked::full("model_version".into(), value, ROWS).into_column();
+            whole.insert_column(place, texts).unwrap();
+            let constant = ConstantColumn { place, name: "model_version".into(), value: value.into() };
+            let written = to_parquet_with(&mut frame, Some(constant)).unwrap();
+            assert!(written == to_parquet(&mut whole).unwrap(), "{value:?} at {place}");
+        }
+    }
 }

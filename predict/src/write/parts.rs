@@ -8,11 +8,11 @@ use error::{Error, Result};
 use features::quality::{FeatureTally, Statistics};
 use machine::RunId;
 use machine::tasks::Processors;
-use polars::prelude::{ChunkFull, DataFrame, IntoColumn, StringChunked};
+use polars::prelude::{ChunkFull, DataFrame, IntoColumn, PlSmallStr, StringChunked};
 use serde::{Deserialize, Serialize};
 use storage::sha256_hex;
 use storage::{Store, StoreError};
-use table::write::{to_csv, to_parquet};
+use table::write::{ConstantColumn, to_csv, to_parquet_with};
 
 use super::assemble::FinishedPart;
 use super::reject_sources::RejectSources;
@@ -273,18 +273,23 @@ fn encode(
     target: Option<Arc<Statistics>>,
 ) -> Result<EncodedPart> {
     let rows = predicted.height();
+    predicted.rechunk_mut_par();
     let tally = (rows > 0).then(|| tally(&predicted, target)).transpose()?;
     let predictions = if rows == 0 {
         None
     } else {
-        let versions = StringChunked::full("model_version".into(), version, rows).into_column();
         let names = predicted.get_column_names();
         let before = names.iter().skip(2).take_while(|name| columns::is_output_column(name)).count();
-        predicted.insert_column(2 + before, versions).map_err(|error| Error::Defect(error.to_string()))?;
-        predicted.rechunk_mut_par();
+        let (place, name) = (2 + before, PlSmallStr::from_static("model_version"));
         let bytes = match format {
-            OutputFormat::Parquet => to_parquet(&mut predicted)?,
-            OutputFormat::Csv => to_csv(&predicted)?,
+            OutputFormat::Parquet => {
+                to_parquet_with(&mut predicted, Some(ConstantColumn { place, name, value: version.into() }))?
+            }
+            OutputFormat::Csv => {
+                let versions = StringChunked::full(name, version, rows).into_column();
+                predicted.insert_column(place, versions).map_err(|error| Error::Defect(error.to_string()))?;
+                to_csv(&predicted)?
+            }
         };
         Some((bytes, rows as u64))
     };
@@ -295,8 +300,8 @@ fn encode(
 fn tally(predicted: &DataFrame, target: Option<Arc<Statistics>>) -> Result<PredictionTally> {
     let mut tally = PredictionTally::new(target);
     let defect = |error: polars::prelude::PolarsError| Error::Defect(error.to_string());
-    let predictions = predicted.column("prediction").and_then(|column| column.f64().cloned()).map_err(defect)?;
-    tally.count(predictions.iter().flatten());
+    let predictions = predicted.column("prediction").and_then(|column| column.f64()).map_err(defect)?;
+    tally.count(predictions.cont_slice().map_err(defect)?);
     Ok(tally)
 }
 
@@ -324,7 +329,7 @@ mod tests {
             tallies: vec![tally],
             predicted: (predicted > 0).then(|| {
                 let mut tally = PredictionTally::new(None);
-                tally.count(std::iter::repeat_n(0.5, predicted as usize));
+                tally.count(&vec![0.5; predicted as usize]);
                 tally
             }),
             scale_sum: None,

@@ -124,30 +124,39 @@ fn score_rows(program: &Program, classes: &[u32], rows: &mut [BitRow], sums: &mu
 #[target_feature(enable = "avx2")]
 fn add_leaves(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
     match bits.len() {
-        0..=3 => add_from_registers::<1>(bits, leaves, sums),
-        4 => add_from_registers::<2>(bits, leaves, sums),
-        5 => add_from_registers::<4>(bits, leaves, sums),
-        6 => add_from_registers::<8>(bits, leaves, sums),
-        _ => portable::add_leaves(bits, leaves, sums),
+        3 => add_from_registers::<3, 1>(bits, leaves, sums),
+        4 => add_from_registers::<4, 2>(bits, leaves, sums),
+        5 => add_from_registers::<5, 4>(bits, leaves, sums),
+        6 => add_from_registers::<6, 8>(bits, leaves, sums),
+        7.. => portable::add_leaves(bits, leaves, sums),
+        _ => {
+            let (mut padded, mut all) = ([BitRow::ZEROS; 3], [0.0; LANES]);
+            padded[..bits.len()].copy_from_slice(bits);
+            all[..leaves.len()].copy_from_slice(leaves);
+            add_from_registers::<3, 1>(&padded, &all, sums);
+        }
     }
 }
 
-/// At most `8 * REGISTERS` leaves, kept in as many registers.
+/// `2^BITS` leaves, kept in as many registers as they fill.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_from_registers<const REGISTERS: usize>(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
-    let mut padded = [[0.0; LANES]; REGISTERS];
-    padded.as_flattened_mut()[..leaves.len()].copy_from_slice(leaves);
+fn add_from_registers<const BITS: usize, const REGISTERS: usize>(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
+    // With the lengths known, loops are unrolled and nothing is copied.
+    let leaves = leaves.as_chunks::<LANES>().0.first_chunk::<REGISTERS>();
+    let (Some(bits), Some(leaves)) = (bits.first_chunk::<BITS>(), leaves) else {
+        return;
+    };
     for (word, sums) in sums.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         let numbers = leaf_numbers(bits, word);
         let (sums, _) = sums.as_chunks_mut::<LANES>();
         let [first, second, third, fourth] = sums else {
             return;
         };
-        add_one_register(&padded, numbers, first);
-        add_one_register(&padded, _mm256_srli_epi32::<8>(numbers), second);
-        add_one_register(&padded, _mm256_srli_epi32::<16>(numbers), third);
-        add_one_register(&padded, _mm256_srli_epi32::<24>(numbers), fourth);
+        add_one_register(leaves, numbers, first);
+        add_one_register(leaves, _mm256_srli_epi32::<8>(numbers), second);
+        add_one_register(leaves, _mm256_srli_epi32::<16>(numbers), third);
+        add_one_register(leaves, _mm256_srli_epi32::<24>(numbers), fourth);
     }
 }
 

@@ -136,24 +136,30 @@ fn unshuffle(sums: &mut Sums) {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn add_leaves(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
     match bits.len() {
-        0..=4 => add_from_registers::<1>(bits, leaves, sums),
-        5 => add_from_registers::<2>(bits, leaves, sums),
-        6 => add_from_registers::<4>(bits, leaves, sums),
-        7 => add_from_registers::<8>(bits, leaves, sums),
-        _ => add_from_memory(bits, leaves, sums),
+        4 => add_from_registers::<4, 1>(bits, leaves, sums),
+        5 => add_from_registers::<5, 2>(bits, leaves, sums),
+        6 => add_from_registers::<6, 4>(bits, leaves, sums),
+        7 => add_from_registers::<7, 8>(bits, leaves, sums),
+        8.. => add_from_memory(bits, leaves, sums),
+        _ => {
+            let (mut padded, mut all) = ([BitRow::ZEROS; 4], [0.0; LANES]);
+            padded[..bits.len()].copy_from_slice(bits);
+            all[..leaves.len()].copy_from_slice(leaves);
+            add_from_registers::<4, 1>(&padded, &all, sums);
+        }
     }
 }
 
-/// At most `16 * REGISTERS` leaves, kept in as many registers.
+/// `2^BITS` leaves, kept in as many registers as they fill.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn add_from_registers<const REGISTERS: usize>(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
-    let mut table = [_mm512_setzero_ps(); REGISTERS];
-    let mut padded = [[0.0; LANES]; REGISTERS];
-    padded.as_flattened_mut()[..leaves.len()].copy_from_slice(leaves);
-    for (register, leaves) in table.iter_mut().zip(&padded) {
-        *register = load_floats(leaves);
-    }
+fn add_from_registers<const BITS: usize, const REGISTERS: usize>(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
+    // With the lengths known, loops are unrolled and nothing is copied.
+    let leaves = leaves.as_chunks::<LANES>().0.first_chunk::<REGISTERS>();
+    let (Some(bits), Some(leaves)) = (bits.first_chunk::<BITS>(), leaves) else {
+        return;
+    };
+    let table = leaves.each_ref().map(|leaves| load_floats(leaves));
     for (word, sums) in sums.as_chunks_mut::<64>().0.iter_mut().enumerate() {
         let numbers = leaf_numbers(bits, word);
         let (sums, _) = sums.as_chunks_mut::<LANES>();

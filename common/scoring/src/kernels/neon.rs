@@ -109,9 +109,15 @@ fn add_leaves(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
 #[inline]
 #[target_feature(enable = "neon")]
 fn add_from_tables<const N: usize>(bits: &[BitRow], leaves: &[f32], sums: &mut Sums) {
-    let mut padded = [[0.0; LANES]; N];
-    padded.as_flattened_mut()[..leaves.len()].copy_from_slice(leaves);
-    let tables = tables(&padded);
+    // Leaves that fill all registers are not copied.
+    let tables = match leaves.as_chunks::<LANES>().0.first_chunk::<N>() {
+        Some(leaves) => tables(leaves),
+        None => {
+            let mut padded = [[0.0; LANES]; N];
+            padded.as_flattened_mut()[..leaves.len()].copy_from_slice(leaves);
+            tables(&padded)
+        }
+    };
     for (part, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let leaves = floats(tables.map(|table| look_up_bytes(&table, leaf_numbers(bits, part))));
         for (sums, leaves) in sums.as_chunks_mut::<4>().0.iter_mut().zip(leaves) {

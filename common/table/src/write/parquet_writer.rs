@@ -4,7 +4,9 @@
 use std::io::Write;
 
 use polars::frame::chunk_df_for_writing;
-use polars::prelude::{ArrowSchema, CompatLevel, DataFrame, PolarsError, PolarsResult, Schema};
+use polars::prelude::{ArrowSchema, CompatLevel, DataFrame, DataType, PlSmallStr, PolarsError, PolarsResult, Schema};
+use polars_arrow::array::{Array, DictionaryArray, PrimitiveArray, Utf8ViewArray};
+use polars_arrow::datatypes::{ArrowDataType, IntegerType};
 use polars_parquet::read::ParquetError;
 use polars_parquet::write::{
     CompressionOptions, Compressor, DynIter, DynStreamingIterator, Encoding, FallibleStreamingIterator, FileWriter,
@@ -19,6 +21,28 @@ pub struct ParquetWriter<Output> {
     output: Output,
     options: WriteOptions,
     row_group_rows: usize,
+    plain_floats: bool,
+    constant: Option<ConstantColumn>,
+}
+
+/// A column that says the same text in every row. It is not in the frame: as a dictionary of one text it costs nothing to make and to encode.
+#[derive(Debug, Clone)]
+pub struct ConstantColumn {
+    /// How many columns of the frame stand before it.
+    pub place: usize,
+    /// Its name.
+    pub name: PlSmallStr,
+    /// The text.
+    pub value: PlSmallStr,
+}
+
+impl ConstantColumn {
+    fn array(&self, rows: usize) -> PolarsResult<Box<dyn Array>> {
+        let dtype = ArrowDataType::Dictionary(IntegerType::UInt32, Box::new(ArrowDataType::Utf8View), false);
+        let value = Utf8ViewArray::from_slice_values([self.value.as_str()]);
+        let array = DictionaryArray::<u32>::try_new(dtype, PrimitiveArray::from_vec(vec![0; rows]), value.boxed())?;
+        Ok(array.boxed())
+    }
 }
 
 impl<Output: Write> ParquetWriter<Output> {
@@ -30,7 +54,7 @@ impl<Output: Write> ParquetWriter<Output> {
             compression: CompressionOptions::Zstd(None),
             data_page_size: None,
         };
-        Self { output, options, row_group_rows: 1 << 18 }
+        Self { output, options, row_group_rows: 1 << 18, plain_floats: false, constant: None }
     }
 
     /// How pages are compressed.
@@ -51,6 +75,18 @@ impl<Output: Write> ParquetWriter<Output> {
         self
     }
 
+    /// Whether floats are written as they are, without looking whether enough of them are the same for a dictionary.
+    pub fn with_plain_floats(mut self) -> Self {
+        self.plain_floats = true;
+        self
+    }
+
+    /// Writes a column that is not in the frame.
+    pub fn with_constant(mut self, column: ConstantColumn) -> Self {
+        self.constant = Some(column);
+        self
+    }
+
     /// Writes the whole frame and the footer.
     ///
     /// # Errors
@@ -68,14 +104,23 @@ impl<Output: Write> ParquetWriter<Output> {
     /// # Errors
     /// Where a column's type has no encoding, or the output refuses the bytes.
     pub fn begin(self, schema: &Schema) -> PolarsResult<ParquetFile<Output>> {
-        let fields = schema.iter();
-        let schema: ArrowSchema = fields
-            .map(|(name, dtype)| (name.clone(), dtype.to_arrow_field(name.clone(), CompatLevel::newest())))
+        let mut columns: Vec<(PlSmallStr, DataType)> =
+            schema.iter().map(|(name, dtype)| (name.clone(), dtype.clone())).collect();
+        if let Some(constant) = &self.constant {
+            columns.insert(constant.place, (constant.name.clone(), DataType::String));
+        }
+        let schema: ArrowSchema = columns
+            .into_iter()
+            .map(|(name, dtype)| (name.clone(), dtype.to_arrow_field(name, CompatLevel::newest())))
             .collect();
         let parquet_schema = to_parquet_schema(&schema)?;
-        let encodings = schema.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect();
+        let encodings = schema.iter_values().map(|field| match field.dtype {
+            ArrowDataType::Float32 | ArrowDataType::Float64 if self.plain_floats => vec![Encoding::Plain],
+            _ => get_dtype_encoding(&field.dtype),
+        });
+        let encodings = encodings.collect();
         let file = FileWriter::try_new(self.output, schema, self.options)?;
-        Ok(ParquetFile { file, parquet_schema, encodings, options: self.options })
+        Ok(ParquetFile { file, parquet_schema, encodings, options: self.options, constant: self.constant })
     }
 }
 
@@ -86,6 +131,7 @@ pub struct ParquetFile<Output: Write> {
     /// Of each column.
     encodings: Vec<Vec<Encoding>>,
     options: WriteOptions,
+    constant: Option<ConstantColumn>,
 }
 
 impl<Output: Write> ParquetFile<Output> {
@@ -96,7 +142,12 @@ impl<Output: Write> ParquetFile<Output> {
     pub fn write(&mut self, frame: &DataFrame) -> PolarsResult<()> {
         for batch in frame.iter_chunks(CompatLevel::newest(), false).filter(|batch| !batch.is_empty()) {
             let mut pages = Vec::new();
-            let columns = batch.columns().iter().zip(self.parquet_schema.fields()).zip(&self.encodings);
+            let rows = batch.len();
+            let mut arrays = batch.into_arrays();
+            if let Some(constant) = &self.constant {
+                arrays.insert(constant.place, constant.array(rows)?);
+            }
+            let columns = arrays.iter().zip(self.parquet_schema.fields()).zip(&self.encodings);
             for ((array, field), encodings) in columns {
                 for encoded in array_to_columns(array, field.clone(), self.options, encodings)? {
                     let encoded = encoded.map(|page| {
@@ -106,7 +157,7 @@ impl<Output: Write> ParquetFile<Output> {
                     pages.push(Ok(DynStreamingIterator::new(compressor.map_err(PolarsError::from))));
                 }
             }
-            self.file.write(batch.len() as u64, DynIter::new(pages.into_iter()))?;
+            self.file.write(rows as u64, DynIter::new(pages.into_iter()))?;
         }
         Ok(())
     }
