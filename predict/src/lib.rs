@@ -286,11 +286,10 @@ impl Flow<'_> {
             let pipeline = ScoringPipeline { settings, context, dataset, memory, scorer, writer: &writer, share };
             Ok::<_, error::Error>(Totals::of(pipeline.score_parts().await?, scorer.model.new_tallies()))
         };
-        let rows_explained = || scorer.reasons.as_ref().map(Reasons::rows_explained);
-        let (totals, rows_explained, seconds) = match settings.shard.zip(plan.body.shards) {
+        let (totals, seconds) = match settings.shard.zip(plan.body.shards) {
             None => {
                 let totals = score(&Share::whole(dataset)).await?;
-                (totals, rows_explained(), started.elapsed().as_secs_f64())
+                (totals, started.elapsed().as_secs_f64())
             }
             Some((shard, shards)) => {
                 let (features, slices) = (scorer.model.encoder.len(), scorer.slices.read.len());
@@ -299,23 +298,23 @@ impl Flow<'_> {
                     Some(record) => record,
                     None => {
                         let totals = score(&Share::of(shard, shards.parts, dataset)).await?;
-                        records.put(started.elapsed().as_secs_f64(), rows_explained(), totals).await?
+                        records.put(started.elapsed().as_secs_f64(), totals).await?
                     }
                 };
                 match records.all(scorer.model.new_tallies()).await? {
-                    Some(AllShards { seconds, rows_explained, totals }) => {
+                    Some(AllShards { seconds, totals }) => {
                         summary.set("shards", shards.count).set("complete", true);
-                        (totals, rows_explained, seconds)
+                        (totals, seconds)
                     }
                     None => {
-                        describe_share(&own, shard, summary);
+                        describe_share(&own, shard, scorer, summary);
                         return Ok(None);
                     }
                 }
             }
         };
-        if let Some(rows) = rows_explained {
-            summary.set("rows_explained", rows).set("explained_by", scorer.model.engine.name());
+        if scorer.reasons.is_some() {
+            summary.set("rows_explained", totals.rows_explained).set("explained_by", scorer.model.engine.name());
         }
         summary.set("seconds", seconds);
         Ok(Some((totals, seconds)))
@@ -323,13 +322,13 @@ impl Flow<'_> {
 }
 
 /// What is known of a run of which only this share is.
-fn describe_share(record: &ShardRecord, shard: Shard, summary: &mut Summary) {
+fn describe_share(record: &ShardRecord, shard: Shard, scorer: &Scorer, summary: &mut Summary) {
     let totals = &record.totals;
     summary.set("shard", shard.to_string()).set("complete", false);
     summary.set("rows_read", totals.rows_read).set("rows_predicted", totals.rows_predicted());
     summary.set("rows_rejected", totals.reasons.total()).set("parts", totals.parts.len());
-    if let Some(rows) = record.rows_explained {
-        summary.set("rows_explained", rows);
+    if scorer.reasons.is_some() {
+        summary.set("rows_explained", totals.rows_explained);
     }
     summary.set("seconds", record.seconds);
 }

@@ -32,6 +32,9 @@ pub struct Totals {
     pub predicted: Option<PredictionTally>,
     /// The sums of the scales of predicted rows, of each part in their order; none without intervals.
     pub scale_sums: Vec<f64>,
+    /// Rows with reasons.
+    #[serde(default)]
+    pub rows_explained: u64,
     /// Cells that do not parse as their feature's type, by column.
     pub unreadable: Vec<UnreadableColumn>,
     /// The predictions of the parts, in order.
@@ -83,6 +86,7 @@ impl Totals {
                 tallies: part.tallies,
                 predicted: part.predicted,
                 scale_sums: part.scale_sum.into_iter().collect(),
+                rows_explained: part.rows_explained,
                 unreadable: part.unreadable,
                 parts: part.predictions.into_iter().collect(),
                 rejected_parts: part.rejected.into_iter().collect(),
@@ -98,6 +102,7 @@ impl Totals {
         self.reasons.add(&later.reasons);
         self.reject_sources.add(later.reject_sources);
         self.scale_sums.extend(later.scale_sums);
+        self.rows_explained += later.rows_explained;
         UnreadableColumn::add_all(&mut self.unreadable, &later.unreadable);
         SliceTally::add_all(&mut self.slices, later.slices);
         for (tally, more) in self.tallies.iter_mut().zip(&later.tallies) {
@@ -125,6 +130,7 @@ impl Totals {
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
             && (self.scale_sums.is_empty() || self.scale_sums.len() == self.parts.len())
             && self.scale_sums.iter().all(|sum| sum.is_finite())
+            && rows(&self.parts).is_some_and(|rows| self.rows_explained <= rows)
             && self.slices.iter().all(|slice| rows(&self.parts).is_some_and(|rows| slice.fits(rows)))
             && match &self.predicted {
                 Some(predicted) => Some(predicted.tally.rows) == rows(&self.parts) && predicted.is_of(self.parts.len()),

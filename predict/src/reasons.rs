@@ -2,7 +2,6 @@
 //! columns that hold them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use columns::{ColumnKind, ColumnSource};
 use error::text::without_control_characters;
@@ -88,7 +87,6 @@ pub struct Reasons {
     pub count: usize,
     condition: Option<Condition>,
     names: StringChunked,
-    explained: AtomicU64,
 }
 
 /// Bytes of a reason and its contribution in the output: a view of its name, and a number.
@@ -100,13 +98,7 @@ impl Reasons {
     pub fn new(count: u16, condition: Option<Condition>, model: &Model) -> Option<Self> {
         let names = Sources::of(model.features()).names;
         let names = StringChunked::from_slice("names".into(), &names);
-        (count > 0).then(|| Self { count: count.into(), condition, names, explained: AtomicU64::new(0) })
-    }
-
-    /// How many rows got reasons since the program began.
-    #[must_use]
-    pub fn rows_explained(&self) -> u64 {
-        self.explained.load(Ordering::Relaxed)
+        (count > 0).then(|| Self { count: count.into(), condition, names })
     }
 
     /// The input columns that they need besides those of the features.
@@ -127,7 +119,6 @@ impl Reasons {
     /// # Errors
     /// [`Error::Defect`] where they do not fit together.
     pub fn columns(&self, reasons: &[Reason], wanted: Option<&[usize]>, rows: usize) -> Result<Vec<Column>> {
-        self.explained.fetch_add((reasons.len() / self.count.max(1)) as u64, Ordering::Relaxed);
         let mut columns = Vec::with_capacity(2 * self.count);
         for place in 0..self.count {
             let mut of_rows = vec![None; rows];

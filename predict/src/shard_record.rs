@@ -28,9 +28,6 @@ pub struct ShardRecord {
     pub shards: u32,
     /// How long the attempt took that ended first.
     pub seconds: f64,
-    /// Rows with reasons, by that attempt, where reasons were asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows_explained: Option<u64>,
     /// The sums over its parts.
     pub totals: Totals,
 }
@@ -40,8 +37,6 @@ pub struct ShardRecord {
 pub struct AllShards {
     /// How long the slowest took.
     pub seconds: f64,
-    /// Rows with reasons, where reasons were asked for.
-    pub rows_explained: Option<u64>,
     /// The sums over all parts.
     pub totals: Totals,
 }
@@ -77,7 +72,7 @@ impl ShardRecords<'_> {
     ///
     /// # Errors
     /// As [`ShardRecords::own`].
-    pub async fn put(&self, seconds: f64, rows_explained: Option<u64>, totals: Totals) -> Result<ShardRecord> {
+    pub async fn put(&self, seconds: f64, totals: Totals) -> Result<ShardRecord> {
         let index = self.shard.index();
         let record = ShardRecord {
             format_version: FORMAT_VERSION,
@@ -85,7 +80,6 @@ impl ShardRecords<'_> {
             shard: index,
             shards: self.shards.count,
             seconds,
-            rows_explained,
             totals,
         };
         let json = serde_json::to_vec(&record).map_err(|error| Error::Defect(format!("a shard's record: {error}")))?;
@@ -109,7 +103,7 @@ impl ShardRecords<'_> {
         let sizes = self.sizes().await?;
         let slices = vec![SliceTally::default(); self.slices];
         let totals = Totals { tallies: new_tallies, slices, ..Totals::default() };
-        let mut all = AllShards { seconds: 0.0, rows_explained: None, totals };
+        let mut all = AllShards { seconds: 0.0, totals };
         for index in 0..self.shards.count {
             // Removed by somebody since it was listed.
             let Some(bytes) = self.folder.shard_record(index).await? else { return Ok(None) };
@@ -119,9 +113,6 @@ impl ShardRecords<'_> {
                 return Err(self.folder.damaged_shard_record(index, &format!("{} is not what it says", file.path)));
             }
             all.seconds = all.seconds.max(record.seconds);
-            if let Some(rows) = record.rows_explained {
-                all.rows_explained = Some(all.rows_explained.unwrap_or(0) + rows);
-            }
             all.totals.add(record.totals);
         }
         Ok(Some(all))

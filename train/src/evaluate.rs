@@ -7,6 +7,7 @@ use evaluation::{Coverage, CoverageSums, Ends, Gate, Scores, coverage_by_tenths,
 use features::clip::final_prediction;
 use features::spec::Spec;
 use ndarray::Array2;
+use scoring::{Ensemble, InstructionSet, Scorer};
 use xgboost::{Booster, Column};
 
 use crate::fit::{Calibration, ScaleModel, columns};
@@ -41,11 +42,32 @@ pub struct HeldOutIntervals {
     pub expected_mae: f64,
 }
 
+/// The trees of a model as `predict` compiles them: the same predictions as XGBoost's, in a small part of the time.
+#[derive(Debug)]
+pub struct CompiledTrees {
+    /// The trees.
+    pub ensemble: Ensemble,
+    /// What they are compiled to.
+    pub scorer: Scorer,
+}
+
+impl CompiledTrees {
+    /// Compiles a model for this machine, by up to so many threads; none where only XGBoost can score it.
+    #[must_use]
+    pub fn of(model: &[u8], threads: usize) -> Option<Self> {
+        let ensemble = Ensemble::from_ubj(model).ok()?;
+        let scorer = Scorer::compile_by(threads, &ensemble, InstructionSet::best()).ok()?;
+        Some(Self { ensemble, scorer })
+    }
+}
+
 /// A model that predicts as `predict` will.
 #[derive(Debug, Clone, Copy)]
 pub struct Predictor<'a> {
     /// The trees.
     pub booster: &'a Booster,
+    /// The same trees, compiled where they can be.
+    pub compiled: Option<&'a CompiledTrees>,
     /// How wide intervals are, where the model has any.
     pub scale: Option<&'a ScaleModel<'a>>,
     /// Bounds that predictions are held inside.
@@ -59,10 +81,30 @@ impl Predictor<'_> {
     /// [`error::Error::Data`] where no R² can be computed: no rows, a constant target.
     pub fn evaluate(&self, gate: &Gate, matrix: &Array2<f32>, rows: &Rows) -> Result<Evaluation> {
         let columns = columns(matrix);
-        let cells: Vec<Column<'_>> = columns.iter().map(|column| Column::from(*column)).collect();
-        let outputs = if matrix.nrows() == 0 { Vec::new() } else { self.booster.predict_columns(&cells, 0..0)? };
+        let outputs = self.outputs(&columns)?;
         let scales = self.scale.map(|scale| scale.scales(&columns, &outputs)).transpose()?;
         self.compare(gate, &outputs, scales.as_deref(), rows)
+    }
+
+    /// What the trees say of some rows, given as columns of the model's matrix.
+    ///
+    /// # Errors
+    /// What XGBoost refuses.
+    pub fn outputs<C: AsRef<[f32]>>(&self, columns: &[C]) -> Result<Vec<f32>> {
+        let rows = columns.first().map_or(0, |column| column.as_ref().len());
+        if rows == 0 {
+            return Ok(Vec::new());
+        }
+        if let Some(CompiledTrees { scorer, .. }) =
+            self.compiled.filter(|trees| trees.scorer.n_features() == columns.len())
+        {
+            let columns: Vec<&[f32]> = columns.iter().map(C::as_ref).collect();
+            let mut outputs = vec![0.0; rows];
+            scorer.predict(&columns, &mut outputs);
+            return Ok(outputs);
+        }
+        let columns: Vec<Column<'_>> = columns.iter().map(|column| Column::from(column.as_ref())).collect();
+        Ok(self.booster.predict_columns(&columns, 0..0)?)
     }
 
     /// How good outputs for the held-out rows are, and how well their intervals hold.

@@ -59,7 +59,7 @@ use telemetry::{GATE, Metric, Outcome, Summary};
 use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
 use crate::dependence::Estimate;
-use crate::evaluate::{Evaluation, Predictor};
+use crate::evaluate::{CompiledTrees, Evaluation, Predictor};
 use crate::features::Features;
 use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
 use crate::gate::Judge;
@@ -327,7 +327,9 @@ impl Training<'_> {
         let PreparedFeatures { mut features, quality, warnings, estimate, .. } = learnt;
         let (gate, clip) = (&config.gate, evaluate::clip_bounds(&config.spec, data));
         let scale = fitted.choice.calibration.as_ref().map(|calibration| calibration.load(threads)).transpose()?;
-        let predictor = Predictor { booster: &fitted.booster, scale: scale.as_ref(), clip };
+        let compiled = CompiledTrees::of(&fitted.model, threads);
+        let predictor =
+            Predictor { booster: &fitted.booster, compiled: compiled.as_ref(), scale: scale.as_ref(), clip };
         let evaluate = || match (known, reader) {
             (Some(known), _) => predictor.compare(gate, &known.values, known.scales.as_deref(), &data.test),
             (None, Some(reader)) => reader.evaluate(gate, &predictor, &mut features),
@@ -339,10 +341,18 @@ impl Training<'_> {
         run.summary().set("mae", evaluation.scores.mae).set("r2_interval", json!(judgement.interval));
 
         let run_id = &run.context.run_id;
-        let parts =
-            ModelParts { config, run_id, plan, data, features: &features, fitted: &fitted, predictor: &predictor };
+        let parts = ModelParts {
+            config,
+            run_id,
+            limits: &run.context.limits,
+            plan,
+            data,
+            features: &features,
+            fitted: &fitted,
+            predictor: &predictor,
+        };
         let metadata = report::metadata(&parts)?;
-        let findings = report::findings(&run.models, &metadata, &features, &fitted, threads).await?;
+        let findings = report::findings(&run.models, &metadata, &parts).await?;
         let subject = report::Subject {
             config,
             limits: &run.context.limits,

@@ -65,6 +65,9 @@ pub struct PartRecord {
     /// The sum of the scales of the predicted rows, where there are intervals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_sum: Option<f64>,
+    /// Rows with reasons.
+    #[serde(default)]
+    pub rows_explained: u64,
     /// Cells that do not parse as their feature's type; none in records of older releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableColumn>,
@@ -111,6 +114,7 @@ impl PartRecord {
             && rejected.and_then(|rejected| self.rows_read.checked_sub(rejected)) == Some(rows(&self.predictions))
             && self.tallies.iter().all(|tally| tally.fits(self.rows_read))
             && self.scale_sum.is_none_or(f64::is_finite)
+            && self.rows_explained <= rows(&self.predictions)
             && self
                 .predicted
                 .as_ref()
@@ -150,9 +154,9 @@ impl PartWriter {
         let (version, format, target) = (self.model_version.clone(), self.format, self.target.clone());
         let encode = move || encode(part.predicted, part.rejected, &version, format, target);
         let encoded = self.processors.run(encode).await??;
-        let predictions = self.put(self.predictions_path(index), encoded.predictions).await?;
-        let rejected = self.put(self.rejected_path(index), encoded.rejected).await?;
-        let predicted = encoded.predicted;
+        let EncodedPart { predicted, rows_explained, predictions, rejected } = encoded;
+        let predictions = self.put(self.predictions_path(index), predictions).await?;
+        let rejected = self.put(self.rejected_path(index), rejected).await?;
         let record = PartRecord {
             index,
             rows_read,
@@ -163,6 +167,7 @@ impl PartWriter {
             tallies,
             predicted,
             scale_sum,
+            rows_explained,
             unreadable,
             slices,
         };
@@ -261,6 +266,7 @@ fn record_key(run_id: &RunId, index: u64) -> String {
 
 struct EncodedPart {
     predicted: Option<PredictionTally>,
+    rows_explained: u64,
     predictions: Option<(Bytes, u64)>,
     rejected: Option<(Bytes, u64)>,
 }
@@ -293,8 +299,9 @@ fn encode(
         };
         Some((bytes, rows as u64))
     };
+    let rows_explained = rows_explained(&predicted);
     drop(predicted);
-    Ok(EncodedPart { predicted: tally, predictions, rejected: rejected.into_parquet()? })
+    Ok(EncodedPart { predicted: tally, rows_explained, predictions, rejected: rejected.into_parquet()? })
 }
 
 fn tally(predicted: &DataFrame, target: Option<Arc<Statistics>>) -> Result<PredictionTally> {
@@ -303,6 +310,11 @@ fn tally(predicted: &DataFrame, target: Option<Arc<Statistics>>) -> Result<Predi
     let predictions = predicted.column("prediction").and_then(|column| column.f64()).map_err(defect)?;
     tally.count(predictions.cont_slice().map_err(defect)?);
     Ok(tally)
+}
+
+/// Rows that have a reason: every one that was to be explained has a first.
+fn rows_explained(predicted: &DataFrame) -> u64 {
+    predicted.column("reason_1").map_or(0, |reasons| (reasons.len() - reasons.null_count()) as u64)
 }
 
 #[cfg(test)]
@@ -333,6 +345,7 @@ mod tests {
                 tally
             }),
             scale_sum: None,
+            rows_explained: 0,
             unreadable: Vec::new(),
             slices: vec![SliceTally::NotTold, of_one_value(predicted)],
         }

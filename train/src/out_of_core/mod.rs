@@ -368,14 +368,15 @@ impl<'a> Reader<'a> {
         let (mut kept, mut scales) = (Vec::new(), predictor.scale.map(|_| Vec::new()));
         let form = ModelForm { features, spec: self.spec, clip: predictor.clip };
         let share = self.share.as_ref().map(|share| share.test.clone());
-        let values = self.predict_each(predictor.booster, &form, share, |batch, outputs| {
+        let values = self.predict_each(&form, share, |batch| {
+            let outputs = predictor.outputs(&batch.cells)?;
             if kept.is_empty() {
                 kept = batch.cells.iter().map(|cells| cells[..cells.len().min(KEPT_TEST_ROWS)].to_vec()).collect();
             }
             if let (Some(scale), Some(scales)) = (predictor.scale, &mut scales) {
-                scales.extend(scale.scales(&batch.cells, outputs)?);
+                scales.extend(scale.scales(&batch.cells, &outputs)?);
             }
-            Ok(())
+            Ok(outputs)
         })?;
         let rows = kept.first().map_or(0, Vec::len);
         let matrix = Array2::from_shape_vec((rows, features.len()).f(), kept.concat());
@@ -389,25 +390,24 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// What reading fails with; what XGBoost refuses.
     pub fn predict(&self, booster: &Booster, form: &ModelForm<'_>) -> Result<Vec<f64>> {
-        let outputs = self.predict_each(booster, form, None, |_, _| Ok(()))?;
+        let outputs = self.predict_each(form, None, |batch| {
+            let columns: Vec<Column<'_>> = batch.cells.iter().map(|cells| Column::from(cells.as_slice())).collect();
+            Ok(booster.predict_columns(&columns, 0..0)?)
+        })?;
         Ok(outputs.into_iter().map(|value| final_prediction(value, form.clip)).collect())
     }
 
     fn predict_each(
         &self,
-        booster: &Booster,
         form: &ModelForm<'_>,
         share: Option<Range<usize>>,
-        mut look: impl FnMut(&EncodedBatch, &[f32]) -> Result<()>,
+        mut predict: impl FnMut(&EncodedBatch) -> Result<Vec<f32>>,
     ) -> Result<Vec<f32>> {
         let columns = MatrixColumns::of(form.features, form.spec)?;
         let mut batches = Batches::new(Job { share, ..self.job(columns, Side::HeldOut) });
         let mut outputs = Vec::with_capacity(self.data.all.test.len());
         while let Some(batch) = batches.advance()? {
-            let columns: Vec<Column<'_>> = batch.cells.iter().map(|cells| Column::from(cells.as_slice())).collect();
-            let of_batch = booster.predict_columns(&columns, 0..0)?;
-            look(batch, &of_batch)?;
-            outputs.extend(of_batch);
+            outputs.extend(predict(batch)?);
         }
         Ok(outputs)
     }

@@ -1,7 +1,8 @@
 //! What the model looks at: gain over its trees, and SHAP values on held-out rows.
 //!
-//! SHAP values are XGBoost's own, exact for its trees (Lundberg et al., Nature Machine Intelligence 2, 2020): for each
-//! row they say by how much each feature moved the prediction away from the mean.
+//! SHAP values are exact for the trees (Lundberg et al., Nature Machine Intelligence 2, 2020): for each row they say by how
+//! much each feature moved the prediction away from the mean. They come from what explains rows in `predict`, and from XGBoost,
+//! which takes a hundred times as long, where that cannot.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -9,19 +10,23 @@ use std::time::Instant;
 use error::Result;
 use features::encode::{Feature, Kind};
 use ndarray::Array2;
+use scoring::Explainer;
 use serde::Serialize;
 use xgboost::{Batch, Booster, Column, DMatrix, Importance as Score, PredictionKind};
 
-use crate::features::Features;
-use crate::fit::{Fitted, matrix_features};
+use super::metadata::ModelParts;
+use crate::evaluate::CompiledTrees;
+use crate::fit::matrix_features;
 
 /// The most rows that are explained: means over a thousand rows move by a few per cent between samples.
 const MOST_ROWS: usize = 1_000;
 /// Fewer rows would say little, whatever they cost.
 const LEAST_ROWS: usize = 50;
-/// SHAP values of a row take time in proportion to the nodes of the trees, and so to the bytes of the model: with this
-/// much of both the explanation stays within seconds.
+/// XGBoost's SHAP values of a row take time in proportion to the nodes of the trees, and so to the bytes of the model: with
+/// this much of both the explanation stays within seconds.
 const ROWS_TIMES_BYTES: usize = 1_500_000_000;
+/// Tables that explain trees may take this part of the memory: what boosting held is free by now.
+const SHARE_OF_MEMORY: u64 = 8;
 /// Features of which the effect is kept row by row, for the page.
 const WITH_EFFECTS: usize = 30;
 
@@ -78,15 +83,24 @@ pub struct Effect {
 ///
 /// # Errors
 /// [`error::Error::Defect`] where XGBoost cannot.
-pub(super) fn explain(fitted: &Fitted, features: &Features, threads: usize) -> Result<Importance> {
-    let rows = sample(features.test.nrows(), fitted.model.len());
+pub(super) fn explain(parts: &ModelParts<'_>) -> Result<Importance> {
+    let ModelParts { limits, plan, features, fitted, predictor, .. } = *parts;
+    let threads = plan.body.threads;
+    let most_bytes = limits.memory_bytes.value / SHARE_OF_MEMORY;
+    let compiled = predictor.compiled.and_then(|trees| Some((trees, explainer(trees, most_bytes)?)));
+    // Tables explain as many rows of any model within a second or so.
+    let rows = sample(features.test.nrows(), if compiled.is_some() { 0 } else { fitted.model.len() });
     let columns = gather(&features.test, &rows);
     // A booster of its own: it is asked for scores, which the fitted one, shared by now, cannot be.
     let mut booster = crate::fit::load_own(&fitted.model)?;
     booster.set_threads(threads)?;
     let started = Instant::now();
-    let shap = contributions(&booster, &features.features, &columns, threads)?;
-    tracing::debug!(rows = rows.len(), seconds = started.elapsed().as_secs_f64(), "predictions explained");
+    let shap = match &compiled {
+        Some((trees, explainer)) => by_tables(trees, explainer, &columns),
+        None => by_xgboost(&booster, &features.features, &columns, threads)?,
+    };
+    let by = if compiled.is_some() { "tables" } else { "XGBoost" };
+    tracing::debug!(rows = rows.len(), by, seconds = started.elapsed().as_secs_f64(), "predictions explained");
     let total_gain = by_name(&mut booster, Score::TotalGain)?;
     let splits = by_name(&mut booster, Score::Weight)?;
     let whole_gain: f64 = total_gain.values().map(|gain| f64::from(*gain)).sum();
@@ -124,13 +138,32 @@ fn gather(matrix: &Array2<f32>, rows: &[usize]) -> Vec<Vec<f32>> {
     matrix.columns().into_iter().map(|column| rows.iter().map(|&row| column[row]).collect()).collect()
 }
 
+/// What explains trees, unless it would take more than `most_bytes`, or only XGBoost can.
+fn explainer(trees: &CompiledTrees, most_bytes: u64) -> Option<Explainer> {
+    let CompiledTrees { ensemble, scorer } = trees;
+    let sources: Vec<u32> = (0..scorer.n_features() as u32).collect();
+    let needed: u64 = Explainer::bytes_needed(ensemble, scorer, sources.len()).iter().sum();
+    if needed > most_bytes {
+        return None;
+    }
+    Explainer::new(ensemble, scorer, &sources).ok()
+}
+
 /// SHAP values, feature by feature.
-fn contributions(
-    booster: &Booster,
-    features: &[Feature],
-    columns: &[Vec<f32>],
-    threads: usize,
-) -> Result<Vec<Vec<f32>>> {
+fn by_tables(trees: &CompiledTrees, explainer: &Explainer, columns: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let scorer = &trees.scorer;
+    let rows = columns.first().map_or(0, Vec::len);
+    let mut block = scorer.new_block(rows);
+    for (feature, column) in columns.iter().enumerate() {
+        scorer.quantise(feature, column, 0, &mut block);
+    }
+    let mut shap = vec![0.0; rows * explainer.n_sources()];
+    explainer.contributions(scorer, &block, rows, &mut explainer.new_scratch(), &mut shap);
+    (0..explainer.n_sources()).map(|source| shap[source * rows..][..rows].to_vec()).collect()
+}
+
+/// The same by XGBoost itself.
+fn by_xgboost(booster: &Booster, features: &[Feature], columns: &[Vec<f32>], threads: usize) -> Result<Vec<Vec<f32>>> {
     let batch =
         Batch { columns: columns.iter().map(|column| Column::from(column.as_slice())).collect(), ..Batch::default() };
     let matrix = DMatrix::plain(&matrix_features(features), &batch, threads)?;

@@ -1,12 +1,12 @@
 //! `metadata.json`: what the model is made of and what its columns were like.
 
 use columns::ColumnKind;
-use error::Result;
+use error::{Error, Result};
 use features::encode::values::as_f32;
 use features::golden::GoldenRows;
 use features::quality::{ColumnProfile, FeatureTally, Statistics, profile};
 use features::spec::Spec;
-use machine::RunId;
+use machine::{Limits, RunId};
 use registry::metadata::{DataFingerprint, FORMAT_VERSION, Intervals, Metadata, SlicedColumn};
 use storage::sha256_hex;
 use xgboost::Column;
@@ -25,6 +25,8 @@ pub struct ModelParts<'a> {
     pub config: &'a TrainConfig,
     /// The run.
     pub run_id: &'a RunId,
+    /// What it may use.
+    pub limits: &'a Limits,
     /// What all attempts of the run keep to.
     pub plan: &'a TrainPlan,
     /// The rows.
@@ -42,12 +44,13 @@ pub struct ModelParts<'a> {
 /// # Errors
 /// What XGBoost refuses.
 pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
-    let ModelParts { config, run_id, plan, data, features, fitted, predictor } = *parts;
+    let ModelParts { config, run_id, plan, data, features, fitted, predictor, .. } = *parts;
     let spec = &config.spec;
     let mut golden = GoldenRows::draw(&features.features, &features.statistics);
     let cells = golden.columns();
     let columns: Vec<Column<'_>> = cells.iter().map(|column| Column::from(column.as_slice())).collect();
     golden.predictions = fitted.booster.predict_columns(&columns, 0..0)?;
+    check_compiled(predictor, &cells, &golden.predictions)?;
     let intervals = predictor.scale.map(|scale| intervals(scale, &cells, &golden.predictions)).transpose()?;
     let (major, minor, patch) = xgboost::version();
     let target_statistics = target_statistics(data);
@@ -86,6 +89,16 @@ pub fn metadata(parts: &ModelParts<'_>) -> Result<Metadata> {
         golden,
         intervals,
     })
+}
+
+/// That compiled trees, by which the held-out rows are judged, say of the golden rows what XGBoost does.
+fn check_compiled(predictor: &Predictor<'_>, golden: &[Vec<f32>], by_xgboost: &[f32]) -> Result<()> {
+    let compiled = predictor.outputs(golden)?;
+    let differs = |(one, other): (&f32, &f32)| one.to_bits() != other.to_bits();
+    if compiled.iter().zip(by_xgboost).any(differs) {
+        return Err(Error::Defect("the compiled trees predict golden rows otherwise than XGBoost does".to_owned()));
+    }
+    Ok(())
 }
 
 fn slices(config: &TrainConfig, data: &TrainingData) -> Vec<SlicedColumn> {

@@ -25,7 +25,6 @@ pub use self::metrics::metrics;
 use crate::config::TrainConfig;
 use crate::dependence::Estimate;
 use crate::evaluate::Evaluation;
-use crate::features::Features;
 use crate::fit::Fitted;
 use crate::gate::Judgement;
 use crate::plan::TrainPlan;
@@ -73,14 +72,8 @@ pub struct Subject<'a> {
 ///
 /// # Errors
 /// Storage errors as they are; [`error::Error::Defect`] where XGBoost cannot explain its model.
-pub async fn findings(
-    models: &ModelStore,
-    metadata: &Metadata,
-    features: &Features,
-    fitted: &Fitted,
-    threads: usize,
-) -> Result<Findings> {
-    let explain = || importance::explain(fitted, features, threads);
+pub async fn findings(models: &ModelStore, metadata: &Metadata, parts: &ModelParts<'_>) -> Result<Findings> {
+    let explain = || importance::explain(parts);
     let importance = tokio::task::block_in_place(|| on_own_thread(explain))?;
     let drift = drift::against_latest(models, metadata).await?;
     Ok(Findings { importance, drift })

@@ -22,7 +22,7 @@ use self::peers::{PATIENCE, Peers};
 use self::share::Share;
 use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
-use crate::evaluate::{Predictor, clip_bounds};
+use crate::evaluate::{CompiledTrees, Predictor, clip_bounds};
 use crate::features::Features;
 use crate::fit::{Choice, Fitted, TargetView};
 use crate::out_of_core::{Input, Outputs, Reader, Stop};
@@ -214,10 +214,12 @@ impl Shared<'_> {
     ) -> Result<Outputs> {
         let clip = clip_bounds(&self.config.spec, self.input.all());
         let own = peers.together(|| {
+            let threads = self.run.context.limits.threads.value;
             let calibration = fitted.choice.calibration.as_ref();
-            let scale =
-                calibration.map(|calibration| calibration.load(self.run.context.limits.threads.value)).transpose()?;
-            let predictor = Predictor { booster: &fitted.booster, scale: scale.as_ref(), clip };
+            let scale = calibration.map(|calibration| calibration.load(threads)).transpose()?;
+            let compiled = CompiledTrees::of(&fitted.model, threads);
+            let predictor =
+                Predictor { booster: &fitted.booster, compiled: compiled.as_ref(), scale: scale.as_ref(), clip };
             reader.outputs(&predictor, features)
         })?;
         let values = peers.gathered(&own.values)?;
