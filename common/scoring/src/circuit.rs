@@ -9,6 +9,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::quantiser::ClassSets;
+
 /// The row that holds zeros.
 pub(super) const ZEROS: u32 = 0;
 /// The row that holds ones.
@@ -49,22 +51,11 @@ pub(super) struct Memberships {
 }
 
 impl Memberships {
-    /// The words that one class takes, for so many sets.
-    pub(super) fn words_per_class(n_sets: usize) -> usize {
-        n_sets.div_ceil(64)
-    }
-
-    /// `sets` are the classes in each set.
-    pub(super) fn new(circuit: &mut Circuit, column: usize, n_classes: u32, sets: &[Vec<u32>]) -> Self {
-        let n_words = Self::words_per_class(sets.len());
-        let mut words = vec![0; n_words * n_classes as usize];
-        for (set, classes) in sets.iter().enumerate() {
-            for class in classes {
-                words[*class as usize * n_words + set / 64] |= 1 << (set % 64);
-            }
-        }
+    /// Of a feature whose classes stand in `column`.
+    pub(super) fn new(circuit: &mut Circuit, column: usize, sets: ClassSets) -> Self {
+        let n_words = sets.n_words();
         let first_row = circuit.reserve(64 * n_words);
-        Self { column, n_words, words, first_row }
+        Self { column, n_words, words: sets.words, first_row }
     }
 }
 
@@ -88,13 +79,15 @@ impl Lookups {
     pub(super) const MAX_BITS: u32 = 6;
 
     /// The functions for sets of codes of `bits` bits, whose planes start at row `plane`; none where gates are cheaper.
-    pub(super) fn new(circuit: &mut Circuit, plane: u32, bits: u32, sets: &[Vec<u32>]) -> Option<Self> {
-        if sets.is_empty() || bits < Self::MIN_BITS {
+    pub(super) fn new(circuit: &mut Circuit, plane: u32, bits: u32, sets: &ClassSets) -> Option<Self> {
+        if sets.n_sets() == 0 || bits < Self::MIN_BITS {
             return None;
         }
         let depth = bits - Self::LOWER;
-        let mut functions = Vec::with_capacity(sets.len() << depth);
-        for mut codes in sets.iter().map(Vec::as_slice) {
+        let mut functions = Vec::with_capacity(sets.n_sets() << depth);
+        for set in 0..sets.n_sets() {
+            let classes = sets.classes_in(set);
+            let mut codes = classes.as_slice();
             for base in (0..1 << bits).step_by(1 << Self::LOWER) {
                 let (here, above) = codes.split_at(codes.partition_point(|code| *code < base + (1 << Self::LOWER)));
                 functions.push(circuit.member(plane, Self::LOWER, base, here));

@@ -12,7 +12,7 @@ use super::Unsupported;
 use super::circuit::{BddNode, Circuit, FIRST_PLANE, Lookups, Memberships, Step};
 use super::ensemble::{Ensemble, Question, Split, Tree};
 use super::objective::Link;
-use super::quantiser::{CategorySet, Classes, Codes, Quantiser, Ranks};
+use super::quantiser::{CategorySet, ClassSets, Classes, Codes, Quantiser, Ranks};
 use super::side_by_side::side_by_side;
 use super::tree_plan::{TreePlan, TreePlanner};
 
@@ -20,8 +20,6 @@ use super::tree_plan::{TreePlan, TreePlanner};
 const MAX_CATEGORIES: usize = 1 << 25;
 /// What a feature's category sets may take as a table of all classes (128 MiB).
 const MAX_MEMBERSHIP_WORDS: usize = 1 << 24;
-/// What 32 bits count.
-const MAX_MEMBERSHIPS: usize = u32::MAX as usize;
 /// Rows of 64 bytes: what a block may take for its scratch (16 MiB). With more, XGBoost's own traversal is as fast.
 const MAX_ROWS: usize = 1 << 18;
 
@@ -88,13 +86,15 @@ impl Program {
             return Err(Unsupported(format!("the objective {} is not known", ensemble.objective)));
         };
         let uses = uses(ensemble, threads)?;
-        let (quantisers, n_planes, n_columns) = quantisers(&uses, threads);
+        let (mut quantisers, n_planes, n_columns) = quantisers(&uses, threads);
         let mut circuit = Circuit::new(FIRST_PLANE + n_planes as u32);
         let mut steps = Vec::new();
         let mut rows = Vec::new();
-        for (feature, quantiser) in uses.iter().zip(&quantisers) {
+        for (feature, quantiser) in uses.iter().zip(&mut quantisers) {
             rows.push(match (feature, quantiser) {
-                (Some(feature), Some((quantiser, sets))) => feature.rows(&mut circuit, &mut steps, quantiser, sets),
+                (Some(feature), Some((quantiser, sets))) => {
+                    feature.rows(&mut circuit, &mut steps, quantiser, std::mem::take(sets))
+                }
                 _ => Rows::default(),
             });
         }
@@ -153,8 +153,7 @@ fn uses(ensemble: &Ensemble, threads: usize) -> Result<Vec<Option<Uses<'_>>>, Un
         return Err(Unsupported("its categories have too large codes".into()));
     }
     for (feature, uses) in uses.iter().enumerate() {
-        let is_too_large =
-            |uses: &Uses<'_>| uses.membership_words() > MAX_MEMBERSHIP_WORDS || uses.memberships() > MAX_MEMBERSHIPS;
+        let is_too_large = |uses: &Uses<'_>| uses.membership_words() > MAX_MEMBERSHIP_WORDS;
         if uses.as_ref().is_some_and(is_too_large) {
             return Err(Unsupported(format!("feature {feature} has too many levels and splits")));
         }
@@ -186,15 +185,10 @@ impl<'a> Uses<'a> {
         largest.map_or(0, |largest| *largest as usize + 1)
     }
 
-    /// The categories in all sets, and missing values in them.
-    fn memberships(&self) -> usize {
-        self.sets.keys().map(|set| set.categories.len() + 1).sum()
-    }
-
     /// The most words that the table of memberships may have: no more classes than categories in the sets, and two.
     fn membership_words(&self) -> usize {
         let in_sets: usize = self.sets.keys().map(|set| set.categories.len()).sum();
-        (in_sets.min(self.n_categories()) + 2) * Memberships::words_per_class(self.sets.len())
+        (in_sets.min(self.n_categories()) + 2) * ClassSets::words_per_class(self.sets.len())
     }
 
     /// How a missing value is coded: as the lowest or highest rank where every node sends it the same way, else as a
@@ -209,30 +203,30 @@ impl<'a> Uses<'a> {
         }
     }
 
-    /// The quantiser, which is not placed yet, and the classes in each category set.
+    /// The quantiser, which is not placed yet, and the category sets of its classes.
     fn quantiser(&self) -> QuantiserAndSets {
         if self.sets.is_empty() {
             let thresholds: Vec<f32> = self.thresholds.keys().map(|key| value_of(*key)).collect();
             let missing = self.missing_rank();
             let bits = bits_for(missing.max(thresholds.len() as u32));
             let codes = Codes::Ranks(Ranks::new(&thresholds, bits, missing));
-            return (Quantiser { plane: 0, bits, codes }, Vec::new());
+            return (Quantiser { plane: 0, bits, codes }, ClassSets::default());
         }
         let sets: Vec<&CategorySet<'_>> = self.sets.keys().collect();
-        let (classes, classes_of_set) = Classes::new(&sets);
+        let (classes, sets_of_classes) = Classes::new(&sets);
         let bits = bits_for(classes.count - 1);
         let quantiser = match bits > Lookups::MAX_BITS as usize {
             true => {
-                let size = Memberships::words_per_class(sets.len()) as u32;
+                let size = ClassSets::words_per_class(sets.len()) as u32;
                 Quantiser { plane: 0, bits: 0, codes: Codes::Column(0, classes.scaled(size)) }
             }
             false => Quantiser { plane: 0, bits, codes: Codes::Classes(classes) },
         };
-        (quantiser, classes_of_set)
+        (quantiser, sets_of_classes)
     }
 
     /// Builds the circuits of all questions. A bit is one where the row goes right.
-    fn rows(&self, circuit: &mut Circuit, steps: &mut Vec<Step>, quantiser: &Quantiser, sets: &[Vec<u32>]) -> Rows {
+    fn rows(&self, circuit: &mut Circuit, steps: &mut Vec<Step>, quantiser: &Quantiser, sets: ClassSets) -> Rows {
         let from = circuit.gates.len();
         let plane = FIRST_PLANE + quantiser.plane as u32;
         let bits = quantiser.bits as u32;
@@ -244,9 +238,9 @@ impl<'a> Uses<'a> {
                 steps.extend(gate_steps(&circuit.gates, from));
                 Rows { thresholds, ..Rows::default() }
             }
-            Codes::Classes(_) => self.set_rows(circuit, steps, [plane, bits], sets),
-            Codes::Column(column, classes) => {
-                let memberships = Memberships::new(circuit, *column, classes.count, sets);
+            Codes::Classes(_) => self.set_rows(circuit, steps, [plane, bits], &sets),
+            Codes::Column(column, _) => {
+                let memberships = Memberships::new(circuit, *column, sets);
                 let sets = self.rows_by_place(memberships.first_row..);
                 steps.push(Step::Memberships(memberships));
                 Rows { sets, ..Rows::default() }
@@ -259,21 +253,21 @@ impl<'a> Uses<'a> {
         circuit: &mut Circuit,
         steps: &mut Vec<Step>,
         [plane, bits]: [u32; 2],
-        sets: &[Vec<u32>],
+        sets: &ClassSets,
     ) -> Rows {
         let from = circuit.gates.len();
         let lookups = Lookups::new(circuit, plane, bits, sets);
         let mut rows: Vec<u32> = match lookups {
             Some(_) => Vec::new(),
-            None => sets.iter().map(|codes| circuit.member(plane, bits, 0, codes)).collect(),
+            None => (0..sets.n_sets()).map(|set| circuit.member(plane, bits, 0, &sets.classes_in(set))).collect(),
         };
         let moved = circuit.group_by_kind(from);
         rows.iter_mut().for_each(|row| moved.apply(row));
         steps.extend(gate_steps(&circuit.gates, from));
         if let Some(mut lookups) = lookups {
             lookups.functions.iter_mut().for_each(|row| moved.apply(row));
-            lookups.first_row = circuit.reserve(sets.len());
-            rows.extend((lookups.first_row..).take(sets.len()));
+            lookups.first_row = circuit.reserve(sets.n_sets());
+            rows.extend((lookups.first_row..).take(sets.n_sets()));
             steps.push(Step::Lookups(lookups));
         }
         Rows { sets: self.rows_by_place(rows), ..Rows::default() }
@@ -313,8 +307,8 @@ impl Rows {
     }
 }
 
-/// A feature's quantiser, and the classes in each of its category sets.
-type QuantiserAndSets = (Quantiser, Vec<Vec<u32>>);
+/// A feature's quantiser, and the category sets of its classes.
+type QuantiserAndSets = (Quantiser, ClassSets);
 
 /// The quantisers of all features, and the numbers of planes and columns that they take one after the other.
 fn quantisers(uses: &[Option<Uses<'_>>], threads: usize) -> (Vec<Option<QuantiserAndSets>>, usize, usize) {

@@ -2,6 +2,10 @@
 //! category among those that no node tells apart.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use super::circuit::Lookups;
 
 /// How the values of a feature become codes, and where the codes' bits lie.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,33 +82,28 @@ pub(super) struct CategorySet<'a> {
 }
 
 impl Classes {
-    /// The classes of the categories in `sets`, and the classes in each set.
-    pub(super) fn new(sets: &[&CategorySet<'_>]) -> (Self, Vec<Vec<u32>>) {
-        let members = Memberships::of(sets);
-        let (other, missing) = (members.categories(), members.categories() + 1);
-        // Ordered by their sets, so that alike classes have alike codes and their sets small circuits. The first class
-        // is that of no set at all: of values that are no known category, and of most codes where a few are large.
-        let in_sets = (0..=missing as u32).filter(|place| !members.sets(*place).is_empty());
-        let mut order: Vec<(u64, u32)> = in_sets.map(|place| (members.prefix(place), place)).collect();
-        order.sort_unstable_by(|left, right| {
-            left.0.cmp(&right.0).then_with(|| members.sets(left.1).cmp(members.sets(right.1)))
-        });
-        let mut classes_of_set = vec![Vec::new(); sets.len()];
-        let mut class_of = vec![0; missing + 1];
-        let (mut class, mut last): (u32, &[u32]) = (0, &[]);
-        for (_, place) in order {
-            let of_this = members.sets(place);
-            if of_this != last {
-                class += 1;
-                of_this.iter().for_each(|set| classes_of_set[*set as usize].push(class));
-                last = of_this;
-            }
-            class_of[place as usize] = class;
+    /// The classes of the categories in `sets`, and the sets that each class is in. The first class is that of no set at all: of values
+    /// that are no known category, and of most codes where a few are large.
+    pub(super) fn new(sets: &[&CategorySet<'_>]) -> (Self, ClassSets) {
+        let all = || sets.iter().flat_map(|set| set.categories.iter());
+        let n_categories = all().max().map_or(0, |last| *last as usize + 1);
+        // The row of each category in the table of sets; the first is that of no set, the last that of missing values.
+        let mut codes = vec![0; n_categories + 1];
+        all().for_each(|category| codes[*category as usize] = 1);
+        let mut missing = 1;
+        for row in codes.iter_mut().filter(|row| **row > 0) {
+            *row = missing;
+            missing += 1;
         }
-        let count = class + 1;
-        let missing = class_of[missing];
-        class_of.truncate(other + 1);
-        (Self { of_category: class_of, missing, count }, classes_of_set)
+        let mut of_rows = ClassSets::of_rows(sets, &codes, missing);
+        let mut class_of_row = of_rows.merge();
+        if let Some(moved) = of_rows.order() {
+            class_of_row.iter_mut().for_each(|class| *class = moved[*class as usize]);
+        }
+        codes.iter_mut().for_each(|code| *code = class_of_row[*code as usize]);
+        let classes =
+            Self { of_category: codes, missing: class_of_row[missing as usize], count: of_rows.n_classes() as u32 };
+        (classes, of_rows)
     }
 
     /// The same with all codes multiplied.
@@ -126,49 +125,109 @@ impl Classes {
     }
 }
 
-/// The sets that each category is in, in order, end to end; behind the categories come those of any other value (none) and of a
-/// missing one. Flat lists, because a feature may have a hundred thousand levels and be asked about in a thousand nodes.
-struct Memberships {
-    starts: Vec<u32>,
-    sets: Vec<u32>,
+/// The sets that each class is in, a bit for each. Of a feature of a hundred thousand levels that is asked about in a thousand nodes
+/// lists would take many times as much.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ClassSets {
+    n_sets: usize,
+    /// Class by class [`ClassSets::n_words`] words.
+    pub(super) words: Vec<u64>,
 }
 
-impl Memberships {
-    fn of(sets: &[&CategorySet<'_>]) -> Self {
-        let all = sets.iter().flat_map(|set| set.categories.iter());
-        let categories = all.clone().max().map_or(0, |last| *last as usize + 1);
-        let mut ends = vec![0_u32; categories + 2];
-        all.for_each(|category| ends[*category as usize] += 1);
-        ends[categories + 1] = sets.iter().filter(|set| set.missing_right).count() as u32;
-        let mut total = 0;
-        for end in &mut ends {
-            total += *end;
-            *end = total - *end;
-        }
-        let mut members = vec![0; total as usize];
-        for (index, set) in (0..).zip(sets) {
-            let missing = set.missing_right.then_some(categories + 1);
-            for place in set.categories.iter().map(|category| *category as usize).chain(missing) {
-                members[ends[place] as usize] = index;
-                ends[place] += 1;
+impl ClassSets {
+    /// Classes up to this number are ordered by their sets.
+    const MOST_ORDERED: usize = 1 << Lookups::MAX_BITS;
+
+    /// The words that one class takes, for so many sets.
+    pub(super) fn words_per_class(n_sets: usize) -> usize {
+        n_sets.div_ceil(64)
+    }
+
+    pub(super) fn n_sets(&self) -> usize {
+        self.n_sets
+    }
+
+    pub(super) fn n_words(&self) -> usize {
+        Self::words_per_class(self.n_sets)
+    }
+
+    fn n_classes(&self) -> usize {
+        self.words.len() / self.n_words().max(1)
+    }
+
+    /// The classes in a set, in order.
+    pub(super) fn classes_in(&self, set: usize) -> Vec<u32> {
+        let rows = self.words.chunks(self.n_words().max(1)).zip(0..);
+        rows.filter(|(words, _)| words[set / 64] >> (set % 64) & 1 == 1).map(|(_, class)| class).collect()
+    }
+
+    /// A class for each row, as yet: `row_of` are the rows of categories, `missing` is the last one, of missing values.
+    fn of_rows(sets: &[&CategorySet<'_>], row_of: &[u32], missing: u32) -> Self {
+        let n_words = Self::words_per_class(sets.len());
+        let mut words = vec![0; (missing as usize + 1) * n_words];
+        // One word of all rows at a time, which the first-level cache holds.
+        let mut of_rows = vec![0_u64; missing as usize + 1];
+        for (place, sets) in sets.chunks(64).enumerate() {
+            for (bit, set) in sets.iter().enumerate() {
+                set.categories.iter().for_each(|category| of_rows[row_of[*category as usize] as usize] |= 1 << bit);
+                of_rows[missing as usize] |= u64::from(set.missing_right) << bit;
+            }
+            for (word, of_row) in words[place..].iter_mut().step_by(n_words).zip(&mut of_rows) {
+                *word = std::mem::take(of_row);
             }
         }
-        let starts = std::iter::once(0).chain(ends).collect();
-        Self { starts, sets: members }
+        Self { n_sets: sets.len(), words }
     }
 
-    fn categories(&self) -> usize {
-        self.starts.len() - 3
+    /// Makes one class of all rows that are in the same sets; gives the class of each row.
+    fn merge(&mut self) -> Vec<u32> {
+        let n_words = self.n_words();
+        let hasher = RandomState::new();
+        let mut known: HashMap<u64, u32> = HashMap::new();
+        let mut class_of_row = Vec::with_capacity(self.n_classes());
+        let mut count = 0;
+        for row in 0..self.n_classes() {
+            let (classes, rows) = self.words.split_at_mut(row * n_words);
+            let of_row = &rows[..n_words];
+            let mut key = hasher.hash_one(of_row);
+            let class = loop {
+                match known.get(&key) {
+                    Some(&class) if &classes[class as usize * n_words..][..n_words] == of_row => break class,
+                    // Others have the same hash.
+                    Some(_) => key = key.wrapping_add(1),
+                    None => break *known.entry(key).or_insert(count),
+                }
+            };
+            class_of_row.push(class);
+            if class == count {
+                self.words.copy_within(row * n_words..(row + 1) * n_words, class as usize * n_words);
+                count += 1;
+            }
+        }
+        self.words.truncate(count as usize * n_words);
+        class_of_row
     }
 
-    fn sets(&self, place: u32) -> &[u32] {
-        &self.sets[self.starts[place as usize] as usize..self.starts[place as usize + 1] as usize]
-    }
-
-    /// Orders the lists as far as their first two members do.
-    fn prefix(&self, place: u32) -> u64 {
-        let member = |index| self.sets(place).get(index).map_or(0, |set| u64::from(*set) + 1);
-        member(0) << 32 | member(1)
+    /// Orders few classes by their sets, so that alike ones have alike codes and their sets small circuits; gives where each class has
+    /// gone. Of many, which are looked up in a table, the order does not matter.
+    fn order(&mut self) -> Option<Vec<u32>> {
+        let count = self.n_classes();
+        if count > Self::MOST_ORDERED {
+            return None;
+        }
+        let n_words = self.n_words().max(1);
+        let of_class = |class: usize| &self.words[class * n_words..][..n_words];
+        let sets = |class: &usize| -> Vec<usize> {
+            let words = of_class(*class);
+            (0..self.n_sets).filter(|set| words[set / 64] >> (set % 64) & 1 == 1).collect()
+        };
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by_cached_key(sets);
+        let words = order.iter().flat_map(|class| of_class(*class)).copied().collect();
+        let mut moved = vec![0; count];
+        order.iter().zip(0..).for_each(|(class, place)| moved[*class] = place);
+        self.words = words;
+        Some(moved)
     }
 }
 
@@ -187,9 +246,40 @@ mod tests {
         for other in [-1.0, -0.5, 0.0, -0.0, 2.0, 901.0, 1e30, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(code(other), 0, "{other}");
         }
+        let of_set = [of_set.classes_in(0), of_set.classes_in(1)];
         assert!(of_set[0].contains(&code(1.0)) && of_set[0].contains(&code(3.0)) && of_set[0].len() == 2);
         assert!(of_set[1].contains(&code(f32::NAN)) && of_set[1].contains(&code(3.0)));
         assert!(classes.count == 4 && !of_set[0].contains(&code(f32::NAN)));
+    }
+
+    #[test]
+    fn classes_are_what_the_sets_tell_apart_however_many_there_are() {
+        for (n_categories, n_sets) in [(10, 3), (70, 130), (1_000, 9), (3_000, 200)] {
+            let is_in = |category: u32, set: u32| (category * 31 + set * 17) % (set % 13 + 2) == 0;
+            let sets: Vec<CategorySet<'_>> = (0..n_sets)
+                .map(|set| CategorySet {
+                    categories: (0..n_categories).filter(|category| is_in(*category, set)).collect(),
+                    missing_right: set % 3 == 1,
+                })
+                .collect();
+            let (classes, of_set) = Classes::new(&sets.iter().collect::<Vec<_>>());
+            let of_set: Vec<Vec<u32>> = (0..n_sets as usize).map(|set| of_set.classes_in(set)).collect();
+            for (set, classes_in) in (0..n_sets).zip(&of_set) {
+                assert!(!classes_in.contains(&0) && classes_in.is_sorted(), "{set} of {n_sets}");
+                for category in 0..n_categories {
+                    let class = classes.code(category as f32);
+                    assert_eq!(classes_in.binary_search(&class).is_ok(), is_in(category, set), "{category} in {set}");
+                }
+                assert_eq!(classes_in.binary_search(&classes.missing).is_ok(), set % 3 == 1);
+            }
+            let mut patterns: Vec<Vec<bool>> =
+                (0..n_categories).map(|category| (0..n_sets).map(|set| is_in(category, set)).collect()).collect();
+            patterns.push((0..n_sets).map(|set| set % 3 == 1).collect());
+            patterns.push(vec![false; n_sets as usize]);
+            patterns.sort_unstable();
+            patterns.dedup();
+            assert_eq!(classes.count as usize, patterns.len(), "{n_categories} categories, {n_sets} sets");
+        }
     }
 
     #[test]
