@@ -25,7 +25,7 @@ use self::draw::{Draw, is_below};
 use self::small_model::{BothWays, Learning, OF_GROUPS, OF_TIMES, Shuffled, SmallModel};
 use crate::config::TrainConfig;
 use crate::features::Features;
-use crate::fit::TargetScale;
+use crate::fit::{Lanes, TargetScale};
 use crate::read::TrainingData;
 
 /// Keeps these splits apart from every other use of hashes.
@@ -181,6 +181,7 @@ fn lowest(columns: &[Column], figure: impl Fn(&Column) -> Result<Option<Figure>>
 }
 
 /// Compares two small models on rows of the sample.
+#[derive(Clone, Copy)]
 struct Comparison<'a> {
     subject: &'a Subject<'a>,
     rows: &'a [usize],
@@ -218,13 +219,16 @@ impl Comparison<'_> {
         let mut figure = figure(column, &newest);
         if figure.is_lower {
             let fell = Falls::of(&newest, self.fall(column, None, Span::Earlier)?.as_ref());
-            let mut by_chance = Vec::new();
-            for shuffle in 0..SHUFFLES {
-                let shuffled = self.shuffled(&column.name, Draw::Shuffle(shuffle));
-                if let Some(newest) = self.fall(column, Some(&shuffled), Span::Newest)? {
-                    by_chance.push(Falls::of(&newest, self.fall(column, Some(&shuffled), Span::Earlier)?.as_ref()));
-                }
-            }
+            let lanes = Lanes::new(self.subject.threads, SHUFFLES as usize);
+            let subject = &Subject { threads: lanes.threads, ..*self.subject };
+            let one_by_one = Comparison { subject, ..*self };
+            let mut shuffles: Vec<u64> = (0..SHUFFLES).collect();
+            let by_chance = lanes.each(&mut shuffles, |shuffle| {
+                let shuffled = &self.shuffled(&column.name, Draw::Shuffle(*shuffle));
+                let fall = |span| one_by_one.fall(column, Some(shuffled), span);
+                fall(Span::Newest)?.map(|newest| Ok(Falls::of(&newest, fall(Span::Earlier)?.as_ref()))).transpose()
+            })?;
+            let by_chance: Vec<Falls> = by_chance.into_iter().flatten().collect();
             let validation_rows = VALIDATION_SHARE * self.rows.len() as f64;
             let beyond = |of: fn(&Falls) -> f64, rows: f64| {
                 of(&fell) - at_most(&by_chance.iter().map(of).collect::<Vec<_>>(), LEAST_DEVIATION / rows.sqrt())

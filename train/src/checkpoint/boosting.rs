@@ -111,12 +111,12 @@ impl<'a> Snapshots<'a> {
         Ok(())
     }
 
-    /// Stores the booster soon if there is work in it that no snapshot has: what follows may take long.
+    /// Stores the booster soon if there is work in it that no snapshot has and that is worth one: what follows may take long.
     ///
     /// # Errors
     /// What XGBoost refuses.
     pub fn end(&mut self, booster: &mut Booster) -> Result<()> {
-        if self.is_exact && self.stored.elapsed() >= LONG_ROUND {
+        if self.is_exact && self.stored.elapsed() >= LONG_ROUND.max(SHARE * self.cost) {
             let object = self.written(booster)?;
             self.checkpoint.offer(&self.name, object);
         }

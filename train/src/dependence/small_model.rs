@@ -12,7 +12,7 @@ use xgboost::{
 use super::Subject;
 use super::draw::Draw;
 use crate::encodings::{EncodedColumn, Encoding, EncodingScheme, FittingRows, Source, encode};
-use crate::fit::columns;
+use crate::fit::{Lanes, columns};
 
 /// How a small model learns: rounds and XGBoost's parameters.
 pub(super) struct Learning {
@@ -73,6 +73,13 @@ pub(super) struct SmallModel<'a> {
     pub(super) shuffled: Option<&'a Shuffled<'a>>,
 }
 
+/// The training rows that a model learns from and those that it predicts.
+struct Model {
+    train: Vec<usize>,
+    validation: Vec<usize>,
+    folds: CrossFolds,
+}
+
 /// A column whose values are dealt to the rows of the sample at random.
 pub(super) struct Shuffled<'a> {
     /// The column.
@@ -121,11 +128,11 @@ impl SmallModel<'_> {
         let rows = &self.subject.data.train;
         let of = |places: &[usize]| places.iter().map(|&place| self.rows[place]).collect::<Vec<_>>();
         let folds = CrossFolds::of_keys(&keys.picked(&training), self.seed);
-        let apart = self.predicted(&of(&training), &of(&held_out), &folds)?;
-        let mut at_random = vec![0.0; held_out.len()];
+        let mut models = vec![Model { train: of(&training), validation: of(&held_out), folds }];
         // Each half is predicted by a model that has learnt from the other one, and from so many fewer of the training rows.
         let is_first = |place: usize| self.is_drawn(Draw::Half, place, 0.5);
         let share = 1.0 - held_out.len() as f64 / 2.0 / training.len() as f64;
+        let mut halves = Vec::new();
         for half in [true, false] {
             let (indices, known): (Vec<usize>, Vec<usize>) =
                 (0..held_out.len()).partition(|&index| is_first(held_out[index]) == half);
@@ -137,8 +144,17 @@ impl SmallModel<'_> {
             let ids = of(&train).into_iter().map(|row| CrossFolds::of_id(&rows.ids[row], self.seed));
             let folds = CrossFolds::of_folds(ids.collect());
             let of_half: Vec<usize> = indices.iter().map(|&index| held_out[index]).collect();
-            let predicted = self.predicted(&of(&train), &of(&of_half), &folds)?;
-            indices.into_iter().zip(predicted).for_each(|(index, value)| at_random[index] = value);
+            models.push(Model { train: of(&train), validation: of(&of_half), folds });
+            halves.push(indices);
+        }
+        let lanes = Lanes::new(self.subject.threads, models.len());
+        let mut predicted = lanes.each(&mut models, |model| self.predicted(model, lanes.threads))?.into_iter();
+        let apart = predicted.next().unwrap_or_default();
+        let mut at_random = vec![0.0; held_out.len()];
+        for (index, value) in
+            halves.into_iter().zip(predicted).flat_map(|(half, of_half)| half.into_iter().zip(of_half))
+        {
+            at_random[index] = value;
         }
         let validation_rows = of(&held_out);
         Ok(Some(BothWays {
@@ -154,8 +170,10 @@ impl SmallModel<'_> {
         draw.is_drawn(&self.subject.data.train.ids[self.rows[place]], self.seed, share)
     }
 
-    fn predicted(&self, train: &[usize], validation_rows: &[usize], folds: &CrossFolds) -> Result<Vec<f64>> {
-        let Subject { data, features, scale, threads, .. } = *self.subject;
+    /// What a model predicts that is trained by so many threads.
+    fn predicted(&self, model: &Model, threads: usize) -> Result<Vec<f64>> {
+        let Model { train, validation: validation_rows, folds } = model;
+        let Subject { data, features, scale, .. } = *self.subject;
         // Threads that wait for one another over so few cells take longer than one.
         let threads = if train.len() * features.features.len() < CELLS_OF_A_THREAD { 1 } else { threads };
         let rows = &data.train;

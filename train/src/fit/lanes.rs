@@ -11,15 +11,15 @@ const CELLS_OF_ONE_THREAD: usize = 400_000;
 
 /// How many pieces of work go on at once, and threads for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     count: usize,
     /// Threads of each.
-    pub(super) threads: usize,
+    pub(crate) threads: usize,
 }
 
 impl Lanes {
     /// Shares threads among pieces of work.
-    pub(super) fn new(threads: usize, pieces: usize) -> Self {
+    pub(crate) fn new(threads: usize, pieces: usize) -> Self {
         let count = threads.min(pieces).max(1);
         Self { count, threads: (threads / count).max(1) }
     }
@@ -36,7 +36,7 @@ impl Lanes {
     }
 
     /// Does the work on each piece and gives what comes of it, in order; of several errors the first in order.
-    pub(super) fn each<T: Send, R: Send>(
+    pub(crate) fn each<T: Send, R: Send>(
         self,
         pieces: &mut [T],
         work: impl Fn(&mut T) -> Result<R> + Sync,

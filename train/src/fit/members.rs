@@ -129,8 +129,7 @@ pub(crate) fn fit_with<Matrix: Borrow<DMatrix>>(
 fn finished(context: &FitContext<'_>, choice: Choice, fitted: Vec<FittedMember>) -> Result<Fitted> {
     let params = fitted.first().map(|member| member.params.clone()).unwrap_or_default();
     let resumed_from = fitted.iter().filter_map(|member| member.resumed_from).reduce(|before, more| before + more);
-    let mut booster = blended(context, &choice, fitted)?;
-    let model = booster.save()?;
+    let (booster, model) = blended(context, &choice, fitted)?;
     Ok(Fitted { booster, model, params, scale: context.scale, rounds: choice.rounds(), choice, resumed_from })
 }
 
@@ -182,12 +181,13 @@ struct FittedMember {
     resumed_from: Option<u32>,
 }
 
-/// The weighted mean of all members as one booster, in the target's own units; a single one stays as it is.
-fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<Booster> {
+/// The weighted mean of all members as one booster, in the target's own units, and its bytes; a single one stays as it is.
+fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<(Booster, Vec<u8>)> {
     if let Some(only) = members.iter_mut().find(|member| member.booster.is_some()) {
+        let model = std::mem::take(&mut only.model);
         return match only.booster.take().filter(|_| context.scale.is_none()) {
-            Some(booster) => Ok(booster),
-            None => in_own_units(context, std::mem::take(&mut only.model)),
+            Some(booster) => Ok((booster, model)),
+            None => in_own_units(context, model),
         };
     }
     let parts: Vec<ModelPart<'_>> = members
@@ -203,9 +203,10 @@ fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMem
     in_own_units(context, model)
 }
 
-/// The booster of a model that was trained on targets as XGBoost sees them.
-fn in_own_units(context: &FitContext<'_>, model: Vec<u8>) -> Result<Booster> {
+/// The booster of a model that was trained on targets as XGBoost sees them, and its bytes as XGBoost writes them.
+fn in_own_units(context: &FitContext<'_>, model: Vec<u8>) -> Result<(Booster, Vec<u8>)> {
     let mut booster = load_own(&context.scale.model(model)?)?;
     booster.set_threads(context.threads)?;
-    Ok(booster)
+    let model = booster.save()?;
+    Ok((booster, model))
 }

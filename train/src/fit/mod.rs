@@ -38,6 +38,7 @@ use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, Feature
 pub use self::calibration::{Calibration, ScaleModel};
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
+pub(crate) use self::lanes::Lanes;
 pub(crate) use self::members::fit_with;
 pub(crate) use self::members::load_own;
 pub use self::members::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, fit};
