@@ -72,7 +72,7 @@ SECTIONS = [
     ),
     Section(
         PREDICT, "predict-trees", "By trees", f"1,000,000 rows, {data.FEATURES} features.", "trees",
-        {"quick": [], "full": [50, 200, 1_000], "huge": []},
+        {"quick": [], "full": [50, 200, 1_000, 2_000], "huge": []},
         lambda trees, repeats: predict.beside_python(1_000_000, data.FEATURES, int(trees), repeats), charts=[WALL],
     ),
     Section(

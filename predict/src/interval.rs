@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use error::{Error, Result};
 use evaluation::{Ends, interval, is_interval_level, rows_needed};
+use polars::prelude::Float64Chunked;
 use registry::{Intervals, Metadata};
 use scoring::{CheckedModel, InstructionSet, QuantizedBlock, Scorer};
 
@@ -36,12 +37,10 @@ pub struct IntervalModel {
 }
 
 /// The intervals of the rows of a batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BatchIntervals {
-    /// Lower ends.
-    pub low: Vec<f64>,
-    /// Upper ends.
-    pub high: Vec<f64>,
+    /// The columns of the lower and of the upper ends.
+    pub ends: [Float64Chunked; 2],
     /// How wide they are, before they are clipped, relative to those of other rows.
     pub scales: Vec<f32>,
 }
@@ -179,7 +178,8 @@ impl ScaledBatch<'_> {
                 "the ends of an interval are no finite numbers: train the model again".to_owned(),
             ));
         }
-        Ok(BatchIntervals { low, high, scales })
+        let column = |name: &str, ends| Float64Chunked::from_vec(name.into(), ends);
+        Ok(BatchIntervals { ends: [column("prediction_low", low), column("prediction_high", high)], scales })
     }
 }
 

@@ -227,8 +227,7 @@ impl OpenPart {
         let mut columns = vec![batch.ids.clone().into_column()];
         columns.push(Series::new("prediction".into(), &scores.predictions).into_column());
         if let Some(intervals) = &scores.intervals {
-            columns.push(Series::new("prediction_low".into(), &intervals.low).into_column());
-            columns.push(Series::new("prediction_high".into(), &intervals.high).into_column());
+            columns.extend(intervals.ends.iter().cloned().map(IntoColumn::into_column));
             // Row by row in their order: the same sum whatever the batches were.
             let scales = intervals.scales.iter().zip(verdicts).filter(|(_, verdict)| verdict.is_none());
             let sum = scales.fold(self.scale_sum.unwrap_or_default(), |sum, (scale, _)| sum + f64::from(*scale));
