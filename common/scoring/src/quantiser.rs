@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn classes_are_what_the_sets_tell_apart_however_many_there_are() {
         for (n_categories, n_sets) in [(10, 3), (70, 130), (1_000, 9), (3_000, 200)] {
-            let is_in = |category: u32, set: u32| (category * 31 + set * 17) % (set % 13 + 2) == 0;
+            let is_in = |category: u32, set: u32| (category * 31 + set * 17).is_multiple_of(set % 13 + 2);
             let sets: Vec<CategorySet<'_>> = (0..n_sets)
                 .map(|set| CategorySet {
                     categories: (0..n_categories).filter(|category| is_in(*category, set)).collect(),
