@@ -76,7 +76,7 @@ impl Lookups {
     /// Sets over fewer planes are cheaper as gates.
     const MIN_BITS: u32 = 5;
     /// Sets over more planes are cheaper as [`Memberships`].
-    pub(super) const MAX_BITS: u32 = 6;
+    pub(super) const MAX_BITS: u32 = ClassSets::MOST_ORDERED.ilog2();
 
     /// The functions for sets of codes of `bits` bits, whose planes start at row `plane`; none where gates are cheaper.
     pub(super) fn new(circuit: &mut Circuit, plane: u32, bits: u32, sets: &ClassSets) -> Option<Self> {

@@ -5,8 +5,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use super::circuit::Lookups;
-
 /// How the values of a feature become codes, and where the codes' bits lie.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Quantiser {
@@ -135,8 +133,8 @@ pub(super) struct ClassSets {
 }
 
 impl ClassSets {
-    /// Classes up to this number are ordered by their sets.
-    const MOST_ORDERED: usize = 1 << Lookups::MAX_BITS;
+    /// Classes up to this number are ordered by their sets: more are kept as numbers, not as planes.
+    pub(super) const MOST_ORDERED: usize = 64;
 
     /// The words that one class takes, for so many sets.
     pub(super) fn words_per_class(n_sets: usize) -> usize {

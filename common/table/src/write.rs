@@ -30,8 +30,9 @@ pub fn to_parquet(frame: &mut DataFrame) -> Result<Bytes> {
 /// # Errors
 /// As [`to_parquet`].
 pub fn to_parquet_with(frame: &mut DataFrame, constant: Option<ConstantColumn>) -> Result<Bytes> {
-    // Room for all of it, since a file that grows is copied each time that it doubles; what is not written takes no memory.
-    let mut buffer = Vec::with_capacity(frame.estimated_size() + 4096);
+    // Room for all of it where it is numbers, since a file that grows is copied each time that it doubles; what is not written takes
+    // no memory.
+    let mut buffer = Vec::with_capacity(frame.height() * frame.width() * size_of::<f64>() + 4096);
     let mut writer = options(&mut buffer);
     if let Some(constant) = constant {
         writer = writer.with_constant(constant);

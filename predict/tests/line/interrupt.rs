@@ -296,7 +296,7 @@ fn a_trial_is_run_once() {
 #[test]
 fn a_round_that_takes_long_is_left_behind() {
     let place = with_data(Place::local(), 20_000);
-    let rounds = &["--rounds", "2", "--param", "num_parallel_tree=400", "--param", "subsample=0.7", "--min-r2", "-1"];
+    let rounds = &["--rounds", "2", "--param", "num_parallel_tree=1200", "--param", "subsample=0.7", "--min-r2", "-1"];
     let run_id = "long";
     let has_boosted = || place.workshop.path("models/engagement/v1/long/_checkpoint/boosting-0").exists();
     let asked = std::cell::Cell::new(None);

@@ -21,7 +21,7 @@ fn with_intervals() -> Workshop {
     static MODEL: OnceLock<Workshop> = OnceLock::new();
     let trained = MODEL.get_or_init(|| {
         let workshop = Workshop::with_data();
-        workshop.train().env("ROUNDS", "").args(["--time-budget", "20", "--slice", "plan"]).run().succeeded();
+        workshop.train().env("ROUNDS", "").args(["--time-budget", "29", "--slice", "plan"]).run().succeeded();
         workshop
     });
     let workshop = Workshop::new();
