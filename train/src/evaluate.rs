@@ -6,7 +6,9 @@ use error::Result;
 use evaluation::{Coverage, CoverageSums, Ends, Gate, Scores, coverage_by_tenths, interval};
 use features::clip::final_prediction;
 use features::spec::Spec;
+use machine::Limits;
 use ndarray::Array2;
+use registry::load::MODEL_FACTOR;
 use scoring::{Ensemble, InstructionSet, Scorer};
 use xgboost::{Booster, Column};
 
@@ -52,9 +54,14 @@ pub struct CompiledTrees {
 }
 
 impl CompiledTrees {
-    /// Compiles a model for this machine, by up to so many threads; none where only XGBoost can score it.
+    /// Compiles a model for this machine, by all threads of the run; none where only XGBoost can score it, or where compiling it would
+    /// take more than a quarter of the memory.
     #[must_use]
-    pub fn of(model: &[u8], threads: usize) -> Option<Self> {
+    pub fn of(model: &[u8], limits: &Limits) -> Option<Self> {
+        if MODEL_FACTOR * model.len() as u64 > limits.memory_bytes.value / 4 {
+            return None;
+        }
+        let threads = limits.threads.value;
         let ensemble = Ensemble::from_ubj(model).ok()?;
         let scorer = Scorer::compile_by(threads, &ensemble, InstructionSet::best()).ok()?;
         Some(Self { ensemble, scorer })

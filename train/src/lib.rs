@@ -327,7 +327,7 @@ impl Training<'_> {
         let PreparedFeatures { mut features, quality, warnings, estimate, .. } = learnt;
         let (gate, clip) = (&config.gate, evaluate::clip_bounds(&config.spec, data));
         let scale = fitted.choice.calibration.as_ref().map(|calibration| calibration.load(threads)).transpose()?;
-        let compiled = CompiledTrees::of(&fitted.model, threads);
+        let compiled = CompiledTrees::of(&fitted.model, &run.context.limits);
         let predictor =
             Predictor { booster: &fitted.booster, compiled: compiled.as_ref(), scale: scale.as_ref(), clip };
         let evaluate = || match (known, reader) {

@@ -214,10 +214,10 @@ impl Shared<'_> {
     ) -> Result<Outputs> {
         let clip = clip_bounds(&self.config.spec, self.input.all());
         let own = peers.together(|| {
-            let threads = self.run.context.limits.threads.value;
+            let limits = &self.run.context.limits;
             let calibration = fitted.choice.calibration.as_ref();
-            let scale = calibration.map(|calibration| calibration.load(threads)).transpose()?;
-            let compiled = CompiledTrees::of(&fitted.model, threads);
+            let scale = calibration.map(|calibration| calibration.load(limits.threads.value)).transpose()?;
+            let compiled = CompiledTrees::of(&fitted.model, limits);
             let predictor =
                 Predictor { booster: &fitted.booster, compiled: compiled.as_ref(), scale: scale.as_ref(), clip };
             reader.outputs(&predictor, features)
