@@ -162,22 +162,22 @@ fn compared(subject: &Subject<'_>, candidates: &Candidates) -> Result<Estimate> 
     let seed = u64::from(subject.config.seed).wrapping_add(SEED_OFFSET);
     let rows = sample(subject, candidates, seed);
     let few = fewer(subject, &rows, seed);
-    let newest = lowest(&candidates.times, |column| Comparison { subject, rows: &few, seed }.by_time(column))?;
-    let new_groups = lowest(&candidates.groups, |column| Comparison { subject, rows: &rows, seed }.by_group(column))?;
+    let by_time = |column: &Column| Comparison { subject, rows: &few, seed }.by_time(column);
+    let newest = candidates.times.iter().map(by_time).collect::<Result<Vec<_>>>()?;
+    // Three models keep two threads less busy than six.
+    let lanes = Lanes::new(subject.threads, candidates.groups.len());
+    let of_a_lane = &Subject { threads: lanes.threads, ..*subject };
+    let by_group = |column: &mut &Column| Comparison { subject: of_a_lane, rows: &rows, seed }.by_group(column);
+    let new_groups = lanes.each(&mut candidates.groups.iter().collect::<Vec<_>>(), by_group)?;
+    let (newest, new_groups) = (lowest(newest), lowest(new_groups));
     Ok(Estimate { newest, new_groups, rows: rows.len(), seconds: 0.0 })
 }
 
 /// What is lower for sure comes before what seems to be.
-fn lowest(columns: &[Column], figure: impl Fn(&Column) -> Result<Option<Figure>>) -> Result<Option<Figure>> {
-    let mut lowest: Option<Figure> = None;
-    for column in columns {
-        let Some(figure) = figure(column)? else { continue };
-        let key = |figure: &Figure| (!figure.is_lower, figure.r2);
-        if lowest.as_ref().is_none_or(|lowest| key(&figure) < key(lowest)) {
-            lowest = Some(figure);
-        }
-    }
-    Ok(lowest)
+fn lowest(figures: impl IntoIterator<Item = Option<Figure>>) -> Option<Figure> {
+    let key = |figure: &Figure| (!figure.is_lower, figure.r2);
+    let is_lower = |one: &Figure, other: &Figure| key(one) < key(other);
+    figures.into_iter().flatten().reduce(|lowest, figure| if is_lower(&figure, &lowest) { figure } else { lowest })
 }
 
 /// Compares two small models on rows of the sample.
@@ -212,34 +212,42 @@ impl Comparison<'_> {
     }
 
     /// How far R² falls on the newest rows. A model that has not seen the newest dates takes the noise of the last ones that it has seen
-    /// for their level, so R² falls somewhat where dates say nothing at all: what counts is what lies beyond, on the newest rows alone or
-    /// on average with those before them.
+    /// for their level, so R² falls somewhat where dates say nothing at all: what counts is what lies beyond, on the newest rows alone or,
+    /// where that is nothing, on average with those before them.
     fn by_time(&self, column: &Column) -> Result<Option<Figure>> {
         let Some(newest) = self.fall(column, None, Span::Newest)? else { return Ok(None) };
         let mut figure = figure(column, &newest);
         if figure.is_lower {
-            let fell = Falls::of(&newest, self.fall(column, None, Span::Earlier)?.as_ref());
-            let lanes = Lanes::new(self.subject.threads, SHUFFLES as usize);
-            let subject = &Subject { threads: lanes.threads, ..*self.subject };
-            let one_by_one = Comparison { subject, ..*self };
-            let mut shuffles: Vec<u64> = (0..SHUFFLES).collect();
-            let by_chance = lanes.each(&mut shuffles, |shuffle| {
-                let shuffled = &self.shuffled(&column.name, Draw::Shuffle(*shuffle));
-                let fall = |span| one_by_one.fall(column, Some(shuffled), span);
-                fall(Span::Newest)?.map(|newest| Ok(Falls::of(&newest, fall(Span::Earlier)?.as_ref()))).transpose()
-            })?;
-            let by_chance: Vec<Falls> = by_chance.into_iter().flatten().collect();
+            let fell = newest.from - newest.to;
+            let by_chance = self.falls_by_chance(column, Span::Newest)?;
             let validation_rows = VALIDATION_SHARE * self.rows.len() as f64;
-            let beyond = |of: fn(&Falls) -> f64, rows: f64| {
-                of(&fell) - at_most(&by_chance.iter().map(of).collect::<Vec<_>>(), LEAST_DEVIATION / rows.sqrt())
-            };
-            let beyond =
-                beyond(|falls| falls.newest, validation_rows).max(beyond(|falls| falls.mean, 2.0 * validation_rows));
-            tracing::debug!(column = column.name, ?fell, ?by_chance, "R² falls by chance where dates are shuffled");
+            let mut beyond = fell - at_most(by_chance.iter().copied().flatten(), validation_rows);
+            if beyond <= 0.0 {
+                let mean = |newest: f64, earlier: Option<f64>| {
+                    earlier.map_or(newest, |earlier| f64::midpoint(newest, earlier))
+                };
+                let fell = mean(fell, self.fall(column, None, Span::Earlier)?.map(|fall| fall.from - fall.to));
+                let earlier = self.falls_by_chance(column, Span::Earlier)?;
+                let both = by_chance.iter().zip(earlier);
+                let by_chance = both.filter_map(|(newest, earlier)| newest.map(|newest| mean(newest, earlier)));
+                beyond = beyond.max(fell - at_most(by_chance, 2.0 * validation_rows));
+            }
             figure.drop_at_least = figure.drop_at_least.min(beyond);
             figure.is_lower = figure.drop_at_least > 0.0;
         }
         Ok(Some(figure))
+    }
+
+    /// How far R² falls on a span where dates are shuffled, one shuffle after the other; none where the rows say nothing.
+    fn falls_by_chance(&self, column: &Column, span: Span) -> Result<Vec<Option<f64>>> {
+        let lanes = Lanes::new(self.subject.threads, SHUFFLES as usize);
+        let subject = &Subject { threads: lanes.threads, ..*self.subject };
+        let one_by_one = Comparison { subject, ..*self };
+        let mut shuffles: Vec<u64> = (0..SHUFFLES).collect();
+        lanes.each(&mut shuffles, |shuffle| {
+            let shuffled = &self.shuffled(&column.name, Draw::Shuffle(*shuffle));
+            Ok(one_by_one.fall(column, Some(shuffled), span)?.map(|fall| fall.from - fall.to))
+        })
     }
 
     /// How far R² falls on a span of the newest rows, or on the one before them, as if the newest had not been there yet.
@@ -291,28 +299,13 @@ enum Span {
     Earlier,
 }
 
-/// How far R² fell.
-#[derive(Debug)]
-struct Falls {
-    newest: f64,
-    /// On average over both spans.
-    mean: f64,
-}
-
-impl Falls {
-    fn of(newest: &R2Drop, earlier: Option<&R2Drop>) -> Self {
-        let fall = |drop: &R2Drop| drop.from - drop.to;
-        let newest = fall(newest);
-        Self { newest, mean: earlier.map_or(newest, |earlier| (newest + fall(earlier)) / 2.0) }
-    }
-}
-
-/// What values that are drawn like these do not exceed but by a rare chance.
-fn at_most(drawn: &[f64], least_deviation: f64) -> f64 {
+/// What falls that come about by chance, like these on so many rows, do not exceed but by a rare one.
+fn at_most(drawn: impl Iterator<Item = f64>, rows: f64) -> f64 {
+    let drawn: Vec<f64> = drawn.collect();
     let count = drawn.len().max(1) as f64;
     let mean = drawn.iter().sum::<f64>() / count;
     let squares: f64 = drawn.iter().map(|value| (value - mean).powi(2)).sum();
-    mean + DEVIATIONS * (squares / (count - 1.0).max(1.0)).sqrt().max(least_deviation)
+    mean + DEVIATIONS * (squares / (count - 1.0).max(1.0)).sqrt().max(LEAST_DEVIATION / rows.sqrt())
 }
 
 fn figure(column: &Column, drop: &R2Drop) -> Figure {

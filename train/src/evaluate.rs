@@ -206,3 +206,26 @@ pub fn clip_bounds(spec: &Spec, data: &TrainingData) -> Option<(f64, f64)> {
     let range = spec.ranges.get(&data.target).copied().unwrap_or_default();
     Some((range.min.unwrap_or(seen.0), range.max.unwrap_or(seen.1)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use machine::limits::source::{Limit, Source};
+
+    use super::*;
+
+    #[test]
+    fn a_model_is_compiled_only_where_the_memory_has_room_for_it() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../predict/tests/fixtures/format_version_1/models");
+        let model = fs::read(fixtures.join("parquet/v1/r1/model.ubj")).unwrap();
+        let limits = |bytes: u64| Limits {
+            threads: Limit { value: 1, source: Source::Setting },
+            memory_bytes: Limit { value: bytes, source: Source::Setting },
+        };
+        let least = 4 * MODEL_FACTOR * model.len() as u64;
+        assert!(CompiledTrees::of(&model, &limits(least)).is_some());
+        assert!(CompiledTrees::of(&model, &limits(least - 4)).is_none());
+    }
+}

@@ -17,7 +17,8 @@ use error::{Error, Result};
 /// Rows of a row group. Fixed, so that a part's bytes depend on its rows alone.
 const ROW_GROUP_ROWS: usize = 1 << 18;
 
-/// The rows as a Parquet file, Snappy-compressed (which Athena, Spark, pandas and polars all read).
+/// The rows as a Parquet file, Snappy-compressed (which Athena, Spark, pandas and polars all read) but for floats that it would hardly make
+/// smaller.
 ///
 /// # Errors
 /// [`Error::Defect`] where polars refuses the frame.
@@ -148,7 +149,11 @@ fn unfit(error: &PolarsError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use polars::prelude::{ChunkFull, IntoColumn, NamedFrom, StringChunked};
+    use polars_parquet::parquet::compression::Compression;
+    use polars_parquet::read::{ColumnChunkMetadata, read_metadata};
 
     use super::*;
 
@@ -169,6 +174,32 @@ mod tests {
             let constant = ConstantColumn { place, name: "model_version".into(), value: value.into() };
             let written = to_parquet_with(&mut frame, Some(constant)).unwrap();
             assert!(written == to_parquet(&mut whole).unwrap(), "{value:?} at {place}");
+        }
+    }
+
+    #[test]
+    fn only_floats_that_repeat_are_compressed() {
+        // As predictions are: floats of single precision that hardly repeat, and as ends of intervals are.
+        let single = |row: usize| f64::from((row as f32).sqrt() * 0.731);
+        let double = |row: usize| (row as f64).sqrt() * 0.731;
+        let clipped = |row: usize| double(row).min(3.0);
+        let column = |name: &str, of: &dyn Fn(usize) -> f64| {
+            Series::new(name.into(), (0..ROWS).map(of).collect::<Vec<f64>>()).into_column()
+        };
+        let ids = Series::new("id".into(), (0..ROWS as i64).collect::<Vec<i64>>()).into_column();
+        let columns = vec![ids, column("single", &single), column("double", &double), column("clipped", &clipped)];
+        let mut frame = DataFrame::new(ROWS, columns).unwrap();
+        let written = to_parquet(&mut frame).unwrap();
+        let metadata = read_metadata(&mut Cursor::new(&written)).unwrap();
+        for group in &metadata.row_groups {
+            let of_columns: Vec<Compression> =
+                group.parquet_columns().iter().map(ColumnChunkMetadata::compression).collect();
+            let [id, single, double, clipped] = of_columns.try_into().unwrap();
+            assert_eq!([id, single, clipped], [Compression::Snappy; 3]);
+            assert_eq!(double, Compression::Uncompressed);
+        }
+        for rows in [0, 1, 5_000] {
+            assert!(!to_parquet(&mut frame.head(Some(rows))).unwrap().is_empty());
         }
     }
 }

@@ -27,10 +27,10 @@ pub(super) struct Learning {
 
 /// Trees are deep, so that few of them tell the rows of one entity from those of others, as the many of a real model do.
 pub(super) const OF_GROUPS: Learning = Learning {
-    rounds: 40,
+    rounds: 20,
     params: [
         ("objective", "reg:squarederror"),
-        ("eta", "0.2"),
+        ("eta", "0.35"),
         ("max_depth", "10"),
         ("lambda", "1"),
         ("max_bin", "256"),

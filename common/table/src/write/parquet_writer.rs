@@ -7,12 +7,19 @@ use polars::frame::chunk_df_for_writing;
 use polars::prelude::{ArrowSchema, CompatLevel, DataFrame, DataType, PlSmallStr, PolarsError, PolarsResult, Schema};
 use polars_arrow::array::{Array, DictionaryArray, PrimitiveArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, IntegerType};
+use polars_parquet::parquet::compression::compress;
 use polars_parquet::read::ParquetError;
 use polars_parquet::write::{
     CompressionOptions, Compressor, DynIter, DynStreamingIterator, Encoding, FallibleStreamingIterator, FileWriter,
     SchemaDescriptor, StatisticsOptions, Version, WriteOptions, array_to_columns, get_dtype_encoding,
     to_parquet_schema,
 };
+
+/// Floats that tell whether compression is worth it: so many stretches of so many values, spread over the row group.
+const STRETCHES: usize = 8;
+const STRETCH_VALUES: usize = 512;
+/// Compression is worth it from one part in so many on.
+const LEAST_SAVED: usize = 8;
 
 /// How a frame is written. Compressed with Zstandard, in row groups of 2¹⁸ rows and pages of 1 MiB, unless it is told otherwise.
 #[derive(Debug)]
@@ -75,7 +82,8 @@ impl<Output: Write> ParquetWriter<Output> {
         self
     }
 
-    /// Whether floats are written as they are, without looking whether enough of them are the same for a dictionary.
+    /// Whether floats are written as they are, without looking whether enough of them are the same for a dictionary, and uncompressed
+    /// where compression would hardly make them smaller.
     pub fn with_plain_floats(mut self) -> Self {
         self.plain_floats = true;
         self
@@ -149,17 +157,33 @@ impl<Output: Write> ParquetFile<Output> {
             }
             let columns = arrays.iter().zip(self.parquet_schema.fields()).zip(&self.encodings);
             for ((array, field), encodings) in columns {
+                let compression = self.compression_of(array.as_ref(), encodings)?;
                 for encoded in array_to_columns(array, field.clone(), self.options, encodings)? {
                     let encoded = encoded.map(|page| {
                         page.map_err(|error| ParquetError::FeatureNotSupported(format!("polars: {error}")))
                     });
-                    let compressor = Compressor::new_from_vec(encoded, self.options.compression, Vec::new());
+                    let compressor = Compressor::new_from_vec(encoded, compression, Vec::new());
                     pages.push(Ok(DynStreamingIterator::new(compressor.map_err(PolarsError::from))));
                 }
             }
             self.file.write(rows as u64, DynIter::new(pages.into_iter()))?;
         }
         Ok(())
+    }
+
+    /// How the pages of a column are compressed, told by a sample of its values.
+    fn compression_of(&self, array: &dyn Array, encodings: &[Encoding]) -> PolarsResult<CompressionOptions> {
+        let compression = self.options.compression;
+        let floats = array.as_any().downcast_ref::<PrimitiveArray<f64>>().filter(|_| encodings == [Encoding::Plain]);
+        let Some(floats) = floats else { return Ok(compression) };
+        let values = floats.values().as_slice();
+        let stride = (values.len() / STRETCHES).max(STRETCH_VALUES);
+        let stretches = values.chunks(stride).map(|chunk| &chunk[..chunk.len().min(STRETCH_VALUES)]);
+        let sample: Vec<u8> = stretches.flatten().flat_map(|value| value.to_le_bytes()).collect();
+        let mut compressed = Vec::new();
+        compress(compression, &sample, &mut compressed).map_err(PolarsError::from)?;
+        let is_worth_it = compressed.len() + sample.len() / LEAST_SAVED < sample.len();
+        Ok(if is_worth_it { compression } else { CompressionOptions::Uncompressed })
     }
 
     /// Writes the footer.
