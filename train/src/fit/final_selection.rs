@@ -142,7 +142,7 @@ impl FinalSelection<'_, '_> {
         let eta = params.get("eta").unwrap_or("0.3");
         self.trials.decide("rounds", &format!("{rounds} at eta {eta}"), &format!("{by}; {affordable} were affordable"));
         chosen.rounds = rounds;
-        Ok(Candidate { scheme, params, outcome: chosen, judged_by })
+        Ok(Candidate { judged_by, ..Candidate::judged(scheme, params, chosen) })
     }
 
     /// The boosters to fit: every finalist with as many seeds as its weight and the budget allow.

@@ -26,17 +26,26 @@ pub(super) struct Candidate {
     pub(super) outcome: Outcome,
     /// The parameters of the boosters that the margins of its outcome are of, where the model gets others, or more rounds.
     pub(super) judged_by: Option<Params>,
+    /// What it is ranked by instead of what it came to.
+    pub(super) expected: Option<f64>,
 }
 
 impl Candidate {
     /// A candidate that is fitted as it was judged.
     pub(super) fn judged(scheme: EncodingScheme, params: Params, outcome: Outcome) -> Self {
-        Self { scheme, params, outcome, judged_by: None }
+        Self { scheme, params, outcome, judged_by: None, expected: None }
+    }
+
+    /// The same, ranked by what it would come to in twice the rounds: deep trees learn more than shallow ones in few rounds, and are done
+    /// sooner, so that a plan that ends both early tells for them.
+    pub(super) fn in_twice_the_rounds(self) -> Self {
+        Self { expected: Some(self.outcome.value_in_twice_the_rounds()), ..self }
     }
 
     /// The metric by which candidates are ranked.
     pub(super) fn standing(&self) -> f64 {
-        if is_sampled(&self.params) { GAIN_OF_SAMPLING * self.outcome.value } else { self.outcome.value }
+        let value = self.expected.unwrap_or(self.outcome.value);
+        if is_sampled(&self.params) { GAIN_OF_SAMPLING * value } else { value }
     }
 }
 
@@ -170,6 +179,25 @@ mod tests {
         let promoted: Vec<(&str, u32)> =
             promoted.iter().map(|one| (one.scheme.name.as_ref(), depth(&one.params))).collect();
         assert_eq!(promoted, [("ordinal", 4), ("ordinal", 3), ("ordinal", 9), ("target", 4)]);
+    }
+
+    #[test]
+    fn what_still_learns_is_ranked_by_what_it_would_come_to() {
+        let with_curve = |depth: &str, curve: [f64; 4], end: End| {
+            let mut one = candidate("ordinal", depth, curve[3]);
+            one.outcome = Outcome { rounds: 4, curve: curve.to_vec(), end, ..one.outcome };
+            one
+        };
+        let deep = with_curve("9", [4.0, 3.0, 2.9, 2.8], End::Rounds);
+        let shallow = with_curve("3", [5.0, 4.0, 3.5, 3.0], End::Rounds);
+        let done = with_curve("4", [5.0, 3.0, 2.9, 2.9], End::Converged);
+        let ranked = |candidates: [Candidate; 3]| {
+            let mut ranking = Ranking::default();
+            candidates.into_iter().for_each(|one| _ = ranking.insert(one));
+            ranking.candidates.iter().map(|one| depth(&one.params)).collect::<Vec<u32>>()
+        };
+        assert_eq!(ranked([deep.clone(), shallow.clone(), done.clone()]), [9, 4, 3]);
+        assert_eq!(ranked([deep, shallow, done].map(Candidate::in_twice_the_rounds)), [3, 9, 4]);
     }
 
     #[test]

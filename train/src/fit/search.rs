@@ -20,7 +20,7 @@ use super::fold_matrices::FoldMatrices;
 use super::folds::Sample;
 use super::histograms;
 use super::learning_rate::{SLOWER_TRIAL_ETA, TRIAL_ETA, eta_of};
-use super::ranking::{Candidate, Ranking, pace, promoted};
+use super::ranking::{Candidate, Ranking, depth, pace, promoted};
 use super::trial::{End, Limits, Outcome, PruningBaseline};
 use super::trials::Trials;
 use super::{CELLS_SIDE_BY_SIDE, FALLBACK_ROUNDS, FitContext, tuning};
@@ -324,6 +324,10 @@ impl Search<'_> {
             let mut matrices = self.trials.matrices(all, scheme, &params);
             self.compete(rung, &mut matrices, &params, &mut ranking)?;
         }
+        if let Some(first) = ranking.candidates.first() {
+            let chosen = format!("{}, max_depth {}", first.scheme.name, depth(&first.params));
+            self.decide_by_trials("race", &chosen, &ranking);
+        }
         Ok(ranking)
     }
 
@@ -351,7 +355,8 @@ impl Search<'_> {
         if ranking.candidates.is_empty() {
             ranking.truth = matrices.sample.truth(self.trials.rows);
         }
-        Ok(ranking.insert(Candidate::judged(matrices.scheme.clone(), params.clone(), outcome)))
+        let candidate = Candidate::judged(matrices.scheme.clone(), params.clone(), outcome);
+        Ok(ranking.insert(if stage == Stage::Rung { candidate.in_twice_the_rounds() } else { candidate }))
     }
 
     /// Notes down what the trials so far have decided.

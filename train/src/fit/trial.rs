@@ -114,6 +114,21 @@ impl Outcome {
         self.end != End::Converged && 20 * u64::from(self.rounds) >= 19 * self.curve.len() as u64
     }
 
+    /// What the metric would come to in twice the rounds, where the plan ended the trial while each round still helped; else what it came to.
+    /// Errors of boosting fall with the logarithm of the rounds by less and less: by as much less from one doubling to the next as from the
+    /// one before to the last.
+    pub(super) fn value_in_twice_the_rounds(&self) -> f64 {
+        let after = |rounds: u32| self.curve.get(rounds.max(1) as usize - 1).copied().unwrap_or(f64::NAN);
+        let (quarter, half) = (after(self.rounds / 4), after(self.rounds / 2));
+        let (before, last) = (quarter - half, half - self.value);
+        let next = last * (last / before).min(1.0);
+        if self.was_still_learning() && before > 0.0 && last > 0.0 && next.is_finite() {
+            self.value - next
+        } else {
+            self.value
+        }
+    }
+
     /// The round that did best, after which the margins are where early stopping had a say.
     pub(super) fn best_round(&self) -> u32 {
         let values = self.curve.iter().enumerate().filter(|(_, value)| value.is_finite());
@@ -291,6 +306,32 @@ mod tests {
         let mut outcome = Outcome::new();
         let rounds = (1..5_000).find(|_| outcome.take(f64::NAN, &limits(None)).is_some());
         assert_eq!(rounds, Some(51));
+    }
+
+    #[test]
+    fn what_comes_of_more_rounds_follows_from_the_last_doublings() {
+        let of_curve = |value: &dyn Fn(f64) -> f64, rounds: u32, end: End| {
+            let curve: Vec<f64> = (1..=rounds).map(|round| value(f64::from(round))).collect();
+            Outcome { rounds, value: curve[curve.len() - 1], curve, end, ..Outcome::new() }
+        };
+        // Each doubling of the rounds takes 0.7 of what the one before took.
+        let falling = |round: f64| 1.0 + 0.7_f64.powf(round.log2());
+        for end in [End::Rounds, End::Deadline, End::Behind] {
+            let expected = of_curve(&falling, 64, end).value_in_twice_the_rounds();
+            assert!((expected - falling(128.0)).abs() < 1e-12, "{expected}");
+        }
+        // As much from each doubling, and more from each: no more than from the last one.
+        let steady = |round: f64| 9.0 - round.log2();
+        assert!((of_curve(&steady, 64, End::Rounds).value_in_twice_the_rounds() - 2.0).abs() < 1e-12);
+        let faster = |round: f64| 9.0 - round.log2().powi(2) / 10.0;
+        let expected = 2.0 * faster(64.0) - faster(32.0);
+        assert!((of_curve(&faster, 64, End::Rounds).value_in_twice_the_rounds() - expected).abs() < 1e-12);
+        // What is done learning stays what it is, and so does what nothing is known of.
+        let done = of_curve(&falling, 64, End::Converged);
+        assert_eq!(done.value_in_twice_the_rounds(), done.value);
+        let past_its_best = Outcome { rounds: 40, ..of_curve(&falling, 64, End::Rounds) };
+        assert_eq!(past_its_best.value_in_twice_the_rounds(), past_its_best.value);
+        assert_eq!(Outcome::new().value_in_twice_the_rounds(), f64::INFINITY);
     }
 
     /// A trial that came down from 3 to 1 in ten rounds, and stopped two rounds later.
