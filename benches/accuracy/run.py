@@ -44,13 +44,13 @@ def ours(name, seed, threads, program):
         metrics = json.loads((Path(models) / "engagement" / "v1" / "bench" / "metrics.json").read_text())
         if keep := os.environ.get("KEEP_METRICS"):
             Path(keep, f"{name}-{seed}.json").write_text(json.dumps(metrics))
-    chosen = metrics["trials"][-1] if metrics["trials"] else {"encoding": "native", "params": {}}
     searched = sum(trial["seconds"] for trial in metrics["trials"])
-    members = [(member["variant"]["name"], round(member["weight"], 3), member["rounds"]) for member in metrics["members"]]
+    members = [(member["scheme"]["name"], round(member["weight"], 3), member["rounds"]) for member in metrics["members"]]
+    heaviest = max(metrics["members"], key=lambda member: member["weight"])
     return {
         "members": members,
         "r2": metrics["r2"], "seconds": seconds, "search": searched, "rounds": metrics["rounds"],
-        "encoding": chosen["encoding"], "params": chosen["params"],
+        "encoding": heaviest["scheme"]["name"], "params": heaviest["params"], "cut_by_clock": metrics["budget"]["cut_by_clock"],
     }  # fmt: skip
 
 
