@@ -4,6 +4,9 @@
 //! tables on which models of more rows err more (means of the target that stand for thousands of levels are made of other numbers of rows
 //! in training than in scoring): it goes both ways.
 //!
+//! Intervals are made of errors as shares of what such a row is expected to err, so it is these that are compared: where targets are skewed, a
+//! few rows with large errors would speak for all others.
+//!
 //! Errors fall as a power of the number of rows towards what no rows can teach (Viering & Loog, "The Shape of Learning Curves: a Review",
 //! IEEE TPAMI 2023, section 4). Between sizes that are as near to one another as these, the exponent hardly matters: from 0.8 of the rows
 //! to all of them 1 gives 0.80 of the difference that was measured between 0.64 and 0.8, and 0.5 gives 0.89. What is corrected too far costs
@@ -29,6 +32,9 @@ const FURTHEST: f64 = 2.0;
 /// The work that measuring may take, as a share of what choosing and fitting are planned for; one fold may take `MOST_OF_ONE`.
 pub(super) const MOST_WORK: f64 = 0.12;
 const MOST_OF_ONE: f64 = 0.25;
+/// Rows of like predictions are expected to err alike: as many groups of them, at most, and the least rows of a group.
+const MOST_GROUPS: usize = 20;
+const LEAST_OF_A_GROUP: usize = 50;
 
 /// What this decides, in `metrics.json`.
 const DECISION: &str = "errors of the model of all rows";
@@ -149,11 +155,9 @@ fn measure(trials: &mut Trials<'_>, known: &FoldBoosters<'_>) -> Result<std::res
     if others.len() != places.len() || margins.len() < places.len() {
         return Ok(Err(NOTHING_TO_TELL_BY));
     }
-    let (known, others) = (
-        absolute_errors(trials, &margins[..places.len()], &places, link),
-        absolute_errors(trials, &others, &places, link),
-    );
-    let weights = trials.weights(&places);
+    let margins = &margins[..places.len()];
+    let [known, others] = [margins, &others].map(|margins| absolute_errors(trials, margins, &places, link));
+    let weights = weights_of_shares(margins, [&known, &others], &trials.weights(&places));
     let folds = count as f64;
     let curve = ratio(&others, &known, &weights).map(|(ratio, standard_error)| Curve {
         training: training as f64 / folds,
@@ -171,6 +175,23 @@ pub(super) fn absolute_errors(trials: &Trials<'_>, margins: &[f32], places: &[us
     let (rows, clip) = (trials.rows, trials.context.clip);
     let error = |(output, row): (f32, &usize)| (rows.target[*row] - final_prediction(output, clip)).abs();
     outputs.into_iter().zip(places).map(error).collect()
+}
+
+/// Weights of errors that are to count as shares of what rows of like predictions err, given the margins of these and what each of two models
+/// errs.
+fn weights_of_shares(margins: &[f32], errors: [&[f64]; 2], weights: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..margins.len()).collect();
+    order.sort_by(|&one, &other| margins[one].total_cmp(&margins[other]).then(one.cmp(&other)));
+    let groups = (order.len() / LEAST_OF_A_GROUP).clamp(1, MOST_GROUPS);
+    let mut shares = weights.to_vec();
+    for group in order.chunks(order.len().div_ceil(groups).max(1)) {
+        let sum = |of: &dyn Fn(usize) -> f64| group.iter().map(|&place| weights[place] * of(place)).sum::<f64>();
+        let mean = sum(&|place| f64::midpoint(errors[0][place], errors[1][place])) / sum(&|_| 1.0);
+        // Rows without errors tell nothing, whatever they weigh.
+        let per_error = if mean > 0.0 { mean.recip() } else { 0.0 };
+        group.iter().for_each(|&place| shares[place] *= per_error);
+    }
+    shares
 }
 
 /// The ratio of two weighted sums over the same rows, with its standard error; none where there is none.
@@ -213,6 +234,26 @@ mod tests {
         let (sure_to_grow, unsure) = (curve(-0.1, 0.0).at(1_000.0), curve(-0.1, 0.05).at(1_000.0));
         assert!(sure_to_grow > unsure && unsure > 1.0, "{sure_to_grow} {unsure}");
         assert_eq!((curve(50.0, 0.0).at(1_000.0), curve(-0.99, 0.0).at(1e9)), (0.5, 2.0));
+    }
+
+    #[test]
+    fn rows_with_large_errors_do_not_speak_for_all() {
+        // One row in twenty is predicted high, errs a hundred times as much, and gains by more rows.
+        let is_high = |row: usize| row.is_multiple_of(20);
+        let margins: Vec<f32> =
+            (0..2_000).map(|row| if is_high(row) { 1e6 + row as f32 } else { row as f32 }).collect();
+        let errors =
+            |of_high: f64| (0..2_000).map(|row| if is_high(row) { of_high } else { 1.0 }).collect::<Vec<f64>>();
+        let (known, others) = (errors(100.0), errors(150.0));
+        let plain = ratio(&others, &known, &[1.0; 2_000]).unwrap().0;
+        let shares = weights_of_shares(&margins, [&known, &others], &[1.0; 2_000]);
+        let evened = ratio(&others, &known, &shares).unwrap().0;
+        assert!(plain > 1.4 && (1.0..1.03).contains(&evened), "{plain} {evened}");
+        // Where all rows err alike, they weigh alike.
+        let alike = weights_of_shares(&margins, [&errors(1.0), &errors(1.0)], &[2.0; 2_000]);
+        assert!(alike.iter().all(|weight| (weight - 2.0).abs() < 1e-12));
+        assert_eq!(weights_of_shares(&[0.0; 3], [&[0.0; 3], &[0.0; 3]], &[1.0; 3]), [0.0; 3]);
+        assert!(weights_of_shares(&[], [&[], &[]], &[]).is_empty());
     }
 
     #[test]
