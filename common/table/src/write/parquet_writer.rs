@@ -17,7 +17,7 @@ use polars_parquet::write::{
 
 /// Floats that tell whether compression is worth it: so many stretches of so many values, spread over the row group.
 const STRETCHES: usize = 8;
-const STRETCH_VALUES: usize = 512;
+const STRETCH_VALUES: usize = 128;
 /// Compression is worth it from one part in so many on.
 const LEAST_SAVED: usize = 8;
 
@@ -178,8 +178,10 @@ impl<Output: Write> ParquetFile<Output> {
         let Some(floats) = floats else { return Ok(compression) };
         let values = floats.values().as_slice();
         let stride = (values.len() / STRETCHES).max(STRETCH_VALUES);
-        let stretches = values.chunks(stride).map(|chunk| &chunk[..chunk.len().min(STRETCH_VALUES)]);
-        let sample: Vec<u8> = stretches.flatten().flat_map(|value| value.to_le_bytes()).collect();
+        let mut sample = Vec::with_capacity((STRETCHES + 1) * STRETCH_VALUES * size_of::<f64>());
+        for stretch in values.chunks(stride) {
+            stretch.iter().take(STRETCH_VALUES).for_each(|value| sample.extend_from_slice(&value.to_le_bytes()));
+        }
         let mut compressed = Vec::new();
         compress(compression, &sample, &mut compressed).map_err(PolarsError::from)?;
         let is_worth_it = compressed.len() + sample.len() / LEAST_SAVED < sample.len();
