@@ -30,6 +30,8 @@ use crate::read::TrainingData;
 
 /// Keeps these splits apart from every other use of hashes.
 const SEED_OFFSET: u64 = 0x5eed_0007;
+/// Small models of a comparison: one that knows nothing of the validation rows, and one for either half of them.
+const MODELS: usize = 3;
 /// Minimum number of training rows: fewer tell nothing.
 const LEAST_ROWS: usize = 400;
 /// Cells (rows × columns) of a sample for all columns that are asked about, and the least and the most rows that it has.
@@ -164,8 +166,9 @@ fn compared(subject: &Subject<'_>, candidates: &Candidates) -> Result<Estimate> 
     let few = fewer(subject, &rows, seed);
     let by_time = |column: &Column| Comparison { subject, rows: &few, seed }.by_time(column);
     let newest = candidates.times.iter().map(by_time).collect::<Result<Vec<_>>>()?;
-    // Three models keep two threads less busy than six.
-    let lanes = Lanes::new(subject.threads, candidates.groups.len());
+    // Where threads are fewer than the models of one column, those of two columns keep them busier; more models would take more memory.
+    let columns_at_once = if subject.threads < MODELS { candidates.groups.len() } else { 1 };
+    let lanes = Lanes::new(subject.threads, columns_at_once);
     let of_a_lane = &Subject { threads: lanes.threads, ..*subject };
     let by_group = |column: &mut &Column| Comparison { subject: of_a_lane, rows: &rows, seed }.by_group(column);
     let new_groups = lanes.each(&mut candidates.groups.iter().collect::<Vec<_>>(), by_group)?;

@@ -199,7 +199,25 @@ mod tests {
             assert_eq!(double, Compression::Uncompressed);
         }
         for rows in [0, 1, 5_000] {
-            assert!(!to_parquet(&mut frame.head(Some(rows))).unwrap().is_empty());
+            let written = to_parquet(&mut frame.head(Some(rows))).unwrap();
+            assert_eq!(read_metadata(&mut Cursor::new(&written)).unwrap().num_rows, rows);
         }
+    }
+
+    #[test]
+    fn what_stands_where_a_float_is_missing_changes_no_byte() {
+        use polars_arrow::array::PrimitiveArray;
+        use polars_arrow::bitmap::Bitmap;
+
+        let written = |missing: &dyn Fn(usize) -> f64| {
+            let is_known = |row: usize| row.is_multiple_of(3);
+            let value = |row: usize| if is_known(row) { (row as f64).sqrt() * 0.731 } else { missing(row) };
+            let values = (0..ROWS).map(value).collect::<Vec<f64>>();
+            let validity: Bitmap = (0..ROWS).map(is_known).collect();
+            let array = PrimitiveArray::from_vec(values).with_validity(Some(validity));
+            let floats = Float64Chunked::with_chunk("value".into(), array);
+            to_parquet(&mut DataFrame::new(ROWS, vec![floats.into_column()]).unwrap()).unwrap()
+        };
+        assert!(written(&|_| 0.0) == written(&|row| (row as f64).cbrt()));
     }
 }

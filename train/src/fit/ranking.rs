@@ -26,7 +26,7 @@ pub(super) struct Candidate {
     pub(super) outcome: Outcome,
     /// The parameters of the boosters that the margins of its outcome are of, where the model gets others, or more rounds.
     pub(super) judged_by: Option<Params>,
-    /// What it is ranked by instead of what it came to.
+    /// What it is expected to come to with more rounds, where it is ranked by that and not by what it came to.
     pub(super) expected: Option<f64>,
 }
 
@@ -37,7 +37,7 @@ impl Candidate {
     }
 
     /// The same, ranked by what it would come to in twice the rounds: deep trees learn more than shallow ones in few rounds, and are done
-    /// sooner, so that a plan that ends both early tells for them.
+    /// sooner, so a plan that ends both early favours them.
     pub(super) fn in_twice_the_rounds(self) -> Self {
         Self { expected: Some(self.outcome.value_in_twice_the_rounds()), ..self }
     }

@@ -365,8 +365,10 @@ impl Search<'_> {
         let figure = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.6}"));
         let metric = ranking.candidates.first().and_then(|one| one.outcome.metric.clone());
         let metric = metric.unwrap_or_else(|| "the metric".to_owned());
-        let by =
-            format!("{metric} of the validation rows: {} at best, {} the next", figure(value(0)), figure(value(1)));
+        let is_expected = ranking.candidates.first().is_some_and(|first| first.expected.is_some());
+        let when = if is_expected { ", expected in twice the rounds" } else { "" };
+        let (best, next) = (figure(value(0)), figure(value(1)));
+        let by = format!("{metric} of the validation rows{when}: {best} at best, {next} the next");
         self.trials.decide(what, chosen, &by);
     }
 }

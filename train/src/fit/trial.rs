@@ -115,8 +115,8 @@ impl Outcome {
     }
 
     /// What the metric would come to in twice the rounds, where the plan ended the trial while each round still helped; else what it came to.
-    /// Errors of boosting fall with the logarithm of the rounds by less and less: by as much less from one doubling to the next as from the
-    /// one before to the last.
+    /// Each doubling of the rounds helps less than the one before: the next one is taken to help as much less than the last as that did less
+    /// than the one before it.
     pub(super) fn value_in_twice_the_rounds(&self) -> f64 {
         let after = |rounds: u32| self.curve.get(rounds.max(1) as usize - 1).copied().unwrap_or(f64::NAN);
         let (quarter, half) = (after(self.rounds / 4), after(self.rounds / 2));

@@ -15,10 +15,10 @@ use polars_parquet::write::{
     to_parquet_schema,
 };
 
-/// Floats that tell whether compression is worth it: so many stretches of so many values, spread over the row group.
+/// Floats that tell whether compression is worth it: those of about so many stretches of so many rows, spread over the row group.
 const STRETCHES: usize = 8;
 const STRETCH_VALUES: usize = 128;
-/// Compression is worth it from one part in so many on.
+/// Compression is worth it where it makes a column smaller by more than one part in so many.
 const LEAST_SAVED: usize = 8;
 
 /// How a frame is written. Compressed with Zstandard, in row groups of 2¹⁸ rows and pages of 1 MiB, unless it is told otherwise.
@@ -82,8 +82,8 @@ impl<Output: Write> ParquetWriter<Output> {
         self
     }
 
-    /// Whether floats are written as they are, without looking whether enough of them are the same for a dictionary, and uncompressed
-    /// where compression would hardly make them smaller.
+    /// Whether floats are written as they are, without looking whether enough of them are the same for a dictionary, and those of
+    /// double precision uncompressed where compression would hardly make them smaller.
     pub fn with_plain_floats(mut self) -> Self {
         self.plain_floats = true;
         self
@@ -176,11 +176,12 @@ impl<Output: Write> ParquetFile<Output> {
         let compression = self.options.compression;
         let floats = array.as_any().downcast_ref::<PrimitiveArray<f64>>().filter(|_| encodings == [Encoding::Plain]);
         let Some(floats) = floats else { return Ok(compression) };
-        let values = floats.values().as_slice();
-        let stride = (values.len() / STRETCHES).max(STRETCH_VALUES);
+        let stride = (floats.len() / STRETCHES).max(STRETCH_VALUES);
         let mut sample = Vec::with_capacity((STRETCHES + 1) * STRETCH_VALUES * size_of::<f64>());
-        for stretch in values.chunks(stride) {
-            stretch.iter().take(STRETCH_VALUES).for_each(|value| sample.extend_from_slice(&value.to_le_bytes()));
+        for start in (0..floats.len()).step_by(stride) {
+            // What stands where a value is missing is no part of the file, and differs from run to run.
+            let stretch = floats.clone().sliced(start, STRETCH_VALUES.min(floats.len() - start));
+            stretch.non_null_values_iter().for_each(|value| sample.extend_from_slice(&value.to_le_bytes()));
         }
         let mut compressed = Vec::new();
         compress(compression, &sample, &mut compressed).map_err(PolarsError::from)?;
