@@ -33,19 +33,19 @@ where
     let summary = Summary::new(telemetry.run_id());
     let last_words = telemetry.clone();
     let caught = runtime.block_on(AssertUnwindSafe(flow(telemetry)).catch_unwind());
-    // What still reads or decodes is of no use any more.
-    runtime.shutdown_background();
-    match caught {
-        Ok((outcome, telemetry)) => ended(telemetry, &outcome),
-        Err(panic) => ended(last_words, &summary.failed(&defect(panic.as_ref()))),
-    }
-}
-
-/// The last words of a run. Where it failed, a thread may still be inside a C++ library, whose destructors must not run under it.
-fn ended(telemetry: Telemetry, outcome: &Outcome) -> ExitCode {
-    let code = telemetry.finish(outcome);
+    let (outcome, telemetry) = match caught {
+        Ok(ended) => ended,
+        Err(panic) => (summary.failed(&defect(panic.as_ref())), last_words),
+    };
+    let code = telemetry.finish(&outcome);
     match outcome.exit_code() {
-        0 => code,
+        0 => {
+            // What still reads or decodes is of no use any more.
+            runtime.shutdown_background();
+            code
+        }
+        // A thread may still be inside a C++ library, whose destructors must not run under it; and one that has joined other shards
+        // must not end (`xgboost::collective`), so the runtime stands to the last.
         failed => end_now(failed),
     }
 }

@@ -23,6 +23,8 @@ pub(super) fn listen() {
     if LISTENING.get() {
         return;
     }
+    // Used once, it knows later that this thread ends.
+    RECORDING.take();
     // SAFETY: the callback is a function of this program, so it never dangles; it copies its argument and does not unwind.
     let return_code = unsafe { sys::XGBRegisterLogCallback(Some(forward)) };
     LISTENING.set(return_code == 0);
@@ -43,16 +45,51 @@ extern "C" fn forward(message: *const c_char) {
     let _ = catch_unwind(AssertUnwindSafe(|| tell(&text)));
 }
 
-/// Records or logs one message: warnings as such, all else at debug level.
+/// Records or logs one message: warnings as such, all else at debug level. What destructors say of a thread that ends is lost: the
+/// log has nothing left there that it could be written with.
 fn tell(text: &str) {
     let line = one_line(text);
-    let recorded = RECORDING.with_borrow_mut(|recording| recording.as_mut().map(|lines| lines.push(line.clone())));
-    if recorded.is_some() {
-        return;
-    }
+    let record = |recording: &RefCell<Option<Vec<String>>>| match recording.borrow_mut().as_mut() {
+        Some(lines) => lines.push(line.clone()),
+        None => log(text, &line),
+    };
+    let _ = RECORDING.try_with(record);
+}
+
+fn log(text: &str, line: &str) {
     if text.contains("WARNING:") {
         tracing::warn!(target: "xgboost", "{line}");
     } else {
         tracing::debug!(target: "xgboost", "{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says something when its thread ends.
+    struct Talkative;
+
+    impl Drop for Talkative {
+        fn drop(&mut self) {
+            assert!(RECORDING.try_with(|_| ()).is_err(), "it is dropped last");
+            // `forward` would catch a panic, which the hook that logs it cannot outlive here.
+            tell("WARNING: good-bye");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_ends_may_be_spoken_of() {
+        thread_local! {
+            static LAST: Talkative = const { Talkative };
+        }
+        // A panic would end this process: it is not caught where a thread ends.
+        std::thread::spawn(|| {
+            LAST.with(|_| ());
+            listen();
+        })
+        .join()
+        .unwrap();
     }
 }
