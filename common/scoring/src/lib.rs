@@ -10,13 +10,14 @@
 //! 4. *The same sum.* Leaves are added tree by tree in `f32`, from the base margin on, as XGBoost does.
 //!
 //! [`Ensemble::from_ubj`] reads a model and checks it; [`Scorer::compile`] compiles it for the best instruction set of
-//! the machine. Begin reading at [`Ensemble`]. Nothing here does I/O, and nothing but the standard library is known: `treelite` and
+//! the machine; [`Tree::add_leaves`] scores by a tree that is not worth compiling. Begin reading at [`Ensemble`]. Nothing here does I/O, and nothing but the standard library is known: `treelite` and
 //! `lleaves` were weighed, which are slower and do not give the same bits.
 
 mod average_models;
 mod block;
 mod checked;
 mod circuit;
+mod descend;
 mod ensemble;
 mod explain;
 mod kernels;
@@ -35,6 +36,7 @@ mod ubj;
 pub use average_models::{ModelPart, average_models};
 pub use block::QuantizedBlock;
 pub use checked::{CheckedModel, CheckedSnapshot};
+pub use descend::DescentScratch;
 pub use ensemble::{Ensemble, EnsembleError, FeatureType, Node, Question, Split, Tree};
 pub use explain::{ExplainScratch, Explainer, Reason};
 pub use kernels::InstructionSet;

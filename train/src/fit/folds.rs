@@ -21,7 +21,10 @@ const THINNED_SHARE: f64 = 0.8;
 /// At or below this many rows, 5-fold cross-validation is used; with more rows, fewer folds tell as much.
 const ROWS_FOR_ALL_FOLDS: usize = 5_000;
 /// At or below this many rows, three folds are used; with more rows, one.
-const ROWS_FOR_THREE_FOLDS: usize = 20_000;
+pub(crate) const ROWS_FOR_THREE_FOLDS: usize = 20_000;
+/// Cells of the rows to judge on from which their metrics are computed here ([`super::evaluator`]). To take a round's trees out of a booster
+/// takes some 0.1 ms, in which XGBoost evaluates about so many.
+const CELLS_OF_OUR_EVALUATION: usize = 20_000;
 
 /// Some of the training rows and their folds.
 #[derive(Debug)]
@@ -138,11 +141,28 @@ pub(super) struct Fold {
     pub(super) training: DMatrix,
     /// Rows to judge on.
     pub(super) validation: DMatrix,
+    /// The same as they were before they were put into bins, where they are many.
+    pub(super) validated: Option<Validated>,
     /// Columns of both.
     width: usize,
 }
 
+/// The rows of a fold to judge on, as XGBoost is given them.
+#[derive(Debug)]
+pub(super) struct Validated {
+    /// The columns of the matrix.
+    pub(super) columns: Vec<Vec<f32>>,
+    pub(super) labels: Vec<f32>,
+    pub(super) weights: Option<Vec<f32>>,
+}
+
 impl Fold {
+    #[cfg(test)]
+    pub(super) fn of_matrices(training: DMatrix, validation: DMatrix, validated: Option<Validated>) -> Self {
+        let width = training.features().len();
+        Self { training, validation, validated, width }
+    }
+
     /// Cells to learn from.
     pub(super) fn cells(&self) -> usize {
         self.training.rows() * self.width
@@ -185,11 +205,11 @@ impl FoldMaker<'_> {
             context.shutdown.check(context.run_id)?;
             let seed = u64::from(context.config.seed);
             let encoded = encode_fold(maker.base, maker.rows, maker.scheme, seed, (training, validation));
-            maker.fold(&encoded, training, validation)
+            maker.fold(encoded, training, validation)
         })
     }
 
-    fn fold(&self, encoded: &[EncodedColumn], training: &[usize], validation: &[usize]) -> Result<Fold> {
+    fn fold(&self, encoded: Vec<EncodedColumn>, training: &[usize], validation: &[usize]) -> Result<Fold> {
         let Self { context, base, rows, params, .. } = *self;
         let feature = |(place, column): (usize, &EncodedColumn)| {
             let is_category =
@@ -198,18 +218,24 @@ impl FoldMaker<'_> {
             MatrixFeature { name: place.to_string(), kind }
         };
         let features: Vec<MatrixFeature> = encoded.iter().enumerate().map(feature).collect();
-        let matrix = |places: &[usize], columns: Vec<&[f32]>, reference: Option<&DMatrix>| {
-            let labels: Vec<f32> = places.iter().map(|&row| context.scale.label(rows, row)).collect();
-            let weights = picked(rows.weights.as_deref(), places);
-            let data =
-                MatrixData { features: &features, columns: &columns, labels: &labels, weights: weights.as_deref() };
+        let labels =
+            |places: &[usize]| -> Vec<f32> { places.iter().map(|&row| context.scale.label(rows, row)).collect() };
+        let matrix = |columns: &[&[f32]], labels: &[f32], weights: Option<&[f32]>, reference: Option<&DMatrix>| {
+            let data = MatrixData { features: &features, columns, labels, weights };
             build_matrix(context, params, &data, reference)
         };
-        let of_training = encoded.iter().map(|column| column.fitting.as_slice()).collect();
-        let of_validation = encoded.iter().map(|column| column.validation.as_slice()).collect();
-        let training = matrix(training, of_training, None)?;
-        let validation = matrix(validation, of_validation, Some(&training))?;
-        Ok(Fold { training, validation, width: features.len() })
+        let columns: Vec<&[f32]> = encoded.iter().map(|column| column.fitting.as_slice()).collect();
+        let weights = picked(rows.weights.as_deref(), training);
+        let training = matrix(&columns, &labels(training), weights.as_deref(), None)?;
+        let validated = Validated {
+            columns: encoded.into_iter().map(|column| column.validation).collect(),
+            labels: labels(validation),
+            weights: picked(rows.weights.as_deref(), validation),
+        };
+        let columns: Vec<&[f32]> = validated.columns.iter().map(Vec::as_slice).collect();
+        let validation = matrix(&columns, &validated.labels, validated.weights.as_deref(), Some(&training))?;
+        let are_many = validation.rows() * features.len() >= CELLS_OF_OUR_EVALUATION;
+        Ok(Fold { training, validation, validated: are_many.then_some(validated), width: features.len() })
     }
 }
 

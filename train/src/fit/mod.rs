@@ -7,6 +7,7 @@ mod candidates;
 mod choice;
 mod cost;
 mod ensemble_selection;
+mod evaluator;
 mod final_selection;
 mod fold_matrices;
 mod folds;
@@ -38,6 +39,7 @@ use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, Feature
 pub use self::calibration::{Calibration, ScaleModel};
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
+pub(crate) use self::folds::ROWS_FOR_THREE_FOLDS;
 pub(crate) use self::lanes::Lanes;
 pub(crate) use self::members::fit_with;
 pub(crate) use self::members::load_own;

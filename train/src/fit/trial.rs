@@ -7,6 +7,7 @@ use error::{Error, Result};
 use telemetry::Progress;
 use xgboost::{Booster, Evaluation, Params, PredictionKind};
 
+use super::evaluator::Evaluator;
 use super::folds::Fold;
 use super::lanes::Lanes;
 use super::{FitContext, booster_params};
@@ -182,20 +183,20 @@ impl Outcome {
 struct Run<'a> {
     booster: Booster,
     fold: &'a mut Fold,
+    evaluator: Evaluator,
 }
 
 impl Run<'_> {
     /// Boosts some rounds; the metrics after each.
     fn boost(&mut self, context: &FitContext<'_>, rounds: Range<u32>) -> Result<Vec<Option<Evaluation>>> {
-        let mut evaluations = Vec::with_capacity(rounds.len());
-        for round in rounds {
+        for round in rounds.clone() {
             context.shutdown.check(context.run_id)?;
             self.booster.update(round, &self.fold.training)?;
-            let evaluation = self.booster.evaluate(round, &[(&self.fold.validation, "validation")])?.pop();
-            let own = |one: Evaluation| Evaluation { value: context.scale.metric(&one.metric, one.value), ..one };
-            evaluations.push(evaluation.map(own));
+            self.evaluator.see(&mut self.booster, self.fold, round)?;
         }
-        Ok(evaluations)
+        let evaluations = self.evaluator.take(&mut self.booster, self.fold)?;
+        let own = |one: Evaluation| Evaluation { value: context.scale.metric(&one.metric, one.value), ..one };
+        Ok(evaluations.into_iter().map(|evaluation| evaluation.map(own)).collect())
     }
 }
 
@@ -228,7 +229,7 @@ impl Trial<'_> {
                 &booster_params(context, &scaled, lanes.threads, seed),
                 &[&fold.training, &fold.validation],
             )?;
-            runs.push(Run { booster, fold });
+            runs.push(Run { booster, fold, evaluator: Evaluator::default() });
         }
         let mut outcome = Outcome::new();
         let mut from = 0;

@@ -12,7 +12,8 @@ use xgboost::Params;
 
 use super::MIB;
 use crate::config::TrainConfig;
-use crate::fit::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, chooses_encodings, histograms, leaves_learning_open};
+use crate::fit::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, ROWS_FOR_THREE_FOLDS};
+use crate::fit::{chooses_encodings, histograms, leaves_learning_open};
 use crate::read::Opened;
 
 /// Program, XGBoost's library, threads, runtime, trees and small histograms.
@@ -310,7 +311,9 @@ impl Shape {
         let learning = self.threads * learnt_rows * of_value;
         let matrix = self.rows() * self.features * CELL;
         let encoded = self.rows() * self.width * CELL;
-        let copied = self.train_rows * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
+        // Those that judge are kept besides the copy, for the encoding that is best so far.
+        let judges = self.train_rows.min(ROWS_FOR_THREE_FOLDS as u64);
+        let copied = (self.train_rows + judges) * self.width * CELL + self.rows() * ROW_OF_A_TRIAL;
         let searching =
             if self.is_searched { matrix + copied + self.boosted() + self.searched_histograms() } else { 0 };
         let encoding = if self.is_reencoded { matrix + encoded } else { 0 };

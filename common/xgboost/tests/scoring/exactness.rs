@@ -1,7 +1,7 @@
 //! Predictions equal XGBoost's, bit for bit.
 
 use proptest::prelude::*;
-use scoring::{Ensemble, EnsembleError, InstructionSet, Scorer};
+use scoring::{DescentScratch, Ensemble, EnsembleError, InstructionSet, Link, Scorer};
 
 use super::random::{self, Random};
 use super::xgb::{Booster, Matrix, Table};
@@ -52,6 +52,7 @@ fn assert_equal(ensemble: &Ensemble, booster: &Booster, table: &Table) {
     let columns = table.slices();
     let mut expected = vec![0.0; table.n_rows()];
     booster.predict(&columns, &mut expected);
+    assert_bits(&expected, &descended(ensemble, table), "descended");
     for instructions in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
         let scorer = Scorer::compile_for(ensemble, instructions).unwrap();
         let mut predicted = vec![f32::NAN; table.n_rows()];
@@ -63,10 +64,21 @@ fn assert_equal(ensemble: &Ensemble, booster: &Booster, table: &Table) {
     }
 }
 
-fn assert_bits(expected: &[f32], predicted: &[f32], instructions: InstructionSet) {
+/// The predictions of trees that are not compiled.
+fn descended(ensemble: &Ensemble, table: &Table) -> Vec<f32> {
+    let mut predicted = vec![ensemble.base_margin(); table.n_rows()];
+    let mut scratch = DescentScratch::default();
+    for tree in ensemble.trees() {
+        tree.add_leaves(&table.columns, &mut predicted, &mut scratch);
+    }
+    Link::of_objective(ensemble.objective()).unwrap().transform(&mut predicted);
+    predicted
+}
+
+fn assert_bits(expected: &[f32], predicted: &[f32], way: impl std::fmt::Debug + Copy) {
     for (row, (expected, predicted)) in expected.iter().zip(predicted).enumerate() {
         let equal = expected.to_bits() == predicted.to_bits();
-        assert!(equal, "{instructions:?}, row {row}: {predicted} is not {expected}");
+        assert!(equal, "{way:?}, row {row}: {predicted} is not {expected}");
     }
 }
 
