@@ -232,7 +232,7 @@ impl Engine {
     /// Checks the model's bytes, compiles them and has what will score score the golden rows. XGBoost reads the model only where the
     /// compiler does not cover it: of a large one that takes as long as compiling, and a third more memory.
     fn load(model: &[u8], metadata: &Metadata, location: &str, wanted: &Wanted) -> Result<Self> {
-        let checked = CheckedModel::check(model)
+        let checked = CheckedModel::check_by(wanted.threads, model)
             .map_err(|problem| Error::Model(format!("{location}/model.ubj: {problem}; train again")))?;
         xgboost::check_version()?;
         let columns = metadata.golden.columns();

@@ -9,7 +9,7 @@ use features::spec::Spec;
 use machine::Limits;
 use ndarray::Array2;
 use registry::load::MODEL_FACTOR;
-use scoring::{Ensemble, InstructionSet, Scorer};
+use scoring::{CheckedModel, Ensemble, InstructionSet, Scorer};
 use xgboost::{Booster, Column};
 
 use crate::fit::{Calibration, ScaleModel, columns};
@@ -62,7 +62,7 @@ impl CompiledTrees {
             return None;
         }
         let threads = limits.threads.value;
-        let ensemble = Ensemble::from_ubj(model).ok()?;
+        let ensemble = CheckedModel::check_by(threads, model).ok()?.into_ensemble().ok()?;
         let scorer = Scorer::compile_by(threads, &ensemble, InstructionSet::best()).ok()?;
         Some(Self { ensemble, scorer })
     }

@@ -17,7 +17,15 @@ impl<'a> CheckedModel<'a> {
     /// # Errors
     /// [`EnsembleError::Damaged`] and [`EnsembleError::Foreign`]: XGBoost must not be given the bytes.
     pub fn check(bytes: &'a [u8]) -> Result<Self, EnsembleError> {
-        match load::ensemble(bytes) {
+        Self::check_by(1, bytes)
+    }
+
+    /// The same by up to so many threads.
+    ///
+    /// # Errors
+    /// As [`CheckedModel::check`].
+    pub fn check_by(threads: usize, bytes: &'a [u8]) -> Result<Self, EnsembleError> {
+        match load::ensemble(bytes, threads) {
             Err(problem) if problem.forbids_xgboost() => Err(problem),
             ensemble => Ok(Self { bytes, ensemble }),
         }

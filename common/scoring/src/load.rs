@@ -28,13 +28,14 @@ impl Ensemble {
     /// # Errors
     /// [`EnsembleError`], which says whether XGBoost may be given the bytes.
     pub fn from_ubj(bytes: &[u8]) -> Result<Self, EnsembleError> {
-        ensemble(bytes)
+        ensemble(bytes, 1)
     }
 }
 
-pub(super) fn ensemble(bytes: &[u8]) -> Loaded<Ensemble> {
+/// The model, read by up to so many threads.
+pub(super) fn ensemble(bytes: &[u8], threads: usize) -> Loaded<Ensemble> {
     let document = ubj::parse(bytes).map_err(EnsembleError::Damaged)?;
-    ensemble_of(&Object::new("model".into(), &document)?)
+    ensemble_of(&Object::new("model".into(), &document)?, threads)
 }
 
 /// Checks the model of a snapshot; its `Config` has to be an object.
@@ -42,10 +43,10 @@ pub(super) fn snapshot(bytes: &[u8]) -> Loaded<()> {
     let document = ubj::parse(bytes).map_err(EnsembleError::Damaged)?;
     let snapshot = Object::new("snapshot".into(), &document)?;
     snapshot.object("Config")?;
-    ensemble_of(&snapshot.object("Model")?).map(drop)
+    ensemble_of(&snapshot.object("Model")?, 1).map(drop)
 }
 
-fn ensemble_of(model: &Object<'_, '_>) -> Loaded<Ensemble> {
+fn ensemble_of(model: &Object<'_, '_>, threads: usize) -> Loaded<Ensemble> {
     check_version(model)?;
     let learner = model.object("learner")?;
     check_attributes(&learner)?;
@@ -54,7 +55,7 @@ fn ensemble_of(model: &Object<'_, '_>) -> Loaded<Ensemble> {
     let objective = learner.object("objective")?.text("name")?;
     let forest = forest(&learner.object("gradient_booster")?)?;
     let groups = groups(&forest, parameters.n_outputs)?;
-    let trees = load_tree::trees(forest.array("trees")?, parameters.n_features)?;
+    let trees = load_tree::trees(forest.array("trees")?, parameters.n_features, threads)?;
     if trees.len() != groups {
         return damaged(format!("{} trees, but {groups} entries in tree_info", trees.len()));
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::ensemble::{Node, Question, Split, Tree};
 use super::object::{Loaded, Object, damaged, foreign};
+use super::side_by_side::side_by_side;
 use super::ubj::{TypedArray, Value};
 
 /// Deeper trees would exhaust the stack of XGBoost's recursive functions.
@@ -16,19 +17,29 @@ const MAX_SET_BYTES: u64 = 1 << 30;
 const NONE: i32 = i32::MAX;
 const NO_CHILD: i32 = -1;
 
-pub(super) fn trees(values: &[Value<'_>], n_features: usize) -> Loaded<Vec<Tree>> {
-    let mut set_bytes = 0;
-    let read = |(index, value)| {
-        let fields = Object::new(format!("trees[{index}]"), value)?;
+/// The trees of a model, read by up to so many threads.
+pub(super) fn trees(values: &[Value<'_>], n_features: usize, threads: usize) -> Loaded<Vec<Tree>> {
+    let read = |index: usize| {
+        let fields = Object::new(format!("trees[{index}]"), &values[index])?;
         if fields.get("id")? != &Value::Integer(index as i64) {
             return fields.wrong("id", "is not the tree's place");
         }
         let arrays = Arrays::read(&fields)?;
         arrays.check_links(&fields, n_features)?;
-        let sets = CategorySets::read(&fields, arrays.n_nodes, &mut set_bytes)?;
-        arrays.descend(&fields, sets)
+        let sets = CategorySets::read(&fields, arrays.n_nodes)?;
+        let set_bytes = sets.bytes;
+        Ok((arrays.descend(&fields, sets)?, set_bytes))
     };
-    values.iter().enumerate().map(read).collect()
+    let (mut trees, mut set_bytes) = (Vec::with_capacity(values.len()), 0);
+    for read in side_by_side(threads, values.len(), read) {
+        let (tree, bytes) = read?;
+        set_bytes += bytes;
+        if set_bytes > MAX_SET_BYTES {
+            return damaged("its category sets take more than 1 GiB");
+        }
+        trees.push(tree);
+    }
+    Ok(trees)
 }
 
 /// What XGBoost keeps of every node.
@@ -167,10 +178,12 @@ struct CategorySets {
     is_categorical: Vec<bool>,
     of_node: Vec<Option<Range<usize>>>,
     categories: Vec<u32>,
+    /// What XGBoost takes for them.
+    bytes: u64,
 }
 
 impl CategorySets {
-    fn read(fields: &Object<'_, '_>, n_nodes: usize, set_bytes: &mut u64) -> Loaded<Self> {
+    fn read(fields: &Object<'_, '_>, n_nodes: usize) -> Loaded<Self> {
         let is_categorical: Vec<bool> = flags(fields, "split_type", n_nodes)?.iter().map(|kind| *kind == 1).collect();
         let categories = Self::categories(fields)?;
         let nodes = integers_of_any_length(fields, "categories_nodes")?;
@@ -181,7 +194,7 @@ impl CategorySets {
         if !in_order || marked != nodes.len() {
             return fields.wrong("categories_nodes", "does not list the categorical nodes");
         }
-        let mut of_node = vec![None; n_nodes];
+        let (mut of_node, mut bytes) = (vec![None; n_nodes], 0);
         for (index, node) in nodes.into_iter().enumerate() {
             let range = range(starts[index], sizes[index], categories.len());
             let place = usize::try_from(node).ok().filter(|node| is_categorical.get(*node) == Some(&true));
@@ -189,13 +202,10 @@ impl CategorySets {
                 return fields.wrong("categories_nodes", "and its segments do not fit");
             };
             let largest = categories[range.clone()].iter().max().copied().unwrap_or(0);
-            *set_bytes += u64::from(largest / 8) + 4;
+            bytes += u64::from(largest / 8) + 4;
             of_node[node] = Some(range);
         }
-        if *set_bytes > MAX_SET_BYTES {
-            return damaged("its category sets take more than 1 GiB");
-        }
-        Ok(Self { is_categorical, of_node, categories })
+        Ok(Self { is_categorical, of_node, categories, bytes })
     }
 
     fn categories(fields: &Object<'_, '_>) -> Loaded<Vec<u32>> {

@@ -13,9 +13,9 @@ const WORK_PER_SECOND: f64 = 0.65e9;
 const CLOCK: u32 = 3;
 /// Rows of tables that are worth the least share of the budget, and of those that are worth all of it; the same of features. Of a
 /// smaller table more work tells hardly more: 40 % instead of 28 % were worth 0.0004 of R² on 15 splits of five tables, and took
-/// another 4 s.
-const ROWS: [f64; 2] = [10_000.0, 25_000.0];
-const FEATURES: [f64; 2] = [30.0, 75.0];
+/// another 4 s. Of a larger one it does: all instead of 62 % was worth 0.001 and 0.008 on two splits of 8,000 × 51.
+const ROWS: [f64; 2] = [10_000.0, 15_000.0];
+const FEATURES: [f64; 2] = [30.0, 45.0];
 /// The share of the budget that small tables get.
 const LEAST_SHARE: f64 = 0.28;
 
@@ -253,9 +253,9 @@ mod tests {
             each.iter().sum::<f64>()
         };
         let whole = 30.0 * 2.0 * WORK_PER_SECOND;
-        let shares = [(1_000_000, 3), (300, 100), (12_500, 9), (10_000, 30), (50, 2)];
+        let shares = [(1_000_000, 3), (300, 100), (12_500, 9), (10_000, 30), (50, 2), (8_000, 51)];
         let shares = shares.map(|(rows, features)| (100.0 * planned(rows, features) / whole).round());
-        assert_eq!(shares, [100.0, 100.0, 40.0, 28.0, 28.0]);
+        assert_eq!(shares, [100.0, 100.0, 64.0, 28.0, 28.0, 100.0]);
     }
 
     #[test]
