@@ -359,12 +359,12 @@ impl Shape {
         }
     }
 
-    /// What a row of the sample takes while a model is chosen.
+    /// What a row of the sample takes while a model is chosen: among others it is encoded twice, and judges in the best encoding so far.
     pub(super) fn sample_row(&self) -> u64 {
         ROW + ROW_OF_A_TRIAL
             + ROW_WHILE_BOOSTED
             + self.features * CELL
-            + self.width * (2 * CELL + BINNED_CELL_EIGHTHS / 8 + 1)
+            + self.width * (3 * CELL + BINNED_CELL_EIGHTHS / 8 + 1)
     }
 
     pub(super) fn scratch(&self) -> u64 {
