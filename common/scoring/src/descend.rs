@@ -26,6 +26,9 @@ impl Tree {
         right.resize(rows.len(), 0);
         let mut open = vec![(0, 0..rows.len())];
         while let Some((node, range)) = open.pop() {
+            if range.is_empty() {
+                continue;
+            }
             match &self.nodes[node] {
                 Node::Leaf(leaf) => rows[range].iter().for_each(|row| margins[*row as usize] += leaf),
                 Node::Split(split) => {
