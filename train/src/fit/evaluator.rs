@@ -10,7 +10,7 @@ use error::{Error, Result};
 use scoring::{DescentScratch, Ensemble, EnsembleError, Link, Tree};
 use xgboost::{Booster, Evaluation, PredictionKind};
 
-use super::folds::{Fold, Validated};
+use super::folds::{Fold, ValidationRows};
 
 /// Evaluates one fold of a trial, round by round.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// What XGBoost refuses.
-    pub(super) fn see(&mut self, booster: &mut Booster, fold: &Fold, round: u32) -> Result<()> {
+    pub(super) fn after_round(&mut self, booster: &mut Booster, fold: &Fold, round: u32) -> Result<()> {
         if let Way::Leaves(leaves) = &mut self.way {
             leaves.open.end = round + 1;
             return Ok(());
@@ -44,7 +44,7 @@ impl Evaluator {
         let evaluation = booster.evaluate(round, &[(&fold.validation, "validation")])?.pop();
         if let Way::Unknown = self.way {
             let metric = evaluation.as_ref().and_then(|evaluation| Metric::of(&evaluation.metric));
-            let metric = metric.filter(|_| fold.validated.is_some());
+            let metric = metric.filter(|_| fold.validation_rows.is_some());
             let leaves = metric.map(|metric| Leaves::begin(booster, fold, metric, round)).transpose()?.flatten();
             self.way = leaves.map_or(Way::Library, Way::Leaves);
         }
@@ -58,8 +58,8 @@ impl Evaluator {
     /// What XGBoost refuses.
     pub(super) fn take(&mut self, booster: &mut Booster, fold: &Fold) -> Result<Vec<Option<Evaluation>>> {
         let mut evaluations = std::mem::take(&mut self.evaluations);
-        if let (Way::Leaves(leaves), Some(validated)) = (&mut self.way, &fold.validated) {
-            evaluations.extend(leaves.evaluate(booster, validated)?.into_iter().map(Some));
+        if let (Way::Leaves(leaves), Some(validation_rows)) = (&mut self.way, &fold.validation_rows) {
+            evaluations.extend(leaves.evaluate(booster, validation_rows)?.into_iter().map(Some));
         }
         Ok(evaluations)
     }
@@ -89,15 +89,15 @@ impl Metric {
     }
 
     /// The metric of predictions, weighted (`src/metric/elementwise_metric.cu` of XGBoost): differences as `f32`, sums as `f64`.
-    fn of_predictions(self, predictions: &[f32], validated: &Validated) -> f64 {
+    fn of_predictions(self, predictions: &[f32], validation_rows: &ValidationRows) -> f64 {
         let (mut sum, mut rows) = (0.0, 0.0);
-        for (row, (prediction, label)) in predictions.iter().zip(&validated.labels).enumerate() {
+        for (row, (prediction, label)) in predictions.iter().zip(&validation_rows.labels).enumerate() {
             let difference = label - prediction;
             let error = match self {
                 Self::Rmse => difference * difference,
                 Self::Mae => difference.abs(),
             };
-            let weight = validated.weights.as_ref().map_or(1.0, |weights| weights[row]);
+            let weight = validation_rows.weights.as_ref().map_or(1.0, |weights| weights[row]);
             sum += f64::from(error * weight);
             rows += f64::from(weight);
         }
@@ -131,7 +131,7 @@ impl Leaves {
     }
 
     /// The metric after each open round.
-    fn evaluate(&mut self, booster: &mut Booster, validated: &Validated) -> Result<Vec<Evaluation>> {
+    fn evaluate(&mut self, booster: &mut Booster, validation_rows: &ValidationRows) -> Result<Vec<Evaluation>> {
         let Range { start, end } = self.open.clone();
         if start == end {
             return Ok(Vec::new());
@@ -140,20 +140,20 @@ impl Leaves {
             .map_err(|error| Error::Defect(format!("rounds {start}..{end} of a trial: {error}")))?;
         self.open.start = end;
         let trees_of_round = ensemble.trees().len() / (end - start) as usize;
-        Ok(ensemble.trees().chunks(trees_of_round.max(1)).map(|trees| self.add(trees, validated)).collect())
+        Ok(ensemble.trees().chunks(trees_of_round.max(1)).map(|trees| self.add(trees, validation_rows)).collect())
     }
 
     /// The metric after a round of these trees.
-    fn add(&mut self, trees: &[Tree], validated: &Validated) -> Evaluation {
+    fn add(&mut self, trees: &[Tree], validation_rows: &ValidationRows) -> Evaluation {
         for tree in trees {
-            tree.add_leaves(&validated.columns, &mut self.margins, &mut self.scratch);
+            tree.add_leaves(&validation_rows.columns, &mut self.margins, &mut self.scratch);
         }
         let value = if self.link == Link::Identity {
-            self.metric.of_predictions(&self.margins, validated)
+            self.metric.of_predictions(&self.margins, validation_rows)
         } else {
             let mut predictions = self.margins.clone();
             self.link.transform(&mut predictions);
-            self.metric.of_predictions(&predictions, validated)
+            self.metric.of_predictions(&predictions, validation_rows)
         };
         Evaluation { matrix: "validation".to_owned(), metric: self.metric.name().to_owned(), value }
     }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     /// Four numbers, a fifth of them missing, and a category, with targets in (0, 1) that follow from them, and weights.
-    fn rows(random: &mut Random, count: usize) -> Validated {
+    fn rows(random: &mut Random, count: usize) -> ValidationRows {
         let mut columns: Vec<Vec<f32>> = (0..4)
             .map(|_| {
                 let value = |random: &mut Random| if random.below(5) == 0 { f32::NAN } else { random.share() as f32 };
@@ -189,7 +189,7 @@ mod tests {
         };
         let labels = (0..count).map(label).collect();
         let weights = Some((0..count).map(|_| random.below(4) as f32).collect());
-        Validated { columns, labels, weights }
+        ValidationRows { columns, labels, weights }
     }
 
     fn fold(params: &Params) -> Fold {
@@ -197,16 +197,16 @@ mod tests {
         let kind = |place: usize| if place == 4 { FeatureKind::Category } else { FeatureKind::Number };
         let features: Vec<Feature> =
             (0..5).map(|place| Feature { name: place.to_string(), kind: kind(place) }).collect();
-        let matrix = |rows: &Validated, reference: Option<&DMatrix>| {
+        let matrix = |rows: &ValidationRows, reference: Option<&DMatrix>| {
             let columns = rows.columns.iter().map(|column| Column::from(column.as_slice())).collect();
             let batch = Batch { columns, labels: Some(&rows.labels), weights: rows.weights.as_deref() };
             let options = QuantileOptions { max_bin: params.max_bin(), threads: 1, reference };
             DMatrix::quantile(&features, &batch, &options).unwrap()
         };
         let training = matrix(&rows(&mut random, 3_000), None);
-        let validated = rows(&mut random, 1_000);
-        let validation = matrix(&validated, Some(&training));
-        Fold::of_matrices(training, validation, Some(validated))
+        let validation_rows = rows(&mut random, 1_000);
+        let validation = matrix(&validation_rows, Some(&training));
+        Fold::of_matrices(training, validation, Some(validation_rows))
     }
 
     /// The way that a fold is evaluated, after it was compared with XGBoost's own evaluation.
@@ -222,7 +222,7 @@ mod tests {
                 for one in [&mut ours, &mut theirs] {
                     one.update(round, &fold.training).unwrap();
                 }
-                evaluator.see(&mut ours, &fold, round).unwrap();
+                evaluator.after_round(&mut ours, &fold, round).unwrap();
                 expected.push(theirs.evaluate(round, &[(&fold.validation, "validation")]).unwrap().pop().unwrap());
             }
             let found = evaluator.take(&mut ours, &fold).unwrap();

@@ -58,7 +58,8 @@ pub(super) struct FoldBoosters<'a> {
     pub(super) side_by_side: bool,
 }
 
-/// Errors of the model of all rows as a share of those of the boosters; 1 where there is nothing to tell by.
+/// Errors of the model of all rows as a share of those of the boosters: measured; as on other tables where that would take too long; 1 where
+/// there is nothing to tell by.
 ///
 /// # Errors
 /// [`error::Error::Stopped`] when the run was asked to stop; what XGBoost refuses; storage errors as they are.

@@ -192,7 +192,7 @@ impl Run<'_> {
         for round in rounds.clone() {
             context.shutdown.check(context.run_id)?;
             self.booster.update(round, &self.fold.training)?;
-            self.evaluator.see(&mut self.booster, self.fold, round)?;
+            self.evaluator.after_round(&mut self.booster, self.fold, round)?;
         }
         let evaluations = self.evaluator.take(&mut self.booster, self.fold)?;
         let own = |one: Evaluation| Evaluation { value: context.scale.metric(&one.metric, one.value), ..one };
