@@ -38,6 +38,8 @@ impl Encoding {
     pub const ORDINAL: Self = Self { native: false, ordinal: true, target: false };
     /// The mean of the target.
     pub const TARGET: Self = Self { native: false, ordinal: false, target: true };
+    /// No column: a derived feature that the search may take and has not taken.
+    pub const LEFT_OUT: Self = Self { native: false, ordinal: false, target: false };
 
     /// How many columns it gives.
     #[must_use]
@@ -65,7 +67,7 @@ impl Encoding {
 /// The encoding of a category that the spec leaves open, by how many levels it has.
 type OpenEncoding = Box<dyn Fn(usize) -> Encoding>;
 
-/// An encoding for every feature of a table; `None` for those that are no categories.
+/// An encoding for every feature of a table; `None` for those that are no categories, unless they are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EncodingScheme {
     /// What it is called in logs and `metrics.json`.
@@ -88,6 +90,7 @@ impl EncodingScheme {
 
     fn of(name: &'static str, features: &[Feature], spec: &Spec, open: impl Fn(usize) -> Encoding) -> Self {
         let encoding = |feature: &Feature| match (&feature.kind, spec.encoding_of(&feature.name)) {
+            (Kind::Derived, _) if is_proposed(feature, spec) => Some(Encoding::LEFT_OUT),
             (Kind::Category { .. }, _) if spec.monotone.contains_key(&feature.name) => Some(Encoding::NATIVE),
             (Kind::Category { .. }, ColumnEncoding::Native) => Some(Encoding::NATIVE),
             (Kind::Category { .. }, ColumnEncoding::Target) => Some(Encoding::TARGET),
@@ -120,7 +123,7 @@ impl EncodingScheme {
                 if Self::tells_rows_apart(levels, rows) { Encoding::TARGET } else { open(levels) }
             };
             let scheme = Self::of(name, features, spec, open);
-            if scheme.encodings.iter().all(Option::is_none) {
+            if scheme.categories() == 0 {
                 return vec![Self { name: "no categories".into(), ..scheme }];
             }
             if !schemes.iter().any(|known| known.encodings == scheme.encodings) {
@@ -128,6 +131,26 @@ impl EncodingScheme {
             }
         }
         schemes
+    }
+
+    /// The same with the derived features that were left out, if there are any.
+    #[must_use]
+    pub fn with_derived(&self) -> Option<Self> {
+        let taken = |encoding: &Option<Encoding>| encoding.filter(|encoding| *encoding != Encoding::LEFT_OUT);
+        let encodings: Vec<_> = self.encodings.iter().map(taken).collect();
+        (encodings != self.encodings).then(|| Self { name: format!("{}, derived", self.name).into(), encodings })
+    }
+
+    /// How many features are not left out.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.encodings.iter().filter(|encoding| **encoding != Some(Encoding::LEFT_OUT)).count()
+    }
+
+    /// How many features are categories.
+    #[must_use]
+    pub fn categories(&self) -> usize {
+        self.encodings.iter().flatten().filter(|encoding| **encoding != Encoding::LEFT_OUT).count()
     }
 
     /// Whether the matrix stays as it was learnt.
@@ -156,7 +179,8 @@ impl EncodingScheme {
     pub fn union(self, other: &Self) -> Self {
         let both = |(left, right): (Option<Encoding>, &Option<Encoding>)| match (left, right) {
             (Some(left), Some(right)) => Some(left.and(*right)),
-            (left, right) => left.or(*right),
+            // A column of its own, whether the other one leaves it out or not.
+            _ => None,
         };
         let encodings: Vec<_> = self.encodings.iter().copied().zip(&other.encodings).map(both).collect();
         let name =
@@ -181,6 +205,11 @@ impl EncodingScheme {
         }
         places
     }
+}
+
+/// Whether the search has thought of a derived feature: it has those that the spec does not name.
+fn is_proposed(feature: &Feature, spec: &Spec) -> bool {
+    !spec.derived.iter().any(|expression| expression.name() == feature.name)
 }
 
 /// What belongs to the rows that a model is fitted to. All have the same length.

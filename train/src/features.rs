@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use columns::text_hints::{self, Level};
 use columns::{ColumnKind, ColumnSource, LongTexts, MemoryColumns, is_long, memory_bytes};
 use error::{Error, Result};
+use features::derive::Expression;
 use features::encode::values::as_levels;
 use features::encode::{BadRows, Encoder, Feature, FeatureSource, Kind, LevelCounts, learn_number};
-use features::plan::{PlannedFeature, Source, plan};
+use features::plan::{PlannedFeature, Source, plan, plan_expression};
 use features::quality::{FeatureTally, Statistics, data_quality_score};
 use features::spec::Spec;
 use futures::StreamExt;
@@ -85,6 +86,28 @@ impl Features {
         }
     }
 
+    /// The same with other features of the same rows behind them.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] where they have other rows.
+    pub fn followed_by(self, more: Self) -> Result<Self> {
+        let behind = |first: Array2<f32>, more: Array2<f32>| {
+            let shape = (first.nrows(), first.ncols() + more.ncols());
+            let (mut cells, more) = (first.into_raw_vec_and_offset().0, more.into_raw_vec_and_offset().0);
+            cells.reserve_exact(more.len());
+            cells.extend(more);
+            Array2::from_shape_vec(shape.f(), cells).map_err(|error| Error::Defect(error.to_string()))
+        };
+        Ok(Self {
+            features: [self.features, more.features].concat(),
+            statistics: [self.statistics, more.statistics].concat(),
+            train: behind(self.train, more.train)?,
+            test: behind(self.test, more.test)?,
+            tallies: [self.tallies, more.tallies].concat(),
+            hints: [self.hints, more.hints].concat(),
+        })
+    }
+
     /// The share of rows that count times what their cells are like; derived features repeat cells of others.
     #[must_use]
     pub fn quality_score(&self, data: &TrainingData) -> f64 {
@@ -108,6 +131,25 @@ struct FittedFeature {
 pub async fn learn_and_encode(data: &Arc<TrainingData>, spec: &Spec, threads: usize) -> Result<Features> {
     let location = &data.tables[data.train.table].dataset().location;
     let planned = plan(spec, &data.id, &data.target, data.schema(), location)?;
+    let (data, spec, runtime) = (Arc::clone(data), spec.clone(), Handle::current());
+    let work = move || encode_all(&data, &spec, &planned, threads, &runtime);
+    machine::tasks::blocking(work).await?
+}
+
+/// Learns and encodes derived features that the spec does not name.
+///
+/// # Errors
+/// As [`learn_and_encode`].
+pub async fn learn_derived(
+    data: &Arc<TrainingData>,
+    spec: &Spec,
+    derived: Vec<Expression>,
+    threads: usize,
+) -> Result<Features> {
+    let location = &data.tables[data.train.table].dataset().location;
+    let schema = data.schema();
+    let planned = derived.iter().map(|expression| plan_expression(expression, schema, location));
+    let planned = planned.collect::<Result<Vec<_>>>()?;
     let (data, spec, runtime) = (Arc::clone(data), spec.clone(), Handle::current());
     let work = move || encode_all(&data, &spec, &planned, threads, &runtime);
     machine::tasks::blocking(work).await?

@@ -121,6 +121,7 @@ async fn train(run: &Run) -> Result<Trained> {
         return Ok(Trained::Checked(run.summary().succeeded()));
     }
     let plan = begin(run, config, &data.objects_sha256, &memory, earlier.as_ref()).await?;
+    let learnt = with_proposed(config, &input, &plan, learnt).await?;
     let checkpoint = Checkpoint::open(&run.folder, &plan, earlier.is_some())?;
     run.keep(&checkpoint);
     let reader = input.reader(&config.spec, &memory, plan.body.threads, &stop);
@@ -220,6 +221,7 @@ async fn learn_features(
     let threads = run.context.limits.threads.value;
     let mut features = features::learn_and_encode(data, &config.spec, threads).await?;
     memory.recount_levels(config, &features.features, earlier.map(|plan| plan.body.reading))?;
+    memory.plan_derived(earlier.map(|plan| plan.body.reading));
     if matches!(input, Input::InMemory(_)) {
         features.forget_kinds_of_empty_columns();
     }
@@ -241,6 +243,36 @@ async fn learn_features(
     let dry_run = || Ok(xgboost::dry_run(&params, &fit::matrix_features(&features.features))?);
     tokio::task::block_in_place(|| on_own_thread(dry_run))?;
     Ok(PreparedFeatures { features, quality, warnings, scale, estimate })
+}
+
+/// The features with the derived ones that the search may take besides: the same ones in every attempt of a run.
+async fn with_proposed(
+    config: &TrainConfig,
+    input: &Input,
+    plan: &TrainPlan,
+    learnt: PreparedFeatures,
+) -> Result<PreparedFeatures> {
+    let TrainBody { threads, reading, .. } = plan.body;
+    if !reading.has_derived {
+        return Ok(learnt);
+    }
+    let data = input.learning();
+    let columns = data.schema().columns().iter().map(|column| column.name.clone());
+    let taken = columns.chain(learnt.features.features.iter().map(|feature| feature.name.clone())).collect();
+    let proposal = fit::Proposal {
+        spec: &config.spec,
+        base: &learnt.features,
+        rows: &data.train,
+        scale: learnt.scale,
+        threads,
+        seed: config.seed,
+    };
+    let proposed = tokio::task::block_in_place(|| on_own_thread(|| proposal.derive(taken)))?;
+    if proposed.is_empty() {
+        return Ok(learnt);
+    }
+    let derived = features::learn_derived(data, &config.spec, proposed, threads).await?;
+    Ok(PreparedFeatures { features: learnt.features.followed_by(derived)?, ..learnt })
 }
 
 /// The figures of the estimate in the result: null where there is no such column, or rows are not validated at random.

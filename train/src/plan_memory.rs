@@ -60,6 +60,9 @@ pub struct TrainingMode {
     /// last bits may differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histogram_nodes: Option<u64>,
+    /// Whether the search may have derived features of its own: there is room for them.
+    #[serde(default)]
+    pub has_derived: bool,
 }
 
 /// The plan, in bytes unless a name says otherwise.
@@ -87,6 +90,8 @@ pub struct MemoryPlan {
     pub parts: usize,
     /// Nodes of a tree whose histograms are kept at once, where not all are.
     pub histogram_nodes: Option<u64>,
+    /// Whether the search may have derived features of its own.
+    pub has_derived: bool,
     /// What it was made from.
     #[serde(skip)]
     shape: Shape,
@@ -192,6 +197,21 @@ impl MemoryPlan {
         Ok(())
     }
 
+    /// Lets the search have derived features of its own where there is room for them and for what else was planned, or where the run
+    /// `began` with them.
+    pub fn plan_derived(&mut self, began: Option<TrainingMode>) {
+        let shape = self.shape.with_derived();
+        let total_bytes = self.total_bytes.max(self.total_of(&shape));
+        let has_room = || self.shape.derived > 0 && total_bytes <= usable(self.limit_bytes);
+        self.has_derived = began.map_or_else(has_room, |began| began.has_derived);
+        if self.has_derived {
+            (self.shape, self.total_bytes) = (shape, total_bytes);
+        } else if self.shape.derived > 0 {
+            let mib = total_bytes.div_ceil(MIB);
+            tracing::info!("no derived features are tried: with them the run would take {mib} MiB of memory");
+        }
+    }
+
     /// What the run takes at its peak, in its way.
     fn total_of(&self, shape: &Shape) -> u64 {
         let bins = match self.mode {
@@ -241,8 +261,9 @@ impl MemoryPlan {
         } else {
             (Mode::External, 0, external)
         };
-        let left = usable.saturating_sub(of_mode.rows + shape.searching());
-        let sample_rows = (left / shape.sample_row()).clamp(SAMPLE_LEAST, SAMPLE_MOST).min(shape.train_rows);
+        let widest = shape.with_derived();
+        let left = usable.saturating_sub(of_mode.rows + widest.searching());
+        let sample_rows = (left / widest.sample_row()).clamp(SAMPLE_LEAST, SAMPLE_MOST).min(shape.train_rows);
         let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
         let plan = Self {
             mode,
@@ -256,6 +277,7 @@ impl MemoryPlan {
             sample_rows: sample_rows as usize,
             parts,
             histogram_nodes: None,
+            has_derived: false,
             shape: *shape,
         };
         Self { total_bytes: plan.total_of(shape), ..plan }
@@ -310,15 +332,16 @@ impl MemoryPlan {
     /// What of it bears on the model.
     #[must_use]
     pub fn training_mode(&self) -> TrainingMode {
-        let histogram_nodes = self.histogram_nodes;
+        let Self { histogram_nodes, has_derived, .. } = *self;
         match self.mode {
-            Mode::InMemory => TrainingMode { histogram_nodes, ..TrainingMode::default() },
+            Mode::InMemory => TrainingMode { histogram_nodes, has_derived, ..TrainingMode::default() },
             mode => TrainingMode {
                 mode,
                 batch_rows: self.batch_rows,
                 sample_rows: self.sample_rows,
                 parts: self.parts,
                 histogram_nodes,
+                has_derived,
             },
         }
     }

@@ -120,7 +120,11 @@ fn plan_column(spec: &Spec, column: &ColumnSchema, features: &mut Vec<PlannedFea
     features.push(feature);
 }
 
-fn plan_expression(expression: &Expression, schema: &TableSchema, location: &str) -> Result<PlannedFeature> {
+/// The feature that an expression gives.
+///
+/// # Errors
+/// [`Error::Setting`] where it does not fit the table.
+pub fn plan_expression(expression: &Expression, schema: &TableSchema, location: &str) -> Result<PlannedFeature> {
     let kind_of = |name: &str| schema.get(name).map(|column| column.kind);
     let bound = expression.bind(&|name| kind_of(name).map(value_type));
     let yields =

@@ -130,3 +130,44 @@ fn columns_are_found_in_the_union_of_encodings() {
     assert_eq!(union.places_in(&union), [0, 1, 2, 3, 4, 5]);
     assert_eq!(union.clone().union(&right), union);
 }
+
+#[test]
+fn derived_features_that_the_search_thought_of_have_a_column_where_they_are_taken() {
+    let mut base = base();
+    let (_, source) = (base.features.pop(), FeatureSource::Column("x".to_owned()));
+    for name in ["of_the_spec", "of_the_search"] {
+        let (name, source) = (name.to_owned(), source.clone());
+        base.features.push(Feature { name, kind: Kind::Derived, source, source_kind: ColumnKind::Float });
+    }
+    let (statistics, tally) = (base.statistics[0].clone(), base.tallies[0].clone());
+    let cells = |rows: usize| Array2::from_shape_fn((rows, 3).f(), |(row, column)| (10 * row + column) as f32);
+    let spec = Spec::parse("[derived]\nof_the_spec = \"x + 1\"", "").unwrap();
+    let base = || Features {
+        features: base.features.clone(),
+        statistics: vec![statistics.clone(); 3],
+        train: cells(ROWS),
+        test: cells(4),
+        tallies: vec![tally.clone(); 3],
+        hints: Vec::new(),
+    };
+
+    let candidates = EncodingScheme::candidates(&base().features, &spec, ROWS);
+    let [without] = candidates.as_slice() else { panic!("{candidates:?}") };
+    let with = without.with_derived().unwrap();
+    assert_eq!(
+        (without.encodings.as_slice(), with.encodings.as_slice()),
+        (&[None, None, Some(Encoding::LEFT_OUT)][..], &[None; 3][..])
+    );
+    assert_eq!((without.features(), with.features(), without.categories(), with.categories()), (2, 3, 0, 0));
+    assert_eq!((without.width(), with.width(), with.with_derived()), (2, 3, None));
+    for union in [without.clone().union(&with), with.clone().union(without)] {
+        assert_eq!(union.encodings, with.encodings);
+        assert_eq!(without.places_in(&union), [0, 1]);
+    }
+    for (scheme, names) in [(without, &["x", "of_the_spec"][..]), (&with, &["x", "of_the_spec", "of_the_search"][..])] {
+        let applied = apply(base(), scheme, &rows(), 42);
+        assert_eq!(applied.features.iter().map(|feature| feature.name.as_str()).collect::<Vec<_>>(), names);
+        assert_eq!(columns(&applied.train), columns(&cells(ROWS))[..names.len()]);
+        assert_eq!(columns(&applied.test), columns(&cells(4))[..names.len()]);
+    }
+}

@@ -39,7 +39,8 @@ pub(super) fn boost(
 ) -> Result<Boosted> {
     let MemberFit { index, member, params } = *fit;
     let rounds = member.rounds;
-    let belongs_to = context.checkpoint.binding(&(&member.scheme.encodings, params, member.seed, rounds))?;
+    let names: Vec<&str> = training.features().iter().map(|feature| feature.name.as_str()).collect();
+    let belongs_to = context.checkpoint.binding(&(&member.scheme.encodings, names, params, member.seed, rounds))?;
     let name = format!("boosting-{index}");
     let keeps = params.resumes_exactly() && peers.is_none_or(Peers::is_first);
     let mut snapshots = Snapshots::new(context.checkpoint, &name, belongs_to, keeps);

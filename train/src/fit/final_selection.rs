@@ -296,10 +296,7 @@ impl FinalSelection<'_, '_> {
     /// Whether boosters of the model are fitted side by side, if there are several.
     fn are_side_by_side(&self) -> bool {
         let FitContext { threads, fitted_rows, .. } = *self.trials.context;
-        self.is_open
-            && self.parts() == 1
-            && threads > 1
-            && fitted_rows * self.trials.base.features.len() <= CELLS_SIDE_BY_SIDE
+        self.is_open && self.parts() == 1 && threads > 1 && fitted_rows * self.trials.features <= CELLS_SIDE_BY_SIDE
     }
 
     /// A round of a booster of the model.

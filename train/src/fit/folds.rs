@@ -85,6 +85,12 @@ impl Sample {
         Self { rows: self.rows.clone(), inner: self.inner.clone(), kept: Some(kept) }
     }
 
+    /// The places of its rows among all.
+    #[must_use]
+    pub(super) fn places(&self) -> &[usize] {
+        &self.rows
+    }
+
     /// Rows in it.
     #[must_use]
     pub(super) fn len(&self) -> usize {
@@ -268,12 +274,13 @@ fn encode_fold(
     let weights = picked(rows.weights.as_deref(), training);
     let folds = cross_folds(rows, seed).picked(training);
     let fitting = FittingRows { target: &target, weights: weights.as_deref(), folds: &folds };
+    let is_wanted = |(index, _): &(usize, &[f32])| scheme.encodings[*index].is_none_or(|encoding| encoding.width() > 0);
     let of = |(index, column): (usize, &[f32])| {
         let (left, right): (Vec<f32>, Vec<f32>) = (pick(column, training), pick(column, validation));
         let source = Source { index, feature: &base.features[index], encoding: scheme.encodings[index] };
         encode(&source, &fitting, &left, &right)
     };
-    columns(&base.train).into_iter().enumerate().flat_map(of).collect()
+    columns(&base.train).into_iter().enumerate().filter(is_wanted).flat_map(of).collect()
 }
 
 fn pick(column: &[f32], places: &[usize]) -> Vec<f32> {

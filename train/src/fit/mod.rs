@@ -6,6 +6,7 @@ mod calibration;
 mod candidates;
 mod choice;
 mod cost;
+mod derived_candidates;
 mod ensemble_selection;
 mod evaluator;
 mod final_selection;
@@ -39,6 +40,7 @@ use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, Feature
 pub use self::calibration::{Calibration, ScaleModel};
 pub use self::candidates::leaves_learning_open;
 pub use self::choice::{Choice, Member, Part, TrialReport, Tuning};
+pub use self::derived_candidates::{MOST_DERIVED, Proposal, may_derive};
 pub(crate) use self::folds::ROWS_FOR_THREE_FOLDS;
 pub(crate) use self::lanes::Lanes;
 pub(crate) use self::members::fit_with;

@@ -25,7 +25,7 @@ use super::trial::{End, Limits, Outcome, PruningBaseline};
 use super::trials::Trials;
 use super::{CELLS_SIDE_BY_SIDE, FALLBACK_ROUNDS, FitContext, tuning};
 use crate::config::TrainConfig;
-use crate::encodings::EncodingScheme;
+use crate::encodings::{Encoding, EncodingScheme};
 use crate::features::Features;
 use crate::read::Rows;
 
@@ -76,10 +76,7 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     let is_open = leaves_learning_open(user);
     let candidates = if is_open { Candidates::of_search(user)? } else { Candidates::given(given.clone()) };
     let mut search = Search { trials: Trials::new(context, base, rows), is_open };
-    // Constraints that the user wrote down by column numbers hold for one column per feature.
-    let counts_columns =
-        ["monotone_constraints", "interaction_constraints"].iter().any(|name| user.get(name).is_some());
-    let schemes = if counts_columns {
+    let schemes = if constrains_columns(user) {
         vec![native.clone()]
     } else {
         let mut schemes = EncodingScheme::candidates(&base.features, &config.spec, rows.len());
@@ -99,6 +96,16 @@ pub fn chooses_encodings(config: &TrainConfig) -> bool {
     config.rounds.is_none() && config.time_budget > 0
 }
 
+/// Whether the user has written down constraints by column numbers: they hold for one column per feature.
+pub(super) fn constrains_columns(user: &Params) -> bool {
+    ["monotone_constraints", "interaction_constraints"].iter().any(|name| user.get(name).is_some())
+}
+
+/// The most rows of a sample of a table of so many features.
+pub(super) fn most_sample_rows(features: usize) -> usize {
+    (SAMPLE_CELLS / features.max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE)
+}
+
 /// What a trial is for, and the rounds that one of depth 6 may take: all trials that are compared have as many, whatever
 /// they cost, since fewer rounds would tell against the more costly ones.
 #[derive(Clone, Copy)]
@@ -116,8 +123,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Whether the histograms of an encoding are within what the memory plan counts, which does not know how many levels there are.
     fn has_room_for(&self, scheme: &EncodingScheme, most_bins: u32) -> bool {
-        let features = self.trials.base.features.len() as u64;
-        let categories = scheme.encodings.iter().flatten().count() as u64;
+        let (features, categories) = (scheme.features() as u64, scheme.categories() as u64);
         let planned = |columns| {
             let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
             columns * u64::from(bins)
@@ -129,8 +135,8 @@ impl Search<'_> {
     /// None where there are no rows to judge by.
     fn choose(&mut self, schemes: Vec<EncodingScheme>, mut candidates: Candidates) -> Result<Option<Choice>> {
         let (rows, seed) = (self.trials.rows, u64::from(self.trials.context.config.seed));
-        let most = (SAMPLE_CELLS / self.trials.base.features.len().max(1)).clamp(LEAST_SAMPLE, MOST_SAMPLE);
         let Some(widest) = schemes.iter().max_by_key(|scheme| scheme.width()).cloned() else { return Ok(None) };
+        let most = most_sample_rows(widest.features());
         let sample = Sample::draw(rows, most, seed);
         let of_trials = [Stage::Encoding, Stage::Bins, Stage::Parameters];
         let mut work = of_trials.iter().map(|stage| self.trials.budget.work(*stage)).sum::<f64>();
@@ -208,7 +214,7 @@ impl Search<'_> {
         if cells <= CELLS_SIDE_BY_SIDE && self.trials.context.threads > 1 { 2 } else { 1 }
     }
 
-    /// A round of every trial that is planned, on so many rows to learn from.
+    /// A round of every trial that is planned, on so many rows to learn from. The one with derived features has what others leave.
     fn planned_round(
         &self,
         learning: usize,
@@ -273,10 +279,36 @@ impl Search<'_> {
         if tried > 1 {
             self.decide_by_trials("parameters", "the best of the trials", &ranking);
         }
+        if self.is_open
+            && let Some(with_derived) = self.derived(plan(Stage::Parameters), &matrices, &mut ranking)?
+        {
+            matrices = with_derived;
+        }
         if self.is_open && first.get("max_bin").is_none() {
             self.finer_bins(plan(Stage::Bins), &matrices, &mut ranking)?;
         }
         Ok(ranking)
+    }
+
+    /// The best candidate with the derived features besides: its matrices where they help.
+    fn derived<'s>(
+        &mut self,
+        plan: TrialPlan,
+        without: &FoldMatrices<'s>,
+        ranking: &mut Ranking,
+    ) -> Result<Option<FoldMatrices<'s>>> {
+        let best = ranking.candidates.first().filter(|best| best.scheme == without.scheme);
+        let Some((params, scheme)) = best.and_then(|best| Some((best.params.clone(), best.scheme.with_derived()?)))
+        else {
+            return Ok(None);
+        };
+        let mut matrices = self.trials.matrices(without.sample, scheme, &params);
+        let helps = self.compete(plan, &mut matrices, &params, ranking)?;
+        let features = without.scheme.encodings.iter().zip(&self.trials.base.features);
+        let derived = features.filter(|(encoding, _)| **encoding == Some(Encoding::LEFT_OUT));
+        let names: Vec<&str> = derived.map(|(_, feature)| feature.name.as_str()).collect();
+        self.decide_by_trials("derived features", &if helps { names.join(", ") } else { "none".to_owned() }, ranking);
+        Ok(helps.then_some(matrices))
     }
 
     /// More bins, with the best candidate alone, as long as that helps: what helps the best is for all of its encoding. Trials of finer bins cost

@@ -26,6 +26,8 @@ pub(super) struct Trials<'a> {
     pub(super) context: &'a FitContext<'a>,
     pub(super) base: &'a Features,
     pub(super) rows: &'a Rows,
+    /// Features, without those that only the search has thought of.
+    pub(super) features: usize,
     pub(super) budget: Budget,
     pub(super) costs: Costs,
     /// One for each trial, in the order they ran.
@@ -38,11 +40,13 @@ pub(super) struct Trials<'a> {
 
 impl<'a> Trials<'a> {
     pub(super) fn new(context: &'a FitContext<'a>, base: &'a Features, rows: &'a Rows) -> Self {
-        let size = (context.fitted_rows.max(rows.len()), base.features.len());
+        let features = EncodingScheme::native(&base.features, &context.config.spec).features();
+        let size = (context.fitted_rows.max(rows.len()), features);
         Self {
             context,
             base,
             rows,
+            features,
             budget: Budget::new(context.config.time_budget, context.threads, size),
             costs: Costs::of(base),
             reports: Vec::new(),

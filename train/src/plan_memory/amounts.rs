@@ -13,7 +13,7 @@ use xgboost::Params;
 use super::MIB;
 use crate::config::TrainConfig;
 use crate::fit::{CELLS_SIDE_BY_SIDE, MOST_SIDE_BY_SIDE, ROWS_FOR_THREE_FOLDS};
-use crate::fit::{chooses_encodings, histograms, leaves_learning_open};
+use crate::fit::{MOST_DERIVED, chooses_encodings, histograms, leaves_learning_open, may_derive};
 use crate::read::Opened;
 
 /// Program, XGBoost's library, threads, runtime, trees and small histograms.
@@ -73,6 +73,8 @@ pub(super) struct Shape {
     pub(super) features: u64,
     /// Columns of the matrix at most: a category may be encoded in several ways.
     pub(super) width: u64,
+    /// Derived features that the search may have besides, where there is room for them.
+    pub(super) derived: u64,
     /// Whether categories may be encoded otherwise than learnt.
     pub(super) is_reencoded: bool,
     /// Whether parameters and rounds are chosen on the training rows.
@@ -174,6 +176,7 @@ impl Shape {
             shards: config.shard.map_or(1, |shard| u64::from(shard.count())),
             features: features as u64,
             width,
+            derived: if may_derive(config) { MOST_DERIVED } else { 0 },
             is_reencoded: categories > 0,
             is_searched,
             may_be_mean: is_searched && config.rounds.is_none() && leaves_learning_open(&config.user_params),
@@ -221,6 +224,13 @@ impl Shape {
             trees_at_once: if config.rounds.is_some() && config.trials == 0 { 1 } else { self.trees_at_once },
             ..self
         }
+    }
+
+    /// The same with the derived features of the search besides.
+    pub(super) fn with_derived(self) -> Self {
+        let (features, width) = (self.features + self.derived, self.width + self.derived);
+        let tree_histograms = self.tree_histograms.saturating_mul(width) / self.width.max(1);
+        Self { features, width, tree_histograms, derived: 0, ..self }
     }
 
     /// Nodes of a tree that have histograms, at most.

@@ -132,7 +132,7 @@ fn intervals_are_calibrated_by_boosters_with_the_rounds_and_the_rate_of_the_mode
         writeln!(csv, "{:.6}", values.windows(2).map(|pair| (7.0 * pair[0] * pair[1]).sin()).sum::<f64>()).unwrap();
     }
     let data = workshop.write("slow.csv", &csv);
-    succeeded(&workshop.call("slow", &data).args(["--time-budget", "3", "--threads", "2"]).output().unwrap());
+    succeeded(&workshop.call("slow", &data).args(["--time-budget", "5", "--threads", "2"]).output().unwrap());
     let metrics = json(&workshop.run_folder("slow").join("metrics.json"));
     let choices = metrics["choices"].as_array().unwrap();
     let chosen = |what: &str| choices.iter().find(|choice| text(choice, "what") == what).unwrap();
@@ -165,6 +165,48 @@ fn every_choice_and_what_decided_it_is_written_down() {
 
     let given = train(&workshop, "given", &["--rounds", "5"]);
     assert_eq!((&given.metrics["choices"], &given.metrics["budget"]), (&Value::Array(Vec::new()), &Value::Null));
+}
+
+/// Trees of single columns come close to a ratio of two at most.
+#[test]
+fn a_ratio_that_decides_is_derived_unless_the_user_says_how_to_learn() {
+    let workshop = Workshop::new();
+    let mut random = Random::new(11);
+    let mut csv = String::from("id,\"net\"\"spend\",visits,joined,target,shade\n");
+    for row in 0..1_500 {
+        let (spend, visits) = (1.0 + 9.0 * random.share(), 1.0 + 9.0 * random.share());
+        let (month, day) = (1 + random.below(12), 1 + random.below(28));
+        let target = (4.0 * spend / visits).sin() + 0.1 * random.share();
+        writeln!(csv, "{row},{spend:.3},{visits:.3},2025-{month:02}-{day:02},{target:.4},s{}", row % 5).unwrap();
+    }
+    let data = workshop.write("ratio.csv", &csv);
+    let run = |run_id: &str, more: &[&str]| {
+        succeeded(&workshop.call(run_id, &data).args(more).output().unwrap());
+        let folder = workshop.run_folder(run_id);
+        (json(&folder.join("metadata.json")), json(&folder.join("metrics.json")))
+    };
+    let derived = |metadata: &Value| -> Vec<(String, String)> {
+        let features = metadata["features"].as_array().unwrap().iter();
+        let derived = features.filter(|feature| feature["kind"] == "derived");
+        derived.map(|feature| (text(feature, "name").to_owned(), text(feature, "sql").to_owned())).collect()
+    };
+
+    let (metadata, metrics) = run("searched", &["--time-budget", "10"]);
+    let expected = [
+        ("net\"spend_per_visits", "\"net\"\"spend\" / \"visits\""),
+        ("visits_per_net\"spend", "\"visits\" / \"net\"\"spend\""),
+    ];
+    let found = derived(&metadata);
+    assert!(found.iter().any(|(name, sql)| expected.contains(&(name.as_str(), sql.as_str()))), "{found:?}");
+    let choices = metrics["choices"].as_array().unwrap();
+    let choice = choices.iter().find(|choice| text(choice, "what") == "derived features").unwrap();
+    assert!(found.iter().all(|(name, _)| text(choice, "chosen").contains(name.as_str())), "{choice}");
+    assert!(metrics["trials"].as_array().unwrap().iter().any(|trial| text(trial, "encoding").ends_with("derived")));
+
+    let (plain, of_plain) = run("given", &["--param", "max_depth=6", "--time-budget", "10"]);
+    assert_eq!(derived(&plain), []);
+    let r2 = |metrics: &Value| metrics["r2"].as_f64().unwrap();
+    assert!(1.0 - r2(&metrics) < 0.5 * (1.0 - r2(&of_plain)), "{} {}", metrics["r2"], of_plain["r2"]);
 }
 
 /// A category of many levels that decides together with another column: XGBoost's own splits can tell its levels apart, one
