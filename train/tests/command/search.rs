@@ -201,6 +201,11 @@ fn a_ratio_that_decides_is_derived_unless_the_user_says_how_to_learn() {
     let choices = metrics["choices"].as_array().unwrap();
     let choice = choices.iter().find(|choice| text(choice, "what") == "derived features").unwrap();
     assert!(found.iter().all(|(name, _)| text(choice, "chosen").contains(name.as_str())), "{choice}");
+    let page = std::fs::read_to_string(workshop.run_folder("searched").join("report.html")).unwrap();
+    assert!(
+        page.contains("derived: &quot;") || page.contains("derived: \""),
+        "the page shows how features are derived"
+    );
     assert!(metrics["trials"].as_array().unwrap().iter().any(|trial| text(trial, "encoding").ends_with("derived")));
 
     let (plain, of_plain) = run("given", &["--param", "max_depth=6", "--time-budget", "10"]);

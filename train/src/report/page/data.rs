@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use columns::ColumnKind;
+use features::encode::FeatureSource;
 use features::quality::{ColumnProfile, LEAST_ROWS_OF_A_NAMED_LEVEL, Role};
 
 use super::super::Subject;
@@ -16,6 +17,8 @@ const MOST_COLUMNS: usize = 120;
 /// Levels that are shown of a column, and how much of each.
 const MOST_LEVELS: usize = 4;
 const MOST_OF_A_LEVEL: usize = 24;
+/// How much is shown of an expression.
+const MOST_OF_AN_EXPRESSION: usize = 100;
 
 pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
     titled(html, "The data", |html| {
@@ -102,7 +105,7 @@ fn columns(html: &mut Html, subject: &Subject<'_>) {
     ];
     html.table(&heads, |html| {
         for profile in &shown {
-            html.element("tr", "", |html| column(html, profile));
+            html.element("tr", "", |html| column(html, profile, sql_of(subject, &profile.column)));
         }
     });
     rest(html, profiles.len() - shown.len(), "column", "metadata.json");
@@ -113,12 +116,23 @@ fn columns(html: &mut Html, subject: &Subject<'_>) {
     );
 }
 
-fn column(html: &mut Html, profile: &ColumnProfile) {
+/// The expression of a derived feature.
+fn sql_of<'a>(subject: &'a Subject<'_>, name: &str) -> Option<&'a str> {
+    subject.metadata.features.iter().filter(|feature| feature.name == name).find_map(|feature| match &feature.source {
+        FeatureSource::Expression { sql, .. } => Some(sql.as_str()),
+        FeatureSource::Column(_) => None,
+    })
+}
+
+fn column(html: &mut Html, profile: &ColumnProfile, sql: Option<&str>) {
     html.element("td", "name", |html| {
         html.text(&profile.column);
         match profile.role {
             Role::Feature => {}
-            Role::Derived => html.leaf("span", "tag", "derived"),
+            Role::Derived => {
+                let sql = sql.map_or_else(String::new, |sql| format!(": {}", value(sql, MOST_OF_AN_EXPRESSION)));
+                html.leaf("span", "tag", &format!("derived{sql}"));
+            }
             Role::Target => html.leaf("span", "tag", "target"),
         }
     });
