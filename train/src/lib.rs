@@ -258,7 +258,10 @@ async fn with_proposed(
     }
     let data = input.learning();
     let columns = data.schema().columns().iter().map(|column| column.name.clone());
-    let taken = columns.chain(learnt.features.features.iter().map(|feature| feature.name.clone())).collect();
+    let features = learnt.features.features.iter().map(|feature| feature.name.clone());
+    // A name that the spec says something of, mistakenly, must not come to mean one of these.
+    let named = config.spec.ranges.keys().chain(config.spec.encoding.keys()).cloned();
+    let taken = columns.chain(features).chain(named).collect();
     let proposal = fit::Proposal {
         spec: &config.spec,
         base: &learnt.features,

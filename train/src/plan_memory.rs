@@ -197,18 +197,25 @@ impl MemoryPlan {
         Ok(())
     }
 
-    /// Lets the search have derived features of its own where there is room for them and for what else was planned, or where the run
+    /// Lets the search have derived features of its own where every row is in memory and they fit beside all else, or where the run
     /// `began` with them.
     pub fn plan_derived(&mut self, began: Option<TrainingMode>) {
         let shape = self.shape.with_derived();
         let total_bytes = self.total_bytes.max(self.total_of(&shape));
-        let has_room = || self.shape.derived > 0 && total_bytes <= usable(self.limit_bytes);
-        self.has_derived = began.map_or_else(has_room, |began| began.has_derived);
+        let is_possible = self.mode == Mode::InMemory && self.shape.derived > 0;
+        let fits = total_bytes <= usable(self.limit_bytes);
+        self.has_derived = began.map_or(is_possible && fits, |began| began.has_derived);
         if self.has_derived {
             (self.shape, self.total_bytes) = (shape, total_bytes);
-        } else if self.shape.derived > 0 {
-            let mib = total_bytes.div_ceil(MIB);
-            tracing::info!("no derived features are tried: with them the run would take {mib} MiB of memory");
+        } else if is_possible {
+            tracing::info!(
+                total_bytes,
+                limit_bytes = self.limit_bytes,
+                "no derived features are tried: with them the run would take {} MiB of memory and need a task of {} MiB, but there are {}",
+                total_bytes.div_ceil(MIB),
+                ((total_bytes as f64 / USABLE) as u64).div_ceil(MIB),
+                self.limit_bytes / MIB
+            );
         }
     }
 
@@ -261,9 +268,8 @@ impl MemoryPlan {
         } else {
             (Mode::External, 0, external)
         };
-        let widest = shape.with_derived();
-        let left = usable.saturating_sub(of_mode.rows + widest.searching());
-        let sample_rows = (left / widest.sample_row()).clamp(SAMPLE_LEAST, SAMPLE_MOST).min(shape.train_rows);
+        let left = usable.saturating_sub(of_mode.rows + shape.searching());
+        let sample_rows = (left / shape.sample_row()).clamp(SAMPLE_LEAST, SAMPLE_MOST).min(shape.train_rows);
         let scratch_bytes = if mode == Mode::External { shape.scratch() } else { 0 };
         let plan = Self {
             mode,
@@ -408,10 +414,11 @@ pub fn scratch() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::amounts::histogram_bytes;
+    use super::amounts::{histogram_bytes, histograms_of_any};
     use xgboost::Params;
 
     use super::*;
+    use crate::fit::MOST_DERIVED;
 
     fn shape(rows: u64) -> Shape {
         Shape {
@@ -430,6 +437,35 @@ mod tests {
             trees_at_once: 2,
             ..Shape::default()
         }
+    }
+
+    /// A narrow table may have so many bins that its histograms take most of the plan: eight columns more have fewer bins each.
+    #[test]
+    fn derived_features_are_tried_where_they_fit_beside_all_rows() {
+        let narrow = Shape {
+            features: 3,
+            width: 3,
+            derived: MOST_DERIVED,
+            tree_histograms: histogram_bytes(&Params::default(), 3, true),
+            histograms_with_derived: histograms_of_any(&Params::default(), 3..=11, true),
+            ..shape(1_500)
+        };
+        let with_derived = |shape: &Shape, limit_mib: u64, began: Option<TrainingMode>| {
+            let mut plan = MemoryPlan::of_shape(shape, limit_mib * MIB);
+            let planned = plan.total_bytes;
+            plan.plan_derived(began);
+            (plan.has_derived, plan.training_mode().has_derived, (plan.total_bytes - planned) / MIB)
+        };
+        assert_eq!(with_derived(&narrow, 400, None), (true, true, 64));
+        assert_eq!(with_derived(&narrow, 340, None), (false, false, 0));
+        let began = |has_derived| Some(TrainingMode { has_derived, ..TrainingMode::default() });
+        assert_eq!(with_derived(&narrow, 340, began(true)), (true, true, 64));
+        assert_eq!(with_derived(&narrow, 400, began(false)), (false, false, 0));
+        assert!(!with_derived(&Shape { derived: 0, ..narrow }, 400, None).0);
+        // Rows that are read in batches leave the rest of the room to their sample.
+        let large = Shape { derived: MOST_DERIVED, ..shape(5_000_000) };
+        assert_eq!(MemoryPlan::of_shape(&large, 3_000 * MIB).mode, Mode::Batches);
+        assert!(!with_derived(&large, 3_000, None).0);
     }
 
     fn mode(rows: u64, limit_mib: u64) -> Mode {

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use columns::ColumnKind;
-use error::{Error, Result};
+use error::Result;
 use features::derive::Expression;
 use features::encode::{Feature, FeatureSource, Kind};
 use features::spec::Spec;
@@ -99,8 +99,8 @@ impl Combination {
         pairs.map(|(left, right)| self.operation.of(*left, *right)).collect()
     }
 
-    /// As the spec would have it, under a name that nothing else has.
-    fn expression(&self, features: &[Feature], taken: &mut HashSet<String>) -> Result<Expression> {
+    /// As the spec would have it, under a name that nothing else has; none where the names of the columns are longer than an expression.
+    fn expression(&self, features: &[Feature], taken: &mut HashSet<String>) -> Option<Expression> {
         let (left, right) = (&features[self.left].name, &features[self.right].name);
         let mut name = format!("{left}_{}_{right}", self.operation.name());
         while !taken.insert(name.clone()) {
@@ -108,7 +108,7 @@ impl Combination {
         }
         let quoted = |column: &str| format!("\"{}\"", column.replace('"', "\"\""));
         let sql = format!("{} {} {}", quoted(left), self.operation.sign(), quoted(right));
-        Expression::parse(&name, &sql, None).map_err(|error| Error::Defect(error.to_string()))
+        Expression::parse(&name, &sql, None).ok()
     }
 }
 
@@ -170,7 +170,8 @@ impl Proposal<'_> {
         let gains = model.gains(&cells, &kinds)?;
         let least = LEAST_GAIN * gains.iter().sum::<f64>();
         let best = foremost(&gains, width..cells.len(), least, MOST_DERIVED as usize);
-        best.into_iter().map(|place| combinations[place - width].expression(features, &mut taken)).collect()
+        let expression = |place: usize| combinations[place - width].expression(features, &mut taken);
+        Ok(best.into_iter().filter_map(expression).collect())
     }
 }
 
@@ -351,6 +352,16 @@ mod tests {
         for spec in [ranged, monotone] {
             assert!(proposed(&spec, &table, &[]).iter().all(|(name, _)| !name.contains("spend")), "{spec:?}");
         }
+    }
+
+    #[test]
+    fn columns_whose_names_are_longer_than_an_expression_are_left_as_they_are() {
+        let (mut base, rows) = table(|[spend, visits, ..]| spend / visits);
+        for feature in &mut base.features[..2] {
+            feature.name = feature.name.repeat(10_000);
+            feature.source = FeatureSource::Column(feature.name.clone());
+        }
+        assert_eq!(proposed(&Spec::default(), &(base, rows), &[]), []);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the steps of a run hold at once, in bytes, from the shape of its tables and the settings.
 
+use std::ops::RangeInclusive;
+
 use columns::{ColumnKind, ColumnSchema};
 use error::Result;
 use features::encode::Feature;
@@ -100,6 +102,8 @@ pub(super) struct Shape {
     pub(super) threads: u64,
     /// Histograms of a tree, at most.
     pub(super) tree_histograms: u64,
+    /// The same with the derived features of the search, or with some of them: more columns may have fewer bins each.
+    pub(super) histograms_with_derived: u64,
     /// Trees that a search grows at once.
     pub(super) trees_at_once: u64,
     /// Levels of categories and what their texts take, once they are learnt.
@@ -166,6 +170,7 @@ impl Shape {
         let categories = columns.iter().filter(is_feature).filter(is_category).count();
         let more = if is_searched { 2 * categories } else { 0 };
         let width = (features + more) as u64;
+        let derived = if may_derive(config) { MOST_DERIVED } else { 0 };
         let threads = limits.threads.value as u64;
         let larger = |one: (u64, u64), other: (u64, u64)| (one.0.max(other.0), one.1.max(other.1));
         let largest = datasets().map(largest_run).fold((0, 0), larger);
@@ -176,7 +181,7 @@ impl Shape {
             shards: config.shard.map_or(1, |shard| u64::from(shard.count())),
             features: features as u64,
             width,
-            derived: if may_derive(config) { MOST_DERIVED } else { 0 },
+            derived,
             is_reencoded: categories > 0,
             is_searched,
             may_be_mean: is_searched && config.rounds.is_none() && leaves_learning_open(&config.user_params),
@@ -194,6 +199,7 @@ impl Shape {
             largest_group_bytes: largest.1,
             threads,
             tree_histograms: histogram_bytes(params, width, is_searched),
+            histograms_with_derived: histograms_of_any(params, width..=width + derived, is_searched),
             trees_at_once: if is_searched { threads.min(MOST_FOLDS) } else { 1 },
             levels: 0,
             level_bytes: 0,
@@ -215,11 +221,14 @@ impl Shape {
         let (levels, native) = (categories().map(levels_of).sum::<u64>(), categories().filter(is_native));
         let (columns, native_levels) = native.fold((0, 0), |(columns, all), one| (columns + 1, all + levels_of(one)));
         let nodes = self.tree_nodes(params).min(most_nodes.unwrap_or(u64::MAX));
-        let others = histogram_bytes(params, self.width.saturating_sub(columns), self.is_searched);
+        let others = self.width.saturating_sub(columns);
+        let of_levels = histograms::bytes(native_levels, 1, nodes);
+        let with_derived = histograms_of_any(params, others..=others + self.derived, self.is_searched);
         Self {
             levels,
             level_bytes: levels * LEVEL,
-            tree_histograms: others.saturating_add(histograms::bytes(native_levels, 1, nodes)),
+            tree_histograms: histogram_bytes(params, others, self.is_searched).saturating_add(of_levels),
+            histograms_with_derived: with_derived.saturating_add(of_levels),
             // The folds of a cross-validation are learnt from one after the other.
             trees_at_once: if config.rounds.is_some() && config.trials == 0 { 1 } else { self.trees_at_once },
             ..self
@@ -228,9 +237,13 @@ impl Shape {
 
     /// The same with the derived features of the search besides.
     pub(super) fn with_derived(self) -> Self {
-        let (features, width) = (self.features + self.derived, self.width + self.derived);
-        let tree_histograms = self.tree_histograms.saturating_mul(width) / self.width.max(1);
-        Self { features, width, tree_histograms, derived: 0, ..self }
+        Self {
+            features: self.features + self.derived,
+            width: self.width + self.derived,
+            tree_histograms: self.histograms_with_derived,
+            derived: 0,
+            ..self
+        }
     }
 
     /// Nodes of a tree that have histograms, at most.
@@ -403,4 +416,9 @@ pub(super) fn histogram_bytes(params: &Params, columns: u64, is_searched: bool) 
     }
     let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
     given.max(histograms::bytes(columns, bins, histograms::MOST_NODES))
+}
+
+/// The most that the histograms of a tree take with any of these numbers of columns.
+pub(super) fn histograms_of_any(params: &Params, columns: RangeInclusive<u64>, is_searched: bool) -> u64 {
+    columns.map(|columns| histogram_bytes(params, columns, is_searched)).max().unwrap_or_default()
 }

@@ -29,7 +29,7 @@ use crate::out_of_core::{Input, Outputs, Reader, Stop};
 use crate::plan::TrainPlan;
 use crate::plan_memory::MemoryPlan;
 use crate::run::{Run, conclude};
-use crate::{PreparedFeatures, Trained, Training, begin, check_rows, learn_features, plan_memory, read, with_proposed};
+use crate::{PreparedFeatures, Trained, Training, begin, check_rows, learn_features, plan_memory, read};
 use crate::{encodings, fit};
 
 /// What the first task tells the others before they fit the model.
@@ -143,7 +143,6 @@ impl Shared<'_> {
         let (learnt, plan) = self.runtime.block_on(async {
             let learnt = learn_features(run, config, input, (&mut memory, earlier.as_ref()), self.view.clone()).await?;
             let plan = begin(run, config, &input.all().objects_sha256, &memory, earlier.as_ref()).await?;
-            let learnt = with_proposed(config, input, &plan, learnt).await?;
             Ok::<_, Error>((learnt, plan))
         })?;
         let _entered = self.runtime.enter();
