@@ -15,7 +15,7 @@ use crate::read::Rows;
 
 /// Where there are more levels than this, XGBoost's own splits on categories become slow and often fit noise: other ways are
 /// tried for such a category, each beside XGBoost's own for the others.
-const MOST_NATIVE_LEVELS: usize = 64;
+pub(crate) const MOST_NATIVE_LEVELS: usize = 64;
 /// Where a level has fewer rows than this on average, most levels to be scored are unseen: only a mean, which is close to
 /// that of all rows for a rare level, makes seen and unseen ones alike.
 const LEAST_ROWS_PER_LEVEL: usize = 3;

@@ -262,7 +262,7 @@ async fn with_proposed(
     // A name that the spec says something of, mistakenly, must not come to mean one of these.
     let named = config.spec.ranges.keys().chain(config.spec.encoding.keys()).cloned();
     let taken = columns.chain(features).chain(named).collect();
-    let proposal = fit::Proposal {
+    let proposer = fit::Proposer {
         spec: &config.spec,
         base: &learnt.features,
         rows: &data.train,
@@ -270,7 +270,7 @@ async fn with_proposed(
         threads,
         seed: config.seed,
     };
-    let proposed = tokio::task::block_in_place(|| on_own_thread(|| proposal.derive(taken)))?;
+    let proposed = tokio::task::block_in_place(|| on_own_thread(|| proposer.propose(taken)))?;
     if proposed.is_empty() {
         return Ok(learnt);
     }

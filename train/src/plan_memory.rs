@@ -213,7 +213,7 @@ impl MemoryPlan {
                 limit_bytes = self.limit_bytes,
                 "no derived features are tried: with them the run would take {} MiB of memory and need a task of {} MiB, but there are {}",
                 total_bytes.div_ceil(MIB),
-                ((total_bytes as f64 / USABLE) as u64).div_ceil(MIB),
+                task(total_bytes).div_ceil(MIB),
                 self.limit_bytes / MIB
             );
         }
@@ -292,7 +292,6 @@ impl MemoryPlan {
     /// Ends a run that would not come to its end.
     fn check(&self, shape: &Shape, location: &str, scratch: &Path) -> Result<()> {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
-        let task = |bytes: u64| (bytes as f64 / USABLE) as u64;
         let what = format!("{location}: training on {} rows × {} columns", self.rows, self.columns);
         if self.total_bytes > usable(self.limit_bytes) {
             let (why, how) = match self.mode {
@@ -398,6 +397,11 @@ impl MemoryPlan {
 /// What of the limit is planned with.
 fn usable(limit_bytes: u64) -> u64 {
     (limit_bytes as f64 * USABLE) as u64
+}
+
+/// The limit of which so much is planned with.
+fn task(bytes: u64) -> u64 {
+    (bytes as f64 / USABLE) as u64
 }
 
 /// What the footers of a table may take: all that is left beside the program and what is `taken` already.

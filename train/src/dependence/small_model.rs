@@ -12,7 +12,7 @@ use xgboost::{
 use super::Subject;
 use super::draw::Draw;
 use crate::encodings::{EncodedColumn, Encoding, EncodingScheme, FittingRows, Source, encode};
-use crate::fit::{Lanes, columns};
+use crate::fit::{CELLS_OF_A_THREAD, Lanes, columns};
 
 /// How a small model learns: rounds and XGBoost's parameters.
 pub(super) struct Learning {
@@ -55,8 +55,6 @@ pub(super) const OF_TIMES: Learning = Learning {
     share_of_a_leaf: 0.03,
     is_without_identifiers: true,
 };
-/// From this number of cells on a second thread is worth it.
-const CELLS_OF_A_THREAD: usize = 100_000;
 /// Categories with more levels are means of the target.
 const MOST_NATIVE_LEVELS: usize = 32;
 

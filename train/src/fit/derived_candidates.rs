@@ -11,14 +11,17 @@ use error::Result;
 use features::derive::Expression;
 use features::encode::{Feature, FeatureSource, Kind};
 use features::spec::Spec;
-use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Importance, QuantileOptions};
+use xgboost::{Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, QuantileOptions};
 
 use super::candidates::leaves_learning_open;
 use super::columns;
 use super::folds::Sample;
+use super::gains::{self, foremost};
+use super::lanes::CELLS_OF_A_THREAD;
 use super::scale::TargetScale;
 use super::search::{chooses_encodings, constrains_columns, most_sample_rows};
 use crate::config::TrainConfig;
+use crate::encodings::MOST_NATIVE_LEVELS;
 use crate::features::Features;
 use crate::read::Rows;
 
@@ -32,10 +35,6 @@ const LEAST_GAIN: f64 = 0.01;
 const ROUNDS: u32 = 30;
 const PARAMS: [(&str, &str); 4] =
     [("objective", "reg:squarederror"), ("eta", "0.3"), ("max_depth", "6"), ("max_bin", "256")];
-/// From this number of cells on more than one thread is worth it.
-const CELLS_OF_A_THREAD: usize = 100_000;
-/// Categories with more levels are numbers to the small models.
-const MOST_NATIVE_LEVELS: usize = 64;
 /// A column of fewer values divides rows as a category does.
 const FEWEST_VALUES: usize = 3;
 
@@ -121,7 +120,7 @@ pub fn may_derive(config: &TrainConfig) -> bool {
 
 /// What derived features are proposed for.
 #[derive(Debug, Clone, Copy)]
-pub struct Proposal<'a> {
+pub struct Proposer<'a> {
     /// The spec, whose ranges and constraints hold for columns as they are.
     pub spec: &'a Spec,
     /// The features so far.
@@ -136,12 +135,12 @@ pub struct Proposal<'a> {
     pub seed: u32,
 }
 
-impl Proposal<'_> {
+impl Proposer<'_> {
     /// The derived features that are worth a trial; none where no two columns of numbers matter. None gets a name that is `taken`.
     ///
     /// # Errors
     /// What XGBoost refuses.
-    pub fn derive(&self, mut taken: HashSet<String>) -> Result<Vec<Expression>> {
+    pub fn propose(&self, mut taken: HashSet<String>) -> Result<Vec<Expression>> {
         let Self { spec, base: Features { features, train, .. }, rows, scale, threads, seed } = *self;
         let sample = Sample::draw(rows, most_sample_rows(features.len()), u64::from(seed));
         let places = sample.places();
@@ -168,19 +167,11 @@ impl Proposal<'_> {
         kinds.resize(cells.len(), FeatureKind::Number);
 
         let gains = model.gains(&cells, &kinds)?;
-        let least = LEAST_GAIN * gains.iter().sum::<f64>();
+        let least = (LEAST_GAIN * gains.iter().copied().map(f64::from).sum::<f64>()) as f32;
         let best = foremost(&gains, width..cells.len(), least, MOST_DERIVED as usize);
         let expression = |place: usize| combinations[place - width].expression(features, &mut taken);
         Ok(best.into_iter().filter_map(expression).collect())
     }
-}
-
-/// So many of some columns, those that gain most first, of which each gains more than the least.
-fn foremost(gains: &[f64], among: impl IntoIterator<Item = usize>, least: f64, most: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = among.into_iter().filter(|&place| gains[place] > least).collect();
-    places.sort_by(|one, other| gains[*other].total_cmp(&gains[*one]).then(one.cmp(other)));
-    places.truncate(most);
-    places
 }
 
 /// Whether a feature is a column of numbers or dates as it stands in the table. What is held to a range or may only push one way keeps
@@ -197,12 +188,14 @@ fn is_plain_number(spec: &Spec, feature: &Feature) -> bool {
     is_number && column == &feature.name && !is_bound && !spec.monotone.contains_key(&feature.name)
 }
 
+/// Whether there are enough different values for a difference or a ratio to say more than a category does.
 fn has_values(cells: &[f32]) -> bool {
     let mut seen = HashSet::new();
     let values = cells.iter().filter(|cell| !cell.is_nan());
     values.map(|cell| seen.insert(cell.to_bits())).filter(|is_new| *is_new).nth(FEWEST_VALUES - 1).is_some()
 }
 
+/// What the small models take a feature for: categories of many levels are numbers to them.
 fn kind(feature: &Feature) -> FeatureKind {
     let is_category = feature.levels().is_some_and(|levels| levels.len() <= MOST_NATIVE_LEVELS);
     if is_category { FeatureKind::Category } else { FeatureKind::Number }
@@ -232,25 +225,18 @@ struct SmallModel<'a> {
 
 impl SmallModel<'_> {
     /// What the splits of each column gain.
-    fn gains(&self, cells: &[Vec<f32>], kinds: &[FeatureKind]) -> Result<Vec<f64>> {
+    fn gains(&self, cells: &[Vec<f32>], kinds: &[FeatureKind]) -> Result<Vec<f32>> {
+        let params = Params::parse(PARAMS)?;
         let named = |(place, kind): (usize, &FeatureKind)| MatrixFeature { name: place.to_string(), kind: *kind };
         let features: Vec<MatrixFeature> = kinds.iter().enumerate().map(named).collect();
         let threads = if cells.len() * self.labels.len() < CELLS_OF_A_THREAD { 1 } else { self.threads };
         let columns = cells.iter().map(|column| Column::from(column.as_slice())).collect();
         let batch = Batch { columns, labels: Some(self.labels), weights: self.weights };
-        let matrix = DMatrix::quantile(&features, &batch, &QuantileOptions { max_bin: 256, threads, reference: None })?;
-        let own = [("nthread", threads.to_string()), ("seed", self.seed.to_string())];
-        let params = PARAMS.map(|(name, value)| (name, value.to_owned())).into_iter().chain(own);
-        let params: Vec<(String, String)> = params.map(|(name, value)| (name.to_owned(), value)).collect();
-        let mut booster = Booster::new(&params, &[&matrix])?;
+        let options = QuantileOptions { max_bin: params.max_bin(), threads, reference: None };
+        let matrix = DMatrix::quantile(&features, &batch, &options)?;
+        let mut booster = Booster::new(&params.for_booster(threads, self.seed), &[&matrix])?;
         (0..ROUNDS).try_for_each(|round| booster.update(round, &matrix))?;
-        let mut gains = vec![0.0; cells.len()];
-        for (name, gain) in booster.feature_scores(Importance::TotalGain)? {
-            if let Some(of_column) = name.parse().ok().and_then(|place: usize| gains.get_mut(place)) {
-                *of_column = f64::from(gain);
-            }
-        }
-        Ok(gains)
+        gains::of_columns(&mut booster, cells.len())
     }
 }
 
@@ -311,9 +297,9 @@ mod tests {
     }
 
     fn proposed(spec: &Spec, (base, rows): &(Features, Rows), taken: &[&str]) -> Vec<(String, String)> {
-        let proposal = Proposal { spec, base, rows, scale: TargetScale::default(), threads: 1, seed: 42 };
+        let proposer = Proposer { spec, base, rows, scale: TargetScale::default(), threads: 1, seed: 42 };
         let taken = taken.iter().map(|name| (*name).to_owned()).collect();
-        let derived = proposal.derive(taken).unwrap();
+        let derived = proposer.propose(taken).unwrap();
         assert!(derived.len() <= MOST_DERIVED as usize);
         derived.iter().map(|one| (one.name().to_owned(), one.sql().to_owned())).collect()
     }

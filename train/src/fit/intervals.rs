@@ -12,8 +12,7 @@ use evaluation::split::error_folds;
 use features::clip::final_prediction;
 use features::encode::Kind;
 use xgboost::{
-    Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Importance, Params, PredictionKind,
-    QuantileOptions,
+    Batch, Booster, Column, DMatrix, Feature as MatrixFeature, FeatureKind, Params, PredictionKind, QuantileOptions,
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -23,6 +22,7 @@ use super::budget::Stage;
 use super::calibration::{Calibration, OutOfFold};
 use super::choice::Choice;
 use super::folds::Sample;
+use super::gains::{self, foremost};
 use super::learning_curve::{FoldBoosters, errors_on_all_rows};
 use super::trial::Limits;
 use super::trials::Trials;
@@ -279,14 +279,8 @@ impl Matrix<'_> {
         let matrix = self.matrix(&columns, sample, None)?;
         let mut booster = self.booster(&[&matrix])?;
         self.boost(&mut booster, &matrix, 0..CHOOSING_ROUNDS)?;
-        let mut gains: Vec<(usize, f32)> = booster
-            .feature_scores(Importance::TotalGain)?
-            .into_iter()
-            .filter_map(|(name, gain)| Some((name.parse().ok()?, gain)))
-            .filter(|(place, _)| *place < width)
-            .collect();
-        gains.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
-        let mut chosen: Vec<usize> = gains.into_iter().take(MOST_COLUMNS).map(|(place, _)| place).collect();
+        let gains = gains::of_columns(&mut booster, columns.len())?;
+        let mut chosen = foremost(&gains, 0..width, 0.0, MOST_COLUMNS);
         chosen.sort_unstable();
         Ok(chosen)
     }

@@ -8,6 +8,8 @@ use machine::threads::on_threads;
 /// Cells of a matrix up to which boosting keeps only one thread busy: 400 rounds of depth 6 on 12,000 × 27 took two threads twice the
 /// processor time of one, and beside other processes as long.
 const CELLS_OF_ONE_THREAD: usize = 400_000;
+/// From this number of cells on a second thread is worth it for the few rounds of a small model.
+pub(crate) const CELLS_OF_A_THREAD: usize = 100_000;
 
 /// How many pieces of work go on at once, and threads for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
