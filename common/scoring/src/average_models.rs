@@ -15,7 +15,7 @@ pub(super) const NO_CHILD: i32 = -1;
 pub struct ModelPart<'a> {
     /// Its `model.ubj`, as XGBoost writes it.
     pub model: &'a [u8],
-    /// Its share of the mean; the shares add up to 1.
+    /// Its share of the mean. Where shares add up to another number than 1, the mean lies so many times as far from the base score.
     pub weight: f32,
     /// For each of its features the place of that feature in the mean model.
     pub columns: &'a [usize],

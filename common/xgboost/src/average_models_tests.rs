@@ -60,6 +60,18 @@ fn a_blend_predicts_the_weighted_mean_of_its_models() {
 }
 
 #[test]
+fn weights_of_another_sum_move_predictions_away_from_the_base_score() {
+    let all = [0, 1, 2, 3, 4];
+    let plain = model(&all, &[("eta", "0.2")], 12, 3);
+    let stretched = average_models(&[ModelPart { model: &plain, weight: 1.25, columns: &all }]).unwrap();
+    let base = Ensemble::from_ubj(&plain).unwrap().base_score();
+    assert_eq!(Ensemble::from_ubj(&stretched).unwrap().base_score(), base);
+    let rows = Table::new(400, 9);
+    let pairs = margins(&plain, &all, &rows).into_iter().zip(margins(&stretched, &all, &rows));
+    assert!(pairs.into_iter().all(|(before, after)| (base + 1.25 * (before - base) - after).abs() < 1e-5));
+}
+
+#[test]
 fn models_that_do_not_go_together_are_refused() {
     let all = [0, 1, 2, 3, 4];
     let plain = model(&all, &[], 2, 3);

@@ -45,6 +45,12 @@ impl OutOfFold {
         outputs.iter().all(|output| output.is_finite()).then_some(Self { rows, outputs, chosen, on_all_rows: 1.0 })
     }
 
+    /// The same with predictions so many times as far from a centre, which is one more number that was chosen by these rows.
+    pub(super) fn stretched(mut self, slope: f64, centre: f64) -> Self {
+        self.outputs.iter_mut().for_each(|output| *output = (centre + slope * (f64::from(*output) - centre)) as f32);
+        Self { chosen: self.chosen + 1.0, ..self }
+    }
+
     /// The same where it is known how much less the model of all rows errs.
     pub(super) fn with_errors_on_all_rows(self, on_all_rows: f64) -> Self {
         Self { on_all_rows, ..self }

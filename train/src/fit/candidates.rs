@@ -30,7 +30,8 @@ const DEEPER: [Set; 2] = [
 ];
 
 /// What is tried besides where depth 4 does better: shallow or heavily regularised trees.
-const SHALLOWER: [Set; 3] = [
+const SHALLOWER: [Set; 4] = [
+    &[("max_depth", "2"), ("subsample", "0.5"), ("colsample_bynode", "0.3")],
     &[("max_depth", "3"), ("subsample", "0.8"), ("colsample_bynode", "0.5")],
     &[
         ("max_depth", "4"),
@@ -206,7 +207,7 @@ mod tests {
             (candidates.direction.unwrap().0, depths)
         };
         assert_eq!(depths(1.0, 1.1, false), ("deeper", vec![9, 9]));
-        assert_eq!(depths(1.1, 1.0, false), ("shallower", vec![3, 4, 0]));
-        assert_eq!(depths(1.1, 1.0, true), ("shallower", vec![9, 3, 4, 0]));
+        assert_eq!(depths(1.1, 1.0, false), ("shallower", vec![2, 3, 4, 0]));
+        assert_eq!(depths(1.1, 1.0, true), ("shallower", vec![9, 2, 3, 4, 0]));
     }
 }

@@ -22,7 +22,8 @@ const PARTS_SEED: u64 = 0x5eed_0005;
 pub struct Choice {
     /// How categories are encoded: the columns of all members.
     pub scheme: EncodingScheme,
-    /// The boosters that are fitted one after the other, at least one. Their weights add up to 1.
+    /// The boosters that are fitted one after the other, at least one. Their weights add up to the calibration slope, which is 1 where none
+    /// was found.
     pub members: Vec<Member>,
     /// The metric of the rows that judge after each round of the first member; empty where rounds were given.
     #[serde(serialize_with = "numbers_or_null", deserialize_with = "null_as_nan")]
@@ -88,7 +89,7 @@ pub struct Member {
     pub rounds: u32,
     /// XGBoost's seed.
     pub seed: u32,
-    /// Its share of the mean.
+    /// Its share of the mean, times the calibration slope.
     pub weight: f64,
     /// The rows that it learns from, where these are not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,11 +6,13 @@ use xgboost::Params;
 
 use super::budget::Stage;
 use super::calibration::OutOfFold;
+use super::calibration_slope::{CalibrationSlope, Row};
 use super::choice::{Choice, Member, SEED_STEP, TrialReport};
 use super::folds::Sample;
 use super::learning_curve::{self, FoldBoosters, absolute_errors, errors_on_all_rows, ratio};
 use super::learning_rate::{eta_of, on_all_rows, patience};
 use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, unfinished};
+use super::scale::mean_target;
 use super::trial::{End, Limits};
 use super::trials::Trials;
 use super::tuning::{Tuning, tuned};
@@ -154,7 +156,12 @@ impl FinalSelection<'_, '_> {
         let work = self.trials.budget.left_for_fit();
         let members = self.affordable_members(work, rounds, &scheme, &first.params) as f64;
         let (learning_curve, metric) = (first.outcome.curve.clone(), first.outcome.metric.clone());
-        let out_of_fold = self.out_of_fold(&finalists, members)?;
+        let mut out_of_fold = self.out_of_fold(&finalists, members)?;
+        let slope = self.calibration_slope(out_of_fold.as_ref(), &finalists);
+        if let Some((slope, centre)) = slope {
+            out_of_fold = out_of_fold.map(|known| known.stretched(slope, centre));
+        }
+        let slope = slope.map_or(1.0, |(slope, _)| slope);
         let trials = self.trials.reports.clone();
         let mut chosen = Choice {
             scheme,
@@ -175,7 +182,7 @@ impl FinalSelection<'_, '_> {
                     params: one.params.clone(),
                     rounds: one.outcome.rounds,
                     seed: self.trials.context.config.seed.wrapping_add(step),
-                    weight: weight / f64::from(seeds),
+                    weight: slope * weight / f64::from(seeds),
                     part: None,
                 });
             }
@@ -220,6 +227,35 @@ impl FinalSelection<'_, '_> {
         let on_all_rows = errors_on_all_rows(self.trials, &boosters)?;
         let of_mean = self.errors_of_mean(&boosters, seeds_of(&first.params, *weight, members))?;
         Ok(Some(known.with_errors_on_all_rows(on_all_rows * of_mean)))
+    }
+
+    /// What the leaves of all boosters are multiplied by, and the base score, from which predictions move away by it. None where means of the
+    /// target are not what is learnt, or the boosters are not the search's own.
+    fn calibration_slope(&mut self, known: Option<&OutOfFold>, finalists: &[(Candidate, f64)]) -> Option<(f64, f64)> {
+        let (first, _) = finalists.first()?;
+        let is_mean = first.params.objective() == "reg:squarederror" && first.outcome.metric.as_deref() == Some("rmse");
+        let known = known.filter(|_| is_mean && self.is_open && self.parts() == 1)?;
+        let rows = self.trials.rows;
+        let mean = || mean_target(rows);
+        let centre = first.params.get("base_score").and_then(|score| score.parse().ok()).unwrap_or_else(mean);
+        let weights = self.trials.weights(&known.rows);
+        let judged = known.rows.iter().zip(&known.outputs).zip(weights).map(|((&row, output), weight)| Row {
+            predicted: f64::from(*output),
+            target: rows.target[row],
+            weight,
+            group: rows.keys.groups.as_ref().map(|groups| groups[row]),
+        });
+        let slope = CalibrationSlope::of(&judged.collect::<Vec<Row>>(), centre)?;
+        let CalibrationSlope { measured, standard_error } = slope;
+        self.trials.decide(
+            "calibration slope",
+            &format!("{:.4}", slope.shrunk()),
+            &format!(
+                "targets of validation rows lie {measured:.4} ± {standard_error:.4} times as far from the mean as predictions; what may be \
+                 chance counts less"
+            ),
+        );
+        Some((slope.shrunk(), centre))
     }
 
     /// Errors of the mean of so many boosters that differ in their seeds, as a share of those of one: the mean square of what differs from

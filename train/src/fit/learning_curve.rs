@@ -107,14 +107,12 @@ struct Curve {
 }
 
 impl Curve {
-    /// Errors of a model of so many rows, as a share of those of the fold's. What may well be chance counts less (positive-part shrinkage:
-    /// Efron & Morris, "Stein's Estimation Rule and Its Competitors", 1973).
+    /// Errors of a model of so many rows, as a share of those of the fold's. What may well be chance counts less.
     fn at(self, rows: f64) -> f64 {
         let Self { training, share, excess, standard_error } = self;
-        let certain = (1.0 - (standard_error / excess).powi(2)).max(0.0);
         let times = (rows / training).clamp(1.0, FURTHEST);
         let of_measured = (1.0 - times.powf(-EXPONENT)) / (share.powf(-EXPONENT) - 1.0);
-        let shrunk = 1.0 - excess * certain * of_measured;
+        let shrunk = 1.0 - beyond_chance(excess, standard_error) * of_measured;
         if shrunk.is_finite() { shrunk.clamp(0.5, 2.0) } else { 1.0 }
     }
 }
@@ -223,6 +221,12 @@ fn weights_of_shares(margins: &[f32], errors: [&[f64]; 2], weights: &[f64]) -> V
         group.iter().for_each(|&place| shares[place] *= per_error);
     }
     shares
+}
+
+/// What is left of a difference that was measured with some standard error once what may well be chance counts less: nothing of one that is no
+/// larger than its error (positive-part shrinkage: Efron & Morris, "Stein's Estimation Rule and Its Competitors", 1973).
+pub(super) fn beyond_chance(difference: f64, standard_error: f64) -> f64 {
+    difference * (1.0 - (standard_error / difference).powi(2)).max(0.0)
 }
 
 /// The ratio of two weighted sums over the same rows, with its standard error; none where there is none.

@@ -118,7 +118,8 @@ pub(crate) fn fit_with<Matrix: Borrow<DMatrix>>(
             base_score = Some(base_score_of(&model)?);
         }
         // A booster holds what it learnt with of every row: one at a time.
-        let booster = (choice.members.len() == 1).then_some(booster);
+        let is_the_model = choice.members.len() == 1 && member.weight == 1.0;
+        let booster = is_the_model.then_some(booster);
         fitted.push(FittedMember { booster, model, places, params: own, resumed_from });
     }
     progress.finish();
@@ -170,7 +171,7 @@ impl<Matrix> MemberMatrix<Matrix> {
 
 /// A member that has been trained.
 struct FittedMember {
-    /// The booster, where it is the only one.
+    /// The booster, where it is the model.
     booster: Option<Booster>,
     /// Its bytes, as `model.ubj`.
     model: Vec<u8>,
@@ -181,7 +182,7 @@ struct FittedMember {
     resumed_from: Option<u32>,
 }
 
-/// The weighted mean of all members as one booster, in the target's own units, and its bytes; a single one stays as it is.
+/// The weighted mean of all members as one booster, in the target's own units, and its bytes; a single one stays as it is where its leaves do.
 fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<(Booster, Vec<u8>)> {
     if let Some(only) = members.iter_mut().find(|member| member.booster.is_some()) {
         let model = std::mem::take(&mut only.model);

@@ -3,6 +3,7 @@
 mod boost;
 mod budget;
 mod calibration;
+mod calibration_slope;
 mod candidates;
 mod choice;
 mod cost;

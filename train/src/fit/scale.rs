@@ -240,6 +240,14 @@ pub(super) fn counting(rows: &Rows) -> impl Iterator<Item = f64> {
     (0..rows.target.len()).filter(|&row| rows.has_weight(row)).map(|row| rows.target[row])
 }
 
+/// The weighted mean of the targets: where XGBoost begins with squared errors.
+pub(super) fn mean_target(rows: &Rows) -> f64 {
+    let weight = |row: usize| rows.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
+    let sum = |value: &dyn Fn(usize) -> f64| (0..rows.target.len()).map(|row| weight(row) * value(row)).sum::<f64>();
+    // A target may be out of all bounds where its weight is nil.
+    sum(&|row| if rows.has_weight(row) { rows.target[row] } else { 0.0 }) / sum(&|_| 1.0)
+}
+
 /// How far apart targets lie.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Spread {

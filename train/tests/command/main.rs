@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod dependence;
 mod hosts;
 mod limits;
 mod messages;

@@ -153,10 +153,14 @@ fn every_choice_and_what_decided_it_is_written_down() {
     let run = train_uncut(&workshop, "chosen", &["--time-budget", "20"]);
     let choices = run.metrics["choices"].as_array().unwrap();
     let about: Vec<&str> = choices.iter().map(|choice| text(choice, "what")).collect();
-    for what in ["sample", "encoding", "depth", "parameters", "finalists", "rounds", "members"] {
+    for what in ["sample", "encoding", "depth", "parameters", "finalists", "rounds", "calibration slope", "members"] {
         assert!(about.contains(&what), "{what}: {about:?}");
     }
     assert!(choices.iter().all(|choice| !text(choice, "chosen").is_empty() && !text(choice, "decided_by").is_empty()));
+    let slope = choices.iter().find(|choice| choice["what"] == "calibration slope").unwrap();
+    let weights = run.metrics["members"].as_array().unwrap().iter().map(|member| member["weight"].as_f64().unwrap());
+    let sum: f64 = weights.sum();
+    assert!((sum - text(slope, "chosen").parse::<f64>().unwrap()).abs() < 1e-4, "{sum} {slope}");
     let budget = &run.metrics["budget"];
     assert_eq!((&budget["seconds"], &budget["threads"], &budget["clock_seconds"]), (&20.into(), &1.into(), &60.into()));
     let (planned, done) = (budget["planned_work"].as_f64().unwrap(), budget["done_work"].as_f64().unwrap());
