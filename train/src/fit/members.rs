@@ -123,6 +123,8 @@ pub(crate) fn fit_with<Matrix: Borrow<DMatrix>>(
         fitted.push(FittedMember { booster, model, places, params: own, resumed_from });
     }
     progress.finish();
+    // The mean takes memory of its own.
+    drop(known);
     finished(context, choice, fitted)
 }
 

@@ -3,7 +3,9 @@
 //! A mean is shrunk towards the mean of all rows, `(sum + m·prior) / (weight + m)` (Micci-Barreca, "A Preprocessing Scheme
 //! for High-Cardinality Categorical Attributes in Classification and Prediction Problems", 2001). For the rows that a model
 //! is fitted to it is *cross-fitted*: the mean that stands in a row is made of the rows of the other folds, or of earlier rows
-//! ([`Visible`]), so a row's own target never shows in its features. Everywhere else the mean of all training rows stands.
+//! ([`Visible`]), so a row's own target never shows in its features. What means are shrunk towards is the same in all folds: a mean of the
+//! other folds alone is lower in the fold of the largest target than elsewhere, and trees find that out. Everywhere else the mean of all
+//! training rows stands.
 
 use std::cmp::Ordering;
 
@@ -72,9 +74,20 @@ impl Sums {
         Self { levels, all: minus(self.all, other.all) }
     }
 
+    /// The mean of all rows.
+    fn prior(&self) -> f64 {
+        if self.all.0 > 0.0 { self.all.1 / self.all.0 } else { 0.0 }
+    }
+
     fn values(&self) -> LevelValues {
-        let prior = if self.all.0 > 0.0 { self.all.1 / self.all.0 } else { 0.0 };
-        let mean = |&(weight, sum): &(f64, f64)| ((sum + SMOOTHING * prior) / (weight + SMOOTHING)) as f32;
+        self.shrunk_towards(self.prior())
+    }
+
+    fn shrunk_towards(&self, prior: f64) -> LevelValues {
+        let mean = |&(weight, sum): &(f64, f64)| {
+            // To the bit what stands for an unknown level.
+            if weight > 0.0 { ((sum + SMOOTHING * prior) / (weight + SMOOTHING)) as f32 } else { prior as f32 }
+        };
         LevelValues { values: self.levels.iter().map(mean).collect(), default: prior as f32 }
     }
 }
@@ -114,13 +127,22 @@ impl Visible {
         }
     }
 
+    /// Whether the mean of all rows that means at place `read` are shrunk towards is made of the sum at place `added`.
+    #[must_use]
+    pub fn is_in_prior(self, read: u8, added: u8) -> bool {
+        match self {
+            Self::OtherFolds { .. } => true,
+            Self::Earlier { folds, .. } => added / folds <= read / folds,
+        }
+    }
+
     /// Whether the mean at place `read` is made of the sum at place `added`.
     #[must_use]
     pub fn sees(self, read: u8, added: u8) -> bool {
         match self {
             Self::OtherFolds { .. } => read != added,
             Self::Earlier { folds, .. } => {
-                added / folds <= read / folds && (folds == 1 || added % folds != read % folds)
+                self.is_in_prior(read, added) && (folds == 1 || added % folds != read % folds)
             }
         }
     }
@@ -195,22 +217,34 @@ impl FoldSums {
     #[must_use]
     pub fn means(&self) -> FoldMeans {
         let others = match self.visible {
-            Visible::OtherFolds { .. } => self.of_fold.iter().map(|fold| self.all.without(fold).values()).collect(),
+            Visible::OtherFolds { .. } => {
+                // One prior for all folds: it says nothing of any row, and a row whose level no other fold knows looks as one of an unknown
+                // level will, which stands for the mean of all rows.
+                let prior = self.all.prior();
+                self.of_fold.iter().map(|fold| self.all.without(fold).shrunk_towards(prior)).collect()
+            }
             Visible::Earlier { blocks, folds } => (0..blocks * folds).map(|read| self.seen_from(read)).collect(),
         };
         FoldMeans { all: self.all.values(), others }
     }
 
-    /// Where nothing is visible, nothing is known: no mean stands there.
+    /// Where nothing is visible, nothing is known: no mean stands there. The prior is one for all folds here, too.
     fn seen_from(&self, read: u8) -> LevelValues {
         let levels = self.all.levels.len();
-        let mut seen = Sums::new(levels);
+        let (mut seen, mut earlier) = (Sums::new(levels), Sums::new(0));
         for (added, sums) in (0_u8..).zip(&self.of_fold) {
+            if self.visible.is_in_prior(read, added) {
+                earlier.include(sums);
+            }
             if self.visible.sees(read, added) {
                 seen.include(sums);
             }
         }
-        if seen.all.0 > 0.0 { seen.values() } else { LevelValues { values: vec![f32::NAN; levels], default: f32::NAN } }
+        if seen.all.0 > 0.0 {
+            seen.shrunk_towards(earlier.prior())
+        } else {
+            LevelValues { values: vec![f32::NAN; levels], default: f32::NAN }
+        }
     }
 }
 
@@ -285,13 +319,30 @@ mod tests {
         let target = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let places = Places { visible: Visible::OtherFolds { folds: 3 }, reads: &folds, adds: &folds };
         let before = cross_fitted(&TargetRows { codes: &codes, target: &target, weights: None }, 2, &places);
-        for row in 0..target.len() {
+        let (without_level, with_level) = (5, 0..5);
+        for row in with_level {
             let mut changed = target;
-            changed[row] += 1000.0;
+            // The mean of all rows, which is the same in every row, stays.
+            (changed[row], changed[without_level]) = (changed[row] + 1000.0, changed[without_level] - 1000.0);
             let after = cross_fitted(&TargetRows { codes: &codes, target: &changed, weights: None }, 2, &places);
             assert!((before[row] - after[row]).abs() < 1e-3, "row {row}: {} became {}", before[row], after[row]);
             assert!(before.iter().zip(&after).any(|(left, right)| (left - right).abs() > 1.0));
         }
+    }
+
+    #[test]
+    fn a_level_that_no_other_fold_knows_looks_as_an_unknown_one_will() {
+        let (codes, folds) = ([0.0, 1.0, 2.0, 2.0, 3.0, 3.0, NONE], [0, 1, 2, 2, 0, 1, 2]);
+        let target = [0.1, 0.2, 0.7, 1e6, 0.3, 0.9, 0.6];
+        let rows = TargetRows { codes: &codes, target: &target, weights: None };
+        let places = Places { visible: Visible::OtherFolds { folds: 3 }, reads: &folds, adds: &folds };
+        let found = cross_fitted(&rows, 4, &places);
+        let unknown = target_means(&rows, 4).default;
+        // Whether a row is in the fold of the largest target is not to be seen.
+        let alone = [0, 1, 2, 3, 6].map(|row| found[row].to_bits());
+        assert_eq!(alone, [unknown.to_bits(); 5]);
+        let shrunk = |other: f64| ((other + SMOOTHING * f64::from(unknown)) / (1.0 + SMOOTHING)) as f32;
+        assert!((found[4] / shrunk(0.9) - 1.0).abs() < 1e-6 && (found[5] / shrunk(0.3) - 1.0).abs() < 1e-6);
     }
 
     #[test]
