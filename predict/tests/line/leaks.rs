@@ -118,14 +118,14 @@ fn honest_tables_stay_silent() {
         let call = programs().train().folder(workshop.folder.path()).args(["--train-data", data, "--models", "models"]);
         call.args(["--model-version", "v1", "--threads", "1", "--check"]).args(more).run()
     };
-    // The hours of a day have its weather in common: without the group that is said, rightly.
+    // The hours of a day have its weather in common, and the flights of a day its delays: without group and time that is said, rightly.
     for (table, more) in [("diamonds", &[][..]), ("bikeshare", &["--group", "day"])] {
         fetch("fetch-table", &[table, &workshop.text(table)]);
         let roles = ["--id", "row_id", "--target", "target", "--strict"];
         silent(&strict(&format!("{table}/train.parquet"), &[&roles[..], more].concat()));
     }
     fetch("fetch-flights", &[&workshop.text("flights")]);
-    let ended = strict("flights/data", &["--features", "flights/features.toml"]);
+    let ended = strict("flights/data", &["--features", "flights/features.toml", "--time", "time_hour"]);
     // Cancelled flights have no delay: that is said, and no leak.
     assert_eq!(ended.succeeded()["warnings"], 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("rows are left out"), "{}", ended.stderr);
