@@ -78,13 +78,13 @@ fn on_a_busy_machine<T>(work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// What is chosen goes by counted work: how busy the machine is has no part in it. Six seconds of budget and 140 are
+/// What is chosen goes by counted work: how busy the machine is has no part in it. Four seconds of budget and 140 are
 /// two searches, each of which comes out the same beside busy threads.
 #[test]
 fn the_same_rows_settings_and_seed_give_the_same_model_however_busy_the_machine_is() {
     let workshop = Workshop::new();
     let mut models = Vec::new();
-    for budget in ["6", "140"] {
+    for budget in ["4", "140"] {
         let more = ["--time-budget", budget, "--threads", "2"];
         let first = train_uncut(&workshop, &format!("alone-{budget}"), &more);
         let second = on_a_busy_machine(|| train_uncut(&workshop, &format!("busy-{budget}"), &more));
