@@ -230,7 +230,7 @@ impl FinalSelection<'_, '_> {
     }
 
     /// What the leaves of all boosters are multiplied by, and the base score, from which predictions move away by it. None where means of the
-    /// target are not what is learnt, or the boosters are not the search's own.
+    /// target are not what is learnt, parameters are not searched for, or each booster learns from a part of the rows.
     fn calibration_slope(&mut self, known: Option<&OutOfFold>, finalists: &[(Candidate, f64)]) -> Option<(f64, f64)> {
         let (first, _) = finalists.first()?;
         let is_mean = first.params.objective() == "reg:squarederror" && first.outcome.metric.as_deref() == Some("rmse");

@@ -85,7 +85,7 @@ impl Sums {
 
     fn shrunk_towards(&self, prior: f64) -> LevelValues {
         let mean = |&(weight, sum): &(f64, f64)| {
-            // To the bit what stands for an unknown level.
+            // Without rows a level is to the bit what an unknown one is: nothing is rounded.
             if weight > 0.0 { ((sum + SMOOTHING * prior) / (weight + SMOOTHING)) as f32 } else { prior as f32 }
         };
         LevelValues { values: self.levels.iter().map(mean).collect(), default: prior as f32 }
