@@ -21,12 +21,13 @@ pub struct ModelPart<'a> {
     pub columns: &'a [usize],
 }
 
-/// Averages models of one objective and one base score; every feature of the mean model is one of some model's.
+/// Averages models of one objective and one base score. `features` are the names of the mean model's features and XGBoost's letters for
+/// their types (`q`, `c`), among them those of every model.
 ///
 /// # Errors
 /// [`EnsembleError::Damaged`] where a model is not one that XGBoost wrote, [`EnsembleError::Unsupported`] where models do
 /// not go together.
-pub fn average_models(parts: &[ModelPart<'_>]) -> Result<Vec<u8>, EnsembleError> {
+pub fn average_models(parts: &[ModelPart<'_>], features: &[(&str, &str)]) -> Result<Vec<u8>, EnsembleError> {
     let documents: Vec<Value<'_>> =
         parts.iter().map(|part| ubj::parse(part.model).map_err(EnsembleError::Damaged)).collect::<Loaded<_>>()?;
     let learners = documents
@@ -38,7 +39,10 @@ pub fn average_models(parts: &[ModelPart<'_>]) -> Result<Vec<u8>, EnsembleError>
     if learners.iter().any(|learner| learner.objective != first.objective || learner.base_score != first.base_score) {
         return unfit("their objectives or base scores differ");
     }
-    let mean = MeanModel { features: features(&learners)?, learners };
+    if !learners.iter().all(|learner| learner.has_features_among(features)) {
+        return unfit("their features differ");
+    }
+    let mean = MeanModel { features, learners };
     let mut writer = Writer::default();
     mean.write(&documents[0], &mut writer)?;
     Ok(writer.into_bytes())
@@ -80,28 +84,16 @@ impl<'v, 'a> Learner<'v, 'a> {
         }
         Ok(of)
     }
-}
 
-/// Names and types of the mean model's features.
-fn features<'a>(learners: &[Learner<'_, 'a>]) -> Loaded<Vec<(&'a str, &'a str)>> {
-    let count = learners.iter().flat_map(|learner| learner.part.columns).max().map_or(0, |last| last + 1);
-    let mut features = vec![None; count];
-    for learner in learners {
-        for (place, of) in learner.part.columns.iter().zip(learner.names.iter().zip(&learner.types)) {
-            let of = (*of.0, *of.1);
-            if *features[*place].get_or_insert(of) != of {
-                return unfit("their features differ");
-            }
-        }
-    }
-    match features.into_iter().collect::<Option<Vec<_>>>() {
-        Some(features) => Ok(features),
-        None => unfit("a feature is none of theirs"),
+    /// Whether its features stand at their places among those of the mean model.
+    fn has_features_among(&self, features: &[(&str, &str)]) -> bool {
+        let own = self.names.iter().zip(&self.types);
+        self.part.columns.iter().zip(own).all(|(place, (name, kind))| features.get(*place) == Some(&(*name, *kind)))
     }
 }
 
 struct MeanModel<'v, 'a> {
-    features: Vec<(&'a str, &'a str)>,
+    features: &'v [(&'v str, &'v str)],
     learners: Vec<Learner<'v, 'a>>,
 }
 

@@ -17,6 +17,13 @@ fn model(columns: &[usize], case: &[(&str, &str)], rounds: u32, seed: u64) -> Ve
     super::tests::trained(&params(case), &matrix, rounds).save().unwrap()
 }
 
+/// Averages, with the features of the whole table.
+fn averaged(parts: &[ModelPart<'_>]) -> Result<Vec<u8>, EnsembleError> {
+    let all = Table::features(true);
+    let named: Vec<(&str, &str)> = all.iter().map(|one| (one.name.as_str(), one.kind.letter())).collect();
+    average_models(parts, &named)
+}
+
 fn margins(model: &[u8], columns: &[usize], rows: &Table) -> Vec<f32> {
     let all = rows.columns();
     let columns: Vec<Column<'_>> = columns.iter().map(|column| all[*column]).collect();
@@ -28,7 +35,7 @@ fn a_blend_predicts_the_weighted_mean_of_its_models() {
     let (left, right) = ([0, 1, 2, 4], [3, 4, 0]);
     let sampled = [("subsample", "0.6"), ("max_depth", "5")];
     let parts = [model(&left, &[("eta", "0.2")], 12, 3), model(&right, &sampled, 7, 3)];
-    let blended = average_models(&[
+    let blended = averaged(&[
         ModelPart { model: &parts[0], weight: 0.75, columns: &left },
         ModelPart { model: &parts[1], weight: 0.25, columns: &right },
     ])
@@ -63,12 +70,23 @@ fn a_blend_predicts_the_weighted_mean_of_its_models() {
 fn weights_of_another_sum_move_predictions_away_from_the_base_score() {
     let all = [0, 1, 2, 3, 4];
     let plain = model(&all, &[("eta", "0.2")], 12, 3);
-    let stretched = average_models(&[ModelPart { model: &plain, weight: 1.25, columns: &all }]).unwrap();
+    let stretched = averaged(&[ModelPart { model: &plain, weight: 1.25, columns: &all }]).unwrap();
     let base = Ensemble::from_ubj(&plain).unwrap().base_score();
     assert_eq!(Ensemble::from_ubj(&stretched).unwrap().base_score(), base);
     let rows = Table::new(400, 9);
     let pairs = margins(&plain, &all, &rows).into_iter().zip(margins(&stretched, &all, &rows));
     assert!(pairs.into_iter().all(|(before, after)| (base + 1.25 * (before - base) - after).abs() < 1e-5));
+}
+
+#[test]
+fn what_no_model_splits_by_is_a_feature_all_the_same() {
+    let part = [1, 3];
+    let narrow = model(&part, &[("eta", "0.2")], 12, 3);
+    let wide = averaged(&[ModelPart { model: &narrow, weight: 1.0, columns: &part }]).unwrap();
+    let rows = Table::new(400, 9);
+    assert_eq!(margins(&wide, &[0, 1, 2, 3, 4], &rows), margins(&narrow, &part, &rows));
+    let saved = load(&wide).save().unwrap();
+    assert_eq!(Ensemble::from_ubj(&saved).unwrap().n_features(), 5);
 }
 
 #[test]
@@ -79,16 +97,16 @@ fn models_that_do_not_go_together_are_refused() {
     let other_base = model(&all, &[("base_score", "0.3")], 2, 3);
     let other_link = model(&all, &[("objective", "count:poisson")], 2, 3);
     for other in [&other_base, &other_link] {
-        let refused = average_models(&[part(&plain, &all), part(other, &all)]);
+        let refused = averaged(&[part(&plain, &all), part(other, &all)]);
         assert!(matches!(refused, Err(EnsembleError::Unsupported(_))), "{refused:?}");
     }
-    let misplaced = average_models(&[part(&plain, &all), part(&plain, &[4, 1, 2, 3, 0])]);
+    let misplaced = averaged(&[part(&plain, &all), part(&plain, &[4, 1, 2, 3, 0])]);
     assert!(matches!(misplaced, Err(EnsembleError::Unsupported(_))));
-    let (short, gap) = ([0, 1], [0, 1, 2, 3, 5]);
+    let (short, beyond) = ([0, 1], [0, 1, 2, 3, 5]);
     assert!(
-        average_models(&[part(&plain, &short)]).is_err()
-            && average_models(&[part(&plain, &gap)]).is_err()
-            && average_models(&[]).is_err()
+        averaged(&[part(&plain, &short)]).is_err()
+            && averaged(&[part(&plain, &beyond)]).is_err()
+            && averaged(&[]).is_err()
     );
-    assert!(average_models(&[part(&plain[..plain.len() - 1], &all)]).is_err());
+    assert!(averaged(&[part(&plain[..plain.len() - 1], &all)]).is_err());
 }

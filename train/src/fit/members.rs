@@ -73,7 +73,7 @@ fn fit_side_by_side(
         Ok(FittedMember { booster: None, model: booster.save()?, places, params: own, resumed_from })
     })?;
     progress.finish();
-    finished(context, choice, fitted)
+    finished(context, choice, features, fitted)
 }
 
 /// The same with matrices that `matrix` makes, for a member, its parameters and the places of its columns among `features`; members
@@ -118,21 +118,26 @@ pub(crate) fn fit_with<Matrix: Borrow<DMatrix>>(
             base_score = Some(base_score_of(&model)?);
         }
         // A booster holds what it learnt with of every row: one at a time.
-        let is_the_model = choice.members.len() == 1 && member.weight == 1.0;
+        let is_the_model = choice.members.len() == 1 && member.weight == 1.0 && places.len() == features.len();
         let booster = is_the_model.then_some(booster);
         fitted.push(FittedMember { booster, model, places, params: own, resumed_from });
     }
     progress.finish();
     // The mean takes memory of its own.
     drop(known);
-    finished(context, choice, fitted)
+    finished(context, choice, features, fitted)
 }
 
 /// The model of all members.
-fn finished(context: &FitContext<'_>, choice: Choice, fitted: Vec<FittedMember>) -> Result<Fitted> {
+fn finished(
+    context: &FitContext<'_>,
+    choice: Choice,
+    features: &[Feature],
+    fitted: Vec<FittedMember>,
+) -> Result<Fitted> {
     let params = fitted.first().map(|member| member.params.clone()).unwrap_or_default();
     let resumed_from = fitted.iter().filter_map(|member| member.resumed_from).reduce(|before, more| before + more);
-    let (booster, model) = blended(context, &choice, fitted)?;
+    let (booster, model) = blended(context, &choice, features, fitted)?;
     Ok(Fitted { booster, model, params, scale: context.scale, rounds: choice.rounds(), choice, resumed_from })
 }
 
@@ -185,7 +190,12 @@ struct FittedMember {
 }
 
 /// The weighted mean of all members as one booster, in the target's own units, and its bytes; a single one stays as it is where its leaves do.
-fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMember>) -> Result<(Booster, Vec<u8>)> {
+fn blended(
+    context: &FitContext<'_>,
+    choice: &Choice,
+    features: &[Feature],
+    mut members: Vec<FittedMember>,
+) -> Result<(Booster, Vec<u8>)> {
     if let Some(only) = members.iter_mut().find(|member| member.booster.is_some()) {
         let model = std::mem::take(&mut only.model);
         return match only.booster.take().filter(|_| context.scale.is_none()) {
@@ -202,7 +212,8 @@ fn blended(context: &FitContext<'_>, choice: &Choice, mut members: Vec<FittedMem
             columns: places,
         })
         .collect();
-    let model = average_models(&parts).map_err(|error| Error::Defect(error.to_string()))?;
+    let named: Vec<(&str, &str)> = features.iter().map(|one| (one.name.as_str(), one.xgboost_type())).collect();
+    let model = average_models(&parts, &named).map_err(|error| Error::Defect(error.to_string()))?;
     in_own_units(context, model)
 }
 

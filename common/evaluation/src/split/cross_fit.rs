@@ -7,8 +7,6 @@ use super::{RowKeys, rehashed};
 
 /// Keeps these folds apart from every other use of hashes.
 const FOLD_SEED_OFFSET: u64 = 0x5eed_0002;
-/// Folds that means are learnt across.
-const FOLDS: u8 = 10;
 /// Spans of time, each of whose means is made of rows that are older than all of it.
 const BLOCKS: u8 = 10;
 /// Folds that groups are dealt to within these spans.
@@ -33,16 +31,19 @@ pub struct CrossFolds {
 }
 
 impl CrossFolds {
+    /// Folds that means are learnt across, where time has no part.
+    pub const FOLDS: u8 = 10;
+
     /// The fold of a row in a random split, by its id.
     #[must_use]
     pub fn of_id(id: &str, seed: u64) -> u8 {
-        fold(xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(FOLD_SEED_OFFSET)), FOLDS)
+        fold(xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(FOLD_SEED_OFFSET)), Self::FOLDS)
     }
 
     /// Of rows in a random split, whose folds were found by [`CrossFolds::of_id`].
     #[must_use]
     pub fn of_folds(folds: Vec<u8>) -> Self {
-        Self { blocks: 0, folds: FOLDS, reads: folds, adds: None }
+        Self { blocks: 0, folds: Self::FOLDS, reads: folds, adds: None }
     }
 
     /// Of rows in a split by time, by group or by both.
@@ -53,7 +54,7 @@ impl CrossFolds {
             keys.groups.as_ref().map(|groups| groups.iter().map(|&group| fold(rehashed(group, seed), count)).collect())
         };
         let Some(instants) = &keys.instants else {
-            return Self::of_folds(folds_of(FOLDS).unwrap_or_default());
+            return Self::of_folds(folds_of(Self::FOLDS).unwrap_or_default());
         };
         let starts = starts(instants);
         let (of_group, folds) = match folds_of(FOLDS_OF_BLOCKS) {

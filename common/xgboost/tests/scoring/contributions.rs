@@ -224,7 +224,10 @@ fn means_of_boosters() {
     let parts = boosters.iter().zip([0.5, 0.3, 0.2]);
     let parts: Vec<ModelPart<'_>> =
         parts.map(|(model, weight)| ModelPart { model, weight, columns: &columns }).collect();
-    let model = average_models(&parts).unwrap();
+    let names: Vec<String> = columns.iter().map(|column| format!("f{column}")).collect();
+    let named = names.iter().zip(&table.categorical);
+    let named: Vec<(&str, &str)> = named.map(|(name, is)| (name.as_str(), ["q", "c"][usize::from(*is)])).collect();
+    let model = average_models(&parts, &named).unwrap();
     assert_alike(&Ensemble::from_ubj(&model).unwrap(), &Booster::load(&model), &table);
     // And in other units of the target.
     for exponent in [-40, 30] {
