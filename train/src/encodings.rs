@@ -20,6 +20,9 @@ pub(crate) const MOST_NATIVE_LEVELS: usize = 64;
 /// that of all rows for a rare level, makes seen and unseen ones alike.
 const LEAST_ROWS_PER_LEVEL: usize = 3;
 
+/// What the name of an encoding gets that has only the foremost features, before how many they are.
+const FOREMOST: &str = ", foremost ";
+
 /// The columns of the matrix that one category gives: one or more of three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Encoding {
@@ -47,12 +50,13 @@ impl Encoding {
         usize::from(self.native) + usize::from(self.ordinal) + usize::from(self.target)
     }
 
-    /// Bins of its columns where the category has so many levels and a column of numbers at most `most` bins.
+    /// Bins of its columns where the category has so many levels and a column of numbers at most `most` bins. A level has a mean for each fold.
     #[must_use]
     pub fn bins(self, levels: f64, most: f64) -> f64 {
-        let of_numbers = usize::from(self.ordinal) + usize::from(self.target);
         let native = if self.native { levels } else { 0.0 };
-        native + of_numbers as f64 * levels.min(most)
+        let ordinal = if self.ordinal { levels.min(most) } else { 0.0 };
+        let target = if self.target { (levels * f64::from(CrossFolds::FOLDS)).min(most) } else { 0.0 };
+        native + ordinal + target
     }
 
     const fn and(self, other: Self) -> Self {
@@ -139,6 +143,33 @@ impl EncodingScheme {
         let taken = |encoding: &Option<Encoding>| encoding.filter(|encoding| *encoding != Encoding::LEFT_OUT);
         let encodings: Vec<_> = self.encodings.iter().map(taken).collect();
         (encodings != self.encodings).then(|| Self { name: format!("{}, derived", self.name).into(), encodings })
+    }
+
+    /// The same with so many of the features, those that gain most, of the gains of its columns; the first of those that gain as much.
+    #[must_use]
+    pub fn foremost(&self, gains: &[f32], count: usize) -> Self {
+        let mut of_columns = gains.iter();
+        let mut by_gain: Vec<(usize, f32)> = Vec::new();
+        for (place, encoding) in self.encodings.iter().enumerate() {
+            let columns = of_columns.by_ref().take(encoding.map_or(1, Encoding::width));
+            by_gain.push((place, columns.sum()));
+        }
+        by_gain.sort_by(|one, other| other.1.total_cmp(&one.1));
+        let mut encodings = vec![Some(Encoding::LEFT_OUT); self.encodings.len()];
+        by_gain.iter().take(count).for_each(|&(place, _)| encodings[place] = self.encodings[place]);
+        let all = self.name.split(FOREMOST).next().unwrap_or_default();
+        Self { name: format!("{all}{FOREMOST}{count}").into(), encodings }
+    }
+
+    /// The same with the features of another one that this one leaves out.
+    #[must_use]
+    pub fn with_all_of(self, other: &Self) -> Self {
+        let filled = |(own, of_other): (Option<Encoding>, &Option<Encoding>)| match own {
+            Some(Encoding::LEFT_OUT) => *of_other,
+            _ => own,
+        };
+        let encodings = self.encodings.into_iter().zip(&other.encodings).map(filled).collect();
+        Self { name: self.name, encodings }
     }
 
     /// How many features are not left out.

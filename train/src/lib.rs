@@ -331,6 +331,7 @@ impl Training<'_> {
             fitted_rows: input.all().train.len(),
             parts: plan.body.reading.parts,
             histogram_nodes: plan.body.reading.histogram_nodes,
+            has_room: plan.body.reading.has_derived,
             clip: evaluate::clip_bounds(&config.spec, input.all()),
             held_out: &input.all().test,
             shutdown: &run.context.shutdown,

@@ -60,7 +60,7 @@ pub struct TrainingMode {
     /// last bits may differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histogram_nodes: Option<u64>,
-    /// Whether the search may have derived features of its own: there is room for them.
+    /// Whether the search may have derived features of its own, and the finest bins that columns have values for: there is room for them.
     #[serde(default)]
     pub has_derived: bool,
 }
@@ -90,7 +90,7 @@ pub struct MemoryPlan {
     pub parts: usize,
     /// Nodes of a tree whose histograms are kept at once, where not all are.
     pub histogram_nodes: Option<u64>,
-    /// Whether the search may have derived features of its own.
+    /// Whether the search may have derived features of its own, and the finest bins that columns have values for.
     pub has_derived: bool,
     /// What it was made from.
     #[serde(skip)]
@@ -197,8 +197,8 @@ impl MemoryPlan {
         Ok(())
     }
 
-    /// Lets the search have derived features of its own where every row is in memory and they fit beside all else, or where the run
-    /// `began` with them.
+    /// Lets the search have derived features of its own, and finer bins of many columns, where every row is in memory and they fit beside
+    /// all else, or where the run `began` with them.
     pub fn plan_derived(&mut self, began: Option<TrainingMode>) {
         let shape = self.shape.with_derived();
         let total_bytes = self.total_bytes.max(self.total_of(&shape));
@@ -211,7 +211,7 @@ impl MemoryPlan {
             tracing::info!(
                 total_bytes,
                 limit_bytes = self.limit_bytes,
-                "no derived features are tried: with them the run would take {} MiB of memory and need a task of {} MiB, but there are {}",
+                "no derived features and no finer bins of many columns are tried: with them the run would take {} MiB of memory and need a task of {} MiB, but there are {}",
                 total_bytes.div_ceil(MIB),
                 task(total_bytes).div_ceil(MIB),
                 self.limit_bytes / MIB
@@ -418,7 +418,7 @@ pub fn scratch() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::amounts::{histogram_bytes, histograms_of_any};
+    use super::amounts::{finest_histogram_bytes, histogram_bytes};
     use xgboost::Params;
 
     use super::*;
@@ -451,7 +451,7 @@ mod tests {
             width: 3,
             derived: MOST_DERIVED,
             tree_histograms: histogram_bytes(&Params::default(), 3, true),
-            histograms_with_derived: histograms_of_any(&Params::default(), 3..=11, true),
+            histograms_with_derived: finest_histogram_bytes(&Params::default(), 11, true),
             ..shape(1_500)
         };
         let with_derived = |shape: &Shape, limit_mib: u64, began: Option<TrainingMode>| {
@@ -530,6 +530,9 @@ mod tests {
         assert_eq!(of(&[("max_depth", "0"), ("max_leaves", "31")], false), 62 * 256);
         assert_eq!(of(&[("max_depth", "40")], false), 512 * 256);
         assert_eq!(of(&[], true), 512 * 1024);
+        // Where there is room, a search may come to 16,384 bins; 70 columns have more than that by XGBoost's own number.
+        let of_search = |columns| finest_histogram_bytes(&Params::default(), columns, true);
+        assert_eq!((of_search(10), of_search(70)), (128 << 20, 70 * 256 * 512 * 16));
     }
 
     #[test]

@@ -171,3 +171,19 @@ fn derived_features_that_the_search_thought_of_have_a_column_where_they_are_take
         assert_eq!(columns(&applied.test), columns(&cells(4))[..names.len()]);
     }
 }
+
+#[test]
+fn the_foremost_features_are_those_whose_columns_gain_most() {
+    let both = Encoding { native: false, ordinal: true, target: true };
+    let left_out = Some(Encoding::LEFT_OUT);
+    let all = EncodingScheme { name: "all".into(), encodings: vec![None, Some(both), None, left_out] };
+    let half = all.foremost(&[2.0, 1.5, 1.0, 0.5], 2);
+    assert_eq!((half.name.as_ref(), &half.encodings), ("all, foremost 2", &vec![None, Some(both), left_out, left_out]));
+    assert_eq!((half.features(), half.width(), half.places_in(&all)), (2, 3, vec![0, 1, 2]));
+    let one = half.foremost(&[1.0, 2.0, 3.0], 1);
+    assert_eq!((one.name.as_ref(), one.features()), ("all, foremost 1", 1));
+    assert_eq!(one.clone().with_all_of(&all).encodings, all.encodings);
+    assert_eq!(one.places_in(&all), [1, 2]);
+    // Of those that gain as much the first ones.
+    assert_eq!(all.foremost(&[0.0; 4], 1).encodings, [None, left_out, left_out, left_out]);
+}

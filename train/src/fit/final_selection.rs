@@ -27,7 +27,7 @@ const MUCH_WORSE: f64 = 1.03;
 /// A candidate has at least so many rounds, whatever they cost.
 const FEWEST_ROUNDS: u32 = 100;
 /// Maximum number of candidates that a model is the mean of.
-const MOST_FINALISTS: usize = 4;
+pub(super) const MOST_FINALISTS: usize = 4;
 /// Maximum number of boosters of a model, each candidate with one seed or more.
 const MOST_MEMBERS: usize = 8;
 /// Learning rates that are slow enough for the mean of several candidates, and for that of several seeds.
@@ -42,6 +42,8 @@ pub(super) struct FinalSelection<'t, 'a> {
     pub(super) trials: &'t mut Trials<'a>,
     /// Whether parameters are searched for.
     pub(super) is_open: bool,
+    /// The encoding of the features that trees need not split by; none where they may split by all.
+    pub(super) encoding: Option<&'t EncodingScheme>,
     /// All rows.
     pub(super) all: &'t Sample,
 }
@@ -113,7 +115,7 @@ impl FinalSelection<'_, '_> {
         }
         let eta = eta_of(&params);
         let most = if self.is_open { affordable } else { MOST_ROUNDS };
-        let limits = Limits { rounds: most, patience: Some(patience(eta)), baseline: None, seed_step: 0 };
+        let limits = Limits { patience: Some(patience(eta)), ..Limits::all_of(most) };
         let mut chosen = self.trials.run(Stage::Rounds, &mut matrices, &params, &limits)?;
         let mut judged_by = None;
         let (rounds, by) = if chosen.was_still_learning() && self.is_open {
@@ -140,7 +142,9 @@ impl FinalSelection<'_, '_> {
         } else {
             (on_all_rows(chosen.rounds), "early stopping, and some more since the model learns from more rows")
         };
-        let judged_by = judged_by.filter(|of| (eta_of(of), chosen.rounds) != (eta_of(&params), rounds));
+        // Some more rounds at the same rate are no other boosters, as after early stopping.
+        let is_another = |of: &Params| eta_of(of) != eta_of(&params) || rounds > on_all_rows(chosen.rounds);
+        let judged_by = judged_by.filter(is_another);
         let eta = params.get("eta").unwrap_or("0.3");
         self.trials.decide("rounds", &format!("{rounds} at eta {eta}"), &format!("{by}; {affordable} were affordable"));
         chosen.rounds = rounds;
@@ -163,6 +167,11 @@ impl FinalSelection<'_, '_> {
         }
         let slope = slope.map_or(1.0, |(slope, _)| slope);
         let trials = self.trials.reports.clone();
+        let scheme = match self.encoding {
+            // The model has all features, whatever its trees split by.
+            Some(encoding) => scheme.with_all_of(encoding),
+            None => scheme,
+        };
         let mut chosen = Choice {
             scheme,
             members: Vec::new(),

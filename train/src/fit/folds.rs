@@ -173,6 +173,11 @@ impl Fold {
         self.training.rows() * self.width
     }
 
+    /// Columns of the matrices.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     /// How many rows judge.
     pub(super) fn judges(&self) -> usize {
         self.validation.rows()

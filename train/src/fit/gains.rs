@@ -17,6 +17,11 @@ pub(super) fn of_columns(booster: &mut Booster, columns: usize) -> Result<Vec<f3
     Ok(gains)
 }
 
+/// What columns gain in two boosters.
+pub(super) fn sum(one: Vec<f32>, other: Vec<f32>) -> Vec<f32> {
+    one.into_iter().zip(other).map(|(one, other)| one + other).collect()
+}
+
 /// So many of some columns, those that gain most first, of which each gains more than the least.
 pub(super) fn foremost(gains: &[f32], among: impl IntoIterator<Item = usize>, least: f32, most: usize) -> Vec<usize> {
     let mut places: Vec<usize> = among.into_iter().filter(|&place| gains[place] > least).collect();

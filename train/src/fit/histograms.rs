@@ -9,18 +9,28 @@ pub const DEFAULT_BINS: u32 = 256;
 pub const MOST_NODES: u64 = 1 << 9;
 /// Sums of gradients and of Hessians, in double precision.
 const BYTES_OF_A_BIN: u64 = 16;
-/// Finer bins are tried where the histograms of a tree take no more, of memory and of the time to go through them.
-const MOST_BYTES: u64 = 128 << 20;
+/// Finer bins are tried where all columns together come to no more: the histograms of a tree take 128 MiB then, and the time to go through them.
+pub const MOST_BINS: u64 = (128 << 20) / (MOST_NODES * BYTES_OF_A_BIN);
 
-/// Bytes of the histograms of a tree.
+/// Bytes of the histograms of a tree of so many nodes, by the bins of all columns.
 #[must_use]
-pub fn bytes(columns: u64, bins: u32, nodes: u64) -> u64 {
-    columns * u64::from(bins) * nodes * BYTES_OF_A_BIN
+pub const fn bytes(bins: u64, nodes: u64) -> u64 {
+    bins * nodes * BYTES_OF_A_BIN
 }
 
-/// The finer bins that a search may try with so many columns.
-pub fn finer_bins(columns: u64) -> impl Iterator<Item = u32> {
-    MORE_BINS.into_iter().filter(move |bins| bytes(columns, *bins, MOST_NODES) <= MOST_BYTES)
+/// The bins of all of so many columns that the memory plan counts from the beginning, when nothing tells how many values each has.
+#[must_use]
+pub fn planned_bins(columns: u64) -> u64 {
+    let of = |bins: u32| columns * u64::from(bins);
+    let finer = MORE_BINS.into_iter().map(of).filter(|bins| *bins <= MOST_BINS).max();
+    finer.unwrap_or_else(|| of(DEFAULT_BINS))
+}
+
+/// The bins of all of so many columns that a search may come to where there is room for them.
+#[must_use]
+pub fn most_bins(columns: u64) -> u64 {
+    let finest = MORE_BINS.into_iter().max().unwrap_or(DEFAULT_BINS);
+    (columns * u64::from(finest)).min(MOST_BINS).max(columns * u64::from(DEFAULT_BINS))
 }
 
 #[cfg(test)]
@@ -29,9 +39,10 @@ mod tests {
 
     #[test]
     fn wide_tables_keep_the_default_bins() {
-        let finer = |columns| finer_bins(columns).collect::<Vec<_>>();
-        assert_eq!(finer(4), [1024, 4096]);
-        assert_eq!(finer(16), [1024]);
-        assert!(finer(17).is_empty());
+        assert_eq!([2, 4, 16, 17].map(planned_bins), [2 * 4096, MOST_BINS, MOST_BINS, 17 * 256]);
+        assert_eq!(most_bins(2), 2 * 4096);
+        assert_eq!([4, 16, 64].map(most_bins), [MOST_BINS; 3]);
+        assert_eq!(most_bins(65), 65 * 256);
+        assert_eq!(bytes(MOST_BINS, MOST_NODES), 128 << 20);
     }
 }

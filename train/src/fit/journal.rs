@@ -29,6 +29,8 @@ struct Head {
     clock: Duration,
     /// Numbers of the learning curve; the margins are all that follows it.
     curve: usize,
+    /// Those of the columns, as many as there are.
+    gains: Vec<f32>,
 }
 
 /// The entries of a run, by the places of their trials in the search.
@@ -88,7 +90,7 @@ fn damaged() -> Unusable {
 
 impl Entry {
     fn written(&self) -> Vec<u8> {
-        let Outcome { rounds, value, curve, metric, end, margins } = &self.outcome;
+        let Outcome { rounds, value, curve, metric, end, margins, gains } = &self.outcome;
         let head = Head {
             rounds: *rounds,
             metric: metric.clone(),
@@ -96,6 +98,7 @@ impl Entry {
             seconds: self.seconds,
             clock: self.clock,
             curve: curve.len(),
+            gains: gains.clone(),
         };
         // Of these fields none can fail to be JSON; an entry without its head is one that cannot be read.
         let mut bytes = serde_json::to_vec(&head).unwrap_or_default();
@@ -120,6 +123,7 @@ impl Entry {
             metric: head.metric,
             end: head.end,
             margins: margins.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+            gains: head.gains,
         };
         rest.is_empty().then_some(Self { outcome, seconds: head.seconds, clock: head.clock })
     }
@@ -138,6 +142,7 @@ mod tests {
             metric: Some("rmse".to_owned()),
             end: End::Behind,
             margins: vec![1.0 / 3.0, f32::MIN_POSITIVE, -0.0],
+            gains: vec![1.0 / 3.0, f32::MAX, 0.0],
         };
         let entry = Entry { outcome, seconds: 1.0 / 3.0, clock: Duration::from_nanos(1_234_567_891) };
         let written = entry.written();

@@ -8,7 +8,7 @@ pub(super) const TRIAL_ETA: f64 = 0.2;
 pub(super) const SLOWER_TRIAL_ETA: f64 = 0.1;
 
 /// Learning rates of the final model, the slowest first: the first that can be afforded is taken.
-pub(super) const FINAL_ETAS: [f64; 5] = [0.02, 0.03, 0.05, 0.1, 0.2];
+pub(super) const FINAL_ETAS: [f64; 7] = [0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2];
 
 /// Rounds without an improvement that end the choice of rounds at a learning rate of 0.1.
 const PATIENCE: f64 = 50.0;

@@ -22,6 +22,7 @@ mod learning_curve;
 mod learning_rate;
 mod members;
 mod ranking;
+mod refinements;
 mod scale;
 pub mod search;
 mod space;
@@ -94,6 +95,8 @@ pub struct FitContext<'a> {
     pub parts: usize,
     /// Nodes of a tree whose histograms XGBoost keeps at once, where not all fit.
     pub histogram_nodes: Option<u64>,
+    /// Whether the memory plan has room for the finest bins that a search may try.
+    pub has_room: bool,
     /// Bounds that predictions are held inside.
     pub clip: Option<(f64, f64)>,
     /// The held-out rows, which have no part in what is chosen or calibrated.

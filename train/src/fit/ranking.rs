@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use error::Result;
 use scoring::Link;
 use xgboost::Params;
 
@@ -11,8 +12,6 @@ use super::learning_rate::{FINAL_ETAS, TRIAL_ETA, Tried};
 use super::trial::Outcome;
 use crate::encodings::EncodingScheme;
 
-/// Number of the best candidates that are promoted to the rung on all rows.
-const BEST_PROMOTED: usize = 2;
 /// Trees grown on samples gain as much from a low learning rate, which trials do not have: their noise averages out.
 const GAIN_OF_SAMPLING: f64 = 0.995;
 /// A model whose choice of rounds was cut short is fitted with at most so many times the rounds that were done.
@@ -36,10 +35,10 @@ impl Candidate {
         Self { scheme, params, outcome, judged_by: None, expected: None }
     }
 
-    /// The same, ranked by what it would come to in twice the rounds: deep trees learn more than shallow ones in few rounds, and are done
+    /// The same, ranked by what it would come to in so many rounds: deep trees learn more than shallow ones in few rounds, and are done
     /// sooner, so a plan that ends both early favours them.
-    pub(super) fn in_twice_the_rounds(self) -> Self {
-        Self { expected: Some(self.outcome.value_in_twice_the_rounds()), ..self }
+    pub(super) fn expected_in(self, rounds: f64) -> Self {
+        Self { expected: Some(self.outcome.value_in(rounds)), ..self }
     }
 
     /// The metric by which candidates are ranked.
@@ -131,21 +130,31 @@ pub(super) fn pace(params: &Params) -> f64 {
     }
 }
 
-/// The candidates that are promoted to the rung of successive halving on all rows: the best ones, and two that gain most from
-/// more rows than the sample's, which are the best of another encoding, with the winner's parameters, and the deepest trees,
-/// with the winner's encoding.
-pub(super) fn promoted(candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let Some(winner) = candidates.first().cloned() else { return candidates };
-    let deepest = candidates.iter().max_by_key(|one| (depth(&one.params), one.scheme == winner.scheme)).cloned();
-    let other = candidates.iter().find(|one| one.scheme != winner.scheme).cloned();
-    let same = candidates.into_iter().filter(|one| one.scheme == winner.scheme);
-    let mut promoted: Vec<Candidate> = same.take(BEST_PROMOTED).collect();
-    if let Some(deepest) = deepest.filter(|one| promoted.iter().all(|other| depth(&other.params) < depth(&one.params)))
-    {
-        promoted.push(Candidate { scheme: winner.scheme, ..deepest });
-    }
-    promoted.extend(other.map(|other| Candidate { params: winner.params, ..other }));
-    promoted
+/// The candidates that are promoted to the rung of successive halving on all rows: the best one, the next best parameters, and two that
+/// gain most from more rows than the sample's, which are the deepest trees and the best other encoding. Parameters have the winner's
+/// encoding and bins, the other encoding has the winner's parameters.
+///
+/// # Errors
+/// What XGBoost's parameters do not take, which none of these are.
+pub(super) fn promoted(candidates: &[Candidate]) -> Result<Vec<Candidate>> {
+    let Some(winner) = candidates.first() else { return Ok(Vec::new()) };
+    let with_its_encoding = |one: &Candidate| {
+        let (scheme, mut params) = (winner.scheme.clone(), one.params.clone());
+        if let Some(bins) = winner.params.get("max_bin") {
+            params.set("max_bin", bins)?;
+        }
+        Ok(Candidate { scheme, params, ..one.clone() })
+    };
+    let with_its_encoding = candidates.iter().map(with_its_encoding).collect::<Result<Vec<Candidate>>>()?;
+    let mut promoted = vec![winner.clone()];
+    promoted.extend(with_its_encoding.iter().find(|one| one.params != winner.params).cloned());
+    let deepest = with_its_encoding.iter().rev().max_by_key(|one| depth(&one.params));
+    let is_deeper = |one: &&Candidate| promoted.iter().all(|other| depth(&other.params) < depth(&one.params));
+    let deepest = deepest.filter(is_deeper).cloned();
+    promoted.extend(deepest);
+    let other = candidates.iter().find(|one| one.scheme != winner.scheme);
+    promoted.extend(other.map(|other| Candidate { params: winner.params.clone(), ..other.clone() }));
+    Ok(promoted)
 }
 
 /// Depth of the trees; 0 where it is not limited or not said.
@@ -167,18 +176,31 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_trees_and_another_encoding_are_promoted_with_the_best() {
-        let ranking = vec![
+    fn the_next_best_parameters_the_deepest_trees_and_another_encoding_are_promoted_with_the_best() {
+        let of = |ranking: &[Candidate]| -> Vec<(String, u32, Option<String>)> {
+            let shown = |one: &Candidate| {
+                (one.scheme.name.to_string(), depth(&one.params), one.params.get("max_bin").map(str::to_owned))
+            };
+            promoted(ranking).unwrap().iter().map(shown).collect()
+        };
+        let mut ranking = vec![
             candidate("ordinal", "4", 1.0),
-            candidate("target", "6", 1.1),
-            candidate("ordinal", "3", 1.2),
-            candidate("ordinal", "6", 1.3),
+            candidate("ordinal", "3", 1.1),
+            candidate("ordinal", "6", 1.2),
+            candidate("target", "6", 1.3),
             candidate("ordinal", "9", 1.4),
         ];
-        let promoted = promoted(ranking);
-        let promoted: Vec<(&str, u32)> =
-            promoted.iter().map(|one| (one.scheme.name.as_ref(), depth(&one.params))).collect();
-        assert_eq!(promoted, [("ordinal", 4), ("ordinal", 3), ("ordinal", 9), ("target", 4)]);
+        let usual = |name: &str, depth| (name.to_owned(), depth, None);
+        let expected = [usual("ordinal", 4), usual("ordinal", 3), usual("ordinal", 9), usual("target", 4)];
+        assert_eq!(of(&ranking), expected);
+        // With derived features or finer bins only the best candidate was tried.
+        let mut winner = candidate("target", "4", 0.9);
+        winner.params.set("max_bin", "1024").unwrap();
+        ranking.insert(0, winner);
+        let fine = |name: &str, depth| (name.to_owned(), depth, Some("1024".to_owned()));
+        let expected = [fine("target", 4), fine("target", 3), fine("target", 9), fine("ordinal", 4)];
+        assert_eq!(of(&ranking), expected);
+        assert_eq!(of(&[]), []);
     }
 
     #[test]
@@ -197,7 +219,7 @@ mod tests {
             ranking.candidates.iter().map(|one| depth(&one.params)).collect::<Vec<u32>>()
         };
         assert_eq!(ranked([deep.clone(), shallow.clone(), done.clone()]), [9, 4, 3]);
-        assert_eq!(ranked([deep, shallow, done].map(Candidate::in_twice_the_rounds)), [3, 9, 4]);
+        assert_eq!(ranked([deep, shallow, done].map(|one| one.expected_in(8.0))), [3, 9, 4]);
     }
 
     #[test]

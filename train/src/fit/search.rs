@@ -25,7 +25,7 @@ use super::trial::{End, Limits, Outcome, PruningBaseline};
 use super::trials::Trials;
 use super::{CELLS_SIDE_BY_SIDE, FALLBACK_ROUNDS, FitContext, tuning};
 use crate::config::TrainConfig;
-use crate::encodings::{Encoding, EncodingScheme};
+use crate::encodings::EncodingScheme;
 use crate::features::Features;
 use crate::read::Rows;
 
@@ -44,7 +44,7 @@ const PATIENCE: u32 = 25;
 /// Rounds that trials need where a look at the table did not tell: a fold is worth its cost if they can afford them.
 const ROUNDS_PER_FOLD: f64 = 150.0;
 /// Rounds that a trial needs at least, however quickly the first one stopped learning.
-const FEWEST_NEEDED: f64 = 80.0;
+const FEWEST_NEEDED: f64 = 50.0;
 /// A further fold of the last part is worth its cost where it can be afforded so many times, for the rounds of one candidate that learns
 /// slowly: the mean of several, and rounds beyond those that were expected, tell more than further folds.
 const FINALISTS_OF_A_FOLD: f64 = 6.0;
@@ -75,7 +75,7 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     }
     let is_open = leaves_learning_open(user);
     let candidates = if is_open { Candidates::of_search(user)? } else { Candidates::given(given.clone()) };
-    let mut search = Search { trials: Trials::new(context, base, rows), is_open };
+    let mut search = Search { trials: Trials::new(context, base, rows), is_open, encoding: None };
     let schemes = if constrains_columns(user) {
         vec![native.clone()]
     } else {
@@ -88,6 +88,12 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
     let chosen = search.choose(schemes, candidates);
     search.trials.finish();
     Ok(chosen?.unwrap_or_else(|| unsearched(FALLBACK_ROUNDS)))
+}
+
+/// The bins of all columns of an encoding that the memory plan counts at least, however many columns a category gives.
+pub(super) fn planned_bins(scheme: &EncodingScheme) -> u64 {
+    let (features, categories) = (scheme.features() as u64, scheme.categories() as u64);
+    histograms::planned_bins(features).min(histograms::planned_bins(features + 2 * categories))
 }
 
 /// Whether the encodings of categories are chosen, where the spec leaves them open; XGBoost splits by their levels itself otherwise.
@@ -109,27 +115,25 @@ pub(super) fn most_sample_rows(features: usize) -> usize {
 /// What a trial is for, and the rounds that one of depth 6 may take: all trials that are compared have as many, whatever
 /// they cost, since fewer rounds would tell against the more costly ones.
 #[derive(Clone, Copy)]
-struct TrialPlan {
-    stage: Stage,
-    rounds: f64,
+pub(super) struct TrialPlan {
+    pub(super) stage: Stage,
+    pub(super) rounds: f64,
+    /// The work of choosing rounds, where candidates rank by what they would come to with it.
+    pub(super) work: Option<f64>,
 }
 
-struct Search<'a> {
-    trials: Trials<'a>,
+pub(super) struct Search<'a> {
+    pub(super) trials: Trials<'a>,
     /// Whether parameters are searched for.
-    is_open: bool,
+    pub(super) is_open: bool,
+    /// The encoding that did best, of all features.
+    encoding: Option<EncodingScheme>,
 }
 
 impl Search<'_> {
     /// Whether the histograms of an encoding are within what the memory plan counts, which does not know how many levels there are.
     fn has_room_for(&self, scheme: &EncodingScheme, most_bins: u32) -> bool {
-        let (features, categories) = (scheme.features() as u64, scheme.categories() as u64);
-        let planned = |columns| {
-            let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
-            columns * u64::from(bins)
-        };
-        let planned = planned(features).min(planned(features + 2 * categories));
-        self.trials.costs.bins(scheme, most_bins) <= planned as f64
+        self.trials.costs.bins(scheme, most_bins) <= planned_bins(scheme) as f64
     }
 
     /// None where there are no rows to judge by.
@@ -189,17 +193,19 @@ impl Search<'_> {
         if ranking.candidates.is_empty() {
             return Ok(None);
         }
-        FinalSelection { trials: &mut self.trials, is_open: self.is_open, all: &all }.choose(ranking)
+        let (trials, is_open, encoding) = (&mut self.trials, self.is_open, self.encoding.as_ref());
+        FinalSelection { trials, is_open, encoding, all: &all }.choose(ranking)
     }
 
     /// A cheap look at the table: rounds that trials need, from what the first candidate took on one fold.
     fn look(&mut self, one: &Sample, scheme: &EncodingScheme, params: &Params, affordable: f64) -> Result<f64> {
         let rounds = affordable.clamp(f64::from(TRIAL_ROUNDS.0), f64::from(TRIAL_ROUNDS.1)) as u32;
         let mut matrices = self.trials.matrices(one, scheme.clone(), params);
-        let limits = Limits { rounds, patience: Some(PATIENCE), baseline: None, seed_step: 0 };
+        let limits = Limits { patience: Some(PATIENCE), ..Limits::all_of(rounds) };
         let outcome = self.trials.run(Stage::Look, &mut matrices, params, &limits)?;
+        let needed = f64::from(2 * outcome.best_round() + PATIENCE).max(FEWEST_NEEDED);
         let took = outcome.curve.len() as f64;
-        Ok(if outcome.end == End::Converged { (2.0 * took).max(FEWEST_NEEDED) } else { took.max(ROUNDS_PER_FOLD) })
+        Ok(if outcome.end == End::Converged { needed } else { took.max(ROUNDS_PER_FOLD) })
     }
 
     /// Folds of the last part, in which several candidates learn slowly.
@@ -210,11 +216,11 @@ impl Search<'_> {
     }
 
     /// Folds of a table of few cells keep as many threads busy, one each: several threads on one small tree wait for each other.
-    fn least_folds(&self, cells: usize) -> u8 {
+    pub(super) fn least_folds(&self, cells: usize) -> u8 {
         if cells <= CELLS_SIDE_BY_SIDE && self.trials.context.threads > 1 { 2 } else { 1 }
     }
 
-    /// A round of every trial that is planned, on so many rows to learn from. The one with derived features has what others leave.
+    /// A round of every trial that is planned, on so many rows to learn from. Those of derived features, of fewer features and of finer bins have what others leave.
     fn planned_round(
         &self,
         learning: usize,
@@ -225,13 +231,7 @@ impl Search<'_> {
         let round = |scheme, params: &Params| pace(params) * self.trials.costs.round(learning, scheme, params);
         let of_encodings: f64 = schemes.iter().skip(1).map(|scheme| round(scheme, candidates.first())).sum();
         let of_params: f64 = candidates.planned().into_iter().map(|params| round(widest, params)).sum();
-        let finer = histograms::finer_bins(widest.width() as u64).next().filter(|_| self.is_open);
-        let finer = finer.map_or(0.0, |bins| {
-            let costs = &self.trials.costs;
-            let more = costs.bins(widest, bins) / costs.bins(widest, candidates.first().max_bin()).max(1.0);
-            if more > 1.0 { more * round(widest, candidates.first()) } else { 0.0 }
-        });
-        of_encodings + of_params + finer
+        of_encodings + of_params
     }
 
     /// Rows that a model can be judged on until it has learnt enough: too few rounds on more rows say less.
@@ -255,7 +255,7 @@ impl Search<'_> {
             ranking.candidates = schemes.into_iter().map(alone).collect();
             return Ok(ranking);
         }
-        let plan = |stage| TrialPlan { stage, rounds };
+        let plan = |stage| TrialPlan { stage, rounds, work: None };
         let mut best: Option<FoldMatrices<'_>> = None;
         for scheme in schemes {
             let mut matrices = self.trials.matrices(sample, scheme, &first);
@@ -265,6 +265,7 @@ impl Search<'_> {
             }
         }
         let Some(mut matrices) = best else { return Ok(ranking) };
+        self.encoding = Some(matrices.scheme.clone());
         self.decide_by_trials("encoding", &matrices.scheme.name.clone(), &ranking);
         let mut tried = 1;
         let mut rest = candidates;
@@ -279,66 +280,10 @@ impl Search<'_> {
         if tried > 1 {
             self.decide_by_trials("parameters", "the best of the trials", &ranking);
         }
-        if self.is_open
-            && let Some(with_derived) = self.derived(plan(Stage::Parameters), &matrices, &mut ranking)?
-        {
-            matrices = with_derived;
-        }
-        if self.is_open && first.get("max_bin").is_none() {
-            self.finer_bins(plan(Stage::Bins), &matrices, &mut ranking)?;
+        if self.is_open {
+            self.refine(rounds, matrices, &mut ranking)?;
         }
         Ok(ranking)
-    }
-
-    /// The best candidate with the derived features besides: its matrices where they help.
-    fn derived<'s>(
-        &mut self,
-        plan: TrialPlan,
-        without: &FoldMatrices<'s>,
-        ranking: &mut Ranking,
-    ) -> Result<Option<FoldMatrices<'s>>> {
-        let best = ranking.candidates.first().filter(|best| best.scheme == without.scheme);
-        let Some((params, scheme)) = best.and_then(|best| Some((best.params.clone(), best.scheme.with_derived()?)))
-        else {
-            return Ok(None);
-        };
-        let mut matrices = self.trials.matrices(without.sample, scheme, &params);
-        let helps = self.compete(plan, &mut matrices, &params, ranking)?;
-        let features = without.scheme.encodings.iter().zip(&self.trials.base.features);
-        let derived = features.filter(|(encoding, _)| **encoding == Some(Encoding::LEFT_OUT));
-        let names: Vec<&str> = derived.map(|(_, feature)| feature.name.as_str()).collect();
-        self.decide_by_trials("derived features", &if helps { names.join(", ") } else { "none".to_owned() }, ranking);
-        Ok(helps.then_some(matrices))
-    }
-
-    /// More bins, with the best candidate alone, as long as that helps: what helps the best is for all of its encoding. Trials of finer bins cost
-    /// many times those of others, so parameters are compared without.
-    fn finer_bins(&mut self, plan: TrialPlan, coarse: &FoldMatrices<'_>, ranking: &mut Ranking) -> Result<()> {
-        let (sample, scheme) = (coarse.sample, &coarse.scheme);
-        for bins in histograms::finer_bins(scheme.width() as u64) {
-            let Some(best) = ranking.candidates.first().map(|best| best.params.clone()) else { break };
-            if self.trials.costs.bins(scheme, bins) <= self.trials.costs.bins(scheme, best.max_bin()) {
-                self.trials.decide("bins", &best.max_bin().to_string(), "no column has more values");
-                break;
-            }
-            let mut finer = best.clone();
-            finer.set("max_bin", &bins.to_string())?;
-            let mut into = self.trials.matrices(sample, scheme.clone(), &finer);
-            let helps = self.compete(plan, &mut into, &finer, ranking)?;
-            let chosen = if helps { &finer } else { &best };
-            self.decide_by_trials("bins", &chosen.max_bin().to_string(), ranking);
-            // The same with other bins is no other candidate.
-            let loser = if helps { &best } else { &finer };
-            ranking.candidates.retain(|one| one.params != *loser || one.scheme != *scheme);
-            if !helps {
-                break;
-            }
-            // Encodings of more columns may have no room for as many.
-            for one in ranking.candidates.iter_mut().filter(|one| one.scheme == *scheme) {
-                one.params.set("max_bin", &bins.to_string())?;
-            }
-        }
-        Ok(())
     }
 
     /// The rung of successive halving: the best few again, on all rows.
@@ -346,11 +291,13 @@ impl Search<'_> {
         if ranking.candidates.len() < 2 {
             return Ok(ranking);
         }
-        let promoted = promoted(ranking.candidates);
+        let mut promoted = promoted(&ranking.candidates)?;
+        promoted.iter_mut().try_for_each(|one| self.bound_bins(&one.scheme, &mut one.params))?;
         let of_one =
             |one: &Candidate| pace(&one.params) * self.trials.costs.round_of_folds(all, &one.scheme, &one.params);
         let of_all: f64 = promoted.iter().map(of_one).sum();
-        let rung = TrialPlan { stage: Stage::Rung, rounds: EARLY_ENDS * self.trials.budget.work(Stage::Rung) / of_all };
+        let [work_of_rung, work] = [Stage::Rung, Stage::Rounds].map(|stage| self.trials.budget.work(stage));
+        let rung = TrialPlan { stage: Stage::Rung, rounds: EARLY_ENDS * work_of_rung / of_all, work: Some(work) };
         let mut ranking = Ranking::default();
         for Candidate { scheme, params, .. } in promoted {
             let mut matrices = self.trials.matrices(all, scheme, &params);
@@ -364,9 +311,9 @@ impl Search<'_> {
     }
 
     /// Runs a candidate against the best so far and puts it in its place; whether that is the first.
-    fn compete(
+    pub(super) fn compete(
         &mut self,
-        TrialPlan { stage, rounds }: TrialPlan,
+        TrialPlan { stage, rounds, work }: TrialPlan,
         matrices: &mut FoldMatrices<'_>,
         params: &Params,
         ranking: &mut Ranking,
@@ -383,22 +330,28 @@ impl Search<'_> {
             .first()
             .map(|first| PruningBaseline::with_pace(&first.outcome, pace(params) / pace(&first.params)));
         let patience = Some((f64::from(PATIENCE) * slowness) as u32);
-        let outcome = self.trials.run(stage, matrices, params, &Limits { rounds, patience, baseline, seed_step: 0 })?;
+        let is_of_sample = matches!(stage, Stage::Encoding | Stage::Parameters);
+        let tells_gains = is_of_sample && self.chooses_features(&matrices.scheme);
+        let limits = Limits { patience, baseline, tells_gains, ..Limits::all_of(rounds) };
+        let outcome = self.trials.run(stage, matrices, params, &limits)?;
         if ranking.candidates.is_empty() {
             ranking.truth = matrices.sample.truth(self.trials.rows);
         }
-        let candidate = Candidate::judged(matrices.scheme.clone(), params.clone(), outcome);
-        Ok(ranking.insert(if stage == Stage::Rung { candidate.in_twice_the_rounds() } else { candidate }))
+        let mut candidate = Candidate::judged(matrices.scheme.clone(), params.clone(), outcome);
+        if let Some(work) = work {
+            candidate = candidate.expected_in(self.trials.affordable(work, matrices, params));
+        }
+        Ok(ranking.insert(candidate))
     }
 
     /// Notes down what the trials so far have decided.
-    fn decide_by_trials(&mut self, what: &'static str, chosen: &str, ranking: &Ranking) {
+    pub(super) fn decide_by_trials(&mut self, what: &'static str, chosen: &str, ranking: &Ranking) {
         let value = |place: usize| ranking.candidates.get(place).map(Candidate::standing);
         let figure = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.6}"));
         let metric = ranking.candidates.first().and_then(|one| one.outcome.metric.clone());
         let metric = metric.unwrap_or_else(|| "the metric".to_owned());
         let is_expected = ranking.candidates.first().is_some_and(|first| first.expected.is_some());
-        let when = if is_expected { ", expected in twice the rounds" } else { "" };
+        let when = if is_expected { ", expected in the rounds that the budget affords" } else { "" };
         let (best, next) = (figure(value(0)), figure(value(1)));
         let by = format!("{metric} of the validation rows{when}: {best} at best, {next} the next");
         self.trials.decide(what, chosen, &by);

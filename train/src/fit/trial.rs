@@ -10,7 +10,7 @@ use xgboost::{Booster, Evaluation, Params, PredictionKind};
 use super::evaluator::Evaluator;
 use super::folds::Fold;
 use super::lanes::Lanes;
-use super::{FitContext, booster_params};
+use super::{FitContext, booster_params, gains};
 
 /// When a trial is given up: after so many times the rounds that its baseline took, where what its baseline had come to in as
 /// many rounds was better by this factor. Shallow trees start slowly, and in few rounds a trial shows little.
@@ -19,6 +19,9 @@ const OUT_OF_REACH: [(f64, f64); 4] = [(0.5, 1.06), (0.8, 1.03), (1.2, 1.015), (
 /// A trial that was cut short would have taken about so many times its rounds, if its last fifth made it better by this part.
 const UNFINISHED: f64 = 3.0;
 const GAIN_OF_UNFINISHED: f64 = 0.02;
+
+/// What a trial comes to in more rounds is told for so many doublings of its rounds, at most.
+const MOST_DOUBLINGS: f64 = 2.0;
 
 /// Rounds that each of several folds is boosted before all are looked at.
 const STRIDE: u32 = 10;
@@ -34,12 +37,14 @@ pub(super) struct Limits {
     pub(super) baseline: Option<PruningBaseline>,
     /// What is added to the seed of the run.
     pub(super) seed_step: u32,
+    /// Whether the outcome tells what the splits of each column gain.
+    pub(super) tells_gains: bool,
 }
 
 impl Limits {
     /// All of so many rounds are done, with the seed of the run.
     pub(super) fn all_of(rounds: u32) -> Self {
-        Self { rounds, patience: None, baseline: None, seed_step: 0 }
+        Self { rounds, patience: None, baseline: None, seed_step: 0, tells_gains: false }
     }
 }
 
@@ -102,12 +107,21 @@ pub(super) struct Outcome {
     pub(super) end: End,
     /// Margins of the rows that judge after the best round, fold by fold.
     pub(super) margins: Vec<f32>,
+    /// What the splits of each column of the matrix gain in all folds, where that was asked for.
+    pub(super) gains: Vec<f32>,
 }
 
 impl Outcome {
     pub(super) fn new() -> Self {
-        let (curve, margins) = (Vec::new(), Vec::new());
-        Self { rounds: 1, value: f64::INFINITY, curve, metric: None, end: End::Rounds, margins }
+        Self {
+            rounds: 1,
+            value: f64::INFINITY,
+            curve: Vec::new(),
+            metric: None,
+            end: End::Rounds,
+            margins: Vec::new(),
+            gains: Vec::new(),
+        }
     }
 
     /// Whether time or the plan ended the trial while its last rounds still helped.
@@ -115,16 +129,21 @@ impl Outcome {
         self.end != End::Converged && 20 * u64::from(self.rounds) >= 19 * self.curve.len() as u64
     }
 
-    /// What the metric would come to in twice the rounds, where the plan ended the trial while each round still helped; else what it came to.
-    /// Each doubling of the rounds helps less than the one before: the next one is taken to help as much less than the last as that did less
-    /// than the one before it.
-    pub(super) fn value_in_twice_the_rounds(&self) -> f64 {
+    /// What the metric would come to in so many rounds, at most `MOST_DOUBLINGS` doublings of its own, where the plan ended the trial while
+    /// each round still helped; else what it came to. Each doubling of the rounds helps less than the one before: the next one is taken to
+    /// help as much less than the last as that did less than the one before it.
+    pub(super) fn value_in(&self, rounds: f64) -> f64 {
         let after = |rounds: u32| self.curve.get(rounds.max(1) as usize - 1).copied().unwrap_or(f64::NAN);
         let (quarter, half) = (after(self.rounds / 4), after(self.rounds / 2));
         let (before, last) = (quarter - half, half - self.value);
-        let next = last * (last / before).min(1.0);
-        if self.was_still_learning() && before > 0.0 && last > 0.0 && next.is_finite() {
-            self.value - next
+        let shrinking = (last / before).min(1.0);
+        let doublings = (rounds / f64::from(self.rounds)).log2().clamp(0.0, MOST_DOUBLINGS);
+        // The sum of a geometric series, whose number of terms need not be whole.
+        let terms =
+            if shrinking < 1.0 { shrinking * (1.0 - shrinking.powf(doublings)) / (1.0 - shrinking) } else { doublings };
+        let more = last * terms;
+        if self.was_still_learning() && before > 0.0 && last > 0.0 && more.is_finite() {
+            self.value - more
         } else {
             self.value
         }
@@ -253,6 +272,11 @@ impl Trial<'_> {
         let margins = lanes.each(&mut runs, |run| {
             run.booster.predict_matrix(&run.fold.validation, PredictionKind::Margin, best.clone()).map_err(Error::from)
         })?;
+        if limits.tells_gains {
+            let of_folds = runs.iter_mut().map(|run| gains::of_columns(&mut run.booster, run.fold.width()));
+            let of_folds = of_folds.collect::<Result<Vec<Vec<f32>>>>()?;
+            outcome.gains = of_folds.into_iter().reduce(gains::sum).unwrap_or_default();
+        }
         outcome.margins = margins.concat().into_iter().map(|margin| context.scale.margin(margin)).collect();
         Ok(outcome)
     }
@@ -287,7 +311,7 @@ mod tests {
 
     fn limits(baseline: Option<&Outcome>) -> Limits {
         let baseline = baseline.map(|outcome| PruningBaseline::with_pace(outcome, 1.0));
-        Limits { rounds: 5_000, patience: Some(50), baseline, seed_step: 0 }
+        Limits { rounds: 5_000, patience: Some(50), baseline, ..Limits::all_of(0) }
     }
 
     #[test]
@@ -318,21 +342,26 @@ mod tests {
         // Each doubling of the rounds takes 0.7 of what the one before took.
         let falling = |round: f64| 1.0 + 0.7_f64.powf(round.log2());
         for end in [End::Rounds, End::Deadline, End::Behind] {
-            let expected = of_curve(&falling, 64, end).value_in_twice_the_rounds();
-            assert!((expected - falling(128.0)).abs() < 1e-12, "{expected}");
+            let of_end = of_curve(&falling, 64, end);
+            for (rounds, value) in
+                [(64.0, 64.0), (90.5, 90.5), (128.0, 128.0), (256.0, 256.0), (999.0, 256.0), (9.0, 64.0)]
+            {
+                let expected = of_end.value_in(rounds);
+                assert!((expected - falling(value)).abs() < 1e-12, "{rounds}: {expected}");
+            }
         }
         // As much from each doubling, and more from each: no more than from the last one.
         let steady = |round: f64| 9.0 - round.log2();
-        assert!((of_curve(&steady, 64, End::Rounds).value_in_twice_the_rounds() - 2.0).abs() < 1e-12);
+        assert!((of_curve(&steady, 64, End::Rounds).value_in(128.0) - 2.0).abs() < 1e-12);
         let faster = |round: f64| 9.0 - round.log2().powi(2) / 10.0;
         let expected = 2.0 * faster(64.0) - faster(32.0);
-        assert!((of_curve(&faster, 64, End::Rounds).value_in_twice_the_rounds() - expected).abs() < 1e-12);
+        assert!((of_curve(&faster, 64, End::Rounds).value_in(128.0) - expected).abs() < 1e-12);
         // What is done learning stays what it is, and so does what nothing is known of.
         let done = of_curve(&falling, 64, End::Converged);
-        assert_eq!(done.value_in_twice_the_rounds(), done.value);
+        assert_eq!(done.value_in(128.0), done.value);
         let past_its_best = Outcome { rounds: 40, ..of_curve(&falling, 64, End::Rounds) };
-        assert_eq!(past_its_best.value_in_twice_the_rounds(), past_its_best.value);
-        assert_eq!(Outcome::new().value_in_twice_the_rounds(), f64::INFINITY);
+        assert_eq!(past_its_best.value_in(128.0), past_its_best.value);
+        assert_eq!(Outcome::new().value_in(128.0), f64::INFINITY);
     }
 
     /// A trial that came down from 3 to 1 in ten rounds, and stopped two rounds later.

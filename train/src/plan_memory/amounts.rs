@@ -1,7 +1,5 @@
 //! What the steps of a run hold at once, in bytes, from the shape of its tables and the settings.
 
-use std::ops::RangeInclusive;
-
 use columns::{ColumnKind, ColumnSchema};
 use error::Result;
 use features::encode::Feature;
@@ -43,8 +41,11 @@ const ROW_OF_A_TRIAL: u64 = 64;
 /// A cell of a matrix of 32-bit floats.
 const CELL: u64 = 4;
 /// A cell of a quantile matrix where some cells are missing, row by row and column by column, in eighths of a byte; the
-/// footers do not say that none is.
+/// footers do not say that none is. Where a column has more than 256 bins, a cell of any column takes a byte more.
 const BINNED_CELL_EIGHTHS: u64 = 42;
+const FINELY_BINNED_CELL_EIGHTHS: u64 = 50;
+/// Bins of a column, by XGBoost's own number.
+const DEFAULT_BINS: u64 = histograms::DEFAULT_BINS as u64;
 /// A cell of the plain matrix of the tree methods `exact` and `approx`, its transpose included.
 const PLAIN_CELL: u64 = 24;
 /// A value of a column that is being learnt.
@@ -85,6 +86,8 @@ pub(super) struct Shape {
     pub(super) may_be_mean: bool,
     /// Whether XGBoost works on bins, not on the numbers themselves.
     pub(super) is_binned: bool,
+    /// Whether a column may have more than 256 bins.
+    pub(super) is_finely_binned: bool,
     pub(super) is_csv: bool,
     pub(super) csv_bytes: u64,
     /// What the columns of CSV take, once they are read.
@@ -102,7 +105,7 @@ pub(super) struct Shape {
     pub(super) threads: u64,
     /// Histograms of a tree, at most.
     pub(super) tree_histograms: u64,
-    /// The same with the derived features of the search, or with some of them: more columns may have fewer bins each.
+    /// The same with the derived features of the search, and the finest bins that it may try.
     pub(super) histograms_with_derived: u64,
     /// Trees that a search grows at once.
     pub(super) trees_at_once: u64,
@@ -186,6 +189,8 @@ impl Shape {
             is_searched,
             may_be_mean: is_searched && config.rounds.is_none() && leaves_learning_open(&config.user_params),
             is_binned: params.wants_quantile_matrix(),
+            is_finely_binned: u64::from(params.max_bin()) > DEFAULT_BINS
+                || is_searched && histograms::planned_bins(width) > width * DEFAULT_BINS,
             is_csv,
             csv_bytes: if is_csv { datasets().map(bytes).sum() } else { 0 },
             typed_bytes: None,
@@ -199,7 +204,7 @@ impl Shape {
             largest_group_bytes: largest.1,
             threads,
             tree_histograms: histogram_bytes(params, width, is_searched),
-            histograms_with_derived: histograms_of_any(params, width..=width + derived, is_searched),
+            histograms_with_derived: finest_histogram_bytes(params, width + derived, is_searched),
             trees_at_once: if is_searched { threads.min(MOST_FOLDS) } else { 1 },
             levels: 0,
             level_bytes: 0,
@@ -222,8 +227,8 @@ impl Shape {
         let (columns, native_levels) = native.fold((0, 0), |(columns, all), one| (columns + 1, all + levels_of(one)));
         let nodes = self.tree_nodes(params).min(most_nodes.unwrap_or(u64::MAX));
         let others = self.width.saturating_sub(columns);
-        let of_levels = histograms::bytes(native_levels, 1, nodes);
-        let with_derived = histograms_of_any(params, others..=others + self.derived, self.is_searched);
+        let of_levels = histograms::bytes(native_levels, nodes);
+        let with_derived = finest_histogram_bytes(params, others + self.derived, self.is_searched);
         Self {
             levels,
             level_bytes: levels * LEVEL,
@@ -235,11 +240,14 @@ impl Shape {
         }
     }
 
-    /// The same with the derived features of the search besides.
+    /// The same with the derived features of the search besides, and the finest bins that it may try.
     pub(super) fn with_derived(self) -> Self {
+        let width = self.width + self.derived;
+        let is_finer = self.is_searched && histograms::most_bins(width) > width * DEFAULT_BINS;
         Self {
             features: self.features + self.derived,
-            width: self.width + self.derived,
+            width,
+            is_finely_binned: self.is_finely_binned || is_finer,
             tree_histograms: self.histograms_with_derived,
             derived: 0,
             ..self
@@ -301,10 +309,16 @@ impl Shape {
         BASE + self.footers + self.level_bytes + self.searched_histograms()
     }
 
+    /// Bytes of so many cells of a quantile matrix.
+    fn binned(&self, cells: u64) -> u64 {
+        let eighths = if self.is_finely_binned { FINELY_BINNED_CELL_EIGHTHS } else { BINNED_CELL_EIGHTHS };
+        cells * eighths / 8
+    }
+
     /// XGBoost's matrix of so many rows.
     fn matrix(&self, rows: u64) -> u64 {
         let cells = rows * self.width;
-        let cells = if self.is_binned { cells * BINNED_CELL_EIGHTHS / 8 } else { cells * PLAIN_CELL };
+        let cells = if self.is_binned { self.binned(cells) } else { cells * PLAIN_CELL };
         cells + rows * 8
     }
 
@@ -364,7 +378,7 @@ impl Shape {
         let rows = self.rows() * (ROW_WITHOUT_ID + self.keys * ROW_KEY);
         let ahead = self.threads.max(2) * self.largest_group_rows * LEARNT_VALUE;
         let batch = batch_rows * self.width * CELL;
-        let page = batch_rows * self.width * BINNED_CELL_EIGHTHS / 8;
+        let page = self.binned(batch_rows * self.width);
         // Rows fall into parts by chance: the largest has hardly more than a hundredth above its share.
         let part = |parts: u64| if parts == 1 { self.share() } else { self.train_rows / parts * 101 / 100 };
         let (learnt, bins) = match bins {
@@ -387,12 +401,14 @@ impl Shape {
         ROW + ROW_OF_A_TRIAL
             + ROW_WHILE_BOOSTED
             + self.features * CELL
-            + self.width * (3 * CELL + BINNED_CELL_EIGHTHS / 8 + 1)
+            + self.width * 3 * CELL
+            + self.binned(self.width)
+            + self.width
     }
 
     pub(super) fn scratch(&self) -> u64 {
         let cells = self.share() * self.width;
-        cells * BINNED_CELL_EIGHTHS / 8 + self.share() * 16 + 64 * MIB
+        self.binned(cells) + self.share() * 16 + 64 * MIB
     }
 }
 
@@ -408,17 +424,17 @@ fn nodes(params: &Params) -> u64 {
     nodes.min(histograms::MOST_NODES)
 }
 
-/// Histograms of a tree: with these parameters, or with the largest that a search may try.
+/// Histograms of a tree: with these parameters, or with the most bins of a search that are counted from the beginning.
 pub(super) fn histogram_bytes(params: &Params, columns: u64, is_searched: bool) -> u64 {
-    let given = histograms::bytes(columns, params.max_bin(), nodes(params));
+    let given = histograms::bytes(columns * u64::from(params.max_bin()), nodes(params));
     if !is_searched {
         return given;
     }
-    let bins = histograms::finer_bins(columns).last().unwrap_or(histograms::DEFAULT_BINS);
-    given.max(histograms::bytes(columns, bins, histograms::MOST_NODES))
+    given.max(histograms::bytes(histograms::planned_bins(columns), histograms::MOST_NODES))
 }
 
-/// The most that the histograms of a tree take with any of these numbers of columns.
-pub(super) fn histograms_of_any(params: &Params, columns: RangeInclusive<u64>, is_searched: bool) -> u64 {
-    columns.map(|columns| histogram_bytes(params, columns, is_searched)).max().unwrap_or_default()
+/// The same with the most bins that a search may come to.
+pub(super) fn finest_histogram_bytes(params: &Params, columns: u64, is_searched: bool) -> u64 {
+    let most = if is_searched { histograms::bytes(histograms::most_bins(columns), histograms::MOST_NODES) } else { 0 };
+    most.max(histogram_bytes(params, columns, is_searched))
 }

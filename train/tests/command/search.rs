@@ -113,6 +113,76 @@ fn the_same_rows_settings_and_seed_give_the_same_model_however_busy_the_machine_
     assert!(first.model == second.model);
 }
 
+/// A table of many columns has finer bins too, where most of them have few values: what happens in a short while is lost in 256 bins of a
+/// column of times.
+#[test]
+fn a_column_of_many_values_gets_finer_bins_beside_many_of_few() {
+    const ROWS: usize = 6_000;
+    const OTHERS: usize = 24;
+    /// Rows of a while in which all targets are alike.
+    const WHILE: usize = 12;
+    let workshop = Workshop::new();
+    let mut random = Random::new(5);
+    let levels: Vec<f64> = (0..ROWS.div_ceil(WHILE)).map(|_| random.share()).collect();
+    let mut csv = String::from("id,time,");
+    csv.extend((0..OTHERS).map(|column| format!("x{column},")));
+    csv.push_str("target\n");
+    for row in 0..ROWS {
+        write!(csv, "{row},{},", 1_000 + row).unwrap();
+        (0..OTHERS).for_each(|_| write!(csv, "{},", random.below(10)).unwrap());
+        writeln!(csv, "{:.6}", levels[row / WHILE] + 0.1 * random.share()).unwrap();
+    }
+    let data = workshop.write("events.csv", &csv);
+    let trained = |run_id: &str, more: &[&str]| {
+        let budget = ["--time-budget", "10", "--threads", "2"];
+        succeeded(&workshop.call(run_id, &data).args(budget).args(more).output().unwrap());
+        json(&workshop.run_folder(run_id).join("metrics.json"))
+    };
+    let [open, coarse] = [trained("open", &[]), trained("coarse", &["--param", "max_bin=256"])];
+    let choices = open["choices"].as_array().unwrap();
+    let bins = choices.iter().find(|choice| text(choice, "what") == "bins").unwrap();
+    assert_eq!(text(bins, "chosen"), "1024", "{bins}");
+    let r2 = |metrics: &Value| metrics["r2"].as_f64().unwrap();
+    assert!(r2(&open) > r2(&coarse) + 0.1, "{} {}", r2(&open), r2(&coarse));
+}
+
+/// Where most of many columns tell nothing, trees split by the others alone; the model has all of them, each a feature that is watched.
+#[test]
+fn trees_split_by_the_foremost_of_many_features_and_the_model_has_all() {
+    const ROWS: usize = 2_000;
+    const COLUMNS: usize = 48;
+    let workshop = Workshop::new();
+    let mut random = Random::new(11);
+    let mut csv = String::from("id,");
+    csv.extend((0..COLUMNS).map(|column| format!("x{column:02},")));
+    csv.push_str("target\n");
+    for row in 0..ROWS {
+        let values: Vec<f64> = (0..COLUMNS).map(|_| random.share()).collect();
+        write!(csv, "{row},").unwrap();
+        values.iter().for_each(|value| write!(csv, "{value:.4},").unwrap());
+        // Columns 7, 19, 31 and 43.
+        let told: f64 = values.iter().skip(7).step_by(12).map(|value| (6.0 * value).sin()).sum();
+        writeln!(csv, "{:.5}", told + random.share()).unwrap();
+    }
+    let data = workshop.write("wide.csv", &csv);
+    succeeded(&workshop.call("wide", &data).args(["--time-budget", "10", "--threads", "2"]).output().unwrap());
+    let folder = workshop.run_folder("wide");
+    let [metadata, metrics] = ["metadata.json", "metrics.json"].map(|name| json(&folder.join(name)));
+    let choices = metrics["choices"].as_array().unwrap();
+    let halves = choices.iter().filter(|choice| text(choice, "what") == "features that trees split by");
+    assert_eq!(halves.clone().next().map(|choice| text(choice, "chosen")), Some("24 of 48"), "{choices:?}");
+
+    let model = std::fs::read(folder.join("model.ubj")).unwrap();
+    let of_columns =
+        metadata["features"].as_array().unwrap().iter().filter(|feature| text(feature, "kind") == "number");
+    assert_eq!(of_columns.count(), COLUMNS);
+    let trees = scoring::Ensemble::from_ubj(&model).unwrap();
+    assert_eq!(trees.n_features(), metadata["features"].as_array().unwrap().len());
+    let encodings = metrics["members"].as_array().unwrap().iter().map(|member| text(&member["scheme"], "name"));
+    assert!(encodings.clone().any(|name| name.contains(", foremost ")), "{:?}", encodings.collect::<Vec<_>>());
+    assert!(metrics["r2"].as_f64().unwrap() > 0.8, "{}", metrics["r2"]);
+}
+
 /// Where the plan ends the choice of rounds, the model gets more than were tried, at a rate of its own: intervals are calibrated by boosters
 /// that have both, on rows that these have not learnt from.
 #[test]
@@ -132,7 +202,7 @@ fn intervals_are_calibrated_by_boosters_with_the_rounds_and_the_rate_of_the_mode
         writeln!(csv, "{:.6}", values.windows(2).map(|pair| (7.0 * pair[0] * pair[1]).sin()).sum::<f64>()).unwrap();
     }
     let data = workshop.write("slow.csv", &csv);
-    succeeded(&workshop.call("slow", &data).args(["--time-budget", "5", "--threads", "2"]).output().unwrap());
+    succeeded(&workshop.call("slow", &data).args(["--time-budget", "12", "--threads", "2"]).output().unwrap());
     let metrics = json(&workshop.run_folder("slow").join("metrics.json"));
     let choices = metrics["choices"].as_array().unwrap();
     let chosen = |what: &str| choices.iter().find(|choice| text(choice, "what") == what).unwrap();
