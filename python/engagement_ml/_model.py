@@ -143,7 +143,7 @@ class Model:
         import numpy
 
         rows = self._dmatrix(self.matrix(frame))
-        of_features = self.booster.predict(rows, pred_contribs=True).astype(numpy.float64)
+        of_features = self._predicted(rows, pred_contribs=True).astype(numpy.float64)
         names: list[str] = []
         places: dict[tuple[str, str], int] = {}
         of_source = []
@@ -156,21 +156,25 @@ class Model:
         by_source = numpy.zeros((len(of_features), len(names)))
         for place, source in enumerate(of_source):
             by_source[:, source] += of_features[:, place]
-        margins = self.booster.predict(rows, output_margin=True).astype(numpy.float64)
+        margins = self._predicted(rows, output_margin=True).astype(numpy.float64)
         return Contributions(names, by_source, of_features[:, -1], margins)
 
     def _dmatrix(self, matrix: numpy.ndarray) -> xgboost.DMatrix:
         import xgboost
 
         types = ["c" if feature["kind"] == "category" else "q" for feature in self.metadata["features"]]
-        return xgboost.DMatrix(matrix, feature_names=self.features, feature_types=types, enable_categorical=True)
+        # Without names: XGBoost's Python package refuses some that the program takes, such as those with brackets.
+        return xgboost.DMatrix(matrix, feature_types=types, enable_categorical=True)
+
+    def _predicted(self, rows: xgboost.DMatrix, **what: Any) -> numpy.ndarray:
+        return self.booster.predict(rows, validate_features=False, **what)
 
     def _output(self, matrix: numpy.ndarray) -> numpy.ndarray:
         import numpy
 
         if len(matrix) == 0:
             return numpy.empty(0, dtype=numpy.float32)
-        return self.booster.predict(self._dmatrix(matrix))
+        return self._predicted(self._dmatrix(matrix))
 
     def _check_golden_rows(self) -> None:
         """A library or a machine that computes otherwise is refused before it predicts anything."""

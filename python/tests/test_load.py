@@ -68,6 +68,20 @@ def test_matrix_and_contributions(line):
     assert model.predict(frame.head(0)).shape == (0,)
 
 
+def test_names_that_xgboosts_python_package_refuses(tmp_path):
+    random = numpy.random.default_rng(3)
+    rows = pandas.DataFrame({"id": range(600), "a[1]": random.random(600), "<b>": random.random(600), "c": random.choice(["x", "y"], 600)})
+    rows["y"] = rows["a[1]"] + 2 * rows["<b>"] + (rows["c"] == "x")
+    rows.to_parquet(tmp_path / "rows.parquet")
+    places = {"models": tmp_path / "models"}
+    engagement_ml.train(train_data=tmp_path / "rows.parquet", id="id", target="y", model_version="v1", rounds=20, **places)
+    engagement_ml.predict(input=tmp_path / "rows.parquet", output=tmp_path / "output", **places)
+    model = engagement_ml.load(tmp_path / "models")
+    assert (model.predict(rows) == engagement_ml.latest(tmp_path / "output")["prediction"].to_numpy()).all()
+    contributions = model.contributions(rows)
+    assert contributions.names == ["a[1]", "<b>", "c"]
+
+
 def test_columns_that_do_not_fit_are_named(line):
     model, frame = engagement_ml.load(line.models), pandas.read_parquet(line.customers / "part.parquet")
     for columns, message in [
