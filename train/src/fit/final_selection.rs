@@ -27,7 +27,7 @@ const MUCH_WORSE: f64 = 1.03;
 /// A candidate has at least so many rounds, whatever they cost.
 const FEWEST_ROUNDS: u32 = 100;
 /// Maximum number of candidates that a model is the mean of.
-pub(super) const MOST_FINALISTS: usize = 4;
+const MOST_FINALISTS: usize = 4;
 /// Maximum number of boosters of a model, each candidate with one seed or more.
 const MOST_MEMBERS: usize = 8;
 /// Learning rates that are slow enough for the mean of several candidates, and for that of several seeds.

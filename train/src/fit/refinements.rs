@@ -4,7 +4,6 @@ use error::Result;
 use xgboost::Params;
 
 use super::budget::Stage;
-use super::final_selection::{MOST_FINALISTS, SLOW_ETA};
 use super::fold_matrices::FoldMatrices;
 use super::histograms;
 use super::ranking::Ranking;
@@ -13,8 +12,7 @@ use crate::encodings::{Encoding, EncodingScheme};
 
 /// Of fewer features, trees learn from all.
 const FEWEST_TO_CHOOSE_AMONG: usize = 24;
-/// Finer bins are worth their cost, where the budget feels it in every later round, if the metric of the validation rows gets better by
-/// this share.
+/// Finer bins are worth what every later round costs more if the metric of the validation rows gets better by this share; by less is chance.
 const LEAST_GAIN_OF_BINS: f64 = 0.003;
 
 impl Search<'_> {
@@ -130,9 +128,6 @@ impl Search<'_> {
             let mut finer = best.clone();
             finer.set("max_bin", &bins.to_string())?;
             let affordable = self.affordable_rounds(scheme, &finer);
-            // Where every finalist has its rounds with the finer bins, too, they cost nothing.
-            let slowly = MOST_FINALISTS as f64 * self.trials.tried(&best).rounds_at(SLOW_ETA);
-            let least_gain = if affordable < slowly { LEAST_GAIN_OF_BINS } else { 0.0 };
             if affordable < needed {
                 let by = format!("of {bins} bins {affordable:.0} rounds are affordable, and it takes {needed:.0}");
                 self.trials.decide("bins", &best.max_bin().to_string(), &by);
@@ -141,7 +136,7 @@ impl Search<'_> {
             let mut into = self.trials.matrices(sample, scheme.clone(), &finer);
             let is_first = self.compete(plan, &mut into, &finer, ranking)?;
             let gain = ranking.candidates.first().map_or(0.0, |first| (value - first.outcome.value) / value.abs());
-            let helps = is_first && gain >= least_gain;
+            let helps = is_first && gain >= LEAST_GAIN_OF_BINS;
             let chosen = if helps { &finer } else { &best }.max_bin().to_string();
             if is_first && !helps {
                 let by = format!("{bins} bins are better by {:.2} %, which is not worth their cost", 100.0 * gain);
