@@ -1,9 +1,10 @@
 //! How to learn, chosen on the training rows alone: the encoding of categories, parameters, learning rate, rounds, and
 //! which boosters the model is the mean of.
 //!
-//! Trials run on a sample with a high learning rate, each validated on rows that it was not trained on. The best few are
+//! Trials run on a sample with a high learning rate, each validated on rows that it was not trained on. Derived features, fewer features
+//! and finer bins are tried with the best candidate alone (`refinements`). The best few are
 //! promoted to a rung of successive halving on all rows if the sample was a part of them. Those whose mean predicts best are then trained slowly, with early stopping,
-//! to find their rounds (`selection`); if tuning was asked for, its trials compete with them. What a stage may cost is planned
+//! to find their rounds (`final_selection`); if tuning was asked for, its trials compete with them. What a stage may cost is planned
 //! by `Budget`.
 
 use std::time::Instant;
@@ -220,7 +221,7 @@ impl Search<'_> {
         if cells <= CELLS_SIDE_BY_SIDE && self.trials.context.threads > 1 { 2 } else { 1 }
     }
 
-    /// A round of every trial that is planned, on so many rows to learn from. Those of derived features, of fewer features and of finer bins have what others leave.
+    /// A round of every trial that is planned, on so many rows to learn from. Those of `refinements` have what others leave.
     fn planned_round(
         &self,
         learning: usize,
