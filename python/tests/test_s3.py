@@ -2,9 +2,10 @@
 
 import json
 import os
-import socket
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import boto3
 import polars
@@ -12,19 +13,13 @@ import pytest
 
 import engagement_ml
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "task-definitions/local"))
+
+from ports import free_ports  # noqa: E402
+
 SERVER = os.environ.get("ENGAGEMENT_ML_S3_SERVER")
 KEY, SECRET = "AKIAENGAGEMENT", "secret-of-the-tests"
 START_SECONDS = 60
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

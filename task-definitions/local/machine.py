@@ -7,7 +7,6 @@ does not list it.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from ecs import Ecs, Programs
 from functions import Functions
 from iam import Authorizer, Denied
 from knowledge_base import KnowledgeBase
+from ports import free_ports
 from s3 import ADMIN, Gate, SeaweedFs, client_of
 from server import Request, Server
 
@@ -86,9 +86,7 @@ class LocalStack:
     """The process that plays Step Functions, SNS, SQS and EventBridge."""
 
     def __init__(self, folder: Path):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        [port] = free_ports(1)
         self.folder, self.endpoint, self.port = folder, f"http://127.0.0.1:{port}", port
         self.process = self.log = None
 

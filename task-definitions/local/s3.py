@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -15,6 +14,7 @@ from botocore.config import Config
 
 from cloudformation import REGION
 from iam import Authorizer, Denied
+from ports import free_ports
 from server import Request, Server
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -34,7 +34,7 @@ class SeaweedFs:
                       for role in [ADMIN, *roles]]
         (folder / "s3.json").write_text('{"identities": [%s]}' % ", ".join(identities))
         names = ["s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"]
-        ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.port = ports["s3.port"]
         self.log = (folder / "log").open("wb")
         self.process = subprocess.Popen(
@@ -69,16 +69,6 @@ class SeaweedFs:
         self.process.kill()
         self.process.wait()
         self.log.close()
-
-
-def _free_ports(count: int) -> list:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def client_of(endpoint: str, role: str = ADMIN):

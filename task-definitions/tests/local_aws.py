@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import boto3
 from botocore.config import Config
 
 import pipeline
+from ports import free_ports
 
 ROLE = "arn:aws:iam::000000000000:role/engagement-ml-pipeline"
 SERVICES = "s3,stepfunctions,sns,sqs,sts,iam,events"
@@ -45,9 +45,7 @@ class LocalAws:
     """Starts LocalStack on a free port with the mocked answers of all scenarios; `stop` ends it."""
 
     def __init__(self, folder: Path, mocks: dict):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        [port] = free_ports(1)
         self.endpoint = f"http://127.0.0.1:{port}"
         (folder / "mocks.json").write_text(json.dumps(mocks))
         self.log = (folder / "localstack.log").open("w")
