@@ -193,13 +193,14 @@ impl MemoryPlan {
         };
         Error::Resources(format!(
             "{}: scoring it takes {} MiB of memory ({} MiB for the rows that are read at a time, {} MiB to find repeated \
-             ids, {} MiB for all else), but there are {} MiB: {}",
+             ids, {} MiB for all else), but of {} MiB it may take {}: {}",
             dataset.location,
             mib(self.total_bytes),
             mib(self.fetch_bytes),
             mib(self.id_bytes),
             mib(self.base_bytes + self.batch_bytes + self.part_bytes),
-            mib(self.limit_bytes),
+            self.limit_bytes / MIB,
+            (self.limit_bytes as f64 * USABLE) as u64 / MIB,
             remedy(needed, otherwise),
         ))
     }

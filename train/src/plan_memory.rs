@@ -179,7 +179,7 @@ impl MemoryPlan {
                 mib(self.total_bytes),
                 levels_of(&most),
                 most.name,
-                mib(self.limit_bytes)
+                self.limit_bytes / MIB
             )));
         }
         if self.total_bytes > planned + planned / 10 {
@@ -303,9 +303,10 @@ impl MemoryPlan {
                 _ => (", even with its bins on disk", ""),
             };
             return Err(Error::Resources(format!(
-                "{what} takes {} MiB of memory{why}, but there are {} MiB: {}",
+                "{what} takes {} MiB of memory{why}, but of {} MiB it may take {}: {}",
                 mib(self.total_bytes),
-                mib(self.limit_bytes),
+                self.limit_bytes / MIB,
+                usable(self.limit_bytes) / MIB,
                 remedy(task(self.total_bytes), how),
             )));
         }

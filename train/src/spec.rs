@@ -40,9 +40,9 @@ async fn read_object(location: &Location) -> Result<Vec<u8>> {
             let (needed, limit) = (entries * ENTRY_BYTES, pool().limit());
             if needed > limit / 2 {
                 return Err(Error::Resources(format!(
-                    "{location} takes at least {} MiB of memory with its {entries} entries, but there are {} MiB in all: give the task \
+                    "{location} takes at least {} MiB of memory with its {entries} entries, but of {} MiB it may take half: give the task \
                      more memory, or write a shorter one",
-                    needed >> 20,
+                    needed.div_ceil(1 << 20),
                     limit >> 20
                 )));
             }

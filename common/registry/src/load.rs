@@ -249,7 +249,7 @@ async fn get(models: &ModelStore, key: &str, most_bytes: u64, factor: u64) -> Re
     match models.store().get_at_most(key, most_bytes.min(room)).await {
         Ok((bytes, _)) => Ok(bytes),
         Err(StoreError::TooLarge(_)) if room < most_bytes => {
-            Err(too_large(&models.location_of(key), room.saturating_mul(factor), models.memory_bytes()))
+            Err(too_large(&models.location_of(key), (room + 1).saturating_mul(factor), models.memory_bytes()))
         }
         Err(StoreError::TooLarge(text)) => Err(Error::Model(text)),
         Err(StoreError::NotFound(_)) => Err(Error::Model(format!(
@@ -273,7 +273,7 @@ fn too_large(location: &str, memory: u64, memory_bytes: u64) -> Error {
     Error::Resources(format!(
         "{location} takes at least {} MiB of memory, but there are {} MiB in all: give the task more memory, or train with fewer levels \
          (max_levels) or rounds",
-        memory >> 20,
+        memory.div_ceil(1 << 20),
         memory_bytes >> 20
     ))
 }

@@ -185,7 +185,7 @@ pub async fn get_within_memory(store: &dyn Store, key: &str, most_bytes: u64) ->
     let limit = pool().limit();
     let room = limit / FILE_OF_MEMORY;
     match store.get_at_most(key, most_bytes.min(room)).await {
-        Err(StoreError::TooLarge(_)) if room < most_bytes => Err(no_memory(store, key, (room, FILE_OF_MEMORY), limit)),
+        Err(StoreError::TooLarge(_)) if room < most_bytes => Err(no_memory(store, key, room + 1, (room, limit))),
         got => got,
     }
 }
@@ -198,16 +198,18 @@ pub async fn get_json(store: &dyn Store, key: &str, most_bytes: u64) -> Result<(
     let (bytes, version) = get_within_memory(store, key, most_bytes).await?;
     let (limit, (share, of)) = (pool().limit(), PARSED_OF_MEMORY);
     let needed = parsed_bytes(&bytes);
-    if needed > limit / of * share { Err(no_memory(store, key, (needed, 1), limit)) } else { Ok((bytes, version)) }
+    let room = limit / of * share;
+    if needed > room { Err(no_memory(store, key, needed, (room, limit))) } else { Ok((bytes, version)) }
 }
 
-fn no_memory(store: &dyn Store, key: &str, (bytes, factor): (u64, u64), limit: u64) -> StoreError {
+fn no_memory(store: &dyn Store, key: &str, needed: u64, (room, limit): (u64, u64)) -> StoreError {
     StoreError::Full(format!(
-        "{}/{key} takes at least {} MiB of memory, but there are {} MiB in all: give the task more memory, or remove the file if \
-         it is not what its name says",
+        "{}/{key} takes at least {} MiB of memory, but of {} MiB it may take {}: give the task more memory, or remove the file if it is not \
+         what its name says",
         store.root().trim_end_matches('/'),
-        bytes.saturating_mul(factor) >> 20,
-        limit >> 20
+        needed.div_ceil(1 << 20),
+        limit >> 20,
+        room >> 20
     ))
 }
 
