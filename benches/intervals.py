@@ -51,7 +51,7 @@ class Workshop:
         call(
             options.programs / "train", "--train-data", train, "--test-data", test, "--id", tables.ID, "--target", "target",
             "--models", self.folder / "models", "--model-version", label, "--run-id", label, "--min-r2", -1e9,
-            "--threads", options.threads, "--time-budget", options.time_budget,
+            "--threads", options.threads, *(["--time-budget", options.time_budget] if options.time_budget else []),
         )  # fmt: skip
         return json.loads((self.folder / f"models/engagement/{label}/{label}/metrics.json").read_text())
 
@@ -222,7 +222,7 @@ def main():
     arguments.add_argument("--programs", type=Path, required=True)
     arguments.add_argument("--seeds", default="1")
     arguments.add_argument("--threads", type=int, default=os.cpu_count())
-    arguments.add_argument("--time-budget", type=int, default=60)
+    arguments.add_argument("--time-budget", type=int, help="nothing set: the one of train")
     arguments.add_argument("--write", type=Path)
     arguments.add_argument("tables", nargs="*", default=list(tables.MAKERS))
     options = arguments.parse_args()

@@ -22,7 +22,7 @@ const LEAST_SHARE: f64 = 0.28;
 /// What a run spends its budget on, each with its share: a look at the table, which has none of its own; trials of encodings, of finer bins and of parameters on a sample; the
 /// rung of successive halving on all rows; the choice of rounds; the boosters of the model. Tuning has no share: it has as many trials as
 /// were asked for, as long as their work is within the budget. A cross-validation that calibrates intervals was asked for, too: the clock
-/// never ends it. What boosters that calibrate and the learning curve may cost, `super::final_selection` and `super::learning_curve` say;
+/// never ends it. What boosters that calibrate and the learning curve may cost, `super::out_of_fold` and `super::learning_curve` say;
 /// they come after all is chosen, and have no share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {

@@ -1,18 +1,13 @@
 //! The last part of a search: the rounds of those whose mean predicts best, and the boosters that the model is the mean of.
 
 use error::Result;
-use scoring::Link;
 use xgboost::Params;
 
 use super::budget::Stage;
-use super::calibration::OutOfFold;
-use super::calibration_slope::{CalibrationSlope, Row};
-use super::choice::{Choice, Member, SEED_STEP, TrialReport};
+use super::choice::{Choice, Member, SEED_STEP};
 use super::folds::Sample;
-use super::learning_curve::{self, FoldBoosters, absolute_errors, errors_on_all_rows, ratio};
 use super::learning_rate::{eta_of, on_all_rows, patience};
 use super::ranking::{Candidate, EnsembleSelection, Ranking, is_sampled, unfinished};
-use super::scale::mean_target;
 use super::trial::{End, Limits};
 use super::trials::Trials;
 use super::tuning::{Tuning, tuned};
@@ -33,9 +28,6 @@ const MOST_MEMBERS: usize = 8;
 /// Learning rates that are slow enough for the mean of several candidates, and for that of several seeds.
 pub(super) const SLOW_ETA: f64 = 0.05;
 const QUICK_ETA: f64 = 0.1;
-
-/// What rows calibrate the intervals, in `metrics.json`.
-const CALIBRATING: &str = "rows that calibrate intervals";
 
 /// The candidates of the last part.
 pub(super) struct FinalSelection<'t, 'a> {
@@ -115,7 +107,7 @@ impl FinalSelection<'_, '_> {
         }
         let eta = eta_of(&params);
         let most = if self.is_open { affordable } else { MOST_ROUNDS };
-        let limits = Limits { patience: Some(patience(eta)), ..Limits::all_of(most) };
+        let limits = Limits { patience: Some(patience(eta)), tells_fitted: true, ..Limits::all_of(most) };
         let mut chosen = self.trials.run(Stage::Rounds, &mut matrices, &params, &limits)?;
         let mut judged_by = None;
         let (rounds, by) = if chosen.was_still_learning() && self.is_open {
@@ -205,139 +197,6 @@ impl FinalSelection<'_, '_> {
         Ok(Some(chosen))
     }
 
-    /// What the mean of the finalists predicts for rows that none of the boosters has learnt from. How much less the model of all rows errs
-    /// is measured with the heaviest of them.
-    fn out_of_fold(&mut self, finalists: &[(Candidate, f64)], members: f64) -> Result<Option<OutOfFold>> {
-        let Some((first, weight)) = finalists.first() else { return Ok(None) };
-        let of_choice =
-            |trial: &&TrialReport| [Stage::Rounds.name(), Stage::Tuning.name()].contains(&trial.stage.as_ref());
-        let tried = self.trials.reports.iter().filter(of_choice).count().max(1) as f64;
-        // By these rows the rounds of each were chosen, and the weights, and which candidates they are: a choice among `n` counts as
-        // `log2(n)` numbers.
-        let chosen = 2.0 * finalists.len() as f64 - 1.0 + tried.log2();
-        let boosted_again = self.boosted_as_fitted(finalists)?;
-        let (sample, margins): (&Sample, Vec<&[f32]>) = match &boosted_again {
-            Some((sample, margins)) => (sample, margins.iter().map(Vec::as_slice).collect()),
-            None => (self.all, finalists.iter().map(|(one, _)| one.outcome.margins.as_slice()).collect()),
-        };
-        let weighted: Vec<(&[f32], f64)> =
-            margins.into_iter().zip(finalists.iter().map(|(_, weight)| *weight)).collect();
-        let Some(known) = OutOfFold::of_margins(sample, &weighted, first.params.objective(), chosen) else {
-            return Ok(None);
-        };
-        let boosters = FoldBoosters {
-            sample: self.all,
-            scheme: &first.scheme,
-            params: first.judged_by.as_ref().unwrap_or(&first.params),
-            rounds: first.outcome.best_round(),
-            margins: &first.outcome.margins,
-            side_by_side: true,
-        };
-        let on_all_rows = errors_on_all_rows(self.trials, &boosters)?;
-        let of_mean = self.errors_of_mean(&boosters, seeds_of(&first.params, *weight, members))?;
-        Ok(Some(known.with_errors_on_all_rows(on_all_rows * of_mean)))
-    }
-
-    /// What the leaves of all boosters are multiplied by, and the base score, from which predictions move away by it. None where means of the
-    /// target are not what is learnt, parameters are not searched for, or each booster learns from a part of the rows.
-    fn calibration_slope(&mut self, known: Option<&OutOfFold>, finalists: &[(Candidate, f64)]) -> Option<(f64, f64)> {
-        let (first, _) = finalists.first()?;
-        let is_mean = first.params.objective() == "reg:squarederror" && first.outcome.metric.as_deref() == Some("rmse");
-        let known = known.filter(|_| is_mean && self.is_open && self.parts() == 1)?;
-        let rows = self.trials.rows;
-        let mean = || mean_target(rows);
-        let centre = first.params.get("base_score").and_then(|score| score.parse().ok()).unwrap_or_else(mean);
-        let weights = self.trials.weights(&known.rows);
-        let judged = known.rows.iter().zip(&known.outputs).zip(weights).map(|((&row, output), weight)| Row {
-            predicted: f64::from(*output),
-            target: rows.target[row],
-            weight,
-            group: rows.keys.groups.as_ref().map(|groups| groups[row]),
-        });
-        let slope = CalibrationSlope::of(&judged.collect::<Vec<Row>>(), centre)?;
-        let CalibrationSlope { measured, standard_error } = slope;
-        self.trials.decide(
-            "calibration slope",
-            &format!("{:.4}", slope.shrunk()),
-            &format!(
-                "targets of validation rows lie {measured:.4} ± {standard_error:.4} times as far from the mean as predictions; what may be \
-                 chance counts less"
-            ),
-        );
-        Some((slope.shrunk(), centre))
-    }
-
-    /// Errors of the mean of so many boosters that differ in their seeds, as a share of those of one: the mean square of what differs from
-    /// seed to seed is smaller by their number, and the mean of two tells how large it is (Breiman, "Bagging Predictors", 1996).
-    fn errors_of_mean(&mut self, of_one: &FoldBoosters<'_>, seeds: u32) -> Result<f64> {
-        let FoldBoosters { sample, scheme, params, rounds, margins, .. } = *of_one;
-        let Some(link) = Link::of_objective(params.objective()).filter(|_| seeds > 1) else { return Ok(1.0) };
-        let folds = sample.folds().len().max(1);
-        let of_fold = f64::from(rounds) * self.trials.costs.round_of_folds(sample, scheme, params) / folds as f64;
-        let worth_it = learning_curve::MOST_WORK * self.trials.budget.planned() / of_fold;
-        if worth_it < 1.0 {
-            return Ok(1.0);
-        }
-        let part = sample.first_folds((worth_it as usize).clamp(1, folds));
-        let places: Vec<usize> = part.folds().iter().flat_map(|(fold, _)| part.split(*fold).1).collect();
-        let limits = Limits { seed_step: SEED_STEP, ..Limits::all_of(rounds) };
-        let mut matrices = self.trials.matrices(&part, scheme.clone(), params);
-        let others = self.trials.run(Stage::Calibration, &mut matrices, params, &limits)?.margins;
-        if others.len() != places.len() || margins.len() < places.len() {
-            return Ok(1.0);
-        }
-        let margins = &margins[..places.len()];
-        let mean: Vec<f32> = margins.iter().zip(&others).map(|(one, other)| f32::midpoint(*one, *other)).collect();
-        let [of_one, of_other, of_two] =
-            [margins, &others, &mean].map(|margins| absolute_errors(self.trials, margins, &places, link));
-        let of_each: Vec<f64> = of_one.iter().zip(&of_other).map(|(one, other)| f64::midpoint(*one, *other)).collect();
-        let weights = self.trials.weights(&places);
-        let share = ratio(&of_two, &of_each, &weights).map_or(1.0, |(of_two, _)| of_mean_of(seeds, of_two));
-        self.trials.decide(
-            "errors of the mean of several seeds",
-            &format!("{share:.4} of those of one booster"),
-            &format!("the model has {seeds}, and the mean of two was measured"),
-        );
-        Ok(share)
-    }
-
-    /// Boosters of the finalists as the model gets them, on as many folds as are worth it, where those that chose the rounds had others:
-    /// they tell what the model errs no more than any other model. The folds, and the margins of their validation rows for each finalist;
-    /// none where all are fitted as they were judged, or it would take more than fitting the model.
-    fn boosted_as_fitted(&mut self, finalists: &[(Candidate, f64)]) -> Result<Option<(Sample, Vec<Vec<f32>>)>> {
-        if finalists.iter().all(|(one, _)| one.judged_by.is_none()) {
-            return Ok(None);
-        }
-        let folds = self.all.folds().len().max(1);
-        let of_candidate = |(one, _): &(Candidate, f64)| {
-            f64::from(one.outcome.rounds) * self.trials.costs.round_of_folds(self.all, &one.scheme, &one.params)
-        };
-        let of_fold = finalists.iter().map(of_candidate).sum::<f64>() / folds as f64;
-        if of_fold > self.trials.budget.work(Stage::Fit) {
-            self.trials.decide(
-                CALIBRATING,
-                "those that chose the rounds",
-                "boosters as the model has them would take more than fitting it, even on one fold",
-            );
-            return Ok(None);
-        }
-        let worth_it = learning_curve::MOST_WORK * self.trials.budget.planned() / of_fold;
-        let count = (worth_it as usize).clamp(1, folds);
-        let sample = self.all.first_folds(count);
-        let mut margins = Vec::new();
-        for (one, _) in finalists {
-            let limits = Limits::all_of(one.outcome.rounds);
-            let mut matrices = self.trials.matrices(&sample, one.scheme.clone(), &one.params);
-            margins.push(self.trials.run(Stage::Calibration, &mut matrices, &one.params, &limits)?.margins);
-        }
-        self.trials.decide(
-            CALIBRATING,
-            &format!("those of {count} of {folds} folds"),
-            "predicted by boosters as the model has them, since those that chose the rounds had others",
-        );
-        Ok(Some((sample, margins)))
-    }
-
     /// Whether boosters of the model are fitted side by side, if there are several.
     fn are_side_by_side(&self) -> bool {
         let FitContext { threads, fitted_rows, .. } = *self.trials.context;
@@ -350,7 +209,7 @@ impl FinalSelection<'_, '_> {
     }
 
     /// Boosters that a candidate is fitted as, at least.
-    fn parts(&self) -> usize {
+    pub(super) fn parts(&self) -> usize {
         self.trials.context.parts.max(1)
     }
 
@@ -366,28 +225,6 @@ impl FinalSelection<'_, '_> {
 }
 
 /// How many boosters that differ in their seeds a finalist of some weight gets, of so many in all.
-fn seeds_of(params: &Params, weight: f64, members: f64) -> u32 {
+pub(super) fn seeds_of(params: &Params, weight: f64, members: f64) -> u32 {
     if is_sampled(params) { ((weight * members).round() as u32).max(1) } else { 1 }
-}
-
-/// Errors of the mean of so many boosters as a share of those of one, given the same for two.
-fn of_mean_of(seeds: u32, of_two: f64) -> f64 {
-    let differing = 2.0 * (1.0 - of_two.min(1.0).powi(2));
-    (1.0 - differing * (1.0 - 1.0 / f64::from(seeds))).sqrt().max(0.5)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_differs_from_seed_to_seed_is_smaller_in_the_mean() {
-        // Errors of mean square 1 + v that have v of their own: (1 + v / m) is left of them in the mean of m.
-        let of = |v: f64, m: f64| ((1.0 + v / m) / (1.0 + v)).sqrt();
-        for v in [0.1, 0.5, 1.0] {
-            assert!((of_mean_of(8, of(v, 2.0)) - of(v, 8.0)).abs() < 1e-12, "{v}");
-            assert!((of_mean_of(2, of(v, 2.0)) - of(v, 2.0)).abs() < 1e-12, "{v}");
-        }
-        assert_eq!((of_mean_of(8, 1.0), of_mean_of(8, 1.01), of_mean_of(8, 0.0)), (1.0, 1.0, 0.5));
-    }
 }

@@ -27,7 +27,7 @@ pub(crate) const ROWS_FOR_THREE_FOLDS: usize = 20_000;
 const CELLS_OF_OUR_EVALUATION: usize = 20_000;
 
 /// Some of the training rows and their folds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sample {
     rows: Vec<usize>,
     inner: InnerFolds,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use error::Result;
 use serde::{Deserialize, Serialize};
 
-use super::trial::{End, Outcome};
+use super::trial::{End, FittedMargins, Outcome};
 use crate::checkpoint::{Checkpoint, Unusable, seal_bytes, unseal_bytes};
 
 /// A finished trial.
@@ -23,6 +23,8 @@ pub(super) struct Entry {
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
     rounds: u32,
+    /// Rounds of the margins of the second half, where there are such.
+    fitted: Option<u32>,
     metric: Option<String>,
     end: End,
     seconds: f64,
@@ -90,9 +92,10 @@ fn damaged() -> Unusable {
 
 impl Entry {
     fn written(&self) -> Vec<u8> {
-        let Outcome { rounds, value, curve, metric, end, margins, gains } = &self.outcome;
+        let Outcome { rounds, value, curve, metric, end, margins, fitted, gains } = &self.outcome;
         let head = Head {
             rounds: *rounds,
+            fitted: fitted.as_ref().map(|fitted| fitted.rounds),
             metric: metric.clone(),
             end: *end,
             seconds: self.seconds,
@@ -105,7 +108,8 @@ impl Entry {
         bytes.push(b'\n');
         bytes.extend(value.to_le_bytes());
         curve.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
-        margins.iter().for_each(|margin| bytes.extend(margin.to_le_bytes()));
+        let fitted = fitted.iter().flat_map(|fitted| &fitted.margins);
+        margins.iter().chain(fitted).for_each(|margin| bytes.extend(margin.to_le_bytes()));
         bytes
     }
 
@@ -116,13 +120,16 @@ impl Entry {
         let (doubles, _) = doubles.as_chunks::<8>();
         let (margins, rest) = margins.as_chunks::<4>();
         let (value, curve) = doubles.split_first()?;
+        let mut margins: Vec<f32> = margins.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let fitted = head.fitted.map(|rounds| FittedMargins { rounds, margins: margins.split_off(margins.len() / 2) });
         let outcome = Outcome {
             rounds: head.rounds,
             value: f64::from_le_bytes(*value),
             curve: curve.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
             metric: head.metric,
             end: head.end,
-            margins: margins.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+            margins,
+            fitted,
             gains: head.gains,
         };
         rest.is_empty().then_some(Self { outcome, seconds: head.seconds, clock: head.clock })
@@ -142,6 +149,7 @@ mod tests {
             metric: Some("rmse".to_owned()),
             end: End::Behind,
             margins: vec![1.0 / 3.0, f32::MIN_POSITIVE, -0.0],
+            fitted: Some(FittedMargins { rounds: 8, margins: vec![0.5, -f32::MIN_POSITIVE, 3.0] }),
             gains: vec![1.0 / 3.0, f32::MAX, 0.0],
         };
         let entry = Entry { outcome, seconds: 1.0 / 3.0, clock: Duration::from_nanos(1_234_567_891) };

@@ -208,7 +208,7 @@ pub(super) fn absolute_errors(trials: &Trials<'_>, margins: &[f32], places: &[us
 
 /// Weights of errors that are to count as shares of what rows of like predictions err, given the margins of these and what each of two models
 /// errs.
-fn weights_of_shares(margins: &[f32], errors: [&[f64]; 2], weights: &[f64]) -> Vec<f64> {
+pub(super) fn weights_of_shares(margins: &[f32], errors: [&[f64]; 2], weights: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..margins.len()).collect();
     order.sort_by(|&one, &other| margins[one].total_cmp(&margins[other]).then(one.cmp(&other)));
     let groups = (order.len() / LEAST_OF_A_GROUP).clamp(1, MOST_GROUPS);

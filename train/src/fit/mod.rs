@@ -21,6 +21,7 @@ mod lanes;
 mod learning_curve;
 mod learning_rate;
 mod members;
+mod out_of_fold;
 mod ranking;
 mod refinements;
 mod scale;

@@ -10,6 +10,7 @@ use xgboost::{Booster, Evaluation, Params, PredictionKind};
 use super::evaluator::Evaluator;
 use super::folds::Fold;
 use super::lanes::Lanes;
+use super::learning_rate::on_all_rows;
 use super::{FitContext, booster_params, gains};
 
 /// When a trial is given up: after so many times the rounds that its baseline took, where what its baseline had come to in as
@@ -35,6 +36,8 @@ pub(super) struct Limits {
     pub(super) patience: Option<u32>,
     /// The best trial so far on the same rows: one that stays far behind it is given up.
     pub(super) baseline: Option<PruningBaseline>,
+    /// Whether the outcome tells the margins after as many rounds as the model of all rows gets, too.
+    pub(super) tells_fitted: bool,
     /// What is added to the seed of the run.
     pub(super) seed_step: u32,
     /// Whether the outcome tells what the splits of each column gain.
@@ -44,7 +47,7 @@ pub(super) struct Limits {
 impl Limits {
     /// All of so many rounds are done, with the seed of the run.
     pub(super) fn all_of(rounds: u32) -> Self {
-        Self { rounds, patience: None, baseline: None, seed_step: 0, tells_gains: false }
+        Self { rounds, patience: None, baseline: None, tells_fitted: false, seed_step: 0, tells_gains: false }
     }
 }
 
@@ -92,6 +95,13 @@ pub enum End {
     Deadline,
 }
 
+/// Margins of the rows that judge after so many rounds, fold by fold.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct FittedMargins {
+    pub(super) rounds: u32,
+    pub(super) margins: Vec<f32>,
+}
+
 /// What a trial came to.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Outcome {
@@ -107,6 +117,8 @@ pub(super) struct Outcome {
     pub(super) end: End,
     /// Margins of the rows that judge after the best round, fold by fold.
     pub(super) margins: Vec<f32>,
+    /// The same after as many rounds as the model of all rows gets, where that was asked for.
+    pub(super) fitted: Option<FittedMargins>,
     /// What the splits of each column of the matrix gain in all folds, where that was asked for.
     pub(super) gains: Vec<f32>,
 }
@@ -120,6 +132,7 @@ impl Outcome {
             metric: None,
             end: End::Rounds,
             margins: Vec::new(),
+            fitted: None,
             gains: Vec::new(),
         }
     }
@@ -153,6 +166,14 @@ impl Outcome {
     pub(super) fn best_round(&self) -> u32 {
         let values = self.curve.iter().enumerate().filter(|(_, value)| value.is_finite());
         values.min_by(|one, other| one.1.total_cmp(other.1)).map_or(1, |(place, _)| place as u32 + 1)
+    }
+
+    /// The margins that are nearest to those of a model of all rows, and the rounds after which they are.
+    pub(super) fn as_fitted(&self) -> (u32, &[f32]) {
+        match &self.fitted {
+            Some(FittedMargins { rounds, margins }) => (*rounds, margins),
+            None => (self.best_round(), &self.margins),
+        }
     }
 
     /// Rounds that it would have taken if nothing but its patience had ended it: more, the more its last rounds still helped.
@@ -268,16 +289,22 @@ impl Trial<'_> {
             from = rounds.end;
         };
         outcome.end = end;
-        let best = 0..outcome.rounds;
-        let margins = lanes.each(&mut runs, |run| {
-            run.booster.predict_matrix(&run.fold.validation, PredictionKind::Margin, best.clone()).map_err(Error::from)
-        })?;
+        let mut margins_after = |rounds: u32| -> Result<Vec<f32>> {
+            let margins = lanes.each(&mut runs, |run| {
+                run.booster.predict_matrix(&run.fold.validation, PredictionKind::Margin, 0..rounds).map_err(Error::from)
+            })?;
+            Ok(margins.concat().into_iter().map(|margin| context.scale.margin(margin)).collect())
+        };
+        outcome.margins = margins_after(outcome.rounds)?;
+        if limits.tells_fitted {
+            let rounds = on_all_rows(outcome.rounds).min(outcome.curve.len() as u32);
+            outcome.fitted = Some(FittedMargins { rounds, margins: margins_after(rounds)? });
+        }
         if limits.tells_gains {
             let of_folds = runs.iter_mut().map(|run| gains::of_columns(&mut run.booster, run.fold.width()));
             let of_folds = of_folds.collect::<Result<Vec<Vec<f32>>>>()?;
             outcome.gains = of_folds.into_iter().reduce(gains::sum).unwrap_or_default();
         }
-        outcome.margins = margins.concat().into_iter().map(|margin| context.scale.margin(margin)).collect();
         Ok(outcome)
     }
 }

@@ -250,7 +250,7 @@ impl<'t, 'a, 's> Tuner<'t, 'a, 's> {
                 let rounds = (MOST_PACE * pace * f64::from(best.outcome.rounds)) as u32;
                 let rounds = rounds.max(FEWEST_ROUNDS).min(most);
                 let baseline = Some(PruningBaseline::with_pace(&best.outcome, pace));
-                Limits { patience: Some(patience(eta)), baseline, ..Limits::all_of(rounds) }
+                Limits { patience: Some(patience(eta)), baseline, tells_fitted: true, ..Limits::all_of(rounds) }
             }
         }
     }
