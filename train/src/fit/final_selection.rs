@@ -152,8 +152,9 @@ impl FinalSelection<'_, '_> {
         let work = self.trials.budget.left_for_fit();
         let members = self.affordable_members(work, rounds, &scheme, &first.params) as f64;
         let (learning_curve, metric) = (first.outcome.curve.clone(), first.outcome.metric.clone());
-        let mut out_of_fold = self.out_of_fold(&finalists, members)?;
-        let slope = self.calibration_slope(out_of_fold.as_ref(), &finalists);
+        let known = self.out_of_fold(&finalists, members)?;
+        let slope = self.calibration_slope(known.as_ref(), &finalists);
+        let mut out_of_fold = known.map(|known| known.calibrating);
         if let Some((slope, centre)) = slope {
             out_of_fold = out_of_fold.map(|known| known.stretched(slope, centre));
         }

@@ -37,6 +37,13 @@ impl Predicted<'_> {
         self.sample.folds().iter().flat_map(|(fold, _)| self.sample.split(*fold).1).collect()
     }
 
+    /// What the weighted mean of the boosters predicts, where `chosen` numbers were chosen by these rows.
+    fn out_of_fold(&self, weights: &[f64], objective: &str, chosen: f64) -> Option<OutOfFold> {
+        let weighted: Vec<(&[f32], f64)> =
+            self.margins.iter().map(AsRef::as_ref).zip(weights.iter().copied()).collect();
+        OutOfFold::of_margins(&self.sample, &weighted, objective, chosen)
+    }
+
     /// The weighted mean of the margins of the first `count` rows.
     fn mean(&self, weights: &[f64], count: usize) -> Vec<f32> {
         let mut mean = vec![0.0; count];
@@ -47,10 +54,25 @@ impl Predicted<'_> {
     }
 }
 
+/// What is known of the model's errors.
+pub(super) struct Known {
+    /// What calibrates the intervals.
+    pub(super) calibrating: OutOfFold,
+    /// What boosters as the model has them predict, where these have too few rows to calibrate.
+    pub(super) as_fitted: Option<OutOfFold>,
+}
+
+impl Known {
+    /// What tells how far predictions lie from the mean: that depends on the rounds.
+    pub(super) fn telling_slope(&self) -> &OutOfFold {
+        self.as_fitted.as_ref().unwrap_or(&self.calibrating)
+    }
+}
+
 impl FinalSelection<'_, '_> {
     /// What the mean of the finalists predicts for rows that none of the boosters has learnt from. How much less the model of all rows errs
     /// is measured with the heaviest of them.
-    pub(super) fn out_of_fold(&mut self, finalists: &[(Candidate, f64)], members: f64) -> Result<Option<OutOfFold>> {
+    pub(super) fn out_of_fold(&mut self, finalists: &[(Candidate, f64)], members: f64) -> Result<Option<Known>> {
         let Some((first, weight)) = finalists.first() else { return Ok(None) };
         let of_choice =
             |trial: &&TrialReport| [Stage::Rounds.name(), Stage::Tuning.name()].contains(&trial.stage.as_ref());
@@ -84,19 +106,19 @@ impl FinalSelection<'_, '_> {
         }
         let weights: Vec<f64> = finalists.iter().map(|(_, weight)| *weight).collect();
         let objective = first.params.objective();
-        let known = match fitted {
-            None => judged,
+        let (known, too_few) = match fitted {
+            None => (judged, None),
             Some(fitted) => match self.errors_as_fitted(&judged, &fitted, &weights, objective) {
                 Some(of_judged) => {
                     share *= of_judged;
-                    judged
+                    (judged, Some(fitted))
                 }
-                None => fitted,
+                None => (fitted, None),
             },
         };
-        let weighted: Vec<(&[f32], f64)> = known.margins.iter().map(AsRef::as_ref).zip(weights).collect();
-        let known = OutOfFold::of_margins(&known.sample, &weighted, objective, chosen);
-        Ok(known.map(|known| known.with_errors_on_all_rows(share)))
+        let of = |known: &Predicted<'_>| known.out_of_fold(&weights, objective, chosen);
+        let as_fitted = too_few.as_ref().and_then(of);
+        Ok(of(&known).map(|known| Known { calibrating: known.with_errors_on_all_rows(share), as_fitted }))
     }
 
     /// Errors of boosters as the model has them, as a share of those of the boosters that chose the rounds: these calibrate where the folds
@@ -140,12 +162,12 @@ impl FinalSelection<'_, '_> {
     /// target are not what is learnt, parameters are not searched for, or each booster learns from a part of the rows.
     pub(super) fn calibration_slope(
         &mut self,
-        known: Option<&OutOfFold>,
+        known: Option<&Known>,
         finalists: &[(Candidate, f64)],
     ) -> Option<(f64, f64)> {
         let (first, _) = finalists.first()?;
         let is_mean = first.params.objective() == "reg:squarederror" && first.outcome.metric.as_deref() == Some("rmse");
-        let known = known.filter(|_| is_mean && self.is_open && self.parts() == 1)?;
+        let known = known.filter(|_| is_mean && self.is_open && self.parts() == 1)?.telling_slope();
         let rows = self.trials.rows;
         let mean = || mean_target(rows);
         let centre = first.params.get("base_score").and_then(|score| score.parse().ok()).unwrap_or_else(mean);

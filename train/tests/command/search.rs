@@ -183,31 +183,34 @@ fn trees_split_by_the_foremost_of_many_features_and_the_model_has_all() {
     assert!(metrics["r2"].as_f64().unwrap() > 0.8, "{}", metrics["r2"]);
 }
 
-/// Where the plan ends the choice of rounds, the model gets more than were tried, at a rate of its own: intervals are calibrated by boosters
-/// that have both, on rows that these have not learnt from.
-#[test]
-fn intervals_are_calibrated_by_boosters_with_the_rounds_and_the_rate_of_the_model() {
-    const ROWS: usize = 6_000;
+/// Trains on a table of nothing but what trees approximate slowly, so that each round helps for long: what `metrics.json` holds.
+fn trained_slowly(rows: usize, time_budget: &str) -> serde_json::Value {
     const COLUMNS: usize = 12;
     let workshop = Workshop::new();
     let mut random = Random::new(3);
-    // Nothing but what trees approximate slowly, so that each round helps for long.
     let mut csv = String::from("id,");
     csv.extend((0..COLUMNS).map(|column| format!("x{column},")));
     csv.push_str("target\n");
-    for row in 0..ROWS {
+    for row in 0..rows {
         let values: Vec<f64> = (0..COLUMNS).map(|_| random.share()).collect();
         write!(csv, "{row},").unwrap();
         values.iter().for_each(|value| write!(csv, "{value:.6},").unwrap());
         writeln!(csv, "{:.6}", values.windows(2).map(|pair| (7.0 * pair[0] * pair[1]).sin()).sum::<f64>()).unwrap();
     }
     let data = workshop.write("slow.csv", &csv);
-    succeeded(&workshop.call("slow", &data).args(["--time-budget", "12", "--threads", "2"]).output().unwrap());
+    succeeded(&workshop.call("slow", &data).args(["--time-budget", time_budget, "--threads", "2"]).output().unwrap());
     let metrics = json(&workshop.run_folder("slow").join("metrics.json"));
     let choices = metrics["choices"].as_array().unwrap();
-    let chosen = |what: &str| choices.iter().find(|choice| text(choice, "what") == what).unwrap();
-    assert!(text(chosen("rounds"), "decided_by").starts_with("it was still learning"), "{choices:?}");
-    assert!(text(chosen("rows that calibrate intervals"), "chosen").starts_with("those of "), "{choices:?}");
+    let rounds = choices.iter().find(|choice| text(choice, "what") == "rounds").unwrap();
+    assert!(text(rounds, "decided_by").starts_with("it was still learning"), "{choices:?}");
+    metrics
+}
+
+/// Where the plan ends the choice of rounds, the model gets more than were tried, at a rate of its own: intervals are calibrated by boosters
+/// that have both, on rows that these have not learnt from.
+#[test]
+fn intervals_are_calibrated_by_boosters_with_the_rounds_and_the_rate_of_the_model() {
+    let metrics = trained_slowly(6_000, "12");
     let trials = metrics["trials"].as_array().unwrap();
     let calibration = trials.iter().find(|trial| trial["stage"] == "calibration").unwrap();
     let member = &metrics["members"][0];
@@ -215,6 +218,19 @@ fn intervals_are_calibrated_by_boosters_with_the_rounds_and_the_rate_of_the_mode
     assert_eq!(calibration["params"]["eta"], member["params"]["eta"], "{calibration} {member}");
     let tried = trials.iter().find(|trial| trial["stage"] == "rounds").unwrap();
     assert!(tried["rounds"] != member["rounds"] || tried["params"]["eta"] != member["params"]["eta"], "{tried}");
+}
+
+/// The same where that is worth it in folds of a few hundred rows only: quantiles of so few errors would be chance.
+#[test]
+fn intervals_are_calibrated_on_all_validation_rows_where_those_of_boosters_as_the_model_has_them_are_few() {
+    let metrics = trained_slowly(3_000, "4");
+    let choices = metrics["choices"].as_array().unwrap();
+    let calibrating = choices.iter().find(|choice| text(choice, "what") == "rows that calibrate intervals").unwrap();
+    assert_eq!(text(calibrating, "chosen"), "those of all 2 folds", "{calibrating}");
+    assert!(text(calibrating, "decided_by").contains("in 1 of the folds, which have few rows"), "{calibrating}");
+    // Of 2,400 training rows two folds of five validate.
+    let rows = metrics["intervals"]["rows_calibrated"].as_u64().unwrap();
+    assert!((850..1_100).contains(&rows), "{rows}");
 }
 
 #[test]
