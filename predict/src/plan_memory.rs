@@ -171,7 +171,7 @@ impl MemoryPlan {
 
     /// From now on what the pages of the input say that they hold must fit into what the program and the model leave.
     pub fn begin(&self) {
-        let usable = (self.limit_bytes as f64 * USABLE) as u64;
+        let usable = usable_of(self.limit_bytes);
         machine::memory::pool().set_room(usable.saturating_sub(self.base_bytes), self.limit_bytes);
     }
 
@@ -200,7 +200,7 @@ impl MemoryPlan {
             mib(self.id_bytes),
             mib(self.base_bytes + self.batch_bytes + self.part_bytes),
             self.limit_bytes / MIB,
-            (self.limit_bytes as f64 * USABLE) as u64 / MIB,
+            usable_of(self.limit_bytes) / MIB,
             remedy(needed, otherwise),
         ))
     }
@@ -240,5 +240,9 @@ impl MemoryPlan {
 
 /// What of the limit is planned with.
 pub(crate) fn usable(limits: &Limits) -> u64 {
-    (limits.memory_bytes.value as f64 * USABLE) as u64
+    usable_of(limits.memory_bytes.value)
+}
+
+fn usable_of(limit_bytes: u64) -> u64 {
+    (limit_bytes as f64 * USABLE) as u64
 }

@@ -33,7 +33,7 @@ impl OutOfFold {
         chosen: f64,
     ) -> Option<Self> {
         let link = Link::of_objective(objective)?;
-        let rows: Vec<usize> = sample.folds().iter().flat_map(|(fold, _)| sample.split(*fold).1).collect();
+        let rows = sample.validation_rows();
         let mut outputs = vec![0.0_f32; rows.len()];
         for (margins, weight) in weighted {
             if margins.len() != rows.len() {

@@ -125,6 +125,12 @@ impl Sample {
         truth
     }
 
+    /// The validation rows of all folds, fold by fold.
+    #[must_use]
+    pub(super) fn validation_rows(&self) -> Vec<usize> {
+        self.folds().iter().flat_map(|(fold, _)| self.split(*fold).1).collect()
+    }
+
     /// The training and the validation rows of a fold.
     pub(super) fn split(&self, fold: u8) -> (Vec<usize>, Vec<usize>) {
         let (mut training, validation) = self.inner.split(fold);

@@ -32,11 +32,6 @@ struct Predicted<'m> {
 }
 
 impl Predicted<'_> {
-    /// The places of the validation rows among the training rows, fold by fold.
-    fn places(&self) -> Vec<usize> {
-        self.sample.folds().iter().flat_map(|(fold, _)| self.sample.split(*fold).1).collect()
-    }
-
     /// What the weighted mean of the boosters predicts, where `chosen` numbers were chosen by these rows.
     fn out_of_fold(&self, weights: &[f64], objective: &str, chosen: f64) -> Option<OutOfFold> {
         let weighted: Vec<(&[f32], f64)> =
@@ -131,7 +126,7 @@ impl FinalSelection<'_, '_> {
         objective: &str,
     ) -> Option<f64> {
         let (count, folds) = (fitted.sample.folds().len(), judged.sample.folds().len());
-        let places = fitted.places();
+        let places = fitted.sample.validation_rows();
         let link = Link::of_objective(objective).filter(|_| count < folds && places.len() < ENOUGH_ROWS);
         let share = link.and_then(|link| {
             let [judged, fitted] = [judged, fitted].map(|one| one.mean(weights, places.len()));
@@ -205,7 +200,7 @@ impl FinalSelection<'_, '_> {
         }
         let measured = (1 + (worth_it / folds).max(1) as u32).min(seeds);
         let part = sample.first_folds(worth_it.min(folds));
-        let places: Vec<usize> = part.folds().iter().flat_map(|(fold, _)| part.split(*fold).1).collect();
+        let places = part.validation_rows();
         let Some(margins) = margins.get(..places.len()) else { return Ok(None) };
         let mut matrices = self.trials.matrices(&part, scheme.clone(), params);
         let mut mean = margins.to_vec();
@@ -233,7 +228,8 @@ impl FinalSelection<'_, '_> {
     }
 
     /// Boosters of the finalists as the model gets them, on as many folds as are worth it, where those that chose the rounds had others:
-    /// they tell what the model errs no more than any other model. None where all are fitted as they were judged, or it would take more than fitting the model.
+    /// they tell what the model errs no more than any other model. None where all are fitted as they were judged, or it would take more than
+    /// fitting the model.
     fn boosted_as_fitted(&mut self, finalists: &[(Candidate, f64)]) -> Result<Option<Predicted<'static>>> {
         if finalists.iter().all(|(one, _)| one.judged_by.is_none()) {
             return Ok(None);
