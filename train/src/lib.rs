@@ -415,7 +415,7 @@ impl Training<'_> {
         let rejected = || gate::rejection(&verdict, &run.folder.location(), &features.misread_columns());
         let rejection = (!verdict.passed).then(|| Error::Gate(rejected()));
         let mut files = vec![
-            RunFile::new("model.ubj", fitted.model),
+            RunFile::with_sha256("model.ubj", fitted.model, &metadata.model_sha256),
             RunFile::new("metadata.json", metadata_json),
             RunFile::new("metrics.json", metrics),
             RunFile::new("report.html", report),

@@ -44,9 +44,14 @@ impl QuantizedBlock {
     }
 
     /// Where the class of a row stands.
-    pub(super) fn class(&mut self, column: usize, row: usize) -> &mut u32 {
+    fn class(&mut self, column: usize, row: usize) -> &mut u32 {
+        &mut self.classes_from(column, row)[0]
+    }
+
+    /// Where the classes of a row and of those behind it stand, as far as they are in one piece.
+    pub(super) fn classes_from(&mut self, column: usize, row: usize) -> &mut [u32] {
         let column = row / BitRow::ROWS * self.n_columns + column;
-        &mut self.classes[column * BitRow::ROWS + row % BitRow::ROWS]
+        &mut self.classes[column * BitRow::ROWS..][row % BitRow::ROWS..BitRow::ROWS]
     }
 
     /// Keeps only the rows whose numbers are given in order, as the block's first rows; gives their number.

@@ -110,8 +110,12 @@ impl Scorer {
         let end = row_offset.checked_add(values.len());
         assert!(end.is_some_and(|end| end <= block.n_rows), "rows outside the block");
         if let Codes::Column(column, classes) = &quantiser.codes {
-            for (row, value) in (row_offset..).zip(values) {
-                *block.class(*column, row) = classes.code(*value);
+            let (mut row, mut values) = (row_offset, values);
+            while !values.is_empty() {
+                let places = block.classes_from(*column, row);
+                let (here, below) = values.split_at(values.len().min(places.len()));
+                places.iter_mut().zip(here).for_each(|(place, value)| *place = classes.code(*value));
+                (row, values) = (row + here.len(), below);
             }
             return;
         }
