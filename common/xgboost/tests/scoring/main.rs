@@ -5,5 +5,6 @@
 mod contributions;
 mod exactness;
 mod hostile;
+mod plan;
 mod random;
 mod xgb;
