@@ -184,7 +184,7 @@ class _Parser:
             if days is None:
                 raise SqlError(f"{following[1]!r} is not a date")
             return Node("date", days)
-        if self.is_sign("(") and word != "NOT":
+        if self.is_sign("(") and word not in ("NOT", "CASE"):
             self.next()
             return self.function(word)
         if word == "NOT":

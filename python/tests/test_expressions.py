@@ -27,11 +27,14 @@ NUMBERS = [
     "WEEK(joined) + EXTRACT(DOW FROM joined) / 16 + DAY_OF_YEAR(seen) / 8192",
     "HOUR(seen_ms) + MINUTE(seen) / 128 + EXTRACT(SECOND FROM seen_ns) / 16384",
     "CASE plan WHEN 'gold' THEN 1 WHEN 'größe' THEN spend ELSE wait END",
+    "CASE (visits + 1) WHEN 4 THEN 1 WHEN (5) THEN(spend)ELSE(wait)END",
+    "CASE WHEN(visits > 9)THEN(spend)ELSE(-wait)END",
     "CASE WHEN active THEN 1 WHEN NOT active THEN 2 END + CASE WHEN visits IN (1, 2, 3) THEN 8 ELSE 16 END",
 ]
 CONDITIONS = [
     "plan < 'h' OR plan >= 'student'",
     "active AND spend > 50 OR NOT active AND visits <> 3",
+    "(active)AND(spend > 50)OR NOT(active)AND visits IN(3, 4)AND wait BETWEEN(100)AND(300)",
     "NOT visits = 3 AND narrow != 5",
     "visits BETWEEN 3 AND 20 AND wait NOT BETWEEN 100 AND 200 + 50",
     "plan NOT IN ('gold', '') OR plan IS NULL",

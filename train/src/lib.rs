@@ -46,6 +46,7 @@ pub mod export;
 use std::sync::Arc;
 
 use app::Context;
+use attempt::pointer::check_model_pointers;
 use attempt::{Commit, Earlier, RunFile};
 use error::{Error, Result};
 use machine::threads::{self, on_own_thread};
@@ -102,6 +103,7 @@ async fn train(run: &Run) -> Result<Trained> {
         Earlier::UnderWay(plan) => Some(plan),
         Earlier::Nothing => None,
     };
+    check_model_pointers(&run.models, &run.id.version).await?;
     if !config.check {
         run.folder.own();
         if let Some(shard) = config.shard {

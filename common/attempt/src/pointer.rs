@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use error::{Error, Result};
+use machine::ModelVersion;
 use registry::pointer::MOST_BYTES;
 use registry::{ModelRun, ModelStore, Pointer};
 use serde::Serialize;
@@ -56,6 +57,17 @@ pub async fn publish<File: PointerFile>(store: &dyn Store, key: &str, pointer: F
             && standing.published_at() >= pointer.published_at()
     };
     set(store, key, |standing| (!standing.is_some_and(stays)).then(|| pointer.clone())).await
+}
+
+/// That the pointers which a model of this version moves can be read, before anything is learnt: they are not written over otherwise.
+///
+/// # Errors
+/// Storage errors and those of [`Pointer::read`] as they are.
+pub async fn check_model_pointers(models: &ModelStore, version: &ModelVersion) -> Result<()> {
+    for key in &[models.label_key(version), models.latest_key()] {
+        Pointer::read(models, key).await?;
+    }
+    Ok(())
 }
 
 /// Points a model's label, then `latest`, at the model of a run that is decided, where its gate passed.

@@ -149,14 +149,11 @@ impl Metadata {
     /// # Errors
     /// [`Error::Model`] where the format is unknown or the content damaged.
     pub fn from_json(bytes: &[u8], location: &str) -> Result<Self> {
-        check_format_version(bytes, location, OLDEST_FORMAT_VERSION..=FORMAT_VERSION)?;
-        let metadata: Self = serde_json::from_slice(bytes).map_err(|error| damaged(location, &error))?;
-        match metadata.contradiction() {
-            None => Ok(metadata),
-            Some(what) => {
-                Err(Error::Model(format!("{location} is damaged: {what}; promote another model or train again")))
-            }
-        }
+        let damaged =
+            |what: &str| Error::Model(format!("{location} is damaged: {what}; promote another model or train again"));
+        check_format_version(bytes, location, OLDEST_FORMAT_VERSION..=FORMAT_VERSION, damaged)?;
+        let metadata: Self = serde_json::from_slice(bytes).map_err(|error| damaged(&error.to_string()))?;
+        metadata.contradiction().map_or(Ok(metadata), |what| Err(damaged(what)))
     }
 
     /// What no training can have written, though it is JSON of the right form.
@@ -214,9 +211,14 @@ impl Metadata {
 /// Refuses a file of a layout that is none of the `known` ones.
 ///
 /// # Errors
-/// [`Error::Model`] that says to use a newer program.
-pub fn check_format_version(bytes: &[u8], location: &str, known: RangeInclusive<u32>) -> Result<()> {
-    let found: FormatVersion = serde_json::from_slice(bytes).map_err(|error| damaged(location, &error))?;
+/// [`Error::Model`] that says to use a newer program; what `damaged` makes of a file that does not tell its version.
+pub fn check_format_version(
+    bytes: &[u8],
+    location: &str,
+    known: RangeInclusive<u32>,
+    damaged: impl Fn(&str) -> Error,
+) -> Result<()> {
+    let found: FormatVersion = serde_json::from_slice(bytes).map_err(|error| damaged(&error.to_string()))?;
     if known.contains(&found.format_version) {
         return Ok(());
     }
@@ -225,10 +227,6 @@ pub fn check_format_version(bytes: &[u8], location: &str, known: RangeInclusive<
         found.format_version,
         known.end()
     )))
-}
-
-fn damaged(location: &str, error: &serde_json::Error) -> Error {
-    Error::Model(format!("{location} is damaged: {error}; promote another model or train again"))
 }
 
 #[cfg(test)]

@@ -79,13 +79,16 @@ impl Pointer {
     /// # Errors
     /// [`Error::Model`] where it is damaged.
     pub fn from_json(bytes: &[u8], location: &str) -> Result<Self> {
-        check_format_version(bytes, location, FORMAT_VERSION..=FORMAT_VERSION)?;
-        serde_json::from_slice(bytes).map_err(|error| Self::damaged(location, &error.to_string()))
+        let damaged = |why: &str| Self::damaged(location, why);
+        check_format_version(bytes, location, FORMAT_VERSION..=FORMAT_VERSION, damaged)?;
+        serde_json::from_slice(bytes).map_err(|error| damaged(&error.to_string()))
     }
 
     /// The error of a pointer that is none.
     #[must_use]
     pub fn damaged(location: &str, why: &str) -> Error {
-        Error::Model(format!("{location} is damaged: {why}"))
+        Error::Model(format!(
+            "{location} is damaged: {why}; remove it, then name a model by `train models promote VERSION/RUN_ID`"
+        ))
     }
 }

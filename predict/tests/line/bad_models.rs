@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use testkit::program::Ended;
 
-use super::Workshop;
+use super::{Workshop, text};
 
 #[test]
 fn without_a_model_nothing_is_scored() {
@@ -55,8 +55,19 @@ fn a_damaged_pointer_is_named() {
         altered[field] = whole;
     }
     workshop.write(pointer, "{\"format_version\": 1");
-    workshop.predict().run().failed(6, &["latest.json"]);
+    let remedy = "engagement/latest.json is damaged: ";
+    let remedy = [remedy, "remove it, then name a model by `train models promote VERSION/RUN_ID`"];
+    workshop.predict().run().failed(6, &remedy);
     workshop.assert_no_predictions();
+    // Neither learnt from nor written over; what the message says helps.
+    let next = || workshop.train().args(["--run-id", "next"]);
+    next().run().failed(6, &remedy);
+    assert!(workshop.files("models/engagement/v1/next").is_empty());
+    let model = text(&altered, "path");
+    workshop.models_command(&["promote", model]).failed(6, &remedy);
+    fs::remove_file(workshop.path(pointer)).unwrap();
+    workshop.models_command(&["promote", model]).succeeded();
+    workshop.predict().run().succeeded();
 }
 
 /// `predict prepare` of some data for an output.

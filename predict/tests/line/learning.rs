@@ -4,7 +4,7 @@ use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
 use testkit::program::Invocation;
 use testkit::tables::{with, write_parquet};
 
-use super::{Workshop, files_below, programs, sample};
+use super::{Workshop, files_below, programs, sample, text};
 use testkit::tables::read_parquet;
 
 const ROWS: usize = 6_000;
@@ -51,11 +51,14 @@ fn bad_weights_are_left_out_and_counted() {
         result["rows_train"].as_u64().unwrap() + result["rows_test"].as_u64().unwrap(),
         (ROWS - bad.len()) as u64
     );
+    let run = ["model_name", "model_version", "run_id"].map(|name| text(&result, name)).join("/");
+    let report = std::fs::read_to_string(workshop.path(&format!("models/{run}/report.html"))).unwrap();
+    assert!(report.contains("counts each of them by its weight"), "{report}");
     weighted(&|_| Some(0.0)).run().failed(4, &["weight 0"]);
     weighted(&|_| None).run().failed(4, &["none of its 6000 rows"]);
 
-    let text: Vec<&str> = vec!["much"; table.height()];
-    let texts = with(table.clone(), Series::new("weight".into(), text).into_column());
+    let words: Vec<&str> = vec!["much"; table.height()];
+    let texts = with(table.clone(), Series::new("weight".into(), words).into_column());
     write_parquet(&texts, &workshop.path("train/part.parquet"));
     train(&workshop, "weight = \"weight\"").run().failed(4, &["weight"]);
     write_parquet(&table, &workshop.path("train/part.parquet"));

@@ -23,7 +23,18 @@ pub(super) fn section(html: &mut Html, subject: &Subject<'_>) {
         html.leaf("p", "note", &format!("Run {} of {}", metadata.run_id, minute(&metadata.created_at)));
     });
     tiles(html, subject);
-    titled(html, "The gate", |html| checks(html, &verdict.checks));
+    titled(html, "The gate", |html| {
+        checks(html, &verdict.checks);
+        if let Some(weight) = &metadata.spec.weight {
+            note(
+                html,
+                &format!(
+                    "Every figure of the held-out rows counts each of them by its weight, \"{weight}\". What `predict evaluate` tells of \
+                     predictions counts all rows alike."
+                ),
+            );
+        }
+    });
     if !subject.warnings.is_empty() {
         titled(html, "Warnings", |html| warnings(html, subject.warnings));
     }
