@@ -62,7 +62,7 @@ use crate::config::TrainConfig;
 use crate::dependence::Estimate;
 use crate::evaluate::{CompiledTrees, Evaluation, Predictor};
 use crate::features::Features;
-use crate::fit::{FitContext, Fitted, TargetScale, TargetView};
+use crate::fit::{FitContext, Fitted, TargetScale, TargetView, histograms};
 use crate::gate::Judge;
 use crate::out_of_core::{Input, Outputs, Reader, Stop};
 use crate::plan::{PROGRAM_VERSION, TrainBody, TrainPlan};
@@ -334,6 +334,7 @@ impl Training<'_> {
             parts: plan.body.reading.parts,
             histogram_nodes: plan.body.reading.histogram_nodes,
             has_room: plan.body.reading.has_derived,
+            most_nodes: if plan.body.reading.is_shallow { histograms::USUAL_NODES } else { histograms::MOST_NODES },
             clip: evaluate::clip_bounds(&config.spec, input.all()),
             held_out: &input.all().test,
             shutdown: &run.context.shutdown,

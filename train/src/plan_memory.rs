@@ -15,9 +15,11 @@ use machine::Limits;
 use machine::memory::{pool, remedy};
 use serde::{Deserialize, Serialize};
 use table::parquet::FooterRoom;
+use xgboost::Params;
 
 use self::amounts::{Bins, SAMPLE_MOST, Shape};
 use crate::config::TrainConfig;
+use crate::fit::histograms;
 use crate::read::{Opened, TrainingData};
 
 const MIB: u64 = 1024 * 1024;
@@ -63,6 +65,9 @@ pub struct TrainingMode {
     /// Whether the search may have derived features of its own, and the finest bins that columns have values for: there is room for them.
     #[serde(default)]
     pub has_derived: bool,
+    /// Whether the search tries no trees deeper than usual, whose histograms have no room.
+    #[serde(default)]
+    pub is_shallow: bool,
 }
 
 /// The plan, in bytes unless a name says otherwise.
@@ -92,6 +97,8 @@ pub struct MemoryPlan {
     pub histogram_nodes: Option<u64>,
     /// Whether the search may have derived features of its own, and the finest bins that columns have values for.
     pub has_derived: bool,
+    /// Whether the search tries no trees deeper than usual, whose histograms have no room.
+    pub is_shallow: bool,
     /// What it was made from.
     #[serde(skip)]
     shape: Shape,
@@ -111,6 +118,10 @@ impl MemoryPlan {
     ) -> Result<Self> {
         let shape = Shape::of(config, limits, opened).await?;
         let mut plan = Self::of_shape(&shape, limits.memory_bytes.value);
+        if began.map_or(plan.total_bytes > usable(plan.limit_bytes), |began| began.is_shallow) {
+            plan = plan.with_usual_trees(&config.given_params);
+        }
+        let shape = plan.shape;
         if let Some(began) = began.filter(|began| began.mode != Mode::InMemory) {
             plan = plan.begun_with(began);
         }
@@ -118,6 +129,26 @@ impl MemoryPlan {
         // What footers do not tell is counted as it is read.
         pool().set_room(usable(plan.limit_bytes).saturating_sub(shape.beside_reading()), plan.limit_bytes);
         Ok(plan)
+    }
+
+    /// The plan of a search that tries no trees deeper than usual, where there is one.
+    fn with_usual_trees(self, params: &Params) -> Self {
+        if self.shape.searched_nodes <= histograms::USUAL_NODES {
+            return self;
+        }
+        let shape = self.shape.with_usual_trees(params);
+        let plan = Self { is_shallow: true, ..Self::of_shape(&shape, self.limit_bytes) };
+        tracing::info!(
+            total_bytes = self.total_bytes,
+            limit_bytes = self.limit_bytes,
+            "no trees deeper than {} levels are tried: with the histograms of deeper ones the run would take {} MiB of memory and need a task \
+             of {} MiB, but there are {}",
+            histograms::USUAL_NODES.ilog2(),
+            self.total_bytes.div_ceil(MIB),
+            task(self.total_bytes).div_ceil(MIB),
+            self.limit_bytes / MIB
+        );
+        plan
     }
 
     /// What the rows came to, once they are read: of CSV the plan was a guess. What is left goes to the texts that features are learnt
@@ -133,7 +164,8 @@ impl MemoryPlan {
         (shape.train_rows, shape.test_rows) = (data.train.len() as u64, data.test.len() as u64);
         if shape.is_csv {
             shape.typed_bytes = Some(data.tables.iter().map(|table| table.memory_bytes()).sum());
-            let plan = Self { rows: shape.rows(), ..Self::of_shape(&shape, self.limit_bytes) };
+            let plan =
+                Self { rows: shape.rows(), is_shallow: self.is_shallow, ..Self::of_shape(&shape, self.limit_bytes) };
             plan.log_surprise(self.rows);
             // The amounts are upper bounds: rows that were begun with go on into the margin, but not past the limit.
             if plan.total_bytes > self.limit_bytes {
@@ -284,6 +316,7 @@ impl MemoryPlan {
             parts,
             histogram_nodes: None,
             has_derived: false,
+            is_shallow: false,
             shape: *shape,
         };
         Self { total_bytes: plan.total_of(shape), ..plan }
@@ -338,9 +371,9 @@ impl MemoryPlan {
     /// What of it bears on the model.
     #[must_use]
     pub fn training_mode(&self) -> TrainingMode {
-        let Self { histogram_nodes, has_derived, .. } = *self;
+        let Self { histogram_nodes, has_derived, is_shallow, .. } = *self;
         match self.mode {
-            Mode::InMemory => TrainingMode { histogram_nodes, has_derived, ..TrainingMode::default() },
+            Mode::InMemory => TrainingMode { histogram_nodes, has_derived, is_shallow, ..TrainingMode::default() },
             mode => TrainingMode {
                 mode,
                 batch_rows: self.batch_rows,
@@ -348,6 +381,7 @@ impl MemoryPlan {
                 parts: self.parts,
                 histogram_nodes,
                 has_derived,
+                is_shallow,
             },
         }
     }
@@ -420,8 +454,6 @@ pub fn scratch() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::amounts::{finest_histogram_bytes, histogram_bytes};
-    use xgboost::Params;
-
     use super::*;
     use crate::fit::MOST_DERIVED;
 
@@ -438,7 +470,9 @@ mod tests {
             largest_group_rows: 262_144.min(rows),
             largest_group_bytes: 262_144.min(rows) * 400,
             threads: 2,
-            tree_histograms: histogram_bytes(&Params::default(), 74, true),
+            max_bin: u64::from(histograms::DEFAULT_BINS),
+            searched_nodes: histograms::MOST_NODES,
+            tree_histograms: histogram_bytes(&Params::default(), 74, histograms::MOST_NODES),
             trees_at_once: 2,
             ..Shape::default()
         }
@@ -451,8 +485,8 @@ mod tests {
             features: 3,
             width: 3,
             derived: MOST_DERIVED,
-            tree_histograms: histogram_bytes(&Params::default(), 3, true),
-            histograms_with_derived: finest_histogram_bytes(&Params::default(), 11, true),
+            tree_histograms: histogram_bytes(&Params::default(), 3, histograms::MOST_NODES),
+            histograms_with_derived: finest_histogram_bytes(&Params::default(), 11, histograms::MOST_NODES),
             ..shape(1_500)
         };
         let with_derived = |shape: &Shape, limit_mib: u64, began: Option<TrainingMode>| {
@@ -523,17 +557,40 @@ mod tests {
 
     #[test]
     fn histograms_grow_with_columns_bins_and_depth() {
-        let of = |pairs: &[(&str, &str)], is_searched| {
-            histogram_bytes(&Params::parse(pairs.iter().copied()).unwrap(), 10, is_searched) / (10 * 16)
+        let of = |pairs: &[(&str, &str)], searched_nodes| {
+            histogram_bytes(&Params::parse(pairs.iter().copied()).unwrap(), 10, searched_nodes) / (10 * 16)
         };
-        assert_eq!(of(&[], false), 64 * 256);
-        assert_eq!(of(&[("max_depth", "3"), ("max_bin", "1024")], false), 8 * 1024);
-        assert_eq!(of(&[("max_depth", "0"), ("max_leaves", "31")], false), 62 * 256);
-        assert_eq!(of(&[("max_depth", "40")], false), 512 * 256);
-        assert_eq!(of(&[], true), 512 * 1024);
+        assert_eq!(of(&[], 0), 64 * 256);
+        assert_eq!(of(&[("max_depth", "3"), ("max_bin", "1024")], 0), 8 * 1024);
+        assert_eq!(of(&[("max_depth", "0"), ("max_leaves", "31")], 0), 62 * 256);
+        assert_eq!(of(&[("max_depth", "40")], 0), 512 * 256);
+        assert_eq!(of(&[], histograms::MOST_NODES), 512 * 1024);
+        assert_eq!(of(&[], histograms::USUAL_NODES), 64 * 1024);
         // Where there is room, a search may come to 16,384 bins; 70 columns have more than that by XGBoost's own number.
-        let of_search = |columns| finest_histogram_bytes(&Params::default(), columns, true);
+        let of_search = |columns| finest_histogram_bytes(&Params::default(), columns, histograms::MOST_NODES);
         assert_eq!((of_search(10), of_search(70)), (128 << 20, 70 * 256 * 512 * 16));
+    }
+
+    /// 3,000 rows × 2,500: histograms of 512 nodes would take 10 GiB, and 1 GiB is what such a run takes.
+    #[test]
+    fn of_a_wide_table_no_deep_trees_are_tried_where_they_have_no_room() {
+        let params = Params::default();
+        let wide = |searched_nodes| Shape {
+            features: 2_500,
+            width: 2_500,
+            columns: 2_502,
+            is_reencoded: false,
+            is_searched: searched_nodes > 0,
+            searched_nodes,
+            tree_histograms: histogram_bytes(&params, 2_500, searched_nodes),
+            ..shape(3_000)
+        };
+        let deep = MemoryPlan::of_shape(&wide(histograms::MOST_NODES), 4096 * MIB);
+        assert!(deep.total_bytes > 10_000 * MIB && !deep.training_mode().is_shallow, "{deep:?}");
+        let shallow = deep.with_usual_trees(&params);
+        assert!(shallow.total_bytes < usable(4096 * MIB) && shallow.training_mode().is_shallow, "{shallow:?}");
+        assert_eq!(shallow.mode, Mode::InMemory);
+        assert!(!MemoryPlan::of_shape(&wide(0), 512 * MIB).with_usual_trees(&params).is_shallow, "rounds are given");
     }
 
     #[test]

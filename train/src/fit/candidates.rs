@@ -90,11 +90,11 @@ impl Candidates {
         Self { first: params, waiting: Vec::new(), deeper: Vec::new(), shallower: Vec::new(), direction: None }
     }
 
-    /// Those of a search, with what the user set about the task.
+    /// Those of a search, with what the user set about the task, and trees of at most so many nodes.
     ///
     /// # Errors
     /// [`ParamError`] where the tables above hold what XGBoost does not know.
-    pub(super) fn of_search(set_by_user: &Params) -> Result<Self, ParamError> {
+    pub(super) fn of_search(set_by_user: &Params, most_nodes: u64) -> Result<Self, ParamError> {
         let of = |set: &Set| {
             let mut params = Params::parse(set.iter().copied())?;
             params.set("objective", "reg:squarederror")?;
@@ -103,7 +103,8 @@ impl Candidates {
         };
         let reversed = |sets: &[Set]| sets.iter().rev().map(of).collect::<Result<Vec<Params>, ParamError>>();
         let (first, others) = (of(&ALWAYS[0])?, &ALWAYS[1..]);
-        let (waiting, deeper, shallower) = (reversed(others)?, reversed(&DEEPER)?, reversed(&SHALLOWER)?);
+        let (waiting, mut deeper, shallower) = (reversed(others)?, reversed(&DEEPER)?, reversed(&SHALLOWER)?);
+        deeper.retain(|params| depth(params) <= most_nodes.ilog2());
         Ok(Self { first, waiting, deeper, shallower, direction: None })
     }
 
@@ -161,13 +162,14 @@ impl Candidates {
 
 #[cfg(test)]
 mod tests {
+    use super::super::histograms;
     use super::super::trial::Outcome;
     use super::*;
     use crate::encodings::EncodingScheme;
 
     /// All that a search tries where the best standing of each depth is this.
     fn tried(deep: f64, shallow: f64, is_sample: bool, user: &Params) -> (Vec<Params>, Candidates) {
-        let mut candidates = Candidates::of_search(user).unwrap();
+        let mut candidates = Candidates::of_search(user, histograms::MOST_NODES).unwrap();
         let (mut ranking, mut tried) = (Ranking::default(), vec![candidates.first().clone()]);
         loop {
             let params = tried.last().unwrap().clone();
@@ -189,6 +191,15 @@ mod tests {
             let feature = xgboost::Feature { name: "x".to_owned(), kind: xgboost::FeatureKind::Number };
             xgboost::dry_run(&params, &[feature]).unwrap();
         }
+    }
+
+    #[test]
+    fn deep_trees_are_tried_where_they_have_room() {
+        let deepest = |most_nodes| {
+            let candidates = Candidates::of_search(&Params::default(), most_nodes).unwrap();
+            candidates.planned().into_iter().map(depth).max()
+        };
+        assert_eq!([histograms::MOST_NODES, histograms::USUAL_NODES].map(deepest), [Some(9), Some(6)]);
     }
 
     #[test]

@@ -98,6 +98,8 @@ pub struct FitContext<'a> {
     pub histogram_nodes: Option<u64>,
     /// Whether the memory plan has room for the finest bins that a search may try.
     pub has_room: bool,
+    /// Nodes of the deepest trees that a search tries.
+    pub most_nodes: u64,
     /// Bounds that predictions are held inside.
     pub clip: Option<(f64, f64)>,
     /// The held-out rows, which have no part in what is chosen or calibrated.

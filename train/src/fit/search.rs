@@ -75,7 +75,8 @@ pub fn choose(context: &FitContext<'_>, base: &Features, rows: &Rows) -> Result<
         return Ok(tuned.unwrap_or_else(|| unsearched(rounds)));
     }
     let is_open = leaves_learning_open(user);
-    let candidates = if is_open { Candidates::of_search(user)? } else { Candidates::given(given.clone()) };
+    let candidates =
+        if is_open { Candidates::of_search(user, context.most_nodes)? } else { Candidates::given(given.clone()) };
     let mut search = Search { trials: Trials::new(context, base, rows), is_open, encoding: None };
     let schemes = if constrains_columns(user) {
         vec![native.clone()]

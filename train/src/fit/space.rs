@@ -21,8 +21,6 @@ const OFF: f64 = 0.4;
 const REACH: f64 = 0.3;
 /// After so many of them it is half of that.
 const HALF_REACH: f64 = 20.0;
-/// The deepest trees: the memory plan counts the histograms of so many nodes (`histograms::MOST_NODES`).
-const DEEPEST: f64 = 9.0;
 
 /// How a parameter's range is divided.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,13 +77,19 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// What the user left open. Learning is not slower than `slowest_eta`.
-    pub(super) fn new(user: &Params, rows: &Rows, scale: TargetScale, slowest_eta: f64, seed: u32) -> Self {
+    /// What the user left open. Learning is not slower than `slowest_eta`, and trees have at most `most_nodes`.
+    pub(super) fn new(
+        user: &Params,
+        rows: &Rows,
+        scale: TargetScale,
+        (slowest_eta, most_nodes): (f64, u64),
+        seed: u32,
+    ) -> Self {
         let Units { weight, gradient, loss } = Units::of(user.objective(), rows, scale);
         let is_shaped = ["grow_policy", "max_leaves"].iter().any(|name| user.get(name).is_some());
         let dimension = |name, scale, low, high, default| Dimension { name, scale, low, high, default };
         let all = [
-            dimension("max_depth", Scale::Whole, 3.0, DEEPEST, 6.0),
+            dimension("max_depth", Scale::Whole, 3.0, f64::from(most_nodes.ilog2()), 6.0),
             dimension("eta", Scale::Logarithmic, slowest_eta, 0.2, 0.3),
             dimension("subsample", Scale::Linear, 0.5, 1.0, 1.0),
             dimension("colsample_bynode", Scale::Linear, 0.2, 1.0, 1.0),
@@ -200,6 +204,7 @@ fn short(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::histograms;
     use super::*;
 
     fn rows(scale: f64) -> Rows {
@@ -208,7 +213,8 @@ mod tests {
     }
 
     fn space(user: &[(&str, &str)], scale: f64) -> Space {
-        Space::new(&Params::parse(user.iter().copied()).unwrap(), &rows(scale), TargetScale::default(), 0.02, 42)
+        let user = Params::parse(user.iter().copied()).unwrap();
+        Space::new(&user, &rows(scale), TargetScale::default(), (0.02, histograms::MOST_NODES), 42)
     }
 
     #[test]

@@ -80,7 +80,8 @@ pub(super) fn tuned(
     if let Some(bins) = best.params.get("max_bin") {
         base.set("max_bin", bins)?;
     }
-    let space = Space::new(&config.user_params, trials.rows, trials.context.scale, slowest, config.seed);
+    let bounds = (slowest, trials.context.most_nodes);
+    let space = Space::new(&config.user_params, trials.rows, trials.context.scale, bounds, config.seed);
     let matrices = trials.matrices(all, best.scheme.clone(), &base);
     let tuned = Tuner::new(trials, matrices, base, space, Goal::Best(most_rounds)).run(best.clone())?;
     let mut all_candidates = tuned.candidates.clone();
@@ -118,7 +119,8 @@ pub(super) fn of_given_rounds(
     let limits = Limits::all_of(rounds);
     let outcome = trials.run(Stage::Tuning, &mut matrices, &given, &limits)?;
     let untuned = Candidate::judged(scheme.clone(), given.clone(), outcome);
-    let space = Space::new(&config.user_params, rows, context.scale, FINAL_ETAS[0], config.seed);
+    let bounds = (FINAL_ETAS[0], context.most_nodes);
+    let space = Space::new(&config.user_params, rows, context.scale, bounds, config.seed);
     let tuned = Tuner::new(&mut trials, matrices, given, space, Goal::Given(rounds)).run(untuned.clone())?;
     let before = untuned.outcome.value;
     let Tuned { candidates, ran, cut_by_clock, cut_by_plan } = tuned;

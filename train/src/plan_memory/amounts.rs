@@ -20,6 +20,8 @@ use crate::read::Opened;
 pub(super) const BASE: u64 = 128 * MIB;
 /// Histograms that are small.
 const SMALL_HISTOGRAMS: u64 = 32 * MIB;
+/// The same of the sketches of columns.
+const SMALL_SKETCHES: u64 = 32 * MIB;
 /// Folds that judge, side by side as threads allow, each with histograms of its own.
 const MOST_FOLDS: u64 = 5;
 /// A usable row in memory: place, target, weight, and the id as text.
@@ -52,8 +54,6 @@ const PLAIN_CELL: u64 = 24;
 const LEARNT_VALUE: u64 = 64;
 /// The same of CSV once its columns are typed: its texts and their levels are counted apart.
 const LEARNT_TYPED_VALUE: u64 = 32;
-/// Nodes of trees of the usual depth: deeper ones seldom have all of theirs.
-const USUAL_NODES: u64 = 1 << 6;
 /// A level of a category as text, where it is looked up, and in the metadata.
 const LEVEL: u64 = 240;
 /// A cell of CSV as text, its characters not counted; typed, it takes half.
@@ -86,6 +86,10 @@ pub(super) struct Shape {
     pub(super) may_be_mean: bool,
     /// Whether XGBoost works on bins, not on the numbers themselves.
     pub(super) is_binned: bool,
+    /// The bins that a column is asked to have.
+    pub(super) max_bin: u64,
+    /// Nodes of the deepest trees that a search tries; 0 where nothing is searched for.
+    pub(super) searched_nodes: u64,
     /// Whether a column may have more than 256 bins.
     pub(super) is_finely_binned: bool,
     pub(super) is_csv: bool,
@@ -173,6 +177,7 @@ impl Shape {
         let categories = columns.iter().filter(is_feature).filter(is_category).count();
         let more = if is_searched { 2 * categories } else { 0 };
         let width = (features + more) as u64;
+        let searched_nodes = if is_searched { histograms::MOST_NODES } else { 0 };
         let derived = if may_derive(config) { MOST_DERIVED } else { 0 };
         let threads = limits.threads.value as u64;
         let larger = |one: (u64, u64), other: (u64, u64)| (one.0.max(other.0), one.1.max(other.1));
@@ -189,6 +194,8 @@ impl Shape {
             is_searched,
             may_be_mean: is_searched && config.rounds.is_none() && leaves_learning_open(&config.user_params),
             is_binned: params.wants_quantile_matrix(),
+            max_bin: u64::from(params.max_bin()),
+            searched_nodes,
             is_finely_binned: u64::from(params.max_bin()) > DEFAULT_BINS
                 || is_searched && histograms::planned_bins(width) > width * DEFAULT_BINS,
             is_csv,
@@ -203,8 +210,8 @@ impl Shape {
             largest_group_rows: largest.0,
             largest_group_bytes: largest.1,
             threads,
-            tree_histograms: histogram_bytes(params, width, is_searched),
-            histograms_with_derived: finest_histogram_bytes(params, width + derived, is_searched),
+            tree_histograms: histogram_bytes(params, width, searched_nodes),
+            histograms_with_derived: finest_histogram_bytes(params, width + derived, searched_nodes),
             trees_at_once: if is_searched { threads.min(MOST_FOLDS) } else { 1 },
             levels: 0,
             level_bytes: 0,
@@ -228,14 +235,25 @@ impl Shape {
         let nodes = self.tree_nodes(params).min(most_nodes.unwrap_or(u64::MAX));
         let others = self.width.saturating_sub(columns);
         let of_levels = histograms::bytes(native_levels, nodes);
-        let with_derived = finest_histogram_bytes(params, others + self.derived, self.is_searched);
+        let with_derived = finest_histogram_bytes(params, others + self.derived, self.searched_nodes);
         Self {
             levels,
             level_bytes: levels * LEVEL,
-            tree_histograms: histogram_bytes(params, others, self.is_searched).saturating_add(of_levels),
+            tree_histograms: histogram_bytes(params, others, self.searched_nodes).saturating_add(of_levels),
             histograms_with_derived: with_derived.saturating_add(of_levels),
             // The folds of a cross-validation are learnt from one after the other.
             trees_at_once: if config.rounds.is_some() && config.trials == 0 { 1 } else { self.trees_at_once },
+            ..self
+        }
+    }
+
+    /// The same where the search tries no trees deeper than usual: their histograms are most of what wide tables take.
+    pub(super) fn with_usual_trees(self, params: &Params) -> Self {
+        let searched_nodes = histograms::USUAL_NODES;
+        Self {
+            searched_nodes,
+            tree_histograms: histogram_bytes(params, self.width, searched_nodes),
+            histograms_with_derived: finest_histogram_bytes(params, self.width + self.derived, searched_nodes),
             ..self
         }
     }
@@ -256,7 +274,7 @@ impl Shape {
 
     /// Nodes of a tree that have histograms, at most.
     fn tree_nodes(&self, params: &Params) -> u64 {
-        let nodes = if self.is_searched { USUAL_NODES.max(nodes(params)) } else { nodes(params) };
+        let nodes = if self.is_searched { histograms::USUAL_NODES.max(nodes(params)) } else { nodes(params) };
         nodes.min(self.train_rows)
     }
 
@@ -306,7 +324,8 @@ impl Shape {
 
     /// What a search takes however many rows there are.
     pub(super) fn searching(&self) -> u64 {
-        BASE + self.footers + self.level_bytes + self.searched_histograms()
+        let sketches = self.sketches(SAMPLE_MOST.min(self.train_rows));
+        BASE + self.footers + self.level_bytes + self.searched_histograms() + sketches
     }
 
     /// Bytes of so many cells of a quantile matrix.
@@ -322,9 +341,16 @@ impl Shape {
         cells + rows * 8
     }
 
-    /// That of the training rows, and what it keeps of each row while it learns.
+    /// The sketches of all columns while a matrix of so many rows is made, beyond what is small. Those of few rows are not given back to the
+    /// system, so the histograms come on top.
+    fn sketches(&self, rows: u64) -> u64 {
+        let of_all = self.width.saturating_mul(histograms::sketch_bytes(rows, self.max_bin));
+        if self.is_binned { of_all.saturating_sub(SMALL_SKETCHES) } else { 0 }
+    }
+
+    /// The matrix of the training rows, and what XGBoost keeps of each row while it learns.
     fn boosted(&self) -> u64 {
-        self.matrix(self.train_rows) + self.train_rows * ROW_WHILE_BOOSTED
+        self.matrix(self.train_rows) + self.sketches(self.train_rows) + self.train_rows * ROW_WHILE_BOOSTED
     }
 
     /// Whether several boosters may be fitted at once: fewer than there are folds that are judged at once.
@@ -386,7 +412,8 @@ impl Shape {
             Bins::OnDisk => (self.share(), PAGES * page),
         };
         // The held-out rows are fed like the training rows, when nothing is boosted any more.
-        let feeding = 2 * self.largest_group_bytes + BATCHES * batch + ahead + learnt * ROW_WHILE_FED;
+        let read = 2 * self.largest_group_bytes + BATCHES * batch + ahead;
+        let feeding = read + learnt * ROW_WHILE_FED + self.sketches(learnt);
         let boosting = learnt * ROW_WHILE_BOOSTED + self.fitted_histograms();
         InBatches {
             held: self.footers + self.level_bytes,
@@ -417,24 +444,22 @@ fn nodes(params: &Params) -> u64 {
     let number = |name: &str| params.get(name).and_then(|value| value.parse::<u32>().ok());
     let nodes = match (number("max_leaves"), number("max_depth")) {
         (Some(leaves), _) if leaves > 0 => 2 * u64::from(leaves),
-        (_, None) => USUAL_NODES,
+        (_, None) => histograms::USUAL_NODES,
         (_, Some(depth)) if depth > 0 => 1_u64.checked_shl(depth).unwrap_or(u64::MAX),
         _ => u64::MAX,
     };
     nodes.min(histograms::MOST_NODES)
 }
 
-/// Histograms of a tree: with these parameters, or with the most bins of a search that are counted from the beginning.
-pub(super) fn histogram_bytes(params: &Params, columns: u64, is_searched: bool) -> u64 {
+/// Histograms of a tree: with these parameters, or with the most bins of a search that are counted from the beginning, in trees of at most
+/// `searched_nodes`.
+pub(super) fn histogram_bytes(params: &Params, columns: u64, searched_nodes: u64) -> u64 {
     let given = histograms::bytes(columns * u64::from(params.max_bin()), nodes(params));
-    if !is_searched {
-        return given;
-    }
-    given.max(histograms::bytes(histograms::planned_bins(columns), histograms::MOST_NODES))
+    given.max(histograms::bytes(histograms::planned_bins(columns), searched_nodes))
 }
 
 /// The same with the most bins that a search may come to.
-pub(super) fn finest_histogram_bytes(params: &Params, columns: u64, is_searched: bool) -> u64 {
-    let most = if is_searched { histograms::bytes(histograms::most_bins(columns), histograms::MOST_NODES) } else { 0 };
-    most.max(histogram_bytes(params, columns, is_searched))
+pub(super) fn finest_histogram_bytes(params: &Params, columns: u64, searched_nodes: u64) -> u64 {
+    let most = histograms::bytes(histograms::most_bins(columns), searched_nodes);
+    most.max(histogram_bytes(params, columns, searched_nodes))
 }
