@@ -86,8 +86,7 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
     model.encoder.check_schema(schema, dataset.is_csv(), location)?;
     for column in &settings.columns {
         let carried = schema.require_for("--columns (COLUMNS)", column, location)?;
-        let is_list = matches!(carried.dtype, DataType::List(_));
-        if carried.kind == ColumnKind::Unsupported && !is_list {
+        if carried.kind == ColumnKind::Unsupported && !is_list_of_values(&carried.dtype) {
             return Err(Error::Data(format!(
                 "{location}: column \"{column}\" has a type that cannot be carried over ({}): leave it out of --columns (COLUMNS)",
                 carried.type_text()
@@ -95,4 +94,12 @@ pub fn check_input(settings: &Settings, dataset: &Dataset, model: &Model) -> Res
         }
     }
     Ok(())
+}
+
+/// Whether a type is a list, or a list of lists, of values: one of structures, such as a map, has several columns below it.
+fn is_list_of_values(dtype: &DataType) -> bool {
+    match dtype {
+        DataType::List(inner) => !inner.is_nested() || is_list_of_values(inner),
+        _ => false,
+    }
 }

@@ -184,7 +184,9 @@ impl MemoryPlan {
     fn too_much(&self, dataset: &Dataset) -> Error {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
         let needed = (self.total_bytes as f64 / USABLE) as u64;
-        let otherwise = match self.fetch_bytes.max(self.id_bytes).max(self.part_bytes) {
+        let otherwise = match self.fetch_bytes.max(self.id_bytes).max(self.part_bytes).max(self.base_bytes) {
+            // The program and the model alone: nothing about the input changes that.
+            largest if largest == self.base_bytes => "",
             largest if largest == self.fetch_bytes => ", or write smaller row groups or pages",
             largest if largest == self.id_bytes => {
                 ", or split the input, or skip the check for repeated ids with --duplicates (DUPLICATES) allow"

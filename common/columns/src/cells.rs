@@ -210,7 +210,7 @@ pub fn parse_time_of_day(cell: &str) -> Option<i64> {
 }
 
 /// A cell as nanoseconds, if it is a duration as pandas writes it (`1 days 02:03:04.5`), hours, minutes and seconds alone,
-/// or seconds as ISO 8601 has them (`PT93784.5S`).
+/// however many hours (`26:03:04.5`, as DuckDB writes it), or seconds as ISO 8601 has them (`PT93784.5S`).
 #[must_use]
 pub fn parse_duration(cell: &str) -> Option<i64> {
     let cell = cell.trim();
@@ -221,11 +221,20 @@ pub fn parse_duration(cell: &str) -> Option<i64> {
         Some((days, rest)) => (days.trim().parse::<i64>().ok()?, rest.trim_start_matches('s').trim_start()),
         None => (0, cell),
     };
-    let time = match time.strip_prefix('+').unwrap_or(time) {
-        "" => 0,
-        time => parse_time_of_day(time)?,
+    let time = match (time, time.strip_prefix('-')) {
+        ("", _) => 0,
+        (_, Some(time)) => -parse_hours(time)?,
+        _ => parse_hours(time.strip_prefix('+').unwrap_or(time))?,
     };
     days.checked_mul(86_400_000_000_000)?.checked_add(time)
+}
+
+/// Hours, of which there may be any number, minutes, and seconds if there are any, as nanoseconds.
+fn parse_hours(time: &str) -> Option<i64> {
+    let (hours, rest) = time.split_once(':')?;
+    let is_number = !hours.is_empty() && hours.bytes().all(|byte| byte.is_ascii_digit());
+    let hours = is_number.then(|| hours.parse::<i64>().ok()).flatten()?;
+    hours.checked_mul(3_600_000_000_000)?.checked_add(parse_time_of_day(&format!("00:{rest}"))?)
 }
 
 /// Seconds as nanoseconds, to the last digit where they are written without an exponent.

@@ -17,7 +17,7 @@ use crate::fit::{CELLS_OF_A_THREAD, Lanes, columns};
 /// How a small model learns: rounds and XGBoost's parameters.
 pub(super) struct Learning {
     rounds: u32,
-    params: [(&'static str, &'static str); 5],
+    params: [(&'static str, &'static str); 4],
     /// Minimum number of rows of a leaf, and minimum share of all.
     rows_of_a_leaf: f64,
     share_of_a_leaf: f64,
@@ -28,13 +28,7 @@ pub(super) struct Learning {
 /// Trees are deep, so that few of them tell the rows of one entity from those of others, as the many of a real model do.
 pub(super) const OF_GROUPS: Learning = Learning {
     rounds: 20,
-    params: [
-        ("objective", "reg:squarederror"),
-        ("eta", "0.35"),
-        ("max_depth", "10"),
-        ("lambda", "1"),
-        ("max_bin", "256"),
-    ],
+    params: [("objective", "reg:squarederror"), ("eta", "0.35"), ("max_depth", "10"), ("lambda", "1")],
     rows_of_a_leaf: 1.0,
     share_of_a_leaf: 0.0,
     is_without_identifiers: false,
@@ -44,19 +38,17 @@ pub(super) const OF_GROUPS: Learning = Learning {
 /// that is older, which tells nothing but the time, and nothing at all of rows to come.
 pub(super) const OF_TIMES: Learning = Learning {
     rounds: 30,
-    params: [
-        ("objective", "reg:squarederror"),
-        ("eta", "0.2"),
-        ("max_depth", "6"),
-        ("lambda", "1"),
-        ("max_bin", "256"),
-    ],
+    params: [("objective", "reg:squarederror"), ("eta", "0.2"), ("max_depth", "6"), ("lambda", "1")],
     rows_of_a_leaf: 20.0,
     share_of_a_leaf: 0.03,
     is_without_identifiers: true,
 };
 /// Categories with more levels are means of the target.
 const MOST_NATIVE_LEVELS: usize = 32;
+/// Bins of all columns together, at most, and those of each column: of a thousand columns by 256 each the histograms of a few small trees took
+/// twice the memory that the run was planned with.
+const MOST_BINS: usize = 32_768;
+const BINS: (usize, usize) = (16, 256);
 
 /// What a small model is made of.
 pub(super) struct SmallModel<'a> {
@@ -218,7 +210,9 @@ impl SmallModel<'_> {
             .as_ref()
             .map_or(1.0, |weights| weights.iter().copied().map(f64::from).sum::<f64>() / weights.len().max(1) as f64);
         let of_a_leaf = (rows_of_a_leaf.max(share_of_a_leaf * train.len() as f64) * mean).to_string();
-        let params = Params::parse(params.iter().copied().chain([("min_child_weight", of_a_leaf.as_str())]))?;
+        let bins = bins_of_each(encoded.len()).to_string();
+        let of_rows = [("min_child_weight", of_a_leaf.as_str()), ("max_bin", bins.as_str())];
+        let params = Params::parse(params.iter().copied().chain(of_rows))?;
         let matrix = |of: &[usize], cells: Vec<&[f32]>, reference: Option<&DMatrix>| {
             let labels: Vec<f32> = of.iter().map(|&row| scale.label(rows, row)).collect();
             let weights = picked(of);
@@ -238,4 +232,9 @@ impl SmallModel<'_> {
         let margins = booster.predict_matrix(&validation, PredictionKind::Margin, 0..*rounds)?;
         Ok(margins.into_iter().map(|margin| f64::from(scale.margin(margin))).collect())
     }
+}
+
+/// Bins of each of so many columns.
+fn bins_of_each(columns: usize) -> usize {
+    (MOST_BINS / columns.max(1)).clamp(BINS.0, BINS.1)
 }

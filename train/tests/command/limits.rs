@@ -63,6 +63,18 @@ fn small(folder: &Path) -> PathBuf {
     path
 }
 
+/// A few customers, and so many columns of numbers that say nothing about them.
+fn wide(folder: &Path, columns: usize) -> PathBuf {
+    let (mut table, mut random) = (customers(3_000, 0, 7), Random::new(3));
+    for column in 0..columns {
+        let noise: Vec<f32> = (0..3_000).map(|_| random.share() as f32).collect();
+        table.with_column(Series::new(format!("noise_{column}").into(), noise).into_column()).unwrap();
+    }
+    let path = folder.join("wide/part-0.parquet");
+    write_parquet(&table, &path);
+    path
+}
+
 /// Customers, and numbers that say nothing about them.
 fn large(folder: &Path) -> PathBuf {
     large_times(folder, 0)
@@ -172,6 +184,34 @@ fn where_bins_do_not_fit_each_booster_learns_from_a_part_of_the_rows() {
     assert_eq!(members[0]["part"], serde_json::json!({ "index": 0, "of": 2 }), "{members}");
     assert_eq!(members[1]["part"], serde_json::json!({ "index": 1, "of": 2 }), "{members}");
     assert_eq!(members.as_array().unwrap().len(), 2);
+}
+
+/// XGBoost keeps a sketch of every column while it makes its matrix.
+#[test]
+fn the_plan_of_a_wide_table_covers_what_is_taken() {
+    let folder = TempDir::new().unwrap();
+    let data = wide(folder.path(), 1_500);
+    let done = train(&data, &folder.path().join("models"), &["--rounds", "3", "--param", "max_depth=3"], None);
+    assert_eq!(done.status.code(), Some(0), "{}", last_line(&done));
+    let planned = serde_json::from_str::<serde_json::Value>(&plan(&done)).unwrap()["fields"]["total_bytes"].as_f64();
+    let output = String::from_utf8_lossy(&done.stdout).into_owned();
+    let metrics = output.lines().find(|line| line.contains("PeakMemory")).unwrap();
+    let peak = serde_json::from_str::<serde_json::Value>(metrics).unwrap()["PeakMemory"].as_f64();
+    assert!(peak.unwrap() <= planned.unwrap(), "{peak:?} bytes were taken, {planned:?} planned");
+}
+
+/// Histograms of 512 nodes would be nearly all that a search takes.
+#[test]
+fn a_wide_table_is_searched_without_deep_trees_where_they_have_no_room() {
+    let folder = TempDir::new().unwrap();
+    let data = wide(folder.path(), 1_500);
+    let check = |memory| train(&data, &folder.path().join("models"), &["--check", "--memory", memory], None);
+    let said =
+        |done: &Output| String::from_utf8_lossy(&done.stderr).contains("no trees deeper than 6 levels are tried");
+    let [all, usual, none] = ["16g", "2g", "600m"].map(check);
+    assert_eq!((all.status.code(), said(&all)), (Some(0), false), "{}", last_line(&all));
+    assert_eq!((usual.status.code(), said(&usual)), (Some(0), true), "{}", last_line(&usual));
+    failed(&none, 8, &["give the task at least"]);
 }
 
 #[test]

@@ -51,7 +51,14 @@ impl UnreadableCells {
         let levels: Vec<Level<'_>> = self.examples.iter().map(|example| (example.as_str(), 1)).collect();
         // Where some numbers have the sign that was given, another one cannot be right for all.
         let writing = if self.has_decimals { Writing::typed() } else { Writing::csv(format) };
-        text_hints::remedy(&levels, writing).unwrap_or_else(|| "correct them, or leave them empty".to_owned())
+        text_hints::remedy(&levels, writing).unwrap_or_else(|| {
+            let written = match self.kind {
+                ColumnKind::Duration => "write them as 1 days 02:03:04, or leave them empty",
+                ColumnKind::Time => "write them as 18:30:00, or leave them empty",
+                _ => "correct them, or leave them empty",
+            };
+            written.to_owned()
+        })
     }
 }
 
@@ -147,6 +154,8 @@ mod tests {
         assert_eq!(bad.unreadable()[0].remedy(CellFormat::default()), "write 1234.5");
         let bad = marked(&[Some("7.5"), Some("unknown")], &[1]);
         assert_eq!(bad.unreadable()[0].remedy(CellFormat::default()), "correct them, or leave them empty");
+        let durations = UnreadableCells { kind: ColumnKind::Duration, ..bad.unreadable()[0].clone() };
+        assert_eq!(durations.remedy(CellFormat::default()), "write them as 1 days 02:03:04, or leave them empty");
     }
 
     #[test]
