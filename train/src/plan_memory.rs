@@ -141,7 +141,7 @@ impl MemoryPlan {
         tracing::info!(
             total_bytes = self.total_bytes,
             limit_bytes = self.limit_bytes,
-            "no trees deeper than {} levels are tried: with the histograms of deeper ones the run would take {} MiB of memory and need a task \
+            "no trees deeper than {} levels are tried unless max_depth asks for them: with the histograms of deeper ones the run would take {} MiB of memory and need a task \
              of {} MiB, but there are {}",
             histograms::USUAL_NODES.ilog2(),
             self.total_bytes.div_ceil(MIB),

@@ -161,8 +161,10 @@ impl Commit {
         let mut files = Vec::new();
         for FileEntry { name, bytes, sha256 } in header.files {
             let content = (bytes <= rest.len()).then(|| rest.split_to(bytes))?;
-            let is_whole = is_file_name(&name) && sha256_hex(&content) == sha256;
-            files.push(is_whole.then_some(RunFile { name, content, sha256 })?);
+            if !is_file_name(&name) || sha256_hex(&content) != sha256 {
+                return None;
+            }
+            files.push(RunFile { name, content, sha256 });
         }
         rest.is_empty().then_some(Self { outcome, files })
     }

@@ -45,8 +45,8 @@ pub(super) const OF_TIMES: Learning = Learning {
 };
 /// Categories with more levels are means of the target.
 const MOST_NATIVE_LEVELS: usize = 32;
-/// Bins of all columns together, at most, and those of each column: of a thousand columns by 256 each the histograms of a few small trees took
-/// twice the memory that the run was planned with.
+/// Bins of all columns together, at most, and the fewest and the most of each column: of 1,500 columns by 256 each the histograms of a few small
+/// trees took more than twice the memory that the run was planned with.
 const MOST_BINS: usize = 32_768;
 const BINS: (usize, usize) = (16, 256);
 
